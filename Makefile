@@ -1,0 +1,60 @@
+# The whole set-up, on a Linux machine with Python >= 3.11 and nothing else prepared:
+#   make demo    install, run the main job on bundled real images, print the table of sizes
+#   make test    install, run the tests
+#   make lint    ruff (check, format) and mypy (strict)
+#   make clean   remove what the above made
+#
+# The package is installed plainly, not editable: the tests then meet what a user gets, so that a file missing
+# from the package fails here first. It is installed again whenever a source file is newer. To work on the code,
+# use an environment of your own: pip install -c constraints.txt -e '.[torch,test,demo,lint]'
+
+PYTHON ?= python3
+VENV ?= .venv-make
+OUT ?= demo-out
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml README.md LICENSE $(shell find src codecs pipeline workflows examples -type f -not -path '*/__pycache__/*')
+
+.PHONY: demo test lint install-demo install-test clean
+.DELETE_ON_ERROR:
+
+demo: install-demo
+	$(BIN)/tilepress demo --out $(OUT)
+
+test: install-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# mypy runs from inside the environment: at the root, `import codecs` would mean our folder to it.
+lint: install-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	cd $(VENV) && bin/mypy --config-file $(CURDIR)/pyproject.toml -p tilepress
+
+install-demo: $(VENV)/.package
+install-test: $(VENV)/.dependencies-test $(VENV)/.package
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "tilepress needs Python 3.11 or newer: make PYTHON=/path/to/python3 …" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.dependencies: pyproject.toml constraints.txt | $(BIN)/python
+	rm -rf build *.egg-info
+	$(BIN)/python -m pip install --quiet -c constraints.txt '.[torch,demo]'
+	touch $@ $(VENV)/.package
+
+$(VENV)/.dependencies-test: pyproject.toml constraints.txt | $(VENV)/.dependencies
+	rm -rf build *.egg-info
+	$(BIN)/python -m pip install --quiet -c constraints.txt '.[torch,test,demo,lint]'
+	touch $@ $(VENV)/.package
+
+# A build folder left by an earlier install would put removed files into the package.
+$(VENV)/.package: $(SOURCES) | $(VENV)/.dependencies
+	rm -rf build *.egg-info
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall .
+	rm -rf build *.egg-info
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT) build *.egg-info

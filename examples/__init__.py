@@ -1,0 +1,1 @@
+"""Example scripts: each runs as it is, on the images bundled beside it."""

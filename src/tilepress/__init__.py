@@ -1,0 +1,53 @@
+"""Learned tile codecs for archives of large images, stored as Zarr.
+
+    import tilepress
+
+    tilepress.compress("scene.tif", "scene.zarr")      # lossless unless max_error says otherwise
+    dataset = tilepress.open("scene.zarr")             # an xarray.Dataset, read lazily
+    tilepress.verify("scene.zarr", source="scene.tif") # [] where everything is sound
+    tilepress.export("scene.zarr", "back.tif")         # the same pixels, tags and georeferencing
+
+Nothing is imported before it is used: a Zarr reader that only needs the codec pays for no more.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tilepress.codecs.tile import TileCodec
+    from tilepress.pipeline.export import export
+    from tilepress.pipeline.store import open_dataset as open  # noqa: A004  # as in xarray, rasterio
+    from tilepress.pipeline.verify import verify
+    from tilepress.workflows.compress import compress
+
+    __version__: str
+
+__all__ = ["TileCodec", "__version__", "compress", "export", "open", "verify"]
+
+_HOMES = {
+    "TileCodec": ("tilepress.codecs.tile", "TileCodec"),
+    "compress": ("tilepress.workflows.compress", "compress"),
+    "export": ("tilepress.pipeline.export", "export"),
+    "open": ("tilepress.pipeline.store", "open_dataset"),
+    "verify": ("tilepress.pipeline.verify", "verify"),
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("tilepress")
+    elif name in _HOMES:
+        module, attribute = _HOMES[name]
+        value = getattr(import_module(module), attribute)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,49 @@
+"""Fixtures and Hypothesis profiles for every room."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A slow or shared machine is no failure: no deadlines. The database stays off in CI, so that a run
+# depends on the commit alone.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("default", max_examples=25, **_COMMON)
+settings.register_profile("ci", max_examples=50, derandomize=True, database=None, **_COMMON)
+settings.register_profile("nightly", max_examples=1000, print_blob=True, **_COMMON)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default")
+)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Return the checkout's root; the tests that read it skip where it is not complete."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real images beside the checkout, or skip."""
+    folder = ROOT.parent / "shared" / "data"
+    if not (folder / "MANIFEST.tsv").is_file():
+        pytest.skip(
+            "no real images: ../shared/data/MANIFEST.tsv does not exist beside the checkout"
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dicom_samples() -> dict[str, Path]:
+    """Return real DICOM files by short name (extra ``demo``), or skip."""
+    from tilepress.examples import data
+
+    try:
+        return data.dicom_files()
+    except data.MissingSamples as missing:
+        pytest.skip(str(missing))

@@ -1,0 +1,208 @@
+"""The house rules that no linter knows: who may import whom, who may print, what is packed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FORBIDDEN = {
+    "codecs": (
+        "tilepress.pipeline",
+        "tilepress.workflows",
+        "dask",
+        "distributed",
+        "rasterio",
+        "pydicom",
+    ),
+    "pipeline": ("tilepress.workflows", "dask", "distributed"),
+    "workflows": (),
+    "examples": (),
+}
+"""What the modules of each room never import."""
+
+PRINTERS = ("workflows/cli.py",)
+"""Modules that may call print() (or write to standard output themselves)."""
+
+
+def modules(room: str) -> list[Path]:
+    return [path for path in sorted((ROOT / room).rglob("*.py")) if "__pycache__" not in path.parts]
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, absolute module name) of every import in a file, lazy ones included."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:  # tests may share helpers of their own room
+                assert "tests" in path.parts, f"{path}:{node.lineno}: imports are absolute here"
+                continue
+            yield node.lineno, node.module or ""
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def inside(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+class TestImportsGoDownwards:
+    """workflows → pipeline → codecs: a room that knew an upper one could not be used alone."""
+
+    @pytest.mark.parametrize("room", FORBIDDEN)
+    def test_no_module_imports_what_its_room_must_not_know(self, room: str):
+        wrong = [
+            f"{path.relative_to(ROOT)}:{line} imports {name}"
+            for path in modules(room)
+            for line, name in imported(path)
+            if any(inside(name, package) for package in FORBIDDEN[room])
+        ]
+        assert not wrong
+
+    @pytest.mark.parametrize("room", [*FORBIDDEN, "src", "tests"])
+    def test_the_folders_are_imported_below_tilepress_only(self, room: str):
+        """``import codecs`` means the standard library's, ``import pipeline`` nothing at all."""
+        rooms = ("pipeline", "workflows", "examples")
+        wrong = [
+            f"{path.relative_to(ROOT)}:{line} imports {name}"
+            for path in modules(room)
+            for line, name in imported(path)
+            if any(inside(name, package) for package in rooms) or name.startswith("codecs.")
+        ]
+        assert not wrong
+
+    def test_the_scan_sees_lazy_and_aliased_imports(self, tmp_path: Path):
+        path = tmp_path / "module.py"
+        path.write_text(
+            "def f():\n    from tilepress import workflows as w\n    import dask.array as da\n"
+        )
+        assert {name for _, name in imported(path)} >= {"tilepress.workflows", "dask.array"}
+
+
+class TestOnlyTheCommandLinePrints:
+    """A library that prints cannot be used inside another program."""
+
+    @pytest.mark.parametrize("room", ["src", "codecs", "pipeline", "workflows"])
+    def test_no_print(self, room: str):
+        wrong = [
+            f"{path.relative_to(ROOT)}:{node.lineno}"
+            for path in modules(room)
+            if path.relative_to(ROOT).as_posix() not in PRINTERS
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "print"
+        ]
+        assert not wrong
+
+
+class TestThePackageIsWhole:
+    """A folder that is not listed is missing from the wheel, and only users would notice."""
+
+    @pytest.fixture
+    def project(self) -> dict:
+        return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    def test_the_packages_listed_are_the_folders_found(self, project: dict):
+        setuptools = project["tool"]["setuptools"]
+        found = set()
+        for package, folder in setuptools["package-dir"].items():
+            found.add(package)
+            for init in (ROOT / folder).rglob("__init__.py"):
+                below = init.parent.relative_to(ROOT / folder)
+                found.add(".".join((package, *below.parts)))
+        assert sorted(setuptools["packages"]) == sorted(found)
+
+    def test_every_folder_of_modules_is_a_package(self):
+        folders = {path.parent for room in FORBIDDEN for path in modules(room)}
+        assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
+
+    def test_every_declared_data_file_exists(self, project: dict):
+        setuptools = project["tool"]["setuptools"]
+        for package, patterns in setuptools["package-data"].items():
+            base = next(
+                (
+                    ROOT / folder / Path(*package[len(parent) :].strip(".").split("."))
+                    for parent, folder in sorted(setuptools["package-dir"].items(), reverse=True)
+                    if inside(package, parent)
+                ),
+            )
+            assert any(any(base.glob(pattern)) for pattern in patterns), package
+
+    def test_the_data_files_are_installed(self):
+        """Holds for the plain install too: ``make test`` runs against one."""
+        from tilepress.examples import data
+
+        assert [path.name[-6:] for path in data.landsat_bands()] == ["B2.tif", "B3.tif", "B4.tif"]
+
+    def test_every_dependency_has_an_exact_version(self, project: dict):
+        """constraints.txt makes `make demo` give the same environment next year."""
+        lines = (ROOT / "constraints.txt").read_text().splitlines()
+        pinned = {}
+        for line in lines:
+            if line and not line.startswith("#"):
+                name, _, number = line.partition("==")
+                assert number, f"constraints.txt: {line!r} is not exact"
+                assert "+" not in number, f"constraints.txt: {line!r} names a local build"
+                pinned[name.lower().replace("_", "-")] = number
+        groups = [
+            project["project"]["dependencies"],
+            *project["project"]["optional-dependencies"].values(),
+        ]
+        wanted = {
+            requirement.split(">")[0].split("=")[0].split("[")[0].strip().lower().replace("_", "-")
+            for group in groups
+            for requirement in group
+        }
+        assert wanted <= set(pinned), sorted(wanted - set(pinned))
+
+
+LOSSLESS_WITHOUT_TORCH = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch is blocked in this test")
+
+sys.meta_path.insert(0, Blocked())
+import numpy as np
+import tilepress
+
+codec = tilepress.TileCodec()
+rng = np.random.default_rng(7)
+tile = (rng.integers(0, 9, (2, 64, 80)).cumsum(-1) + 400).astype(np.uint16)
+back = codec.decode(codec.encode(tile))
+assert back.dtype == tile.dtype and (back == tile).all()
+assert "torch" not in sys.modules
+"""
+
+
+class TestLosslessNeedsNoTorch:
+    """The plain install has no torch: a hospital's archive must open on a machine of 200 MB."""
+
+    def test_encode_and_decode_with_torch_blocked(self, tmp_path: Path):
+        done = subprocess.run(
+            [sys.executable, "-c", LOSSLESS_WITHOUT_TORCH],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def test_importing_tilepress_is_light(self, tmp_path: Path):
+        """zarr meets the codec by entry point in every process: that must not cost seconds."""
+        heavy = "{'torch', 'dask', 'distributed', 'rasterio', 'pydicom', 'numba'}"
+        line = f"import sys, tilepress; print(sorted({heavy} & set(sys.modules)))"
+        done = subprocess.run(
+            [sys.executable, "-c", line], capture_output=True, text=True, cwd=tmp_path, timeout=60
+        )
+        assert done.stdout.strip() == "[]", done.stdout + done.stderr
