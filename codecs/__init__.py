@@ -1,0 +1,1 @@
+"""Arrays to bytes and back: no files, no Dask, no DICOM."""

@@ -1,0 +1,76 @@
+"""Let Zarr v2-format arrays use TileCodec: the numcodecs codec ``tilepress_tile``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from numcodecs.abc import Codec
+from numcodecs.compat import ndarray_copy
+from typing_extensions import Buffer
+
+from tilepress.codecs.batcher import run_chunk
+from tilepress.codecs.errors import UnsupportedArray
+from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.zarr_codec import TilepressTileV3, encode_chunk
+
+__all__ = ["TilepressTile"]
+
+
+class TilepressTile(Codec):  # type: ignore[misc]
+    """The compressor of a Zarr v2-format array whose chunks have at least two axes (…, y, x).
+
+    Prefer v3 with sharding: this form has neither shards nor a checked dtype and shape.
+    """
+
+    codec_id: ClassVar[str] = "tilepress_tile"
+
+    def __init__(
+        self,
+        codec: str = "wave",
+        *,
+        max_error: float = 0,
+        nodata: float | int | None = None,
+        tier: str = "standard",
+        model: str = "auto",
+    ) -> None:
+        self._inner = TilepressTileV3(
+            TileCodec(codec, max_error=max_error, nodata=nodata, tier=tier, model=model)
+        )
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Take what ``get_config`` gave, or the arguments of the constructor."""
+        if "version" not in config:
+            return cls(**config)
+        new = cls.__new__(cls)
+        new._inner = TilepressTileV3({k: v for k, v in config.items() if k != "id"})
+        return new
+
+    def get_config(self) -> dict[str, Any]:
+        return {"id": self.codec_id, **self._inner.codec.to_config()}
+
+    def encode(self, buf: npt.ArrayLike) -> bytes:
+        """Encode an array of ≥ 2 axes; one in Fortran order is coded as it lies in memory."""
+        chunk = np.asarray(buf)
+        if chunk.ndim < 2:
+            raise UnsupportedArray(
+                f"coding with {self.codec_id}: got {chunk.ndim} axes, want at least (y, x); "
+                "no filter may come before this codec"
+            )
+        if chunk.flags.f_contiguous and not chunk.flags.c_contiguous:
+            chunk = chunk.T
+        return run_chunk(lambda item: encode_chunk(self._inner.codec, item), chunk)
+
+    def decode(self, buf: Buffer, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Decode a record to (planes, y, x) or (y, x); fill ``out`` where one is given."""
+        array = run_chunk(self._inner.codec.decode, memoryview(buf).cast("B"))
+        if out is None:
+            return array
+        filled: npt.NDArray[Any] = ndarray_copy(array, out)
+        return filled
+
+    def __repr__(self) -> str:
+        config = self.get_config()
+        return f"{type(self).__name__}(codec={config['codec']!r}, max_error={config['max_error']})"

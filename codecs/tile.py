@@ -1,0 +1,286 @@
+"""TileCodec: one chunk of samples to one record and back."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.bitstream import (
+    CODER_STORED,
+    CODER_WAVE,
+    DTYPES,
+    RecordHeader,
+    pack_record,
+    samples_crc,
+    unpack_record,
+)
+from tilepress.codecs.errors import (
+    ChecksumMismatch,
+    InvalidRecord,
+    UnsupportedArray,
+    UnsupportedFormat,
+)
+from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
+from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
+from tilepress.codecs.weights import INLINE_LIMIT_BYTES, Weights, find_model, load_named
+
+__all__ = ["TileCodec"]
+
+Array = npt.NDArray[Any]
+
+_CONFIG_VERSION = 1
+_CONFIG_KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
+_MODEL_KEYS = {"name", "sha256", "weights"}
+_CODECS = ("wave",)
+_TIERS = ("standard",)
+_NO_MODEL = b"\0" * 8
+
+
+class TileCodec:
+    """Codes chunks of samples, losslessly or within ``max_error``. Thread-safe.
+
+    Parameters
+    ----------
+    codec : "wave", the learned lossless and near-lossless codec (FORMAT.md).
+    max_error : largest absolute error of any present sample: an integer in stored units for
+        integers, a number in physical units for floats. 0 means lossless.
+    nodata : the value that marks absent samples; it is kept exactly, and no present sample ever
+        decodes to it, nor the reverse.
+    tier : "standard".
+    model : "auto" (bundled), a model's name, or the path of a weights file, which then travels
+        inside the configuration.
+    device : "auto" and "cpu" are the same until there is a GPU backend.
+    """
+
+    def __init__(
+        self,
+        codec: str = "wave",
+        *,
+        max_error: float = 0,
+        nodata: float | int | None = None,
+        tier: str = "standard",
+        model: str = "auto",
+        device: Literal["auto", "cpu"] = "auto",
+    ) -> None:
+        if codec not in _CODECS:
+            raise UnsupportedFormat(f"making a codec: got codec {codec!r}, want one of {_CODECS}")
+        if tier not in _TIERS:
+            raise UnsupportedFormat(f"making a codec: got tier {tier!r}, want one of {_TIERS}")
+        if device not in ("auto", "cpu"):
+            raise UnsupportedFormat(f"making a codec: got device {device!r}, want 'auto' or 'cpu'")
+        if not (isinstance(max_error, int | float) and 0 <= max_error < 2**31):
+            raise UnsupportedFormat(f"making a codec: got max_error {max_error!r}, want 0 … 2^31")
+        self._setup(codec, tier, max_error, nodata, load_named(model))
+
+    def _setup(
+        self, codec: str, tier: str, max_error: float, nodata: float | None, weights: Weights
+    ) -> None:
+        self._codec, self._tier, self._max_error, self._nodata = codec, tier, max_error, nodata
+        self._weights = weights
+        self._model_id = bytes.fromhex(weights.sha256)[:8]
+
+    @property
+    def max_error(self) -> float:
+        return self._max_error
+
+    @property
+    def nodata(self) -> float | int | None:
+        return self._nodata
+
+    @property
+    def model(self) -> Weights:
+        return self._weights
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the closed, versioned configuration that a reader needs (FORMAT.md §1)."""
+        nodata: float | int | str | None = self._nodata
+        if isinstance(nodata, float) and not np.isfinite(nodata):
+            nodata = "NaN" if np.isnan(nodata) else "Infinity" if nodata > 0 else "-Infinity"
+        inline = None
+        if self._weights.origin != "bundled" and len(self._weights.data) <= INLINE_LIMIT_BYTES:
+            inline = base64.b64encode(self._weights.data).decode()
+        return {
+            "version": _CONFIG_VERSION,
+            "codec": self._codec,
+            "tier": self._tier,
+            "max_error": self._max_error,
+            "nodata": nodata,
+            "model": {
+                "name": self._weights.name,
+                "sha256": self._weights.sha256,
+                "weights": inline,
+            },
+        }
+
+    @classmethod
+    def from_config(cls, config: object) -> TileCodec:
+        """Build a codec from ``to_config``'s dictionary; raises UnsupportedFormat or ModelError."""
+        if not isinstance(config, dict) or set(config) != _CONFIG_KEYS:
+            found = sorted(config) if isinstance(config, dict) else config
+            raise UnsupportedFormat(
+                f"reading a codec configuration: got {found}, want {sorted(_CONFIG_KEYS)}"
+            )
+        model, nodata = config["model"], config["nodata"]
+        if config["version"] != _CONFIG_VERSION:
+            raise UnsupportedFormat(
+                f"reading a codec configuration: got version {config['version']!r}, this tilepress "
+                f"reads {_CONFIG_VERSION}; a newer one may be needed: pip install -U tilepress"
+            )
+        if config["codec"] not in _CODECS or config["tier"] not in _TIERS:
+            raise UnsupportedFormat(
+                f"reading a codec configuration: got codec {config['codec']!r}, "
+                f"tier {config['tier']!r}"
+            )
+        if not isinstance(model, dict) or set(model) != _MODEL_KEYS:
+            raise UnsupportedFormat(f"reading a codec configuration: got model {model!r}")
+        error = config["max_error"]
+        if isinstance(error, bool) or not isinstance(error, int | float) or not 0 <= error < 2**31:
+            raise UnsupportedFormat(f"reading a codec configuration: got max_error {error!r}")
+        if isinstance(nodata, str):
+            if nodata not in ("NaN", "Infinity", "-Infinity"):
+                raise UnsupportedFormat(f"reading a codec configuration: got nodata {nodata!r}")
+            nodata = float(nodata)
+        if isinstance(nodata, bool) or not isinstance(nodata, int | float | None):
+            raise UnsupportedFormat(f"reading a codec configuration: got nodata {nodata!r}")
+        codec = cls.__new__(cls)
+        codec._setup(
+            config["codec"],
+            config["tier"],
+            error,
+            nodata,
+            find_model(model["name"], model["sha256"], model["weights"]),
+        )
+        return codec
+
+    def check(self, dtype: np.dtype[Any]) -> None:
+        """Raise UnsupportedArray unless arrays of ``dtype`` can be coded with these options."""
+        if dtype.name not in DTYPES:
+            raise UnsupportedArray(
+                f"coding a tile: dtype {dtype} is not supported; one of {', '.join(DTYPES)} is"
+            )
+        if self._max_error and dtype.kind == "b":
+            raise UnsupportedArray("coding a tile: near-lossless coding of bool makes no sense")
+        if self._max_error and dtype.kind in "ui" and self._max_error != int(self._max_error):
+            raise UnsupportedArray(
+                f"coding a tile: max_error {self._max_error} is no integer, the samples are"
+            )
+        if self._max_error and dtype.kind in "ui" and self._max_error > np.iinfo(dtype).max // 2:
+            raise UnsupportedArray(
+                f"coding a tile: max_error {self._max_error} exceeds the range of {dtype}"
+            )
+        self._absent(dtype)
+
+    def encode(self, array: Array, *, bands: int = 1) -> bytes:
+        """Code an array, (planes, y, x) or (y, x), to a record.
+
+        ``bands`` is how many planes belong together, band fastest (3 for RGB frames).
+        """
+        return self.encode_checked(array, bands=bands)[0]
+
+    def encode_checked(self, array: Array, *, bands: int = 1) -> tuple[bytes, Array]:
+        """Code an array; return the record and what the encoder expects it to decode to."""
+        self.check(array.dtype)
+        if array.ndim not in (2, 3):
+            raise UnsupportedArray(f"coding a tile: got {array.ndim} axes, want 2 or 3")
+        planes = array if array.ndim == 3 else array[None]
+        if max(planes.shape) > MAX_SIDE or planes.size > MAX_RECORD_SAMPLES:
+            raise UnsupportedArray(f"coding a tile: shape {array.shape} is beyond the limits")
+        little = np.ascontiguousarray(planes, dtype=planes.dtype.newbyteorder("<"))
+        absent = self._absent(little.dtype)
+        fill = np.zeros((), little.dtype) if absent is None else absent
+        coded = _coded_box(little, fill)
+        samples = np.ascontiguousarray(little[: coded[0], : coded[1], : coded[2]])
+        mark = absent
+        if mark is None and samples.dtype.kind == "f" and np.isnan(samples).any():
+            mark = samples[np.isnan(samples)][0].reshape(())
+        result = None
+        if samples.size:
+            result = encode_chunk(samples, mark, self._max_error, self._weights.model, bands)
+        coder, payload, decoded = CODER_STORED, samples.tobytes(), samples
+        if result is not None and len(result[0]) < len(payload):
+            coder, (payload, decoded) = CODER_WAVE, result
+        header = RecordHeader(
+            coder=coder,
+            dtype=little.dtype,
+            shape=little.shape,
+            coded=coded,
+            fill=fill.tobytes(),
+            two_d=array.ndim == 2,
+            max_error=float(self._max_error),
+            model_id=self._model_id if coder == CODER_WAVE else _NO_MODEL,
+            symbols_crc=samples_crc(decoded),
+        )
+        return pack_record(header, payload), _restore(header, decoded)
+
+    def decode(self, data: bytes | memoryview) -> Array:
+        """Decode a record to an array of the shape and dtype that were coded.
+
+        Raises InvalidRecord, ChecksumMismatch, UnsupportedFormat or ModelError; never returns
+        samples that are not those coded.
+        """
+        header, payload = unpack_record(data)
+        if header.coder == CODER_STORED:
+            want = int(np.prod(header.coded)) * header.dtype.itemsize
+            if len(payload) != want:
+                raise InvalidRecord(
+                    f"decoding a record: got {len(payload)} bytes of samples, want {want}"
+                )
+            samples = np.frombuffer(payload, header.dtype).reshape(header.coded)
+        else:
+            if header.model_id != self._model_id:
+                raise UnsupportedFormat(
+                    f"decoding a record: it needs model {header.model_id.hex()}…, this codec has "
+                    f"{self._model_id.hex()}… ({self._weights.name})"
+                )
+            if 0 in header.coded:
+                raise InvalidRecord("decoding a record: an empty box has a payload")
+            samples = decode_chunk(payload, header.coded, header.dtype, self._weights.model)
+        if samples_crc(samples) != header.symbols_crc:
+            raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
+        return _restore(header, samples)
+
+    def _absent(self, dtype: np.dtype[Any]) -> Array | None:
+        """Return nodata as one sample of ``dtype``, or None; refuses what the dtype cannot hold."""
+        if self._nodata is None:
+            return None
+        if dtype.kind in "uib":
+            low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+            if (
+                self._nodata != self._nodata
+                or self._nodata != int(self._nodata)
+                or not low <= self._nodata <= high
+            ):
+                raise UnsupportedArray(
+                    f"coding a tile: nodata {self._nodata} is no value of {dtype}"
+                )
+            return np.array(int(self._nodata), dtype)
+        return np.array(self._nodata, dtype)
+
+
+def _coded_box(samples: Array, fill: Array) -> tuple[int, int, int]:
+    """Return the box that remains when trailing planes, rows and columns of fill are cut."""
+    raw = f"u{samples.dtype.itemsize}"
+    other = samples.view(raw) != fill.view(raw)
+    if not other.any():
+        return (0, 0, 0)
+    sizes = []
+    for axis in range(3):
+        used = other.any(axis=tuple(a for a in range(3) if a != axis))
+        sizes.append(int(np.flatnonzero(used)[-1]) + 1)
+    return (sizes[0], sizes[1], sizes[2])
+
+
+def _restore(header: RecordHeader, samples: Array) -> Array:
+    """Put the coded box back into its fill."""
+    native = header.dtype.newbyteorder("=")
+    if header.coded == header.shape:
+        out = samples.astype(native, copy=True)
+    else:
+        fill = np.frombuffer(header.fill, header.dtype)[0]
+        out = np.full(header.shape, fill, native)
+        planes, rows, columns = header.coded
+        out[:planes, :rows, :columns] = samples
+    return out[0] if header.two_d else out

@@ -1,0 +1,91 @@
+"""What a sample's context is: taps, regressors and features, in the order that weights assume.
+
+Every constant here is part of the format (FORMAT.md §5): weights trained for one layout mean
+nothing for another.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = [
+    "ERROR_TAPS",
+    "FEATURES",
+    "FRACTION_BITS",
+    "HIDDEN",
+    "LEFT_PAD",
+    "MATCH_CONTEXTS",
+    "MATCH_LEVELS",
+    "MAX_RANGE",
+    "OWN_TAPS",
+    "REFERENCE_TAPS",
+    "REGRESSORS",
+    "SHEAR",
+    "STAGE2_FEATURES",
+    "TIME_PAD",
+    "TOP_PAD",
+    "WEIGHT_BITS",
+]
+
+SHEAR = 2
+"""Sample (y, x) is coded at step t = x + SHEAR·y; all samples of one step are independent."""
+
+OWN_TAPS = np.array(
+    [
+        (0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-2, -1),
+        (-2, 1), (-2, -2), (-2, 2), (0, -3), (-3, 0), (-2, 3), (-1, -3), (-3, -1),
+    ],
+    np.int64,
+)  # fmt: skip
+"""(dy, dx) of the causal neighbours: W, N, NW, NE, WW, NN, …"""
+
+REFERENCE_TAPS = np.array(
+    [(0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)], np.int64
+)
+"""(dy, dx) in an earlier plane, which is complete: all around the sample."""
+
+ERROR_TAPS = np.array(
+    [
+        (0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0),
+        (-1, -2), (-2, -1), (-2, 1), (0, -3), (-3, 0),
+    ],
+    np.int64,
+)  # fmt: skip
+"""(dy, dx) where the second stage looks at the first stage's errors."""
+
+LEFT_PAD = 3
+TOP_PAD = 3
+TIME_PAD = 8
+"""Margins of a sheared plane: rows above, and steps before the first."""
+
+REGRESSORS = len(OWN_TAPS) + 1 + 2 * (len(REFERENCE_TAPS) + 2)
+"""Inputs of the linear path: own taps, median edge; per reference 9 taps, its edge, its error."""
+
+FEATURES = 48
+STAGE2_FEATURES = 48
+HIDDEN = 24
+
+FRACTION_BITS = 6
+"""Predictions are integers in units of 1/64 of a sample step."""
+
+WEIGHT_BITS = 14
+"""Linear weights are integers in units of 2^-14."""
+
+MAX_RANGE = 2**17
+"""Samples of a plane lie in 0 … MAX_RANGE − 1 when they reach the predictor."""
+
+MATCH_CONTEXTS = 256
+"""Patterns of equality around a sample: six among its neighbours, two in the first reference."""
+
+MATCH_LEVELS = np.array(
+    [
+        589, 737, 921, 1150, 1432, 1780, 2206, 2725, 3354, 4107, 5001, 6048,
+        7257, 8630, 10159, 11826, 13603, 15449, 17319, 19165, 20942, 22609, 24138, 25511,
+        26720, 27767, 28661, 29414, 30043, 30562, 30988, 31336, 31618, 31847, 32031, 32179,
+        32297, 32392, 32468, 32529, 32578, 32616, 32647, 32672, 32691, 32707, 32720, 32729,
+        32737, 32744, 32749, 32753, 32756, 32758, 32760, 32762, 32763, 32764, 32765, 32766,
+        32766, 32766, 32767, 32767,
+    ],
+    np.int32,
+)  # fmt: skip
+"""Probabilities (of 2^15) that a match flag may have: 1 / (1 + e^-(14.4 q / 63 - 4))."""

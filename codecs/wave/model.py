@@ -1,0 +1,150 @@
+"""The network and the static tables of ``wave`` as integers, and their file.
+
+features (48, s7) ──► dense 24 ──► relu u7 ──► dense 1 ──► correction of the mean
+                           │
+errors around (24, s7) ────┴─────► dense 24 ──► relu u7 ──► dense 3 ──► correction, scale, shape
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from tilepress.codecs.errors import ModelError
+from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
+from tilepress.codecs.wave.coder import ESCAPE_BITS, PHASED_CONTEXTS, PHASES, TABLE_BITS, TOKENS
+from tilepress.codecs.wave.layout import FEATURES, HIDDEN, REGRESSORS, STAGE2_FEATURES
+
+__all__ = ["CONTEXTS", "TABLES", "WaveModel"]
+
+CONTEXTS = 48 * 3
+"""Scale and shape as the second stage chooses them."""
+TABLES = PHASED_CONTEXTS * PHASES + CONTEXTS - PHASED_CONTEXTS
+
+_LAYERS = {
+    "first.hidden": (HIDDEN, FEATURES),
+    "first.output": (1, HIDDEN),
+    "second.hidden": (HIDDEN, STAGE2_FEATURES),
+    "second.output": (3, HIDDEN),
+}
+_ACC_LIMIT = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class WaveModel:
+    """Integer weights, tables and default linear weights, checked against their limits."""
+
+    layers: dict[str, tuple[npt.NDArray[np.int8], npt.NDArray[np.int32], npt.NDArray[np.int32]]]
+    """name → weights (out, in) −63 … 63, bias (out,), right shift (out,)."""
+    frequencies: npt.NDArray[np.uint16]
+    """(TABLES, TOKENS + 1); a row holds its symbols, then its escape, then zeros; sum 2^15."""
+    linear: npt.NDArray[np.int32]
+    """(3, REGRESSORS) default linear weights with 0, 1, 2 references, units of 2^-14."""
+    cumulative: npt.NDArray[np.int32] = field(init=False)
+    used: npt.NDArray[np.int32] = field(init=False)
+    lookup: npt.NDArray[np.uint8] = field(init=False)
+    costs: npt.NDArray[np.float64] = field(init=False)
+    """(TABLES, TOKENS) bits of a token with its raw bits; only the encoder's choices use it."""
+
+    def __post_init__(self) -> None:
+        self._check()
+        counts = np.count_nonzero(self.frequencies, axis=1).astype(np.int32)
+        cumulative = np.zeros((TABLES, TOKENS + 2), np.int32)
+        cumulative[:, 1:] = np.cumsum(self.frequencies.astype(np.int32), axis=1)
+        lookup = np.zeros((TABLES, 256), np.uint8)
+        slots = np.arange(256) << (TABLE_BITS - 8)
+        for row in range(TABLES):
+            lookup[row] = np.searchsorted(cumulative[row, 1 : counts[row]], slots, side="right")
+        tokens = np.arange(TOKENS)
+        share = np.maximum(self.frequencies[:, :TOKENS], 1) / (1 << TABLE_BITS)
+        escape = self.frequencies[np.arange(TABLES), counts - 1] / (1 << TABLE_BITS)
+        coded = tokens < counts[:, None] - 1
+        costs = np.where(coded, -np.log2(share), ESCAPE_BITS - np.log2(escape)[:, None])
+        object.__setattr__(self, "costs", costs + np.where(tokens < 16, 0, (tokens - 8) // 4))
+        object.__setattr__(self, "cumulative", cumulative)
+        object.__setattr__(self, "used", counts - 1)
+        object.__setattr__(self, "lookup", lookup)
+
+    def _check(self) -> None:
+        for name, shape in _LAYERS.items():
+            weights, bias, shift = self.layers[name]
+            if weights.shape != shape or bias.shape != shape[:1] or shift.shape != shape[:1]:
+                raise ModelError(f"loading a model: {name} has shape {weights.shape}, want {shape}")
+            if np.abs(weights.astype(int)).max() > 63 or np.abs(bias).max() > _ACC_LIMIT:
+                raise ModelError(f"loading a model: {name} has weights beyond s7 or its bias limit")
+            if shift.min() < 0 or shift.max() > 20:
+                raise ModelError(f"loading a model: {name} has shifts outside 0 … 20")
+        f = self.frequencies
+        if f.shape != (TABLES, TOKENS + 1) or np.any(
+            f.astype(np.int64).sum(axis=1) != 1 << TABLE_BITS
+        ):
+            raise ModelError("loading a model: tables have the wrong shape or sum")
+        n = np.count_nonzero(f, axis=1)
+        filled = np.arange(TOKENS + 1) < n[:, None]
+        if n.min() < 2 or np.any((f > 0) != filled):
+            raise ModelError("loading a model: a table has holes or no escape")
+        if self.linear.shape != (3, REGRESSORS) or np.abs(self.linear).max() >= 1 << 18:
+            raise ModelError("loading a model: default linear weights have the wrong shape or size")
+
+    def arrays(self) -> tuple[Any, ...]:
+        """Return what ``predict_step`` takes: integers in float32 weights, int32 the rest."""
+        out: list[Any] = []
+        for name in _LAYERS:
+            weights, bias, shift = self.layers[name]
+            out += [
+                np.ascontiguousarray(weights, np.float32),
+                bias.astype(np.int32),
+                shift.astype(np.int32),
+            ]
+        return tuple(out)
+
+    def to_bytes(self) -> bytes:
+        filled = self.frequencies > 0
+        tensors: dict[str, npt.NDArray[Any]] = {
+            "tables": self.frequencies[filled],
+            "tables.sizes": filled.sum(axis=1).astype(np.uint8),
+            "linear": self.linear,
+        }
+        for name, (weights, bias, shift) in self.layers.items():
+            tensors[f"{name}.weight"] = weights
+            tensors[f"{name}.bias"] = bias
+            tensors[f"{name}.shift"] = shift
+        return bytes(save_tensors(tensors, metadata={"format": "tilepress-wave-1"}))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> WaveModel:
+        """Parse a weights file; raises ModelError unless every tensor is as it must be."""
+        if len(data) > MAX_WEIGHTS_BYTES:
+            raise ModelError(f"loading a model: {len(data)} bytes, at most {MAX_WEIGHTS_BYTES}")
+        try:
+            tensors = load_tensors(data)
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise ModelError(f"loading a model: not a safetensors file ({error})") from error
+        want: dict[str, Any] = {"tables": np.uint16, "tables.sizes": np.uint8, "linear": np.int32}
+        for name in _LAYERS:
+            want |= {f"{name}.weight": np.int8, f"{name}.bias": np.int32, f"{name}.shift": np.int32}
+        if set(tensors) != set(want) or any(tensors[k].dtype != d for k, d in want.items()):
+            raise ModelError("loading a model: tensors are not those of a wave model")
+        layers = {
+            name: (tensors[f"{name}.weight"], tensors[f"{name}.bias"], tensors[f"{name}.shift"])
+            for name in _LAYERS
+        }
+        return cls(
+            layers, _unpack_tables(tensors["tables"], tensors["tables.sizes"]), tensors["linear"]
+        )
+
+
+def _unpack_tables(
+    flat: npt.NDArray[np.uint16], sizes: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint16]:
+    if sizes.shape != (TABLES,) or sizes.max() > TOKENS + 1 or flat.shape != (int(sizes.sum()),):
+        raise ModelError("loading a model: tables have the wrong size")
+    out = np.zeros((TABLES, TOKENS + 1), np.uint16)
+    out[np.arange(TOKENS + 1) < sizes[:, None]] = flat
+    return out

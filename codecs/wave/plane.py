@@ -1,0 +1,539 @@
+"""One plane of integers to its body and back (FORMAT.md §4).
+
+    samples ─► replication ─► absent samples ─► offset ─► packing ─► residuals
+
+Every step is signalled by a flag and left out where it does not apply.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.errors import InvalidRecord
+from tilepress.codecs.wave import kernel
+from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
+from tilepress.codecs.wave.coder import (
+    count_matches,
+    count_tokens,
+    lanes_for,
+    model_plane,
+    pack_raw,
+    rans_encode,
+    symbols,
+)
+from tilepress.codecs.wave.coder import decode_plane as decode_residuals
+from tilepress.codecs.wave.layout import (
+    MATCH_CONTEXTS,
+    MATCH_LEVELS,
+    MAX_RANGE,
+    REGRESSORS,
+    WEIGHT_BITS,
+)
+from tilepress.codecs.wave.linear import fit_weights, regressor_count
+from tilepress.codecs.wave.model import TABLES, WaveModel
+from tilepress.codecs.wave.structure import replication, used_levels
+from tilepress.codecs.wave.wire import Reader, signed_varint, varint
+
+__all__ = ["DecodedPlane", "choose_flags", "decode_body", "encode_body", "flag_probabilities"]
+
+Plane = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+_REPLICATED, _MASKED, _PACKED, _CONSTANT, _SPLIT, _RAW, _FITTED, _SAME_MASK = (
+    1 << i for i in range(8)
+)
+_NO_MASK = np.zeros((0, 0), np.uint8)
+_SPLIT_BITS = 16
+_MAX_TOP = 2**48
+_MIN_FIT_SAMPLES = 256
+_MAP_BITS = 20
+"""What exchanging a table must save at least."""
+_FLAG_BITS = 16
+"""What a match flag must save at least: about what its probability costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPlane:
+    """A plane as later planes see it."""
+
+    samples: npt.NDArray[np.int32]
+    """(y, x), what the predictor coded: 0 … top, at full resolution."""
+    errors: npt.NDArray[np.int32]
+    """(y, x), residuals of the linear path."""
+    mask: Mask | None
+    """(y, x), true where samples are absent; None where none is."""
+
+
+@nb.njit(cache=True, nogil=True)
+def _fill_absent(plane: npt.NDArray[np.int32], mask: Mask, first: int) -> None:
+    """Give absent samples the mean of west and north, so that no cliff surrounds them."""
+    height, width = plane.shape
+    for y in range(height):
+        for x in range(width):
+            if mask[y, x]:
+                north = plane[y - 1, x] if y > 0 else first
+                west = plane[y, x - 1] if x > 0 else (plane[y - 1, 0] if y > 0 else first)
+                plane[y, x] = (west + north + 1) >> 1
+
+
+@nb.njit(cache=True, nogil=True)
+def _block_means(
+    plane: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int32]:
+    """Mean of every block, rounded down after adding half; ``rows`` gives each row's block."""
+    total = np.zeros((rows[-1] + 1, columns[-1] + 1), np.int64)
+    count = np.zeros_like(total)
+    for y in range(plane.shape[0]):
+        for x in range(plane.shape[1]):
+            total[rows[y], columns[x]] += plane[y, x]
+            count[rows[y], columns[x]] += 1
+    out = np.empty(total.shape, np.int32)
+    for i in range(total.shape[0]):
+        for j in range(total.shape[1]):
+            out[i, j] = (2 * total[i, j] + count[i, j]) // (2 * count[i, j])
+    return out
+
+
+def _blocks(length: int, factor: int, phase: int) -> npt.NDArray[np.int64]:
+    """Return (length,) block index of every line; blocks start at ``phase`` modulo ``factor``."""
+    return (np.arange(length) - phase) // factor + (1 if phase > 0 else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+
+    def reduce(self, plane: DecodedPlane) -> DecodedPlane:
+        return DecodedPlane(
+            _block_means(plane.samples, self.rows, self.columns),
+            _block_means(plane.errors, self.rows, self.columns),
+            None,
+        )
+
+    def expand(self, plane: DecodedPlane) -> DecodedPlane:
+        pick = np.ix_(self.rows, self.columns)
+        mask = None if plane.mask is None else plane.mask[pick]
+        return DecodedPlane(plane.samples[pick], plane.errors[pick], mask)
+
+
+def encode_body(
+    samples: Plane,
+    mask: Mask | None,
+    refs: list[DecodedPlane],
+    model: WaveModel,
+) -> tuple[bytes, DecodedPlane]:
+    """Code a plane losslessly.
+
+    samples : (y, x) int64; mask : (y, x) bool, true where absent, or None.
+    Returns the body and what later planes may refer to.
+    """
+    marked = samples if mask is None else np.where(mask, np.iinfo(np.int64).min, samples)
+    factors = replication(marked)
+    flags, head = 0, b""
+    blocks = None
+    if factors is not None:
+        flags |= _REPLICATED
+        head += bytes(factors)
+        blocks = _Blocks(
+            _blocks(samples.shape[0], *factors[:2]), _blocks(samples.shape[1], *factors[2:])
+        )
+        first_rows = np.searchsorted(blocks.rows, np.arange(blocks.rows[-1] + 1))
+        first_columns = np.searchsorted(blocks.columns, np.arange(blocks.columns[-1] + 1))
+        pick = np.ix_(first_rows, first_columns)
+        samples = samples[pick]
+        mask = None if mask is None else mask[pick]
+        refs = [blocks.reduce(ref) for ref in refs]
+    if mask is not None and not mask.any():
+        mask = None
+    if mask is not None:
+        same = bool(refs) and refs[0].mask is not None and np.array_equal(refs[0].mask, mask)
+        flags |= _SAME_MASK if same else _MASKED
+        if not same:
+            coded = encode_bitmap(mask)
+            head += varint(len(coded)) + coded
+    present = samples if mask is None else samples[~mask]
+    low, high = (int(present.min()), int(present.max())) if present.size else (0, 0)
+    top = high - low
+    head += signed_varint(low)
+    levels64 = samples - low
+    if mask is not None:
+        levels64 = np.where(mask, 0, levels64)
+    if top == 0:
+        zeros = np.zeros(samples.shape, np.int32)
+        plane = DecodedPlane(zeros, zeros, mask)
+        body = bytes([flags | _CONSTANT]) + head
+    elif top >= MAX_RANGE:
+        body, plane = _encode_split(levels64, top, mask, refs, model, flags, head)
+    else:
+        body, plane = _encode_levels(levels64.astype(np.int32), top, mask, refs, model, flags, head)
+    if blocks is not None:
+        plane = blocks.expand(plane)
+    return body, plane
+
+
+def _encode_split(
+    levels: Plane,
+    top: int,
+    mask: Mask | None,
+    refs: list[DecodedPlane],
+    model: WaveModel,
+    flags: int,
+    head: bytes,
+) -> tuple[bytes, DecodedPlane]:
+    """Code a plane of great range as its high and its low bits, each a body of its own."""
+    low_bits = min(_SPLIT_BITS, top.bit_length() - _SPLIT_BITS)
+    high, _ = encode_body(levels >> low_bits, None, refs, model)
+    low, _ = encode_body(levels & ((1 << low_bits) - 1), None, [], model)
+    plane = _split_reference(levels, top, mask)
+    body = bytes([flags | _SPLIT]) + head + bytes([low_bits]) + varint(len(high)) + high + low
+    return body, plane
+
+
+def _split_reference(levels: Plane, top: int, mask: Mask | None) -> DecodedPlane:
+    coarse = (levels >> max(0, top.bit_length() - 17)).astype(np.int32)
+    return DecodedPlane(coarse, np.zeros_like(coarse), mask)
+
+
+def _encode_levels(
+    levels: npt.NDArray[np.int32],
+    top: int,
+    mask: Mask | None,
+    refs: list[DecodedPlane],
+    model: WaveModel,
+    flags: int,
+    head: bytes,
+) -> tuple[bytes, DecodedPlane]:
+    """Code levels 0 … top by prediction, packing their histogram first where it has holes."""
+    seen = used_levels(levels, None if mask is None else ~mask, top)
+    head += varint(top)
+    if seen is not None:
+        flags |= _PACKED
+        coded = encode_bitmap(seen[None])
+        head += varint(len(coded)) + coded
+        ranks = (np.cumsum(seen) - 1).astype(np.int32)
+        levels = ranks[levels] if mask is None else np.where(mask, 0, ranks[levels])
+        top = int(ranks[-1])
+    height, width = levels.shape
+    first = int(levels.ravel()[0]) if mask is None else int(levels[~mask][0])
+    sheared_mask = _NO_MASK
+    if mask is not None:
+        levels = levels.copy()
+        _fill_absent(levels, mask, first)
+        sheared_mask = kernel.shear(mask.astype(np.int32), 0).astype(np.uint8)
+    own = kernel.shear(np.ascontiguousarray(levels), first)
+    ref, ref_errors = _shear_references(refs, own.shape)
+    weights = model.linear[len(refs)]
+    coded_weights = b""
+    if levels.size >= _MIN_FIT_SAMPLES:
+        flags |= _FITTED
+        bits = 12 if levels.size >= 1 << 16 else 10 if levels.size >= 1 << 13 else 8
+        weights = fit_weights(
+            own, ref, ref_errors, len(refs), sheared_mask, height, width, weights, bits
+        )
+        coded_weights = _pack_weights(weights, bits, regressor_count(len(refs)))
+    tables, folded, matches, candidates, linear_errors = model_plane(
+        own, ref, ref_errors, len(refs), sheared_mask, height, width, top, weights, model.arrays()
+    )
+    match_levels = choose_flags(count_matches(tables, folded, matches, candidates, model.costs))
+    probabilities = flag_probabilities(match_levels)
+    table_map = choose_tables(
+        count_tokens(tables, folded, matches, candidates, probabilities, TABLES), model
+    )
+    starts, sizes, bits_, counts = symbols(
+        tables, folded, matches, candidates, probabilities, table_map, model.cumulative, model.used
+    )
+    states, words = rans_encode(starts, sizes, lanes_for(len(folded)))
+    adapted = _pack_flags(match_levels) + _pack_map(table_map)
+    stream = (
+        states.astype("<u4").tobytes()
+        + words.astype("<u2").tobytes()
+        + pack_raw(bits_, counts).tobytes()
+    )
+    errors = kernel.unshear(linear_errors, height, width)
+    plane = DecodedPlane(levels, errors, mask)
+    depth = top.bit_length()
+    if len(coded_weights) + len(stream) >= (levels.size * depth + 7) // 8:
+        zeros = np.zeros_like(errors)
+        flags &= ~_FITTED
+        plane = DecodedPlane(levels, zeros, mask)
+        return bytes([flags | _RAW]) + head + _pack_bits(levels, depth), plane
+    body = bytes([flags]) + head + varint(first) + coded_weights
+    body += adapted + varint(len(words)) + stream
+    return body, plane
+
+
+def decode_body(
+    reader: Reader, shape: tuple[int, int], refs: list[DecodedPlane], model: WaveModel
+) -> tuple[Plane, DecodedPlane]:
+    """Decode a body; the inverse of ``encode_body``. Absent samples come back as anything."""
+    flags = reader.byte()
+    blocks = None
+    if flags & _REPLICATED:
+        factor_y, phase_y, factor_x, phase_x = reader.take(4)
+        for factor, phase, length in ((factor_y, phase_y, shape[0]), (factor_x, phase_x, shape[1])):
+            if not (1 <= factor <= 8 and phase < factor <= length):
+                raise InvalidRecord(f"decoding a plane: block size {factor}, phase {phase}")
+        blocks = _Blocks(_blocks(shape[0], factor_y, phase_y), _blocks(shape[1], factor_x, phase_x))
+        refs = [blocks.reduce(ref) for ref in refs]
+        shape = (int(blocks.rows[-1]) + 1, int(blocks.columns[-1]) + 1)
+    mask: Mask | None = None
+    if flags & _MASKED:
+        mask = decode_bitmap(reader.take(reader.varint(2**30)), *shape)
+    elif flags & _SAME_MASK:
+        if not refs or refs[0].mask is None:
+            raise InvalidRecord("decoding a plane: its mask refers to a plane that has none")
+        mask = refs[0].mask
+    offset = reader.signed_varint()
+    if abs(offset) > _MAX_TOP:
+        raise InvalidRecord(f"decoding a plane: offset {offset} is beyond the limits")
+    if flags & _CONSTANT:
+        zeros = np.zeros(shape, np.int32)
+        plane, levels64 = DecodedPlane(zeros, zeros, mask), zeros.astype(np.int64)
+    elif flags & _SPLIT:
+        plane, levels64 = _decode_split(reader, shape, refs, model, mask)
+    else:
+        plane, levels64 = _decode_levels(reader, shape, refs, model, mask, flags)
+    samples = levels64 + offset
+    if blocks is not None:
+        plane = blocks.expand(plane)
+        samples = samples[np.ix_(blocks.rows, blocks.columns)]
+    return samples, plane
+
+
+def _decode_split(
+    reader: Reader,
+    shape: tuple[int, int],
+    refs: list[DecodedPlane],
+    model: WaveModel,
+    mask: Mask | None,
+) -> tuple[DecodedPlane, Plane]:
+    low_bits = reader.byte()
+    if not 1 <= low_bits <= _SPLIT_BITS:
+        raise InvalidRecord(f"decoding a plane: split at bit {low_bits}")
+    high_reader = Reader(reader.take(reader.varint(2**31)))
+    high, _ = decode_body(high_reader, shape, refs, model)
+    high_reader.finish()
+    low, _ = decode_body(reader, shape, [], model)
+    if (
+        high.min() < 0
+        or int(high.max()) >= _MAX_TOP >> low_bits
+        or low.min() < 0
+        or int(low.max()) >> low_bits
+    ):
+        raise InvalidRecord("decoding a plane: split samples are out of range")
+    levels = (high << low_bits) | low
+    return _split_reference(levels, int(levels.max()), mask), levels
+
+
+def _decode_levels(
+    reader: Reader,
+    shape: tuple[int, int],
+    refs: list[DecodedPlane],
+    model: WaveModel,
+    mask: Mask | None,
+    flags: int,
+) -> tuple[DecodedPlane, Plane]:
+    top = reader.varint(MAX_RANGE - 1)
+    levels_of_rank: npt.NDArray[np.int64] | None = None
+    if flags & _PACKED:
+        seen = decode_bitmap(reader.take(reader.varint(2**20)), 1, top + 1)[0]
+        levels_of_rank = np.flatnonzero(seen)
+        if len(levels_of_rank) < 2:
+            raise InvalidRecord("decoding a plane: fewer than two levels are in use")
+        top = len(levels_of_rank) - 1
+    if top < 1:
+        raise InvalidRecord("decoding a plane: a constant plane is not marked as one")
+    height, width = shape
+    if flags & _RAW:
+        depth = top.bit_length()
+        packed = reader.take((height * width * depth + 7) // 8)
+        plane32 = _unpack_bits(packed, shape, depth)
+        if int(plane32.max()) > top:
+            raise InvalidRecord("decoding a plane: a raw sample is out of range")
+        plane = DecodedPlane(plane32, np.zeros_like(plane32), mask)
+    else:
+        plane = _decode_stream(reader, shape, refs, model, mask, flags, top)
+    levels = plane.samples.astype(np.int64)
+    return plane, levels if levels_of_rank is None else levels_of_rank[levels]
+
+
+def _decode_stream(
+    reader: Reader,
+    shape: tuple[int, int],
+    refs: list[DecodedPlane],
+    model: WaveModel,
+    mask: Mask | None,
+    flags: int,
+    top: int,
+) -> DecodedPlane:
+    height, width = shape
+    first = reader.varint(top)
+    weights = model.linear[len(refs)]
+    if flags & _FITTED:
+        weights = _unpack_weights(reader, regressor_count(len(refs)))
+    coded = height * width if mask is None else int(np.count_nonzero(~mask))
+    probabilities = flag_probabilities(_unpack_flags(reader))
+    table_map = _unpack_map(reader)
+    lanes = lanes_for(coded)
+    n_words = reader.varint(3 * coded + 1)
+    states = np.frombuffer(reader.take(4 * lanes), "<u4").astype(np.uint32)
+    words = np.frombuffer(reader.take(2 * n_words), "<u2").astype(np.uint16)
+    raw = np.frombuffer(reader.take(reader.left), np.uint8)
+    sheared_mask = _NO_MASK
+    if mask is not None:
+        sheared_mask = kernel.shear(mask.astype(np.int32), 0).astype(np.uint8)
+    own_shape = kernel.empty_sheared(height, width, 0).shape
+    ref, ref_errors = _shear_references(refs, own_shape)
+    own, errors, fault = decode_residuals(
+        states,
+        words,
+        raw,
+        ref,
+        ref_errors,
+        len(refs),
+        sheared_mask,
+        height,
+        width,
+        top,
+        first,
+        weights,
+        model.arrays(),
+        probabilities,
+        table_map,
+        model.cumulative,
+        model.used,
+        model.lookup,
+    )
+    if fault:
+        raise InvalidRecord(f"decoding a plane: its stream is damaged (fault {fault})")
+    return DecodedPlane(
+        kernel.unshear(own, height, width), kernel.unshear(errors, height, width), mask
+    )
+
+
+def _shear_references(
+    refs: list[DecodedPlane], shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    planes = np.zeros((2, *shape), np.int32)
+    errors = np.zeros((2, *shape), np.int32)
+    for slot, ref in enumerate(refs):
+        planes[slot] = kernel.shear_reference(np.ascontiguousarray(ref.samples))
+        errors[slot] = kernel.shear_reference(np.ascontiguousarray(ref.errors))
+    return planes, errors
+
+
+def choose_flags(counted: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    """Return (2, MATCH_CONTEXTS) int32: 1 + index into MATCH_LEVELS of flags that pay, else 0."""
+    same, other, cost, saved = np.moveaxis(counted, -1, 0)
+    total = same + other
+    share = (same + 0.4) / (total + 0.8)
+    p = MATCH_LEVELS / 32768.0
+    level = np.abs(np.log(p / (1 - p)) - np.log(share / (1 - share))[..., None]).argmin(-1)
+    chosen = p[level]
+    spent = -same * np.log2(chosen) - other * np.log2(1 - chosen)
+    gain = np.where(total > 0, cost + saved - spent, 0.0) - _FLAG_BITS
+    # "as north" is counted where "as west" failed, so it is only coded after it
+    second = gain[1] > 0
+    first = gain[0] + np.maximum(gain[1], 0.0) > 0
+    return np.where(np.stack([first, first & second]), level + 1, 0).astype(np.int32)
+
+
+def flag_probabilities(levels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Return the flags' probabilities of 2^15; 0 where a flag is not coded."""
+    return np.where(levels > 0, MATCH_LEVELS[np.maximum(levels - 1, 0)], 0).astype(np.int32)
+
+
+def choose_tables(counted: npt.NDArray[np.int64], model: WaveModel) -> npt.NDArray[np.int32]:
+    """Return (TABLES,) int32: the table that codes each table's tokens best."""
+    table_map = np.arange(TABLES, dtype=np.int32)
+    busy = np.flatnonzero(counted.sum(axis=1))
+    bits = counted[busy].astype(np.float64) @ model.costs.T
+    best = bits.argmin(axis=1)
+    rows = np.arange(len(busy))
+    pays = bits[rows, busy] - bits[rows, best] > _MAP_BITS
+    table_map[busy[pays]] = best[pays]
+    return table_map
+
+
+def _pack_flags(levels: npt.NDArray[np.int32]) -> bytes:
+    """Pack the match flags: which are coded, and 6 bits of probability each."""
+    active = (levels > 0).reshape(1, -1)
+    if not active.any():
+        return b"\0"
+    coded = encode_bitmap(active)
+    return varint(len(coded)) + coded + _pack_bits(levels[levels > 0] - 1, 6)
+
+
+def _unpack_flags(reader: Reader) -> npt.NDArray[np.int32]:
+    levels = np.zeros((1, 2 * MATCH_CONTEXTS), np.int32)
+    size = reader.varint(4096)
+    if size:
+        active = decode_bitmap(reader.take(size), 1, 2 * MATCH_CONTEXTS)
+        count = int(np.count_nonzero(active))
+        levels[active] = _unpack_bits(reader.take((count * 6 + 7) // 8), (1, count), 6)[0] + 1
+    return levels.reshape(2, MATCH_CONTEXTS)
+
+
+def _pack_map(table_map: npt.NDArray[np.int32]) -> bytes:
+    """Pack the exchanged tables: which are, and 9 bits of what by each."""
+    changed = (table_map != np.arange(TABLES))[None]
+    if not changed.any():
+        return b"\0"
+    coded = encode_bitmap(changed)
+    return varint(len(coded)) + coded + _pack_bits(table_map[changed[0]], 9)
+
+
+def _unpack_map(reader: Reader) -> npt.NDArray[np.int32]:
+    table_map = np.arange(TABLES, dtype=np.int32)
+    size = reader.varint(4096)
+    if size:
+        changed = decode_bitmap(reader.take(size), 1, TABLES)[0]
+        count = int(np.count_nonzero(changed))
+        table_map[changed] = _unpack_bits(reader.take((count * 9 + 7) // 8), (1, count), 9)[0]
+        if int(table_map.max()) >= TABLES:
+            raise InvalidRecord("decoding a plane: a table beyond the last one")
+    return table_map
+
+
+def _pack_weights(weights: npt.NDArray[np.int32], bits: int, count: int) -> bytes:
+    """Pack fitted weights: a byte of fraction bits, a byte of width, then two's complement bits."""
+    scaled = weights[:count] >> (WEIGHT_BITS - bits)
+    width = max(int(np.abs(scaled).max()).bit_length() + 1, 2)
+    packed = _pack_bits((scaled & ((1 << width) - 1)).astype(np.int32), width)
+    return bytes([bits, width]) + packed
+
+
+def _unpack_weights(reader: Reader, count: int) -> npt.NDArray[np.int32]:
+    bits, width = reader.byte(), reader.byte()
+    if not (1 <= bits <= WEIGHT_BITS and 2 <= width <= 18):
+        raise InvalidRecord(f"decoding a plane: weights of {width} bits, {bits} of them fraction")
+    packed = _unpack_bits(reader.take((count * width + 7) // 8), (1, count), width)[0]
+    signed = packed - ((packed >> (width - 1)) << width)
+    if int(np.abs(signed).max()) >= 1 << (17 - WEIGHT_BITS + bits):
+        raise InvalidRecord("decoding a plane: a weight is out of range")
+    weights = np.zeros(REGRESSORS, np.int32)
+    weights[:count] = signed << (WEIGHT_BITS - bits)
+    return weights
+
+
+def _pack_bits(values: npt.NDArray[np.int32], width: int) -> bytes:
+    """Pack non-negative values of ``width`` bits, least significant bit first."""
+    flat = values.ravel().astype("<u4").view(np.uint8).reshape(-1, 4)
+    return np.packbits(
+        np.unpackbits(flat, axis=1, bitorder="little")[:, :width].ravel(), bitorder="little"
+    ).tobytes()
+
+
+def _unpack_bits(data: memoryview, shape: tuple[int, int], width: int) -> npt.NDArray[np.int32]:
+    count = shape[0] * shape[1]
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count * width, bitorder="little")
+    padded = np.zeros((count, 32), np.uint8)
+    padded[:, :width] = bits.reshape(count, width)
+    return (
+        np.packbits(padded, axis=1, bitorder="little").view("<u4").astype(np.int32).reshape(shape)
+    )

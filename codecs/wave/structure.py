@@ -1,0 +1,161 @@
+"""Find what a plane's histogram and its neighbours give away for nothing (encoder side)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["choose_references", "replication", "used_levels"]
+
+_jit = nb.njit(cache=True, nogil=True)
+
+PACKING_SHARE = 0.97
+"""A histogram is packed when it uses less than this share of its levels."""
+
+
+def used_levels(
+    plane: npt.NDArray[np.int32], valid: npt.NDArray[np.bool_] | None, top: int
+) -> npt.NDArray[np.bool_] | None:
+    """Return (top + 1,) bool, which levels occur, if so few do that packing them is worth it.
+
+    plane : (y, x) int32, 0 … top; valid : (y, x) bool or None for all.
+    """
+    samples = plane.ravel() if valid is None else plane[valid]
+    if top < 2:
+        return None
+    seen = np.zeros(top + 1, np.bool_)
+    seen[samples] = True
+    used = int(np.count_nonzero(seen))
+    if used >= PACKING_SHARE * (top + 1) or not _holes_inside(seen, samples, top):
+        return None
+    return seen
+
+
+def _holes_inside(seen: npt.NDArray[np.bool_], samples: npt.NDArray[np.int32], top: int) -> bool:
+    """Whether the holes lie among well-filled levels, not just in a thin tail.
+
+    A level whose neighbourhood of ±8 levels holds many samples and that is yet empty is a hole by
+    construction (a gain, a stretch); an empty level where samples are rare is chance.
+    """
+    histogram = np.bincount(samples, minlength=top + 1).astype(np.float64)
+    width = 17
+    smooth = _windowed_sum(histogram, width) / width
+    expected_empty = np.exp(-smooth)
+    holes = 1.0 - seen
+    # bits saved: every sample near a hole saves log2(share of levels in use there)
+    share = _windowed_sum(seen.astype(np.float64), width) / width
+    gain = float(-(histogram * np.log2(np.maximum(share, 1.0 / width))).sum())
+    surprising = float((holes * (1.0 - expected_empty)).sum())
+    cost = 0.7 * (top + 1) if surprising < 0.5 * holes.sum() else 0.35 * (top + 1)
+    return gain > cost + 64
+
+
+def _windowed_sum(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
+    """Sum of the ``width`` values around each; what lies outside counts as 0."""
+    padded = np.pad(
+        np.concatenate([[0.0], np.cumsum(values)]), (width // 2, width // 2), mode="edge"
+    )
+    return padded[width:][: len(values)] - padded[: len(values)]
+
+
+@_jit
+def _gradients(plane: Any, stride: int) -> Any:
+    """Return sampled horizontal plus vertical differences, (n,) float64."""
+    height, width = plane.shape
+    n = ((height - 2) // stride + 1) * ((width - 2) // stride + 1)
+    out = np.empty(n, np.float64)
+    i = 0
+    for y in range(1, height, stride):
+        for x in range(1, width, stride):
+            out[i] = 2.0 * plane[y, x] - plane[y, x - 1] - plane[y - 1, x]
+            i += 1
+    return out[:i]
+
+
+def choose_references(
+    planes: list[npt.NDArray[np.int32]], candidates: list[list[int]]
+) -> list[tuple[int, ...]]:
+    """Choose up to two earlier planes for each plane by how well their detail agrees.
+
+    planes : (y, x) int32 each, all of one shape; candidates[i] : earlier planes that plane i may
+    use. The first reference has the largest |correlation| of local differences; the second is the
+    one that explains most of what the first leaves. None is used below 0.1.
+    """
+    if not planes:
+        return []
+    height, width = planes[0].shape
+    if height < 4 or width < 4:
+        return [()] * len(planes)
+    stride = max(1, int(np.sqrt(height * width / 8192)))
+    detail = []
+    for plane in planes:
+        g = _gradients(plane, stride)
+        limit = 4.0 * np.median(np.abs(g)) + 1.0
+        g = np.clip(g, -limit, limit)
+        norm = float(np.sqrt((g * g).sum()))
+        detail.append(g / norm if norm > 0 else g)
+    chosen: list[tuple[int, ...]] = []
+    for index, allowed in enumerate(candidates):
+        target = detail[index]
+        scores = [(abs(float(target @ detail[c])), c) for c in allowed]
+        scores = [s for s in scores if s[0] > 0.1]
+        if not scores:
+            chosen.append(())
+            continue
+        first = max(scores)[1]
+        r1 = float(target @ detail[first])
+        second, gain = -1, 0.01
+        for _, c in scores:
+            if c == first:
+                continue
+            r2, r12 = float(target @ detail[c]), float(detail[first] @ detail[c])
+            rest = 1.0 - r12 * r12
+            extra = (r2 - r1 * r12) ** 2 / rest if rest > 1e-6 else 0.0
+            if extra > gain * (1.0 - r1 * r1 + 1e-9):
+                second, gain = c, extra / (1.0 - r1 * r1 + 1e-9)
+        chosen.append((first, second) if second >= 0 else (first,))
+    return chosen
+
+
+@_jit
+def _repeats(plane: Any, factor: int, phase: int, axis: int) -> bool:
+    """Whether every line repeats the one before it, save at block starts (``phase`` mod factor)."""
+    height, width = plane.shape
+    n = height if axis == 0 else width
+    for i in range(1, n):
+        if (i - phase) % factor == 0:
+            continue
+        if axis == 0:
+            for x in range(width):
+                if plane[i, x] != plane[i - 1, x]:
+                    return False
+        else:
+            for y in range(height):
+                if plane[y, i] != plane[y, i - 1]:
+                    return False
+    return True
+
+
+def replication(plane: npt.NDArray[np.int32]) -> tuple[int, int, int, int] | None:
+    """Return (factor y, phase y, factor x, phase x) if blocks of equal samples tile the plane.
+
+    Factors 1 … 8; None when both are 1. Phase is the index of the first block start.
+    """
+    height, width = plane.shape
+    found: list[int] = []
+    for axis in (0, 1):
+        best = (1, 0)
+        for factor in range(8, 1, -1):
+            if (height, width)[axis] < 2 * factor:
+                continue
+            for phase in range(factor):
+                if _repeats(plane, factor, phase, axis):
+                    best = (factor, phase)
+                    break
+            if best[0] > 1:
+                break
+        found += best
+    return None if found[0] == found[2] == 1 else (found[0], found[1], found[2], found[3])

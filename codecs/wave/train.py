@@ -1,0 +1,638 @@
+"""Train a ``wave`` model, read top to bottom.
+
+1. Every plane of every image is prepared and its linear path fitted, by the encoder's own code.
+2. Contexts of random samples are drawn from the integer kernel itself, so that what is trained on
+   is what will be seen, bit for bit.
+3. The first stage learns the mean; the kernel then runs with it and yields the errors around each
+   sample; the second stage learns mean, scale and shape from them.
+4. Both stages finish with rounded weights and activations (straight-through gradients).
+5. The finished integer model codes every training plane once; its token counts, smoothed with the
+   density it was trained on, become the static tables.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from tilepress.codecs.wave import kernel
+from tilepress.codecs.wave.coder import (
+    PHASED_CONTEXTS,
+    PHASES,
+    TABLE_BITS,
+    TOKENS,
+    count_matches,
+    count_tokens,
+    model_plane,
+    pad_edges,
+    tokenise,
+)
+from tilepress.codecs.wave.kernel import active_rows, steps
+from tilepress.codecs.wave.layout import (
+    FEATURES,
+    FRACTION_BITS,
+    HIDDEN,
+    MAX_RANGE,
+    REGRESSORS,
+    STAGE2_FEATURES,
+    TIME_PAD,
+    TOP_PAD,
+)
+from tilepress.codecs.wave.linear import fit_weights, regressor_count
+from tilepress.codecs.wave.model import TABLES, WaveModel
+from tilepress.codecs.wave.plane import choose_flags, flag_probabilities
+from tilepress.codecs.wave.structure import choose_references, used_levels
+
+__all__ = ["TrainingImage", "linear_baseline", "train_wave"]
+
+Progress = Callable[[str], None]
+
+_TILE = 512
+_LEVELS = 48
+_NO_MASK = np.zeros((0, 0), np.uint8)
+_HEAVY = (0.12, 0.5, 0.88)
+"""Heaviness that stands for each of the three shapes when tables are smoothed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingImage:
+    """One image to learn from."""
+
+    name: str
+    group: str
+    """Images of one group share one weight in the training mix."""
+    planes: npt.NDArray[Any]
+    """(planes, y, x) of an integer dtype."""
+    bands: int = 1
+    """Planes that belong together (3 for RGB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plane:
+    """A prepared plane: everything that the kernel needs, and its share of the training mix."""
+
+    own: npt.NDArray[np.int32]
+    refs: npt.NDArray[np.int32]
+    ref_errors: npt.NDArray[np.int32]
+    n_refs: int
+    height: int
+    width: int
+    top: int
+    weights: npt.NDArray[np.int32]
+    weight: float
+
+
+def _prior() -> npt.NDArray[np.int32]:
+    prior = np.zeros(REGRESSORS, np.int32)
+    prior[0] = prior[1] = 1 << 13
+    return prior
+
+
+def _variants(
+    image: TrainingImage, rng: np.random.Generator
+) -> Iterator[list[npt.NDArray[np.int32]]]:
+    """Yield lists of prepared planes, 0 … top, that are coded as one chunk."""
+    planes, height, width = image.planes.shape
+    for z in range(0, planes, 16 if image.bands == 1 else 16 // image.bands * image.bands):
+        for y in range(0, height, _TILE):
+            for x in range(0, width, _TILE):
+                group = image.planes[z : z + 16, y : y + _TILE, x : x + _TILE].astype(np.int64)
+                if group.shape[1] < 16 or group.shape[2] < 16:
+                    continue
+                if image.bands >= 3 and len(group) >= 3:
+                    order = [1, 0, 2, *range(3, len(group))]
+                    group = group[order]
+                    if rng.random() < 0.35:
+                        green, red, blue = group[0], group[1], group[2]
+                        co = red - blue
+                        base = blue + (co >> 1)
+                        cg = green - base
+                        group = np.concatenate([np.stack([base + (cg >> 1), cg, co]), group[3:]])
+                if rng.random() < 0.12:
+                    k = int(rng.choice([1, 2, 4, 8]))
+                    group = (group + k) // (2 * k + 1)
+                out = []
+                for plane in group:
+                    p = plane - plane.min()
+                    if p.max() >= MAX_RANGE:
+                        p >>= int(p.max()).bit_length() - 17
+                    p32 = p.astype(np.int32)
+                    levels = used_levels(p32, None, int(p32.max()))
+                    if levels is not None:
+                        p32 = (np.cumsum(levels) - 1).astype(np.int32)[p32]
+                    out.append(np.ascontiguousarray(p32))
+                yield out
+
+
+def _prepare(image: TrainingImage, weight: float, seed: int) -> Iterator[_Plane]:
+    """Yield every plane of an image with and without references."""
+    rng = np.random.default_rng(seed)
+    for planes in _variants(image, rng):
+        chosen = choose_references(planes, [list(range(i)) for i in range(len(planes))])
+        height, width = planes[0].shape
+        share = weight * height * width / image.planes.size
+        sheared_refs: list[npt.NDArray[np.int32]] = []
+        sheared_errors: list[npt.NDArray[np.int32]] = []
+        for plane, refs in zip(planes, chosen, strict=True):
+            top = int(plane.max())
+            own = kernel.shear(plane, int(plane[0, 0]))
+            errors: npt.NDArray[np.int32] | None = None
+            for use in (refs, ()) if refs else ((),):
+                ref = np.zeros((2, *own.shape), np.int32)
+                ref_errors = np.zeros_like(ref)
+                for slot, index in enumerate(use):
+                    ref[slot], ref_errors[slot] = sheared_refs[index], sheared_errors[index]
+                bits = 12 if plane.size >= 1 << 16 else 10
+                fitted = fit_weights(
+                    own, ref, ref_errors, len(use), _NO_MASK, height, width, _prior(), bits
+                )
+                if errors is None:
+                    errors = linear_errors(
+                        own, ref, ref_errors, len(use), height, width, top, fitted
+                    )
+                if top > 0 and rng.random() < (1.0 if use or not refs else 0.5):
+                    yield _Plane(own, ref, ref_errors, len(use), height, width, top, fitted, share)
+            sheared_refs.append(kernel.shear_reference(plane))
+            sheared_errors.append(kernel.shear_reference(errors))
+
+
+@nb.njit(cache=True, nogil=True)
+def linear_errors(
+    own: Any,
+    refs: Any,
+    ref_errors: Any,
+    n_refs: int,
+    height: int,
+    width: int,
+    top: int,
+    weights: Any,
+) -> Any:
+    """Return the linear path's residuals, (y, x) int32."""
+    out = np.zeros((height, width), np.int32)
+    work = kernel.workspace(height, width)
+    n_taps = 17 + n_refs * 11
+    for t in range(steps(height, width)):
+        y0, y1 = active_rows(t, height, width)
+        n = y1 - y0
+        kernel.linear_inputs(own, refs, ref_errors, n_refs, t, y0, n, work[0], work[1])
+        kernel.linear_prediction(work[0], work[1], weights, n_taps, top, n, work[2], work[3])
+        for i in range(n):
+            x = t - 2 * (y0 + i)
+            out[y0 + i, x] = own[t + TIME_PAD, y0 + i + TOP_PAD] - (
+                (work[3][i] + 32) >> FRACTION_BITS
+            )
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def _draw(
+    own: Any,
+    refs: Any,
+    ref_errors: Any,
+    n_refs: int,
+    height: int,
+    width: int,
+    top: int,
+    weights: Any,
+    net: Any,
+    rate: float,
+    seed: int,
+    second: bool,
+) -> Any:
+    """Return contexts (n, 48) int8 and (n, 3) int32 of random samples, as the kernel sees them.
+
+    First stage: residual of the linear path in 1/64, exponent, 0. Second stage: residual of the
+    first stage in 1/64, its exponent, the logarithm of the errors around.
+    """
+    np.random.seed(seed)
+    work = kernel.workspace(height, width)
+    rows = len(work[1])
+    mean1, mean2 = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
+    context = np.zeros(rows, np.int32)
+    errors = kernel.empty_sheared(height, width, 0)
+    capacity = int(height * width * rate * 1.2) + 1000
+    features = np.empty((capacity, 48), np.int8)
+    facts = np.empty((capacity, 3), np.int32)
+    count = 0
+    n_taps = 17 + n_refs * 11
+    for t in range(steps(height, width)):
+        y0, y1 = active_rows(t, height, width)
+        n = y1 - y0
+        if second:
+            kernel.predict_step(
+                own,
+                refs,
+                ref_errors,
+                n_refs,
+                errors,
+                t,
+                y0,
+                n,
+                top,
+                weights,
+                net,
+                work,
+                mean1,
+                mean2,
+                context,
+            )
+        else:
+            kernel.linear_inputs(own, refs, ref_errors, n_refs, t, y0, n, work[0], work[1])
+            kernel.linear_prediction(work[0], work[1], weights, n_taps, top, n, work[2], work[3])
+            kernel.first_features(
+                work[0],
+                work[1],
+                work[3],
+                own,
+                refs,
+                ref_errors,
+                n_refs,
+                t,
+                y0,
+                n,
+                top,
+                work[4],
+                work[5],
+                work[6],
+            )
+        source = work[8] if second else work[4]
+        for i in range(n):
+            y = y0 + i + TOP_PAD
+            x = own[t + TIME_PAD, y] << FRACTION_BITS
+            if second:
+                errors[t + TIME_PAD, y] = x - mean1[i]
+            if np.random.random() < rate and count < capacity:
+                for k in range(48):
+                    features[count, k] = np.int8(source[k, i])
+                facts[count, 0] = x - (mean1[i] if second else work[3][i])
+                facts[count, 1] = work[9][i] if second else work[5][i]
+                facts[count, 2] = work[10][i] if second else 0
+                count += 1
+        if second:
+            pad_edges(errors, t, y0, n, height, width)
+    return features[:count], facts[:count]
+
+
+class _Rounded(torch.autograd.Function):
+    """Round; the gradient passes as if nothing had happened."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return torch.floor(x + 0.5)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        return grad
+
+
+class _Dense(nn.Module):
+    """A dense layer over integers; with ``exact`` its weights and sums are what int8 will give."""
+
+    def __init__(self, n_in: int, n_out: int, gain: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(n_out, n_in) * gain / math.sqrt(n_in))
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def shift(self) -> torch.Tensor:
+        largest = self.weight.detach().abs().amax(1).clamp(min=1e-6)
+        return torch.floor(torch.log2(63.49 / largest)).clamp(0, 16)
+
+    def forward(self, x: torch.Tensor, exact: bool) -> torch.Tensor:
+        if not exact:
+            return x @ self.weight.T + self.bias
+        scale = torch.exp2(self.shift())
+        weight = _Rounded.apply(self.weight * scale[:, None]) / scale[:, None]
+        return _Rounded.apply(x @ weight.T + self.bias)
+
+    def load(
+        self,
+        weights: npt.NDArray[np.int8],
+        bias: npt.NDArray[np.int32],
+        shift: npt.NDArray[np.int32],
+    ) -> None:
+        scale = np.exp2(shift.astype(np.float64))
+        with torch.no_grad():
+            self.weight.copy_(torch.from_numpy(weights / scale[:, None]))
+            self.bias.copy_(torch.from_numpy(bias / scale))
+
+    def export(self) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        shift = self.shift()
+        scale = torch.exp2(shift)
+        weight = torch.floor(self.weight.detach() * scale[:, None] + 0.5).clamp(-63, 63)
+        bias = torch.floor(self.bias.detach() * scale + 0.5).clamp(-(2**20), 2**20)
+        return (
+            weight.to(torch.int8).numpy(),
+            bias.to(torch.int32).numpy(),
+            shift.to(torch.int32).numpy(),
+        )
+
+
+def _activate(x: torch.Tensor) -> torch.Tensor:
+    return x.clamp(0, 127)
+
+
+class _First(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = _Dense(FEATURES, HIDDEN, 1.0)
+        self.output = _Dense(HIDDEN, 1, 0.3)
+        self.spread = nn.Linear(HIDDEN, 1)
+        """Scale of the error; only there to train the mean, not part of the model."""
+
+    def loss(self, x: torch.Tensor, facts: torch.Tensor, exact: bool) -> torch.Tensor:
+        unit = torch.exp2(facts[:, 1].float())  # one feature unit in sample steps
+        h = _activate(self.hidden(x, exact))
+        mean = self.output(h, exact)[:, 0].clamp(-2047, 2047) / 16
+        error = facts[:, 0].float() / 64 / unit - mean
+        scale = torch.exp((self.spread(h / 32)[:, 0] + 1.0).clamp(-6, 6)) + 0.3 / unit
+        # Student's t with three degrees of freedom: robust, close to a code length
+        return (torch.log2(scale * unit) + 2 * torch.log2(1 + (error / scale) ** 2 / 3)).mean()
+
+
+def heavy_tailed(
+    step_low: torch.Tensor, step_high: torch.Tensor, sigma: torch.Tensor, heavy: torch.Tensor
+) -> torch.Tensor:
+    """Mass between two offsets from the mean: three Gaussians of widths 1, 2.2 and 6 sigma."""
+    shares = (0.75 * heavy + 0.03, 0.12 * heavy**2 + 0.003)
+    mixture = ((1.0, 1 - shares[0] - shares[1]), (2.2, shares[0]), (6.0, shares[1]))
+    total = torch.zeros_like(step_low)
+    for width, share in mixture:
+        s = sigma * width * math.sqrt(2)
+        total = total + share * 0.5 * (torch.erf(step_high / s) - torch.erf(step_low / s))
+    return total
+
+
+class _Second(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = _Dense(STAGE2_FEATURES, HIDDEN, 1.0)
+        self.output = _Dense(HIDDEN, 3, 0.3)
+
+    def loss(self, x: torch.Tensor, facts: torch.Tensor, exact: bool) -> torch.Tensor:
+        h = _activate(self.hidden(x, exact))
+        out = self.output(h, exact)
+        unit = torch.exp2(facts[:, 1].float() - 4 - FRACTION_BITS)
+        centre = out[:, 0].clamp(-2047, 2047) * unit
+        error = facts[:, 0].float() / 64 - centre
+        level = (3 * facts[:, 2].float() + out[:, 1].clamp(-1023, 1023) / 2 - 129) / 8
+        sigma = torch.exp2(level.clamp(0.0, 47.9) / 3 - 4)
+        heavy = torch.sigmoid(out[:, 2] / 16)
+        mass = heavy_tailed(error - 0.5, error + 0.5, sigma, heavy)
+        return -torch.log2(mass + 2e-7).mean()
+
+
+def _fit(
+    net: _First | _Second,
+    features: npt.NDArray[np.int8],
+    facts: npt.NDArray[np.int32],
+    minutes: float,
+    rate: float,
+    label: str,
+    progress: Progress,
+    seed: int,
+) -> None:
+    """Descend; the last third of the time with integer weights and activations."""
+    x, f = torch.from_numpy(features), torch.from_numpy(facts)
+    optimiser = torch.optim.Adam(net.parameters(), lr=rate, betas=(0.9, 0.99))
+    generator = torch.Generator().manual_seed(seed)
+    start, said, step, average = time.monotonic(), 0.0, 0, None
+    while (share := (time.monotonic() - start) / (60 * minutes)) < 1:
+        exact = share > 0.6
+        for group in optimiser.param_groups:
+            group["lr"] = rate * (0.5 + 0.5 * math.cos(math.pi * share)) + rate * 0.01
+        pick = torch.randint(len(x), (8192,), generator=generator)
+        loss = net.loss(x[pick].float(), f[pick], exact)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        average = loss.item() if average is None else 0.995 * average + 0.005 * loss.item()
+        if share - said > 0.05:
+            said = share
+            progress(
+                f"{label}: step {step}, {share:.0%}, {average:.4f} bits{' (int8)' if exact else ''}"
+            )
+
+
+def _draw_all(
+    images: list[TrainingImage],
+    weights: list[float],
+    net: Any,
+    samples: int,
+    second: bool,
+    seed: int,
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:
+    features, facts = [], []
+    for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
+        for number, plane in enumerate(_prepare(image, weight, seed + index)):
+            rate = min(1.0, plane.weight * samples / (plane.height * plane.width))
+            x, f = _draw(
+                plane.own,
+                plane.refs,
+                plane.ref_errors,
+                plane.n_refs,
+                plane.height,
+                plane.width,
+                plane.top,
+                plane.weights,
+                net,
+                rate,
+                seed + 7919 * index + number,
+                second,
+            )
+            features.append(x)
+            facts.append(f)
+    return np.concatenate(features), np.concatenate(facts)
+
+
+def _blank_net() -> dict[str, Any]:
+    def layer(n_out: int, n_in: int) -> tuple[Any, Any, Any]:
+        return (
+            np.zeros((n_out, n_in), np.int8),
+            np.zeros(n_out, np.int32),
+            np.zeros(n_out, np.int32),
+        )
+
+    return {
+        "first.hidden": layer(HIDDEN, FEATURES),
+        "first.output": layer(1, HIDDEN),
+        "second.hidden": layer(HIDDEN, STAGE2_FEATURES),
+        "second.output": layer(3, HIDDEN),
+    }
+
+
+def _parametric_tokens() -> npt.NDArray[np.float64]:
+    """Return (TABLES, TOKENS) probabilities of tokens under the density trained with."""
+    out = np.zeros((TABLES, TOKENS))
+    for level in range(_LEVELS):
+        sigma = 2 ** ((level + 0.5) / 3 - 4)
+        reach = int(min(MAX_RANGE - 1, max(32, 40 * sigma)))
+        residual = torch.arange(-reach, reach + 1, dtype=torch.float64)
+        r = residual.numpy()
+        tokens = tokenise(np.where(r > 0, 2 * r - 1, -2 * r).astype(np.int32))
+        for shape, heavy in enumerate(_HEAVY):
+            for phase in range(PHASES):
+                mean = (phase + 0.5) / 8
+                mass = heavy_tailed(
+                    residual - mean - 0.5,
+                    residual - mean + 0.5,
+                    torch.tensor(sigma, dtype=torch.float64),
+                    torch.tensor(heavy, dtype=torch.float64),
+                ).numpy()
+                context = level * 3 + shape
+                if context < PHASED_CONTEXTS:
+                    out[context * PHASES + phase] = np.bincount(tokens, mass, TOKENS)
+                else:
+                    out[PHASED_CONTEXTS * (PHASES - 1) + context] += np.bincount(
+                        tokens, mass, TOKENS
+                    )
+    return out / out.sum(1, keepdims=True)
+
+
+def _to_frequencies(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
+    """Turn rows of token probabilities into frequencies with an escape that sum to 2^15."""
+    total = 1 << TABLE_BITS
+    out = np.zeros((len(probabilities), TOKENS + 1), np.uint16)
+    for row, p in enumerate(probabilities):
+        tail = 1 - np.cumsum(p)
+        n = int(np.clip(np.searchsorted(-tail, -0.6 / total) + 1, 2, TOKENS))
+        ideal = np.append(p[:n], max(tail[n - 1], 0.0)) * total
+        f = np.maximum(1, np.rint(ideal)).astype(np.int64)
+        while (excess := int(f.sum()) - total) != 0:
+            f[np.argmax(f)] -= np.clip(excess, -total // 4, f.max() // 2)
+        out[row, : n + 1] = f
+    return out
+
+
+def _count_tokens(
+    images: list[TrainingImage], weights: list[float], model: WaveModel, seed: int, samples: int
+) -> npt.NDArray[np.float64]:
+    """Return (TABLES, TOKENS) counts; each image counts by its share of the mix."""
+    net = model.arrays()
+    total = np.zeros((TABLES, TOKENS))
+    for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
+        for plane in _prepare(image, weight, seed + index):
+            tables, folded, matches, candidates, _ = model_plane(
+                plane.own,
+                plane.refs,
+                plane.ref_errors,
+                plane.n_refs,
+                _NO_MASK,
+                plane.height,
+                plane.width,
+                plane.top,
+                plane.weights,
+                net,
+            )
+            flags = choose_flags(count_matches(tables, folded, matches, candidates, model.costs))
+            counts = count_tokens(
+                tables, folded, matches, candidates, flag_probabilities(flags), TABLES
+            )
+            total += counts * (plane.weight * samples / len(folded))
+    return total
+
+
+def _mean_linear(
+    images: list[TrainingImage], weights: list[float], seed: int
+) -> npt.NDArray[np.int32]:
+    """Average the fitted linear weights by number of references: the prior of small planes."""
+    total, mass = np.zeros((3, REGRESSORS)), np.full(3, 1e-9)
+    for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
+        for plane in _prepare(image, weight, seed + index):
+            total[plane.n_refs] += plane.weights * plane.weight
+            mass[plane.n_refs] += plane.weight
+    mean = np.rint(total / mass[:, None]).astype(np.int32)
+    for n_refs in range(3):
+        mean[n_refs, regressor_count(n_refs) :] = 0
+    return mean
+
+
+def train_wave(
+    images: Iterable[TrainingImage],
+    *,
+    minutes: float,
+    samples: int = 6_000_000,
+    base: WaveModel | None = None,
+    seed: int = 0,
+    progress: Progress = print,
+) -> WaveModel:
+    """Train on ``images`` for about ``minutes`` of descent and return the integer model.
+
+    ``base`` is a model to go on from instead of random weights.
+    """
+    torch.manual_seed(seed)
+    torch.set_num_threads(
+        1
+    )  # layers this small lose more to synchronising than a second core gives
+    pool = list(images)
+    weights = _mix(pool)
+    progress(f"training on {len(pool)} images of {len({i.group for i in pool})} groups")
+    blank = _blank_model()
+    first, second = _First(), _Second()
+    if base is not None:
+        first.hidden.load(*base.layers["first.hidden"])
+        first.output.load(*base.layers["first.output"])
+        second.hidden.load(*base.layers["second.hidden"])
+        second.output.load(*base.layers["second.output"])
+    x, facts = _draw_all(pool, weights, blank.arrays(), samples * 2 // 3, False, seed)
+    progress(f"first stage: {len(x)} samples")
+    _fit(first, x, facts, minutes * 0.35, 3e-3, "first stage", progress, seed)
+    layers = _blank_net()
+    layers["first.hidden"], layers["first.output"] = first.hidden.export(), first.output.export()
+    partial = WaveModel(layers, blank.frequencies, blank.linear)
+    x, facts = _draw_all(pool, weights, partial.arrays(), samples, True, seed + 1)
+    progress(f"second stage: {len(x)} samples")
+    _fit(second, x, facts, minutes * 0.65, 3e-3, "second stage", progress, seed)
+    layers["second.hidden"], layers["second.output"] = (
+        second.hidden.export(),
+        second.output.export(),
+    )
+    model = WaveModel(layers, blank.frequencies, blank.linear)
+    return _with_tables(model, pool, weights, seed, progress)
+
+
+def linear_baseline(
+    images: Iterable[TrainingImage], *, seed: int = 0, progress: Progress = print
+) -> WaveModel:
+    """Return the model whose network is silent: what the network must beat.
+
+    The mean is the linear path's, the table follows from the errors around alone; tables are
+    counted on the same images in the same way.
+    """
+    pool = list(images)
+    return _with_tables(_blank_model(), pool, _mix(pool), seed, progress)
+
+
+def _mix(pool: list[TrainingImage]) -> list[float]:
+    """Return each image's share: groups by fourth root of size, images within by root."""
+    groups: dict[str, float] = {}
+    for image in pool:
+        groups[image.group] = groups.get(image.group, 0.0) + math.sqrt(image.planes.size)
+    mix = [math.sqrt(i.planes.size) / groups[i.group] * math.sqrt(groups[i.group]) for i in pool]
+    return [m / sum(mix) for m in mix]
+
+
+def _blank_model() -> WaveModel:
+    tables = _to_frequencies(_parametric_tokens())
+    return WaveModel(_blank_net(), tables, np.tile(_prior(), (3, 1)))
+
+
+def _with_tables(
+    model: WaveModel, pool: list[TrainingImage], weights: list[float], seed: int, progress: Progress
+) -> WaveModel:
+    """Return the model with tables and default linear weights counted on the training images."""
+    progress("counting tokens for the tables")
+    counts = _count_tokens(pool, weights, model, seed + 2, 40_000_000)
+    smooth = counts + 300 * _parametric_tokens()
+    tables = _to_frequencies(smooth / smooth.sum(1, keepdims=True))
+    return WaveModel(model.layers, tables, _mean_linear(pool, weights, seed + 3))

@@ -1,0 +1,155 @@
+"""Samples of any dtype to integers and back, exactly or within a bound (FORMAT.md §3).
+
+Floats go one of three ways: integers that somebody stored as floats (scaled by a power of two or
+of ten) are coded as those integers; with a bound, as multiples of twice the bound; else their bit
+patterns, ordered so that neighbours in value are neighbours as integers.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.errors import InvalidRecord
+from tilepress.codecs.wave.wire import Reader
+
+__all__ = ["ValueMap", "choose_map"]
+
+INTEGER, BINARY, DECIMAL, ORDERED, STEPPED = range(5)
+_KINDS = ("INTEGER", "BINARY", "DECIMAL", "ORDERED", "STEPPED")
+_LARGEST = 2**47
+"""Integers that the planes take at most, either sign."""
+_SIGNED = {2: np.dtype("<i2"), 4: np.dtype("<i4")}
+
+
+@dataclass(frozen=True, slots=True)
+class ValueMap:
+    """How integers stand for samples."""
+
+    kind: int
+    exponent: int = 0
+    """BINARY: sample = n·2^exponent. DECIMAL: sample = n / 10^exponent."""
+    step: float = 0.0
+    """STEPPED: sample = n·step."""
+
+    def pack(self) -> bytes:
+        return struct.pack("<Bbd", self.kind, self.exponent, self.step)
+
+    @classmethod
+    def read(cls, reader: Reader, dtype: np.dtype[Any]) -> ValueMap:
+        kind, exponent, step = struct.unpack("<Bbd", reader.take(10))
+        is_float = dtype.kind == "f"
+        known = kind < len(_KINDS) and (kind == INTEGER) != is_float
+        if not known or (kind == ORDERED and dtype.itemsize not in _SIGNED):
+            raise InvalidRecord(f"decoding a payload: value map {kind} for {dtype.name}")
+        if kind == DECIMAL and not 0 <= exponent <= 22:
+            raise InvalidRecord(f"decoding a payload: decimal exponent {exponent}")
+        if kind == STEPPED and not (np.isfinite(step) and step > 0):
+            raise InvalidRecord(f"decoding a payload: step {step}")
+        return cls(kind, exponent, step)
+
+    def to_samples(self, integers: npt.NDArray[np.int64], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Return samples of ``dtype``. Only single, correctly rounded IEEE operations are used."""
+        if self.kind == INTEGER:
+            return integers.astype(dtype)
+        if self.kind == ORDERED:
+            signed = _SIGNED[dtype.itemsize]
+            bits = integers.astype(signed)
+            flipped = bits ^ np.array(np.iinfo(signed).max, signed)
+            return np.where(bits < 0, flipped, bits).astype(signed).view(dtype)
+        with np.errstate(over="ignore"):
+            if self.kind == BINARY:
+                return np.ldexp(integers.astype(np.float64), self.exponent).astype(dtype)
+            if self.kind == DECIMAL:
+                return (integers.astype(np.float64) / 10.0**self.exponent).astype(dtype)
+            return (integers.astype(np.float64) * self.step).astype(dtype)
+
+
+def _ordered(samples: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    signed = _SIGNED[samples.dtype.itemsize]
+    bits = np.ascontiguousarray(samples).view(signed)
+    return np.where(bits < 0, bits ^ np.array(np.iinfo(signed).max, signed), bits).astype(np.int64)
+
+
+def _same_bits(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    return a.tobytes() == b.tobytes()
+
+
+def _exact_integers(present: npt.NDArray[Any]) -> tuple[ValueMap, npt.NDArray[np.int64]] | None:
+    """Find n·2^e or n/10^e that gives every present sample bit for bit."""
+    if not np.all(np.isfinite(present)):
+        return None
+    wide = present.astype(np.float64)
+    probe = slice(None, None, max(1, len(wide) // 4096))
+    candidates = [ValueMap(BINARY, 0), *(ValueMap(DECIMAL, e) for e in range(1, 7)),
+                  *(ValueMap(BINARY, -e) for e in range(1, 17))]  # fmt: skip
+    for candidate in candidates:
+        for part in (probe, slice(None)):
+            scale = (
+                10.0**candidate.exponent if candidate.kind == DECIMAL else 2.0**-candidate.exponent
+            )
+            with np.errstate(over="ignore", invalid="ignore"):
+                scaled = wide[part] * scale
+            if not np.all(np.abs(scaled) < 2**31):
+                break
+            integers = np.rint(scaled).astype(np.int64)
+            if not _same_bits(candidate.to_samples(integers, present.dtype), present[part]):
+                break
+        else:
+            return candidate, integers
+    return None
+
+
+def choose_map(
+    samples: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None, max_error: float
+) -> tuple[ValueMap, npt.NDArray[np.int64]] | None:
+    """Choose how to code ``samples`` as integers; absent ones become 0.
+
+    Returns None where no map fits the planes' range (the record is then stored as it is).
+    """
+    if samples.dtype.kind != "f":
+        if samples.dtype.itemsize == 8 and samples.size:
+            low, high = int(samples.min()), int(samples.max())
+            if low < -_LARGEST or high > _LARGEST or high - low >= _LARGEST:
+                return None
+        return ValueMap(INTEGER), samples.astype(np.int64)
+    present = samples.ravel() if mask is None else samples[~mask]
+    found = None
+    if max_error > 0:
+        found = _stepped(present, max_error)
+    if found is None:
+        found = _exact_integers(present)
+    if found is None and samples.dtype.itemsize in _SIGNED:
+        found = ValueMap(ORDERED), _ordered(present)
+    if found is None:
+        return None
+    value_map, integers = found
+    out = np.zeros(samples.shape, np.int64)
+    if mask is None:
+        out[...] = integers.reshape(samples.shape)
+    else:
+        out[~mask] = integers
+    return value_map, out
+
+
+def _stepped(
+    present: npt.NDArray[Any], max_error: float
+) -> tuple[ValueMap, npt.NDArray[np.int64]] | None:
+    """Multiples of a step just below twice the bound, checked sample by sample in float64."""
+    if not np.all(np.isfinite(present)):
+        return None
+    wide = present.astype(np.float64)
+    for shrink in (2.0**-20, 2.0**-8):
+        value_map = ValueMap(STEPPED, 0, 2.0 * max_error * (1.0 - shrink))
+        scaled = wide / value_map.step
+        if not np.all(np.abs(scaled) < 2**40):
+            return None
+        integers = np.rint(scaled).astype(np.int64)
+        back = value_map.to_samples(integers, present.dtype).astype(np.float64)
+        if np.all(np.abs(back - wide) <= max_error):
+            return value_map, integers
+    return None

@@ -1,0 +1,140 @@
+"""Find a model by the SHA-256 of its weights: inline, bundled, or in the user's model folder."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from tilepress.codecs.errors import ModelError
+from tilepress.codecs.wave.model import WaveModel
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "INLINE_LIMIT_BYTES",
+    "Weights",
+    "add_model",
+    "find_model",
+    "known_models",
+    "load_named",
+    "model_card",
+    "user_model_folder",
+]
+
+DEFAULT_MODEL = "wave-1"
+INLINE_LIMIT_BYTES = 48 * 1024
+"""Weights up to this size travel inside the array's metadata (64 KiB of base64)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model with the bytes that name it."""
+
+    name: str
+    data: bytes
+    origin: str
+    """"bundled", "user" or "inline"."""
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def model(self) -> WaveModel:
+        return _parsed(self.data)
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(data: bytes) -> WaveModel:
+    return WaveModel.from_bytes(data)
+
+
+def user_model_folder() -> Path:
+    """Return ``$TILEPRESS_MODELS``, or ``~/.local/share/tilepress/models``."""
+    named = os.environ.get("TILEPRESS_MODELS")
+    return Path(named) if named else Path.home() / ".local" / "share" / "tilepress" / "models"
+
+
+@functools.lru_cache(maxsize=1)
+def _bundled() -> tuple[Weights, ...]:
+    folder = resources.files("tilepress.codecs.models")
+    files = sorted(
+        (f for f in folder.iterdir() if f.name.endswith(".safetensors")), key=lambda f: f.name
+    )
+    return tuple(
+        Weights(f.name.removesuffix(".safetensors"), f.read_bytes(), "bundled") for f in files
+    )
+
+
+def known_models() -> list[Weights]:
+    """Return every bundled and user model, bundled ones first."""
+    folder = user_model_folder()
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    return [*_bundled(), *(Weights(f.stem, f.read_bytes(), "user") for f in files)]
+
+
+def model_card(name: str) -> str:
+    """Return the card of a bundled model (data, licences, command, figures), or what is known."""
+    weights = load_named(name)
+    card = resources.files("tilepress.codecs.models") / f"{weights.name}.md"
+    if weights.origin == "bundled" and card.is_file():
+        return card.read_text(encoding="utf-8")
+    return f"{weights.name}\nsha256 {weights.sha256}\n{len(weights.data)} bytes, {weights.origin}\n"
+
+
+def load_named(model: str) -> Weights:
+    """Return a model by ``auto``, name or path."""
+    name = DEFAULT_MODEL if model == "auto" else model
+    if name.endswith(".safetensors"):
+        path = Path(name)
+        if not path.is_file():
+            raise ModelError(f"loading a model: no file {name}")
+        weights = Weights(path.stem, path.read_bytes(), "inline")
+        _ = weights.model
+        return weights
+    for weights in known_models():
+        if weights.name == name:
+            return weights
+    names = ", ".join(w.name for w in known_models())
+    raise ModelError(f"loading a model: no model is called {name!r}; known: {names}")
+
+
+def find_model(name: str, sha256: str, inline: str | None) -> Weights:
+    """Return the weights that a codec configuration names.
+
+    Raises ModelError when they are nowhere, or when inline weights are not what their hash says.
+    """
+    if inline is not None:
+        try:
+            data = base64.b64decode(inline, validate=True)
+        except binascii.Error as error:
+            raise ModelError(f"loading model {name!r}: inline weights are not base64") from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ModelError(f"loading model {name!r}: inline weights do not match their sha256")
+        return Weights(name, data, "inline")
+    for weights in known_models():
+        if weights.sha256 == sha256:
+            return weights
+    raise ModelError(
+        f"loading model {name!r}: no weights with sha256 {sha256[:16]}… are installed; "
+        "get them with: tilepress models add STORE-OR-FILE"
+    )
+
+
+def add_model(path: Path) -> Weights:
+    """Copy a weights file into the user's model folder after checking it."""
+    weights = load_named(str(path))
+    folder = user_model_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{weights.name}.safetensors"
+    if target.exists() and target.read_bytes() != weights.data:
+        raise ModelError(f"adding a model: {target} exists and holds other weights")
+    temporary = target.with_suffix(f".{os.getpid()}.partial")
+    temporary.write_bytes(weights.data)
+    temporary.replace(target)
+    return Weights(weights.name, weights.data, "user")
