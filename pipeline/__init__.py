@@ -1,0 +1,1 @@
+"""Images and stores: reading sources, writing and checking Zarr, exporting. No Dask."""

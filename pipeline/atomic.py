@@ -1,0 +1,85 @@
+"""Write files that are there whole or not at all, whatever stops us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+__all__ = [
+    "PARTIAL_SUFFIX",
+    "is_partial",
+    "make_directory",
+    "sweep_partials",
+    "sync_directory",
+    "write_atomic",
+]
+
+PARTIAL_SUFFIX = ".partial"
+"""Ending of the temporary files; a killed writer leaves one, a later run sweeps it."""
+
+
+def write_atomic(path: Path, data: bytes | memoryview) -> None:
+    """Write ``data`` to ``path`` so that a crash at any moment leaves the old state or the new.
+
+    A temporary file in the same directory is written and synced, then renamed over ``path``, and
+    the directory is synced. On an error the temporary file is removed and the error passed on.
+    """
+    make_directory(path.parent)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
+    try:
+        _write_synced(partial, data)
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and its parents; sync the parents of those that are new."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for directory in reversed(missing):
+        directory.mkdir(exist_ok=True)
+        sync_directory(directory.parent)
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether ``path`` is a temporary file of ``write_atomic``."""
+    return path.name.startswith(".") and path.name.endswith(PARTIAL_SUFFIX)
+
+
+def sweep_partials(root: Path) -> int:
+    """Remove what killed writers left below ``root``; only when no other writer is at work."""
+    count = 0
+    for path in root.rglob(f".*{PARTIAL_SUFFIX}"):
+        path.unlink(missing_ok=True)
+        count += 1
+    return count
+
+
+def _write_synced(path: Path, data: bytes | memoryview) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        view = memoryview(data).cast("B")
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory survive a power cut."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows: renames are durable without it
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,255 @@
+"""Say what the samples are in the words of CF, GeoZarr and OME-Zarr.
+
+CF is what xarray and rioxarray read, GeoZarr (conventions ``proj`` and ``spatial``) what GDAL
+reads, OME-Zarr 0.5 what napari reads. Integers stay integers: never ``_FillValue``,
+``scale_factor`` or ``add_offset``, which would make xarray decode to float; ``nodata``,
+``rescale_slope`` and ``rescale_intercept`` instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr_cm
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from tilepress.pipeline.source import GeoReference, ImageInfo, MedicalGeometry
+
+__all__ = [
+    "AuxiliaryArray",
+    "auxiliary_arrays",
+    "group_attributes",
+    "image_attributes",
+    "ome_attributes",
+]
+
+_RENAMED = {"scale_factor": "rescale_slope", "add_offset": "rescale_intercept"}
+_DROPPED = frozenset({"_FillValue", "missing_value", "fill_value", "nodata"})
+_OME_TYPES = {"t": "time", "band": "channel", "z": "space", "y": "space", "x": "space"}
+_OME_ORDER = ("t", "band", "z", "y", "x")
+
+
+@dataclass(frozen=True, slots=True)
+class AuxiliaryArray:
+    """A small array beside the image: a coordinate, or the scalar that carries the CRS."""
+
+    dims: tuple[str, ...]
+    data: npt.NDArray[Any]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def json_number(value: float | int | np.generic | None) -> float | int | str | None:
+    """Return a number as strict JSON has it: NaN and infinities become text."""
+    if value is None:
+        return None
+    number: float | int = value.item() if isinstance(value, np.generic) else value
+    if isinstance(number, float) and not math.isfinite(number):
+        return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+    return number
+
+
+def image_attributes(info: ImageInfo) -> dict[str, Any]:
+    """Return the attributes of the array ``image``."""
+    attributes: dict[str, Any] = {
+        _RENAMED.get(key, key): value
+        for key, value in info.attributes.items()
+        if key not in _DROPPED
+    }
+    if info.nodata is not None:
+        attributes["nodata"] = json_number(info.nodata)
+    if info.valid_range is not None:
+        attributes["valid_min"], attributes["valid_max"] = info.valid_range
+    if info.remarks:
+        attributes["remarks"] = list(info.remarks)
+    if info.medical is not None:
+        attributes |= _patient_attributes(info.medical)
+    if info.geo is not None:
+        attributes |= {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
+        attributes |= _geozarr_attributes(info, info.geo)
+    return attributes
+
+
+def group_attributes(info: ImageInfo) -> dict[str, Any]:
+    """Return the attributes of the group of one level."""
+    return {} if info.geo is None else _geozarr_attributes(info, info.geo)
+
+
+def auxiliary_arrays(info: ImageInfo) -> dict[str, AuxiliaryArray]:
+    """Return coordinates and ``spatial_ref`` by name."""
+    arrays: dict[str, AuxiliaryArray] = {}
+    if info.geo is not None:
+        crs = _parse_crs(info.geo.crs_wkt)
+        arrays["spatial_ref"] = _spatial_ref(info.geo, crs)
+        arrays |= _ground_coordinates(info, info.geo, crs)
+    elif info.medical is not None:
+        arrays |= _patient_coordinates(info, info.medical)
+    for axis, values in info.coordinates.items():
+        if axis in info.axes:
+            arrays[axis] = _given_coordinate(
+                axis, np.asarray(values), medical=info.medical is not None
+            )
+    return arrays
+
+
+def ome_attributes(info: ImageInfo, path: str) -> dict[str, Any]:
+    """Return the root's ``ome`` attribute (OME-Zarr 0.5) for a medical image, else nothing.
+
+    OME-Zarr wants time, channel, then space; an image of other axes goes without.
+    """
+    order = [_OME_ORDER.index(axis) for axis in info.axes if axis in _OME_ORDER]
+    if info.medical is None or len(order) != len(info.axes) or order != sorted(order):
+        return {}
+    spacing = _spacing(info.medical)
+    axes = [
+        {"name": axis, "type": _OME_TYPES[axis]}
+        | ({"unit": "millimeter"} if axis in spacing else {})
+        for axis in info.axes
+    ]
+    scale = [spacing.get(axis, 1.0) for axis in info.axes]
+    dataset = {"path": path, "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+    multiscale = {"name": "image", "axes": axes, "datasets": [dataset]}
+    return {"ome": {"version": "0.5", "multiscales": [multiscale]}}
+
+
+def _parse_crs(wkt: str | None) -> CRS | None:
+    if wkt is None:
+        return None
+    try:
+        return CRS.from_wkt(wkt)
+    except CRSError:
+        return None  # a local or engineering CRS that PROJ does not know: the text itself is kept
+
+
+def _spatial_ref(geo: GeoReference, crs: CRS | None) -> AuxiliaryArray:
+    """The CF grid mapping variable, as rioxarray and GDAL read it."""
+    attributes: dict[str, Any] = {}
+    if crs is not None:
+        attributes |= {k: _plain(v) for k, v in crs.to_cf().items()}
+    if geo.crs_wkt is not None:
+        attributes |= {"crs_wkt": geo.crs_wkt, "spatial_ref": geo.crs_wkt}
+    if geo.transform is not None:
+        a, b, c, d, e, f = geo.transform
+        attributes["GeoTransform"] = " ".join(repr(float(n)) for n in (c, a, b, f, d, e))
+    return AuxiliaryArray((), np.zeros((), np.int64), attributes)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # what JSON holds
+    """numpy scalars and tuples, as JSON has them."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return json_number(value) if isinstance(value, (int, float, np.generic)) else value
+
+
+def _ground_coordinates(
+    info: ImageInfo, geo: GeoReference, crs: CRS | None
+) -> dict[str, AuxiliaryArray]:
+    """1-D coordinates of pixel centres; none for a rotated grid, where each needs both indices."""
+    if geo.transform is None:
+        return {}
+    a, b, c, d, e, f = geo.transform
+    if b or d:
+        return {}
+    height, width = info.shape[-2:]
+    described = {"x": {"axis": "X"}, "y": {"axis": "Y"}}
+    for axis in crs.cs_to_cf() if crs is not None else ():
+        name = str(axis.get("axis", "")).lower()
+        if name in described:
+            described[name] |= {str(k): _plain(v) for k, v in axis.items()}
+    return {
+        "x": AuxiliaryArray(("x",), c + a * (np.arange(width) + 0.5), described["x"]),
+        "y": AuxiliaryArray(("y",), f + e * (np.arange(height) + 0.5), described["y"]),
+    }
+
+
+def _patient_coordinates(info: ImageInfo, medical: MedicalGeometry) -> dict[str, AuxiliaryArray]:
+    """Distances in mm from the first sample, along each axis of known spacing."""
+    spacing = _spacing(medical)
+    names = {
+        "z": "distance between slices",
+        "y": "distance down a column",
+        "x": "distance along a row",
+    }
+    return {
+        axis: AuxiliaryArray(
+            (axis,),
+            np.arange(size) * spacing[axis],
+            {"units": "mm", "long_name": f"{names[axis]}, from the first sample"},
+        )
+        for axis, size in zip(info.axes, info.shape, strict=True)
+        if axis in spacing
+    }
+
+
+def _patient_attributes(medical: MedicalGeometry) -> dict[str, Any]:
+    """Geometry in the patient (DICOM PS3.3 C.7.6.2; millimetres, LPS axes)."""
+    given: dict[str, Any] = {
+        "pixel_spacing_mm": medical.pixel_spacing_mm,
+        "slice_spacing_mm": medical.slice_spacing_mm,
+        "image_orientation_patient": medical.orientation,
+        "image_position_patient_mm": medical.origin_mm,
+    }
+    return {key: _plain(value) for key, value in given.items() if value is not None}
+
+
+def _spacing(medical: MedicalGeometry) -> dict[str, float]:
+    """Distance between samples in mm by axis; only where it is known and positive."""
+    spacing: dict[str, float | None] = {"z": medical.slice_spacing_mm}
+    if medical.pixel_spacing_mm is not None:
+        spacing["y"], spacing["x"] = medical.pixel_spacing_mm
+    return {
+        axis: float(value)
+        for axis, value in spacing.items()
+        if value is not None and math.isfinite(value) and value > 0
+    }
+
+
+def _given_coordinate(axis: str, values: npt.NDArray[Any], *, medical: bool) -> AuxiliaryArray:
+    """A coordinate from the source; text becomes 1 … n with the texts as the attribute ``labels``.
+
+    Zarr v3 has no settled data type for text, nor for times: these become CF times.
+    """
+    if values.dtype.kind in "US":
+        labels = [str(v) for v in values.astype(str)]
+        return AuxiliaryArray((axis,), np.arange(1, len(labels) + 1), {"labels": labels})
+    if values.dtype.kind == "M":
+        since = {"units": "microseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+        return AuxiliaryArray((axis,), values.astype("M8[us]").astype(np.int64), since)
+    unit = {"z": "mm", "t": "ms"}.get(axis) if medical else None
+    return AuxiliaryArray((axis,), values, {} if unit is None else {"units": unit})
+
+
+def _geozarr_attributes(info: ImageInfo, geo: GeoReference) -> dict[str, Any]:
+    conventions: dict[zarr_cm.ConventionName, Any] = {}
+    crs = _parse_crs(geo.crs_wkt)
+    if crs is not None:
+        authority = crs.to_authority(min_confidence=100)
+        code = ":".join(authority) if authority is not None else None
+        conventions["proj"] = zarr_cm.proj.create(code=code, wkt2=crs.to_wkt())
+    if geo.transform is not None:
+        height, width = info.shape[-2:]
+        conventions["spatial"] = zarr_cm.spatial.create(
+            dimensions=["y", "x"],
+            transform_type="affine",
+            transform=[float(n) for n in geo.transform],
+            shape=[height, width],
+            bbox=_bounds(geo.transform, height, width),
+            registration="pixel",
+        )
+    return dict(zarr_cm.create_many(conventions))
+
+
+def _bounds(
+    transform: tuple[float, float, float, float, float, float], height: int, width: int
+) -> list[float]:
+    """Return xmin, ymin, xmax, ymax over the four corners."""
+    a, b, c, d, e, f = transform
+    corners = [(col, row) for col in (0, width) for row in (0, height)]
+    xs = [a * col + b * row + c for col, row in corners]
+    ys = [d * col + e * row + f for col, row in corners]
+    return [float(min(xs)), float(min(ys)), float(max(xs)), float(max(ys))]

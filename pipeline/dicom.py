@@ -1,0 +1,466 @@
+"""Read DICOM series: find and group their files, and give windows of their stored values.
+
+A sample is the *stored* value: BitsStored bits, sign-extended; no rescale, MONOCHROME1 not
+inverted, palette indices as indices, YBR as YBR. What else lies in the pixel words (overlays in
+unused bits, dirty padding) goes into ``source/`` as a patch, so that export gives the same bytes.
+
+Items of ``source/``: ``origin`` (JSON: which file, frame and bytes make which plane),
+``dicom-headers`` and ``dicom-trailers`` (bytes before and after the pixels of every file, joined),
+``dicom-patches`` (zlib streams, one per frame that needs one).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.pipeline.dicom_bytes import Container, FileBytes, file_bytes, open_bytes
+from tilepress.pipeline.dicom_header import (
+    Instance,
+    Plane,
+    hashed,
+    looks_like_data_set,
+    read_instance,
+)
+from tilepress.pipeline.dicom_pixels import FrameReader, is_pair_swapped
+from tilepress.pipeline.dicom_series import Arrangement, arrange
+from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.source import ImageInfo, SourceSpec
+
+__all__ = ["DicomSource", "deflated", "group_series", "is_dicom"]
+
+ORIGIN_VERSION = 1
+MAX_OPEN_FILES = 16
+"""Files (inflated ones: in memory) that one source keeps open."""
+MAX_DEFLATE_TRIAL_BYTES = 64 * 2**20
+"""Deflated data sets up to this size are deflated again to learn the writer's settings."""
+_DEFLATE_SETTINGS = tuple(product((6, 9, 1, 5, 8, 7, 4, 3, 2), (8, 9)))
+_FIRST_ELEMENTS = frozenset(
+    {(0x0002, 0x0000), (0x0002, 0x0001), (0x0002, 0x0002), (0x0002, 0x0010)}
+)
+_FIRST_ELEMENTS |= {(0x0008, n) for n in (0x0000, 0x0001, 0x0005, 0x0008, 0x0012, 0x0016, 0x0018)}
+
+
+def is_dicom(path: str | Path) -> bool:
+    """Whether the content of ``path`` is DICOM.
+
+    The prefix "DICM" behind a preamble says so. A file without it must begin with one of the
+    elements that a data set begins with, and parse up to pixels or a SOP class of the standard.
+    """
+    try:
+        source = FileBytes(path)
+    except OSError:
+        return False
+    try:
+        head = source.read(0, 132)
+    except OSError:
+        return False
+    finally:
+        source.close()
+    if head[128:132] == b"DICM":
+        return True
+    first = {
+        (int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order))
+        for order in ("little", "big")
+    }
+    return bool(len(head) > 16 and first & _FIRST_ELEMENTS) and looks_like_data_set(str(path))
+
+
+def group_series(
+    paths: Iterable[str | Path],
+) -> tuple[list[SourceSpec], list[tuple[str, SourceError]]]:
+    """Group DICOM files (or all files below folders) into images.
+
+    One image is what shares SeriesInstanceUID and the pixel layout (rows, columns, samples per
+    pixel, bits, sign, photometric interpretation); a multi-frame file whose frames have no
+    positions (cine, slide) and a segmentation are images of their own. Copies of one instance are
+    left out with a remark; *different* files of one SOPInstanceUID are failures, all of them.
+
+    Returns
+    -------
+    specs
+        one per image, ``options["name"]`` is the store's name; in order of the first file's path
+    failures
+        (path, error) of every file that cannot be taken; its series goes on without it
+    """
+    failures: list[tuple[str, SourceError]] = []
+    instances: list[Instance] = []
+    for path in _files(paths):
+        try:
+            instances.append(read_instance(path))
+        except SourceError as exc:
+            failures.append((path, exc))
+    instances, copies, conflicts = _without_copies(instances)
+    failures += conflicts
+    groups: dict[tuple[Any, ...], list[Instance]] = {}
+    for instance in instances:
+        groups.setdefault(_group_key(instance), []).append(instance)
+    shared = Counter(_series_name(members[0]) for members in groups.values())
+    specs = [
+        _spec(key, members, copies, split=shared[_series_name(members[0])] > 1)
+        for key, members in groups.items()
+    ]
+    return specs, sorted(failures, key=lambda pair: pair[0])
+
+
+def _files(paths: Iterable[str | Path]) -> Iterator[str]:
+    for path in sorted({os.path.abspath(p) for p in paths}):
+        if os.path.isdir(path):
+            yield from (str(p) for p in sorted(Path(path).rglob("*")) if is_dicom(p))
+        else:
+            yield path
+
+
+def _without_copies(
+    instances: Sequence[Instance],
+) -> tuple[list[Instance], dict[str, int], list[tuple[str, SourceError]]]:
+    """Return the instances without copies, copies left out by series, and conflicts."""
+    by_identity: dict[str, list[Instance]] = {}
+    for instance in instances:
+        by_identity.setdefault(instance.identity or instance.path, []).append(instance)
+    kept: list[Instance] = []
+    copies: Counter[str] = Counter()
+    failures: list[tuple[str, SourceError]] = []
+    for first, *others in by_identity.values():
+        content = _digest(first.path) if others else b""
+        differing = [o for o in others if _digest(o.path) != content]
+        if differing:
+            failures += [
+                (
+                    one.path,
+                    DamagedSource(
+                        f"grouping a DICOM series: {len(others) + 1} files claim to be the same "
+                        f"instance but differ, one is {one.path}"
+                    ),
+                )
+                for one in (first, *others)
+            ]
+            continue
+        kept.append(first)
+        copies[_series_name(first)] += len(others)
+    return kept, copies, failures
+
+
+def _digest(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as exc:
+        raise DamagedSource(f"reading a DICOM file: {exc.strerror}, in {path}") from None
+
+
+def _group_key(instance: Instance) -> tuple[Any, ...]:
+    alone = (instance.identity or hashed(instance.path)) if instance.alone else ""
+    decoded = instance.element.encapsulated and instance.pixels.bands > 1
+    tail = instance.element.keyword, alone, decoded
+    return _series_name(instance), instance.pixels.group, *tail
+
+
+def _series_name(instance: Instance) -> str:
+    series = instance.series or hashed(instance.identity or os.path.basename(instance.path))
+    return f"{instance.modality}-{series}"
+
+
+def _spec(
+    key: tuple[Any, ...], members: Sequence[Instance], copies: dict[str, int], *, split: bool
+) -> SourceSpec:
+    name = _series_name(members[0])
+    left_out = copies.get(name, 0)
+    remarks = [f"{left_out} exact copies of instances were left out"] if left_out else []
+    return SourceSpec(
+        kind="dicom",
+        paths=tuple(m.path for m in sorted(members, key=lambda m: m.sort_key)),
+        options={
+            "name": f"{name}-{hashed(repr(key))[:6]}" if split else name,
+            "remarks": remarks,
+        },
+    )
+
+
+class DicomSource:
+    """One DICOM series, or one multi-frame instance, as an image. Not thread-safe."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        """Read every header of ``spec.paths``; no pixels, save one frame of compressed colour.
+
+        Raises
+        ------
+        UnsupportedSource, DamagedSource
+            as ``group_series`` lists them; also where the files are no longer one image
+        """
+        if not spec.paths:
+            raise UnsupportedSource("opening a DICOM series: it has no files")
+        self._spec = spec
+        self._instances = [read_instance(path) for path in spec.paths]
+        if len({_group_key(one) for one in self._instances}) > 1:
+            raise DamagedSource(
+                f"opening a DICOM series: its files are not of one series and shape, one is "
+                f"{spec.paths[0]}"
+            )
+        self._pixels = self._instances[0].pixels
+        self._arrangement = arrange(self._instances)
+        self._readers: OrderedDict[int, FrameReader] = OrderedDict()
+        self._photometric = self._reader(0).decoded_photometric()
+        self._info = self._describe()
+
+    @property
+    def info(self) -> ImageInfo:
+        return self._info
+
+    @property
+    def spec(self) -> SourceSpec:
+        return self._spec
+
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        """Return the stored values of ``box``, C-contiguous."""
+        pixels, leading = self._pixels, self._arrangement.axes
+        rows, columns = box.slices[-2:]
+        bands = box.slices[-3] if pixels.bands > 1 else slice(0, 1)
+        places = box.slices[: len(leading)]
+        depth = len(range(*bands.indices(pixels.bands)))
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        counts = [s.stop - s.start for s in places]
+        out = np.empty((int(np.prod(counts, dtype=int)), depth, *shape), pixels.dtype)
+        indices = product(*(range(s.start, s.stop) for s in places))
+        for target, index in zip(out, indices, strict=True):
+            number = int(np.ravel_multi_index(index, self._arrangement.shape)) if index else 0
+            plane = self._arrangement.planes[number]
+            frame = self._reader(plane.instance).read(plane.frame, rows, columns)
+            target[:] = frame[bands]
+        return out.reshape(box.shape)
+
+    def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
+        """Return 255 everywhere: DICOM has no validity mask."""
+        return np.full(box.shape, 255, np.uint8)
+
+    def source_items(self) -> Iterator[tuple[str, bytes]]:
+        """Yield "origin", "dicom-headers", "dicom-trailers" and "dicom-patches".
+
+        Reads all native pixels once where BitsStored leaves bits unused.
+        """
+        headers, trailers, patches = bytearray(), bytearray(), bytearray()
+        planes = {(p.instance, p.frame): i for i, p in enumerate(self._arrangement.planes)}
+        names = _relative_names([one.path for one in self._instances])
+        listed = []
+        for number, instance in enumerate(self._instances):
+            before, after = _surroundings(instance)
+            frames = [planes[number, frame] for frame in range(len(instance.planes))]
+            entry = _origin_entry(instance, frames)
+            entry |= {"name": names[number], "header_bytes": len(before)}
+            entry |= {"trailer_bytes": len(after), "patches": []}
+            for frame in range(len(instance.planes)):
+                if patch := self._patch(number, frame):
+                    entry["patches"].append([frame, len(patch)])
+                    patches += patch
+            headers += before
+            trailers += after
+            listed.append(entry)
+        origin = {
+            "kind": "dicom",
+            "version": ORIGIN_VERSION,
+            "axes": list(self._info.axes),
+            "photometric": self._photometric,
+            "instances": listed,
+        }
+        yield "origin", json.dumps(origin, separators=(",", ":")).encode()
+        yield "dicom-headers", bytes(headers)
+        yield "dicom-trailers", bytes(trailers)
+        yield "dicom-patches", bytes(patches)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return size, mtime and a hash of the header of every file, by path."""
+        return {one.path: _file_print(one) for one in self._instances}
+
+    def close(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+
+    def _reader(self, number: int) -> FrameReader:
+        reader = self._readers.pop(number, None)
+        if reader is None:
+            one = self._instances[number]
+            reader = FrameReader(
+                one.container, one.element, one.pixels, len(one.planes), one.offsets
+            )
+        self._readers[number] = reader
+        while len(self._readers) > MAX_OPEN_FILES:
+            self._readers.popitem(last=False)[1].close()
+        return reader
+
+    def _patch(self, number: int, frame: int) -> bytes:
+        """Return what the words of a native frame hold beside its samples; empty if nothing."""
+        if self._pixels.exact or self._instances[number].element.encapsulated:
+            return b""
+        words = self._reader(number).words(frame, 0, self._pixels.rows)
+        words = words ^ self._pixels.words_of(self._pixels.samples_of(words))
+        little = words.astype(words.dtype.newbyteorder("<"), copy=False)
+        return zlib.compress(little.tobytes()) if words.any() else b""
+
+    def _describe(self) -> ImageInfo:
+        pixels, found = self._pixels, self._arrangement
+        bands = {"band": pixels.bands} if pixels.bands > 1 else {}
+        sizes = dict(zip(found.axes, found.shape, strict=True)) | bands
+        sizes |= {"y": pixels.rows, "x": pixels.columns}
+        first = self._instances[0]
+        return ImageInfo(
+            name=str(self._spec.options.get("name") or _series_name(first)),
+            axes=tuple(sizes),
+            shape=tuple(sizes.values()),
+            dtype=pixels.dtype,
+            valid_range=_valid_range(first),
+            lossy_refusal=_lossy_refusal(first),
+            medical=found.geometry,
+            attributes=_attributes(self._instances, found, self._photometric),
+            coordinates=found.coordinates,
+            remarks=(
+                *self._spec.options.get("remarks", ()),
+                *first.remarks,
+                *found.remarks,
+            ),
+        )
+
+
+def _valid_range(instance: Instance) -> tuple[int, int] | None:
+    pixels = instance.pixels
+    if pixels.floating or (pixels.stored == pixels.allocated and pixels.allocated > 1):
+        return None
+    if pixels.signed:
+        return -(1 << (pixels.stored - 1)), (1 << (pixels.stored - 1)) - 1
+    return 0, (1 << pixels.stored) - 1
+
+
+def _lossy_refusal(instance: Instance) -> str | None:
+    if instance.pixels.photometric == "PALETTE COLOR":
+        return "samples are indices into a palette"
+    if instance.pixels.allocated == 1:
+        return "samples are bits of a mask"
+    if instance.attributes.get("segmentation_type") in ("LABELMAP", "BINARY"):
+        return "samples are labels"
+    return None
+
+
+def _attributes(
+    instances: Sequence[Instance], found: Arrangement, photometric: str
+) -> dict[str, Any]:
+    """Return the attributes of the array: what all instances share, and what varies by plane."""
+    shared = dict(instances[0].attributes)
+    for one in instances[1:]:
+        shared = {k: v for k, v in shared.items() if one.attributes.get(k) == v}
+    shared["photometric_interpretation"] = photometric
+    shared["instances"] = len(instances)
+    if "t" in found.coordinates:
+        shared["t_units"] = "ms"
+    planes = found.planes
+    if all(p.rescale for p in planes):
+        shared["rescale_slope"] = _varying([p.rescale[0] for p in planes if p.rescale])
+        shared["rescale_intercept"] = _varying([p.rescale[1] for p in planes if p.rescale])
+    if all(p.window for p in planes):
+        shared["window_center"] = _window(planes, 0)
+        shared["window_width"] = _window(planes, 1)
+    return shared
+
+
+def _varying(values: list[float]) -> float | list[float]:
+    """Return the one value that all planes share, or one per plane."""
+    return values[0] if len(set(values)) == 1 else values
+
+
+def _window(planes: Sequence[Plane], which: int) -> float | list[float]:
+    """Return the windows of the middle plane: planes may differ, viewers want one."""
+    window = planes[len(planes) // 2].window
+    assert window is not None
+    values = list(window[which])
+    return values[0] if len(values) == 1 else values
+
+
+def _origin_entry(instance: Instance, frames: list[int]) -> dict[str, Any]:
+    """Return how an exporter puts one file together; see ``export_dicom``."""
+    container, element, pixels = instance.container, instance.element, instance.pixels
+    run = frames == list(range(frames[0], frames[0] + len(frames)))
+    return {
+        "syntax": container.syntax,
+        "implicit": container.implicit,
+        "preamble": container.has_preamble,
+        "dataset_offset": container.dataset_offset,
+        "element_offset": element.element_offset,
+        "encapsulated": element.encapsulated,
+        "swapped": is_pair_swapped(container, element, pixels),
+        "frames": {"start": frames[0], "count": len(frames)} if run else frames,
+        "pixels": pixels.to_config(),
+        "stored": instance.stored,
+        "deflate": _deflate_settings(container) if container.deflated else None,
+    }
+
+
+def _surroundings(instance: Instance) -> tuple[bytes, bytes]:
+    """Return the bytes before and after what an exporter makes from samples.
+
+    Native pixels that share their last byte or word with padding leave that one to the bytes
+    after; encapsulated ones leave out the pixel element with its header.
+    """
+    element, pixels = instance.element, instance.pixels
+    source = open_bytes(instance.container)
+    try:
+        if element.encapsulated:
+            end = element.value_offset + element.value_length
+            return source.read(0, element.element_offset), source.read(end, source.size)
+        made = pixels.frame_bits * len(instance.planes) // 8
+        if is_pair_swapped(instance.container, element, pixels):
+            made &= ~1
+        end = element.value_offset + made
+        return source.read(0, element.value_offset), source.read(end, source.size)
+    finally:
+        source.close()
+
+
+def deflated(content: bytes, settings: Sequence[int]) -> bytes:
+    """Deflate a data set with (level, memory level)."""
+    level, memory = settings
+    packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, memory)
+    return packer.compress(content) + packer.flush()
+
+
+def _deflate_settings(container: Container) -> dict[str, Any]:
+    """Return settings that deflate the data set to the file's own bytes, if zlib has such."""
+    packed = file_bytes(container)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = inflater.decompress(packed, MAX_DEFLATE_TRIAL_BYTES + 1)
+    tail = inflater.unused_data
+    stream = packed[: len(packed) - len(tail)]
+    exact = inflater.eof and len(content) <= MAX_DEFLATE_TRIAL_BYTES and len(tail) <= 64
+    for settings in _DEFLATE_SETTINGS if exact else ():
+        if deflated(content, settings) == stream:
+            return {"settings": list(settings), "tail": tail.hex(), "exact": True}
+    return {"settings": [6, 8], "tail": "", "exact": False}
+
+
+def _relative_names(paths: Sequence[str]) -> list[str]:
+    """Return the paths relative to the folder that they share, with forward slashes."""
+    root = os.path.commonpath([os.path.dirname(p) for p in paths])
+    return [Path(os.path.relpath(p, root)).as_posix() for p in paths]
+
+
+def _file_print(instance: Instance) -> dict[str, Any]:
+    container = instance.container
+    source = FileBytes(container.path)
+    try:
+        head = source.read(0, min(instance.element.value_offset, 2**20))
+    finally:
+        source.close()
+    return {
+        "size": container.file_size,
+        "mtime_ns": container.mtime_ns,
+        "header_sha256": hashlib.sha256(head).hexdigest(),
+    }

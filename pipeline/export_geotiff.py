@@ -1,0 +1,554 @@
+"""Write GeoTIFF files back from a sealed store: same samples, same profile, same metadata.
+
+A file is written window by window in a folder beside its destination and moved into place when
+it is whole. What GDAL can write, GDAL writes; TIFF entries that it would drop or round
+(orientation, vendor tags, EXIF, ICC profile, GeoTIFF keys) are then appended from the store's
+record.
+
+Lossless compression stays what it was. Lossy compression (JPEG, lossy WebP, …) becomes deflate, so
+that the decoded samples are exactly those of the source; coding them again would change them.
+Samples that GDAL converted when reading (YCbCr, CIELAB, LogLuv) are written as the RGB they became.
+Overviews are derived data and are not written.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+import warnings
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
+from rasterio.env import Env
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetWriter
+from rasterio.rpc import RPC
+from rasterio.windows import Window
+
+from tilepress.codecs.errors import DamagedStore, DestinationConflict, StoreError, UsageError
+from tilepress.pipeline.atomic import make_directory, sync_directory
+from tilepress.pipeline.gdal import gdal_calls
+from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.geotiff_record import (
+    COLOR_ENTRIES,
+    GDAL_ENTRIES,
+    GEO_ENTRIES,
+    carried_entries,
+    carried_notes,
+    decode_number,
+    parse_crs,
+    parse_record,
+)
+from tilepress.pipeline.source import ExportReader
+from tilepress.pipeline.tiff_header import append_entries
+
+__all__ = ["export_geotiff"]
+
+WINDOW_BYTES = 64 * 2**20
+"""Samples that are read and written at a time."""
+
+MAX_STRIP_BYTES = 32 * 2**20
+"""A longer strip is written as several: GDAL holds a strip in memory until it is whole."""
+
+CLASSIC_BYTES = 3_500_000_000
+"""Raw size up to which a classic TIFF (4 GiB of offsets) is safe."""
+
+_LOSSLESS = frozenset(
+    [
+        *("NONE", "LZW", "DEFLATE", "ZSTD", "LZMA", "PACKBITS"),
+        *("CCITTRLE", "CCITTFAX3", "CCITTFAX4", "LERC", "LERC_DEFLATE", "LERC_ZSTD"),
+    ]
+)
+_WITH_PREDICTOR = frozenset({"LZW", "DEFLATE", "ZSTD"})
+_PHOTOMETRIC = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 3: "PALETTE", 5: "CMYK"}
+
+
+def export_geotiff(
+    reader: ExportReader,
+    out: Path,
+    *,
+    bands: Sequence[int] | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
+) -> list[Path]:
+    """Write the files that the store was made of; return them.
+
+    Parameters
+    ----------
+    out :
+        File to write, or an existing folder, which gets the original name. A stack needs a folder
+        (made where there is none) and gives every file back under its own name.
+    bands :
+        Numbers from 1 along the image's ``band`` axis, in the order to write; None means all.
+    bbox :
+        (left, bottom, right, top) in units of the CRS; the smallest window of whole pixels that
+        covers it is written. None means the whole image.
+    """
+    origin = reader.origin
+    if origin.get("kind") not in ("geotiff", "stack"):
+        raise UsageError(f"export GeoTIFF: the store was made of {origin.get('kind')!r}")
+    records = [_record(reader, str(file["item"])) for file in origin["files"]]
+    top, left, bottom, right = _window(reader, records[0], bbox)
+    parts = []
+    for target, (record, first) in zip(
+        _targets(out, origin), _with_first_band(records), strict=True
+    ):
+        chosen = _choose(record, first, bands)
+        if chosen:
+            parts.append(_Part(record, first, chosen, (top, left, bottom, right), target))
+    _refuse_bands(records, bands)
+    for part in parts:
+        if part.target.exists():
+            raise DestinationConflict(
+                f"export: {part.target} exists; remove it or choose another name"
+            )
+    return [path for part in parts for path in _write_part(reader, part)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One file to write: which bands and which window of it."""
+
+    record: Mapping[str, Any]
+    first: int
+    """Place of the file's first band along the image's band axis."""
+    bands: tuple[int, ...]
+    """Bands to write, counted from 0 within the file."""
+    window: tuple[int, int, int, int]
+    """Rows and columns: top, left, bottom, right."""
+    target: Path
+
+    @property
+    def height(self) -> int:
+        return self.window[2] - self.window[0]
+
+    @property
+    def width(self) -> int:
+        return self.window[3] - self.window[1]
+
+    @property
+    def has_all_bands(self) -> bool:
+        return self.bands == tuple(range(self.record["count"]))
+
+    @property
+    def is_whole(self) -> bool:
+        size = (self.record["height"], self.record["width"])
+        return self.has_all_bands and (self.height, self.width) == size
+
+    @property
+    def is_pixel_interleaved(self) -> bool:
+        return self.record["layout"]["interleave"] == "PIXEL" and len(self.bands) > 1
+
+    @property
+    def sample_bytes(self) -> int:
+        name = self.record["dtype"]
+        sizes = {"complex_int16": 4, "complex64": 8, "complex128": 16}
+        return sizes.get(name) or np.dtype(name).itemsize
+
+    def per_band(self, key: str) -> list[Any]:
+        """Return a per-band list of the record for the bands to write."""
+        return [self.record[key][band] for band in self.bands]
+
+
+def _record(reader: ExportReader, item: str) -> dict[str, Any]:
+    try:
+        return parse_record(reader.source_bytes(item))
+    except (KeyError, ValueError) as exc:
+        raise DamagedStore(f"export: source/{item} is missing or no raster record") from exc
+
+
+def _targets(out: Path, origin: Mapping[str, Any]) -> list[Path]:
+    names = [_safe_name(str(file["name"])) for file in origin["files"]]
+    if origin["kind"] == "stack":
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"export: {out} is a file; a stack of {len(names)} needs a folder")
+        return [out / name for name in names]
+    return [out / names[0] if out.is_dir() else out]
+
+
+def _safe_name(name: str) -> PurePosixPath:
+    """Return a relative path that stays below its folder; files that were no TIFF end in .tif."""
+    path = PurePosixPath(name)
+    if not path.name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise DamagedStore(f"export: the store names the unsafe file {name!r}")
+    return path.with_suffix(".tif") if path.suffix.lower() in (".jp2", ".hgt") else path
+
+
+def _with_first_band(records: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int]]:
+    first = 0
+    for record in records:
+        yield record, first
+        first += record["count"]
+
+
+def _choose(record: Mapping[str, Any], first: int, bands: Sequence[int] | None) -> tuple[int, ...]:
+    count = record["count"]
+    if bands is None:
+        return tuple(range(count))
+    return tuple(band - 1 - first for band in bands if first <= band - 1 < first + count)
+
+
+def _refuse_bands(records: Sequence[Mapping[str, Any]], bands: Sequence[int] | None) -> None:
+    total = sum(record["count"] for record in records)
+    wrong = [band for band in bands or () if not 1 <= band <= total]
+    if wrong or (bands is not None and not bands):
+        raise UsageError(f"export bands {list(bands or ())}: the image has bands 1 … {total}")
+    if bands is not None and len(set(bands)) != len(bands):
+        raise UsageError(f"export bands {list(bands)}: a band is named twice")
+
+
+def _window(
+    reader: ExportReader, record: Mapping[str, Any], bbox: tuple[float, float, float, float] | None
+) -> tuple[int, int, int, int]:
+    height, width = reader.shape[-2:]
+    if bbox is None:
+        return 0, 0, height, width
+    transform = _transform(record)
+    if transform is None:
+        raise UsageError("export with a bounding box: the image has no geotransform")
+    left, bottom, right, top = bbox
+    a, b, c, d, e, f = (~transform)[:6]
+    corners = [(x, y) for x in (left, right) for y in (bottom, top)]
+    columns = [a * x + b * y + c for x, y in corners]
+    rows = [d * x + e * y + f for x, y in corners]
+    # a box drawn on pixel borders must not gain a row by rounding
+    x0, y0 = (max(0, math.floor(min(v) + 1e-6)) for v in (columns, rows))
+    x1 = min(width, math.ceil(max(columns) - 1e-6))
+    y1 = min(height, math.ceil(max(rows) - 1e-6))
+    if x0 >= x1 or y0 >= y1:
+        raise UsageError(f"export with bounding box {bbox}: it lies outside the image")
+    return y0, x0, y1, x1
+
+
+def _transform(record: Mapping[str, Any]) -> Affine | None:
+    values = record["transform"]
+    return None if values is None else Affine(*(decode_number(value) for value in values))
+
+
+def _write_part(reader: ExportReader, part: _Part) -> list[Path]:
+    """Write one file, with its sidecars if it needs any, and move it into place."""
+    folder = part.target.parent
+    make_directory(folder)
+    scratch = Path(tempfile.mkdtemp(prefix=".tilepress-export-", dir=folder))
+    try:
+        partial = scratch / part.target.name
+        with gdal_calls("write", part.target, StoreError):
+            internal = part.record["mask"] != "external"
+            with Env(GDAL_TIFF_INTERNAL_MASK=internal), _created(partial, part) as dataset:
+                _write_metadata(dataset, part, reader.max_error)
+                _write_samples(dataset, reader, part)
+        _append_carried(partial, part, reader.max_error)
+        _write_band_nodata(partial, part)
+        return _move_into(scratch, part.target)
+    except OSError as exc:
+        raise StoreError(f"write {part.target}: {exc.strerror or exc}") from exc
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _move_into(scratch: Path, target: Path) -> list[Path]:
+    """Move the finished files beside each other: sidecars first, so that none is ever missing."""
+    made = sorted(scratch.iterdir(), key=lambda path: path.name == target.name)
+    for path in made:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        path.replace(target.parent / path.name)
+    sync_directory(target.parent)
+    return [target, *(target.parent / path.name for path in made if path.name != target.name)]
+
+
+def _created(path: Path, part: _Part) -> DatasetWriter:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(
+            path.absolute(),
+            "w",
+            driver="GTiff",
+            height=part.height,
+            width=part.width,
+            count=len(part.bands),
+            dtype=part.record["dtype"],
+            crs=_crs(part),
+            transform=_moved_transform(part),
+            nodata=_common_nodata(part),
+            **_creation_options(part),
+        )
+
+
+def _crs(part: _Part) -> Any:  # noqa: ANN401 (rasterio is untyped)
+    return parse_crs(part.record["crs_wkt"])
+
+
+def _moved_transform(part: _Part) -> Affine | None:
+    transform = _transform(part.record)
+    top, left = part.window[:2]
+    if transform is None:
+        return None
+    # written out because affine 3 renames the operator for it
+    a, b, c, d, e, f = transform[:6]
+    return Affine(a, b, a * left + b * top + c, d, e, d * left + e * top + f)
+
+
+def _common_nodata(part: _Part) -> float | int | None:
+    """Return the nodata of all bands, if they agree and the sample type can hold it."""
+    values = part.per_band("nodata")
+    if len({repr(value) for value in values}) != 1 or values[0] is None:
+        return None
+    value = decode_number(values[0])
+    name = part.record["dtype"]
+    if name.startswith("complex") or np.dtype(name).kind == "f":
+        return value
+    limits = np.iinfo(name)
+    return value if limits.min <= value <= limits.max else None
+
+
+def _creation_options(part: _Part) -> dict[str, Any]:
+    """Return GDAL's creation options for the source's layout."""
+    layout = part.record["layout"]
+    raw = part.height * part.width * len(part.bands) * part.sample_bytes
+    big = layout["big"] or raw > CLASSIC_BYTES
+    options: dict[str, Any] = {
+        "BIGTIFF": "YES" if big else "NO",
+        "ENDIANNESS": "BIG" if part.record["order"] == ">" else "LITTLE",
+        "PHOTOMETRIC": _photometric(part),
+        **_compression(part),
+        **_blocks(part),
+    }
+    if len(part.bands) > 1:
+        options["INTERLEAVE"] = "PIXEL" if part.is_pixel_interleaved else "BAND"
+    if part.record["converted"] and "alpha" in part.per_band("colors"):
+        options["ALPHA"] = "YES"
+    nbits = layout["nbits"]
+    if nbits and (nbits == 16 or not part.record["dtype"].startswith("float")):
+        options["NBITS"] = nbits
+    return options
+
+
+def _compression(part: _Part) -> dict[str, Any]:
+    layout = part.record["layout"]
+    name, predictor = layout["compress"].upper(), layout["predictor"]
+    if name == "WEBP" and layout["reversible"] == "LOSSLESS" and part.has_all_bands:
+        return {"COMPRESS": "WEBP", "WEBP_LOSSLESS": "YES"}
+    if name not in _LOSSLESS:
+        name, predictor = "DEFLATE", 3 if part.record["dtype"].startswith("float") else 2
+    if name == "NONE":
+        return {}
+    usable = name in _WITH_PREDICTOR and predictor in (2, 3) and layout["nbits"] in (None, 16)
+    return {"COMPRESS": name} | ({"PREDICTOR": predictor} if usable else {})
+
+
+def _blocks(part: _Part) -> dict[str, Any]:
+    layout = part.record["layout"]
+    rows, columns = layout["block"]
+    if part.record["driver"] != "GTiff":
+        return {"TILED": "YES", "BLOCKXSIZE": 256, "BLOCKYSIZE": 256}
+    if layout["tiled"]:
+        # TIFF 6.0 §15 wants multiples of 16; some writers did not
+        up = [max(16, -(-size // 16) * 16) for size in (rows, columns)]
+        return {"TILED": "YES", "BLOCKYSIZE": up[0], "BLOCKXSIZE": up[1]}
+    row_bytes = part.width * part.sample_bytes
+    row_bytes *= len(part.bands) if part.is_pixel_interleaved else 1
+    return {"BLOCKYSIZE": max(1, min(rows, part.height, MAX_STRIP_BYTES // row_bytes or 1))}
+
+
+def _photometric(part: _Part) -> str:
+    colors = part.per_band("colors")
+    name = _PHOTOMETRIC.get(part.record["layout"]["photometric"], "")
+    if name == "CMYK" and colors[:4] == ["cyan", "magenta", "yellow", "black"]:
+        return name
+    if colors[:3] == ["red", "green", "blue"] or (name == "RGB" and len(colors) >= 3):
+        return "RGB"
+    if name == "PALETTE" and colors[0] == "palette" and len(colors) <= 2:
+        return name
+    return "MINISWHITE" if name == "MINISWHITE" else "MINISBLACK"
+
+
+def _write_metadata(dataset: DatasetWriter, part: _Part, max_error: float) -> None:
+    """Write everything beside samples; before them, so that the directory is written once."""
+    record = part.record
+    changed = max_error > 0 or not part.is_whole
+    for domain, tags in record["tags"].items():
+        if domain != "COLOR_PROFILE":  # the carried ICC profile says the same, exactly
+            _update_tags(dataset, 0, domain, tags)
+    if max_error > 0:
+        dataset.update_tags(TILEPRESS_MAX_ERROR=str(max_error))
+    for number, band in enumerate(part.bands, 1):
+        for domain, tags in record["band_tags"][band].items():
+            kept = {k: v for k, v in tags.items() if not (changed and k.startswith("STATISTICS_"))}
+            _update_tags(dataset, number, domain, kept)
+        if record["descriptions"][band]:
+            dataset.set_band_description(number, record["descriptions"][band])
+        if record["units"][band]:
+            dataset.set_band_unit(number, record["units"][band])
+        table = record["colormaps"].get(str(band + 1))
+        if table and record["layout"]["photometric"] == 3:
+            dataset.write_colormap(number, {i: tuple(color) for i, color in enumerate(table)})
+    scales, offsets = part.per_band("scales"), part.per_band("offsets")
+    if any(scale != 1 for scale in scales):
+        dataset.scales = tuple(decode_number(scale) for scale in scales)
+    if any(offset != 0 for offset in offsets):
+        dataset.offsets = tuple(decode_number(offset) for offset in offsets)
+    _write_control(dataset, part)
+    colors = tuple(ColorInterp[name] for name in part.per_band("colors"))
+    if dataset.colorinterp != colors:
+        dataset.colorinterp = colors
+
+
+def _update_tags(dataset: DatasetWriter, band: int, domain: str, tags: Mapping[str, str]) -> None:
+    if domain.startswith("xml:"):
+        # rasterio writes "key=value" and an XML document is one such line: split it at any "="
+        tags = dict([text.split("=", 1) for text in tags.values() if "=" in text])
+    if tags:
+        dataset.update_tags(bidx=band, ns=domain or None, **tags)
+
+
+def _write_control(dataset: DatasetWriter, part: _Part) -> None:
+    """Write ground control points and rational polynomials, counted from the window's corner."""
+    top, left = part.window[:2]
+    gcps, rpcs = part.record["gcps"], part.record["rpcs"]
+    if gcps:
+        points = []
+        for point in gcps["points"]:
+            values = {k: v if k in ("id", "info") else decode_number(v) for k, v in point.items()}
+            values["row"], values["col"] = values["row"] - top, values["col"] - left
+            points.append(GroundControlPoint(**values))
+        dataset.gcps = (points, parse_crs(gcps["crs_wkt"]))
+    if rpcs:
+        model = RPC.from_gdal(rpcs)
+        model.line_off, model.samp_off = model.line_off - top, model.samp_off - left
+        dataset.rpcs = model
+
+
+def _write_samples(dataset: DatasetWriter, reader: ExportReader, part: _Part) -> None:
+    top, left = part.window[:2]
+    for rows, columns in _windows(reader, part):
+        window = Window(
+            columns[0] - left, rows[0] - top, columns[1] - columns[0], rows[1] - rows[0]
+        )
+        for group in _band_groups(reader, part):
+            samples = _read(reader, [part.first + part.bands[i] for i in group], rows, columns)
+            dataset.write(samples, indexes=[i + 1 for i in group], window=window)
+        if part.record["mask"] != "none":
+            box = Box((rows[0], columns[0]), (rows[1], columns[1]))
+            dataset.write_mask(reader.read_mask(box), window=window)
+
+
+def _band_groups(reader: ExportReader, part: _Part) -> list[range]:
+    """Return the bands that are read together: all where pixels hold them side by side."""
+    count = len(part.bands)
+    at = reader.axes.index("band") if "band" in reader.axes else None
+    size = count if part.is_pixel_interleaved or at is None else reader.chunk[at]
+    return [range(i, min(i + size, count)) for i in range(0, count, size)]
+
+
+def _windows(
+    reader: ExportReader, part: _Part
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Yield (rows, columns) on the grid of the store's chunks, each small enough to hold.
+
+    Windows span whole rows unless a row of chunks alone is too large; then tiles are split by
+    columns and strips by rows, so that no block of the file is written twice.
+    """
+    top, left, bottom, right = part.window
+    chunk_rows, chunk_columns = reader.chunk[-2:]
+    planes = max(len(group) for group in _band_groups(reader, part))
+    pixel = planes * part.sample_bytes
+    layout = part.record["layout"]
+    step_y = math.lcm(chunk_rows, layout["block"][0] if layout["tiled"] else 1)
+    step_y = step_y if step_y <= 4096 else chunk_rows
+    step_x = part.width + left
+    fits = WINDOW_BYTES // max(1, pixel * part.width)
+    if fits >= step_y:
+        step_y *= fits // step_y
+    elif layout["tiled"]:
+        step_x = math.lcm(chunk_columns, layout["block"][1])
+        step_x *= max(1, WINDOW_BYTES // (pixel * step_x * step_y))
+    else:
+        step_y = max(1, fits)
+    for y in range(top - top % step_y, bottom, step_y):
+        for x in range(left - left % step_x, right, step_x):
+            rows = (max(y, top), min(y + step_y, bottom))
+            yield rows, (max(x, left), min(x + step_x, right))
+
+
+def _read(
+    reader: ExportReader, bands: Sequence[int], rows: tuple[int, int], columns: tuple[int, int]
+) -> npt.NDArray[Any]:
+    """Return samples (band, y, x) of the given places along the band axis, complex if they are."""
+    runs = [(bands[0], bands[-1] + 1)]
+    if list(bands) != list(range(*runs[0])):
+        runs = [(band, band + 1) for band in bands]
+    parts = [_read_run(reader, run, rows, columns) for run in runs]
+    samples = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-3)
+    if samples.ndim == 3:
+        return samples
+    joined = np.empty(samples.shape[1:], np.result_type(samples.dtype, np.complex64))
+    joined.real, joined.imag = samples[0], samples[1]
+    return joined
+
+
+def _read_run(
+    reader: ExportReader, bands: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]
+) -> npt.NDArray[Any]:
+    ranges = {"component": (0, 2), "band": bands, "y": rows, "x": columns}
+    chosen = [ranges[axis] for axis in reader.axes]
+    box = Box(tuple(a for a, _ in chosen), tuple(b for _, b in chosen))
+    samples = reader.read(box)
+    planes = (bands[1] - bands[0], rows[1] - rows[0], columns[1] - columns[0])
+    return samples.reshape((2, *planes) if "component" in reader.axes else planes)
+
+
+def _append_carried(path: Path, part: _Part, max_error: float) -> None:
+    """Append the carried TIFF entries that still hold for what is written.
+
+    What still holds as a group (colour, CRS, GDAL's texts) becomes exactly the source's: entries
+    of it that GDAL added are removed. Where a sidecar spoke at reading, GDAL has the whole truth
+    and the file's own entries may not.
+    """
+    record = part.record
+    entries = carried_entries(record)
+    told_beside = {name for name in record["sidecars"] if not name.endswith((".msk", ".ovr"))}
+    is_tiff = record["driver"] == "GTiff"
+    exact: set[int] = set()
+    if is_tiff and not told_beside:
+        exact |= GEO_ENTRIES if GEO_ENTRIES & set(entries) else set()
+        exact |= GDAL_ENTRIES if part.is_whole and max_error == 0 else set()
+    if is_tiff and part.has_all_bands and not record["converted"]:
+        exact |= COLOR_ENTRIES
+    dropped = (COLOR_ENTRIES | GEO_ENTRIES | GDAL_ENTRIES) - exact
+    kept = {tag: entry for tag, entry in entries.items() if tag not in dropped}
+    notes = carried_notes(record)
+    append_entries(path, kept, record["order"], removed=exact, directories=notes)
+
+
+def _write_band_nodata(path: Path, part: _Part) -> None:
+    """Write nodata that differs between bands into GDAL's sidecar: TIFF has one for all."""
+    values = part.per_band("nodata")
+    if len({repr(value) for value in values}) == 1:
+        return
+    sidecar = path.with_name(path.name + ".aux.xml")
+    root = ElementTree.Element("PAMDataset")
+    if sidecar.exists():
+        root = ElementTree.parse(sidecar).getroot()  # noqa: S314 (GDAL wrote it a moment ago)
+    for number, value in enumerate(values, 1):
+        band = root.find(f"PAMRasterBand[@band='{number}']")
+        if band is None:
+            band = ElementTree.SubElement(root, "PAMRasterBand", {"band": str(number)})
+        if value is not None:
+            element = ElementTree.Element("NoDataValue")
+            element.text = str(value)
+            band.insert(0, element)
+    ElementTree.ElementTree(root).write(sidecar, encoding="utf-8")

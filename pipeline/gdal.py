@@ -1,0 +1,147 @@
+"""Call GDAL through rasterio so that every failure is one of our errors, in one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import rasterio
+from rasterio.env import Env
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.session import DummySession
+
+from tilepress.codecs.errors import DamagedSource, TilepressError, UnsupportedSource
+
+__all__ = ["ask", "gdal_calls", "open_raster"]
+
+CACHE_BYTES = 64 * 2**20
+"""GDAL's block cache for the whole process; its default is 5 % of the machine's memory."""
+
+_OPTIONS: dict[str, str | int] = {
+    "GTIFF_IGNORE_READ_ERRORS": "NO",
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
+}
+
+_DAMAGE = re.compile(
+    r"premature e|corrupt jpeg|bad huffman|line length mismatch|invalid jpeg|not enough data"
+    r"|inconsistent progression|truncat",
+    re.IGNORECASE,
+)
+"""Warnings after which GDAL makes up samples for data that it could not decode."""
+
+_UNSUPPORTED = re.compile(
+    r"unsupported|can ?not handle|not supported|not configured|not implemented", re.IGNORECASE
+)
+"""Failures that say nothing against the file: this build of GDAL cannot decode it."""
+
+_PREFIX = re.compile(r"^CPLE_\w+( in |:\s*)")
+
+_T = TypeVar("_T")
+
+_open_lock = threading.Lock()
+
+
+class _Collector(logging.Handler):
+    """Keeps what GDAL says in this thread while ``gdal_calls`` listens."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._local = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        heard: list[str] | None = getattr(self._local, "heard", None)
+        if heard is not None and len(heard) < 100:
+            heard.append(record.getMessage())
+
+    @contextmanager
+    def listen(self) -> Iterator[list[str]]:
+        outer = getattr(self._local, "heard", None)
+        heard: list[str] = []
+        self._local.heard = heard
+        try:
+            yield heard
+        finally:
+            self._local.heard = outer
+
+
+_collector = _Collector()
+logging.getLogger("rasterio").addHandler(_collector)
+
+
+@contextmanager
+def gdal_calls(
+    doing: str, path: Path, error: type[TilepressError] = DamagedSource
+) -> Iterator[list[str]]:
+    """Translate what GDAL raises, and warnings that mean invented samples, into ``error``.
+
+    Yields the list of warnings heard so far.
+    """
+    options = dict(_OPTIONS)
+    if "GDAL_CACHEMAX" not in os.environ:
+        options["GDAL_CACHEMAX"] = CACHE_BYTES  # rasterio hands this one on as bytes
+    with Env(session=DummySession(), **options), _collector.listen() as heard:
+        try:
+            yield heard
+        except _gdal_errors() as exc:
+            found = _innermost(exc, path)
+            kind = error
+            if error is DamagedSource and _UNSUPPORTED.search(found):
+                kind = UnsupportedSource
+            raise kind(f"{doing} {path}: {found}") from exc
+        damage = next((message for message in heard if _DAMAGE.search(message)), None)
+    if damage is not None:
+        raise DamagedSource(f"{doing} {path}: {_clean(damage, path)}")
+
+
+def open_raster(path: Path, driver: str, *, raw: bool = False) -> DatasetReader:
+    """Open a file for reading with exactly this driver; call it inside ``gdal_calls``.
+
+    ``raw`` asks the TIFF driver not to convert colours to RGB.
+    """
+    name = f"GTIFF_RAW:{path.absolute()}" if raw else path.absolute()
+    with _open_lock, warnings.catch_warnings():
+        # an image without georeference is no anomaly here, and the filter list is global
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(name, driver=driver, sharing=False)
+
+
+def ask(question: Callable[[], _T]) -> _T:
+    """Call ``question()``, once more if it fails.
+
+    rasterio raises GDAL's last error at the next call, whichever it is: a complaint about one
+    odd tag at opening must not fail an unrelated property.
+    """
+    try:
+        return question()
+    except _gdal_errors():
+        return question()
+
+
+def _gdal_errors() -> tuple[type[Exception], ...]:
+    from rasterio._err import CPLE_BaseError
+
+    # ValueError and UnicodeDecodeError: tags that rasterio cannot turn into Python values
+    return (RasterioError, CPLE_BaseError, ValueError, OSError)
+
+
+def _innermost(exc: BaseException, path: Path) -> str:
+    """Return the message of the exception's first cause, where GDAL says what is wrong."""
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+    return _clean(str(getattr(exc, "errmsg", None) or exc), path)
+
+
+def _clean(message: str, path: Path) -> str:
+    """Shorten a message to one line that does not repeat the path."""
+    message = _PREFIX.sub("", " ".join(message.split()))
+    for name in (str(path.absolute()), path.name):
+        message = re.sub(rf"'?{re.escape(name)}'?[,:]?\s*", "", message)
+    return message[:300] or "GDAL gives no reason"

@@ -1,0 +1,115 @@
+"""Boxes of samples and the grid of chunks and shards: the only place that does tile arithmetic."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["Box", "ShardGrid", "choose_grid"]
+
+MAX_PLANES_PER_CHUNK = 16
+"""Planes that one record holds at most (DESIGN §3): one read decodes no more than it must."""
+
+MAX_SHARD_BYTES = 128 * 2**20
+"""Decoded size of one shard at most: what one task holds in memory a few times over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A half-open box of samples, one (start, stop) pair per axis of the image."""
+
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+
+    def shifted_to(self, origin: tuple[int, ...]) -> Box:
+        """Return the same box in coordinates that count from ``origin``."""
+        return Box(
+            tuple(a - o for a, o in zip(self.start, origin, strict=True)),
+            tuple(b - o for b, o in zip(self.stop, origin, strict=True)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ShardGrid:
+    """How an image is cut: ``shape`` in samples, ``chunk`` one record, ``shard`` one object."""
+
+    shape: tuple[int, ...]
+    chunk: tuple[int, ...]
+    shard: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.shape) == len(self.chunk) == len(self.shard):
+            raise ValueError(f"axes differ: {self.shape}, {self.chunk}, {self.shard}")
+        if any(s % c for s, c in zip(self.shard, self.chunk, strict=True)):
+            raise ValueError(f"shard {self.shard} is no multiple of chunk {self.chunk}")
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Shards along each axis."""
+        return tuple(-(-n // s) for n, s in zip(self.shape, self.shard, strict=True))
+
+    @property
+    def total(self) -> int:
+        return math.prod(self.counts)
+
+    @property
+    def chunks_per_shard(self) -> tuple[int, ...]:
+        return tuple(s // c for s, c in zip(self.shard, self.chunk, strict=True))
+
+    def indices(self) -> Iterator[tuple[int, ...]]:
+        """Yield every shard index in C order, as a stream."""
+        return itertools.product(*(range(n) for n in self.counts))
+
+    def box(self, index: tuple[int, ...]) -> Box:
+        """Return the samples of one shard, clipped to the image."""
+        start = tuple(i * s for i, s in zip(index, self.shard, strict=True))
+        stop = tuple(
+            min(a + s, n) for a, s, n in zip(start, self.shard, self.shape, strict=True)
+        )
+        return Box(start, stop)
+
+    def chunk_boxes(self, index: tuple[int, ...]) -> Iterator[Box]:
+        """Yield the *unclipped* boxes of a shard's chunks in C order; some may lie outside."""
+        origin = tuple(i * s for i, s in zip(index, self.shard, strict=True))
+        for inner in itertools.product(*(range(n) for n in self.chunks_per_shard)):
+            start = tuple(o + i * c for o, i, c in zip(origin, inner, self.chunk, strict=True))
+            yield Box(start, tuple(a + c for a, c in zip(start, self.chunk, strict=True)))
+
+
+def choose_grid(
+    shape: tuple[int, ...], itemsize: int, *, tile: int = 512, max_shard_bytes: int = MAX_SHARD_BYTES
+) -> ShardGrid:
+    """Choose chunk and shard for an image of ``shape`` (…, y, x) with ``itemsize`` bytes a sample.
+
+    The chunk is ``tile`` × ``tile`` × planes, planes balanced so that no chunk exceeds
+    ``MAX_PLANES_PER_CHUNK`` and inner leading axes stay whole first (bands of one slice go
+    together). The shard grows by whole chunks along x, then y, then the leading axes, while it
+    stays within ``max_shard_bytes``.
+    """
+    *leading, height, width = shape
+    chunk_leading: list[int] = []
+    room = MAX_PLANES_PER_CHUNK
+    for n in reversed(leading):
+        size = max(1, -(-n // -(-n // max(1, room))))
+        chunk_leading.insert(0, size)
+        room = room // size if size == n else 0
+    chunk = (*chunk_leading, min(tile, height), min(tile, width))
+    shard = list(chunk)
+    for axis in reversed(range(len(shape))):
+        whole = -(-shape[axis] // chunk[axis])
+        others = math.prod(shard) // shard[axis] * itemsize
+        fits = max(1, max_shard_bytes // (others * chunk[axis]))
+        shard[axis] = chunk[axis] * min(whole, fits)
+        if fits < whole:
+            break
+    return ShardGrid(tuple(shape), chunk, tuple(shard))

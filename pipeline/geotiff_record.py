@@ -1,0 +1,269 @@
+"""Describe a raster file as JSON: all that export needs beside the pixels.
+
+One record per file goes into the store's ``source/`` group. Numbers keep every bit (JSON carries
+the shortest decimal that gives the same double), NaN and infinities are strings, bytes base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rasterio.crs import CRS
+from rasterio.enums import MaskFlags
+from rasterio.errors import CRSError, RasterioError
+from rasterio.io import DatasetReader
+
+from tilepress.pipeline.gdal import ask
+from tilepress.pipeline.tiff_header import Directory, Entry, TiffHeader
+
+__all__ = [
+    "COLOR_ENTRIES",
+    "GDAL_ENTRIES",
+    "GEO_ENTRIES",
+    "carried_entries",
+    "carried_notes",
+    "decode_number",
+    "describe_raster",
+    "dump_record",
+    "encode_number",
+    "parse_crs",
+    "parse_record",
+]
+
+RECORD_VERSION = 1
+
+MAX_CARRIED_BYTES = 16 * 2**20
+"""Longest value of a single TIFF entry that is kept (vendor tags; Photoshop layers are longer)."""
+
+_GENERATED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "EXIF")
+"""Metadata domains that GDAL derives from the file itself and that cannot be written."""
+
+_NOT_CARRIED = frozenset(
+    [
+        *(254, 255, 256, 257, 258, 259, 263, 266, 273, 277, 278, 279, 284, 288, 289),
+        *(292, 293, 317, 322, 323, 324, 325, 330, 339, 347, *range(512, 522)),
+        *(33550, 33922, 34264, 34665, 34853, 40965, 50674, 50844),
+    ]
+)
+"""Entries that say how samples are laid out (the writer decides anew), that point elsewhere in
+the file, or that GDAL writes from the record's other fields."""
+
+COLOR_ENTRIES = frozenset({262, 320, 332, 333, 334, 338, 529, 530, 531, 532})
+"""Photometric interpretation, colour map, inks, extra samples, YCbCr: true of samples as stored."""
+
+GEO_ENTRIES = frozenset({34735, 34736, 34737})
+"""GeoTIFF's key directory, doubles and texts (OGC 19-008r4 §7.1): they carry the CRS exactly."""
+
+GDAL_ENTRIES = frozenset({42112, 42113})
+"""GDAL's metadata and nodata texts."""
+
+
+def describe_raster(
+    dataset: DatasetReader, name: str, driver: str, header: TiffHeader | None, converted: bool
+) -> dict[str, Any]:
+    """Return the record of one open file; its numbers are encoded when it is dumped.
+
+    ``converted`` says that samples are not those of the file but RGB that libtiff made of them.
+    """
+    bands = range(1, dataset.count + 1)
+    domains = _domains(dataset, 0)
+    structure = _tags(dataset, 0, "IMAGE_STRUCTURE")
+    return {
+        "version": RECORD_VERSION,
+        "name": name,
+        "driver": driver,
+        "height": dataset.height,
+        "width": dataset.width,
+        "count": dataset.count,
+        "dtype": str(dataset.dtypes[0]),
+        "layout": _layout(dataset, header, structure),
+        "crs_wkt": _crs_wkt(dataset),
+        "transform": _transform(dataset),
+        "gcps": _gcps(dataset),
+        "rpcs": _rpcs(dataset),
+        "nodata": list(ask(lambda: dataset.nodatavals)),
+        "tags": {ns: _tags(dataset, 0, ns) for ns in domains},
+        "band_tags": [{ns: _tags(dataset, b, ns) for ns in _domains(dataset, b)} for b in bands],
+        "descriptions": list(dataset.descriptions),
+        "units": list(dataset.units),
+        "scales": list(dataset.scales),
+        "offsets": list(dataset.offsets),
+        "colors": [color.name for color in ask(lambda: dataset.colorinterp)],
+        "colormaps": {str(b): table for b in bands if (table := _colormap(dataset, b))},
+        "mask": _mask(dataset),
+        "overviews": [int(n) for n in ask(lambda: dataset.overviews(1))],
+        "converted": converted,
+        "sidecars": [Path(f).name for f in dataset.files[1:]],
+        "order": header.order if header else "<",
+        "carried": _carried(header.first if header else None),
+        "notes": {str(t): _carried(d) for t, d in header.notes.items()} if header else {},
+    }
+
+
+def dump_record(record: Mapping[str, Any]) -> bytes:
+    """Return the record as JSON bytes, the same for the same record."""
+    text = json.dumps(_encoded(record), ensure_ascii=False, allow_nan=False, sort_keys=True)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def parse_record(data: bytes) -> dict[str, Any]:
+    """Return the record that ``dump_record`` wrote."""
+    record = json.loads(data)
+    if not isinstance(record, dict) or record.get("version") != RECORD_VERSION:
+        raise ValueError(f"no raster record of version {RECORD_VERSION}")
+    return record
+
+
+def carried_entries(record: Mapping[str, Any]) -> dict[int, Entry]:
+    """Return the TIFF entries that GDAL does not write itself, by tag."""
+    return _entries(record["carried"])
+
+
+def carried_notes(record: Mapping[str, Any]) -> dict[int, dict[int, Entry]]:
+    """Return the entries of the EXIF and GPS directories, by the tag that points to them."""
+    return {int(tag): _entries(directory) for tag, directory in record["notes"].items()}
+
+
+def encode_number(value: float | int | None) -> float | int | str | None:
+    """Return a number that JSON can hold; NaN and infinities as "NaN", "Infinity", "-Infinity"."""
+    if value is None or isinstance(value, int):
+        return value
+    value = float(value)
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def decode_number(value: float | int | str) -> float | int:
+    """Return the number that ``encode_number`` was given."""
+    return float(value) if isinstance(value, str) else value
+
+
+def parse_crs(wkt: str | None) -> CRS | None:
+    """Return the CRS of a record."""
+    return CRS.from_wkt(wkt) if wkt else None
+
+
+def _encoded(value: Any) -> Any:  # noqa: ANN401 (any JSON value)
+    """Return a JSON value with every number encoded."""
+    if isinstance(value, Mapping):
+        return {key: _encoded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encoded(item) for item in value]
+    return encode_number(value) if isinstance(value, float) else value
+
+
+def _crs_wkt(dataset: DatasetReader) -> str | None:
+    """Return the CRS as WKT2; None where there is none or PROJ cannot express it."""
+    crs = ask(lambda: dataset.crs)
+    if not crs:
+        return None
+    for version in ("WKT2_2019", None):
+        try:
+            return str(crs.to_wkt(version=version) if version else crs.wkt)
+        except (CRSError, RasterioError, ValueError):
+            continue
+    return None
+
+
+def _layout(
+    dataset: DatasetReader, header: TiffHeader | None, structure: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return how the samples lie in the file: what a profile says, and what it leaves out."""
+    block_height, block_width = dataset.block_shapes[0]
+    band_structure = _tags(dataset, 1, "IMAGE_STRUCTURE")
+    layout: dict[str, Any] = {
+        "compress": structure.get("COMPRESSION", "NONE"),
+        "reversible": structure.get("COMPRESSION_REVERSIBILITY", ""),
+        "interleave": structure.get("INTERLEAVE", "BAND"),
+        "predictor": int(structure.get("PREDICTOR", "1")),
+        "tiled": bool(dataset.profile.get("tiled", False)),
+        "block": [block_height, block_width],
+        "nbits": int(band_structure.get("NBITS", "0")) or None,
+        "structure": dict(structure),
+        "big": bool(header and header.big),
+        "photometric": None,
+    }
+    if header is not None:
+        first = header.first
+        layout["photometric"] = first.integer(262) if 262 in first.entries else None
+        layout["predictor"] = first.integer(317, layout["predictor"])
+        if not layout["tiled"]:
+            # GDAL reports single rows for one huge strip; the file's own figure is kept
+            layout["block"] = [min(first.integer(278, block_height), dataset.height), block_width]
+    return layout
+
+
+def _domains(dataset: DatasetReader, band: int) -> list[str]:
+    names = ask(lambda: dataset.tag_namespaces(band) if band else dataset.tag_namespaces())
+    return ["", *(name for name in names if name and name not in _GENERATED)]
+
+
+def _tags(dataset: DatasetReader, band: int, domain: str) -> dict[str, str]:
+    found = ask(lambda: dataset.tags(bidx=band, ns=domain or None))
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def _transform(dataset: DatasetReader) -> list[float] | None:
+    transform = ask(lambda: dataset.transform)
+    return None if transform.is_identity else [float(v) for v in transform[:6]]
+
+
+def _gcps(dataset: DatasetReader) -> dict[str, Any] | None:
+    points, crs = ask(lambda: dataset.gcps)
+    if not points:
+        return None
+    keys = ("row", "col", "x", "y", "z", "id", "info")
+    return {
+        "crs_wkt": str(crs.wkt) if crs else None,
+        "points": [{key: getattr(point, key) for key in keys} for point in points],
+    }
+
+
+def _rpcs(dataset: DatasetReader) -> dict[str, str] | None:
+    rpcs = ask(lambda: dataset.rpcs)
+    return None if rpcs is None else {str(k): str(v) for k, v in rpcs.to_gdal().items()}
+
+
+def _colormap(dataset: DatasetReader, band: int) -> list[list[int]] | None:
+    """Return the colour table as (red, green, blue, alpha) rows by index."""
+    try:
+        table = dataset.colormap(band)
+    except ValueError:
+        return None
+    return [list(table.get(i, (0, 0, 0, 255))) for i in range(max(table) + 1)]
+
+
+def _mask(dataset: DatasetReader) -> str:
+    """Return "none", "internal", "external" or "bands" (a mask per band)."""
+    flags = [set(flag) for flag in ask(lambda: dataset.mask_flag_enums)]
+    plain = ({MaskFlags.all_valid}, {MaskFlags.nodata})
+    if all(flag in plain or MaskFlags.alpha in flag for flag in flags):
+        return "none"
+    if not all(MaskFlags.per_dataset in flag for flag in flags):
+        return "bands"
+    return "external" if any(str(f).endswith(".msk") for f in dataset.files) else "internal"
+
+
+def _carried(directory: Directory | None) -> dict[str, list[Any]]:
+    if directory is None:
+        return {}
+    return {
+        str(tag): [entry.kind, entry.count, base64.b64encode(entry.data).decode("ascii")]
+        for tag, entry in directory.entries.items()
+        if tag not in _NOT_CARRIED and len(entry.data) <= MAX_CARRIED_BYTES
+    }
+
+
+def _entries(carried: Mapping[str, Any]) -> dict[int, Entry]:
+    return {
+        int(tag): Entry(kind, count, base64.b64decode(data))
+        for tag, (kind, count, data) in carried.items()
+    }

@@ -1,0 +1,311 @@
+"""Assemble and take apart one shard: a Zarr v3 ``sharding_indexed`` object of records.
+
+    records one after another, in Morton order of their chunk within the shard
+    index: per chunk in C order, offset u64 LE and length u64 LE (both 2^64 − 1: no such record)
+    crc32c of the index, u32 LE
+
+A chunk that lies outside the image has no record; every other one has.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.batcher import map_chunks
+from tilepress.codecs.bitstream import crc32c
+from tilepress.codecs.errors import CodecError, DamagedStore
+from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.zarr_codec import decode_chunk, encode_chunk
+from tilepress.pipeline.geometry import Box, ShardGrid
+from tilepress.pipeline.manifest import ShardEntry, sha256_hex
+
+__all__ = [
+    "ShardBytes",
+    "decode_shard",
+    "encode_shard",
+    "morton_order",
+    "samples_sha256",
+    "shard_key",
+    "split_shard",
+]
+
+NO_RECORD = 2**64 - 1
+
+Chunk = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardBytes:
+    """A coded shard whose every record was decoded and compared with what it codes."""
+
+    data: bytes
+    sha256: str
+    """Of ``data``; hexadecimal."""
+    samples_sha256: str
+    """Of the decoded samples, clipped to the image, C order, little-endian; hexadecimal."""
+    raw_bytes: int
+    """Size of those samples in bytes."""
+    max_error: float
+    """Largest |decoded − given| that the comparison found; 0 for lossless coding."""
+    squared_error: float
+    """Sum of the squares of those differences."""
+
+    @property
+    def length(self) -> int:
+        return len(self.data)
+
+    def entry(self, array: str, index: tuple[int, ...]) -> ShardEntry:
+        """Return what the manifest keeps of it."""
+        return ShardEntry(
+            array=array,
+            index=index,
+            length=self.length,
+            sha256=self.sha256,
+            samples_sha256=self.samples_sha256,
+            raw_bytes=self.raw_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _CodedChunk:
+    record: bytes
+    decoded: npt.NDArray[Any] | None
+    """Clipped to the image; None where it equals the source."""
+    max_error: float
+    squared_error: float
+
+
+def shard_key(array: str, index: tuple[int, ...]) -> str:
+    """Return the key of a shard below the store's root, e.g. "0/image/c/0/3"."""
+    return "/".join(["0", array, "c", *map(str, index)])
+
+
+def encode_shard(
+    codec: TileCodec,
+    array: npt.NDArray[Any],
+    box: Box,
+    grid: ShardGrid,
+    index: tuple[int, ...],
+    fill: float | int | bool,
+) -> ShardBytes:
+    """Code the samples of one shard and check every record by decoding it.
+
+    Parameters
+    ----------
+    array : ndarray
+        Samples of ``box``, which is ``grid.box(index)``: the shard, clipped to the image.
+    fill :
+        What chunks that reach beyond the image are filled up with: the store's fill value.
+
+    Raises CodecError where a record does not decode to what it codes (or, for near-lossless
+    coding, to within ``max_error``): nothing is returned that was not checked.
+    """
+    if box != grid.box(index) or array.shape != box.shape:
+        raise ValueError(
+            f"encoding shard {index}: got {array.shape} samples of {box}, want {grid.box(index)}"
+        )
+    config = codec.to_config()
+    max_error, nodata = float(config["max_error"]), config["nodata"]
+    places = {
+        chunk: chunk_box.shifted_to(box.start)
+        for chunk, chunk_box in zip(_c_order(grid), grid.chunk_boxes(index), strict=True)
+        if all(a < n for a, n in zip(chunk_box.start, grid.shape, strict=True))
+    }
+
+    def code(place: Box) -> _CodedChunk:
+        clipped = array[place.slices]
+        chunk = _fill_up(clipped, grid.chunk, fill)
+        record = encode_chunk(codec, chunk)
+        decoded = decode_chunk(codec, record, chunk.shape, chunk.dtype)
+        if _same_bits(chunk, decoded):
+            return _CodedChunk(record, None, 0.0, 0.0)
+        worst, squared = _difference(chunk, decoded, max_error, nodata)
+        inside = decoded[tuple(slice(0, n) for n in clipped.shape)]
+        return _CodedChunk(record, inside, worst, squared)
+
+    coded = dict(zip(places, map_chunks(code, places.values()), strict=True))
+    samples = array
+    if any(c.decoded is not None for c in coded.values()):
+        samples = array.copy()
+        for chunk, result in coded.items():
+            if result.decoded is not None:
+                samples[places[chunk].slices] = result.decoded
+    data = _join_records({chunk: c.record for chunk, c in coded.items()}, grid.chunks_per_shard)
+    return ShardBytes(
+        data=data,
+        sha256=sha256_hex(data),
+        samples_sha256=samples_sha256(samples),
+        raw_bytes=array.nbytes,
+        max_error=max(c.max_error for c in coded.values()),
+        squared_error=math.fsum(c.squared_error for c in coded.values()),
+    )
+
+
+def samples_sha256(samples: npt.NDArray[Any]) -> str:
+    """sha256 of samples in C order, little-endian; hexadecimal."""
+    little = np.ascontiguousarray(samples, dtype=samples.dtype.newbyteorder("<"))
+    return sha256_hex(little.reshape(-1).view(np.uint8).data)
+
+
+def split_shard(data: bytes | memoryview, counts: tuple[int, ...]) -> dict[Chunk, memoryview]:
+    """Take a shard apart into the records of its chunks.
+
+    ``counts`` are the chunks per shard along each axis. Raises DamagedStore where the index fails
+    its checksum or the records do not fill the object exactly.
+    """
+    view = memoryview(data)
+    index_bytes = 16 * math.prod(counts)
+    if len(view) < index_bytes + 4:
+        raise DamagedStore(f"got {len(view)} bytes, its index alone takes {index_bytes + 4}")
+    index = view[-index_bytes - 4 : -4]
+    if crc32c(index) != struct.unpack("<I", view[-4:])[0]:
+        raise DamagedStore("its index does not match its crc32c")
+    records: dict[Chunk, memoryview] = {}
+    total = 0
+    pairs = struct.iter_unpack("<QQ", index)
+    for chunk, (offset, length) in zip(_product(counts), pairs, strict=True):
+        if (offset, length) == (NO_RECORD, NO_RECORD):
+            continue
+        if offset + length > len(view) - index_bytes - 4:
+            raise DamagedStore(f"the record of chunk {chunk} lies outside it")
+        records[chunk] = view[offset : offset + length]
+        total += length
+    if total != len(view) - index_bytes - 4:
+        raise DamagedStore("its records do not fill it")
+    return records
+
+
+def decode_shard(
+    codec: TileCodec,
+    data: bytes | memoryview,
+    grid: ShardGrid,
+    index: tuple[int, ...],
+    dtype: np.dtype[Any],
+) -> tuple[npt.NDArray[Any], dict[Chunk, Exception]]:
+    """Decode every record of a shard.
+
+    Returns the samples, clipped to the image, and what went wrong by chunk: a record that does not
+    decode, is missing, or has no business there. Raises DamagedStore where the index is damaged.
+    """
+    box = grid.box(index)
+    records = split_shard(data, grid.chunks_per_shard)
+    samples = np.zeros(box.shape, dtype)
+
+    def decode(item: tuple[Chunk, Box]) -> Exception | None:
+        chunk, chunk_box = item
+        record = records.get(chunk)
+        if any(a >= n for a, n in zip(chunk_box.start, grid.shape, strict=True)):
+            return None if record is None else DamagedStore("a record lies outside the image")
+        if record is None:
+            return DamagedStore("its record is missing")
+        try:
+            decoded = decode_chunk(codec, record, grid.chunk, dtype)
+        except CodecError as error:
+            return error
+        target = samples[chunk_box.shifted_to(box.start).slices]
+        target[...] = decoded[tuple(slice(0, n) for n in target.shape)]
+        return None
+
+    places = list(zip(_c_order(grid), grid.chunk_boxes(index), strict=True))
+    results = map_chunks(decode, places)
+    wrong = {
+        chunk: error for (chunk, _), error in zip(places, results, strict=True) if error is not None
+    }
+    return samples, wrong
+
+
+def morton_order(counts: tuple[int, ...]) -> list[Chunk]:
+    """Return all chunks of a shard in Morton order, the first axis giving the lowest bits.
+
+    Along an axis of n chunks (n − 1).bit_length() bits take part, as in zarr-python.
+    """
+    bits = [(n - 1).bit_length() for n in counts]
+
+    def code(chunk: Chunk) -> int:
+        result = position = 0
+        for bit in range(max(bits, default=0)):
+            for axis, coordinate in enumerate(chunk):
+                if bit < bits[axis]:
+                    result |= (coordinate >> bit & 1) << position
+                    position += 1
+        return result
+
+    return sorted(_product(counts), key=code)
+
+
+def _join_records(records: dict[Chunk, bytes], counts: tuple[int, ...]) -> bytes:
+    index = np.full((*counts, 2), NO_RECORD, "<u8")
+    parts: list[bytes] = []
+    offset = 0
+    for chunk in morton_order(counts):
+        record = records.get(chunk)
+        if record is not None:
+            index[chunk] = offset, len(record)
+            parts.append(record)
+            offset += len(record)
+    tail = index.tobytes()
+    return b"".join([*parts, tail, struct.pack("<I", crc32c(tail))])
+
+
+def _fill_up(
+    clipped: npt.NDArray[Any], shape: tuple[int, ...], fill: float | int | bool
+) -> npt.NDArray[Any]:
+    if clipped.shape == shape:
+        return np.ascontiguousarray(clipped)
+    chunk = np.full(shape, fill, clipped.dtype)
+    chunk[tuple(slice(0, n) for n in clipped.shape)] = clipped
+    return chunk
+
+
+def _same_bits(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    """Whether two contiguous arrays are the same to the bit, NaN payloads and −0.0 included."""
+    return bool(np.array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8)))
+
+
+def _difference(
+    given: npt.NDArray[Any], decoded: npt.NDArray[Any], max_error: float, nodata: object
+) -> tuple[float, float]:
+    """Return the largest difference and the sum of squares; raise CodecError beyond the bound."""
+    if max_error == 0:
+        raise CodecError("checking a record: lossless coding did not give back the same samples")
+    mark = math.nan if nodata == "NaN" else nodata
+    absent = _absent(given, mark)
+    if not np.array_equal(absent, _absent(decoded, mark)):
+        raise CodecError("checking a record: coding made or unmade nodata")
+    valid = ~absent
+    a, b = given[valid], decoded[valid]
+    if a.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
+        difference[a == b] = 0.0  # infinities that stayed
+    else:  # without overflow, for every integer
+        difference = (
+            np.maximum(a, b).astype(np.uint64) - np.minimum(a, b).astype(np.uint64)
+        ).astype(np.float64)
+    worst = float(difference.max(initial=0.0))
+    if not worst <= max_error:
+        raise CodecError(
+            f"checking a record: decoding is off by {worst:g}, more than max error {max_error:g}"
+        )
+    return worst, float(np.square(difference).sum())
+
+
+def _absent(samples: npt.NDArray[Any], mark: object) -> npt.NDArray[np.bool_]:
+    absent = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, bool)
+    return absent if mark is None or mark != mark else absent | (samples == mark)
+
+
+def _c_order(grid: ShardGrid) -> Iterator[Chunk]:
+    return _product(grid.chunks_per_shard)
+
+
+def _product(counts: tuple[int, ...]) -> Iterator[Chunk]:
+    return itertools.product(*(range(n) for n in counts))

@@ -1,0 +1,348 @@
+"""Read and extend TIFF directories: the few facts about a file that GDAL does not tell.
+
+GDAL remains the judge of what a file's pixels are. This module answers what it keeps to itself:
+whether a directory holds further full images, whether every strip or tile lies inside the file,
+byte order and BigTIFF, and the entries that GDAL would drop (orientation, IPTC, vendor tags).
+Layouts: TIFF 6.0 §2 and the BigTIFF design (libtiff). All lengths are checked against the file.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "COMPRESSION",
+    "PHOTOMETRIC",
+    "SAMPLES",
+    "Directory",
+    "Entry",
+    "TiffHeader",
+    "append_entries",
+    "read_header",
+]
+
+MAX_ENTRIES = 4096
+"""Entries of one directory; real ones have a few dozen."""
+
+MAX_ENTRY_BYTES = 512 * 2**20
+"""Value of one entry: the offsets of 67 million tiles."""
+
+MAX_SUB_DIRECTORIES = 64
+
+_TYPE_BYTES = {
+    1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
+    16: 8, 17: 8, 18: 8,
+}  # fmt: skip
+_INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: "u4"} | {
+    16: "u8", 17: "i8", 18: "u8",
+}  # fmt: skip
+
+NEW_SUBFILE_TYPE = 254
+WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANAR = 273, 277, 278, 279, 284
+PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES = 317, 322, 323, 324, 325
+SUB_IFDS, SAMPLE_FORMAT = 330, 339
+NOTES = (34665, 34853)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One directory entry; ``data`` is its value in the file's byte order."""
+
+    kind: int
+    """TIFF field type (3 = SHORT, 4 = LONG, …)."""
+    count: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """One image file directory."""
+
+    order: str
+    """"<" or ">"."""
+    entries: Mapping[int, Entry]
+
+    def integers(self, tag: int) -> npt.NDArray[np.int64]:
+        """Return the values of an integer entry as int64; empty where there is none."""
+        entry = self.entries.get(tag)
+        if entry is None or entry.kind not in _INTEGERS:
+            return np.zeros(0, np.int64)
+        return np.frombuffer(entry.data, self.order + _INTEGERS[entry.kind]).astype(np.int64)
+
+    def integer(self, tag: int, default: int = 0) -> int:
+        """Return the first value of an integer entry."""
+        values = self.integers(tag)
+        return int(values[0]) if values.size else default
+
+    @property
+    def is_full_image(self) -> bool:
+        """Whether this is an image of its own: no overview (bit 0) and no mask (bit 2)."""
+        has_pixels = STRIP_OFFSETS in self.entries or TILE_OFFSETS in self.entries
+        return has_pixels and not self.integer(NEW_SUBFILE_TYPE) & 0b101
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TiffHeader:
+    """The first directory of a TIFF file, and those that hang below it."""
+
+    big: bool
+    order: str
+    size_bytes: int
+    first: Directory
+    below: tuple[Directory, ...]
+    """Directories of the first one's SubIFDs entry (tag 330)."""
+    notes: Mapping[int, Directory]
+    """Directories of EXIF and GPS entries, by the tag that points to them."""
+
+    @property
+    def hidden_images(self) -> int:
+        """Full images in SubIFDs, which GDAL does not see (raw camera files, some microscopes)."""
+        return sum(directory.is_full_image for directory in self.below)
+
+    def damage(self) -> str | None:
+        """Say which strip or tile lies outside the file; None where all lie inside.
+
+        Strips that are absent by convention (offset or length 0, GDAL's sparse files) are sound.
+        """
+        directory = self.first
+        tiled = TILE_OFFSETS in directory.entries
+        offsets = directory.integers(TILE_OFFSETS if tiled else STRIP_OFFSETS)
+        lengths = directory.integers(TILE_BYTES if tiled else STRIP_BYTES)
+        count = min(offsets.size, lengths.size)
+        offsets, lengths = offsets[:count], lengths[:count]
+        if directory.integer(COMPRESSION, 1) == 1:
+            # libtiff corrects lengths of uncompressed data itself: only the start is certain
+            lengths = np.minimum(lengths, 1)
+        present = (offsets > 0) & (lengths > 0)
+        outside = present & (offsets + lengths > self.size_bytes)
+        if not outside.any():
+            return None
+        index = int(outside.argmax())
+        what = "tile" if tiled else "strip"
+        return (
+            f"{what} {index + 1} of {count} ends at byte {int(offsets[index] + lengths[index])}, "
+            f"the file at {self.size_bytes}"
+        )
+
+    def missing_blocks(self) -> str | None:
+        """Say so where the file names fewer strips or tiles than its size needs."""
+        directory = self.first
+        height, width = directory.integer(LENGTH), directory.integer(WIDTH)
+        tile_height, tile_width = directory.integer(TILE_LENGTH), directory.integer(TILE_WIDTH)
+        if TILE_OFFSETS in directory.entries:
+            if min(tile_height, tile_width) <= 0:
+                return None
+            needed = -(-height // tile_height) * -(-width // tile_width)
+            found, what = directory.integers(TILE_OFFSETS).size, "tiles"
+        else:
+            rows = min(directory.integer(ROWS_PER_STRIP, height) or height, height)
+            needed = -(-height // rows) if rows > 0 else 0
+            found, what = directory.integers(STRIP_OFFSETS).size, "strips"
+        if directory.integer(PLANAR, 1) == 2:
+            needed *= directory.integer(SAMPLES, 1)
+        if found >= needed:
+            return None
+        return f"{height} × {width} samples need {needed} {what}, the file names {found}"
+
+
+def read_header(path: Path) -> TiffHeader | None:
+    """Read the first directory of a TIFF file; None where it is none or cannot be followed."""
+    try:
+        with path.open("rb") as file:
+            return _read_header(file, os.fstat(file.fileno()).st_size)
+    except (ValueError, struct.error):
+        return None
+
+
+def append_entries(
+    path: Path,
+    entries: Mapping[int, Entry],
+    order: str,
+    *,
+    removed: Collection[int] = (),
+    directories: Mapping[int, Mapping[int, Entry]] | None = None,
+) -> None:
+    """Add or replace entries of a file's first directory; ``order`` is that of their values.
+
+    The directory is written again at the end of the file and the header is pointed to it, so
+    the pixels are never touched. The caller owns the file and renames it into place afterwards.
+    Tags in ``removed`` that are not in ``entries`` disappear; ``directories`` are written too and
+    their tags point to them.
+    """
+    with path.open("r+b") as file:
+        layout, at = _read_preamble(file)
+
+        def place(tag: int, entry: Entry) -> bytes:
+            return _place(file, tag, entry if order == layout.order else _swapped(entry), layout)
+
+        raw, following = _raw_directory(file, at, layout)
+        for tag in removed:
+            raw.pop(tag, None)
+        raw.update({tag: place(tag, entry) for tag, entry in entries.items()})
+        for tag, below in (directories or {}).items():
+            placed = {inner: place(inner, entry) for inner, entry in below.items()}
+            start = _write_directory(file, placed, 0, layout)
+            pointer = Entry(16 if layout.big else 4, 1, layout.pack(layout.offset, start))
+            raw[tag] = _place(file, tag, pointer, layout)
+        start = _write_directory(file, raw, following, layout)
+        if not layout.big and file.tell() >= 2**32:
+            raise ValueError("a classic TIFF file cannot grow past 4 GiB")
+        file.seek(8 if layout.big else 4)
+        file.write(layout.pack(layout.offset, start))
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Field widths of classic TIFF and of BigTIFF."""
+
+    big: bool
+    order: str
+
+    @property
+    def count(self) -> str:
+        return "Q" if self.big else "H"
+
+    @property
+    def offset(self) -> str:
+        return "Q" if self.big else "I"
+
+    @property
+    def offset_bytes(self) -> int:
+        return 8 if self.big else 4
+
+    @property
+    def entry_bytes(self) -> int:
+        return 20 if self.big else 12
+
+    def pack(self, code: str, value: int) -> bytes:
+        return struct.pack(self.order + code, value)
+
+    def unpack(self, code: str, data: bytes) -> int:
+        return int(struct.unpack(self.order + code, data)[0])
+
+
+def _read_header(file: BinaryIO, size: int) -> TiffHeader:
+    layout, at = _read_preamble(file)
+    first = _directory(file, at, layout, size)
+
+    def follow(offset: int) -> Directory | None:
+        try:
+            return _directory(file, offset, layout, size)
+        except (ValueError, struct.error):
+            return None  # a broken thumbnail or camera note says nothing about the image
+
+    below = [follow(int(at)) for at in first.integers(SUB_IFDS)[:MAX_SUB_DIRECTORIES]]
+    notes = {tag: follow(first.integer(tag)) for tag in NOTES if tag in first.entries}
+    return TiffHeader(
+        big=layout.big,
+        order=layout.order,
+        size_bytes=size,
+        first=first,
+        below=tuple(directory for directory in below if directory is not None),
+        notes={tag: directory for tag, directory in notes.items() if directory is not None},
+    )
+
+
+def _read_preamble(file: BinaryIO) -> tuple[_Layout, int]:
+    file.seek(0)
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None:
+        raise ValueError("no TIFF byte order mark")
+    (version,) = struct.unpack(order + "H", head[2:4])
+    if version == 42:
+        return _Layout(False, order), int(struct.unpack(order + "I", head[4:8])[0])
+    if version == 43:
+        return _Layout(True, order), int(struct.unpack(order + "Q", head[8:16])[0])
+    raise ValueError("no TIFF version")
+
+
+def _raw_directory(file: BinaryIO, at: int, layout: _Layout) -> tuple[dict[int, bytes], int]:
+    """Return the directory's entries as they stand, by tag, and the next directory's offset."""
+    if not 0 < at < os.fstat(file.fileno()).st_size:
+        raise ValueError("directory outside the file")
+    file.seek(at)
+    count = layout.unpack(layout.count, file.read(struct.calcsize("<" + layout.count)))
+    if count > MAX_ENTRIES:
+        raise ValueError("too many entries")
+    block = file.read(count * layout.entry_bytes)
+    if len(block) != count * layout.entry_bytes:
+        raise ValueError("directory is cut off")
+    raw: dict[int, bytes] = {}
+    for start in range(0, len(block), layout.entry_bytes):
+        entry = block[start : start + layout.entry_bytes]
+        raw.setdefault(layout.unpack("H", entry[:2]), entry)
+    tail = file.read(layout.offset_bytes)
+    complete = len(tail) == layout.offset_bytes
+    return raw, layout.unpack(layout.offset, tail) if complete else 0
+
+
+def _directory(file: BinaryIO, at: int, layout: _Layout, size: int) -> Directory:
+    raw, _ = _raw_directory(file, at, layout)
+    entries = {tag: _value(file, entry, layout, size) for tag, entry in raw.items()}
+    return Directory(layout.order, {tag: e for tag, e in entries.items() if e is not None})
+
+
+def _value(file: BinaryIO, raw: bytes, layout: _Layout, size: int) -> Entry | None:
+    """Return an entry's value; None where it lies outside the file or its type is unknown."""
+    kind = layout.unpack("H", raw[2:4])
+    count = layout.unpack(layout.offset, raw[4 : 4 + layout.offset_bytes])
+    length = _TYPE_BYTES.get(kind, 0) * count
+    inline = raw[4 + layout.offset_bytes :]
+    if not 0 < length <= min(size, MAX_ENTRY_BYTES):
+        return None
+    if length <= len(inline):
+        return Entry(kind, count, inline[:length])
+    offset = layout.unpack(layout.offset, inline)
+    if offset + length > size:
+        return None
+    file.seek(offset)
+    return Entry(kind, count, file.read(length))
+
+
+def _write_directory(
+    file: BinaryIO, raw: Mapping[int, bytes], following: int, layout: _Layout
+) -> int:
+    """Write a directory at the end of the file; return where it starts."""
+    start = _padded_end(file)
+    file.write(layout.pack(layout.count, len(raw)))
+    file.write(b"".join(raw[tag] for tag in sorted(raw)))
+    file.write(layout.pack(layout.offset, following))
+    return start
+
+
+def _place(file: BinaryIO, tag: int, entry: Entry, layout: _Layout) -> bytes:
+    """Write a value that does not fit into its entry; return the entry's bytes."""
+    head = layout.pack("H", tag) + layout.pack("H", entry.kind)
+    head += layout.pack(layout.offset, entry.count)
+    if len(entry.data) <= layout.offset_bytes:
+        return head + entry.data.ljust(layout.offset_bytes, b"\0")
+    at = _padded_end(file)
+    file.write(entry.data)
+    return head + layout.pack(layout.offset, at)
+
+
+def _padded_end(file: BinaryIO) -> int:
+    """Move to the end of the file, on a multiple of 8 as BigTIFF asks for."""
+    end = file.seek(0, os.SEEK_END)
+    file.write(b"\0" * (-end % 8))
+    return end + -end % 8
+
+
+def _swapped(entry: Entry) -> Entry:
+    """Return the entry in the other byte order; rationals are pairs of 4-byte integers."""
+    unit = 4 if entry.kind in (5, 10) else _TYPE_BYTES[entry.kind]
+    if unit == 1:
+        return entry
+    return Entry(
+        entry.kind, entry.count, np.frombuffer(entry.data, f"u{unit}").byteswap().tobytes()
+    )

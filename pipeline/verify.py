@@ -1,0 +1,244 @@
+"""Check a sealed store against its manifest, and its samples against their source."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.errors import (
+    DamagedStore,
+    ModelError,
+    UnsealedStore,
+    UnsupportedFormat,
+    UsageError,
+)
+from tilepress.pipeline.discover import Failure, discover, open_source
+from tilepress.pipeline.manifest import Manifest, ShardEntry, sha256_hex
+from tilepress.pipeline.shard import decode_shard, samples_sha256, shard_key
+from tilepress.pipeline.source import SourceSpec, TileSource
+from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader, check_seal
+
+__all__ = ["Damage", "check_against_source", "check_store", "verify"]
+
+IGNORED_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""Files that file managers leave behind; Zarr never looks at them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is wrong with a store."""
+
+    kind: str
+    """"missing", "unexpected", "changed" (bytes), "undecodable" (a record), "samples" (decoded
+    samples are not those sealed) or "source" (they differ from the source). Append only."""
+    key: str
+    """The object below the store's root."""
+    detail: str
+    """What was found; for records the chunk within the shard, for samples the box."""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.kind}: {self.detail}"
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def verify(
+    path: Path | str,
+    source: TileSource | Path | str | Sequence[Path | str] | None = None,
+) -> list[Damage]:
+    """Check every object of a sealed store, every record by decoding, and optionally the source.
+
+    ``source`` is what the store was made of: files, a folder that holds them, or an open source.
+
+    Returns what is wrong, an empty list for a sound store. Raises UnsealedStore or StoreError where
+    there is no finished store to check, ModelError or UnsupportedFormat where this installation
+    cannot decode it, SourceError where the source cannot be read: then nothing can be told.
+    """
+    found = list(check_store(path))
+    if source is None or any(damage.key in (ROOT_DOCUMENT, "manifest") for damage in found):
+        return found
+    if not isinstance(source, (str, Path, Sequence)):
+        return [*found, *check_against_source(path, source)]
+    paths = [source] if isinstance(source, (str, Path)) else list(source)
+    with contextlib.closing(_open_matching(Path(path), paths)) as opened:
+        return [*found, *check_against_source(path, opened)]
+
+
+def check_store(path: Path | str) -> Iterator[Damage]:
+    """Yield what is wrong with a store as it is found."""
+    path = Path(path)
+    try:
+        check_seal(path)
+    except UnsealedStore:
+        raise
+    except DamagedStore as error:
+        yield Damage("changed", ROOT_DOCUMENT, str(error))
+        return
+    reader = StoreReader.open(path)
+    try:
+        manifest = reader.manifest
+    except DamagedStore as error:
+        yield Damage("changed", "manifest", str(error))
+        return
+    yield from _check_objects(path, manifest)
+    for name in manifest.arrays:
+        yield from _check_shards(reader, name)
+
+
+def check_against_source(path: Path | str, source: TileSource) -> Iterator[Damage]:
+    """Yield where the samples differ from the source: at all, or by more than ``max_error``."""
+    reader = StoreReader.open(path)
+    info = source.info
+    if (reader.shape, reader.dtype, reader.axes) != (info.shape, info.dtype, info.axes):
+        yield Damage(
+            "source",
+            "0/image",
+            f"it is {reader.shape} of {reader.dtype} along {reader.axes}, "
+            f"the source {info.shape} of {info.dtype} along {info.axes}",
+        )
+        return
+    for name in reader.arrays:
+        grid = reader.grid(name)
+        read_stored = reader.read if name == "image" else reader.read_mask
+        read_source = source.read if name == "image" else source.read_mask
+        bound = reader.max_error if name == "image" else 0.0
+        for index in grid.indices():
+            box = grid.box(index)
+            try:
+                stored = read_stored(box)
+            except DamagedStore as error:
+                yield Damage("source", shard_key(name, index), f"cannot be compared: {error}")
+                continue
+            wrong = _differing(stored, read_source(box), bound)
+            if wrong.any():
+                first = [int(i[0]) + a for i, a in zip(np.nonzero(wrong), box.start, strict=True)]
+                yield Damage(
+                    "source",
+                    shard_key(name, index),
+                    f"{int(wrong.sum())} of {wrong.size} samples differ, the first at {first}",
+                )
+
+
+def _open_matching(path: Path, paths: Sequence[Path | str]) -> TileSource:
+    """Open the image in ``paths`` that a store was made of: the only one, or that of its name."""
+    kind = StoreReader.open(path).origin["kind"]
+    found = list(discover(paths, "*" if kind == "stack" else None))
+    specs = [spec for spec in found if isinstance(spec, SourceSpec) and spec.kind == kind]
+    failures = [item.error for item in found if isinstance(item, Failure)]
+    if len(specs) == 1:
+        return open_source(specs[0])
+    for spec in specs:
+        source = open_source(spec)
+        if source.info.name == path.stem:
+            return source
+        source.close()
+    if failures and not specs:
+        raise failures[0]
+    raise UsageError(
+        f"verifying {path.name}: its source must be one image of kind {kind}, got {len(specs)}, "
+        f"none named {path.stem}"
+    )
+
+
+def _check_objects(path: Path, manifest: Manifest) -> Iterator[Damage]:
+    """Check the documents and auxiliary objects, and that nothing else lies in the store."""
+    for key, digest in manifest.documents.items():
+        yield from _check_object(path, key, None, digest)
+    for key, entry in manifest.files.items():
+        yield from _check_object(path, key, entry.length, entry.sha256)
+    known = {ROOT_DOCUMENT, *manifest.documents, *manifest.files}
+    for file in sorted(path.rglob("*")):
+        key = file.relative_to(path).as_posix()
+        expected = key in known or key.startswith("manifest/c/") or _is_shard(key, manifest)
+        if not file.is_dir() and not expected and file.name not in IGNORED_NAMES:
+            yield Damage("unexpected", key, "the manifest does not list it")
+
+
+def _check_object(path: Path, key: str, length: int | None, digest: str) -> Iterator[Damage]:
+    try:
+        data = (path / key).read_bytes()
+    except FileNotFoundError:
+        yield Damage("missing", key, "there is no such object")
+        return
+    except OSError as error:
+        yield Damage("missing", key, f"it cannot be read ({error.strerror})")
+        return
+    if length is not None and len(data) != length:
+        yield Damage("changed", key, f"it has {len(data)} bytes, want {length}")
+    elif sha256_hex(data) != digest:
+        yield Damage("changed", key, "its bytes do not match their sha256")
+
+
+def _is_shard(key: str, manifest: Manifest) -> bool:
+    parts = key.split("/")
+    if len(parts) < 4 or parts[0] != "0" or parts[2] != "c" or parts[1] not in manifest.arrays:
+        return False
+    counts = manifest.arrays[parts[1]].counts
+    if len(parts) - 3 != len(counts):
+        return False
+    return all(
+        text.isdecimal() and str(int(text)) == text and int(text) < n
+        for text, n in zip(parts[3:], counts, strict=True)
+    )
+
+
+def _check_shards(reader: StoreReader, name: str) -> Iterator[Damage]:
+    table = reader.manifest.arrays[name]
+    grid = reader.grid(name)
+    if grid.counts != table.counts:
+        yield Damage("changed", f"0/{name}", f"{grid.counts} shards, the manifest {table.counts}")
+        return
+    for index in grid.indices():
+        yield from _check_shard(reader, table.get(name, index))
+
+
+def _check_shard(reader: StoreReader, entry: ShardEntry) -> Iterator[Damage]:
+    """Check one shard's bytes, its index, and every record by decoding it."""
+    key = shard_key(entry.array, entry.index)
+    try:
+        data = (reader.path / key).read_bytes()
+    except OSError as error:
+        yield Damage("missing", key, f"it cannot be read ({error.strerror})")
+        return
+    if len(data) != entry.length:
+        yield Damage("changed", key, f"it has {len(data)} bytes, want {entry.length}")
+    elif sha256_hex(data) != entry.sha256:
+        yield Damage("changed", key, "its bytes do not match their sha256")
+    grid = reader.grid(entry.array)
+    dtype = reader.dtype if entry.array == "image" else np.dtype(np.uint8)
+    codec = reader.codec(entry.array).codec
+    try:
+        samples, wrong = decode_shard(codec, data, grid, entry.index, dtype)
+    except DamagedStore as error:
+        yield Damage("undecodable", key, str(error))
+        return
+    for chunk, reason in wrong.items():
+        if isinstance(reason, (ModelError, UnsupportedFormat)):
+            raise reason
+        yield Damage("undecodable", key, f"chunk {chunk}: {reason}")
+    if not wrong and samples_sha256(samples) != entry.samples_sha256:
+        yield Damage("samples", key, "the decoded samples are not those that were sealed")
+
+
+def _differing(
+    stored: npt.NDArray[Any], source: npt.NDArray[Any], bound: float
+) -> npt.NDArray[np.bool_]:
+    """Mark samples that differ: in any bit when ``bound`` is 0, by more than ``bound`` else."""
+    if bound == 0:
+        shape = (*stored.shape, stored.dtype.itemsize)
+        a, b = (np.ascontiguousarray(v).view(np.uint8).reshape(shape) for v in (stored, source))
+        return np.asarray((a != b).any(axis=-1))
+    if stored.dtype.kind == "f":
+        same = (stored == source) | (np.isnan(stored) & np.isnan(source))
+        with np.errstate(invalid="ignore"):
+            off = ~(np.abs(stored.astype(np.float64) - source.astype(np.float64)) <= bound)
+        return np.asarray(off & ~same)
+    high, low = np.maximum(stored, source), np.minimum(stored, source)
+    return np.asarray((high.astype(np.uint64) - low.astype(np.uint64)) > bound)

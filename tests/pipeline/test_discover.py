@@ -1,0 +1,221 @@
+"""Find images in files and folders, by what files contain."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import zarr
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from tilepress.codecs.errors import SourceError, UnsupportedSource
+from tilepress.pipeline.discover import Failure, discover, open_source
+from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.source import SourceSpec
+
+IMAGE = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30)
+
+
+def _tiff(path: Path, image: np.ndarray = IMAGE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=30, height=20, count=1, dtype=image.dtype,
+        crs="EPSG:32631", transform=rasterio.Affine(30, 0, 5e5, 0, -30, 4e6),
+    ) as file:  # fmt: skip
+        file.write(image, 1)
+    return path
+
+
+def _dicom(path: Path, series: int, number: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = f"1.2.3.{series}.{number}"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, f"1.2.3.{series}.{number}"
+    dataset.SeriesInstanceUID, dataset.Modality = f"1.2.3.{series}", "CT"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 20, 30, 1
+    dataset.PhotometricInterpretation, dataset.PixelRepresentation = "MONOCHROME2", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+    dataset.ImagePositionPatient = [0, 0, number]
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.PixelSpacing, dataset.InstanceNumber = [1, 1], number
+    dataset.PixelData = IMAGE.tobytes()
+    dataset.save_as(path)
+    return path
+
+
+def _found(
+    paths: Sequence[str | Path], stack: str | None = None
+) -> tuple[list[SourceSpec], dict[str, SourceError]]:
+    items = list(discover(paths, stack))
+    failures = {Path(i.path).name: i.error for i in items if isinstance(i, Failure)}
+    return [item for item in items if isinstance(item, SourceSpec)], failures
+
+
+class TestContentDecides:
+    def test_and_never_the_name(self, tmp_path: Path) -> None:
+        _tiff(tmp_path / "tiff.npy")
+        np.save(tmp_path / "array", IMAGE)
+        (tmp_path / "array.npy").rename(tmp_path / "array.tif")
+        _dicom(tmp_path / "dicom.png", 1, 1)
+        (tmp_path / "text.tif").write_text("no image")
+        specs, failures = _found([tmp_path])
+        assert sorted((s.kind, Path(s.paths[0]).name) for s in specs) == [
+            ("array", "array.tif"),
+            ("dicom", "dicom.png"),
+            ("geotiff", "tiff.npy"),
+        ]
+        assert list(failures) == ["text.tif"]
+        assert isinstance(failures["text.tif"], UnsupportedSource)
+
+    def test_every_kind_opens_to_the_same_samples(self, tmp_path: Path) -> None:
+        _tiff(tmp_path / "a.tif")
+        np.save(tmp_path / "b.npy", IMAGE)
+        _dicom(tmp_path / "c.dcm", 1, 1)
+        array = zarr.create_array(tmp_path / "d", shape=(20, 30), chunks=(9, 9), dtype="u2")
+        array[...] = IMAGE
+        specs, failures = _found([tmp_path])
+        assert not failures
+        assert len(specs) == 4
+        for spec in specs:
+            assert json.loads(json.dumps(spec.options)) == spec.options
+            assert os.path.isabs(spec.paths[0])
+            source = open_source(spec)
+            np.testing.assert_array_equal(source.read(Box((0, 0), (20, 30))), IMAGE)
+            names = [name for name, _ in source.source_items()]
+            assert "origin" in names
+            source.close()
+
+    def test_dicom_with_a_tiff_header_in_its_preamble_is_dicom(self, tmp_path: Path) -> None:
+        """Dual-personality files (PS3.10 §7.1): DICOM says more."""
+        path = _dicom(tmp_path / "dual.dcm", 1, 1)
+        data = path.read_bytes()
+        path.write_bytes(b"II*\0\x10\0\0\0" + data[8:])
+        (spec,), _ = _found([path])
+        assert spec.kind == "dicom"
+
+    def test_an_unknown_kind_is_our_error(self) -> None:
+        with pytest.raises(UnsupportedSource, match="unknown"):
+            open_source(SourceSpec(kind="other", paths=("a",)))
+
+
+class TestRelativeNames:
+    def test_mirror_the_tree(self, tmp_path: Path) -> None:
+        _tiff(tmp_path / "src/a/b/scene.tif")
+        _tiff(tmp_path / "src/scene.tif")
+        _dicom(tmp_path / "src/p/1.dcm", 7, 1)
+        specs, _ = _found([tmp_path / "src"])
+        relative = {s.kind: s.options["relative"] for s in specs[1:]}
+        assert specs[0].options["relative"] == "scene.tif"
+        assert relative["geotiff"] == "a/b/scene.tif"
+        folder, name = relative["dicom"].split("/")
+        assert folder == "p"
+        assert name.startswith("CT-")
+
+    def test_of_a_named_file(self, tmp_path: Path) -> None:
+        (spec,), _ = _found([_tiff(tmp_path / "a/b/scene.tif")])
+        assert spec.options["relative"] == "scene.tif"
+
+    def test_relative_arguments_become_absolute(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _tiff(tmp_path / "scene.tif")
+        monkeypatch.chdir(tmp_path)
+        (spec,), _ = _found(["scene.tif"])
+        assert spec.paths == (str(tmp_path / "scene.tif"),)
+
+
+class TestSeries:
+    def test_files_of_a_folder_are_grouped(self, tmp_path: Path) -> None:
+        for number in (3, 1, 2):
+            _dicom(tmp_path / f"{number}.dcm", 1, number)
+        _dicom(tmp_path / "other.dcm", 2, 1)
+        specs, failures = _found([tmp_path])
+        assert sorted(len(s.paths) for s in specs) == [1, 3]
+        assert not failures
+
+
+class TestStacks:
+    def test_bands_are_counted_as_people_do(self, tmp_path: Path) -> None:
+        for band in (1, 2, 10, 11):
+            _tiff(tmp_path / f"LC08_B{band}.TIF")
+        (spec,), _ = _found([tmp_path], stack="*_B*.TIF")
+        assert spec.kind == "stack"
+        bands = [Path(p).stem.rpartition("_")[2] for p in spec.paths]
+        assert bands == ["B1", "B2", "B10", "B11"]
+
+    def test_scenes_are_told_apart_and_the_rest_goes_alone(self, tmp_path: Path) -> None:
+        for scene in ("one", "two"):
+            for band in (1, 2):
+                _tiff(tmp_path / f"{scene}_B{band}.TIF")
+        _tiff(tmp_path / "one_QA.TIF")
+        specs, _ = _found([tmp_path], stack="*_B*.TIF")
+        assert sorted((s.kind, len(s.paths)) for s in specs) == [
+            ("geotiff", 1),
+            ("stack", 2),
+            ("stack", 2),
+        ]
+
+    def test_of_named_files(self, tmp_path: Path) -> None:
+        files = [_tiff(tmp_path / f"a_B{band}.TIF") for band in (4, 3, 2)]
+        (spec,), _ = _found(files, stack="*_B*.TIF")
+        assert len(spec.paths) == 3
+
+
+class TestWhatIsNoImage:
+    def test_a_missing_path(self, tmp_path: Path) -> None:
+        _tiff(tmp_path / "a.tif")
+        specs, failures = _found([tmp_path / "none.tif", tmp_path / "a.tif"])
+        assert "no such file" in str(failures["none.tif"])
+        assert len(specs) == 1
+
+    def test_companions_are_passed_over_in_folders_but_not_by_name(self, tmp_path: Path) -> None:
+        names = ["a.aux.xml", "README", "LICENSE.rst", "b.json", ".hidden", "DICOMDIR", "c.tif.ovr"]
+        for name in names:
+            (tmp_path / name).write_bytes(b"text")
+        assert _found([tmp_path]) == ([], {})
+        specs, failures = _found([tmp_path / name for name in names])
+        assert not specs
+        assert sorted(failures) == sorted(names)
+
+    def test_other_files_are_told(self, tmp_path: Path) -> None:
+        (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        (tmp_path / "empty.tif").write_bytes(b"")
+        _, failures = _found([tmp_path])
+        assert sorted(failures) == ["a.png", "empty.tif"]
+
+    @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root reads everything")
+    def test_what_may_not_be_read(self, tmp_path: Path) -> None:
+        path = _tiff(tmp_path / "a.tif")
+        path.chmod(0)
+        _, failures = _found([path])
+        assert "Permission denied" in str(failures["a.tif"])
+
+    def test_our_own_stores_are_no_input(
+        self, make_store: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        make_store()
+        left = make_store(name="left.zarr").path
+        for document in left.rglob("zarr.json"):
+            document.unlink()
+        zarr.create_group(tmp_path / "foreign")
+        specs, failures = _found([tmp_path])
+        assert not specs
+        assert list(failures) == ["foreign"]
+        specs, failures = _found([tmp_path / "small.zarr"])
+        assert list(failures) == ["small.zarr"]
+
+    def test_links_do_not_lead_in_circles(self, tmp_path: Path) -> None:
+        _tiff(tmp_path / "a/scene.tif")
+        (tmp_path / "a/loop").symlink_to(tmp_path)
+        specs, _ = _found([tmp_path])
+        assert len(specs) == 1

@@ -1,0 +1,183 @@
+"""Assemble and take apart one shard."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from zarr.core.indexing import morton_order_iter
+from zarr.storage import MemoryStore
+
+from tilepress.codecs.errors import CodecError, DamagedStore
+from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.zarr_codec import TilepressTileV3
+from tilepress.pipeline.geometry import ShardGrid
+from tilepress.pipeline.shard import (
+    decode_shard,
+    encode_shard,
+    morton_order,
+    samples_sha256,
+    split_shard,
+)
+
+CASES = {
+    "plane with edges": ((70, 90), (16, 16), (48, 48), "uint16", 0),
+    "one chunk": ((10, 12), (16, 16), (16, 16), "uint8", 0),
+    "bands and nodata": ((3, 33, 50), (3, 16, 16), (3, 32, 64), "int16", -9999),
+    "volume": ((7, 20, 20), (4, 16, 16), (8, 32, 32), "uint16", 0),
+    "volume of colour": ((3, 3, 18, 20), (2, 3, 16, 16), (4, 3, 32, 16), "uint8", 0),
+    "floats and NaN": ((30, 40), (16, 16), (32, 32), "float32", math.nan),
+    "bool": ((20, 20), (16, 16), (32, 32), "bool", 0),
+}
+
+
+def _image(shape: tuple[int, ...], dtype: str, nodata: float) -> np.ndarray:
+    image = np.random.default_rng(0).integers(0, 250, shape).astype(dtype)
+    if nodata:
+        image[..., :5] = nodata
+    return image
+
+
+class TestShardsAreZarrsOwnBytes:
+    @pytest.mark.parametrize("case", CASES)
+    def test_equal_to_what_zarr_writes(self, case: str) -> None:
+        shape, chunk, shard, dtype, nodata = CASES[case]
+        image, grid = _image(shape, dtype, nodata), ShardGrid(shape, chunk, shard)
+        codec = TileCodec(nodata=nodata or None)
+        fill = image.dtype.type(nodata).item()
+        objects: dict[str, Any] = {}
+        array = zarr.create_array(
+            MemoryStore(objects),
+            shape=shape,
+            chunks=chunk,
+            shards=shard,
+            dtype=dtype,
+            fill_value=fill,
+            serializer=TilepressTileV3(codec),
+            compressors=None,
+            filters=None,
+            config={"write_empty_chunks": True},
+        )
+        array[...] = image
+        for index in grid.indices():
+            box = grid.box(index)
+            ours = encode_shard(codec, image[box.slices], box, grid, index, fill)
+            theirs = objects["c/" + "/".join(map(str, index))].to_bytes()
+            assert ours.data == theirs, index
+            assert ours.raw_bytes == image[box.slices].nbytes
+            assert ours.max_error == 0
+            back, wrong = decode_shard(codec, ours.data, grid, index, image.dtype)
+            assert not wrong
+            np.testing.assert_array_equal(back, image[box.slices])
+
+    @pytest.mark.parametrize(
+        ("dtype", "max_error", "nodata"),
+        [("int16", 4, -9999), ("uint8", 1, None), ("float32", 0.5, math.nan)],
+    )
+    def test_near_lossless(self, dtype: str, max_error: float, nodata: float | None) -> None:
+        image = np.cumsum(np.random.default_rng(0).integers(-3, 4, (40, 50)), axis=1).astype(dtype)
+        if nodata is not None:
+            image[3:20, 4:30] = nodata
+        grid, codec = (
+            ShardGrid((40, 50), (16, 16), (64, 64)),
+            TileCodec(max_error=max_error, nodata=nodata),
+        )
+        fill = image.dtype.type(nodata or 0).item()
+        coded = encode_shard(codec, image, grid.box((0, 0)), grid, (0, 0), fill)
+        assert 0 < coded.max_error <= max_error
+        samples, wrong = decode_shard(codec, coded.data, grid, (0, 0), image.dtype)
+        assert not wrong
+        assert samples_sha256(samples) == coded.samples_sha256
+
+    @pytest.mark.parametrize("counts", [(1,), (5,), (2, 3), (7, 1, 4), (3, 3, 3), (1, 9, 2, 2)])
+    def test_morton_order(self, counts: tuple[int, ...]) -> None:
+        assert morton_order(counts) == [tuple(c) for c in morton_order_iter(counts)]
+
+
+class _Quantising(TileCodec):
+    """Stands for a near-lossless codec: drops the lowest bits, keeps the rest as it is."""
+
+    def __init__(self, step: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._step = step
+
+    def to_config(self) -> dict[str, Any]:
+        return {**super().to_config(), "max_error": 2}
+
+    def decode(self, data: bytes | memoryview) -> np.ndarray:
+        array = super().decode(data)
+        return (array // self._step * self._step).astype(array.dtype)
+
+
+class _Lying(TileCodec):
+    def decode(self, data: bytes | memoryview) -> np.ndarray:
+        array = super().decode(data)
+        array.reshape(-1)[0] ^= 1
+        return array
+
+
+class TestNothingLeavesUnchecked:
+    grid = ShardGrid((20, 30), (16, 16), (32, 32))
+    image = np.random.default_rng(0).integers(0, 250, (20, 30), dtype=np.uint16)
+
+    def _encode(self, codec: TileCodec) -> Any:
+        return encode_shard(codec, self.image, self.grid.box((0, 0)), self.grid, (0, 0), 0)
+
+    def test_a_codec_that_gives_back_other_samples_is_caught(self) -> None:
+        with pytest.raises(CodecError, match="did not give back"):
+            self._encode(_Lying())
+
+    def test_near_lossless_within_its_bound(self) -> None:
+        coded = self._encode(_Quantising(3))
+        assert coded.max_error == 2
+        assert coded.squared_error == float(np.square(self.image % 3).sum())
+        plain = self._encode(TileCodec())
+        assert coded.samples_sha256 != plain.samples_sha256, "the digest is of decoded samples"
+
+    def test_near_lossless_beyond_its_bound_is_caught(self) -> None:
+        with pytest.raises(CodecError, match="off by 3, more than max error 2"):
+            self._encode(_Quantising(4))
+
+    def test_nodata_that_appears_is_caught(self) -> None:
+        self.image[3, 3] = 100
+        with pytest.raises(CodecError, match="nodata"):
+            self._encode(_Quantising(3, nodata=99))
+
+    def test_a_shard_of_another_box_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="encoding shard"):
+            encode_shard(TileCodec(), self.image[1:], self.grid.box((0, 0)), self.grid, (0, 0), 0)
+
+
+class TestDamageIsFoundWhereItIs:
+    grid = ShardGrid((40, 40), (16, 16), (48, 48))
+    image = np.arange(1600, dtype=np.uint16).reshape(40, 40)
+
+    @pytest.fixture
+    def data(self) -> bytes:
+        grid = self.grid
+        return encode_shard(TileCodec(), self.image, grid.box((0, 0)), grid, (0, 0), 0).data
+
+    def test_a_flipped_bit_names_its_chunk(self, data: bytes) -> None:
+        start = len(split_shard(data, (3, 3))[0, 0])
+        broken = bytearray(data)
+        broken[start + 40] ^= 4  # within the second record in Morton order
+        samples, wrong = decode_shard(
+            TileCodec(), bytes(broken), self.grid, (0, 0), self.image.dtype
+        )
+        assert list(wrong) == [(1, 0)]
+        np.testing.assert_array_equal(samples[:16], self.image[:16])
+
+    def test_a_flipped_bit_of_the_index(self, data: bytes) -> None:
+        for offset in range(len(data) - 9 * 16 - 4, len(data), 7):
+            broken = bytearray(data)
+            broken[offset] ^= 1
+            with pytest.raises(DamagedStore, match="index"):
+                split_shard(bytes(broken), (3, 3))
+
+    def test_every_cut(self, data: bytes) -> None:
+        for length in range(0, len(data), 97):
+            with pytest.raises(DamagedStore):
+                split_shard(data[:length], (3, 3))
