@@ -1,0 +1,236 @@
+"""The command line: exit codes, one-line errors, and help that shows how."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import rasterio
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from tilepress.workflows import cli
+
+from .conftest import smooth
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return a function that runs the command in this process: quick, no signal handlers."""
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        line = [str(argument) for argument in arguments]
+        monkeypatch.setattr(cli.sys, "argv", ["tilepress", *line])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(line, code, out, err)
+
+    return run
+
+
+def write_tiff(path: Path, side: int = 100) -> None:
+    with rasterio.open(
+        path, "w", driver="GTiff", width=side, height=side, count=1, dtype="uint16",
+        crs="EPSG:32631", transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+    ) as file:  # fmt: skip
+        file.write(smooth((side, side)), 1)
+
+
+def write_dicom_without_pixels(path: Path) -> None:
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    dataset.SOPInstanceUID = "1.2.3.4"
+    dataset.SeriesInstanceUID = "1.2.3"
+    dataset.StudyInstanceUID = "1.2"
+    dataset.PatientName = "Canary^Patient"
+    dataset.Modality = "SR"
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.save_as(path, enforce_file_format=True)
+
+
+class TestExitCodes:
+    """Scripts and batch systems read nothing else."""
+
+    def test_0_and_a_last_line_that_sums_up(self, call: Command, image: Path, tmp_path: Path):
+        done = call("compress", image, tmp_path / "out", "--workers", 0)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("1 written, 0 unchanged, 0 failed, 180.0 kB →")
+
+    def test_1_where_an_input_failed(self, call: Command, image: Path, tmp_path: Path):
+        done = call("compress", image, tmp_path / "gone.tif", tmp_path / "out", "--workers", 0)
+        assert done.returncode == 1
+        assert "1 written, 0 unchanged, 1 failed" in done.stdout
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            [],
+            ["compress"],
+            ["compress", "only-a-source.tif"],
+            ["compress", "a.tif", "out", "--no-such-option"],
+            ["compress", "a.tif", "out", "--max-error", "much"],
+            ["compress", "a.tif", "out", "--max-error", "2", "--lossless"],
+            ["compress", "a.tif", "out", "--max-error", "-1"],
+            ["compress", "a.tif", "out", "--tile", "3"],
+            ["no-such-command"],
+            ["ls", "no-such-folder"],
+            ["info", "no-such.zarr"],
+            ["verify", "no-such.zarr"],
+            ["export", "no-such.zarr", "out.tif"],
+        ],
+    )
+    def test_2_and_one_line_for_what_makes_no_sense(
+        self, call: Command, line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        done = call(*line)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr.splitlines()) == (1 if line else 0)
+        assert not list(tmp_path.iterdir())
+
+    def test_the_module_is_the_command(self, command: Command):
+        done = command("--help")
+        assert done.returncode == 0
+        assert "compress" in done.stdout
+
+    @pytest.mark.parametrize(
+        "name", ["compress", "info", "ls", "verify", "export", "train", "bench"]
+    )
+    def test_help_shows_an_example(self, call: Command, name: str):
+        done = call(name, "--help")
+        assert done.returncode == 0
+        assert f"tilepress {name} " in done.stdout.replace("Usage: tilepress", "")
+
+
+class TestBadInput:
+    """One clear line each; the other inputs are done; nothing half-written looks whole."""
+
+    def test_a_mixed_folder(self, call: Command, tmp_path: Path):
+        source = tmp_path / "in"
+        source.mkdir()
+        write_tiff(source / "good.tif")
+        write_tiff(source / "torn.tif", side=300)
+        (source / "torn.tif").write_bytes((source / "torn.tif").read_bytes()[:60_000])
+        (source / "noise.tif").write_bytes(bytes(range(256)) * 4)
+        (source / "page.bin").write_bytes(b"<html>")
+        write_dicom_without_pixels(source / "report.dcm")
+        done = call("compress", source, tmp_path / "gone.tif", tmp_path / "out", "--workers", 0)
+        assert done.returncode == 1
+        assert "1 written, 0 unchanged, 5 failed" in done.stdout
+        complaints = [line for line in done.stderr.splitlines() if line.startswith("tilepress: ")]
+        assert len(complaints) == 5
+        for name in ("torn.tif", "noise.tif", "page.bin", "gone.tif"):
+            assert sum(name in line for line in complaints) == 1, name
+        assert "Canary" not in done.stdout + done.stderr
+        sealed = [path.parent.name for path in (tmp_path / "out").glob("*/zarr.json")]
+        assert sealed == ["good.zarr"]
+
+    def test_an_unwritable_destination(self, call: Command, image: Path, tmp_path: Path):
+        (tmp_path / "file").write_text("not a folder")
+        done = call("compress", image, tmp_path / "file" / "out", "--workers", 0)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert str(tmp_path / "file") in done.stderr
+
+    def test_a_destination_that_is_a_file(self, call: Command, image: Path, tmp_path: Path):
+        (tmp_path / "out.zarr").write_text("not a store")
+        done = call("compress", image, tmp_path / "out.zarr", "--workers", 0)
+        assert done.returncode == 2
+        assert (tmp_path / "out.zarr").read_text() == "not a store"
+
+    def test_a_destination_of_another_image(self, call: Command, image: Path, tmp_path: Path):
+        call("compress", image, tmp_path / "x.zarr", "--workers", 0)
+        np.save(tmp_path / "other.npy", smooth((50, 60), seed=3))
+        done = call("compress", tmp_path / "other.npy", tmp_path / "x.zarr", "--workers", 0, "-q")
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert "holds another image" in done.stderr
+
+
+class TestShelf:
+    """ls and info tell what lies there, finished or not."""
+
+    @pytest.fixture
+    def archive(self, call: Command, image: Path, tmp_path: Path) -> Path:
+        source = tmp_path / "in"
+        (source / "deep").mkdir(parents=True)
+        shutil.copy(image, source / "deep")
+        write_tiff(source / "map.tif")
+        call("compress", source, tmp_path / "out", "--workers", 0)
+        (tmp_path / "out" / "half.zarr" / "0" / "image" / "c").mkdir(parents=True)
+        return tmp_path / "out"
+
+    def test_ls_lists_sealed_and_marks_unsealed(self, call: Command, archive: Path):
+        done = call("ls", archive)
+        assert done.returncode == 0, done.stderr
+        lines = {line.split()[1]: line for line in done.stdout.splitlines() if ".zarr" in line}
+        assert set(lines) == {"deep/scene.zarr", "half.zarr", "map.zarr"}
+        assert "unsealed" in lines["half.zarr"]
+        assert "lossless" in lines["map.zarr"]
+        assert "EPSG:32631" in lines["map.zarr"]
+        assert "3×150×200" in lines["deep/scene.zarr"]
+
+    def test_ls_as_json(self, call: Command, archive: Path):
+        told = {item["path"]: item for item in json.loads(call("ls", archive, "--json").stdout)}
+        assert told["map.zarr"]["state"] == "sealed"
+        assert told["map.zarr"]["shape"] == [100, 100]
+        assert told["half.zarr"]["state"] == "unsealed"
+
+    def test_info(self, call: Command, archive: Path):
+        assert "EPSG:32631" in call("info", archive / "map.zarr").stdout
+        told = json.loads(call("info", archive / "map.zarr", "--json").stdout)
+        assert told["tilepress"]["loss"]["lossless"] is True
+        assert told["dtype"] == "uint16"
+
+    def test_info_of_an_unfinished_store(self, call: Command, archive: Path):
+        done = call("info", archive / "half.zarr")
+        assert done.returncode == 1
+        assert "not sealed" in done.stderr
+
+    def test_verify_says_sound_damaged_or_unknown(self, call: Command, archive: Path):
+        assert call("verify", archive / "map.zarr").returncode == 0
+        assert call("verify", archive / "half.zarr").returncode == 3
+        assert call("verify", archive).returncode == 3
+        shard = next(p for p in (archive / "map.zarr/0/image/c").rglob("*") if p.is_file())
+        data = bytearray(shard.read_bytes())
+        data[len(data) // 2] ^= 4
+        shard.write_bytes(data)
+        done = call("verify", archive)
+        assert done.returncode == 1
+        assert "map.zarr: 0/image/c/0/0: " in done.stdout
+
+    def test_verify_against_the_source(self, call: Command, archive: Path, tmp_path: Path):
+        source = tmp_path / "in" / "map.tif"
+        assert call("verify", archive / "map.zarr", "--source", source).returncode == 0
+        with rasterio.open(source, "r+") as file:
+            samples = file.read(1)
+            samples[7, 8] += 1
+            file.write(samples, 1)
+        done = call("verify", archive / "map.zarr", "--source", source, "--json")
+        assert done.returncode == 1
+        assert json.loads(done.stdout)[0]["state"] == "damaged"
+        assert call("verify", archive, "--source", source).returncode == 2
+
+    def test_export_gives_the_pixels_back(self, call: Command, archive: Path, tmp_path: Path):
+        done = call("export", archive / "map.zarr", tmp_path / "back.tif")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == str(tmp_path / "back.tif")
+        with rasterio.open(tmp_path / "back.tif") as file:
+            assert np.array_equal(file.read(1), smooth((100, 100)))
+            assert file.crs.to_epsg() == 32631

@@ -1,0 +1,458 @@
+"""Runs: every image that can be stored is, what cannot be is named, and again costs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import zarr
+
+from tilepress.codecs import batcher
+from tilepress.codecs.errors import UsageError
+from tilepress.workflows import task
+from tilepress.workflows.compress import compress
+from tilepress.workflows.executor import Completed, InProcessExecutor, Killed
+from tilepress.workflows.lease import Lease
+from tilepress.workflows.ledger import ledger_folder
+from tilepress.workflows.progress import SilentProgress
+from tilepress.workflows.report import Report
+
+from .conftest import smooth
+
+
+def run(*arguments: object, **options: object) -> Report:
+    *sources, destination = arguments
+    return compress(sources, destination, **{"workers": 0, **options})  # type: ignore[arg-type]
+
+
+def stored(store: Path) -> np.ndarray:
+    return zarr.open_group(store, mode="r")["0/image"][...]
+
+
+def shard_files(store: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of every shard object: equal where it was not written again."""
+    return {
+        str(path.relative_to(store)): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in (store / "0" / "image" / "c").rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def many_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an array whose plan has sixteen tiny shards."""
+    from tilepress.pipeline import geometry
+    from tilepress.workflows import plan
+
+    def tiny(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:
+        return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=4 * 64 * 64 * 2)
+
+    monkeypatch.setattr(plan, "choose_grid", tiny)
+    path = tmp_path / "many.npy"
+    np.save(path, smooth((3, 250, 250)))
+    return path
+
+
+class Interrupt(SilentProgress):
+    """Presses Ctrl-C after some shards."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def shard_done(self, raw_bytes: int, stored_bytes: int, *, reused: bool) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+class TestStores:
+    """What comes out is what went in, for a reader that knows zarr only."""
+
+    def test_one_image_into_one_store(self, image: Path, tmp_path: Path):
+        report = run(image, tmp_path / "one.zarr")
+        assert report.ok
+        assert np.array_equal(stored(tmp_path / "one.zarr"), np.load(image))
+        (result,) = report.images
+        assert (result.status, result.raw_bytes) == ("written", 180_000)
+        assert not (tmp_path / ".tilepress").exists()
+
+    def test_an_archive_mirrors_its_sources(self, image: Path, tmp_path: Path):
+        (tmp_path / "in" / "deep").mkdir(parents=True)
+        np.save(tmp_path / "in" / "deep" / "b.npy", smooth((40, 50)))
+        run(tmp_path / "in", image, tmp_path / "out")
+        assert np.array_equal(stored(tmp_path / "out" / "deep" / "b.zarr"), smooth((40, 50)))
+        assert np.array_equal(stored(tmp_path / "out" / "scene.zarr"), np.load(image))
+
+    def test_near_lossless_states_what_it_did(self, image: Path, tmp_path: Path):
+        run(image, tmp_path / "one.zarr", max_error=2)
+        statement = zarr.open_group(tmp_path / "one.zarr", mode="r").attrs["tilepress"]
+        assert statement["loss"]["max_error"] == 2
+        assert statement["max_error_measured"] <= 2
+
+    def test_a_mask_is_stored_beside_the_image(self, tmp_path: Path):
+        path = tmp_path / "masked.tif"
+        mask = np.zeros((90, 120), np.uint8)
+        mask[10:70, 30:] = 255
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(
+                path, "w", driver="GTiff", width=120, height=90, count=1, dtype="uint16",
+                crs="EPSG:32631", transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+            ) as file,
+        ):  # fmt: skip
+            file.write(smooth((90, 120)), 1)
+            file.write_mask(mask)
+        report = run(path, tmp_path / "masked.zarr")
+        assert report.ok, report.failures
+        root = zarr.open_group(tmp_path / "masked.zarr", mode="r")
+        assert np.array_equal(root["0/mask"][...], mask)
+
+    def test_with_workers_the_same_bytes_come_out(self, image: Path, tmp_path: Path):
+        """What runs where is not a part of the format."""
+        run(image, tmp_path / "a" / "x.zarr", workers=0)
+        run(image, tmp_path / "b" / "x.zarr", workers=1)
+        trees = [
+            {
+                str(path.relative_to(tmp_path / name)): path.read_bytes()
+                for path in (tmp_path / name).rglob("*")
+                if path.is_file()
+            }
+            for name in "ab"
+        ]
+        assert trees[0] == trees[1]
+
+
+class TestAgain:
+    """The same line may be run at any time; it does what is left to do."""
+
+    def test_unchanged_images_are_left_alone(self, image: Path, tmp_path: Path):
+        run(image, tmp_path / "out")
+        before = shard_files(tmp_path / "out" / "scene.zarr")
+        report = run(image, tmp_path / "out")
+        assert [result.status for result in report.images] == ["unchanged"]
+        assert shard_files(tmp_path / "out" / "scene.zarr") == before
+
+    def test_finished_shards_are_not_done_again(self, many_shards: Path, tmp_path: Path):
+        store = tmp_path / "many.zarr"
+        with pytest.raises(KeyboardInterrupt):
+            run(many_shards, store, tile=64, progress=Interrupt(5))
+        before = shard_files(store)
+        assert len(before) == 5
+        report = run(many_shards, store, tile=64)
+        (result,) = report.images
+        assert (result.shards, result.shards_reused) == (16, 5)
+        after = shard_files(store)
+        assert {name: after[name] for name in before} == before
+        assert np.array_equal(stored(store), np.load(many_shards))
+        assert not (tmp_path / ".tilepress").exists()
+
+    def test_an_unfinished_store_cannot_be_opened(self, many_shards: Path, tmp_path: Path):
+        store = tmp_path / "many.zarr"
+        with pytest.raises(KeyboardInterrupt):
+            run(many_shards, store, tile=64, progress=Interrupt(5))
+        with pytest.raises(FileNotFoundError):
+            zarr.open(store, mode="r")
+
+    @pytest.mark.parametrize("damage", ["cut", "flip", "remove"])
+    def test_a_damaged_shard_is_done_again(self, many_shards: Path, tmp_path: Path, damage: str):
+        """A ledger says what was written, not what a disk made of it."""
+        store = tmp_path / "many.zarr"
+        with pytest.raises(KeyboardInterrupt):
+            run(many_shards, store, tile=64, progress=Interrupt(5))
+        victim = store / next(iter(shard_files(store)))
+        data = bytearray(victim.read_bytes())
+        data[7] ^= 1
+        if damage == "remove":
+            victim.unlink()
+        else:
+            victim.write_bytes(data if damage == "flip" else data[:-1])
+        (result,) = run(many_shards, store, tile=64).images
+        assert result.shards_reused == 4
+        assert np.array_equal(stored(store), np.load(many_shards))
+
+    def test_a_torn_ledger_entry_counts_as_none(self, many_shards: Path, tmp_path: Path):
+        store = tmp_path / "many.zarr"
+        with pytest.raises(KeyboardInterrupt):
+            run(many_shards, store, tile=64, progress=Interrupt(5))
+        entries = sorted(ledger_folder(store).rglob("image-*.json"))
+        entries[0].write_bytes(entries[0].read_bytes()[:20])
+        (result,) = run(many_shards, store, tile=64).images
+        assert result.shards_reused == 4
+
+    def test_what_a_seal_left_behind_is_cleared(self, image: Path, tmp_path: Path):
+        """The last thing that a run removes is its ledger; it may be killed before that."""
+        run(image, tmp_path / "scene.zarr")
+        statement = zarr.open_group(tmp_path / "scene.zarr", mode="r").attrs["tilepress"]
+        left = ledger_folder(tmp_path / "scene.zarr") / statement["plan_digest"]
+        left.mkdir(parents=True)
+        (left / "image-0.0.0.json").write_text("{}")
+        report = run(image, tmp_path / "scene.zarr")
+        assert [result.status for result in report.images] == ["unchanged"]
+        assert not (tmp_path / ".tilepress").exists()
+
+
+class TestDestinations:
+    """A run never replaces what it did not write, unless told to."""
+
+    def test_a_store_of_another_image_is_kept(self, image: Path, tmp_path: Path):
+        run(image, tmp_path / "x.zarr")
+        np.save(tmp_path / "other.npy", smooth((30, 40), seed=5))
+        report = run(tmp_path / "other.npy", tmp_path / "x.zarr")
+        assert [failure.kind for failure in report.failures] == ["destination-conflict"]
+        assert np.array_equal(stored(tmp_path / "x.zarr"), np.load(image))
+
+    def test_other_options_are_another_store(self, image: Path, tmp_path: Path):
+        run(image, tmp_path / "x.zarr")
+        report = run(image, tmp_path / "x.zarr", max_error=1)
+        assert [failure.kind for failure in report.failures] == ["destination-conflict"]
+
+    def test_a_folder_that_is_no_store_is_kept(self, image: Path, tmp_path: Path):
+        (tmp_path / "x.zarr").mkdir()
+        (tmp_path / "x.zarr" / "thesis.txt").write_text("years of work")
+        report = run(image, tmp_path / "x.zarr")
+        assert [failure.kind for failure in report.failures] == ["destination-conflict"]
+        assert (tmp_path / "x.zarr" / "thesis.txt").exists()
+
+    def test_force_replaces(self, image: Path, tmp_path: Path):
+        run(image, tmp_path / "x.zarr")
+        np.save(tmp_path / "other.npy", smooth((30, 40), seed=5))
+        assert run(tmp_path / "other.npy", tmp_path / "x.zarr", force=True).ok
+        assert np.array_equal(stored(tmp_path / "x.zarr"), smooth((30, 40), seed=5))
+
+    def test_another_plan_begun_there_is_kept(self, many_shards: Path, tmp_path: Path):
+        store = tmp_path / "many.zarr"
+        with pytest.raises(KeyboardInterrupt):
+            run(many_shards, store, tile=64, progress=Interrupt(5))
+        report = run(many_shards, store, tile=32)
+        assert [failure.kind for failure in report.failures] == ["destination-conflict"]
+        assert run(many_shards, store, tile=32, force=True).ok
+        assert not (tmp_path / ".tilepress").exists()
+
+    def test_a_forced_run_that_was_interrupted_goes_on(self, many_shards: Path, tmp_path: Path):
+        store = tmp_path / "many.zarr"
+        run(many_shards, store, tile=32)
+        with pytest.raises(KeyboardInterrupt):
+            run(many_shards, store, tile=64, force=True, progress=Interrupt(5))
+        (result,) = run(many_shards, store, tile=64, force=True).images
+        assert result.shards_reused == 5
+
+    def test_a_store_that_another_process_writes_is_left_to_it(self, image: Path, tmp_path: Path):
+        lease = Lease.acquire(ledger_folder(tmp_path / "x.zarr"))
+        report = run(image, tmp_path / "x.zarr")
+        assert [failure.kind for failure in report.failures] == ["destination-conflict"]
+        assert not (tmp_path / "x.zarr").exists()
+        lease.release()
+        assert run(image, tmp_path / "x.zarr").ok
+
+    def test_two_sources_of_one_name_do_not_mix(self, tmp_path: Path):
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            np.save(tmp_path / name / "same.npy", smooth((30, 40), seed=ord(name)))
+        report = run(tmp_path / "a", tmp_path / "b", tmp_path / "out")
+        assert len(report.images) == 1
+        assert [failure.kind for failure in report.failures] == ["destination-conflict"]
+        assert np.array_equal(stored(tmp_path / "out" / "same.zarr"), smooth((30, 40), seed=97))
+
+    def test_several_images_into_one_store_are_a_usage_error(self, image: Path, tmp_path: Path):
+        np.save(tmp_path / "other.npy", smooth((30, 40)))
+        with pytest.raises(UsageError, match=r"scene\.npy.*other\.npy"):
+            run(image, tmp_path / "other.npy", tmp_path / "x.zarr")
+        assert not (tmp_path / "x.zarr").exists()
+
+    def test_a_destination_inside_the_source_is_no_source(self, image: Path, tmp_path: Path):
+        run(image.parent, image.parent)
+        report = run(image.parent, image.parent)
+        assert report.ok
+        assert [result.status for result in report.images] == ["unchanged"]
+
+
+class TestFailures:
+    """One bad file must not cost the archive; and nobody may think that it is stored."""
+
+    def test_the_other_inputs_are_done(self, image: Path, tmp_path: Path):
+        source = tmp_path / "in"
+        source.mkdir()
+        np.save(source / "good.npy", smooth((60, 70)))
+        (source / "torn.npy").write_bytes((image.read_bytes())[:5000])
+        (source / "page.bin").write_bytes(b"hello")
+        report = run(source, tmp_path / "gone.tif", tmp_path / "out")
+        assert [Path(result.store).name for result in report.images] == ["good.zarr"]
+        assert sorted(Path(f.source).name for f in report.failures) == [
+            "gone.tif", "page.bin", "torn.npy",
+        ]  # fmt: skip
+        assert all("\n" not in failure.line for failure in report.failures)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.zarr"]
+
+    def test_a_source_that_changes_meanwhile_is_not_sealed(self, image: Path, tmp_path: Path):
+        class Touch(SilentProgress):
+            def shard_done(self, raw_bytes: int, stored_bytes: int, *, reused: bool) -> None:
+                os.utime(image, ns=(0, 5))
+
+        report = run(image, tmp_path / "x.zarr", progress=Touch())
+        assert [failure.kind for failure in report.failures] == ["damaged-source"]
+        assert "changed while it was read" in report.failures[0].message
+        assert not (tmp_path / "x.zarr" / "zarr.json").exists()
+
+    def test_passing_storage_errors_are_waited_out(
+        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        failures = iter([OSError(5, "Input/output error"), OSError(116, "Stale file handle")])
+        write = task.StoreWriter.write_shard
+
+        def flaky(self: object, *arguments: object) -> None:
+            for error in failures:
+                raise error
+            write(self, *arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(task.StoreWriter, "write_shard", flaky)
+        monkeypatch.setattr(task, "STORAGE_WAIT_S", 0.001)
+        assert run(image, tmp_path / "x.zarr").ok
+
+    def test_a_full_disk_is_one_line_and_resumable(
+        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device", str(tmp_path / "x.zarr"))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(task.StoreWriter, "write_shard", full)
+            report = run(image, tmp_path / "x.zarr")
+        (failure,) = report.failures
+        assert failure.kind == "storage"
+        assert "No space left on device" in failure.line
+        assert run(image, tmp_path / "x.zarr").ok
+
+    def test_errors_of_libraries_do_not_tell_what_they_read(
+        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Their text may quote a header, and a header may hold a name."""
+
+        def quote(*_: object) -> None:
+            raise ValueError("bad value in PatientName=Doe^Jane")
+
+        monkeypatch.setattr(task, "encode_shard", quote)
+        (failure,) = run(image, tmp_path / "x.zarr").failures
+        assert failure.kind == "internal"
+        assert "Doe" not in failure.line
+        assert "ValueError" in failure.line
+
+    def test_a_writer_that_lost_its_lease_stops(
+        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(task, "holds", lambda *_: False)
+        report = run(image, tmp_path / "x.zarr")
+        assert [failure.kind for failure in report.failures] == ["lease-lost"]
+
+
+class DeadlyExecutor(InProcessExecutor):
+    """Kills the worker of some tasks, and of their neighbours where there are any."""
+
+    def __init__(self, poison: str) -> None:
+        super().__init__()
+        self.window = 6
+        self._poison = poison
+        self.deaths = 0
+
+    def next(self) -> Completed:
+        if any(self._is_poison(task) for task in self._tasks):
+            if not self._is_poison(self._tasks[0]):
+                self._tasks.rotate(-1)
+            key, _, _ = self._tasks.popleft()
+            self.deaths += 1
+            return Completed(key, error=Killed("running a task: workers died"))
+        return super().next()
+
+    def _is_poison(self, item: tuple) -> bool:
+        return any(getattr(argument, "name", None) == self._poison for argument in item[2])
+
+
+class TestPoison:
+    """A shard that kills every worker must be named; the neighbours in its queue are innocent."""
+
+    @pytest.fixture
+    def executor(self, monkeypatch: pytest.MonkeyPatch) -> DeadlyExecutor:
+        from tilepress.workflows import compress as room
+
+        executor = DeadlyExecutor("image-0.1.2")
+        monkeypatch.setattr(room, "_executor", lambda workers: executor)
+        return executor
+
+    def test_it_is_tried_alone_then_listed_and_the_others_are_kept(
+        self, many_shards: Path, tmp_path: Path, executor: DeadlyExecutor
+    ):
+        report = run(many_shards, tmp_path / "many.zarr", tile=64)
+        (failure,) = report.failures
+        assert (failure.kind, failure.shard) == ("killed", "image-0.1.2")
+        assert "image-0.1.2" in failure.line
+        assert executor.deaths > 2, "no neighbour was hit"
+        assert len(shard_files(tmp_path / "many.zarr")) == 15
+        assert not (tmp_path / "many.zarr" / "zarr.json").exists()
+
+
+class TestReport:
+    """Scripts read it; people read the lines."""
+
+    def test_it_is_json_with_every_image_and_failure(self, image: Path, tmp_path: Path):
+        run(image, tmp_path / "gone.tif", tmp_path / "out", report=tmp_path / "report.json")
+        told = json.loads((tmp_path / "report.json").read_text())
+        assert told["ok"] is False
+        assert [i["status"] for i in told["images"]] == ["written"]
+        assert told["images"][0]["shape"] == [3, 150, 200]
+        assert len(told["failures"]) == 1
+
+    @pytest.mark.parametrize(
+        "options", [{"max_error": -1}, {"max_error": float("nan")}, {"tile": 0}, {"workers": -2}]
+    )
+    def test_impossible_options_are_usage_errors(
+        self, image: Path, tmp_path: Path, options: dict[str, object]
+    ):
+        with pytest.raises(UsageError):
+            run(image, tmp_path / "x.zarr", **options)
+
+    def test_nothing_found_is_a_usage_error(self, tmp_path: Path):
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(UsageError, match="found no image"):
+            run(tmp_path / "empty", tmp_path / "out")
+
+
+class TestIdleWorkersHelp:
+    """A single scene is one shard; with one thread it would take as long on 64 cores as on one."""
+
+    def threads_of(
+        self, sources: list[Path], store: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> list[int]:
+        from tilepress.workflows import compress as room
+
+        class Wide(InProcessExecutor):
+            def __init__(self) -> None:
+                super().__init__()
+                self.window, self.slots, self.coders = 24, 8, 8
+
+            def submit(self, key: str, function: object, *args: object) -> None:
+                if function is task.write_shard:
+                    given.append(args[3])
+                super().submit(key, function, *args)  # type: ignore[arg-type]
+
+        given: list[int] = []
+        monkeypatch.setattr(room, "_executor", lambda workers: Wide())
+        try:
+            assert compress(sources, store, tile=64).ok
+        finally:
+            batcher.set_threads(None)
+        return given
+
+    def test_one_shard_gets_every_thread(
+        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        assert self.threads_of([image], tmp_path / "x.zarr", monkeypatch) == [8]
+
+    def test_many_shards_get_one_each(
+        self, many_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        given = self.threads_of([many_shards], tmp_path / "x.zarr", monkeypatch)
+        assert len(given) == 16
+        assert set(given[:8]) == {1}

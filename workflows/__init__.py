@@ -1,0 +1,1 @@
+"""Run the pipeline over many images: plans, workers, the command line."""

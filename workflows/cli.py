@@ -1,0 +1,486 @@
+"""The command ``tilepress``: parse the line, call the room that does it, print, set the exit code.
+
+Exit codes: 0 done, 1 some inputs failed or damage was found (each is named), 2 the line makes no
+sense, 3 ``verify`` cannot tell, 130 interrupted (run the same line again to go on).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from tilepress.codecs.errors import TilepressError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["app", "main"]
+
+_CommandLineError: Any = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
+"""What the parser raises: of the package click or of the copy that newer typers bring."""
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_TELL, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+PIPE_WIDTH = 160
+"""Columns of a table that no terminal shows."""
+
+app = typer.Typer(
+    name="tilepress",
+    help="Turn archives of large GeoTIFF and DICOM images into Zarr stores with learned codecs.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+models_app = typer.Typer(help="The learned models that this machine knows.")
+app.add_typer(models_app, name="models")
+
+
+class Tier(StrEnum):
+    """How much work goes into a tile."""
+
+    fast = "fast"
+    standard = "standard"
+    max = "max"
+
+
+class ExportFormat(StrEnum):
+    """What an export writes."""
+
+    geotiff = "geotiff"
+    cog = "cog"
+    dicom = "dicom"
+    zarr = "zarr"
+    npy = "npy"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Store = Annotated[Path, typer.Argument(help="A store (*.zarr).")]
+
+
+@app.command()
+def compress(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="SRC... DST", help="Files and folders, then the destination."),
+    ],
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Every sample comes back as it was (the default).")
+    ] = False,
+    max_error: Annotated[
+        float, typer.Option(metavar="K", help="No sample changes by more than K.")
+    ] = 0.0,
+    codec: Annotated[str, typer.Option(help="Codec of the tiles.")] = "wave",
+    tier: Annotated[Tier, typer.Option(help="How much work goes into a tile.")] = Tier.standard,
+    model: Annotated[str, typer.Option(help="Name or path of a model.")] = "auto",
+    stack: Annotated[
+        str | None,
+        typer.Option(metavar="GLOB", help="Single-band files that make one image together."),
+    ] = None,
+    tile: Annotated[int, typer.Option(help="Rows and columns of one record.")] = 512,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Worker processes; default one per processor, 0 none (in this process)."),
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Replace what the destination holds.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write what was done as JSON.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Compress images into Zarr stores; lossless by default, checked, resumable.
+
+    A DST that ends in .zarr takes exactly one image. Any other DST is a folder that mirrors the
+    sources. Run the same line again to go on after an interruption; what is unchanged is skipped.
+
+    **Examples**
+
+        tilepress compress scene.tif scene.zarr
+
+        tilepress compress /archive out/ --workers 8
+
+        tilepress compress ct-series/ out/ --max-error 2
+
+        tilepress compress LC08_scene/ out/ --stack '*_B*.TIF'
+    """
+    from tilepress.workflows.compress import compress as run_compress
+    from tilepress.workflows.progress import progress_for, size
+
+    if len(paths) < 2:
+        raise UsageError("compressing: give at least one source and a destination")
+    if lossless and max_error:
+        raise UsageError("compressing: --lossless and --max-error exclude each other")
+    errors = _console(stderr=True)
+    done = run_compress(
+        paths[:-1],
+        paths[-1],
+        max_error=max_error,
+        codec=codec,
+        tier=tier.value,
+        model=model,
+        stack=stack,
+        tile=tile,
+        workers=workers,
+        force=force,
+        report=report,
+        progress=progress_for(errors, quiet=quiet),
+    )
+    if quiet:
+        for failure in done.failures:
+            _complain(failure.line)
+    written = sum(image.status == "written" for image in done.images)
+    unchanged = len(done.images) - written
+    if not quiet:
+        parts = [f"{written} written", f"{unchanged} unchanged", f"{len(done.failures)} failed"]
+        ratio = f", {size(done.raw_bytes)} → {size(done.stored_bytes)} (ratio {done.ratio:.2f})"
+        print(f"{', '.join(parts)}{ratio if done.images else ''}, {done.seconds:.1f} s")
+    if not done.ok:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def info(store: Store, as_json: Json = False) -> None:
+    """Show what a store holds: shape, geometry, codec, loss statement, sizes.
+
+    **Example**
+
+        tilepress info out/scene.zarr --json
+    """
+    from tilepress.pipeline.store import StoreReader
+    from tilepress.workflows.catalogue import summarize
+
+    _must_exist(store)
+    reader = StoreReader.open(store)
+    summary = summarize(store, store.name)
+    details = {
+        **summary.to_json(),
+        "path": str(store),
+        "chunk": list(reader.chunk),
+        "has_mask": reader.has_mask,
+        "source": sorted(reader.source_names()),
+        "tilepress": dict(reader.statement),
+        "attributes": {k: v for k, v in reader.attrs.items() if k != "tilepress"},
+    }
+    if as_json:
+        print(json.dumps(details, indent=2, default=str))
+        return
+    for key, value in details.items():
+        if value in (None, {}, [], ""):
+            continue
+        if isinstance(value, dict):
+            print(f"{key}:")
+            for name, item in value.items():
+                print(f"  {name}: {_short(item)}")
+        else:
+            print(f"{key}: {_short(value)}")
+
+
+@app.command("ls")
+def list_archive(
+    archive: Annotated[Path, typer.Argument(help="A folder of stores.")], as_json: Json = False
+) -> None:
+    """List the stores of an archive; those whose writing has not finished are marked.
+
+    **Example**
+
+        tilepress ls out/
+    """
+    from tilepress.workflows.catalogue import list_stores
+
+    summaries = list_stores(archive)
+    if as_json:
+        print(json.dumps([s.to_json() for s in summaries], indent=2))
+        return
+    from rich.table import Table
+
+    table = Table("store", "axes", "shape", "dtype", "ratio", "max error", "CRS / modality")
+    for s in summaries:
+        if s.state != "sealed":
+            reason = "unsealed: run its compress line again" if s.state == "unsealed" else s.problem
+            table.add_row(s.path, f"[{s.state}]".replace("[", r"\["), "", "", "", "", reason)
+            continue
+        table.add_row(
+            s.path,
+            ",".join(s.axes),
+            "×".join(map(str, s.shape)),
+            s.dtype,
+            f"{s.ratio:.2f}",
+            f"{s.max_error:g}" if s.max_error else "lossless",
+            s.crs or s.modality or "",
+        )
+    _console().print(table)
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="STORE|ARCHIVE", help="What to check.")],
+    source: Annotated[
+        Path | None,
+        typer.Option(metavar="SRC", help="Compare with this source, pixel for pixel (one store)."),
+    ] = None,
+    stack: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="With --source: the stack's files.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check every checksum and decode every tile.
+
+    Exit code 0: sound. 1: damaged, each damage is named. 3: cannot tell, e.g. because writing has
+    not finished or a model is missing.
+
+    **Examples**
+
+        tilepress verify out/
+
+        tilepress verify scene.zarr --source scene.tif
+    """
+    from tilepress.workflows.checking import check_stores
+
+    _must_exist(path)
+    checks = list(check_stores(path, source, stack))
+    if as_json:
+        print(json.dumps([c.to_json() for c in checks], indent=2))
+    else:
+        for check in checks:
+            for line in check.lines():
+                print(line)
+    if any(c.state == "damaged" for c in checks):
+        raise typer.Exit(EXIT_FAILED)
+    if any(c.state == "unknown" for c in checks):
+        raise typer.Exit(EXIT_CANNOT_TELL)
+
+
+@app.command()
+def export(
+    store: Store,
+    out: Annotated[Path, typer.Argument(help="File or folder to write.")],
+    export_format: Annotated[
+        ExportFormat | None,
+        typer.Option("--format", help="Default: what the source was."),
+    ] = None,
+) -> None:
+    """Write a store back as what it was made of, or as another format.
+
+    **Examples**
+
+        tilepress export out/scene.zarr scene.tif
+
+        tilepress export out/CT-0123456789ab.zarr series/
+    """
+    from tilepress.pipeline.export import export as run_export
+
+    _must_exist(store)
+    for path in run_export(store, out, format=export_format.value if export_format else None):
+        print(path)
+
+
+@app.command()
+def train(
+    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Images to learn from.")],
+    out: Annotated[Path, typer.Option(metavar="MODEL", help="File to write the model to.")],
+    base: Annotated[
+        Path | None, typer.Option("--from", metavar="MODEL", help="Go on from this model.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="How long to train.")] = 10.0,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.tsv", help="Table with columns file and class: equal shares."),
+    ] = None,
+    linear_only: Annotated[
+        bool, typer.Option("--linear-only", help="Without the network: what it must beat.")
+    ] = False,
+) -> None:
+    """Train a model of the lossless codec on your own images (needs the extra torch).
+
+    **Example**
+
+        tilepress train /archive/2024 --out mine.safetensors --minutes 30
+    """
+    if not minutes > 0:
+        raise UsageError(f"training: got {minutes} minutes, want more than 0")
+    try:
+        from tilepress.workflows.training import train as run_train
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        text = "training: torch is not installed; pip install 'tilepress[torch]'"
+        raise UsageError(text) from error
+
+    console = _console(stderr=True)
+
+    def tell(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    run_train(sources, out, minutes, base, tell, linear_only=linear_only, manifest=manifest)
+    print(out)
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
+    """List the models where no other command is given."""
+    if context.invoked_subcommand is None:
+        models_list()
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List bundled and added models."""
+    from tilepress.codecs import weights
+
+    for model in weights.known_models():
+        print(f"{model.name}  {model.sha256}  {model.origin}")
+
+
+@models_app.command("show")
+def models_show(
+    name: Annotated[str, typer.Argument(help="Name or path of a model.")],
+) -> None:
+    """Show the card of a model: data, licences, command, figures."""
+    from tilepress.codecs import weights
+
+    print(weights.model_card(name))
+
+
+@models_app.command("add")
+def models_add(
+    path: Annotated[Path, typer.Argument(help="A model file (*.safetensors).")],
+) -> None:
+    """Copy a model into the user's model folder, where every reader finds it by its sha256."""
+    from tilepress.codecs import weights
+
+    model = weights.add_model(path)
+    print(f"{model.name}  {model.sha256}  {model.origin}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for what the demo writes.")] = Path("demo-out"),
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; default one per processor.")
+    ] = None,
+) -> None:
+    """Run the main job on the bundled real images and print a table at the end."""
+    from tilepress.workflows.demo import run_demo
+
+    raise typer.Exit(run_demo(out, _console(), workers=workers))
+
+
+@app.command()
+def bench(
+    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and folders.")],
+    codecs: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Codecs to compare; default all.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.tsv", help="Table with columns file and class, for the means."),
+    ] = None,
+    max_error: Annotated[float, typer.Option(metavar="K", help="Compare near-lossless.")] = 0.0,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the sizes of other codecs here.")
+    ] = None,
+) -> None:
+    """Compare codecs on your own images; every size is of data that decoded to the same samples.
+
+    **Example**
+
+        tilepress bench /archive/samples --codecs tilepress,jpegxl,zstd --json figures.json
+    """
+    from tilepress.workflows import bench as room
+
+    names = codecs.split(",") if codecs else room.DEFAULT_CODECS
+    progress = _console(stderr=True)
+    result = room.run_bench(
+        sources,
+        names,
+        json_file,
+        manifest,
+        max_error=max_error,
+        cache=cache,
+        on_image=lambda image: progress.print(image.path, markup=False, soft_wrap=True),
+    )
+    console = _console()
+    console.print(room.file_table(result))
+    console.print(room.class_table(result))
+    for failure in result.failures:
+        _complain(failure)
+    if result.failures:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    if len(sys.argv) == 1:
+        _guarded(lambda: app(["--help"], standalone_mode=False))
+        sys.exit(EXIT_USAGE)
+    sys.exit(_guarded(lambda: app(standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    """Run a command; turn every way in which it can end into an exit code and at most one line."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        result = command()
+    except (KeyboardInterrupt, typer.Abort):
+        result = EXIT_INTERRUPTED
+    except _CommandLineError as error:
+        _complain(error.format_message())
+        return EXIT_USAGE
+    except UsageError as error:
+        _complain(str(error))
+        return EXIT_USAGE
+    except TilepressError as error:
+        _complain(str(error))
+        return EXIT_FAILED
+    except BrokenPipeError:  # the reader of our output, e.g. head, went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        _complain(f"{error.strerror or type(error).__name__}{where}")
+        return EXIT_FAILED
+    if result == EXIT_INTERRUPTED:  # typer may also have caught the interrupt and returned this
+        _complain("interrupted; run the same line again to go on")
+    return result if isinstance(result, int) else EXIT_DONE
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Stop at the first signal in good order, at the second at once: every file is atomic."""
+    for later in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(later, lambda *_: os._exit(EXIT_INTERRUPTED))
+    raise KeyboardInterrupt
+
+
+def _complain(text: str) -> None:
+    print(f"tilepress: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise UsageError(f"opening {path}: no such file or folder")
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else PIPE_WIDTH)
+
+
+def _short(value: object, limit: int = 200) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= limit else f"{text[:limit]}…"

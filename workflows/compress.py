@@ -1,0 +1,178 @@
+"""Turn sources into sealed stores: discover, plan, run, seal, report."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tilepress.codecs.errors import UsageError
+from tilepress.pipeline.discover import Failure, discover
+from tilepress.pipeline.source import SourceSpec
+from tilepress.workflows.destination import Destination
+from tilepress.workflows.executor import DaskExecutor, Executor, InProcessExecutor, cpu_count
+from tilepress.workflows.lease import LeaseKeeper
+from tilepress.workflows.plan import EncodeOptions
+from tilepress.workflows.progress import Progress, SilentProgress
+from tilepress.workflows.report import Report
+from tilepress.workflows.run import Run
+
+__all__ = ["compress"]
+
+LISTED_IMAGES = 10
+"""Images that a message names at most."""
+
+PathLike = str | Path
+
+
+def compress(
+    sources: PathLike | Sequence[PathLike],
+    destination: PathLike,
+    *,
+    max_error: float = 0,
+    codec: str | None = None,
+    tier: str = "standard",
+    model: str = "auto",
+    tile: int = 512,
+    stack: str | None = None,
+    workers: int | None = None,
+    force: bool = False,
+    report: PathLike | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Compress images into Zarr stores.
+
+    Run the same call again after anything stopped it: finished images are left alone and finished
+    shards are not done again.
+
+    Parameters
+    ----------
+    sources :
+        Files and folders. Folders are searched; what is an image is decided by content.
+    destination :
+        A path that ends in ``.zarr`` takes exactly one image; any other is a folder that mirrors
+        the sources.
+    max_error :
+        Largest difference of any sample that coding may make; 0 is lossless. In stored units for
+        integers, physical ones for floats.
+    codec, tier, model :
+        How tiles are coded. None is the learned lossless codec.
+    tile :
+        Rows and columns of one record.
+    stack :
+        Pattern of single-band files that make one image together, e.g. ``"*_B*.TIF"``.
+    workers :
+        Worker processes; None is one per processor, 0 codes in this process without Dask. A script
+        that starts workers needs ``if __name__ == "__main__":`` around the call.
+    force :
+        Replace what the destination holds.
+    report :
+        File to write the report to, as JSON.
+    progress :
+        What to tell while the run goes on; nothing by default.
+
+    Returns
+    -------
+    Report
+        Every image that is sealed now, and every input that failed with the reason. Failures of
+        single inputs are not raised.
+
+    Raises
+    ------
+    UsageError
+        Where the request as a whole makes no sense; nothing was written.
+    """
+    started = time.monotonic()
+    options = EncodeOptions(
+        codec=codec or "wave", max_error=max_error, tier=tier, model=model, tile=tile
+    )
+    _check(options, workers)
+    target = Destination(Path(destination))
+    found = _own_output_left_out(discover(_paths(sources), stack), target)
+    found = _one_image(found, target) if target.is_store else found
+    target.check_writable()
+    with contextlib.ExitStack() as resources:
+        progress = resources.enter_context(progress or SilentProgress())
+        keeper = resources.enter_context(LeaseKeeper())
+        executor = resources.enter_context(_executor(workers))
+        run = Run(
+            executor=executor,
+            keeper=keeper,
+            destination=target,
+            options=options,
+            progress=progress,
+            force=force,
+        )
+        result = run.run(_specs(found, run))
+    if not result.images and not result.failures:
+        raise UsageError(f"compressing: found no image in {', '.join(map(str, _paths(sources)))}")
+    result.seconds = time.monotonic() - started
+    if report is not None:
+        result.write(Path(report))
+    return result
+
+
+def _paths(sources: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    paths = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    if not paths:
+        raise UsageError("compressing: no sources were given")
+    return paths
+
+
+def _check(options: EncodeOptions, workers: int | None) -> None:
+    """Raise UsageError for numbers that no image could be coded with."""
+    if not 0 <= options.max_error < float("inf"):
+        raise UsageError(f"compressing: got max error {options.max_error}, want 0 or more")
+    if not 16 <= options.tile <= 4096:
+        raise UsageError(f"compressing: got tile {options.tile}, want 16 to 4096")
+    if workers is not None and workers < 0:
+        raise UsageError(f"compressing: got {workers} workers, want 0 or more")
+
+
+def _executor(workers: int | None) -> Executor:
+    if workers == 0:
+        return InProcessExecutor()
+    return DaskExecutor(cpu_count() if workers is None else workers)
+
+
+def _own_output_left_out(
+    found: Iterator[SourceSpec | Failure], destination: Destination
+) -> Iterator[SourceSpec | Failure]:
+    """Pass over what lies in the destination, which may be inside a source folder."""
+    for item in found:
+        path = item.path if isinstance(item, Failure) else item.paths[0]
+        if not destination.holds_part(Path(path)):
+            yield item
+
+
+def _one_image(
+    found: Iterator[SourceSpec | Failure], destination: Destination
+) -> Iterator[SourceSpec | Failure]:
+    """Return what was found, or raise UsageError where it is more than one image."""
+    items: list[SourceSpec | Failure] = []
+    images: list[str] = []
+    for item in found:
+        items.append(item)
+        if isinstance(item, SourceSpec):
+            images.append(item.paths[0])
+        if len(images) > LISTED_IMAGES:
+            break
+    if len(images) > 1:
+        more = ", …" if len(images) > LISTED_IMAGES else ""
+        listed = ", ".join(images[:LISTED_IMAGES])
+        raise UsageError(
+            f"compressing into {destination.path}: a .zarr destination takes one image, got "
+            f"{listed}{more}; give a folder"
+        )
+    return itertools.chain(items, found)
+
+
+def _specs(found: Iterator[SourceSpec | Failure], run: Run) -> Iterator[SourceSpec]:
+    """Yield the images; list what is none."""
+    for item in found:
+        if isinstance(item, Failure):
+            run.fail(str(item.path), item.error)
+        else:
+            yield item

@@ -1,0 +1,148 @@
+"""List the shards of one image as a stream, under a digest that names the whole plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tilepress.pipeline.geometry import ShardGrid, choose_grid
+from tilepress.pipeline.source import ImageInfo, SourceSpec, TileSource
+
+__all__ = ["EncodeOptions", "ImagePlan", "ShardRef", "make_plan", "plan_digest"]
+
+PLAN_VERSION = 1
+"""Raised whenever the same inputs and options would give other bytes than before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeOptions:
+    """What the user chose about coding; the same for every image of a run."""
+
+    codec: str = "wave"
+    max_error: float = 0
+    tier: str = "standard"
+    model: str = "auto"
+    tile: int = 512
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ShardRef:
+    """One shard: the array ("image" or "mask") that it belongs to, and its index there."""
+
+    array: str
+    index: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Return a name that is safe in a file name, e.g. "image-0.3.1"."""
+        return f"{self.array}-{'.'.join(map(str, self.index))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """Everything a worker needs to write any shard of one image. Picklable, holds no samples."""
+
+    digest: str
+    """sha256 over what decides the bytes: source, grid, codec configuration, plan version."""
+    store: str
+    """Path of the store that is written."""
+    spec: SourceSpec
+    info: ImageInfo
+    grid: ShardGrid
+    mask_grid: ShardGrid | None
+    codec_config: Mapping[str, Any]
+
+    def shards(self) -> Iterator[ShardRef]:
+        """Yield every shard of every array, as a stream."""
+        for index in self.grid.indices():
+            yield ShardRef("image", index)
+        if self.mask_grid is not None:
+            for index in self.mask_grid.indices():
+                yield ShardRef("mask", index)
+
+    def grid_of(self, ref: ShardRef) -> ShardGrid:
+        if ref.array == "image":
+            return self.grid
+        assert ref.array == "mask", ref
+        assert self.mask_grid is not None, ref
+        return self.mask_grid
+
+    @property
+    def total_shards(self) -> int:
+        return self.grid.total + (self.mask_grid.total if self.mask_grid is not None else 0)
+
+    @property
+    def raw_bytes(self) -> int:
+        """Decoded size of the image in bytes, without its mask."""
+        size = self.info.dtype.itemsize
+        for n in self.info.shape:
+            size *= n
+        return size
+
+    @property
+    def source_name(self) -> str:
+        """Return the path of the first file: how people know the image."""
+        return self.spec.paths[0]
+
+    def key(self, name: str) -> str:
+        """Return the Dask key of a task: a hash, so that no path or name shows on a scheduler."""
+        text = f"{self.digest}/{self.store}/{name}"
+        return "task-" + hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def make_plan(source: TileSource, store: Path, options: EncodeOptions) -> ImagePlan:
+    """Plan the store of one open source.
+
+    Raises UnsupportedArray where the options make no sense for this image.
+    """
+    from tilepress.codecs.errors import UnsupportedArray
+    from tilepress.codecs.tile import TileCodec
+
+    info = source.info
+    if options.max_error and info.lossy_refusal is not None:
+        raise UnsupportedArray(
+            f"planning with max error {options.max_error:g}: {info.lossy_refusal}"
+        )
+    codec = TileCodec(
+        codec=options.codec,
+        max_error=options.max_error,
+        nodata=info.nodata,
+        tier=options.tier,
+        model=options.model,
+    )
+    config = codec.to_config()
+    grid = choose_grid(info.shape, info.dtype.itemsize, tile=options.tile)
+    mask_grid = choose_grid(info.shape[-2:], 1, tile=options.tile) if info.has_mask else None
+    return ImagePlan(
+        digest=plan_digest(source, grid, config),
+        store=str(store),
+        spec=source.spec,
+        info=info,
+        grid=grid,
+        mask_grid=mask_grid,
+        codec_config=config,
+    )
+
+
+def plan_digest(source: TileSource, grid: ShardGrid, codec_config: Mapping[str, Any]) -> str:
+    """Hash what decides the bytes; folders are left out, so that an archive may be moved."""
+    spec, info = source.spec, source.info
+    material = {
+        "version": PLAN_VERSION,
+        "kind": spec.kind,
+        "files": [Path(path).name for path in spec.paths],
+        "options": {k: v for k, v in spec.options.items() if k != "relative"},
+        "fingerprint": source.fingerprint(),
+        "axes": info.axes,
+        "dtype": info.dtype.str,
+        "shape": grid.shape,
+        "chunk": grid.chunk,
+        "shard": grid.shard,
+        "codec": codec_config,
+    }
+    text = json.dumps(material, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,165 @@
+"""``tilepress train``: images of any kind that tilepress reads, to a model file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.errors import DamagedSource, SourceError, UsageError
+from tilepress.codecs.wave.model import WaveModel
+from tilepress.codecs.wave.train import TrainingImage, linear_baseline, train_wave
+from tilepress.pipeline.atomic import write_atomic
+from tilepress.pipeline.discover import Failure, discover, open_source
+from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.source import SourceSpec
+
+__all__ = ["train"]
+
+Samples = npt.NDArray[Any]
+
+MAX_SAMPLES_PER_IMAGE = 3_000_000
+"""What one image contributes at most: a scene must not outweigh an archive."""
+
+
+def train(
+    sources: Sequence[Path],
+    out: Path,
+    minutes: float,
+    base: Path | None,
+    progress: Callable[[str], None],
+    *,
+    linear_only: bool = False,
+    manifest: Path | None = None,
+    samples: int = 6_000_000,
+) -> None:
+    """Train a ``wave`` model on ``sources`` and write it to ``out``.
+
+    ``sources`` are files and folders of images, or training archives (zip files of losslessly coded
+    planes with a ``meta.json``). ``manifest`` is a table with columns ``file`` and ``class`` that
+    groups images, so that no kind of image outweighs the others; without it a folder is a group.
+    Raises UsageError when nothing can be learned from.
+    """
+    if not out.parent.is_dir():
+        raise UsageError(f"training: the folder of {out} does not exist")
+    start = WaveModel.from_bytes(base.read_bytes()) if base is not None else None
+    groups = _groups(manifest)
+    pool = []
+    for path, image, bands in _images(sources, progress):
+        ready = _as_integers(_middle(image))
+        if ready is not None and ready.shape[1] >= 16 and ready.shape[2] >= 16:
+            group = groups.get(path.resolve(), str(path.parent))
+            pool.append(TrainingImage(path.stem, group, ready, bands))
+    if not pool:
+        raise UsageError("training: no image of at least 16 × 16 integer samples was found")
+    if linear_only:
+        model = linear_baseline(pool, progress=progress)
+    else:
+        model = train_wave(pool, minutes=minutes, samples=samples, base=start, progress=progress)
+    write_atomic(out, model.to_bytes())
+
+
+def _groups(manifest: Path | None) -> dict[Path, str]:
+    if manifest is None:
+        return {}
+    with manifest.open(newline="") as table:
+        rows = list(csv.DictReader(table, delimiter="\t"))
+    return {(manifest.parent / row["file"]).resolve(): row["class"] for row in rows}
+
+
+def _images(
+    sources: Sequence[Path], progress: Callable[[str], None]
+) -> Iterator[tuple[Path, Samples, int]]:
+    """Yield (path, (planes, y, x) samples, bands) of every image that can be read."""
+    plain: list[Path] = []
+    for source in sources:
+        archives = sorted(source.rglob("*.zip")) if source.is_dir() else [source]
+        archives = [a for a in archives if a.suffix == ".zip"]
+        if not archives:
+            plain.append(source)
+        for archive in archives:
+            planes = _read_archive(archive)
+            rgb = planes.dtype == np.uint8 and len(planes) in (3, 4)
+            yield archive, planes, 3 if rgb else 1
+    for found in discover(plain, None) if plain else ():
+        if isinstance(found, Failure):
+            progress(f"left out: {found.error}")
+            continue
+        try:
+            yield _read_source(found)
+        except SourceError as error:
+            progress(f"left out: {error}")
+
+
+def _read_source(spec: SourceSpec) -> tuple[Path, Samples, int]:
+    source = open_source(spec)
+    try:
+        info = source.info
+        start, stop = [], []
+        room = MAX_SAMPLES_PER_IMAGE
+        for axis, size in reversed(list(enumerate(info.shape))):
+            keep = min(size, 1024 if axis >= len(info.shape) - 2 else 16, max(1, room))
+            room //= keep
+            start.insert(0, (size - keep) // 2)
+            stop.insert(0, (size - keep) // 2 + keep)
+        samples = source.read(Box(tuple(start), tuple(stop)))
+        bands = samples.shape[info.axes.index("band")] if "band" in info.axes else 1
+        planes = samples.reshape(-1, *samples.shape[-2:])
+        return Path(spec.paths[0]), planes, bands if bands in (3, 4) else 1
+    finally:
+        source.close()
+
+
+def _read_archive(path: Path) -> Samples:
+    """Read a training archive: planes coded by JPEG XL (less an offset) or zstd (bytes split)."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            meta = json.loads(archive.read("meta.json"))
+            planes, height, width = meta["shape"]
+            dtype = np.dtype(meta["dtype"])
+            out = np.empty((planes, height, width), dtype)
+            for index in range(planes):
+                if meta["codec"] == "jpegxl":
+                    plane = imagecodecs.jpegxl_decode(archive.read(f"{index:04d}.jxl"))
+                    out[index] = plane.astype(np.int32) + meta["offset"]
+                else:
+                    data = imagecodecs.zstd_decode(archive.read(f"{index:04d}.zst"))
+                    raw = np.frombuffer(data, np.uint8).reshape(dtype.itemsize, height, width)
+                    out[index] = np.ascontiguousarray(raw.transpose(1, 2, 0)).view(dtype)[..., 0]
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise DamagedSource(f"reading a training archive: {error} in {path}") from error
+    return out
+
+
+def _middle(samples: Samples) -> Samples:
+    """Return the middle of an image: at most MAX_SAMPLES_PER_IMAGE, whole planes where they fit."""
+    while samples.size > MAX_SAMPLES_PER_IMAGE:
+        planes, height, width = samples.shape
+        if max(height, width) > 512:
+            cut_y, cut_x = min(height, max(512, height // 2)), min(width, max(512, width // 2))
+            y, x = (height - cut_y) // 2, (width - cut_x) // 2
+            samples = samples[:, y : y + cut_y, x : x + cut_x]
+        else:
+            samples = samples[: max(3, planes // 2)]
+    return samples
+
+
+def _as_integers(samples: Samples) -> Samples | None:
+    """Return integer samples; floats only where they are scaled integers."""
+    if samples.dtype.kind in "ui":
+        return samples
+    if samples.dtype.kind != "f" or not np.all(np.isfinite(samples)):
+        return None
+    scaled = np.rint(samples.astype(np.float64) * 10_000)
+    if np.abs(scaled).max() >= 2**31 or not np.array_equal(
+        (scaled / 10_000).astype(samples.dtype), samples
+    ):
+        return None
+    return scaled.astype(np.int32)
