@@ -1,0 +1,62 @@
+"""Chunks: one plane decodes without the others; colour and references are undone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tilepress.codecs.errors import ChecksumMismatch, CodecError
+from tilepress.codecs.wave import chunk
+from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
+from tilepress.codecs.weights import load_named
+
+MODEL = load_named("auto").model
+
+
+def rgb(frames: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    luma = np.cumsum(rng.normal(size=(frames, 1, 60, 70)), -1) * 4 + 120
+    tint = rng.normal(size=(frames, 3, 1, 1)) * 20
+    noise = rng.normal(size=(frames, 3, 60, 70))
+    return np.clip(luma + tint + noise, 0, 255).astype(np.uint8).reshape(-1, 60, 70)
+
+
+class TestOnePlaneAlone:
+    def test_equals_its_part_of_the_whole(self) -> None:
+        samples = rgb(3)
+        coded = encode_chunk(samples, None, 0, MODEL, 3)
+        assert coded is not None
+        whole = decode_chunk(memoryview(coded[0]), samples.shape, samples.dtype, MODEL)
+        assert np.array_equal(whole, samples)
+        for index in range(len(samples)):
+            only = frozenset([index])
+            part = decode_chunk(memoryview(coded[0]), samples.shape, samples.dtype, MODEL, only)
+            assert np.array_equal(part[index], samples[index])
+
+
+class TestColour:
+    def test_transform_is_reversible(self) -> None:
+        planes = np.random.default_rng(1).integers(0, 256, (3, 50, 50))
+        assert np.array_equal(chunk._from_luma(chunk._to_luma(planes)), planes)
+
+
+class TestCircles:
+    def test_planes_that_refer_to_each_other_are_an_error(self) -> None:
+        entry = chunk._Entry((1,), False, None, b"", 0, b"")
+        other = chunk._Entry((0,), False, None, b"", 0, b"")
+        with pytest.raises(CodecError, match="circle"):
+            chunk._decode_entry(0, [entry, other], {}, (4, 4), MODEL)
+
+
+class TestWrongPlaneIsNoticed:
+    def test_checksum_of_one_plane(self) -> None:
+        samples = rgb()
+        coded = encode_chunk(samples, None, 0, MODEL, 1)
+        assert coded is not None
+        other = np.ascontiguousarray(samples[:, ::-1])
+        forged = encode_chunk(other, None, 0, MODEL, 1)
+        assert forged is not None
+        crc = chunk.samples_crc(samples[0]).to_bytes(4, "little")
+        wrong = forged[0].replace(chunk.samples_crc(other[0]).to_bytes(4, "little"), crc)
+        with pytest.raises(ChecksumMismatch):
+            decode_chunk(memoryview(wrong), samples.shape, samples.dtype, MODEL)
