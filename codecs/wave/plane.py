@@ -48,6 +48,8 @@ _REPLICATED, _MASKED, _PACKED, _CONSTANT, _SPLIT, _RAW, _FITTED, _SAME_MASK = (
 )
 _NO_MASK = np.zeros((0, 0), np.uint8)
 _SPLIT_BITS = 16
+_LOW_BITS = 14
+"""Low bits of a split: more of them than the static tables' widest scale would cost a bit each."""
 _MAX_TOP = 2**48
 _MIN_FIT_SAMPLES = 256
 _MAP_BITS = 20
@@ -186,7 +188,7 @@ def _encode_split(
     head: bytes,
 ) -> tuple[bytes, DecodedPlane]:
     """Code a plane of great range as its high and its low bits, each a body of its own."""
-    low_bits = min(_SPLIT_BITS, top.bit_length() - _SPLIT_BITS)
+    low_bits = min(_LOW_BITS, top.bit_length() - _SPLIT_BITS)
     high, _ = encode_body(levels >> low_bits, None, refs, model)
     low, _ = encode_body(levels & ((1 << low_bits) - 1), None, [], model)
     plane = _split_reference(levels, top, mask)
