@@ -48,7 +48,8 @@ class ArraySource:
         self._path = Path(spec.paths[0])
         self._is_zarr = self._path.is_dir()
         self._array, names = _open_zarr(self._path) if self._is_zarr else _open_npy(self._path)
-        self._info = _describe(self._path, self._array, names)
+        name = str(spec.options.get("name") or safe_name(self._path.stem))
+        self._info = _describe(self._path, name, self._array, names)
 
     @property
     def info(self) -> ImageInfo:
@@ -138,7 +139,7 @@ def _open_zarr(path: Path) -> tuple[_Readable, tuple[str, ...] | None]:
     return array, tuple(str(name) for name in names)
 
 
-def _describe(path: Path, array: _Readable, names: tuple[str, ...] | None) -> ImageInfo:
+def _describe(path: Path, name: str, array: _Readable, names: tuple[str, ...] | None) -> ImageInfo:
     dtype = np.dtype(array.dtype)
     if dtype.name not in DTYPES:
         raise UnsupportedSource(f"opening {path.name}: samples of type {dtype} are not supported")
@@ -148,7 +149,7 @@ def _describe(path: Path, array: _Readable, names: tuple[str, ...] | None) -> Im
             "and columns, none empty"
         )
     return ImageInfo(
-        name=safe_name(path.stem),
+        name=name,
         axes=names if names is not None else _AXES[len(array.shape)],
         shape=tuple(int(n) for n in array.shape),
         dtype=dtype.newbyteorder("="),

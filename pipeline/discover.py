@@ -7,13 +7,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tilepress.codecs.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.arrays import NPY_MAGIC, ArraySource, is_zarr_array, is_zarr_node
 from tilepress.pipeline.source import SourceSpec, TileSource
 
-__all__ = ["TIFF_MAGICS", "Failure", "discover", "open_source"]
+__all__ = ["TIFF_MAGICS", "Failure", "discover", "open_source", "store_path"]
 
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """TIFF and BigTIFF, little and big endian."""
@@ -30,6 +30,14 @@ SIDECAR_SUFFIXES = frozenset(
     }
 )
 """Endings of what accompanies images; in folders such files are passed over."""
+
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".j2c", ".jpx", ".hgt", ".png"),
+        *(".npy", ".zarr", ".dat", ".img", ".bin"),
+    }
+)
+"""Endings of images, which the names of their stores lose."""
 
 SIDECAR_NAMES = (
     "licen[cs]e*",
@@ -66,18 +74,35 @@ def discover(
 ) -> Iterator[SourceSpec | Failure]:
     """Yield a recipe for every image in ``paths``, and a failure for every file that is none.
 
-    Folders are searched through, one at a time. DICOM files of a folder are grouped into series.
-    With ``stack``, TIFF files of a folder whose name matches the pattern make one image; where the
+    Folders are searched through, one at a time. DICOM files are grouped into series once per
+    argument (files named one after another count as one), as a series may be spread over folders.
+    With ``stack``, rasters of a folder whose name matches the pattern make one image; where the
     pattern has several ``*``, all but the last say which image (``*_B*.TIF``: scene, then band);
     bands are sorted as people count, B2 before B10.
     Hidden files and well-known companions (texts, ``.aux.xml``, ``.ovr``…) are passed over unless
-    named. Every recipe carries options["relative"], the path below the argument it was found in.
+    named.
+
+    Every recipe carries options["name"], the name of its store, and options["relative"], the path
+    below the argument that it was found in: where an archive keeps it (``store_path``). That of a
+    DICOM series is its name alone, for folders may be called after patients. Of files in a folder
+    that differ in their ending only, all but the first are named with it: ``a`` and ``a-jp2``.
     """
-    for item in _walk([Path(path) for path in paths]):
-        if isinstance(item, _Folder):
-            yield from _discover_files(item, stack)
-        else:
-            yield item
+    for items in _walk([Path(path) for path in paths]):
+        dicom: list[Path] = []
+        for item in items:
+            if isinstance(item, _Folder):
+                yield from _discover_files(item, stack, dicom)
+            else:
+                yield item
+        if dicom:
+            yield from _dicom_series(dicom)
+
+
+def store_path(spec: SourceSpec) -> PurePosixPath:
+    """Return where an archive keeps the store of a discovered image, without ``.zarr``."""
+    relative = PurePosixPath(str(spec.options["relative"]))
+    folder = [part for part in relative.parent.parts if part not in ("/", "..")]
+    return PurePosixPath(*folder, str(spec.options["name"]))
 
 
 def open_source(spec: SourceSpec) -> TileSource:
@@ -99,24 +124,28 @@ def open_source(spec: SourceSpec) -> TileSource:
     raise UnsupportedSource(f"opening a source: kind {spec.kind!r} is unknown")
 
 
-def _walk(paths: Iterable[Path]) -> Iterator[_Folder | SourceSpec | Failure]:
-    """Yield named files by their folder, then folders from the top down."""
+_Items = Iterable["_Folder | SourceSpec | Failure"]
+
+
+def _walk(paths: Iterable[Path]) -> Iterator[_Items]:
+    """Yield what every argument holds; named files that follow each other are one argument."""
     named: dict[Path, list[Path]] = {}
     for path in paths:
         if path.is_dir():
-            yield from _named_files(named)
-            yield from _walk_folder(path)
+            yield _named_files(named)
+            named = {}
+            yield _walk_folder(path)
         elif path.exists():
             named.setdefault(path.parent, []).append(path)
         else:
-            yield Failure(str(path), SourceError(f"opening {path}: there is no such file"))
-    yield from _named_files(named)
+            yield [Failure(str(path), SourceError(f"opening {path}: there is no such file"))]
+    yield _named_files(named)
 
 
-def _named_files(named: dict[Path, list[Path]]) -> Iterator[_Folder]:
-    for folder, files in named.items():
-        yield _Folder(folder, tuple(dict.fromkeys(files)), named=True)
-    named.clear()
+def _named_files(named: dict[Path, list[Path]]) -> list[_Folder]:
+    return [
+        _Folder(folder, tuple(dict.fromkeys(files)), named=True) for folder, files in named.items()
+    ]
 
 
 def _walk_folder(root: Path) -> Iterator[_Folder | SourceSpec | Failure]:
@@ -165,52 +194,62 @@ def _zarr_node(path: Path, root: Path) -> SourceSpec | Failure:
     return Failure(str(path), UnsupportedSource(text))
 
 
-def _discover_files(folder: _Folder, stack: str | None) -> Iterator[SourceSpec | Failure]:
-    from tilepress.pipeline.dicom import is_dicom
-
-    dicom: list[Path] = []
+def _discover_files(
+    folder: _Folder, stack: str | None, dicom: list[Path]
+) -> Iterator[SourceSpec | Failure]:
+    """Yield the images of one folder, save DICOM files: they are put into ``dicom``."""
+    specs: list[SourceSpec] = []
     stacks: dict[tuple[str, ...], list[Path]] = {}
     for path in folder.files:
         if not folder.named and _is_passed_over(path):
             continue
         try:
-            with path.open("rb") as file:
-                head = file.read(132)
+            kind = _kind(path)
         except OSError as error:
             text = f"opening {path}: {error.strerror or type(error).__name__}"
             yield Failure(str(path), SourceError(text))
             continue
-        if head[128:132] == DICOM_PREFIX:  # first: the preamble before it may be a TIFF header
-            dicom.append(path)
-        elif head[:4] in TIFF_MAGICS:
-            scene = _scene(path, folder.root, stack)
-            if scene is None:
-                yield _spec("geotiff", (path,), folder.root)
-            else:
-                stacks.setdefault(scene, []).append(path)
-        elif head.startswith(NPY_MAGIC):
-            yield _spec("array", (path,), folder.root)
-        elif is_dicom(path):
-            dicom.append(path)
-        else:
-            text = "it is not an image that tilepress takes (TIFF, DICOM, .npy, Zarr array)"
+        scene = _scene(path, folder.root, stack) if kind == "geotiff" else None
+        if kind is None:
+            text = (
+                "it is not an image that tilepress takes "
+                "(TIFF, JPEG 2000, PNG, SRTM height file, DICOM, .npy, Zarr array)"
+            )
             yield Failure(str(path), UnsupportedSource(f"opening {path}: {text}"))
-    for files in stacks.values():
-        yield _spec("stack", sorted(files, key=_natural), folder.root)
-    if dicom:
-        yield from _dicom_series(dicom, folder.root)
+        elif kind == "dicom":
+            dicom.append(path)
+        elif scene is not None:
+            stacks.setdefault(scene, []).append(path)
+        else:
+            specs.append(_spec(kind, (path,), folder.root))
+    specs += [_stack(files, folder.root) for files in stacks.values()]
+    yield from _named_apart(specs)
 
 
-def _dicom_series(files: Sequence[Path], root: Path) -> Iterator[SourceSpec | Failure]:
+def _kind(path: Path) -> str | None:
+    """Return what kind of source a file is, by its content; None where it is none."""
+    from tilepress.pipeline.dicom import is_dicom
+    from tilepress.pipeline.geotiff import raster_driver
+
+    with path.open("rb") as file:
+        head = file.read(132)
+    if head[128:132] == DICOM_PREFIX:  # first: the preamble before it may be a TIFF header
+        return "dicom"
+    if raster_driver(path, head) is not None:
+        return "geotiff"
+    if head.startswith(NPY_MAGIC):
+        return "array"
+    return "dicom" if is_dicom(path) else None
+
+
+def _dicom_series(files: Sequence[Path]) -> Iterator[SourceSpec | Failure]:
     from tilepress.pipeline.dicom import group_series
 
     specs, failures = group_series(files)
     for path, error in failures:
         yield Failure(path, error)
-    parent = files[0].parent.relative_to(root)
     for spec in specs:
-        relative = (parent / str(spec.options["name"])).as_posix()
-        yield replace(spec, options={**spec.options, "relative": relative})
+        yield replace(spec, options={**spec.options, "relative": spec.options["name"]})
 
 
 def _is_passed_over(path: Path) -> bool:
@@ -235,14 +274,42 @@ def _scene(path: Path, root: Path, stack: str | None) -> tuple[str, ...] | None:
     return None if match is None else match.groups()[:-1]
 
 
-def _spec(kind: str, paths: Sequence[Path], root: Path) -> SourceSpec:
+def _spec(kind: str, paths: Sequence[Path], root: Path, name: str | None = None) -> SourceSpec:
     """Make a recipe with absolute paths: a worker may run in another folder."""
-    relative = paths[0].relative_to(root).as_posix()
+    first = paths[0]
+    if name is None:
+        name = first.stem if first.suffix.lower() in IMAGE_SUFFIXES else first.name
     absolute = tuple(str(path.absolute()) for path in paths)
-    return SourceSpec(kind=kind, paths=absolute, options={"relative": relative})
+    options = {"name": name, "relative": first.relative_to(root).as_posix()}
+    return SourceSpec(kind=kind, paths=absolute, options=options)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key by which B2 comes before B10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+def _stack(files: Sequence[Path], root: Path) -> SourceSpec:
+    from tilepress.pipeline.geotiff import stack_name, stack_order
+
+    ordered = stack_order(files)
+    return _spec("stack", ordered, root, stack_name(ordered))
+
+
+def _named_apart(specs: Sequence[SourceSpec]) -> Sequence[SourceSpec]:
+    """Return the images of one folder with names that differ, on any file system.
+
+    Who keeps the short name does not depend on the order: TIFF files first, then stacks.
+    """
+
+    def rank(at: int) -> tuple[int, str]:
+        path = Path(specs[at].paths[0])
+        is_tiff = path.suffix.lower() in (".tif", ".tiff")
+        return (1 if specs[at].kind == "stack" else 0 if is_tiff else 2), path.name
+
+    named = list(specs)
+    taken: set[tuple[PurePosixPath, str]] = set()
+    for at in sorted(range(len(specs)), key=rank):
+        spec = specs[at]
+        name, folder = str(spec.options["name"]), store_path(spec).parent
+        ending = "stack" if spec.kind == "stack" else Path(spec.paths[0]).suffix[1:] or "image"
+        tries = [name, f"{name}-{ending}", *(f"{name}-{ending}-{n}" for n in range(2, len(specs)))]
+        chosen = next(one for one in tries if (folder, one.lower()) not in taken)
+        taken.add((folder, chosen.lower()))
+        named[at] = replace(spec, options={**spec.options, "name": chosen})
+    return named

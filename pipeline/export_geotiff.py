@@ -181,7 +181,7 @@ def _safe_name(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if not path.name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise DamagedStore(f"export: the store names the unsafe file {name!r}")
-    return path.with_suffix(".tif") if path.suffix.lower() in (".jp2", ".hgt") else path
+    return path.with_suffix(".tif") if path.suffix.lower() in (".jp2", ".hgt", ".png") else path
 
 
 def _with_first_band(records: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int]]:
@@ -371,9 +371,16 @@ def _photometric(part: _Part) -> str:
         return name
     if colors[:3] == ["red", "green", "blue"] or (name == "RGB" and len(colors) >= 3):
         return "RGB"
-    if name == "PALETTE" and colors[0] == "palette" and len(colors) <= 2:
-        return name
+    if _has_palette(part) and len(colors) <= 2:
+        return "PALETTE"
     return "MINISWHITE" if name == "MINISWHITE" else "MINISBLACK"
+
+
+def _has_palette(part: _Part) -> bool:
+    """Whether samples are indices; for a TIFF its own tag tells from what GDAL makes up."""
+    is_tiff = part.record["driver"] == "GTiff"
+    named = not is_tiff or _PHOTOMETRIC.get(part.record["layout"]["photometric"]) == "PALETTE"
+    return named and part.per_band("colors")[0] == "palette"
 
 
 def _write_metadata(dataset: DatasetWriter, part: _Part, max_error: float) -> None:
@@ -394,7 +401,7 @@ def _write_metadata(dataset: DatasetWriter, part: _Part, max_error: float) -> No
         if record["units"][band]:
             dataset.set_band_unit(number, record["units"][band])
         table = record["colormaps"].get(str(band + 1))
-        if table and record["layout"]["photometric"] == 3:
+        if table and _has_palette(part):
             dataset.write_colormap(number, {i: tuple(color) for i, color in enumerate(table)})
     scales, offsets = part.per_band("scales"), part.per_band("offsets")
     if any(scale != 1 for scale in scales):
@@ -434,6 +441,8 @@ def _write_control(dataset: DatasetWriter, part: _Part) -> None:
 
 def _write_samples(dataset: DatasetWriter, reader: ExportReader, part: _Part) -> None:
     top, left = part.window[:2]
+    # GDAL makes the mask of samples that equal this tag in all bands: there is none to write
+    follows_from_tag = "NODATA_VALUES" in part.record["tags"].get("", {})
     for rows, columns in _windows(reader, part):
         window = Window(
             columns[0] - left, rows[0] - top, columns[1] - columns[0], rows[1] - rows[0]
@@ -441,7 +450,7 @@ def _write_samples(dataset: DatasetWriter, reader: ExportReader, part: _Part) ->
         for group in _band_groups(reader, part):
             samples = _read(reader, [part.first + part.bands[i] for i in group], rows, columns)
             dataset.write(samples, indexes=[i + 1 for i in group], window=window)
-        if part.record["mask"] != "none":
+        if part.record["mask"] != "none" and not follows_from_tag:
             box = Box((rows[0], columns[0]), (rows[1], columns[1]))
             dataset.write_mask(reader.read_mask(box), window=window)
 

@@ -73,9 +73,7 @@ class ShardGrid:
     def box(self, index: tuple[int, ...]) -> Box:
         """Return the samples of one shard, clipped to the image."""
         start = tuple(i * s for i, s in zip(index, self.shard, strict=True))
-        stop = tuple(
-            min(a + s, n) for a, s, n in zip(start, self.shard, self.shape, strict=True)
-        )
+        stop = tuple(min(a + s, n) for a, s, n in zip(start, self.shard, self.shape, strict=True))
         return Box(start, stop)
 
     def chunk_boxes(self, index: tuple[int, ...]) -> Iterator[Box]:
@@ -87,7 +85,11 @@ class ShardGrid:
 
 
 def choose_grid(
-    shape: tuple[int, ...], itemsize: int, *, tile: int = 512, max_shard_bytes: int = MAX_SHARD_BYTES
+    shape: tuple[int, ...],
+    itemsize: int,
+    *,
+    tile: int = 512,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> ShardGrid:
     """Choose chunk and shard for an image of ``shape`` (…, y, x) with ``itemsize`` bytes a sample.
 

@@ -1,4 +1,4 @@
-"""Read GeoTIFF images window by window (and JPEG 2000 and SRTM height files likewise).
+"""Read GeoTIFF images window by window (and JPEG 2000, PNG and SRTM height files likewise).
 
 Pixels are GDAL's: what rasterio reads is what is stored. JPEG-compressed YCbCr files therefore
 give RGB samples, CIELAB and LogLuv files the RGBA that libtiff converts them to. Complex samples
@@ -33,6 +33,7 @@ from tilepress.pipeline.geotiff_record import (
     encode_number,
     parse_crs,
 )
+from tilepress.pipeline.png import png_damage
 from tilepress.pipeline.source import GeoReference, ImageInfo, SourceSpec
 from tilepress.pipeline.tiff_header import (
     COMPRESSION,
@@ -63,6 +64,7 @@ SUBSAMPLING = 530
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JP2_MAGIC = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _HGT_NAME = re.compile(r"[NS]\d{2}[EW]\d{3}.*\.hgt", re.IGNORECASE)
 _HGT_BYTES = frozenset(
     2 * rows * columns for rows in (1201, 3601) for columns in (1201, 1801, 3601)
@@ -80,6 +82,8 @@ def raster_driver(path: Path, head: bytes) -> str | None:
         return "GTiff"
     if head.startswith(_JP2_MAGIC):
         return "JP2OpenJPEG"
+    if head.startswith(_PNG_MAGIC):
+        return "PNG"
     if _HGT_NAME.fullmatch(path.name) and path.stat().st_size in _HGT_BYTES:
         return "SRTMHGT"
     return None
@@ -235,10 +239,9 @@ class GeoTiffSource:
         )
 
     def _name(self) -> str:
-        relative = self._spec.options.get("relative")
-        if relative:
-            return re.sub(r"\.(tiff?|jp2|hgt)$", "", str(relative), flags=re.IGNORECASE)
-        return stack_name([file.path for file in self._files])
+        """Return the store's name: as discovered, else what the files' names begin with."""
+        name = self._spec.options.get("name")
+        return str(name or stack_name([file.path for file in self._files]))
 
 
 class StackSource(GeoTiffSource):
@@ -316,7 +319,10 @@ def _open_file(path: Path) -> _File:
         raise DamagedSource(f"open {path}: {exc.strerror}") from exc
     driver = raster_driver(path, head)
     if driver is None:
-        raise UnsupportedSource(f"open {path}: neither TIFF, JPEG 2000 nor an SRTM height file")
+        raise UnsupportedSource(f"open {path}: no TIFF, JPEG 2000, PNG or SRTM height file")
+    damage = png_damage(path) if driver == "PNG" else None
+    if damage is not None:
+        raise DamagedSource(f"open {path}: truncated or damaged: {damage}")
     header = read_header(path) if driver == "GTiff" else None
     with gdal_calls("open", path):
         raw = header is not None and _reads_raw(header)

@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from tilepress.pipeline.geometry import Box
 
-__all__ = ["ExportReader", "GeoReference", "ImageInfo", "MedicalGeometry", "SourceSpec", "TileSource"]
+__all__ = [
+    "ExportReader",
+    "GeoReference",
+    "ImageInfo",
+    "MedicalGeometry",
+    "SourceSpec",
+    "TileSource",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

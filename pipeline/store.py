@@ -70,6 +70,7 @@ __all__ = [
     "is_sealed",
     "open_dataset",
     "remove_store",
+    "store_bytes",
 ]
 
 STORE_VERSION = 1
@@ -283,7 +284,7 @@ class _Builder:
         files = dict(self._files)
         size = len(Manifest(documents, files, tables).to_bytes())
         node = self._create("manifest", (size,), np.dtype(np.uint8), ("manifest-byte",), {})
-        documents[own] = sha256_hex(self._objects[own].to_bytes())
+        documents[own] = sha256_hex(self._documents()[own])
         data = Manifest(documents, files, tables).to_bytes()
         self._fill(node, np.frombuffer(data, np.uint8))
         return sha256_hex(data)
@@ -337,7 +338,12 @@ class _Builder:
             self._files[key] = FileEntry(len(data), sha256_hex(data))
 
     def _documents(self) -> dict[str, bytes]:
-        return {k: v.to_bytes() for k, v in self._objects.items() if _is_document(k)}
+        return {k: _compact(v.to_bytes()) for k, v in self._objects.items() if _is_document(k)}
+
+
+def _compact(document: bytes) -> bytes:
+    """Write a JSON document without white space: Zarr's indents weigh kilobytes."""
+    return json.dumps(json.loads(document), separators=(",", ":")).encode()
 
 
 class SealedStore(LocalStore):
@@ -580,6 +586,11 @@ def check_seal(path: Path) -> dict[str, Any]:
     return document
 
 
+def store_bytes(path: Path) -> int:
+    """Return the bytes of all files of a store: what it takes on disk, headers included."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
 def remove_store(path: Path) -> None:
     """Remove a store: its root document first, so that what is left can never be opened."""
     for document in (ROOT_DOCUMENT, "0/zarr.json", "0/image/zarr.json"):
@@ -588,14 +599,14 @@ def remove_store(path: Path) -> None:
     shutil.rmtree(path)
 
 
-_SEAL = re.compile(rb'"seal": "([0-9a-f]{64})"')
+_SEAL = re.compile(rb'"seal":"([0-9a-f]{64})"')
 
 
 def _with_seal(document: bytes) -> bytes:
     """Put into the root document the digest of itself with the seal's digits all zero."""
-    blank = f'"seal": "{_NO_SEAL}"'.encode()
+    blank = f'"seal":"{_NO_SEAL}"'.encode()
     assert document.count(blank) == 1, "the root document has one seal"
-    return document.replace(blank, f'"seal": "{sha256_hex(document)}"'.encode())
+    return document.replace(blank, f'"seal":"{sha256_hex(document)}"'.encode())
 
 
 def _is_document(key: str) -> bool:

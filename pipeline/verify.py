@@ -16,12 +16,12 @@ from tilepress.codecs.errors import (
     ModelError,
     UnsealedStore,
     UnsupportedFormat,
-    UsageError,
 )
-from tilepress.pipeline.discover import Failure, discover, open_source
+from tilepress.pipeline.discover import open_source
 from tilepress.pipeline.manifest import Manifest, ShardEntry, sha256_hex
+from tilepress.pipeline.matching import Sources
 from tilepress.pipeline.shard import decode_shard, samples_sha256, shard_key
-from tilepress.pipeline.source import SourceSpec, TileSource
+from tilepress.pipeline.source import TileSource
 from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader, check_seal
 
 __all__ = ["Damage", "check_against_source", "check_store", "verify"]
@@ -51,23 +51,35 @@ class Damage:
 
 def verify(
     path: Path | str,
-    source: TileSource | Path | str | Sequence[Path | str] | None = None,
+    source: TileSource | Sources | Path | str | Sequence[Path | str] | None = None,
 ) -> list[Damage]:
     """Check every object of a sealed store, every record by decoding, and optionally the source.
 
-    ``source`` is what the store was made of: files, a folder that holds them, or an open source.
+    ``source`` is what the store was made of: a file, a folder that holds it, a list of such, or an
+    open source.
 
     Returns what is wrong, an empty list for a sound store. Raises UnsealedStore or StoreError where
     there is no finished store to check, ModelError or UnsupportedFormat where this installation
     cannot decode it, SourceError where the source cannot be read: then nothing can be told.
+    UsageError says that no telling is possible which image the store was made of.
     """
+    path = Path(path)
     found = list(check_store(path))
     if source is None or any(damage.key in (ROOT_DOCUMENT, "manifest") for damage in found):
         return found
-    if not isinstance(source, (str, Path, Sequence)):
+    if isinstance(source, (str, Path)):
+        source = Sources([source])
+    elif isinstance(source, Sequence):
+        source = Sources(source)
+    if not isinstance(source, Sources):
         return [*found, *check_against_source(path, source)]
-    paths = [source] if isinstance(source, (str, Path)) else list(source)
-    with contextlib.closing(_open_matching(Path(path), paths)) as opened:
+    try:
+        spec = source.find(path)
+    except DamagedStore:
+        if not found:
+            raise
+        return found
+    with contextlib.closing(open_source(spec)) as opened:
         return [*found, *check_against_source(path, opened)]
 
 
@@ -124,27 +136,6 @@ def check_against_source(path: Path | str, source: TileSource) -> Iterator[Damag
                     shard_key(name, index),
                     f"{int(wrong.sum())} of {wrong.size} samples differ, the first at {first}",
                 )
-
-
-def _open_matching(path: Path, paths: Sequence[Path | str]) -> TileSource:
-    """Open the image in ``paths`` that a store was made of: the only one, or that of its name."""
-    kind = StoreReader.open(path).origin["kind"]
-    found = list(discover(paths, "*" if kind == "stack" else None))
-    specs = [spec for spec in found if isinstance(spec, SourceSpec) and spec.kind == kind]
-    failures = [item.error for item in found if isinstance(item, Failure)]
-    if len(specs) == 1:
-        return open_source(specs[0])
-    for spec in specs:
-        source = open_source(spec)
-        if source.info.name == path.stem:
-            return source
-        source.close()
-    if failures and not specs:
-        raise failures[0]
-    raise UsageError(
-        f"verifying {path.name}: its source must be one image of kind {kind}, got {len(specs)}, "
-        f"none named {path.stem}"
-    )
 
 
 def _check_objects(path: Path, manifest: Manifest) -> Iterator[Damage]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from tilepress.codecs.errors import DamagedStore, InvalidRecord, TilepressError, UsageError
-from tilepress.pipeline.discover import discover, open_source
-from tilepress.pipeline.source import SourceSpec, TileSource
+from tilepress.pipeline.matching import Sources
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.catalogue import find_stores
-from tilepress.workflows.destination import store_name
 
 __all__ = ["StoreCheck", "check_stores"]
 
@@ -35,54 +32,38 @@ class StoreCheck:
 
 
 def check_stores(
-    path: Path, source: Path | None = None, stack: str | None = None
+    path: Path, source: Sequence[Path] = (), stack: str | None = None
 ) -> Iterator[StoreCheck]:
-    """Verify a store, or each of an archive; ``source`` goes with one store only."""
+    """Verify a store, or each of an archive; ``source`` is what all of them were made of.
+
+    In an archive, images of ``source`` that have no store are listed as unknown at the end.
+    """
     stores = find_stores(path)
     if not stores:
         raise UsageError(f"verifying: no stores in {path}")
-    if source is not None and len(stores) > 1:
-        raise UsageError(f"verifying {path}: --source goes with one store, got {len(stores)}")
+    for missing in (file for file in source if not file.exists()):
+        raise UsageError(f"verifying against {missing}: no such file or folder")
+    archive = None if stores == [path] else path
+    sources = Sources(source, stack=stack, archive=archive) if source else None
     for store in stores:
-        yield _check(store, source, stack)
+        yield _check(store, sources, in_archive=archive is not None)
+    if sources is not None and archive is not None:
+        for left in sources.left_over():
+            text = f"{path} holds no store of it"
+            yield StoreCheck(store=left, state="unknown", findings=(text,))
 
 
-def _check(store: Path, source: Path | None, stack: str | None) -> StoreCheck:
+def _check(store: Path, sources: Sources | None, *, in_archive: bool) -> StoreCheck:
     try:
-        if source is None:
-            damages = verify(store)
-        else:
-            with contextlib.closing(_open_source(store, source, stack)) as opened:
-                damages = verify(store, opened)
+        damages = verify(store, sources)
     except (DamagedStore, InvalidRecord) as error:
         return StoreCheck(store=str(store), state="damaged", findings=(str(error),))
-    except UsageError:
-        raise
     except TilepressError as error:
+        if isinstance(error, UsageError) and not in_archive:
+            raise
         return StoreCheck(store=str(store), state="unknown", findings=(str(error),))
     except OSError as error:
         text = f"reading {error.filename or store}: {error.strerror or type(error).__name__}"
         return StoreCheck(store=str(store), state="unknown", findings=(text,))
     state: Literal["sound", "damaged"] = "damaged" if damages else "sound"
     return StoreCheck(store=str(store), state=state, findings=tuple(map(str, damages)))
-
-
-def _open_source(store: Path, path: Path, stack: str | None) -> TileSource:
-    """Open the image below ``path`` that belongs to a store: the only one, or that of its name."""
-    specs: list[SourceSpec] = []
-    for item in discover([path], stack):
-        if isinstance(item, SourceSpec):
-            specs.append(item)
-        elif Path(item.path) == path:
-            raise item.error
-    if len(specs) == 1:
-        return open_source(specs[0])
-    for spec in specs:
-        source = open_source(spec)
-        if store_name(spec, source.info) == store.stem:
-            return source
-        source.close()
-    raise UsageError(
-        f"verifying {store}: got {len(specs)} images in {path}, none of them named {store.stem}; "
-        "name the image's file, and --stack where it is a stack"
-    )

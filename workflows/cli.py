@@ -225,11 +225,13 @@ def list_archive(
 def verify(
     path: Annotated[Path, typer.Argument(metavar="STORE|ARCHIVE", help="What to check.")],
     source: Annotated[
-        Path | None,
-        typer.Option(metavar="SRC", help="Compare with this source, pixel for pixel (one store)."),
+        list[Path] | None,
+        typer.Option(
+            metavar="SRC", help="Compare with what it was made of, pixel for pixel (repeatable)."
+        ),
     ] = None,
     stack: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="With --source: the stack's files.")
+        str | None, typer.Option(metavar="GLOB", help="With --source: as it was compressed.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -243,11 +245,13 @@ def verify(
         tilepress verify out/
 
         tilepress verify scene.zarr --source scene.tif
+
+        tilepress verify out/ --source /archive
     """
     from tilepress.workflows.checking import check_stores
 
     _must_exist(path)
-    checks = list(check_stores(path, source, stack))
+    checks = list(check_stores(path, source or (), stack))
     if as_json:
         print(json.dumps([c.to_json() for c in checks], indent=2))
     else:
@@ -268,6 +272,16 @@ def export(
         ExportFormat | None,
         typer.Option("--format", help="Default: what the source was."),
     ] = None,
+    bands: Annotated[
+        str | None, typer.Option(metavar="N,N-N,…", help="Bands of a GeoTIFF, from 1.")
+    ] = None,
+    slices: Annotated[
+        str | None, typer.Option(metavar="N,N-N,…", help="Slices of a DICOM series, from 0.")
+    ] = None,
+    bbox: Annotated[
+        str | None,
+        typer.Option(metavar="LEFT,BOTTOM,RIGHT,TOP", help="Part of a GeoTIFF, in its CRS."),
+    ] = None,
 ) -> None:
     """Write a store back as what it was made of, or as another format.
 
@@ -276,11 +290,21 @@ def export(
         tilepress export out/scene.zarr scene.tif
 
         tilepress export out/CT-0123456789ab.zarr series/
+
+        tilepress export out/scene.zarr part.tif --bands 4,3,2 --bbox 500000,4000000,530000,4030000
     """
     from tilepress.pipeline.export import export as run_export
 
     _must_exist(store)
-    for path in run_export(store, out, format=export_format.value if export_format else None):
+    files = run_export(
+        store,
+        out,
+        format=export_format.value if export_format else None,
+        bands=_numbers("--bands", bands),
+        slices=_numbers("--slices", slices),
+        bbox=_box(bbox),
+    )
+    for path in files:
         print(path)
 
 
@@ -472,6 +496,33 @@ def _complain(text: str) -> None:
 def _must_exist(path: Path) -> None:
     if not path.exists():
         raise UsageError(f"opening {path}: no such file or folder")
+
+
+def _numbers(option: str, text: str | None) -> list[int] | None:
+    """Return the numbers of "1,4-6" in the order given; None for None."""
+    if text is None:
+        return None
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(f"exporting: got {option} {text!r}, want numbers as in 1,4-6")
+        numbers += range(int(first), int(last if dash else first) + 1)
+    if not numbers:
+        raise UsageError(f"exporting: got {option} {text!r}, which names nothing")
+    return numbers
+
+
+def _box(text: str | None) -> tuple[float, float, float, float] | None:
+    """Return the four numbers of "left,bottom,right,top"; None for None."""
+    if text is None:
+        return None
+    try:
+        left, bottom, right, top = (float(part) for part in text.split(","))
+    except ValueError:
+        wanted = "left,bottom,right,top in units of the CRS"
+        raise UsageError(f"exporting: got --bbox {text!r}, want {wanted}") from None
+    return left, bottom, right, top
 
 
 def _console(*, stderr: bool = False) -> Console:

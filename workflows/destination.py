@@ -6,16 +6,17 @@ import contextlib
 import os
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from tilepress.codecs.errors import DestinationConflict, TilepressError, UsageError
-from tilepress.pipeline.source import ImageInfo, SourceSpec
+from tilepress.pipeline.discover import store_path
+from tilepress.pipeline.source import SourceSpec
 from tilepress.pipeline.store import StoreReader, is_sealed, remove_store
 from tilepress.workflows.ledger import Ledger, remove_plans
 from tilepress.workflows.plan import ImagePlan
 
-__all__ = ["Destination", "prepare_store", "state_of_store", "store_name"]
+__all__ = ["Destination", "prepare_store", "state_of_store"]
 
 StoreState = Literal["absent", "begun", "sealed", "other"]
 
@@ -30,13 +31,12 @@ class Destination:
     def is_store(self) -> bool:
         return self.path.suffix == ".zarr"
 
-    def store_of(self, spec: SourceSpec, info: ImageInfo) -> Path:
-        """Return the path of an image's store."""
+    def store_of(self, spec: SourceSpec) -> Path:
+        """Return the path of a discovered image's store."""
         if self.is_store:
             return self.path
-        relative = PurePosixPath(str(spec.options.get("relative", info.name)))
-        folder = [part for part in relative.parent.parts if part not in ("/", "..")]
-        return self.path.joinpath(*folder, f"{store_name(spec, info)}.zarr")
+        below = store_path(spec)
+        return self.path / below.with_name(f"{below.name}.zarr")
 
     def holds_part(self, path: Path) -> bool:
         """Whether a path is a part of a store in here: our output, finished or not, is no input."""
@@ -60,12 +60,6 @@ class Destination:
         except OSError as error:
             reason = error.strerror or str(error)
             raise UsageError(f"opening the destination: {reason}: {self.path}") from error
-
-
-def store_name(spec: SourceSpec, info: ImageInfo) -> str:
-    """Return the name of an image's store, without ``.zarr``: a stack's is what its files share."""
-    shared = PurePosixPath(str(spec.options.get("relative", ""))).name
-    return shared if spec.kind == "stack" and shared else info.name
 
 
 def state_of_store(plan: ImagePlan) -> StoreState:

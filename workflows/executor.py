@@ -130,7 +130,8 @@ class DaskExecutor:
 
     def __init__(self, workers: int) -> None:
         self.window = TASKS_PER_WORKER * workers
-        self.slots = self.coders = workers
+        self.slots = workers
+        self.coders = workers * _threads_of_each(workers)
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._futures: dict[str, Future[Any]] = {}
         self._stack = contextlib.ExitStack()
@@ -187,6 +188,14 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _threads_of_each(workers: int) -> int:
+    """Return the threads that one of ``workers`` codes with: its share, unless the user says."""
+    wanted = os.environ.get("TILEPRESS_THREADS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    return max(1, cpu_count() // workers)
+
+
 def _completed(key: str, future: Future[Any]) -> Completed:
     from distributed import KilledWorker
 
@@ -205,7 +214,7 @@ def _start(workers: int) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
-    with dask.config.set(_config()), _interrupts_stay_here():
+    with dask.config.set(_config(_threads_of_each(workers))), _interrupts_stay_here():
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -230,13 +239,13 @@ def _stop(client: Client, cluster: LocalCluster) -> None:
         cluster.close(timeout=STOP_AFTER_S)
 
 
-def _config() -> dict[str, Any]:
+def _config(threads: int) -> dict[str, Any]:
     """Return Dask's settings: few retries of deadly tasks, lean libraries in the workers."""
     environment = {
         "OMP_NUM_THREADS": 1,
         "MKL_NUM_THREADS": 1,
         "OPENBLAS_NUM_THREADS": 1,
-        "TILEPRESS_THREADS": 1,
+        "TILEPRESS_THREADS": threads,
         "GDAL_NUM_THREADS": 1,
         "GDAL_CACHEMAX": 256,  # MiB; GDAL's default of 5 % of the machine is too much per process
         "MALLOC_ARENA_MAX": 2,

@@ -187,7 +187,7 @@ class Run:
 
     def _begin(self, plan: ImagePlan) -> None:
         """Take the lease of the store and queue the shards, unless it is sealed already."""
-        taken = self._stores.setdefault(plan.store, plan.source_name)
+        taken = self._stores.get(plan.store, plan.source_name)
         if taken != plan.source_name:
             raise DestinationConflict(
                 f"planning {plan.source_name}: its store {plan.store} is that of {taken} already; "
@@ -195,6 +195,7 @@ class Run:
             )
         if not self.force and state_of_store(plan) == "sealed":
             self._clear_leftovers(plan)
+            self._stores[plan.store] = plan.source_name
             return self._image_done(plan, sealed_sizes(plan), "unchanged", 0)
         lease = self.keeper.acquire(ledger_folder(Path(plan.store)))
         try:
@@ -202,6 +203,7 @@ class Run:
         except BaseException:
             self.keeper.release(lease)
             raise
+        self._stores[plan.store] = plan.source_name
         self.progress.image_started(plan)
         self._images.append(_Image(plan, lease, plan.shards()))
         return None

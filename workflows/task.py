@@ -27,7 +27,7 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.discover import open_source
 from tilepress.pipeline.shard import ShardBytes, encode_shard
 from tilepress.pipeline.source import SourceSpec, TileSource
-from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader, StoreWriter
+from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader, StoreWriter, store_bytes
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder
@@ -97,7 +97,7 @@ class SealedImage:
 def plan_image(spec: SourceSpec, destination: Destination, options: EncodeOptions) -> ImagePlan:
     """Open a source and plan its store."""
     with contextlib.closing(open_source(spec)) as source:
-        return make_plan(source, destination.store_of(spec, source.info), options)
+        return make_plan(source, destination.store_of(spec), options)
 
 
 def write_shard(plan: ImagePlan, ref: ShardRef, holder_id: str, threads: int = 1) -> ShardDone:
@@ -146,9 +146,10 @@ def seal_image(plan: ImagePlan, holder_id: str) -> SealedImage:
 
 
 def sealed_sizes(plan: ImagePlan) -> SealedImage:
-    """Return the sizes that a sealed store states."""
-    statement = StoreReader.open(Path(plan.store)).statement
-    return SealedImage(int(statement["raw_bytes"]), int(statement["stored_bytes"]))
+    """Return an image's size as samples, and that of its sealed store with all that is in it."""
+    store = Path(plan.store)
+    statement = StoreReader.open(store).statement
+    return SealedImage(int(statement["raw_bytes"]), store_bytes(store))
 
 
 def _encode(plan: ImagePlan, writer: StoreWriter, ref: ShardRef) -> ShardBytes:

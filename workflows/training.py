@@ -102,7 +102,8 @@ def _read_source(spec: SourceSpec) -> tuple[Path, Samples, int]:
     source = open_source(spec)
     try:
         info = source.info
-        start, stop = [], []
+        start: list[int] = []
+        stop: list[int] = []
         room = MAX_SAMPLES_PER_IMAGE
         for axis, size in reversed(list(enumerate(info.shape))):
             keep = min(size, 1024 if axis >= len(info.shape) - 2 else 16, max(1, room))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ import rasterio
 import zarr
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from rasterio.errors import NotGeoreferencedWarning
 
 from tilepress.codecs.errors import SourceError, UnsupportedSource
-from tilepress.pipeline.discover import Failure, discover, open_source
+from tilepress.pipeline.discover import Failure, discover, open_source, store_path
 from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.source import SourceSpec
 
@@ -95,6 +98,25 @@ class TestContentDecides:
             assert "origin" in names
             source.close()
 
+    def test_other_rasters_are_told_by_content(self, tmp_path: Path) -> None:
+        options: dict[str, Any] = {"width": 30, "height": 20, "count": 1, "dtype": "uint8"}
+        lossless = {"QUALITY": "100", "REVERSIBLE": "YES"}
+        image = IMAGE.astype(np.uint8)
+        for name, driver, more in (("p", "PNG", {}), ("j", "JP2OpenJPEG", lossless)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                with rasterio.open(tmp_path / name, "w", driver=driver, **options, **more) as file:
+                    file.write(image, 1)
+        np.zeros((1201, 1201), ">i2").tofile(tmp_path / "N48E009.hgt")
+        specs, failures = _found([tmp_path])
+        assert not failures
+        found = {Path(s.paths[0]).name: open_source(s) for s in specs}
+        assert sorted(found) == ["N48E009.hgt", "j", "p"]
+        assert found["N48E009.hgt"].info.shape == (1201, 1201)
+        for name in ("j", "p"):
+            np.testing.assert_array_equal(found[name].read(Box((0, 0), (20, 30))), image)
+            assert "export gives a GeoTIFF" in found[name].info.remarks[0]
+
     def test_dicom_with_a_tiff_header_in_its_preamble_is_dicom(self, tmp_path: Path) -> None:
         """Dual-personality files (PS3.10 §7.1): DICOM says more."""
         path = _dicom(tmp_path / "dual.dcm", 1, 1)
@@ -114,12 +136,34 @@ class TestRelativeNames:
         _tiff(tmp_path / "src/scene.tif")
         _dicom(tmp_path / "src/p/1.dcm", 7, 1)
         specs, _ = _found([tmp_path / "src"])
-        relative = {s.kind: s.options["relative"] for s in specs[1:]}
-        assert specs[0].options["relative"] == "scene.tif"
-        assert relative["geotiff"] == "a/b/scene.tif"
-        folder, name = relative["dicom"].split("/")
-        assert folder == "p"
-        assert name.startswith("CT-")
+        assert [s.options["relative"] for s in specs[:2]] == ["scene.tif", "a/b/scene.tif"]
+        assert [str(store_path(s)) for s in specs[:2]] == ["scene", "a/b/scene"]
+        assert [open_source(s).info.name for s in specs[:2]] == ["scene", "scene"]
+
+    def test_a_series_lies_below_no_folder(self, tmp_path: Path) -> None:
+        """Folders of DICOM files may be called after patients."""
+        _dicom(tmp_path / "src/Doe^John/1.dcm", 7, 1)
+        (spec,), _ = _found([tmp_path / "src"])
+        assert spec.options["relative"] == spec.options["name"]
+        assert re.fullmatch(r"CT-[0-9a-f]{12}", str(store_path(spec)))
+
+    def test_one_stem_gives_several_names(self, tmp_path: Path) -> None:
+        for name in ("a.jp2", "a.tif", "A.TIFF", "b_B1.tif", "b_B2.tif", "b.tif", "c"):
+            _tiff(tmp_path / "deep" / name)
+        specs, failures = _found([tmp_path], stack="*_B*.tif")
+        assert not failures
+        names = {Path(s.paths[0]).name: str(store_path(s)) for s in specs}
+        assert names == {
+            "A.TIFF": "deep/A",
+            "a.tif": "deep/a-tif",
+            "a.jp2": "deep/a-jp2",
+            "b.tif": "deep/b",
+            "b_B1.tif": "deep/b-stack",
+            "c": "deep/c",
+        }
+        assert [open_source(s).info.name for s in specs] == [store_path(s).name for s in specs]
+        (alone,), _ = _found([tmp_path / "deep/a.jp2"])
+        assert str(store_path(alone)) == "a"
 
     def test_of_a_named_file(self, tmp_path: Path) -> None:
         (spec,), _ = _found([_tiff(tmp_path / "a/b/scene.tif")])
@@ -142,6 +186,15 @@ class TestSeries:
         specs, failures = _found([tmp_path])
         assert sorted(len(s.paths) for s in specs) == [1, 3]
         assert not failures
+
+    def test_a_series_in_several_folders_is_one(self, tmp_path: Path) -> None:
+        files = [_dicom(tmp_path / f"src/{number}/i.dcm", 1, number) for number in (1, 2, 3)]
+        for arguments in ([tmp_path / "src"], files):
+            (spec,), failures = _found(arguments)
+            assert len(spec.paths) == 3
+            assert not failures
+        apart, _ = _found([tmp_path / "src/1", tmp_path / "src/2"])
+        assert len(apart) == 2
 
 
 class TestStacks:
@@ -188,10 +241,10 @@ class TestWhatIsNoImage:
         assert sorted(failures) == sorted(names)
 
     def test_other_files_are_told(self, tmp_path: Path) -> None:
-        (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        (tmp_path / "a.gif").write_bytes(b"GIF89a")
         (tmp_path / "empty.tif").write_bytes(b"")
         _, failures = _found([tmp_path])
-        assert sorted(failures) == ["a.png", "empty.tif"]
+        assert sorted(failures) == ["a.gif", "empty.tif"]
 
     @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root reads everything")
     def test_what_may_not_be_read(self, tmp_path: Path) -> None:

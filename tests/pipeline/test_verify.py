@@ -128,6 +128,18 @@ class TestAgainstTheSource:
         with pytest.raises(UsageError, match="got 0"):
             verify(store, tmp_path / "empty")
 
+    def test_a_folder_that_holds_it(self, pair: tuple[Path, Path], tmp_path: Path) -> None:
+        store, source = pair
+        folder = tmp_path / "folder/deep"
+        folder.mkdir(parents=True)
+        source.rename(folder / "small.npy")
+        assert verify(store, tmp_path / "folder") == []
+        np.save(folder / "other.npy", np.zeros((9, 9), np.uint8))
+        assert verify(store, tmp_path / "folder") == []
+        (folder / "small.npy").rename(folder / "else.npy")
+        with pytest.raises(UsageError, match="got 2 images of kind array"):
+            verify(store, tmp_path / "folder")
+
     def test_damaged_samples_are_told_once_more(self, pair: tuple[Path, Path]) -> None:
         store, source = pair
         _flip(store / "0/image/c/0/0/0", 800)

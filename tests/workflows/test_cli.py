@@ -225,7 +225,42 @@ class TestShelf:
         done = call("verify", archive / "map.zarr", "--source", source, "--json")
         assert done.returncode == 1
         assert json.loads(done.stdout)[0]["state"] == "damaged"
-        assert call("verify", archive, "--source", source).returncode == 2
+        assert call("verify", archive, "--source", tmp_path / "none").returncode == 2
+
+    def test_verify_an_archive_against_its_sources(self, call: Command, tmp_path: Path):
+        folder = tmp_path / "in" / "deep"
+        folder.mkdir(parents=True)
+        for seed, name in enumerate(("a", "b", "c")):
+            np.save(folder / f"{name}.npy", smooth((40, 50), seed))
+        out = tmp_path / "out"
+        assert call("compress", tmp_path / "in", out, "--workers", "0").returncode == 0
+        line = ("verify", out, "--source", tmp_path / "in")
+        assert call(*line).returncode == 0
+        np.save(folder / "b.npy", smooth((40, 50), 7))
+        (folder / "c.npy").rename(folder / "d.npy")
+        told = json.loads(call(*line, "--json").stdout)
+        states = {Path(check["store"]).name: check["state"] for check in told}
+        assert states == {
+            "a.zarr": "sound",
+            "b.zarr": "damaged",
+            "c.zarr": "unknown",
+            "d.npy": "unknown",
+        }
+
+    def test_export_of_a_part(self, call: Command, archive: Path, tmp_path: Path):
+        out = tmp_path / "part.tif"
+        with rasterio.open(tmp_path / "in" / "map.tif") as file:
+            left, top, pixel = file.transform.c, file.transform.f, file.transform.a
+        box = (left + 20 * pixel, top - 40 * pixel, left + 70 * pixel, top - 10 * pixel)
+        text = ",".join(map(repr, box))
+        done = call("export", archive / "map.zarr", out, "--bands", "1", "--bbox", text)
+        assert done.returncode == 0, done.stderr
+        with rasterio.open(out) as file:
+            assert np.array_equal(file.read(1), smooth((100, 100))[10:40, 20:70])
+        for line in (["--bands", "a"], ["--bands", "3-1"], ["--bbox", "1,2"], ["--slices", "1"]):
+            done = call("export", archive / "map.zarr", tmp_path / "none.tif", *line)
+            assert done.returncode == 2, done.stderr
+            assert len(done.stderr.splitlines()) == 1
 
     def test_export_gives_the_pixels_back(self, call: Command, archive: Path, tmp_path: Path):
         done = call("export", archive / "map.zarr", tmp_path / "back.tif")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 import zarr
+from rasterio.errors import NotGeoreferencedWarning
 
+import tilepress
 from tilepress.codecs import batcher
 from tilepress.codecs.errors import UsageError
+from tilepress.pipeline.store import StoreReader
 from tilepress.workflows import task
 from tilepress.workflows.compress import compress
 from tilepress.workflows.executor import Completed, InProcessExecutor, Killed
@@ -256,6 +260,10 @@ class TestDestinations:
         assert len(report.images) == 1
         assert [failure.kind for failure in report.failures] == ["destination-conflict"]
         assert np.array_equal(stored(tmp_path / "out" / "same.zarr"), smooth((30, 40), seed=97))
+        # whichever is planned first next time, the store remains that of the first
+        again = run(tmp_path / "b", tmp_path / "a", tmp_path / "out")
+        assert [Path(failure.source).parent.name for failure in again.failures] == ["b"]
+        assert [image.status for image in again.images] == ["unchanged"]
 
     def test_several_images_into_one_store_are_a_usage_error(self, image: Path, tmp_path: Path):
         np.save(tmp_path / "other.npy", smooth((30, 40)))
@@ -417,6 +425,67 @@ class TestReport:
         (tmp_path / "empty").mkdir()
         with pytest.raises(UsageError, match="found no image"):
             run(tmp_path / "empty", tmp_path / "out")
+
+
+class TestRastersComeBack:
+    """compress, verify against the source, export: all that is not one plain GeoTIFF."""
+
+    def write(self, path: Path, samples: np.ndarray, driver: str = "GTiff") -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(
+                path, "w", driver=driver, width=60, height=50, count=len(samples),
+                dtype=samples.dtype,
+            ) as file:  # fmt: skip
+                file.write(samples)
+        return path
+
+    def read(self, path: Path) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as file:
+                assert file.driver == "GTiff"
+                return np.asarray(file.read())
+
+    @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+    def test_complex_samples(self, tmp_path: Path, dtype: str):
+        rng = np.random.default_rng(3)
+        parts = rng.integers(-900, 900, (2, 2, 50, 60))
+        source = tmp_path / "in.tif"
+        samples = (parts[0] + 1j * parts[1]).astype(dtype)
+        self.write(source, samples)
+        store = tmp_path / "x.zarr"
+        assert run(source, store).ok
+        reader = StoreReader.open(store)
+        assert reader.axes == ("component", "band", "y", "x")
+        assert tilepress.verify(store, source) == []
+        tilepress.export(store, tmp_path / "back.tif")
+        assert self.read(tmp_path / "back.tif").tobytes() == samples.tobytes()
+
+    def test_png(self, tmp_path: Path):
+        samples = smooth((3, 50, 60)).astype(np.uint16)
+        source = self.write(tmp_path / "in.png", samples, "PNG")
+        report = run(source, tmp_path / "x.zarr")
+        assert any("export gives a GeoTIFF" in remark for remark in report.images[0].remarks)
+        assert tilepress.verify(tmp_path / "x.zarr", source) == []
+        (back,) = tilepress.export(tmp_path / "x.zarr", tmp_path / "back.tif")
+        assert np.array_equal(self.read(back), samples)
+
+    def test_folders_are_mirrored_once_and_stems_kept_apart(self, tmp_path: Path):
+        source = tmp_path / "in"
+        image = smooth((1, 50, 60)).astype(np.uint8)
+        self.write(source / "land/a.tif", image)
+        self.write(source / "land/a.png", image + 1, "PNG")
+        for band in (1, 2, 10):
+            self.write(source / f"land/s_B{band}.tif", image + band)
+        for _ in range(2):
+            report = run(source, tmp_path / "out", stack="*_B*.tif")
+            assert report.ok, report.failures
+            stores = sorted(Path(i.store).relative_to(tmp_path / "out") for i in report.images)
+            assert stores == [Path(f"land/{name}.zarr") for name in ("a-png", "a", "s")]
+        for name in ("a-png", "a", "s"):
+            assert tilepress.verify(tmp_path / f"out/land/{name}.zarr", source) == []
 
 
 class TestIdleWorkersHelp:

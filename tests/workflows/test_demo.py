@@ -36,7 +36,7 @@ class TestTheWholeMainJob:
         assert "all checks passed" in told
         assert "JPEG XL" in told
         stores = sorted(path.relative_to(out / "archive") for path in out.glob("archive/**/*.zarr"))
-        assert [store.parent.as_posix() for store in stores] == ["dicom"] * 3 + ["landsat"]
+        assert [store.parent.as_posix() for store in stores] == ["."] * 3 + ["landsat"]
 
 
 class TestNothingIsSkippedSilently:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tilepress.codecs.errors import UnsupportedSource
+from tilepress.workflows import executor as room
 from tilepress.workflows.executor import DaskExecutor, InProcessExecutor, Killed
 
 ORPHANS = """
@@ -53,6 +54,24 @@ def die() -> None:
 def executor() -> Iterator[DaskExecutor]:
     with DaskExecutor(2) as executor:
         yield executor
+
+
+class TestCodecThreads:
+    """Workers share the machine's processors, unless the user says how many threads each takes."""
+
+    def test_each_worker_has_its_share(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("TILEPRESS_THREADS", raising=False)
+        monkeypatch.setattr(room, "cpu_count", lambda: 8)
+        assert [DaskExecutor(n).coders for n in (1, 2, 3, 8, 16)] == [8, 8, 6, 8, 16]
+
+    def test_the_environment_decides(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TILEPRESS_THREADS", "3")
+        assert DaskExecutor(2).coders == 6
+
+    def test_it_reaches_the_workers(self, executor: DaskExecutor) -> None:
+        executor.submit("threads", os.getenv, "TILEPRESS_THREADS")
+        share = os.environ.get("TILEPRESS_THREADS") or str(max(1, room.cpu_count() // 2))
+        assert executor.next().result == share
 
 
 class TestInProcess:

@@ -1,0 +1,312 @@
+"""Archives of real images there and back: compress, verify, export, compare with other libraries.
+
+What is compared is read by rasterio and pydicom alone, from the source and from the export.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+import pytest
+import rasterio
+from pydicom.dataset import Dataset
+from typer.testing import CliRunner
+
+from tilepress.pipeline.discover import Failure, discover, store_path
+from tilepress.pipeline.source import SourceSpec
+from tilepress.pipeline.verify import verify
+from tilepress.workflows.cli import app
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+CORPUS = {
+    # float64 with nodata; float32, LZW, predictor 3
+    "floatingpoint-64bit.tif": "tiff/haraldk-TwelveMonkeys/imageio/imageio-tiff/src/test/resources/tiff",
+    "predictor-3-rgb-f32.tif": "tiff/image-rs-image-tiff/tests/images",
+    # tiles and tags of bands; strips, planes apart
+    "cog_band_tags.tif": "tiff/cogeotiff-rio-cogeo/tests/fixtures",
+    "planar-striped-lzw.tif": "tiff/haraldk-TwelveMonkeys/imageio/imageio-tiff/src/test/resources/tiff",
+    # nine bands; mask of one bit; palette; JPEG (YCbCr) with a mask; alpha of 16 bits
+    "multiband.tif": "tiff/mapserver-mapserver/msautotest/php/maps/data",
+    "test3_with_1mask_1bit.tif": "tiff/mapserver-mapserver/msautotest/gdal/data",
+    "palette-1c-8b.tiff": "tiff/image-rs-image-tiff/tests/images",
+    "goes.tif": "tiff/rasterio-rasterio/tests/data",
+    "RGBA.uint16.tif": "tiff/rasterio-rasterio/tests/data",
+    # BigTIFF, big endian (ground control points and complex samples are in public/sat)
+    "BigTIFFMotorola.tif": "tiff/image-rs-image-tiff/tests/images/bigtiff",
+    # RLE in two colour frames; JPEG-LS; JPEG 2000; enhanced MR; colour of 16 bits; signed
+    "SC_rgb_rle_2frame.dcm": "dicom/pydicom-pydicom/src/pydicom/data/test_files",
+    "MR4_JLSL": "dicom/robyoung-dicom-test-files/data/WG04/JLSL",
+    "CT2_J2KR": "dicom/robyoung-dicom-test-files/data/WG04/J2KR",
+    "emri_small.dcm": "dicom/pypi-pydicom-data",
+    "SC_rgb_16bit.dcm": "dicom/pypi-pydicom-data",
+    "CT_small.dcm": "dicom/pydicom-pydicom/src/pydicom/data/test_files",
+    # big endian; bits (segmentation); deflated; floats
+    "MR_small_bigendian.dcm": "dicom/pydicom-pydicom/src/pydicom/data/test_files",
+    "liver.dcm": "dicom/pypi-pydicom-data",
+    "image_dfl.dcm": "dicom/pydicom-pydicom/src/pydicom/data/test_files",
+    "parametric_map_float.dcm": "dicom/pydicom-pydicom-data/data_store/data",
+}  # fmt: skip
+"""Files of the corpus, by name, and the folders they are in."""
+
+REFUSED: Mapping[str, Mapping[str, str]] = {
+    "sat": {},
+    "med": {"cmu-1-small-region.svs": "it holds 2 images (pages); give one file per image"},
+    "corpus": {},
+}
+"""Files of an archive that are refused, and what the one line about each must say."""
+
+LOSSLESS = frozenset({None, "lzw", "deflate", "packbits", "zstd", "lzma"})
+"""Compressions that an export keeps."""
+
+PIXEL_GROUP = 0x7FE0
+GENERATED_DOMAINS = frozenset({"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS"})
+
+
+@dataclass
+class Figures:
+    """What a run over one archive came to."""
+
+    images: int = 0
+    files: int = 0
+    bytes_in: int = 0
+    raw_bytes: int = 0
+    stores: int = 0
+    bytes_of_stores: int = 0
+    seconds: float = 0
+    identical: int = 0
+    mismatches: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        lines = [
+            f"\n{name}: {self.images} images of {self.files} files, {self.bytes_in} bytes in, "
+            f"{self.raw_bytes} bytes decoded",
+            f"  {self.stores} stores of {self.bytes_of_stores} bytes, headers and copies included, "
+            f"{self.seconds:.0f} s",
+            f"  {self.identical} DICOM files came back byte for byte",
+            f"  mismatches: {len(self.mismatches)}; refused: {len(self.refused)}",
+            *(f"  mismatch: {text}" for text in self.mismatches),
+            *(f"  refused: {file}: {text}" for file, text in self.refused.items()),
+        ]
+        return "\n".join(lines)
+
+
+def folder_of(name: str, shared_data: Path, scratch: Path) -> Path:
+    """Return the folder to compress; the files chosen of the corpus are copied together."""
+    if name != "corpus":
+        return shared_data / "public" / name
+    for file, parent in CORPUS.items():
+        path = shared_data / "corpus" / parent / file
+        target = scratch / "corpus" / parent.split("/")[0] / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    return scratch / "corpus"
+
+
+def size_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def tree_of(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file())
+
+
+# --- rasters ----------------------------------------------------------------------------------
+
+
+def bits(samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return samples as bytes, so that NaN payloads and signs of zero count."""
+    return np.ascontiguousarray(samples).view(np.uint8)
+
+
+def colour_table(dataset: Any, band: int) -> dict[int, tuple[int, ...]] | None:
+    try:
+        return dict(dataset.colormap(band))
+    except ValueError:
+        return None
+
+
+def raster_facts(dataset: Any) -> dict[str, Any]:
+    """Return what must come back of a raster beside its samples."""
+    domains = set(dataset.tag_namespaces()) - GENERATED_DOMAINS
+    bands = list(dataset.indexes)
+    return {
+        "size": (dataset.count, *dataset.shape),
+        "dtypes": dataset.dtypes,
+        "crs": dataset.crs,
+        "transform": tuple(dataset.transform),
+        "nodata": str(dataset.nodatavals),
+        "bands": (dataset.descriptions, dataset.units, dataset.scales, dataset.offsets),
+        "colours": dataset.colorinterp,
+        "colour tables": [colour_table(dataset, band) for band in bands],
+        "mask flags": dataset.mask_flag_enums,
+        "ground control points": [point.asdict() | {"id": ""} for point in dataset.gcps[0]],
+        "rational polynomials": dataset.rpcs,
+        "tags": {domain: dataset.tags(ns=domain) for domain in domains} | {"": dataset.tags()},
+        "band tags": [dataset.tags(band) for band in bands],
+    }
+
+
+def layout_facts(dataset: Any) -> dict[str, Any]:
+    """Return how a TIFF file is laid out; nothing where an export must choose another."""
+    profile = dataset.profile
+    if dataset.driver != "GTiff" or profile.get("compress") not in LOSSLESS:
+        return {}
+    keys = ["compress", "tiled", "blockxsize", "blockysize"]
+    keys += ["interleave"] if dataset.count > 1 else []
+    return {key: profile.get(key) for key in keys}
+
+
+def raster_differences(source: Path, exported: Path) -> list[str]:
+    with rasterio.open(source) as first, rasterio.open(exported) as second:
+        want = raster_facts(first) | (layout := layout_facts(first))
+        found = raster_facts(second) | (layout_facts(second) if layout else {})
+        wrong = [f"{k}: {want[k]} became {found.get(k)}" for k in want if want[k] != found.get(k)]
+        if not np.array_equal(bits(first.read()), bits(second.read())):
+            wrong.append("samples")
+        if not np.array_equal(first.read_masks(), second.read_masks()):
+            wrong.append("masks")
+    return wrong
+
+
+# --- DICOM ------------------------------------------------------------------------------------
+
+
+def identity(path: Path) -> str:
+    return str(pydicom.dcmread(path, specific_tags=["SOPInstanceUID"], force=True).SOPInstanceUID)
+
+
+def elements(dataset: Dataset) -> Dataset:
+    """Return the elements that a change of encoding leaves alone."""
+    kept = Dataset({tag: e for tag, e in dataset.items() if tag.group != PIXEL_GROUP})
+    if dataset.get("SamplesPerPixel", 1) > 1:
+        kept.pop("PhotometricInterpretation", None)
+        kept.pop("PlanarConfiguration", None)
+    return kept
+
+
+def compressed_differences(source: Path, exported: Path) -> list[str]:
+    first, second = pydicom.dcmread(source), pydicom.dcmread(exported)
+    wrong = []
+    if not np.array_equal(bits(first.pixel_array), bits(second.pixel_array)):
+        wrong.append("pixels")
+    if elements(first) != elements(second):
+        wrong.append("elements")
+    if source.read_bytes()[:132] != exported.read_bytes()[:132]:
+        wrong.append("preamble")
+    return wrong
+
+
+def dicom_differences(spec: SourceSpec, exported: Sequence[Path], figures: Figures) -> list[str]:
+    files = {identity(file): file for file in exported}
+    wrong = []
+    if len(files) != len(spec.paths) or len(exported) != len(spec.paths):
+        return [f"{len(spec.paths)} files became {len(exported)}"]
+    for source in map(Path, spec.paths):
+        file = files.get(identity(source))
+        if file is None:
+            wrong.append(f"{source.name} did not come back")
+            continue
+        syntax = pydicom.dcmread(source, stop_before_pixels=True).file_meta.TransferSyntaxUID
+        if syntax.is_encapsulated:
+            wrong += [f"{source.name}: {text}" for text in compressed_differences(source, file)]
+        elif filecmp.cmp(source, file, shallow=False):
+            figures.identical += 1
+        else:
+            wrong.append(f"{source.name}: bytes")
+    return wrong
+
+
+# --- the archive ------------------------------------------------------------------------------
+
+
+def compress(command: Command, folder: Path, archive: Path, figures: Figures) -> None:
+    """Compress a folder by the command and put what its report says into ``figures``."""
+    report = archive.parent / "report.json"
+    line = ["compress", folder, archive, "--workers", 2, "--report", report, "--quiet"]
+    run = command(*line, timeout_s=3600)
+    content = json.loads(report.read_text())
+    for failure in content["failures"]:
+        figures.refused[Path(failure["source"]).name] = failure["message"]
+    assert run.returncode == (1 if figures.refused else 0), run.stderr
+    assert len(run.stderr.splitlines()) == len(figures.refused), run.stderr
+    figures.images = len(content["images"])
+    figures.raw_bytes, figures.seconds = content["raw_bytes"], content["seconds"]
+
+
+def export(store: Path, out: Path) -> list[Path]:
+    """Export by the command, in this process; return the files that it names."""
+    run = CliRunner().invoke(app, ["export", str(store), str(out)], catch_exceptions=False)
+    assert run.exit_code == 0, run.output
+    return [Path(line) for line in run.output.splitlines()]
+
+
+def differences(spec: SourceSpec, store: Path, out: Path, figures: Figures) -> list[str]:
+    """Return how a store and its export differ from their source."""
+    wrong = [str(damage) for damage in verify(store, spec.paths)]
+    if spec.kind == "dicom":
+        return wrong + dicom_differences(spec, export(store, out), figures)
+    return wrong + raster_differences(
+        Path(spec.paths[0]), export(store, out.with_suffix(".tif"))[0]
+    )
+
+
+@pytest.mark.long
+@pytest.mark.shared
+@pytest.mark.timeout(2 * 3600)
+@pytest.mark.filterwarnings("ignore")  # rasterio's and pydicom's, on files that are odd on purpose
+@pytest.mark.parametrize("name", ["corpus", "med", "sat"])
+def test_there_and_back(
+    name: str,
+    shared_data: Path,
+    tmp_path: Path,
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+):
+    folder, archive = folder_of(name, shared_data, tmp_path), tmp_path / "archive"
+    before = {file: file.stat() for file in tree_of(folder)}
+    figures = Figures()
+    compress(command, folder, archive, figures)
+
+    checked = command("verify", archive, timeout_s=3600)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    stores = sorted(archive.rglob("*.zarr"))
+    assert len(checked.stdout.splitlines()) == len(stores)
+
+    found = [item for item in discover([folder]) if not isinstance(item, Failure)]
+    specs = {archive / f"{store_path(spec)}.zarr": spec for spec in found}
+    for number, store in enumerate(stores):
+        spec = specs[store]
+        figures.files += len(spec.paths)
+        figures.bytes_in += sum(Path(path).stat().st_size for path in spec.paths)
+        out = tmp_path / "out" / str(number)
+        wrong = differences(spec, store, out, figures)
+        figures.mismatches += [f"{store.relative_to(archive)}: {text}" for text in wrong]
+    figures.stores = len(stores)
+    figures.bytes_of_stores = sum(map(size_of, stores))
+    shutil.rmtree(archive)
+    with capsys.disabled():
+        print(figures.text(name))
+
+    assert figures.mismatches == []
+    assert figures.images == figures.stores > 0
+    assert figures.files + len(figures.refused) == len(before), "a file went nowhere"
+    expected = REFUSED[name]
+    assert set(figures.refused) == set(expected)
+    for file, reason in expected.items():
+        assert reason in figures.refused[file]
+    unchanged = {file: file.stat() for file in tree_of(folder)}
+    assert {f: s.st_mtime_ns for f, s in before.items()} == {
+        f: s.st_mtime_ns for f, s in unchanged.items()
+    }
