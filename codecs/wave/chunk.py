@@ -268,7 +268,8 @@ def _levels_of(
     if first is None:
         return _decode_entry(index, entries, memo, shape, model)[0]
     parts = [_decode_entry(first + k, entries, memo, shape, model)[0] for k in range(3)]
-    return _from_luma(np.stack(parts))[index - first]
+    colour: Planes = _from_luma(np.stack(parts))[index - first]
+    return colour
 
 
 def _decode_entry(

@@ -58,7 +58,8 @@ def _windowed_sum(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np
     padded = np.pad(
         np.concatenate([[0.0], np.cumsum(values)]), (width // 2, width // 2), mode="edge"
     )
-    return padded[width:][: len(values)] - padded[: len(values)]
+    total: npt.NDArray[np.float64] = padded[width:][: len(values)] - padded[: len(values)]
+    return total
 
 
 @_jit
@@ -139,7 +140,7 @@ def _repeats(plane: Any, factor: int, phase: int, axis: int) -> bool:
     return True
 
 
-def replication(plane: npt.NDArray[np.int32]) -> tuple[int, int, int, int] | None:
+def replication(plane: npt.NDArray[np.int64]) -> tuple[int, int, int, int] | None:
     """Return (factor y, phase y, factor x, phase x) if blocks of equal samples tile the plane.
 
     Factors 1 … 8; None when both are 1. Phase is the index of the first block start.

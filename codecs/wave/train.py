@@ -294,6 +294,11 @@ class _Rounded(torch.autograd.Function):
         return grad
 
 
+def _rounded(x: torch.Tensor) -> torch.Tensor:
+    rounded: torch.Tensor = _Rounded.apply(x)  # type: ignore[no-untyped-call]
+    return rounded
+
+
 class _Dense(nn.Module):
     """A dense layer over integers; with ``exact`` its weights and sums are what int8 will give."""
 
@@ -310,8 +315,8 @@ class _Dense(nn.Module):
         if not exact:
             return x @ self.weight.T + self.bias
         scale = torch.exp2(self.shift())
-        weight = _Rounded.apply(self.weight * scale[:, None]) / scale[:, None]
-        return _Rounded.apply(x @ weight.T + self.bias)
+        weight = _rounded(self.weight * scale[:, None]) / scale[:, None]
+        return _rounded(x @ weight.T + self.bias)
 
     def load(
         self,
@@ -496,7 +501,8 @@ def _parametric_tokens() -> npt.NDArray[np.float64]:
                     out[PHASED_CONTEXTS * (PHASES - 1) + context] += np.bincount(
                         tokens, mass, TOKENS
                     )
-    return out / out.sum(1, keepdims=True)
+    out /= out.sum(1, keepdims=True)
+    return out
 
 
 def _to_frequencies(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
@@ -551,7 +557,7 @@ def _mean_linear(
         for plane in _prepare(image, weight, seed + index):
             total[plane.n_refs] += plane.weights * plane.weight
             mass[plane.n_refs] += plane.weight
-    mean = np.rint(total / mass[:, None]).astype(np.int32)
+    mean: npt.NDArray[np.int32] = np.rint(total / mass[:, None]).astype(np.int32)
     for n_refs in range(3):
         mean[n_refs, regressor_count(n_refs) :] = 0
     return mean

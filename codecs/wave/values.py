@@ -23,7 +23,11 @@ INTEGER, BINARY, DECIMAL, ORDERED, STEPPED = range(5)
 _KINDS = ("INTEGER", "BINARY", "DECIMAL", "ORDERED", "STEPPED")
 _LARGEST = 2**47
 """Integers that the planes take at most, either sign."""
-_SIGNED = {2: np.dtype("<i2"), 4: np.dtype("<i4")}
+_SIGNED: dict[int, tuple[np.dtype[Any], int]] = {
+    2: (np.dtype("<i2"), 2**15 - 1),
+    4: (np.dtype("<i4"), 2**31 - 1),
+}
+"""Integers of a float's size, and their largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,11 @@ class ValueMap:
         if self.kind == INTEGER:
             return integers.astype(dtype)
         if self.kind == ORDERED:
-            signed = _SIGNED[dtype.itemsize]
+            signed, largest = _SIGNED[dtype.itemsize]
             bits = integers.astype(signed)
-            flipped = bits ^ np.array(np.iinfo(signed).max, signed)
-            return np.where(bits < 0, flipped, bits).astype(signed).view(dtype)
+            flipped = bits ^ np.array(largest, signed)
+            ordered: npt.NDArray[Any] = np.where(bits < 0, flipped, bits).astype(signed)
+            return ordered.view(dtype)
         with np.errstate(over="ignore"):
             if self.kind == BINARY:
                 return np.ldexp(integers.astype(np.float64), self.exponent).astype(dtype)
@@ -70,9 +75,10 @@ class ValueMap:
 
 
 def _ordered(samples: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    signed = _SIGNED[samples.dtype.itemsize]
-    bits = np.ascontiguousarray(samples).view(signed)
-    return np.where(bits < 0, bits ^ np.array(np.iinfo(signed).max, signed), bits).astype(np.int64)
+    signed, largest = _SIGNED[samples.dtype.itemsize]
+    bits: npt.NDArray[Any] = np.ascontiguousarray(samples).view(signed)
+    ordered: npt.NDArray[Any] = np.where(bits < 0, bits ^ np.array(largest, signed), bits)
+    return ordered.astype(np.int64)
 
 
 def _same_bits(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:

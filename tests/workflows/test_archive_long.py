@@ -29,13 +29,14 @@ from tilepress.workflows.cli import app
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
+_TWELVE_MONKEYS = "tiff/haraldk-TwelveMonkeys/imageio/imageio-tiff/src/test/resources"
 CORPUS = {
     # float64 with nodata; float32, LZW, predictor 3
-    "floatingpoint-64bit.tif": "tiff/haraldk-TwelveMonkeys/imageio/imageio-tiff/src/test/resources/tiff",
+    "floatingpoint-64bit.tif": f"{_TWELVE_MONKEYS}/tiff",
     "predictor-3-rgb-f32.tif": "tiff/image-rs-image-tiff/tests/images",
     # tiles and tags of bands; strips, planes apart
     "cog_band_tags.tif": "tiff/cogeotiff-rio-cogeo/tests/fixtures",
-    "planar-striped-lzw.tif": "tiff/haraldk-TwelveMonkeys/imageio/imageio-tiff/src/test/resources/tiff",
+    "planar-striped-lzw.tif": f"{_TWELVE_MONKEYS}/tiff",
     # nine bands; mask of one bit; palette; JPEG (YCbCr) with a mask; alpha of 16 bits
     "multiband.tif": "tiff/mapserver-mapserver/msautotest/php/maps/data",
     "test3_with_1mask_1bit.tif": "tiff/mapserver-mapserver/msautotest/gdal/data",
@@ -44,12 +45,12 @@ CORPUS = {
     "RGBA.uint16.tif": "tiff/rasterio-rasterio/tests/data",
     # BigTIFF, big endian (ground control points and complex samples are in public/sat)
     "BigTIFFMotorola.tif": "tiff/image-rs-image-tiff/tests/images/bigtiff",
-    # RLE in two colour frames; JPEG-LS; JPEG 2000; enhanced MR; colour of 16 bits; signed
+    # RLE in two colour frames; JPEG-LS; JPEG 2000; enhanced MR; colour; signed
     "SC_rgb_rle_2frame.dcm": "dicom/pydicom-pydicom/src/pydicom/data/test_files",
     "MR4_JLSL": "dicom/robyoung-dicom-test-files/data/WG04/JLSL",
     "CT2_J2KR": "dicom/robyoung-dicom-test-files/data/WG04/J2KR",
     "emri_small.dcm": "dicom/pypi-pydicom-data",
-    "SC_rgb_16bit.dcm": "dicom/pypi-pydicom-data",
+    "US-RGB-8-esopecho": "dicom/dcm4che-dcm4che/dcm4che-test-data/src/main/resources",
     "CT_small.dcm": "dicom/pydicom-pydicom/src/pydicom/data/test_files",
     # big endian; bits (segmentation); deflated; floats
     "MR_small_bigendian.dcm": "dicom/pydicom-pydicom/src/pydicom/data/test_files",

@@ -32,8 +32,16 @@ def field(seed: int, shape: tuple[int, ...], top: float, noise: float = 1.0) -> 
 
 def cases() -> Iterator[tuple[str, dict, np.ndarray, int]]:
     """Yield (name, codec arguments, array, bands)."""
-    for dtype, top in (("uint8", 200), ("int8", 100), ("uint16", 3000), ("int16", 3000),
-                       ("uint32", 90_000), ("int32", 10**6), ("uint64", 10**9), ("int64", 10**9)):  # fmt: skip
+    for dtype, top in (
+        ("uint8", 200),
+        ("int8", 100),
+        ("uint16", 3000),
+        ("int16", 3000),
+        ("uint32", 90_000),
+        ("int32", 10**6),
+        ("uint64", 10**9),
+        ("int64", 10**9),
+    ):
         yield dtype, {}, field(1, (64, 61), top, 3).astype(dtype), 1
     yield "bool", {}, field(2, (50, 40), 9) % 3 == 0, 1
     yield "float16", {}, (field(3, (30, 31), 200) / 8).astype(np.float16), 1
