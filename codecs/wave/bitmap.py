@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.errors import InvalidRecord
+from tilepress.codecs.wave.compiled import jit
 
 __all__ = ["decode_bitmap", "encode_bitmap"]
 
-_jit = nb.njit(cache=True, nogil=True)
 _TOP = np.uint64(1 << 24)
 _ALL = np.uint64(0xFFFFFFFF)
 
 
-@_jit
+@jit
 def _context(bits: Any, y: int, x: int) -> int:
     """Ten earlier neighbours as a number; a single row looks ten samples back."""
     height, width = bits.shape
@@ -38,7 +37,7 @@ def _context(bits: Any, y: int, x: int) -> int:
     return value * 2 + (bits[y - 2, x] if y >= 2 else 0)
 
 
-@_jit
+@jit
 def _adapt(probability: Any, seen: Any, context: int, bit: int) -> None:
     rate = min(seen[context] + 1, 6)
     if seen[context] < 6:
@@ -50,7 +49,7 @@ def _adapt(probability: Any, seen: Any, context: int, bit: int) -> None:
     probability[context] = min(max(probability[context], 16), 65520)
 
 
-@_jit
+@jit
 def _encode(bits: Any) -> Any:
     height, width = bits.shape
     probability = np.full(1024, 32768, np.int64)
@@ -98,7 +97,7 @@ def _encode(bits: Any) -> Any:
     return out[1:n]
 
 
-@_jit
+@jit
 def _decode(data: Any, height: int, width: int) -> Any:
     bits = np.zeros((height, width), np.uint8)
     probability = np.full(1024, 32768, np.int64)

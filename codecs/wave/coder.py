@@ -13,6 +13,7 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.kernel import (
     HALF,
     ONE,
@@ -59,7 +60,6 @@ PHASES = 4
 PHASED_CONTEXTS = 18 * 3
 """Contexts of small scale have a table for every phase; for larger ones it is no matter."""
 
-_jit = nb.njit(cache=True, nogil=True, boundscheck=False)
 _LOW = np.uint32(1 << 16)
 
 
@@ -104,7 +104,7 @@ def _table_of(context: int, fraction: int) -> int:
     return PHASED_CONTEXTS * (PHASES - 1) + context
 
 
-@_jit
+@jit
 def model_plane(
     own: Any,
     refs: Any,
@@ -199,7 +199,7 @@ def _match_context(own: Any, refs: Any, n_refs: int, t: int, y: int) -> int:
     return value
 
 
-@_jit
+@jit
 def pad_edges(sheared: Any, t: int, y0: int, n: int, height: int, width: int) -> None:
     """After step ``t``: repeat a row's last sample to its right, its first below left."""
     if n == 0:
@@ -220,7 +220,7 @@ def pad_edges(sheared: Any, t: int, y0: int, n: int, height: int, width: int) ->
                 sheared[t + TIME_PAD - k, TOP_PAD] = value
 
 
-@_jit
+@jit
 def tokenise(folded: Any) -> Any:
     """Return the tokens, (N,) uint8, of folded residuals."""
     tokens = np.empty(len(folded), np.uint8)
@@ -229,7 +229,7 @@ def tokenise(folded: Any) -> Any:
     return tokens
 
 
-@_jit
+@jit
 def count_matches(tables: Any, folded: Any, matches: Any, candidates: Any, costs: Any) -> Any:
     """Return (2, MATCH_CONTEXTS, 4) float64, for the flags "as west" and "as north" (of the rest):
 
@@ -269,7 +269,7 @@ def _token(z: int) -> int:
     return 16 + (octave - 4) * 4 + ((z >> (octave - 2)) & 3)
 
 
-@_jit
+@jit
 def symbols(
     tables: Any,
     folded: Any,
@@ -327,7 +327,7 @@ def symbols(
     return starts[:m], sizes[:m], bits[:raw], counts[:raw]
 
 
-@_jit
+@jit
 def count_tokens(
     tables: Any, folded: Any, matches: Any, candidates: Any, flags: Any, n_tables: int
 ) -> Any:
@@ -342,7 +342,7 @@ def count_tokens(
     return out
 
 
-@_jit
+@jit
 def rans_encode(starts: Any, sizes: Any, lanes: int) -> Any:
     """Return the lanes' states, (lanes,) uint32, and the words, (W,) uint16, of a symbol stream."""
     n = len(starts)
@@ -360,7 +360,7 @@ def rans_encode(starts: Any, sizes: Any, lanes: int) -> Any:
     return states, words[at:]
 
 
-@_jit
+@jit
 def pack_raw(bits: Any, counts: Any) -> Any:
     """Concatenate raw bits, least significant first, (B,) uint8."""
     raw = np.empty(len(bits) * 4 + 16, np.uint8)
@@ -380,7 +380,7 @@ def pack_raw(bits: Any, counts: Any) -> Any:
     return raw[:length]
 
 
-@_jit
+@jit
 def decode_plane(
     states: Any,
     words: Any,

@@ -13,6 +13,7 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from tilepress.codecs.wave.compiled import jit, jit_fma
 from tilepress.codecs.wave.layout import (
     ERROR_TAPS,
     FEATURES,
@@ -30,10 +31,6 @@ from tilepress.codecs.wave.layout import (
 
 __all__ = ["active_rows", "predict_step", "shear", "shear_reference", "steps", "unshear"]
 
-_jit = nb.njit(cache=True, nogil=True, boundscheck=False)
-_jit_fma = nb.njit(
-    cache=True, nogil=True, boundscheck=False, fastmath={"contract", "reassoc", "nsz"}
-)
 
 _OWN_DY = tuple(int(dy) for dy, _ in OWN_TAPS)
 _OWN_DX = tuple(int(dx) for _, dx in OWN_TAPS)
@@ -49,25 +46,25 @@ ONE = 1 << FRACTION_BITS
 HALF = ONE // 2
 
 
-@_jit
+@jit
 def steps(height: int, width: int) -> int:
     """Steps of the wavefront over a plane."""
     return width + SHEAR * (height - 1)
 
 
-@_jit
+@jit
 def active_rows(t: int, height: int, width: int) -> tuple[int, int]:
     """First and one past the last row that has a sample at step ``t``."""
     first = max(0, (t - width + SHEAR) // SHEAR)
     return first, min(height, t // SHEAR + 1)
 
 
-@_jit
+@jit
 def empty_sheared(height: int, width: int, fill: int) -> Any:
     return np.full((steps(height, width) + TIME_PAD + 4, height + TOP_PAD + 2), fill, np.int32)
 
 
-@_jit
+@jit
 def shear(plane: Any, first: int) -> Any:
     """Shear a plane, (y, x) int32, and its margins: above ``first``, left the row above."""
     height, width = plane.shape
@@ -84,7 +81,7 @@ def shear(plane: Any, first: int) -> Any:
     return out
 
 
-@_jit
+@jit
 def shear_reference(plane: Any) -> Any:
     """Shear an earlier plane, (y, x) int32, its border repeated by one sample on every side."""
     height, width = plane.shape
@@ -97,7 +94,7 @@ def shear_reference(plane: Any) -> Any:
     return out
 
 
-@_jit
+@jit
 def unshear(sheared: Any, height: int, width: int) -> Any:
     """Return the plane, (y, x) int32, of a sheared one."""
     out = np.empty((height, width), np.int32)
@@ -158,7 +155,7 @@ def _median_edge(west: int, north: int, north_west: int) -> int:
     return min(max(west + north - north_west, low), high)
 
 
-@_jit
+@jit
 def linear_inputs(
     own: Any, refs: Any, ref_errors: Any, n_refs: int, t: int, y0: int, n: int, taps: Any, base: Any
 ) -> None:
@@ -206,7 +203,7 @@ def linear_inputs(
             taps[first + _N_REF + 1, i] = error[yp + i]
 
 
-@_jit
+@jit
 def linear_prediction(
     taps: Any, base: Any, weights: Any, n_taps: int, top: int, n: int, acc: Any, out: Any
 ) -> None:
@@ -225,7 +222,7 @@ def linear_prediction(
         out[i] = np.int32(min(max(p, np.int64(0)), limit))
 
 
-@_jit
+@jit
 def first_features(
     taps: Any,
     base: Any,
@@ -336,7 +333,7 @@ def first_features(
         f += width
 
 
-@_jit_fma
+@jit_fma
 def dense(inputs: Any, weights: Any, n_in: int, n_out: int, n: int, acc: Any) -> None:
     """acc[j] = Σ weights[j, k]·inputs[k] over float32 rows that hold integers; n_in % 8 == 0."""
     for j in range(n_out):
@@ -366,7 +363,7 @@ def dense(inputs: Any, weights: Any, n_in: int, n_out: int, n: int, acc: Any) ->
                 )
 
 
-@_jit
+@jit
 def requantise(acc: Any, bias: Any, shift: Any, n_out: int, n: int, out: Any) -> None:
     """out = clip((acc + bias) >> shift, 0, 127), rounded half up: the activation of a layer."""
     for j in range(n_out):
@@ -378,7 +375,7 @@ def requantise(acc: Any, bias: Any, shift: Any, n_out: int, n: int, out: Any) ->
             o[i] = np.float32(min(max(v, np.int32(0)), np.int32(127)))
 
 
-@_jit
+@jit
 def first_correction(
     acc: Any, bias: int, shift: int, linear: Any, scale: Any, top: int, n: int, mean: Any
 ) -> None:
@@ -393,7 +390,7 @@ def first_correction(
         mean[i] = min(max(linear[i] + c, np.int32(0)), limit)
 
 
-@_jit
+@jit
 def second_features(
     errors: Any,
     ref_errors: Any,
@@ -477,7 +474,7 @@ def second_features(
             features[f + 21, i] = min(max(_log8(b0 << 6) - error_log[i] + 16, -63), 63)
 
 
-@_jit
+@jit
 def second_outputs(
     acc: Any,
     bias: Any,
@@ -508,7 +505,7 @@ def second_outputs(
         context[i] = 3 * level + np.int32(shape > -16) + np.int32(shape > 16)
 
 
-@_jit
+@jit
 def predict_step(
     own: Any,
     refs: Any,
@@ -581,7 +578,7 @@ def predict_step(
     second_outputs(acc, b2o, s2o, mean1, scale2, error_log, top, n, mean2, context)
 
 
-@_jit
+@jit
 def workspace(height: int, width: int) -> Any:
     """Allocate what one call of ``predict_step`` after another needs for a plane."""
     n = min(height, (width + SHEAR - 1) // SHEAR) + 1

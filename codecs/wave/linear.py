@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.kernel import active_rows, linear_inputs, steps, workspace
 from tilepress.codecs.wave.layout import (
     OWN_TAPS,
@@ -20,7 +20,6 @@ from tilepress.codecs.wave.layout import (
 
 __all__ = ["fit_weights", "regressor_count"]
 
-_jit = nb.njit(cache=True, nogil=True)
 _RIDGE = 1e-3
 
 
@@ -29,7 +28,7 @@ def regressor_count(n_refs: int) -> int:
     return len(OWN_TAPS) + 1 + n_refs * (len(REFERENCE_TAPS) + 2)
 
 
-@_jit
+@jit
 def _normal_equations(
     own: Any,
     refs: Any,
@@ -79,7 +78,7 @@ def _normal_equations(
     return gram
 
 
-@_jit
+@jit
 def _cholesky_solve(matrix: Any, right: Any) -> Any:
     """Solve a symmetric positive definite system; written out so that no BLAS decides a bit."""
     n = len(right)

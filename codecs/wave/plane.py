@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
@@ -26,6 +25,7 @@ from tilepress.codecs.wave.coder import (
     symbols,
 )
 from tilepress.codecs.wave.coder import decode_plane as decode_residuals
+from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.layout import (
     MATCH_CONTEXTS,
     MATCH_LEVELS,
@@ -70,7 +70,7 @@ class DecodedPlane:
     """(y, x), true where samples are absent; None where none is."""
 
 
-@nb.njit(cache=True, nogil=True)
+@jit
 def _fill_absent(plane: npt.NDArray[np.int32], mask: Mask, first: int) -> None:
     """Give absent samples the mean of west and north, so that no cliff surrounds them."""
     height, width = plane.shape
@@ -82,7 +82,7 @@ def _fill_absent(plane: npt.NDArray[np.int32], mask: Mask, first: int) -> None:
                 plane[y, x] = (west + north + 1) >> 1
 
 
-@nb.njit(cache=True, nogil=True)
+@jit
 def _block_means(
     plane: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int32]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.wave.compiled import jit
+
 __all__ = ["choose_references", "replication", "used_levels"]
 
-_jit = nb.njit(cache=True, nogil=True)
 
 PACKING_SHARE = 0.97
 """A histogram is packed when it uses less than this share of its levels."""
@@ -62,7 +62,7 @@ def _windowed_sum(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np
     return total
 
 
-@_jit
+@jit
 def _gradients(plane: Any, stride: int) -> Any:
     """Return sampled horizontal plus vertical differences, (n,) float64."""
     height, width = plane.shape
@@ -121,7 +121,7 @@ def choose_references(
     return chosen
 
 
-@_jit
+@jit
 def _repeats(plane: Any, factor: int, phase: int, axis: int) -> bool:
     """Whether every line repeats the one before it, save at block starts (``phase`` mod factor)."""
     height, width = plane.shape

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -36,6 +35,7 @@ from tilepress.codecs.wave.coder import (
     pad_edges,
     tokenise,
 )
+from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.kernel import active_rows, steps
 from tilepress.codecs.wave.layout import (
     FEATURES,
@@ -165,7 +165,7 @@ def _prepare(image: TrainingImage, weight: float, seed: int) -> Iterator[_Plane]
             sheared_errors.append(kernel.shear_reference(errors))
 
 
-@nb.njit(cache=True, nogil=True)
+@jit
 def linear_errors(
     own: Any,
     refs: Any,
@@ -193,7 +193,7 @@ def linear_errors(
     return out
 
 
-@nb.njit(cache=True, nogil=True)
+@jit
 def _draw(
     own: Any,
     refs: Any,

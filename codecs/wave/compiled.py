@@ -1,0 +1,31 @@
+"""How this package compiles its loops: to machine code, kept on disk, without the GIL."""
+
+from __future__ import annotations
+
+import numba as nb
+
+__all__ = ["jit", "jit_fma"]
+
+
+def _probe() -> None:
+    """Stands for any compiled function."""
+
+
+def _can_cache() -> bool:
+    """Whether numba finds a folder for compiled code: beside the package, or the user's.
+
+    Where it finds none (read-only installation, no home), it would refuse to import anything
+    marked for caching; then each process compiles anew, which takes half a minute.
+    """
+    try:
+        nb.njit(cache=True)(_probe)
+    except RuntimeError:
+        return False
+    return True
+
+
+_CACHE = _can_cache()
+
+jit = nb.njit(cache=_CACHE, nogil=True)
+jit_fma = nb.njit(cache=_CACHE, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+"""For sums that are exact in any order only: products of small integers in float32."""
