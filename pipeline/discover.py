@@ -7,11 +7,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
-from tilepress.codecs.errors import SourceError, UnsupportedSource
+from tilepress.codecs.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.arrays import NPY_MAGIC, ArraySource, is_zarr_array, is_zarr_node
 from tilepress.pipeline.source import SourceSpec, TileSource
+from tilepress.pipeline.tiff_header import Pages, read_pages
 
 __all__ = ["TIFF_MAGICS", "Failure", "discover", "open_source", "store_path"]
 
@@ -86,6 +88,9 @@ def discover(
     below the argument that it was found in: where an archive keeps it (``store_path``). That of a
     DICOM series is its name alone, for folders may be called after patients. Of files in a folder
     that differ in their ending only, all but the first are named with it: ``a`` and ``a-jp2``.
+
+    A TIFF file of several full images (pages; neither overviews nor masks) gives a recipe for each,
+    ``a-page1``, ``a-page2``…, with options["page"], counted from 1.
     """
     for items in _walk([Path(path) for path in paths]):
         dicom: list[Path] = []
@@ -205,6 +210,7 @@ def _discover_files(
             continue
         try:
             kind = _kind(path)
+            pages = _pages(path) if kind == "geotiff" else None
         except OSError as error:
             text = f"opening {path}: {error.strerror or type(error).__name__}"
             yield Failure(str(path), SourceError(text))
@@ -220,6 +226,11 @@ def _discover_files(
             dicom.append(path)
         elif scene is not None:
             stacks.setdefault(scene, []).append(path)
+        elif pages is not None:
+            specs += _page_specs(path, len(pages.found), folder.root)
+            if pages.cut is not None:
+                text = f"its pages end with page {len(pages.found)}: {pages.cut}"
+                yield Failure(str(path), DamagedSource(f"opening {path}: {text}"))
         else:
             specs.append(_spec(kind, (path,), folder.root))
     specs += [_stack(files, folder.root) for files in stacks.values()]
@@ -240,6 +251,19 @@ def _kind(path: Path) -> str | None:
     if head.startswith(NPY_MAGIC):
         return "array"
     return "dicom" if is_dicom(path) else None
+
+
+def _pages(path: Path) -> Pages | None:
+    """Return the images of a TIFF file that holds several; None for any other file."""
+    pages = read_pages(path)
+    return pages if len(pages.found) > 1 else None
+
+
+def _page_specs(path: Path, pages: int, root: Path) -> Iterator[SourceSpec]:
+    """Yield a recipe for every page, named by its number; pages are opened each on its own."""
+    for page in range(1, pages + 1):
+        spec = _spec("geotiff", (path,), root, f"{path.stem}-page{page}")
+        yield replace(spec, options={**spec.options, "page": page})
 
 
 def _dicom_series(files: Sequence[Path]) -> Iterator[SourceSpec | Failure]:
@@ -308,7 +332,8 @@ def _named_apart(specs: Sequence[SourceSpec]) -> Sequence[SourceSpec]:
         spec = specs[at]
         name, folder = str(spec.options["name"]), store_path(spec).parent
         ending = "stack" if spec.kind == "stack" else Path(spec.paths[0]).suffix[1:] or "image"
-        tries = [name, f"{name}-{ending}", *(f"{name}-{ending}-{n}" for n in range(2, len(specs)))]
+        numbered = (f"{name}-{ending}-{n}" for n in count(2))
+        tries = chain((name, f"{name}-{ending}"), numbered)
         chosen = next(one for one in tries if (folder, one.lower()) not in taken)
         taken.add((folder, chosen.lower()))
         named[at] = replace(spec, options={**spec.options, "name": chosen})

@@ -87,7 +87,8 @@ def export_geotiff(
     ----------
     out :
         File to write, or an existing folder, which gets the original name. A stack needs a folder
-        (made where there is none) and gives every file back under its own name.
+        (made where there is none) and gives every file back under its own name. One page of a
+        file of several images becomes a file of its own, ``<stem>-page<n>.tif``.
     bands :
         Numbers from 1 along the image's ``band`` axis, in the order to write; None means all.
     bbox :
@@ -168,12 +169,20 @@ def _record(reader: ExportReader, item: str) -> dict[str, Any]:
 
 
 def _targets(out: Path, origin: Mapping[str, Any]) -> list[Path]:
-    names = [_safe_name(str(file["name"])) for file in origin["files"]]
+    names = [_target_name(file) for file in origin["files"]]
     if origin["kind"] == "stack":
         if out.exists() and not out.is_dir():
             raise UsageError(f"export: {out} is a file; a stack of {len(names)} needs a folder")
         return [out / name for name in names]
     return [out / names[0] if out.is_dir() else out]
+
+
+def _target_name(file: Mapping[str, Any]) -> PurePosixPath:
+    """Return what a file is called in a folder: as it was, or ``<stem>-page<n>.tif`` for a page."""
+    name = _safe_name(str(file["name"]))
+    if "page" not in file:
+        return name
+    return name.with_name(f"{name.stem}-page{int(file['page'])}.tif")
 
 
 def _safe_name(name: str) -> PurePosixPath:
@@ -387,8 +396,10 @@ def _write_metadata(dataset: DatasetWriter, part: _Part, max_error: float) -> No
     """Write everything beside samples; before them, so that the directory is written once."""
     record = part.record
     changed = max_error > 0 or not part.is_whole
+    # of a TIFF, the carried ICC profile says the same, exactly
+    with_profile = record["driver"] != "GTiff" and part.has_all_bands
     for domain, tags in record["tags"].items():
-        if domain != "COLOR_PROFILE":  # the carried ICC profile says the same, exactly
+        if domain != "COLOR_PROFILE" or with_profile:
             _update_tags(dataset, 0, domain, tags)
     if max_error > 0:
         dataset.update_tags(TILEPRESS_MAX_ERROR=str(max_error))

@@ -101,12 +101,20 @@ def gdal_calls(
         raise DamagedSource(f"{doing} {path}: {_clean(damage, path)}")
 
 
-def open_raster(path: Path, driver: str, *, raw: bool = False) -> DatasetReader:
+def open_raster(
+    path: Path, driver: str, *, raw: bool = False, directory: int | None = None
+) -> DatasetReader:
     """Open a file for reading with exactly this driver; call it inside ``gdal_calls``.
 
-    ``raw`` asks the TIFF driver not to convert colours to RGB.
+    ``raw`` asks the TIFF driver not to convert colours to RGB; ``directory`` is the number of the
+    TIFF directory to read, from 1. GDAL takes all that follows these prefixes as the file's name,
+    whatever is in it, and an absolute name is never mistaken for a prefix.
     """
-    name = f"GTIFF_RAW:{path.absolute()}" if raw else path.absolute()
+    name: str | Path = path.absolute()
+    if directory is not None:
+        name = f"GTIFF_DIR:{int(directory)}:{name}"
+    if raw:
+        name = f"GTIFF_RAW:{name}"
     with _open_lock, warnings.catch_warnings():
         # an image without georeference is no anomaly here, and the filter list is global
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -5,6 +5,7 @@ give RGB samples, CIELAB and LogLuv files the RGBA that libtiff converts them to
 become an extra first axis ``component`` (real, imaginary) of the base type.
 
 One image of several files (``StackSource``) is read as if its files' bands were one file's.
+Of several images (pages) of one TIFF file each is a source: options["page"] says which, from 1.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ from tilepress.pipeline.tiff_header import (
     COMPRESSION,
     PHOTOMETRIC,
     SAMPLES,
+    Page,
     TiffHeader,
     read_header,
+    read_pages,
 )
 
 __all__ = ["GeoTiffSource", "StackSource", "raster_driver", "stack_name", "stack_order"]
@@ -115,7 +118,7 @@ class GeoTiffSource:
 
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
-        self._files = _open_all(spec.paths)
+        self._files = _open_all(spec.paths, spec.options.get("page"))
         try:
             self._check()
             self._starts = np.cumsum([0, *(file.count for file in self._files)])
@@ -176,7 +179,7 @@ class GeoTiffSource:
         """Yield "origin" and one "file-N" record per file (see ``geotiff_record``)."""
         names = _relative_names([file.path for file in self._files])
         files = [
-            {"name": name, "bands": file.count, "item": f"file-{i}"}
+            {"name": name, "bands": file.count, "item": f"file-{i}"} | file.page_facts
             for i, (name, file) in enumerate(zip(names, self._files, strict=True))
         ]
         origin = {"version": 1, "kind": self.kind, "files": files}
@@ -240,8 +243,9 @@ class GeoTiffSource:
 
     def _name(self) -> str:
         """Return the store's name: as discovered, else what the files' names begin with."""
-        name = self._spec.options.get("name")
-        return str(name or stack_name([file.path for file in self._files]))
+        name, page = self._spec.options.get("name"), self._spec.options.get("page")
+        ending = "" if page is None else f"-page{page}"
+        return str(name or stack_name([file.path for file in self._files]) + ending)
 
 
 class StackSource(GeoTiffSource):
@@ -269,6 +273,11 @@ class _File:
     sidecars: tuple[Path, ...]
 
     @property
+    def page_facts(self) -> dict[str, int]:
+        """Which page of how many this is, as the record says it; empty for a file of one image."""
+        return {key: self.record[key] for key in ("page", "pages") if key in self.record}
+
+    @property
     def count(self) -> int:
         return int(self.record["count"])
 
@@ -283,25 +292,30 @@ class _File:
         return COMPLEX_PARTS[name] if name in COMPLEX_PARTS else np.dtype(name)
 
     def read_into(self, indexes: list[int], window: Window, out: npt.NDArray[Any]) -> None:
-        with gdal_calls("read", self.path):
+        with gdal_calls(_doing("read", self.record.get("page")), self.path):
             self.dataset.read(indexes, window=window, out=out)
 
     def read_complex(self, indexes: list[int], window: Window) -> npt.NDArray[Any]:
-        with gdal_calls("read", self.path):
+        with gdal_calls(_doing("read", self.record.get("page")), self.path):
             samples: npt.NDArray[Any] = self.dataset.read(indexes, window=window)
         return samples
 
     def read_mask(self, window: Window) -> npt.NDArray[np.uint8]:
-        with gdal_calls("read the mask of", self.path):
+        with gdal_calls(_doing("read the mask of", self.record.get("page")), self.path):
             mask: npt.NDArray[np.uint8] = self.dataset.read_masks(1, window=window)
         return np.ascontiguousarray(mask)
 
 
-def _open_all(paths: Sequence[str]) -> list[_File]:
+def _doing(verb: str, page: int | None) -> str:
+    """Return what is being done to a file, for error messages: "open", "open page 2 of"."""
+    return verb if page is None else f"{verb.removesuffix(' of')} page {page} of"
+
+
+def _open_all(paths: Sequence[str], page: int | None) -> list[_File]:
     files: list[_File] = []
     try:
         for path in paths:
-            files.append(_open_file(Path(path)))
+            files.append(_open_file(Path(path), page))
     except BaseException:
         for file in files:
             file.dataset.close()
@@ -311,7 +325,7 @@ def _open_all(paths: Sequence[str]) -> list[_File]:
     return files
 
 
-def _open_file(path: Path) -> _File:
+def _open_file(path: Path, number: int | None) -> _File:
     try:
         with path.open("rb") as file:
             head = file.read(16)
@@ -323,13 +337,17 @@ def _open_file(path: Path) -> _File:
     damage = png_damage(path) if driver == "PNG" else None
     if damage is not None:
         raise DamagedSource(f"open {path}: truncated or damaged: {damage}")
-    header = read_header(path) if driver == "GTiff" else None
-    with gdal_calls("open", path):
+    page, pages = (None, 1) if number is None else _find_page(path, driver, number)
+    header = read_header(path, page) if driver == "GTiff" else None
+    with gdal_calls(_doing("open", number), path):
         raw = header is not None and _reads_raw(header)
-        dataset = open_raster(path, driver, raw=raw)
+        directory = None if page is None else page.directory
+        dataset = open_raster(path, driver, raw=raw, directory=directory)
         try:
             converted = header is not None and not raw and _converts(header)
             record = describe_raster(dataset, path.name, driver, header, converted)
+            if number is not None:
+                record |= {"page": number, "pages": pages}
             _refuse(path, dataset, record, header)
         except BaseException:
             dataset.close()
@@ -337,6 +355,19 @@ def _open_file(path: Path) -> _File:
     sidecars = tuple(Path(name) for name in record["sidecars"])
     beside = tuple(path.parent / name for name in sidecars)
     return _File(path=path, dataset=dataset, record=record, sidecars=beside)
+
+
+def _find_page(path: Path, driver: str, number: int) -> tuple[Page, int]:
+    """Return where a page lies, and how many there are."""
+    pages = read_pages(path).found if driver == "GTiff" else ()
+    doing = f"open page {number} of {path}"
+    if not isinstance(number, int) or not 1 <= number <= len(pages):
+        raise UnsupportedSource(f"{doing}: it holds {len(pages)} pages")
+    page = pages[number - 1]
+    beside = number == 1 and path.with_name(path.name + ".msk").exists()
+    if page.has_mask or beside:
+        raise UnsupportedSource(f"{doing}: it has a mask, which GDAL gives for no single page")
+    return page, len(pages)
 
 
 def _reads_raw(header: TiffHeader) -> bool:
@@ -366,10 +397,11 @@ def _refuse(
     """Raise for what cannot be read whole and right."""
     unsupported = _unsupported(dataset, record, header)
     if unsupported:
-        raise UnsupportedSource(f"open {path}: {unsupported}")
+        raise UnsupportedSource(f"{_doing('open', record.get('page'))} {path}: {unsupported}")
     damage = header and (header.damage() or header.missing_blocks())
     if damage:
-        raise DamagedSource(f"open {path}: truncated or damaged: {damage}")
+        doing = _doing("open", record.get("page"))
+        raise DamagedSource(f"{doing} {path}: truncated or damaged: {damage}")
 
 
 def _unsupported(
@@ -538,6 +570,8 @@ def _band_names(files: Sequence[_File]) -> list[str] | None:
 def _remarks(file: _File) -> Iterator[str]:
     layout = file.record["layout"]
     name = layout["compress"].split()[-1]
+    if file.page_facts:
+        yield "page {page} of {pages} of {name}".format(**file.page_facts, name=file.path.name)
     if name.startswith(_LOSSY) and layout["reversible"] != "LOSSLESS":
         yield (
             f"{file.path.name} was stored with {layout['compress']}: its decoded samples are kept "

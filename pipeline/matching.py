@@ -32,7 +32,7 @@ class Sources:
         self._specs = [item for item in found if isinstance(item, SourceSpec)]
         self._failures = [item for item in found if isinstance(item, Failure)]
         self._text = ", ".join(map(str, paths))
-        self._used: set[str] = set()
+        self._used: set[tuple[str, int | None]] = set()
 
     def find(self, store: Path) -> SourceSpec:
         """Return the image of ``store``.
@@ -43,11 +43,14 @@ class Sources:
         origin = StoreReader.open(store).origin
         kind = str(origin["kind"])
         specs = [spec for spec in self._specs if spec.kind == kind]
+        if kind == "geotiff":
+            page = origin["files"][0].get("page")
+            specs = [spec for spec in specs if spec.options.get("page") == page]
         if kind == "stack":
             specs += self._stacks([str(file["name"]) for file in origin["files"]])
         chosen = self._choose(store, specs)
         if chosen is not None:
-            self._used.update(chosen.paths)
+            self._used.update(_images(chosen))
             return chosen
         if self._failures and not self._specs:
             raise self._failures[0].error
@@ -57,8 +60,12 @@ class Sources:
         )
 
     def left_over(self) -> list[str]:
-        """Return the images that no store was found to be of, by their first file."""
-        return [spec.paths[0] for spec in self._specs if not self._used & set(spec.paths)]
+        """Return the images that no store was found to be of, by their first file, and page."""
+        left = [spec for spec in self._specs if self._used.isdisjoint(_images(spec))]
+        ends = [
+            f" (page {spec.options['page']})" if "page" in spec.options else "" for spec in left
+        ]
+        return [spec.paths[0] + end for spec, end in zip(left, ends, strict=True)]
 
     def _choose(self, store: Path, specs: Sequence[SourceSpec]) -> SourceSpec | None:
         """Return the one image that fits; None where there is none or no telling."""
@@ -85,3 +92,8 @@ class Sources:
             if all(one in rasters for one in paths):
                 options = {**spec.options, "name": stack_name(paths)}
                 yield SourceSpec(kind="stack", paths=paths, options=options)
+
+
+def _images(spec: SourceSpec) -> set[tuple[str, int | None]]:
+    """Return the files of an image, each with the page that is meant."""
+    return {(path, spec.options.get("page")) for path in spec.paths}

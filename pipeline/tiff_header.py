@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,9 +25,12 @@ __all__ = [
     "SAMPLES",
     "Directory",
     "Entry",
+    "Page",
+    "Pages",
     "TiffHeader",
     "append_entries",
     "read_header",
+    "read_pages",
 ]
 
 MAX_ENTRIES = 4096
@@ -37,6 +41,12 @@ MAX_ENTRY_BYTES = 512 * 2**20
 
 MAX_SUB_DIRECTORIES = 64
 
+MAX_DIRECTORIES = 65_536
+"""Directories of one file, overviews and masks included."""
+
+MAX_PAGES = 4096
+"""Full images of one file."""
+
 _TYPE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
     16: 8, 17: 8, 18: 8,
@@ -45,11 +55,12 @@ _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: 
     16: "u8", 17: "i8", 18: "u8",
 }  # fmt: skip
 
-NEW_SUBFILE_TYPE = 254
+NEW_SUBFILE_TYPE, OLD_SUBFILE_TYPE = 254, 255
+REDUCED, PAGE, MASK = 1, 2, 4
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANAR = 273, 277, 278, 279, 284
 PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES = 317, 322, 323, 324, 325
-SUB_IFDS, SAMPLE_FORMAT = 330, 339
+SUB_IFDS, SAMPLE_FORMAT, JPEG_STREAM = 330, 339, 513
 NOTES = (34665, 34853)
 
 
@@ -92,12 +103,13 @@ class Directory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TiffHeader:
-    """The first directory of a TIFF file, and those that hang below it."""
+    """The directory of one image of a TIFF file, and those that hang below it."""
 
     big: bool
     order: str
     size_bytes: int
     first: Directory
+    """The image's directory: the file's first, or that of the page asked for."""
     below: tuple[Directory, ...]
     """Directories of the first one's SubIFDs entry (tag 330)."""
     notes: Mapping[int, Directory]
@@ -154,13 +166,48 @@ class TiffHeader:
         return f"{height} × {width} samples need {needed} {what}, the file names {found}"
 
 
-def read_header(path: Path) -> TiffHeader | None:
-    """Read the first directory of a TIFF file; None where it is none or cannot be followed."""
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where one of several full images of a file is described."""
+
+    directory: int
+    """Number of its directory along the file's chain, from 1, as GDAL counts them."""
+    offset: int
+    """Byte at which that directory starts."""
+    has_mask: bool
+    """Whether mask directories follow it, up to the next page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The full images along a file's chain of directories."""
+
+    found: tuple[Page, ...]
+    cut: str | None = None
+    """Why the chain was not followed to its end; None where it was."""
+
+
+def read_header(path: Path, page: Page | None = None) -> TiffHeader | None:
+    """Read the directory of a file's first image, or of a page of it.
+
+    None where the file is no TIFF or its directory cannot be followed.
+    """
     try:
         with path.open("rb") as file:
-            return _read_header(file, os.fstat(file.fileno()).st_size)
+            size = os.fstat(file.fileno()).st_size
+            return _read_header(file, size, None if page is None else page.offset)
     except (ValueError, struct.error):
         return None
+
+
+def read_pages(path: Path) -> Pages:
+    """List the full images of a TIFF file; none where it is no TIFF.
+
+    The first directory always counts: it is what GDAL opens. Of the others those count that GDAL
+    counts: neither overview (reduced resolution) nor mask, and with samples.
+    """
+    status = path.stat()
+    return _read_pages(path.absolute(), (status.st_ino, status.st_size, status.st_mtime_ns))
 
 
 def append_entries(
@@ -230,9 +277,56 @@ class _Layout:
         return int(struct.unpack(self.order + code, data)[0])
 
 
-def _read_header(file: BinaryIO, size: int) -> TiffHeader:
-    layout, at = _read_preamble(file)
-    first = _directory(file, at, layout, size)
+@lru_cache(maxsize=16)
+def _read_pages(path: Path, _: tuple[int, ...]) -> Pages:
+    """Follow the chain; remembered, as every page of a file is opened on its own."""
+    found: list[Page] = []
+    seen: set[int] = set()
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            layout, at = _read_preamble(file)
+            while at and at not in seen:
+                if len(seen) == MAX_DIRECTORIES:
+                    return Pages(tuple(found), f"it has more than {MAX_DIRECTORIES} directories")
+                start = at
+                seen.add(start)
+                raw, at = _raw_directory(file, start, layout)
+                kind = _subfile_type(file, raw, layout, size)
+                if len(seen) > 1 and kind & MASK and not kind & REDUCED:
+                    found[-1] = replace(found[-1], has_mask=True)
+                elif len(seen) == 1 or (kind in (0, PAGE) and _has_samples(raw)):
+                    if len(found) == MAX_PAGES:
+                        return Pages(tuple(found), f"it holds more than {MAX_PAGES} pages")
+                    found.append(Page(len(seen), start, has_mask=False))
+    except (ValueError, struct.error) as exc:
+        return Pages(tuple(found), f"directory {len(seen)} cannot be read: {exc}")
+    return Pages(
+        tuple(found), f"directory {len(seen)} leads back to an earlier one" if at else None
+    )
+
+
+def _subfile_type(file: BinaryIO, raw: Mapping[int, bytes], layout: _Layout, size: int) -> int:
+    """Return the bits of NewSubfileType, or what they would be by the old SubfileType."""
+    entries = {
+        tag: entry
+        for tag in (NEW_SUBFILE_TYPE, OLD_SUBFILE_TYPE)
+        if tag in raw and (entry := _value(file, raw[tag], layout, size)) is not None
+    }
+    directory = Directory(layout.order, entries)
+    old = {2: REDUCED, 3: PAGE}.get(directory.integer(OLD_SUBFILE_TYPE), 0)
+    return directory.integer(NEW_SUBFILE_TYPE, old)
+
+
+def _has_samples(raw: Mapping[int, bytes]) -> bool:
+    return {WIDTH, LENGTH} <= raw.keys() and not raw.keys().isdisjoint(
+        (STRIP_OFFSETS, TILE_OFFSETS, JPEG_STREAM)
+    )
+
+
+def _read_header(file: BinaryIO, size: int, at: int | None) -> TiffHeader:
+    layout, start = _read_preamble(file)
+    first = _directory(file, start if at is None else at, layout, size)
 
     def follow(offset: int) -> Directory | None:
         try:

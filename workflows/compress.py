@@ -156,7 +156,8 @@ def _one_image(
     for item in found:
         items.append(item)
         if isinstance(item, SourceSpec):
-            images.append(item.paths[0])
+            page = f" (page {item.options['page']})" if "page" in item.options else ""
+            images.append(item.paths[0] + page)
         if len(images) > LISTED_IMAGES:
             break
     if len(images) > 1:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 import warnings
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
@@ -274,6 +277,19 @@ class TestTheSameFileComesBack:
             np.testing.assert_array_equal(second.read(), first.read())
             assert second.profile["compress"] == "deflate"
             assert second.colorinterp == first.colorinterp
+
+    def test_colour_profile_of_another_format(self, tmp_path: Path) -> None:
+        """A PNG has no TIFF entries to carry: its ICC profile goes through GDAL."""
+        profile = base64.b64encode(imagecodecs.cms_profile("adobergb")).decode()
+        options = {"photometric": "RGB", "SOURCE_ICC_PROFILE": profile}
+        plain = write(tmp_path / "plain.tif", noise((3, 20, 30), "uint8"), **options)
+        rasterio.shutil.copy(str(plain), str(tmp_path / "a.png"), driver="PNG")
+        reader = reader_of(tmp_path / "a.png")
+        for bands, found in ((None, {"SOURCE_ICC_PROFILE": profile}), ([2], {})):
+            out = tmp_path / f"{bands}.tif"
+            export_geotiff(reader, out, bands=bands)
+            with opened(out) as dataset:
+                assert dataset.tags(ns="COLOR_PROFILE") == found
 
     def test_windows_are_read_once_and_stay_small(self, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setattr("tilepress.pipeline.export_geotiff.WINDOW_BYTES", 60_000)
