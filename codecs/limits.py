@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_RECORD_SAMPLES", "MAX_SIDE", "MAX_WEIGHTS_BYTES"]
+__all__ = ["MAX_RECORD_SAMPLES", "MAX_SIDE", "MAX_SPLITS", "MAX_WEIGHTS_BYTES"]
 
 MAX_SIDE = 2**20
 """Planes, rows or columns of one record at most: products stay in int64."""
 
-MAX_RECORD_SAMPLES = 2**28
-"""Samples of one record at most (512 MiB of uint16): what a hostile header may make us allocate."""
+MAX_RECORD_SAMPLES = 2**26
+"""Samples of one record at most: sixteen planes of 2048 × 2048. Decoding holds some ten times eight
+bytes of each, so a hostile header that nothing else contradicts costs 2 GiB at most."""
+
+MAX_SPLITS = 4
+"""Bodies within bodies at most: 48-bit samples need three."""
 
 MAX_WEIGHTS_BYTES = 2**20
 """Size of a weights file at most; the shipped ones are tens of kilobytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -58,7 +59,6 @@ class TileCodec:
     def __init__(
         self,
         codec: str = "wave",
-        *,
         max_error: float = 0,
         nodata: float | int | None = None,
         tier: str = "standard",
@@ -71,9 +71,11 @@ class TileCodec:
             raise UnsupportedFormat(f"making a codec: got tier {tier!r}, want one of {_TIERS}")
         if device not in ("auto", "cpu"):
             raise UnsupportedFormat(f"making a codec: got device {device!r}, want 'auto' or 'cpu'")
-        if not (isinstance(max_error, int | float) and 0 <= max_error < 2**31):
+        error = _number("max_error", max_error)
+        if not 0 <= error < 2**31:
             raise UnsupportedFormat(f"making a codec: got max_error {max_error!r}, want 0 … 2^31")
-        self._setup(codec, tier, max_error, nodata, load_named(model))
+        absent = None if nodata is None else _number("nodata", nodata)
+        self._setup(codec, tier, error, absent, load_named(model))
 
     def _setup(
         self, codec: str, tier: str, max_error: float, nodata: float | None, weights: Weights
@@ -215,13 +217,27 @@ class TileCodec:
         )
         return pack_record(header, payload), _restore(header, decoded)
 
-    def decode(self, data: bytes | memoryview) -> Array:
+    def decode(
+        self,
+        data: bytes | memoryview,
+        *,
+        expect: tuple[tuple[int, ...], np.dtype[Any]] | None = None,
+    ) -> Array:
         """Decode a record to an array of the shape and dtype that were coded.
 
+        ``expect`` is the shape, (planes, y, x) or (y, x), and dtype that the record must have: who
+        knows them should say so, for a record that claims others is then refused unread.
         Raises InvalidRecord, ChecksumMismatch, UnsupportedFormat or ModelError; never returns
         samples that are not those coded.
         """
         header, payload = unpack_record(data)
+        if expect is not None:
+            found = header.shape[1:] if header.two_d else header.shape
+            if found != tuple(expect[0]) or header.dtype.name != expect[1].name:
+                raise InvalidRecord(
+                    f"decoding a record: it holds {found} of {header.dtype.name}, "
+                    f"not {tuple(expect[0])} of {expect[1].name}"
+                )
         if header.coder == CODER_STORED:
             want = int(np.prod(header.coded)) * header.dtype.itemsize
             if len(payload) != want:
@@ -249,7 +265,7 @@ class TileCodec:
         if dtype.kind in "uib":
             low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
             if (
-                self._nodata != self._nodata
+                (isinstance(self._nodata, float) and not math.isfinite(self._nodata))
                 or self._nodata != int(self._nodata)
                 or not low <= self._nodata <= high
             ):
@@ -257,7 +273,17 @@ class TileCodec:
                     f"coding a tile: nodata {self._nodata} is no value of {dtype}"
                 )
             return np.array(int(self._nodata), dtype)
-        return np.array(self._nodata, dtype)
+        with np.errstate(over="ignore"):  # float64's lowest as nodata of float32 means −inf there
+            return np.array(self._nodata, dtype)
+
+
+def _number(name: str, value: object) -> float | int:
+    """Return a Python number; NumPy's are welcome, bool and text are not."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UnsupportedFormat(f"making a codec: got {name} {value!r}, want a number")
+    return value
 
 
 def _coded_box(samples: Array, fill: Array) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ from zarr.abc.codec import ArrayBytesCodec
 
 from tilepress.codecs.batcher import gather_chunks, run_chunk
 from tilepress.codecs.bitstream import DTYPES
-from tilepress.codecs.errors import InvalidRecord, UnsupportedArray, UnsupportedFormat
+from tilepress.codecs.errors import UnsupportedArray, UnsupportedFormat
 from tilepress.codecs.tile import TileCodec
 
 if TYPE_CHECKING:
@@ -48,14 +48,8 @@ def decode_chunk(
 ) -> npt.NDArray[Any]:
     """Decode a record that must hold a chunk of this shape and dtype."""
     check_chunk(shape, dtype)
-    array = codec.decode(record)
     wanted = shape if len(shape) == 2 else (math.prod(shape[:-2]), *shape[-2:])
-    if array.shape != wanted or array.dtype != dtype:
-        raise InvalidRecord(
-            f"decoding a chunk: its record holds {array.shape} of {array.dtype}, "
-            f"the array's metadata say {wanted} of {dtype}"
-        )
-    return array.reshape(shape)
+    return codec.decode(record, expect=(wanted, dtype)).reshape(shape)
 
 
 def check_chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

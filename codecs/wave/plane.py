@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.errors import InvalidRecord
+from tilepress.codecs.limits import MAX_SPLITS
 from tilepress.codecs.wave import kernel
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.coder import (
@@ -270,9 +271,16 @@ def _encode_levels(
 
 
 def decode_body(
-    reader: Reader, shape: tuple[int, int], refs: list[DecodedPlane], model: WaveModel
+    reader: Reader,
+    shape: tuple[int, int],
+    refs: list[DecodedPlane],
+    model: WaveModel,
+    splits: int = MAX_SPLITS,
 ) -> tuple[Plane, DecodedPlane]:
-    """Decode a body; the inverse of ``encode_body``. Absent samples come back as anything."""
+    """Decode a body; the inverse of ``encode_body``. Absent samples come back as anything.
+
+    ``splits`` is how many bodies within bodies may still follow.
+    """
     flags = reader.byte()
     blocks = None
     if flags & _REPLICATED:
@@ -297,7 +305,7 @@ def decode_body(
         zeros = np.zeros(shape, np.int32)
         plane, levels64 = DecodedPlane(zeros, zeros, mask), zeros.astype(np.int64)
     elif flags & _SPLIT:
-        plane, levels64 = _decode_split(reader, shape, refs, model, mask)
+        plane, levels64 = _decode_split(reader, shape, refs, model, mask, splits - 1)
     else:
         plane, levels64 = _decode_levels(reader, shape, refs, model, mask, flags)
     samples = levels64 + offset
@@ -313,14 +321,17 @@ def _decode_split(
     refs: list[DecodedPlane],
     model: WaveModel,
     mask: Mask | None,
+    splits: int,
 ) -> tuple[DecodedPlane, Plane]:
+    if splits < 0:
+        raise InvalidRecord(f"decoding a plane: more than {MAX_SPLITS} splits within one another")
     low_bits = reader.byte()
     if not 1 <= low_bits <= _SPLIT_BITS:
         raise InvalidRecord(f"decoding a plane: split at bit {low_bits}")
     high_reader = Reader(reader.take(reader.varint(2**31)))
-    high, _ = decode_body(high_reader, shape, refs, model)
+    high, _ = decode_body(high_reader, shape, refs, model, splits)
     high_reader.finish()
-    low, _ = decode_body(reader, shape, [], model)
+    low, _ = decode_body(reader, shape, [], model, splits)
     if (
         high.min() < 0
         or int(high.max()) >= _MAX_TOP >> low_bits

@@ -196,6 +196,55 @@ class TestDamageIsAnError:
         assert back.tobytes() == self.codec.decode(self.record).tobytes()
 
 
+class TestHostileRecordsAreBounded:
+    """A hundred bytes must not make a reader allocate gigabytes or recurse without end."""
+
+    def test_unexpected_shape_is_refused_unread(self) -> None:
+        record = TileCodec().encode(np.zeros((1, 8192, 8192), np.uint8))
+        assert len(record) < 100
+        with pytest.raises(InvalidRecord, match="it holds"):
+            TileCodec().decode(record, expect=((1, 512, 512), np.dtype(np.uint8)))
+        with pytest.raises(InvalidRecord, match="it holds"):
+            TileCodec().decode(record, expect=((1, 8192, 8192), np.dtype(np.uint16)))
+
+    def test_impossible_sizes(self) -> None:
+        from tilepress.codecs.bitstream import RecordHeader, pack_record, unpack_record
+
+        header, payload = unpack_record(TileCodec().encode(np.ones((2, 8, 8), np.uint8)))
+        fields = {name: getattr(header, name) for name in RecordHeader.__slots__}
+        for shape in ((2**26 + 1, 1, 1), (2, 2**25, 2), (1, 2**21, 1)):
+            forged = RecordHeader(**{**fields, "shape": shape, "coded": (1, 1, 1)})
+            with pytest.raises(InvalidRecord, match="beyond the limits"):
+                TileCodec().decode(pack_record(forged, bytes(payload)))
+
+    def test_splits_within_splits(self) -> None:
+        from tilepress.codecs.wave.plane import decode_body
+        from tilepress.codecs.wave.wire import Reader, varint
+        from tilepress.codecs.weights import load_named
+
+        body = b"\x08\x00"
+        for _ in range(3000):
+            body = b"\x10\x00\x01" + varint(len(body)) + body + b"\x08\x00"
+        with pytest.raises(InvalidRecord, match="splits"):
+            decode_body(Reader(memoryview(body)), (4, 4), [], load_named("auto").model)
+
+
+class TestArgumentsAreChecked:
+    def test_numbers_of_numpy_are_numbers(self) -> None:
+        assert TileCodec("wave", np.int64(2)).max_error == 2
+        assert TileCodec(nodata=np.uint16(7)).nodata == 7
+
+    @pytest.mark.parametrize("wrong", [True, "2", None, -1, float("nan"), 2**31])
+    def test_max_error(self, wrong: object) -> None:
+        with pytest.raises(UnsupportedFormat):
+            TileCodec(max_error=wrong)
+
+    @pytest.mark.parametrize("wrong", [float("inf"), float("nan"), 0.5, 10**30])
+    def test_nodata_of_integers(self, wrong: float) -> None:
+        with pytest.raises(UnsupportedArray, match="no value of"):
+            TileCodec(nodata=wrong).encode(np.zeros((4, 4), np.int16))
+
+
 class TestConfigurationIsClosed:
     def test_round_trip(self) -> None:
         for codec in (

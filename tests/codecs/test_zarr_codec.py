@@ -152,5 +152,5 @@ class TestARecordMustBeTheChunkThatIsAskedFor:
     )
     def test_other_shape_or_dtype(self, shape: tuple[int, ...], dtype: str) -> None:
         record = encode_chunk(TileCodec(), IMAGE[:, :16, :16])
-        with pytest.raises(InvalidRecord, match="metadata say"):
+        with pytest.raises(InvalidRecord, match="it holds"):
             decode_chunk(TileCodec(), record, shape, np.dtype(dtype))
