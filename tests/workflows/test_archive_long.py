@@ -5,6 +5,7 @@ What is compared is read by rasterio and pydicom alone, from the source and from
 
 from __future__ import annotations
 
+import faulthandler
 import filecmp
 import json
 import shutil
@@ -297,6 +298,7 @@ def test_there_and_back(
     command: Command,
     capsys: pytest.CaptureFixture[str],
 ):
+    faulthandler.cancel_dump_traceback_later()  # minutes are no sign of a deadlock here
     folder, archive = folder_of(name, shared_data, tmp_path), tmp_path / "archive"
     before = {file: file.stat() for file in tree_of(folder)}
     figures = Figures()
@@ -309,6 +311,7 @@ def test_there_and_back(
 
     found = [item for item in discover([folder]) if not isinstance(item, Failure)]
     specs = {archive / f"{store_path(spec)}.zarr": spec for spec in found}
+    taken: set[Path] = set()
     for number, store in enumerate(stores):
         spec = specs[store]
         if spec.options.get("page", 1) == 1:
@@ -317,7 +320,8 @@ def test_there_and_back(
         out = tmp_path / "out" / str(number)
         wrong = differences(spec, store, out, figures)
         figures.mismatches += [f"{store.relative_to(archive)}: {text}" for text in wrong]
-    figures.stores = len(stores)
+    figures.files, figures.stores = len(taken), len(stores)
+    figures.bytes_in = sum(file.stat().st_size for file in taken)
     figures.bytes_of_stores = sum(map(size_of, stores))
     shutil.rmtree(archive)
     with capsys.disabled():

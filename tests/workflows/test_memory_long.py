@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import math
 import os
@@ -139,6 +140,7 @@ def assert_windows_equal(scene: Path, store: Path, shape: tuple[int, int]) -> No
 def test_a_large_scene_needs_less_than_two_gigabytes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
+    faulthandler.cancel_dump_traceback_later()  # minutes are no sign of a deadlock here
     scene, store, report = tmp_path / "scene.tif", tmp_path / "scene.zarr", tmp_path / "run.json"
     shape = write_scene(scene, SCENE_BYTES)
     line = ["compress", scene, store, "--workers", WORKERS, "--report", report, "--quiet"]
