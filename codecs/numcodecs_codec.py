@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 from numcodecs.abc import Codec
-from numcodecs.compat import ndarray_copy
 from typing_extensions import Buffer
 
 from tilepress.codecs.batcher import run_chunk
@@ -21,7 +20,9 @@ __all__ = ["TilepressTile"]
 class TilepressTile(Codec):  # type: ignore[misc]
     """The compressor of a Zarr v2-format array whose chunks have at least two axes (…, y, x).
 
-    Prefer v3 with sharding: this form has neither shards nor a checked dtype and shape.
+    Prefer v3 with sharding: this form has neither shards nor a checked dtype and shape. The array's
+    byte order must be the machine's: a record keeps none, and Zarr v2 takes decoded bytes as they
+    are.
     """
 
     codec_id: ClassVar[str] = "tilepress_tile"
@@ -52,25 +53,59 @@ class TilepressTile(Codec):  # type: ignore[misc]
         return {"id": self.codec_id, **self._inner.codec.to_config()}
 
     def encode(self, buf: npt.ArrayLike) -> bytes:
-        """Encode an array of ≥ 2 axes; one in Fortran order is coded as it lies in memory."""
+        """Encode an array of ≥ 2 axes; one in Fortran order is coded as it lies in memory.
+
+        Raises UnsupportedArray for a foreign byte order, which a v2 array would read back wrongly.
+        """
         chunk = np.asarray(buf)
         if chunk.ndim < 2:
             raise UnsupportedArray(
                 f"coding with {self.codec_id}: got {chunk.ndim} axes, want at least (y, x); "
                 "no filter may come before this codec"
             )
-        if chunk.flags.f_contiguous and not chunk.flags.c_contiguous:
-            chunk = chunk.T
+        if not chunk.dtype.isnative:
+            raise UnsupportedArray(
+                f"coding with {self.codec_id}: dtype {chunk.dtype.str} has a foreign byte order, "
+                "which a Zarr v2 array would read back wrongly; "
+                f"want {chunk.dtype.newbyteorder('=').str}"
+            )
+        chunk = _as_it_lies(chunk)
         return run_chunk(lambda item: encode_chunk(self._inner.codec, item), chunk)
 
     def decode(self, buf: Buffer, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-        """Decode a record to (planes, y, x) or (y, x); fill ``out`` where one is given."""
+        """Decode a record to (planes, y, x) or (y, x); fill ``out`` where one is given.
+
+        Raises UnsupportedArray where ``out`` is no writable array of that dtype and shape; its
+        leading axes count as planes, and Fortran order is filled as it lies in memory.
+        """
         array = run_chunk(self._inner.codec.decode, memoryview(buf).cast("B"))
         if out is None:
             return array
-        filled: npt.NDArray[Any] = ndarray_copy(array, out)
-        return filled
+        _fill(out, array)
+        return out
 
     def __repr__(self) -> str:
         config = self.get_config()
         return f"{type(self).__name__}(codec={config['codec']!r}, max_error={config['max_error']})"
+
+
+def _as_it_lies(chunk: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array in Fortran order with its axes turned round, so that it is in C order."""
+    if chunk.flags.f_contiguous and not chunk.flags.c_contiguous:
+        return chunk.T
+    return chunk
+
+
+def _fill(out: npt.NDArray[Any], array: npt.NDArray[Any]) -> None:
+    """Copy what was decoded into an array whose leading axes may not be flattened."""
+    found = "no array" if not isinstance(out, np.ndarray) else f"{out.dtype.str} of {out.shape}"
+    if isinstance(out, np.ndarray) and out.flags.writeable and out.dtype == array.dtype:
+        lying = _as_it_lies(out)
+        planes = (lying.size // (lying.shape[-2] * lying.shape[-1] or 1),) if lying.ndim > 2 else ()
+        if lying.flags.c_contiguous and (*planes, *lying.shape[-2:]) == array.shape:
+            lying.reshape(array.shape)[...] = array
+            return
+    raise UnsupportedArray(
+        f"decoding with {TilepressTile.codec_id}: out is {found}, "
+        f"want a writable, contiguous array {array.dtype.str} of {array.shape}"
+    )

@@ -45,6 +45,9 @@ def export(
 
     Parameters
     ----------
+    out :
+        GeoTIFF: the file where it ends in ``.tif`` or ``.tiff``, else a folder. DICOM: a folder, or
+        ``*.dcm`` for a single file. Zarr and NumPy: the store or file itself.
     format :
         "geotiff" and "dicom" give back what the store was made of; "cog" is a cloud-optimised
         GeoTIFF; "zarr" a plain Zarr store with zstd, for readers without our codec; "npy" a NumPy
@@ -85,14 +88,15 @@ def _to_cog(reader: StoreReader, out: Path, part: _Part) -> list[Path]:
     """Write the GeoTIFF beside the destination, then let GDAL's COG driver copy it."""
     import rasterio.shutil
 
+    from tilepress.pipeline.export_geotiff import is_folder
+
     _want_origin(reader, "cog", ("geotiff", "stack"))
     make_directory(out.parent)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".tilepress-cog-") as folder:
-        plain = Path(folder) / ("bands" if reader.origin["kind"] == "stack" else "plain.tif")
-        if plain.suffix == "":
-            plain.mkdir()
+        plain = Path(folder) / "plain"
         files = [file for file in _to_geotiff(reader, plain, part) if _is_tiff(file)]
-        targets = [out / file.name for file in files] if plain.suffix == "" else [out]
+        into_folder = reader.origin["kind"] == "stack" or is_folder(out)
+        targets = [out / file.name for file in files] if into_folder else [out]
         for target in targets:
             _refuse_existing(target)
         for file, target in zip(files, targets, strict=True):

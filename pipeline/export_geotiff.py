@@ -53,7 +53,7 @@ from tilepress.pipeline.geotiff_record import (
 from tilepress.pipeline.source import ExportReader
 from tilepress.pipeline.tiff_header import append_entries
 
-__all__ = ["export_geotiff"]
+__all__ = ["export_geotiff", "is_folder"]
 
 WINDOW_BYTES = 64 * 2**20
 """Samples that are read and written at a time."""
@@ -86,9 +86,10 @@ def export_geotiff(
     Parameters
     ----------
     out :
-        File to write, or an existing folder, which gets the original name. A stack needs a folder
-        (made where there is none) and gives every file back under its own name. One page of a
-        file of several images becomes a file of its own, ``<stem>-page<n>.tif``.
+        File to write, or a folder, which gets the original name: one that exists, or whatever does
+        not end in ``.tif`` or ``.tiff`` (made where there is none). A stack needs a folder and
+        gives every file back under its own name. One page of a file of several images becomes a
+        file of its own, ``<stem>-page<n>.tif``.
     bands :
         Numbers from 1 along the image's ``band`` axis, in the order to write; None means all.
     bbox :
@@ -174,7 +175,12 @@ def _targets(out: Path, origin: Mapping[str, Any]) -> list[Path]:
         if out.exists() and not out.is_dir():
             raise UsageError(f"export: {out} is a file; a stack of {len(names)} needs a folder")
         return [out / name for name in names]
-    return [out / names[0] if out.is_dir() else out]
+    return [out / names[0] if is_folder(out) else out]
+
+
+def is_folder(out: Path) -> bool:
+    """Whether a destination is a folder to write into, existing or not, rather than a file."""
+    return out.is_dir() or (not out.exists() and out.suffix.lower() not in (".tif", ".tiff"))
 
 
 def _target_name(file: Mapping[str, Any]) -> PurePosixPath:

@@ -36,13 +36,19 @@ def check_stores(
 ) -> Iterator[StoreCheck]:
     """Verify a store, or each of an archive; ``source`` is what all of them were made of.
 
-    In an archive, images of ``source`` that have no store are listed as unknown at the end.
+    In an archive, images of ``source`` that have no store are listed as unknown at the end. What is
+    no store and holds none is unknown; UsageError says that there is nothing at ``path``.
     """
-    stores = find_stores(path)
-    if not stores:
-        raise UsageError(f"verifying: no stores in {path}")
+    if not path.exists():
+        raise UsageError(f"verifying {path}: no such file or folder")
+    stores = find_stores(path) if path.is_dir() else []
     for missing in (file for file in source if not file.exists()):
         raise UsageError(f"verifying against {missing}: no such file or folder")
+    if not stores:
+        what = "it is a folder without tilepress stores" if path.is_dir() else "it is a file"
+        text = f"verifying {path}: {what}, want a tilepress store"
+        yield StoreCheck(store=str(path), state="unknown", findings=(text,))
+        return
     archive = None if stores == [path] else path
     sources = Sources(source, stack=stack, archive=archive) if source else None
     for store in stores:

@@ -47,11 +47,9 @@ app.add_typer(models_app, name="models")
 
 
 class Tier(StrEnum):
-    """How much work goes into a tile."""
+    """How much work goes into a tile: one way so far."""
 
-    fast = "fast"
     standard = "standard"
-    max = "max"
 
 
 class ExportFormat(StrEnum):
@@ -87,7 +85,7 @@ def compress(
         str | None,
         typer.Option(metavar="GLOB", help="Single-band files that make one image together."),
     ] = None,
-    tile: Annotated[int, typer.Option(help="Rows and columns of one record.")] = 512,
+    tile: Annotated[int, typer.Option(help="Rows and columns of one record, 16 to 2048.")] = 512,
     workers: Annotated[
         int | None,
         typer.Option(help="Worker processes; default one per processor, 0 none (in this process)."),
@@ -237,8 +235,9 @@ def verify(
 ) -> None:
     """Check every checksum and decode every tile.
 
-    Exit code 0: sound. 1: damaged, each damage is named. 3: cannot tell, e.g. because writing has
-    not finished or a model is missing.
+    Exit code 0: sound. 1: damaged, each damage is named. 2: the line makes no sense, e.g. there is
+    nothing at the path. 3: cannot tell, e.g. because it is no tilepress store, its writing has not
+    finished or a model is missing.
 
     **Examples**
 
@@ -284,6 +283,9 @@ def export(
     ] = None,
 ) -> None:
     """Write a store back as what it was made of, or as another format.
+
+    GeoTIFF: OUT is the file where it ends in .tif or .tiff, else a folder, which is made and gets
+    the original name. DICOM: OUT is a folder; one file may be named OUT.dcm.
 
     **Examples**
 

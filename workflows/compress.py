@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tilepress.codecs.errors import UsageError
+from tilepress.codecs.errors import CodecError, UsageError
+from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.discover import Failure, discover
 from tilepress.pipeline.source import SourceSpec
 from tilepress.workflows.destination import Destination
@@ -20,6 +21,9 @@ from tilepress.workflows.report import Report
 from tilepress.workflows.run import Run
 
 __all__ = ["compress"]
+
+MIN_TILE, MAX_TILE = 16, 2048
+"""Rows and columns of one record."""
 
 LISTED_IMAGES = 10
 """Images that a message names at most."""
@@ -60,7 +64,7 @@ def compress(
     codec, tier, model :
         How tiles are coded. None is the learned lossless codec.
     tile :
-        Rows and columns of one record.
+        Rows and columns of one record, 16 to 2048.
     stack :
         Pattern of single-band files that make one image together, e.g. ``"*_B*.TIF"``.
     workers :
@@ -122,13 +126,22 @@ def _paths(sources: PathLike | Sequence[PathLike]) -> list[PathLike]:
 
 
 def _check(options: EncodeOptions, workers: int | None) -> None:
-    """Raise UsageError for numbers that no image could be coded with."""
+    """Raise UsageError for options that no image could be coded with."""
     if not 0 <= options.max_error < float("inf"):
         raise UsageError(f"compressing: got max error {options.max_error}, want 0 or more")
-    if not 16 <= options.tile <= 4096:
-        raise UsageError(f"compressing: got tile {options.tile}, want 16 to 4096")
+    if not MIN_TILE <= options.tile <= MAX_TILE:
+        raise UsageError(f"compressing: got tile {options.tile}, want {MIN_TILE} to {MAX_TILE}")
     if workers is not None and workers < 0:
         raise UsageError(f"compressing: got {workers} workers, want 0 or more")
+    try:
+        TileCodec(
+            codec=options.codec,
+            max_error=options.max_error,
+            tier=options.tier,
+            model=options.model,
+        )
+    except CodecError as error:
+        raise UsageError(f"compressing: {error}") from error
 
 
 def _executor(workers: int | None) -> Executor:

@@ -1,7 +1,8 @@
 """Run tasks one at a time or on a local Dask cluster, behind the same few methods.
 
 Nothing here knows images. Tasks are submitted under keys and come back in the order in which they
-finish; the caller keeps the number in flight bounded by ``window``.
+finish; the caller keeps the number in flight bounded by ``window``. An error of ours comes back as
+itself but without what caused it, any other as TaskFailed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tilepress.codecs import batcher
 from tilepress.codecs.errors import TilepressError, UsageError
+from tilepress.workflows.edge import at_edge
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
@@ -105,7 +107,7 @@ class InProcessExecutor:
     def next(self) -> Completed:
         key, function, args = self._tasks.popleft()
         try:
-            return Completed(key, function(*args))
+            return Completed(key, at_edge(function, *args))
         except Exception as error:  # the edge of a task: every error is the caller's to sort
             return Completed(key, error=error)
 
@@ -138,7 +140,7 @@ class DaskExecutor:
         self._client: Client | None = None
 
     def submit(self, key: str, function: Callable[..., Any], *args: object) -> None:
-        future = self._open_client().submit(function, *args, key=key, pure=False)
+        future = self._open_client().submit(at_edge, function, *args, key=key, pure=False)
         self._futures[key] = future
         future.add_done_callback(lambda _: self._done.put(key))
 

@@ -203,7 +203,10 @@ def progress_for(console: Console, *, quiet: bool = False) -> Progress:
 def describe(result: ImageResult) -> str:
     """Return one line about a sealed store."""
     shape = "×".join(map(str, result.shape))
-    text = f"{result.source} → {result.store}: {shape} {result.dtype}, {size(result.raw_bytes)}"
+    more = f" (+{result.files - 1} more)" if result.files > 1 else ""
+    text = (
+        f"{result.source}{more} → {result.store}: {shape} {result.dtype}, {size(result.raw_bytes)}"
+    )
     if result.status == "unchanged":
         return f"{text}, unchanged"
     text += f" → {size(result.stored_bytes)} (ratio {result.ratio:.2f})"

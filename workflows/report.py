@@ -29,6 +29,8 @@ class ImageResult:
     shards_reused: int
     """Shards that an earlier, interrupted run had finished."""
     remarks: tuple[str, ...] = ()
+    files: int = 1
+    """Files that the image was made of: a stack or a series has several."""
 
     @property
     def ratio(self) -> float:

@@ -12,7 +12,6 @@ and then listed.
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from typing import Any, Literal
 from tilepress.codecs.errors import DestinationConflict, TilepressError
 from tilepress.pipeline.source import SourceSpec
 from tilepress.workflows.destination import Destination, prepare_store, state_of_store
+from tilepress.workflows.edge import describe_error
 from tilepress.workflows.executor import Completed, Executor, Killed
 from tilepress.workflows.lease import Lease, LeaseKeeper
 from tilepress.workflows.ledger import Ledger, ledger_folder, remove_plans
@@ -37,7 +37,7 @@ from tilepress.workflows.task import (
     write_shard,
 )
 
-__all__ = ["Run", "describe_error"]
+__all__ = ["Run"]
 
 
 @dataclass(slots=True, eq=False)
@@ -303,27 +303,7 @@ class Run:
             shards=plan.total_shards,
             shards_reused=reused,
             remarks=plan.info.remarks,
+            files=len(plan.spec.paths),
         )
         self.report.images.append(result)
         self.progress.image_done(result)
-
-
-def describe_error(error: Exception) -> tuple[str, str]:
-    """Return the stable kind of an error and one line about it.
-
-    Of an error that is not ours only the type and the place are told: its text may hold what the
-    source holds, patient text included.
-    """
-    if isinstance(error, TilepressError):
-        return error.kind, " ".join(str(error).split())
-    if isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename else ""
-        return (
-            "storage",
-            f"reading or writing files: {error.strerror or type(error).__name__}{where}",
-        )
-    if isinstance(error, MemoryError):
-        return "memory", "running a task: out of memory; use fewer workers or a smaller tile"
-    frame = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" at {Path(frame[0].filename).name}:{frame[0].lineno}" if frame else ""
-    return "internal", f"running a task: unexpected {type(error).__name__}{place}"

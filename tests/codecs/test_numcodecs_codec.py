@@ -41,7 +41,7 @@ class TestTheRegistryFindsIt:
         assert int(out.stdout) == int(IMAGE.astype(np.uint64).sum())
 
 
-def _create(path: Path, image: np.ndarray, order: str) -> zarr.Array:
+def _create(path: Path, image: np.ndarray, order: str = "C") -> zarr.Array:
     array = zarr.create_array(
         path,
         shape=image.shape,
@@ -69,6 +69,56 @@ class TestRoundTrip:
         out = np.zeros_like(IMAGE)
         codec.decode(codec.encode(IMAGE), out=out)
         np.testing.assert_array_equal(out, IMAGE)
+
+    @pytest.mark.parametrize("order", ["C", "F"])
+    @pytest.mark.parametrize(
+        "dtype", ["|b1", "|u1", "<i2", "<u4", "<i8", "<f2", "<f4", "<f8", ">u2", ">i4", ">f4"]
+    )
+    def test_of_every_kind_of_sample(self, tmp_path: Path, dtype: str, order: str) -> None:
+        """Either the same samples come back from the file, or nothing is written."""
+        image = (np.arange(2 * 3 * 40 * 21) % 251 > 9).reshape(2, 3, 40, 21)
+        if dtype != "|b1":
+            image = (np.arange(image.size) % 251).reshape(image.shape)
+        image = image.astype(dtype)
+        array = zarr.create_array(
+            tmp_path / "a.zarr", shape=image.shape, chunks=(1, 3, 16, 16), dtype=dtype,
+            zarr_format=2, order=order, filters=None, compressors=TilepressTile(),
+        )  # fmt: skip
+        if not image.dtype.isnative:
+            with pytest.raises(UnsupportedArray, match="byte order"):
+                array[...] = image
+            return
+        array[...] = image
+        again = zarr.open_array(tmp_path / "a.zarr", mode="r")
+        assert again.dtype == image.dtype
+        np.testing.assert_array_equal(again[...], image)
+
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_into_a_given_array_with_more_leading_axes(self, order: str) -> None:
+        image = np.asarray(IMAGE[None, :, None], order=order)  # type: ignore[call-overload]
+        out = np.zeros_like(image)
+        assert TilepressTile().decode(TilepressTile().encode(image), out=out) is out
+        np.testing.assert_array_equal(out, image)
+
+    @pytest.mark.parametrize(
+        "out",
+        [
+            np.zeros((3, 40, 71), np.uint16),
+            np.zeros((3, 70, 40), np.uint16),
+            np.zeros(3 * 40 * 70, np.uint16),
+            np.zeros((3, 40, 70), np.int16),
+            np.zeros((3, 40, 70), np.float32),
+            np.zeros((3, 40, 70), ">u2"),
+            np.zeros((3, 40, 140), np.uint16)[..., ::2],
+            np.broadcast_to(np.zeros((40, 70), np.uint16), (3, 40, 70)),
+            bytearray(3 * 40 * 70 * 2),
+        ],
+        ids=lambda out: f"{getattr(out, 'dtype', '')}{getattr(out, 'shape', 'bytes')}",
+    )
+    def test_an_array_that_does_not_fit_is_refused(self, out: np.ndarray) -> None:
+        codec = TilepressTile()
+        with pytest.raises(UnsupportedArray, match="out is"):
+            codec.decode(codec.encode(IMAGE), out=out)
 
     def test_bytes_are_refused(self) -> None:
         with pytest.raises(UnsupportedArray, match="axes"):

@@ -95,6 +95,30 @@ class TestGeoTiff:
             "scene.tif",
         ]
 
+    @pytest.mark.parametrize("format_", ["geotiff", "cog"])
+    @pytest.mark.parametrize("name", ["back", "back.d/deep", "there"])
+    def test_a_name_without_suffix_is_a_folder(
+        self, scene: Path, tmp_path: Path, name: str, format_: str
+    ) -> None:
+        store = compress(scene, tmp_path / "scene.zarr")
+        (tmp_path / "there").mkdir()
+        (back,) = export(store, tmp_path / name, format_)
+        assert back == tmp_path / name / "scene.tif"
+        assert [path.name for path in back.parent.iterdir()] == ["scene.tif"]
+        _same_raster(scene, back)
+        with pytest.raises(DestinationConflict):
+            export(store, tmp_path / name, format_)
+
+    @pytest.mark.parametrize("format_", ["geotiff", "cog"])
+    def test_a_file_without_suffix_is_not_overwritten(
+        self, scene: Path, tmp_path: Path, format_: str
+    ) -> None:
+        store = compress(scene, tmp_path / "scene.zarr")
+        (tmp_path / "back").write_bytes(b"mine")
+        with pytest.raises(DestinationConflict):
+            export(store, tmp_path / "back", format_)
+        assert (tmp_path / "back").read_bytes() == b"mine"
+
     def test_a_stack_gives_every_file_back(self, scene: Path, tmp_path: Path) -> None:
         folder = tmp_path / "bands"
         folder.mkdir()

@@ -86,7 +86,13 @@ class TestExitCodes:
             ["compress", "a.tif", "out", "--max-error", "much"],
             ["compress", "a.tif", "out", "--max-error", "2", "--lossless"],
             ["compress", "a.tif", "out", "--max-error", "-1"],
+            ["compress", "a.tif", "out", "--max-error", "nan"],
             ["compress", "a.tif", "out", "--tile", "3"],
+            ["compress", "a.tif", "out", "--tile", "4096"],
+            ["compress", "a.tif", "out", "--tier", "max"],
+            ["compress", "a.tif", "out", "--codec", "jpeg"],
+            ["compress", "a.tif", "out", "--model", "no-such-model"],
+            ["compress", "a.tif", "out", "--model", "no-such.safetensors"],
             ["no-such-command"],
             ["ls", "no-such-folder"],
             ["info", "no-such.zarr"],
@@ -103,6 +109,25 @@ class TestExitCodes:
         assert "Traceback" not in done.stderr
         assert len(done.stderr.splitlines()) == (1 if line else 0)
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("name", ["notes.txt", "empty", "empty.zarr", "foreign.zarr"])
+    def test_3_where_what_is_verified_is_no_store(self, call: Command, name: str, tmp_path: Path):
+        path = tmp_path / name
+        if path.suffix == ".txt":
+            path.write_text("no store")
+        else:
+            path.mkdir()
+        if name == "foreign.zarr":
+            (path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+        done = call("verify", path)
+        assert done.returncode == 3
+        assert f"{path}: unknown" in done.stdout
+        assert "Traceback" not in done.stderr
+
+    def test_help_offers_what_there_is(self, call: Command):
+        assert "fast" not in call("compress", "--help").stdout
+        told = " ".join(call("verify", "--help").stdout.replace("│", " ").split())
+        assert "no tilepress store" in told
 
     def test_the_module_is_the_command(self, command: Command):
         done = command("--help")
@@ -141,6 +166,24 @@ class TestBadInput:
         sealed = [path.parent.name for path in (tmp_path / "out").glob("*/zarr.json")]
         assert sealed == ["good.zarr"]
 
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_the_line_is_the_same_from_a_worker(self, call: Command, tmp_path: Path, workers: int):
+        """Errors are pickled on their way here; those of GDAL and DICOM readers do not allow it."""
+        source = tmp_path / "in"
+        source.mkdir()
+        write_tiff(source / "torn.tif", side=300)
+        (source / "torn.tif").write_bytes((source / "torn.tif").read_bytes()[:60_000])
+        write_dicom_without_pixels(source / "report.dcm")
+        told = tmp_path / "report.json"
+        done = call("compress", source, tmp_path / "out", "--workers", workers, "--report", told)
+        assert done.returncode == 1
+        assert "unexpected" not in done.stderr
+        failures = {Path(f["source"]).name: f for f in json.loads(told.read_text())["failures"]}
+        assert {name: f["kind"] for name, f in failures.items()} == {
+            "torn.tif": "damaged-source", "report.dcm": "unsupported-source",
+        }  # fmt: skip
+        assert "Canary" not in done.stdout + done.stderr + told.read_text()
+
     def test_an_unwritable_destination(self, call: Command, image: Path, tmp_path: Path):
         (tmp_path / "file").write_text("not a folder")
         done = call("compress", image, tmp_path / "file" / "out", "--workers", 0)
@@ -161,6 +204,25 @@ class TestBadInput:
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
         assert "holds another image" in done.stderr
+
+
+class TestLines:
+    """One line per image."""
+
+    def test_a_stack_says_of_how_many_files_it_is(self, call: Command, tmp_path: Path):
+        source = tmp_path / "in"
+        source.mkdir()
+        for band in (1, 2, 3):
+            write_tiff(source / f"s_B{band}.tif")
+        line = ("compress", source, tmp_path / "s.zarr", "--stack", "*_B*.tif", "--workers", 0)
+        for status in ("ratio", "unchanged"):
+            (told,) = call(*line).stderr.splitlines()
+            assert told.startswith(f"{source / 's_B1.tif'} (+2 more) → "), told
+            assert status in told
+
+    def test_one_file_has_no_more(self, call: Command, image: Path, tmp_path: Path):
+        done = call("compress", image, tmp_path / "x.zarr", "--workers", 0)
+        assert done.stderr.startswith(f"{image} → ")
 
 
 class TestShelf:
@@ -261,6 +323,12 @@ class TestShelf:
             done = call("export", archive / "map.zarr", tmp_path / "none.tif", *line)
             assert done.returncode == 2, done.stderr
             assert len(done.stderr.splitlines()) == 1
+
+    def test_export_into_a_folder(self, call: Command, archive: Path, tmp_path: Path):
+        for _ in range(2):
+            done = call("export", archive / "map.zarr", tmp_path / "back")
+            assert done.stdout.strip() == str(tmp_path / "back" / "map.tif") or done.returncode == 1
+        assert "exists" in done.stderr
 
     def test_export_gives_the_pixels_back(self, call: Command, archive: Path, tmp_path: Path):
         done = call("export", archive / "map.zarr", tmp_path / "back.tif")

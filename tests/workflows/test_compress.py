@@ -413,13 +413,16 @@ class TestReport:
         assert len(told["failures"]) == 1
 
     @pytest.mark.parametrize(
-        "options", [{"max_error": -1}, {"max_error": float("nan")}, {"tile": 0}, {"workers": -2}]
-    )
+        "options", [{"max_error": -1}, {"max_error": float("nan")}, {"tile": 0}, {"workers": -2},
+         {"max_error": float("inf")}, {"max_error": 2**31}, {"tile": 15}, {"tile": 2049},
+         {"codec": "jpeg"}, {"tier": "max"}, {"model": "no-such"}, {"model": "no.safetensors"}],
+    )  # fmt: skip
     def test_impossible_options_are_usage_errors(
         self, image: Path, tmp_path: Path, options: dict[str, object]
     ):
         with pytest.raises(UsageError):
             run(image, tmp_path / "x.zarr", **options)
+        assert [path.name for path in tmp_path.iterdir()] == [image.name]
 
     def test_nothing_found_is_a_usage_error(self, tmp_path: Path):
         (tmp_path / "empty").mkdir()

@@ -15,6 +15,7 @@ import pytest
 
 from tilepress.codecs.errors import UnsupportedSource
 from tilepress.workflows import executor as room
+from tilepress.workflows.edge import TaskFailed
 from tilepress.workflows.executor import DaskExecutor, InProcessExecutor, Killed
 
 ORPHANS = """
@@ -35,6 +36,24 @@ def add(a: int, b: int) -> int:
 
 def refuse(text: str) -> None:
     raise UnsupportedSource(text)
+
+
+class Fragile(Exception):
+    """Cannot be unpickled, as rasterio's errors: its arguments are not those it was made with."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(text)
+
+
+def refuse_because() -> None:
+    try:
+        raise Fragile(1, "PatientName=Doe^Jane")
+    except Fragile as error:
+        raise UnsupportedSource("no image") from error
+
+
+def break_down() -> None:
+    raise Fragile(1, "PatientName=Doe^Jane")
 
 
 def die_once(mark: str) -> int:
@@ -100,6 +119,26 @@ class TestDask:
         error = executor.next().error
         assert isinstance(error, UnsupportedSource)
         assert str(error) == "no image"
+
+    @pytest.mark.parametrize("dask", [False, True])
+    def test_what_caused_our_errors_stays_where_it_was(self, executor: DaskExecutor, dask: bool):
+        chosen = executor if dask else InProcessExecutor()
+        chosen.submit(f"because-{dask}", refuse_because)
+        error = chosen.next().error
+        assert isinstance(error, UnsupportedSource)
+        assert str(error) == "no image"
+        assert error.__cause__ is error.__context__ is None
+
+    @pytest.mark.parametrize("dask", [False, True])
+    def test_errors_of_libraries_come_back_as_a_line(self, executor: DaskExecutor, dask: bool):
+        chosen = executor if dask else InProcessExecutor()
+        chosen.submit(f"fragile-{dask}", break_down)
+        error = chosen.next().error
+        assert isinstance(error, TaskFailed)
+        assert error.kind == "internal"
+        assert "unexpected Fragile at test_executor.py:" in str(error)
+        assert "Doe" not in str(error)
+        assert error.__cause__ is error.__context__ is None
 
     def test_workers_leave_ctrl_c_to_the_command(self, executor: DaskExecutor):
         """The terminal sends it to all; workers that die of it would be started again."""

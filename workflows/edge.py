@@ -1,0 +1,68 @@
+"""Where a task ends: what it raises must reach the caller whole, and with nothing private in it.
+
+Errors cross from a worker to the command pickled, with every error that they came of. An error of a
+library may not survive that, and its text may hold what the source holds, patient text included.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from tilepress.codecs.errors import TilepressError
+
+__all__ = ["TaskFailed", "at_edge", "describe_error"]
+
+T = TypeVar("T")
+
+
+class TaskFailed(Exception):
+    """A task raised what is no error of ours; this is all that is told of it."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def at_edge(function: Callable[..., T], *args: object) -> T:
+    """Call a task; raise our errors without what caused them, any other as TaskFailed."""
+    try:
+        return function(*args)
+    except TilepressError as error:
+        raised: Exception = error
+    except Exception as error:  # whatever it is, the caller gets a line about it
+        raised = TaskFailed(*describe_error(error))
+    raised.__cause__ = raised.__context__ = None  # not raised above: that would link them again
+    try:
+        raise raised
+    finally:
+        del raised  # with its traceback it would hold this frame, and the samples in those below
+
+
+def describe_error(error: Exception) -> tuple[str, str]:
+    """Return the stable kind of an error and one line about it.
+
+    Of an error that is not ours only the type and the place are told: its text may hold what the
+    source holds, patient text included.
+    """
+    if isinstance(error, TaskFailed):
+        return error.kind, error.message
+    if isinstance(error, TilepressError):
+        return error.kind, " ".join(str(error).split())
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return (
+            "storage",
+            f"reading or writing files: {error.strerror or type(error).__name__}{where}",
+        )
+    if isinstance(error, MemoryError):
+        return "memory", "running a task: out of memory; use fewer workers or a smaller tile"
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" at {Path(frame[0].filename).name}:{frame[0].lineno}" if frame else ""
+    return "internal", f"running a task: unexpected {type(error).__name__}{place}"
