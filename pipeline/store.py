@@ -575,6 +575,8 @@ def check_seal(path: Path) -> dict[str, Any]:
             raise UnsealedStore(
                 f"opening {path.name}: it is not sealed; run the same compress line again"
             ) from error
+        if next(path.glob("**/*.zarr"), None) is not None:
+            raise StoreError(f"opening {path}: it is an archive; name one of its stores") from error
         raise StoreError(f"opening {path}: there is no store") from error
     match = _SEAL.search(data)
     if match is None:

@@ -107,14 +107,14 @@ class _Quantising(TileCodec):
     def to_config(self) -> dict[str, Any]:
         return {**super().to_config(), "max_error": 2}
 
-    def decode(self, data: bytes | memoryview) -> np.ndarray:
-        array = super().decode(data)
+    def decode(self, data: bytes | memoryview, **expected: Any) -> np.ndarray:
+        array = super().decode(data, **expected)
         return (array // self._step * self._step).astype(array.dtype)
 
 
 class _Lying(TileCodec):
-    def decode(self, data: bytes | memoryview) -> np.ndarray:
-        array = super().decode(data)
+    def decode(self, data: bytes | memoryview, **expected: Any) -> np.ndarray:
+        array = super().decode(data, **expected)
         array.reshape(-1)[0] ^= 1
         return array
 

@@ -280,6 +280,8 @@ class TestDestinations:
         zarr.create_group(tmp_path / "other.zarr")
         with pytest.raises(StoreError, match="no store of tilepress"):
             StoreReader.open(tmp_path / "other.zarr")
+        with pytest.raises(StoreError, match="it is an archive; name one of its stores"):
+            StoreReader.open(tmp_path)
 
 
 def _arrays(path: Path | SealedStore) -> Iterator[tuple[str, zarr.Array]]:
