@@ -180,10 +180,6 @@ class TileCodec:
 
         ``bands`` is how many planes belong together, band fastest (3 for RGB frames).
         """
-        return self.encode_checked(array, bands=bands)[0]
-
-    def encode_checked(self, array: Array, *, bands: int = 1) -> tuple[bytes, Array]:
-        """Code an array; return the record and what the encoder expects it to decode to."""
         self.check(array.dtype)
         if array.ndim not in (2, 3):
             raise UnsupportedArray(f"coding a tile: got {array.ndim} axes, want 2 or 3")
@@ -215,7 +211,7 @@ class TileCodec:
             model_id=self._model_id if coder == CODER_WAVE else _NO_MODEL,
             symbols_crc=samples_crc(decoded),
         )
-        return pack_record(header, payload), _restore(header, decoded)
+        return pack_record(header, payload)
 
     def decode(
         self,

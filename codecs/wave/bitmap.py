@@ -50,6 +50,20 @@ def _adapt(probability: Any, seen: Any, context: int, bit: int) -> None:
 
 
 @jit
+def _shift_low(out: Any, n: int, low: int, cache: int, pending: int) -> Any:
+    """Move the top byte of ``low`` out, once no carry can change it; return what that leaves."""
+    if low < np.uint64(0xFF000000) or low > _ALL:
+        carry = low >> np.uint64(32)
+        while pending > 0:
+            out[n] = (cache + carry) & np.uint64(0xFF)
+            n += 1
+            cache = np.uint64(0xFF)
+            pending -= 1
+        cache = (low >> np.uint64(24)) & np.uint64(0xFF)
+    return (low & np.uint64(0x00FFFFFF)) << np.uint64(8), cache, pending + 1, n
+
+
+@jit
 def _encode(bits: Any) -> Any:
     height, width = bits.shape
     probability = np.full(1024, 32768, np.int64)
@@ -71,27 +85,9 @@ def _encode(bits: Any) -> Any:
             _adapt(probability, seen, context, bit)
             while span < _TOP:
                 span = (span << np.uint64(8)) & _ALL
-                if low < np.uint64(0xFF000000) or low > _ALL:
-                    carry = low >> np.uint64(32)
-                    while pending > 0:
-                        out[n] = (cache + carry) & np.uint64(0xFF)
-                        n += 1
-                        cache = np.uint64(0xFF)
-                        pending -= 1
-                    cache = (low >> np.uint64(24)) & np.uint64(0xFF)
-                pending += 1
-                low = (low & np.uint64(0x00FFFFFF)) << np.uint64(8)
+                low, cache, pending, n = _shift_low(out, n, low, cache, pending)
     for _ in range(5):
-        if low < np.uint64(0xFF000000) or low > _ALL:
-            carry = low >> np.uint64(32)
-            while pending > 0:
-                out[n] = (cache + carry) & np.uint64(0xFF)
-                n += 1
-                cache = np.uint64(0xFF)
-                pending -= 1
-            cache = (low >> np.uint64(24)) & np.uint64(0xFF)
-        pending += 1
-        low = (low & np.uint64(0x00FFFFFF)) << np.uint64(8)
+        low, cache, pending, n = _shift_low(out, n, low, cache, pending)
     while n > 1 and out[n - 1] == 0:
         n -= 1
     return out[1:n]

@@ -15,7 +15,6 @@ import numpy as np
 
 from tilepress.codecs.wave.compiled import jit, jit_fma
 from tilepress.codecs.wave.layout import (
-    ERROR_TAPS,
     FEATURES,
     FRACTION_BITS,
     HIDDEN,
@@ -29,7 +28,15 @@ from tilepress.codecs.wave.layout import (
     WEIGHT_BITS,
 )
 
-__all__ = ["active_rows", "predict_step", "shear", "shear_reference", "steps", "unshear"]
+__all__ = [
+    "active_rows",
+    "predict_step",
+    "regressor_count",
+    "shear",
+    "shear_reference",
+    "steps",
+    "unshear",
+]
 
 
 _OWN_DY = tuple(int(dy) for dy, _ in OWN_TAPS)
@@ -38,9 +45,6 @@ _N_OWN = len(OWN_TAPS)
 _N_REF = len(REFERENCE_TAPS)
 _REF_DY = tuple(int(dy) for dy, _ in REFERENCE_TAPS)
 _REF_DX = tuple(int(dx) for _, dx in REFERENCE_TAPS)
-_ERR_DY = tuple(int(dy) for dy, _ in ERROR_TAPS)
-_ERR_DX = tuple(int(dx) for _, dx in ERROR_TAPS)
-_N_ERR = len(ERROR_TAPS)
 
 ONE = 1 << FRACTION_BITS
 HALF = ONE // 2
@@ -153,6 +157,12 @@ def _median_edge(west: int, north: int, north_west: int) -> int:
     """LOCO-I's median edge detector (ITU-T T.87 A.4)."""
     low, high = min(west, north), max(west, north)
     return min(max(west + north - north_west, low), high)
+
+
+@jit
+def regressor_count(n_refs: int) -> int:
+    """Weights of the linear path with ``n_refs`` earlier planes."""
+    return _N_OWN + 1 + n_refs * (_N_REF + 2)
 
 
 @jit
@@ -547,7 +557,7 @@ def predict_step(
     ) = work
     (w1, b1, s1, w1o, b1o, s1o, w2, b2, s2, w2o, b2o, s2o) = net
     linear_inputs(own, refs, ref_errors, n_refs, t, y0, n, taps, base)
-    n_taps = _N_OWN + 1 + n_refs * (_N_REF + 2)
+    n_taps = regressor_count(n_refs)
     linear_prediction(taps, base, weights, n_taps, top, n, acc64, linear)
     first_features(
         taps,

@@ -9,11 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
-    "ERROR_TAPS",
     "FEATURES",
     "FRACTION_BITS",
     "HIDDEN",
-    "LEFT_PAD",
     "MATCH_CONTEXTS",
     "MATCH_LEVELS",
     "MAX_RANGE",
@@ -44,16 +42,6 @@ REFERENCE_TAPS = np.array(
 )
 """(dy, dx) in an earlier plane, which is complete: all around the sample."""
 
-ERROR_TAPS = np.array(
-    [
-        (0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0),
-        (-1, -2), (-2, -1), (-2, 1), (0, -3), (-3, 0),
-    ],
-    np.int64,
-)  # fmt: skip
-"""(dy, dx) where the second stage looks at the first stage's errors."""
-
-LEFT_PAD = 3
 TOP_PAD = 3
 TIME_PAD = 8
 """Margins of a sheared plane: rows above, and steps before the first."""

@@ -8,24 +8,23 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.wave.compiled import jit
-from tilepress.codecs.wave.kernel import active_rows, linear_inputs, steps, workspace
+from tilepress.codecs.wave.kernel import (
+    active_rows,
+    linear_inputs,
+    regressor_count,
+    steps,
+    workspace,
+)
 from tilepress.codecs.wave.layout import (
-    OWN_TAPS,
-    REFERENCE_TAPS,
     REGRESSORS,
     TIME_PAD,
     TOP_PAD,
     WEIGHT_BITS,
 )
 
-__all__ = ["fit_weights", "regressor_count"]
+__all__ = ["fit_weights"]
 
 _RIDGE = 1e-3
-
-
-def regressor_count(n_refs: int) -> int:
-    """Weights of the linear path with ``n_refs`` earlier planes."""
-    return len(OWN_TAPS) + 1 + n_refs * (len(REFERENCE_TAPS) + 2)
 
 
 @jit

@@ -27,6 +27,7 @@ from tilepress.codecs.wave.coder import (
 )
 from tilepress.codecs.wave.coder import decode_plane as decode_residuals
 from tilepress.codecs.wave.compiled import jit
+from tilepress.codecs.wave.kernel import regressor_count
 from tilepress.codecs.wave.layout import (
     MATCH_CONTEXTS,
     MATCH_LEVELS,
@@ -34,7 +35,7 @@ from tilepress.codecs.wave.layout import (
     REGRESSORS,
     WEIGHT_BITS,
 )
-from tilepress.codecs.wave.linear import fit_weights, regressor_count
+from tilepress.codecs.wave.linear import fit_weights
 from tilepress.codecs.wave.model import TABLES, WaveModel
 from tilepress.codecs.wave.structure import replication, used_levels
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
@@ -227,7 +228,7 @@ def _encode_levels(
     if mask is not None:
         levels = levels.copy()
         _fill_absent(levels, mask, first)
-        sheared_mask = kernel.shear(mask.astype(np.int32), 0).astype(np.uint8)
+        sheared_mask = _shear_mask(mask)
     own = kernel.shear(np.ascontiguousarray(levels), first)
     ref, ref_errors = _shear_references(refs, own.shape)
     weights = model.linear[len(refs)]
@@ -399,7 +400,7 @@ def _decode_stream(
     raw = np.frombuffer(reader.take(reader.left), np.uint8)
     sheared_mask = _NO_MASK
     if mask is not None:
-        sheared_mask = kernel.shear(mask.astype(np.int32), 0).astype(np.uint8)
+        sheared_mask = _shear_mask(mask)
     own_shape = kernel.empty_sheared(height, width, 0).shape
     ref, ref_errors = _shear_references(refs, own_shape)
     own, errors, fault = decode_residuals(
@@ -427,6 +428,11 @@ def _decode_stream(
     return DecodedPlane(
         kernel.unshear(own, height, width), kernel.unshear(errors, height, width), mask
     )
+
+
+def _shear_mask(mask: Mask) -> npt.NDArray[np.uint8]:
+    sheared: npt.NDArray[np.uint8] = kernel.shear(mask.astype(np.int32), 0).astype(np.uint8)
+    return sheared
 
 
 def _shear_references(

@@ -36,18 +36,19 @@ from tilepress.codecs.wave.coder import (
     tokenise,
 )
 from tilepress.codecs.wave.compiled import jit
-from tilepress.codecs.wave.kernel import active_rows, steps
+from tilepress.codecs.wave.kernel import active_rows, regressor_count, steps
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
     HIDDEN,
     MAX_RANGE,
     REGRESSORS,
+    SHEAR,
     STAGE2_FEATURES,
     TIME_PAD,
     TOP_PAD,
 )
-from tilepress.codecs.wave.linear import fit_weights, regressor_count
+from tilepress.codecs.wave.linear import fit_weights
 from tilepress.codecs.wave.model import TABLES, WaveModel
 from tilepress.codecs.wave.plane import choose_flags, flag_probabilities
 from tilepress.codecs.wave.structure import choose_references, used_levels
@@ -179,16 +180,16 @@ def linear_errors(
     """Return the linear path's residuals, (y, x) int32."""
     out = np.zeros((height, width), np.int32)
     work = kernel.workspace(height, width)
-    n_taps = 17 + n_refs * 11
+    n_taps = regressor_count(n_refs)
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
         kernel.linear_inputs(own, refs, ref_errors, n_refs, t, y0, n, work[0], work[1])
         kernel.linear_prediction(work[0], work[1], weights, n_taps, top, n, work[2], work[3])
         for i in range(n):
-            x = t - 2 * (y0 + i)
+            x = t - SHEAR * (y0 + i)
             out[y0 + i, x] = own[t + TIME_PAD, y0 + i + TOP_PAD] - (
-                (work[3][i] + 32) >> FRACTION_BITS
+                (work[3][i] + kernel.HALF) >> FRACTION_BITS
             )
     return out
 
@@ -223,7 +224,7 @@ def _draw(
     features = np.empty((capacity, 48), np.int8)
     facts = np.empty((capacity, 3), np.int32)
     count = 0
-    n_taps = 17 + n_refs * 11
+    n_taps = regressor_count(n_refs)
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
