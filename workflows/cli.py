@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from tilepress.codecs.errors import TilepressError, UsageError
+from tilepress.workflows.interrupt import EXIT_INTERRUPTED, interrupts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +29,7 @@ _CommandLineError: Any = next(
 )
 """What the parser raises: of the package click or of the copy that newer typers bring."""
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_TELL, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_TELL = 0, 1, 2, 3
 
 PIPE_WIDTH = 160
 """Columns of a table that no terminal shows."""
@@ -457,10 +456,9 @@ def main() -> NoReturn:
 
 def _guarded(command: Callable[[], Any]) -> int:
     """Run a command; turn every way in which it can end into an exit code and at most one line."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     try:
-        result = command()
+        with interrupts():
+            result = command()
     except (KeyboardInterrupt, typer.Abort):
         result = EXIT_INTERRUPTED
     except _CommandLineError as error:
@@ -482,13 +480,6 @@ def _guarded(command: Callable[[], Any]) -> int:
     if result == EXIT_INTERRUPTED:  # typer may also have caught the interrupt and returned this
         _complain("interrupted; run the same line again to go on")
     return result if isinstance(result, int) else EXIT_DONE
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Stop at the first signal in good order, at the second at once: every file is atomic."""
-    for later in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(later, lambda *_: os._exit(EXIT_INTERRUPTED))
-    raise KeyboardInterrupt
 
 
 def _complain(text: str) -> None:

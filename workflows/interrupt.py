@@ -1,0 +1,60 @@
+"""Turn SIGINT and SIGTERM into one KeyboardInterrupt that nothing swallows.
+
+Python runs a signal handler wherever the main thread happens to be. Where that is a destructor or a
+callback from C, the exception is printed and dropped (``sys.unraisablehook``) and the program would
+go on as if nobody had asked it to stop. Such an interrupt is raised again a moment later.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["EXIT_INTERRUPTED", "interrupts"]
+
+EXIT_INTERRUPTED = 130
+"""Exit code of an interrupted command: 128 + SIGINT, as shells have it."""
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+RAISE_AGAIN_AFTER_S = 0.02
+
+
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the block at the first stop signal, end the process at the second.
+
+    Every file that we write is atomic, so the second may fall anywhere. Only for the main thread.
+    """
+    before = {number: signal.signal(number, _first) for number in STOP_SIGNALS}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _again)
+    hook, sys.unraisablehook = sys.unraisablehook, _unraisable
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _first(number: int, frame: FrameType | None) -> None:
+    for later in STOP_SIGNALS:
+        signal.signal(later, lambda *_: os._exit(EXIT_INTERRUPTED))
+    raise KeyboardInterrupt
+
+
+def _again(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _unraisable(dropped: sys.UnraisableHookArgs) -> None:
+    """Raise an interrupt again that fell into a destructor; by timer, for here it is lost too."""
+    if dropped.exc_type is KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, RAISE_AGAIN_AFTER_S)
+    else:
+        sys.__unraisablehook__(dropped)
