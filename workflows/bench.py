@@ -2,42 +2,46 @@
 
 tilepress counts every byte of the shards that a store of the image would hold (records, index,
 padding); each peer gets whole planes, its strongest sane setting, and no container at all. So the
-comparison leans towards the peers. See ``peers`` for how samples reach them.
-
-Near-lossless (``max_error`` k > 0): the peers code floor((x + k) / (2k + 1)), which is what a
-person would do with them.
+comparison leans towards the peers. See ``peers`` for how samples reach them, near-lossless too, and
+``speed`` for how speeds are compared.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import os
+import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.table import Table
 
-from tilepress.codecs.errors import SourceError, TilepressError, UsageError
+from tilepress.codecs.errors import SourceError, TilepressError, UnsupportedFormat, UsageError
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.discover import Failure, discover, open_source
 from tilepress.pipeline.geometry import Box, choose_grid
 from tilepress.pipeline.shard import encode_shard
 from tilepress.pipeline.source import ImageInfo, SourceSpec
-from tilepress.workflows.peers import PEERS, SizeCache, peer_size
+from tilepress.workflows.peers import BEST, PEERS, SizeCache, peer_sizes
+from tilepress.workflows.speed import SPEED_PEERS, SpeedResult, Workload, measure_speed
+from tilepress.workflows.tables import Figures, html_page
 
 __all__ = [
-    "DEFAULT_CODECS",
-    "REFERENCE",
+    "LOSSLESS_CODECS",
+    "NEAR_CODECS",
+    "REFERENCES",
+    "Bench",
     "BenchImage",
     "BenchResult",
     "FoundImage",
+    "OurCodec",
+    "SpeedPlan",
     "class_table",
     "file_table",
     "read_images",
@@ -46,12 +50,42 @@ __all__ = [
 ]
 
 OURS = "tilepress"
-REFERENCE = "jpegxl"
-"""The codec that Δ % refers to: the best of its efforts 3, 7 and 9, image by image."""
+REFERENCES = ("jpegxl", BEST)
+"""What the columns Δ refer to: the best of JPEG XL's efforts 3, 7 and 9, and of all peers."""
 
-DEFAULT_CODECS = (OURS, *PEERS)
+LOSSLESS_CODECS = (OURS, "zstd", "jpegls", "jpeg2000", "jpegxl", "webp")
+NEAR_CODECS = (OURS, "jpegls", "jpeg2000", "jpegxl", "webp", "lerc")
+"""What is compared unless the caller names codecs."""
 
 Samples = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OurCodec:
+    """A codec of ours as a user names it: ``tilepress[@TIER][:MODEL]``."""
+
+    name: str
+    tier: str = "standard"
+    model: str = "auto"
+
+    @classmethod
+    def parse(cls, name: str) -> OurCodec:
+        """Return what ``name`` says; raises UsageError for other codecs and unknown tiers."""
+        start, _, model = name.partition(":")
+        codec, at, tier = start.partition("@")
+        if codec != OURS or (at and not tier):
+            raise UsageError(
+                f"comparing codecs: got {name}, want {OURS}[@TIER][:MODEL], {', '.join(PEERS)}"
+            )
+        ours = cls(name, tier or "standard", model or "auto")
+        try:
+            ours.open()
+        except UnsupportedFormat as exc:
+            raise UsageError(f"comparing codecs: got {name}: {exc}") from exc
+        return ours
+
+    def open(self, max_error: float = 0, nodata: float | int | None = None) -> TileCodec:
+        return TileCodec(max_error=max_error, nodata=nodata, tier=self.tier, model=self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +106,8 @@ class BenchImage:
     path: str
     kind: str
     """Class of the manifest; "all" without one."""
+    flat: bool
+    """One plane or one RGB image; else a volume or bands."""
     shape: tuple[int, ...]
     dtype: str
     samples: int
@@ -90,12 +126,12 @@ class BenchImage:
 
 @dataclass(slots=True, kw_only=True)
 class BenchResult:
-    """All images of one comparison."""
+    """The sizes of all images at one ``max_error``."""
 
     codecs: tuple[str, ...]
+    """The columns: codecs, then ``BEST`` where there is more than one peer."""
     max_error: float = 0
     images: list[BenchImage] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
 
     def by_class(self) -> dict[str, list[BenchImage]]:
         classes: dict[str, list[BenchImage]] = {}
@@ -103,145 +139,289 @@ class BenchResult:
             classes.setdefault(image.kind, []).append(image)
         return classes
 
+    @property
+    def ours(self) -> list[str]:
+        return [codec for codec in self.codecs if codec not in PEERS and codec != BEST]
+
+    @property
+    def deltas(self) -> list[tuple[str, str]]:
+        """Return (codec of ours, what it is compared with) of every column Δ."""
+        return [
+            (name, reference)
+            for name in self.ours
+            for reference in REFERENCES
+            if reference in self.codecs
+        ]
+
     def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON-able values, with the figures by class."""
+        """Return the sizes as JSON-able values, with the figures by class and their means."""
+        classes = self.by_class()
         return {
-            "version": 1,
             "codecs": list(self.codecs),
             "max_error": self.max_error,
             "classes": {
                 kind: {codec: bits_per_sample(images, codec) for codec in self.codecs}
-                for kind, images in self.by_class().items()
+                for kind, images in classes.items()
+            },
+            "changes_percent": {
+                kind: {
+                    f"{name} to {reference}": change(images, name, reference)
+                    for name, reference in self.deltas
+                }
+                for kind, images in classes.items()
+            },
+            "means_percent": {
+                title: {
+                    f"{name} to {reference}": mean_change(chosen, name, reference)
+                    for name, reference in self.deltas
+                }
+                for title, chosen in class_groups(self).items()
             },
             "images": [asdict(image) for image in self.images],
-            "failures": self.failures,
         }
 
 
-def bits_per_sample(images: Sequence[BenchImage], codec: str) -> float | None:
-    """Return all bits over all samples; None where the codec did not take one of the images."""
-    sizes = [image.sizes.get(codec) for image in images]
-    known = [size for size in sizes if size is not None]
-    if not known or len(known) < len(sizes):
-        return None
-    return 8 * sum(known) / sum(image.samples for image in images)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedPlan:
+    """How speeds are measured: see ``speed``."""
+
+    rounds: int = 3
+    limit_bytes: int = 2**24
+    """Decoded bytes of each sample type."""
+    threads: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """Everything that one run found."""
+
+    results: list[BenchResult] = field(default_factory=list)
+    speed: SpeedResult | None = None
+    failures: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """Images left out of near-lossless tables because it makes no sense for them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
+        return {
+            "version": 2,
+            "machine": machine(),
+            "results": [result.to_json() for result in self.results],
+            "speed": None if self.speed is None else self.speed.to_json(),
+            "failures": self.failures,
+            "skipped": self.skipped,
+        }
+
+    def tables(self) -> list[Figures]:
+        """Return the tables in the order in which they are shown."""
+        tables = [
+            table(result)
+            for result in self.results
+            if result.images
+            for table in (file_table, class_table)
+        ]
+        return tables + (self.speed.figures() if self.speed is not None else [])
+
+    def to_html(self) -> str:
+        """Return one self-contained page."""
+        here = machine()
+        notes = [
+            "Bits per sample. Every size is of data that decoded to the same samples, or to within "
+            "the maximum error where one is given. tilepress counts whole shards with their index; "
+            "the others get whole planes, their strongest settings and no container.",
+            ", ".join(f"{name} {text}" for name, text in here.items()),
+        ]
+        return html_page("tilepress bench", notes, self.tables())
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures depend on: processor, cores, versions of the libraries."""
+    import imagecodecs
+
+    processor = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    packages = ("tilepress", "numpy", "numba", "imagecodecs", "pyjpegls")
+    libraries = ("jpegxl", "jpegls", "jpeg2k", "htj2k", "lerc", "webp", "zstd")
+    found = {"processor": names[0] if names else processor, "cores": str(os.cpu_count())}
+    found |= {package: version(package) for package in packages}
+    found |= {name: getattr(imagecodecs, f"{name}_version")() for name in libraries}
+    return found
+
+
+# --- measuring -------------------------------------------------------------------------------
 
 
 def run_bench(
     sources: Sequence[str | Path],
-    codecs: Sequence[str] = DEFAULT_CODECS,
-    json_path: Path | None = None,
+    codecs: Sequence[str] | None = None,
     manifest: Path | None = None,
     *,
-    max_error: float = 0,
+    max_errors: Sequence[float] = (0,),
     cache: Path | None = None,
-    on_image: Callable[[BenchImage], None] | None = None,
-) -> BenchResult:
+    sizes: bool = True,
+    speed: SpeedPlan | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> Bench:
     """Measure every image below ``sources`` with every codec.
 
     Parameters
     ----------
     codecs :
-        Names out of ``DEFAULT_CODECS``; "tilepress:MODEL" measures another model of ours.
-    json_path :
-        Where the result is written as JSON.
+        Names out of ``PEERS`` and "tilepress[@TIER][:MODEL]". Default: ``LOSSLESS_CODECS``,
+        near-lossless ``NEAR_CODECS``, for speeds all.
     manifest :
         Tab-separated table with columns "file" (relative to the table) and "class".
+    max_errors :
+        One table of sizes each; 0 is lossless.
     cache :
         JSON file that keeps the peers' sizes between runs: JPEG XL's effort 9 is slow.
+    sizes :
+        Whether sizes are measured at all.
+    speed :
+        How speeds are measured, lossless; None measures none.
+    on_step :
+        Told the path of every image that is done, and what is timed.
     """
-    unknown = [name for name in codecs if name not in PEERS and name.split(":")[0] != OURS]
-    if unknown:
-        raise UsageError(
-            f"comparing codecs: got {', '.join(unknown)}, want {', '.join(DEFAULT_CODECS)}"
-        )
-    result = BenchResult(codecs=tuple(codecs), max_error=max_error)
-    classes = _classes(manifest)
-    sizes = SizeCache.load(cache)
+    names = {k: tuple(codecs or (NEAR_CODECS if k else LOSSLESS_CODECS)) for k in max_errors}
+    ours = {
+        name: OurCodec.parse(name)
+        for name in (name for columns in names.values() for name in columns)
+        if name not in PEERS
+    }
+    if not sizes:
+        names = {}
+    bench = Bench(results=[BenchResult(codecs=_columns(names[k]), max_error=k) for k in names])
+    classes, known = _classes(manifest), SizeCache.load(cache)
+    workload = Workload(speed.limit_bytes) if speed is not None else None
     for found in read_images(sources):
         path, info, samples = found.files[0], found.info, found.samples
         if info is None or samples is None:
             plain = _read_with_gdal(Path(path))
             if plain is None:
-                result.failures.append(f"{path}: {found.failure}")
+                bench.failures.append(f"{path}: {found.failure}")
                 continue
             info, samples = plain
-        try:
-            image = _measure(path, info, samples, codecs, max_error, sizes)
-        except TilepressError as exc:
-            result.failures.append(f"{path}: {exc}")
-            continue
-        image = _with_class(image, classes)
-        result.images.append(image)
-        sizes.save()
-        if on_image is not None:
-            on_image(image)
-    if json_path is not None:
-        json_path.write_text(json.dumps(result.to_json(), indent=2) + "\n")
-    return result
+        kind = _class_of(path, classes)
+        if workload is not None:
+            workload.add(samples, _bands(info), kind, info.nodata)
+        for result in bench.results:
+            if result.max_error and info.lossy_refusal:
+                bench.skipped.append(f"{path}: {info.lossy_refusal}")
+                continue
+            task = _Task(path, kind, info, samples, result.max_error)
+            try:
+                result.images.append(_measure(task, names[result.max_error], ours, known))
+            except TilepressError as exc:
+                bench.failures.append(f"{path}: {exc}")
+        known.save()
+        if on_step is not None and sizes:
+            on_step(path)
+    if workload is not None and speed is not None:
+        bench.speed = _speeds(workload, speed, codecs, ours, on_step)
+    return bench
+
+
+def _columns(names: Sequence[str]) -> tuple[str, ...]:
+    peers = [name for name in names if name in PEERS]
+    return (*names, BEST) if len(peers) > 1 else tuple(names)
+
+
+def _speeds(
+    workload: Workload,
+    plan: SpeedPlan,
+    codecs: Sequence[str] | None,
+    ours: Mapping[str, OurCodec],
+    on_step: Callable[[str], None] | None,
+) -> SpeedResult:
+    def opener(codec: OurCodec) -> Callable[[float | int | None], TileCodec]:
+        return lambda nodata: codec.open(nodata=nodata)
+
+    return measure_speed(
+        workload,
+        {name: opener(codec) for name, codec in ours.items()},
+        [name for name in SPEED_PEERS if codecs is None or name.split()[0] in codecs],
+        rounds=plan.rounds,
+        threads=plan.threads,
+        on_kind=None if on_step is None else lambda kind: on_step(f"timing {kind}"),
+    )
 
 
 def tilepress_size(
-    samples: Samples, info: ImageInfo, *, max_error: float = 0, model: str = "auto"
+    samples: Samples, info: ImageInfo, codec: OurCodec | None = None, *, max_error: float = 0
 ) -> int:
-    """Return the bytes of all shards that a store of the image would hold, every record checked."""
-    codec = TileCodec(max_error=max_error, nodata=info.nodata, model=model)
+    """Return the bytes of all shards that a store of the image would hold, every record checked.
+
+    Near-lossless, the check is that no sample is off by more than ``max_error`` and that none
+    became nodata or ceased to be.
+    """
+    coder = (codec or OurCodec(OURS)).open(max_error, info.nodata)
     grid = choose_grid(samples.shape, samples.dtype.itemsize)
     fill = 0 if info.nodata is None else info.nodata
     total = 0
     for index in grid.indices():
         box = grid.box(index)
         part = np.ascontiguousarray(samples[box.slices])
-        total += encode_shard(codec, part, box, grid, index, fill).length
+        total += encode_shard(coder, part, box, grid, index, fill).length
     return total
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One image to measure at one bound."""
+
+    path: str
+    kind: str
+    info: ImageInfo
+    samples: Samples
+    max_error: float
+
+
 def _measure(
-    path: str,
-    info: ImageInfo,
-    samples: Samples,
-    codecs: Sequence[str],
-    max_error: float,
-    cache: SizeCache,
+    task: _Task, names: Sequence[str], ours: Mapping[str, OurCodec], cache: SizeCache
 ) -> BenchImage:
-    bands = info.shape[-3] if len(info.axes) > 2 and info.axes[-3] == "band" else 1
-    planes = _quantised(samples, max_error).reshape(-1, *samples.shape[-2:])
-    sizes: dict[str, int] = {}
-    remarks: list[str] = []
-    seconds = 0.0
-    for name in codecs:
-        if name in PEERS:
-            try:
-                peer = peer_size(name, planes, bands=bands, cache=cache)
-            except ValueError:  # the peer does not take such samples: it has no figure
-                continue
-            sizes[name] = peer.bytes
-            if peer.remark and peer.remark not in remarks:
-                remarks.append(peer.remark)
-        else:
-            start = time.perf_counter()
-            model = name.partition(":")[2] or "auto"
-            sizes[name] = tilepress_size(samples, info, max_error=max_error, model=model)
-            seconds += time.perf_counter() - start
+    info, samples = task.info, task.samples
+    bands = _bands(info)
+    start = time.perf_counter()
+    found = {
+        name: tilepress_size(samples, info, ours[name], max_error=task.max_error)
+        for name in names
+        if name in ours
+    }
+    seconds = time.perf_counter() - start
+    planes = samples.reshape(-1, *samples.shape[-2:])
+    peers = peer_sizes(
+        [name for name in names if name in PEERS],
+        planes,
+        bands=bands,
+        max_error=task.max_error,
+        nodata=info.nodata,
+        cache=cache,
+    )
+    found |= {name: size.bytes for name, size in peers.items()}
     return BenchImage(
-        path=path,
-        kind="all",
+        path=task.path,
+        kind=task.kind,
+        flat=len(planes) == 1 or (bands in (3, 4) and len(planes) == bands),
         shape=samples.shape,
         dtype=str(samples.dtype),
         samples=samples.size,
         raw_bytes=samples.nbytes,
-        sizes=sizes,
+        sizes={name: found[name] for name in _columns(names) if name in found},
         seconds=round(seconds, 3),
-        remarks=tuple(remarks),
+        remarks=tuple(dict.fromkeys(size.remark for size in peers.values() if size.remark)),
     )
 
 
-def _quantised(samples: Samples, max_error: float) -> Samples:
-    """Return what a person would give a lossless peer to stay within ``max_error``."""
-    if not max_error or samples.dtype.kind not in "iu":
-        return samples
-    k = int(max_error)
-    return ((samples.astype(np.int64) + k) // (2 * k + 1)).astype(samples.dtype)
+def _bands(info: ImageInfo) -> int:
+    """Return how many planes belong together, band fastest."""
+    return info.shape[-3] if len(info.axes) > 2 and info.axes[-3] == "band" else 1
+
+
+# --- reading ---------------------------------------------------------------------------------
 
 
 def read_images(sources: Sequence[str | Path], stack: str | None = None) -> Iterator[FoundImage]:
@@ -299,81 +479,105 @@ def _classes(manifest: Path | None) -> dict[str, str]:
     return {os.path.normpath(manifest.resolve().parent / row["file"]): row["class"] for row in rows}
 
 
-def _with_class(image: BenchImage, classes: Mapping[str, str]) -> BenchImage:
-    path = Path(image.path).resolve()
-    for place in (path, *path.parents):
-        if str(place) in classes:
-            return BenchImage(**{**asdict(image), "kind": classes[str(place)]})
-    return image
+def _class_of(path: str, classes: Mapping[str, str]) -> str:
+    """Return the class of a file, or of the folder that it lies in; "all" if none is known."""
+    place = Path(path).resolve()
+    known = (classes.get(str(part)) for part in (place, *place.parents))
+    return next((kind for kind in known if kind is not None), "all")
 
 
-# --- tables ----------------------------------------------------------------------------------
+# --- figures ---------------------------------------------------------------------------------
 
 
-def file_table(result: BenchResult) -> Table:
+def bits_per_sample(images: Sequence[BenchImage], codec: str) -> float | None:
+    """Return all bits over all samples; None where the codec did not take one of the images."""
+    sizes = [image.sizes.get(codec) for image in images]
+    known = [size for size in sizes if size is not None]
+    if not known or len(known) < len(sizes):
+        return None
+    return 8 * sum(known) / sum(image.samples for image in images)
+
+
+def change(images: Sequence[BenchImage], codec: str, reference: str) -> float | None:
+    """Return by how many per cent the codec's size differs from the reference's."""
+    ours, theirs = bits_per_sample(images, codec), bits_per_sample(images, reference)
+    return None if ours is None or not theirs else 100 * (ours / theirs - 1)
+
+
+def mean_change(
+    classes: Sequence[Sequence[BenchImage]], codec: str, reference: str
+) -> float | None:
+    """Return the mean over classes, each counting once; None where no class has a figure."""
+    changes = [change(images, codec, reference) for images in classes]
+    known = [value for value in changes if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def class_groups(result: BenchResult) -> dict[str, list[list[BenchImage]]]:
+    """Return the groups of classes that get a mean: all, flat ones, volumes and bands.
+
+    A class counts as flat if most of its images are.
+    """
+    classes = list(result.by_class().values())
+    flat = [images for images in classes if 2 * sum(i.flat for i in images) > len(images)]
+    deep = [images for images in classes if images not in flat]
+    groups = {"mean over classes": classes} if len(classes) > 1 else {}
+    if flat and deep:
+        groups |= {"… of 2-D images": flat, "… of volumes and bands": deep}
+    return groups
+
+
+def file_table(result: BenchResult) -> Figures:
     """Return bits per sample of every image."""
     table = _table("bits per sample", "image", "samples", result)
     for kind, images in result.by_class().items():
         for image in images:
             shape = " × ".join(map(str, image.shape))
-            table.add_row(
-                f"{kind}: {Path(image.path).name}" if kind != "all" else Path(image.path).name,
-                f"{image.dtype} {shape}",
-                *_cells([image], result),
+            table.rows.append(
+                (
+                    f"{kind}: {Path(image.path).name}" if kind != "all" else Path(image.path).name,
+                    f"{image.dtype} {shape}",
+                    *_cells([image], result),
+                )
             )
     return table
 
 
-def class_table(result: BenchResult) -> Table:
+def class_table(result: BenchResult) -> Figures:
     """Return bits per sample of every class, and the mean over the classes of the differences."""
     table = _table("bits per sample by class", "class", "images", result)
-    changes: dict[str, list[float]] = {}
     for kind, images in result.by_class().items():
-        table.add_row(kind, str(len(images)), *_cells(images, result))
-        for name in _ours(result):
-            change = _change(images, name)
-            if change is not None:
-                changes.setdefault(name, []).append(change)
-    if len(result.by_class()) > 1 and _ours(result):
-        means = [
-            f"{np.mean(changes[name]):+.1f} %" if name in changes else "–" for name in _ours(result)
-        ]
-        table.add_section()
-        table.add_row("mean over classes", "", *("" for _ in result.codecs), *means)
+        table.rows.append((kind, str(len(images)), *_cells(images, result)))
+    if not result.deltas:
+        return table
+    for title, classes in class_groups(result).items():
+        means = [_percent(mean_change(classes, *delta)) for delta in result.deltas]
+        count = str(sum(map(len, classes)))
+        table.totals.append((title, count, *("" for _ in result.codecs), *means))
     return table
 
 
-def _table(title: str, first: str, second: str, result: BenchResult) -> Table:
-    if result.max_error:
-        title += f", max error {result.max_error:g}"
-    table = Table(title=title)
-    table.add_column(first, overflow="fold")
-    table.add_column(second, justify="right")
-    for codec in result.codecs:
-        table.add_column(codec, justify="right")
-    if REFERENCE in result.codecs:
-        for name in _ours(result):
-            suffix = f" ({name})" if len(_ours(result)) > 1 else ""
-            table.add_column(f"Δ {REFERENCE}{suffix}", justify="right")
+def _table(title: str, first: str, second: str, result: BenchResult) -> Figures:
+    title += f", max error {result.max_error:g}" if result.max_error else ", lossless"
+    several = len(result.ours) > 1
+    deltas = [
+        f"Δ {reference}" + (f" ({name})" if several else "") for name, reference in result.deltas
+    ]
+    table = Figures(title, (first, second, *result.codecs, *deltas))
+    if "jpegxl" in result.codecs:
+        table.notes.append("jpegxl: the best of efforts 3, 7 and 9; RGB also as one image")
+    if result.max_error and "jpegls" in result.codecs:
+        table.notes.append("jpegls: NEAR = max error, or lossless on quantised samples")
+    if BEST in result.codecs:
+        table.notes.append("best: the smallest of all other codecs, plane by plane")
     return table
-
-
-def _ours(result: BenchResult) -> list[str]:
-    if REFERENCE not in result.codecs:
-        return []
-    return [codec for codec in result.codecs if codec not in PEERS]
-
-
-def _change(images: Sequence[BenchImage], codec: str) -> float | None:
-    """Return by how many per cent the codec's size differs from the reference's."""
-    ours, theirs = bits_per_sample(images, codec), bits_per_sample(images, REFERENCE)
-    return None if ours is None or not theirs else 100 * (ours / theirs - 1)
 
 
 def _cells(images: Sequence[BenchImage], result: BenchResult) -> list[str]:
     bits = [bits_per_sample(images, codec) for codec in result.codecs]
-    changes = [_change(images, name) for name in _ours(result)]
-    return [
-        *("–" if value is None else f"{value:.3f}" for value in bits),
-        *("–" if value is None else f"{value:+.1f} %" for value in changes),
-    ]
+    changes = [change(images, *delta) for delta in result.deltas]
+    return [*("–" if value is None else f"{value:.3f}" for value in bits), *map(_percent, changes)]
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.1f} %"

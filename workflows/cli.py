@@ -22,6 +22,8 @@ from tilepress.workflows.interrupt import EXIT_INTERRUPTED, interrupts
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tilepress.workflows.bench import SpeedPlan
+
 __all__ = ["app", "main"]
 
 _CommandLineError: Any = next(
@@ -33,6 +35,9 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_TELL = 0, 1, 2, 3
 
 PIPE_WIDTH = 160
 """Columns of a table that no terminal shows."""
+
+WIDE = 400
+"""The same for tables with a column per codec: they take what they need of it."""
 
 app = typer.Typer(
     name="tilepress",
@@ -404,46 +409,104 @@ def demo(
 def bench(
     sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and folders.")],
     codecs: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="Codecs to compare; default all.")
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="Codecs to compare: tilepress[@TIER][:MODEL], zstd, jpegls, jpeg2000, jpegxl, "
+            "webp (the default), lerc (the default near-lossless), htj2k.",
+        ),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the tables as one HTML page.")
     ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(metavar="FILE.tsv", help="Table with columns file and class, for the means."),
     ] = None,
-    max_error: Annotated[float, typer.Option(metavar="K", help="Compare near-lossless.")] = 0.0,
+    max_error: Annotated[
+        str,
+        typer.Option(metavar="K[,K…]", help="Compare within these errors; 0 is lossless."),
+    ] = "0",
+    sizes: Annotated[bool, typer.Option(help="Measure sizes.")] = True,
+    speed: Annotated[
+        int, typer.Option(metavar="ROUNDS", help="Compare speeds, too, in 3 or more rounds.")
+    ] = 0,
+    speed_mib: Annotated[
+        int, typer.Option(metavar="MIB", help="With --speed: samples of each type, in MiB.")
+    ] = 16,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="With --speed: threads of every codec; default one per processor."),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the sizes of other codecs here.")
     ] = None,
 ) -> None:
     """Compare codecs on your own images; every size is of data that decoded to the same samples.
 
-    **Example**
+    **Examples**
 
         tilepress bench /archive/samples --codecs tilepress,jpegxl,zstd --json figures.json
+
+        tilepress bench /archive/samples --max-error 1,2,4,16 --html near.html
+
+        tilepress bench /archive/samples --no-sizes --speed 5
     """
     from tilepress.workflows import bench as room
 
-    names = codecs.split(",") if codecs else room.DEFAULT_CODECS
     progress = _console(stderr=True)
-    result = room.run_bench(
+    found = room.run_bench(
         sources,
-        names,
-        json_file,
+        codecs.split(",") if codecs else None,
         manifest,
-        max_error=max_error,
+        max_errors=_errors(max_error),
         cache=cache,
-        on_image=lambda image: progress.print(image.path, markup=False, soft_wrap=True),
+        sizes=sizes,
+        speed=_speed_plan(speed, speed_mib, threads),
+        on_step=lambda text: progress.print(text, markup=False, highlight=False, soft_wrap=True),
     )
-    console = _console()
-    console.print(room.file_table(result))
-    console.print(room.class_table(result))
-    for failure in result.failures:
+    if json_file is not None:
+        json_file.write_text(json.dumps(found.to_json(), indent=2) + "\n")
+    if html is not None:
+        html.write_text(found.to_html(), encoding="utf-8")
+    console = _console(pipe_width=WIDE)
+    for table in found.tables():
+        console.print(table)
+    for text in found.skipped:
+        print(f"not near-lossless: {text}", file=sys.stderr)
+    for failure in found.failures:
         _complain(failure)
-    if result.failures:
+    if found.failures:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _errors(text: str) -> list[float]:
+    """Return the different numbers of "1,2,4", in the order given."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 <= number < 2**31 for number in numbers):
+        raise UsageError(f"comparing codecs: got --max-error {text!r}, want numbers as in 1,2,4")
+    return list(dict.fromkeys(numbers))
+
+
+def _speed_plan(rounds: int, mebibytes: int, threads: int | None) -> SpeedPlan | None:
+    """Return how speeds are measured; None where they are not."""
+    from tilepress.workflows.bench import SpeedPlan
+    from tilepress.workflows.speed import MIN_ROUNDS
+
+    if not rounds:
+        return None
+    if rounds < MIN_ROUNDS or mebibytes < 1 or (threads is not None and threads < 1):
+        raise UsageError(
+            f"comparing speeds: got --speed {rounds}, --speed-mib {mebibytes}, "
+            f"--threads {threads}; want {MIN_ROUNDS} rounds, 1 MiB and 1 thread at least"
+        )
+    return SpeedPlan(rounds=rounds, limit_bytes=mebibytes << 20, threads=threads)
 
 
 def main() -> NoReturn:
@@ -518,11 +581,11 @@ def _box(text: str | None) -> tuple[float, float, float, float] | None:
     return left, bottom, right, top
 
 
-def _console(*, stderr: bool = False) -> Console:
+def _console(*, stderr: bool = False, pipe_width: int = PIPE_WIDTH) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else PIPE_WIDTH)
+    return Console(stderr=stderr, width=None if stream.isatty() else pipe_width)
 
 
 def _short(value: object, limit: int = 200) -> str:

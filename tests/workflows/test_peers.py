@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tilepress.workflows import peers
-from tilepress.workflows.peers import PEERS, SizeCache, peer_size
+from tilepress.workflows.peers import BEST, PEERS, SizeCache, peer_size, peer_sizes, quantise
 
 
 def smooth(dtype: str, planes: int = 1, seed: int = 3) -> np.ndarray:
@@ -31,7 +31,7 @@ class TestEveryDtypeGetsAHonestSize:
         "dtype",
         ["bool", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"],
     )
-    @pytest.mark.parametrize("peer", ["zstd", "jpegls", "jpeg2000", "jpegxl"])
+    @pytest.mark.parametrize("peer", [name for name in PEERS if name != "webp"])
     def test_some_size_is_found(self, peer: str, dtype: str):
         planes = smooth(dtype, 2)
         assert 0 < peer_size(peer, planes).bytes < planes.nbytes + 2000
@@ -71,6 +71,89 @@ class TestPeersGetWhatSuitsThem:
         assert peer_size("webp", smooth("u1", 3), bands=3).bytes > 0
         with pytest.raises(ValueError, match="does not take"):
             peer_size("webp", smooth("u2", 3), bands=3)
+
+
+class TestBestIsTheSmallestPlaneByPlane:
+    """What a person with every codec at hand would reach."""
+
+    def test_planes_choose_apart(self):
+        text = np.zeros((40, 56), np.uint8)
+        text[:, ::7] = 255
+        planes = np.stack([smooth("u1")[0], text])
+        names = ("jpegls", "zstd")
+        together = peer_sizes(names, planes)
+        apart = [peer_sizes(names, plane[None]) for plane in planes]
+        assert together[BEST].bytes == sum(sizes[BEST].bytes for sizes in apart)
+        assert together[BEST].bytes < min(together[name].bytes for name in names)
+
+    def test_an_rgb_image_counts_as_one(self):
+        grey = smooth("u1")
+        rgb = np.concatenate([grey, grey + 1, grey + 2])
+        sizes = peer_sizes(("jpegxl", "webp", "jpegls"), rgb, bands=3)
+        assert sizes[BEST].bytes == min(sizes[name].bytes for name in ("jpegxl", "webp", "jpegls"))
+
+    def test_who_does_not_take_the_samples_does_not_count(self):
+        sizes = peer_sizes(("webp", "jpegls"), smooth("u2", 2))
+        assert "webp" not in sizes
+        assert sizes[BEST] == sizes["jpegls"]
+
+
+class TestNearLosslessHoldsTheBound:
+    """A peer that is allowed a larger error than ours would be no comparison."""
+
+    @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "i4", "u4", "i8", "u8"])
+    @pytest.mark.parametrize("k", [1, 2, 16])
+    def test_quantised_integers_come_back_within_it(self, dtype: str, k: int):
+        limits = np.iinfo(dtype)
+        ends = [limits.min, limits.min + 1, limits.max - 1, limits.max]
+        values = [*ends, *range(limits.max // 2, limits.max // 2 + 40)]
+        planes = np.array(values, dtype)[None, None]
+        levels = quantise(planes, k)
+        off = [
+            abs(int(q) * (2 * k + 1) - value)
+            for q, value in zip(levels.ravel(), values, strict=True)
+        ]
+        assert levels.dtype == planes.dtype
+        assert max(off) <= k
+
+    def test_quantised_floats_come_back_within_it(self):
+        planes = smooth("f4")
+        planes[0, 0, :3] = np.nan, np.inf, -9999
+        levels = quantise(planes, 0.25, nodata=-9999)
+        present = np.ones(planes.shape, bool)
+        present[0, 0, :3] = False
+        assert np.abs(levels * 0.5 - planes)[present].max() <= 0.25
+        assert (levels[~present] == levels.min()).all()
+        assert (levels[present] > levels.min()).all()
+
+    def test_floats_beyond_exact_steps_stay_as_they_are(self):
+        planes = np.array([[[1e30, 1.0]]], np.float32)
+        assert quantise(planes, 0.5) is planes
+
+    @pytest.mark.parametrize("peer", ["jpegls", "lerc"])
+    def test_a_codec_that_goes_further_has_no_size(self, peer: str, monkeypatch):
+        """Handed a decoder that is off by more, the codec's own near mode must not count."""
+        plane = smooth("u2")[0]
+        settings = PEERS[peer].bounded(2)
+        assert all(measure(plane) for measure in settings.values())
+        real = getattr(peers.imagecodecs, f"{peer}_decode")
+        monkeypatch.setattr(peers.imagecodecs, f"{peer}_decode", lambda data: real(data) + 3)
+        settings = PEERS[peer].bounded(2)
+        assert [measure(plane) for measure in settings.values()] == [None] * len(settings)
+
+    def test_nan_may_not_appear_or_vanish(self):
+        plane = np.array([[1.0, np.nan]], np.float32)
+        assert peers._within(plane, plane + np.float32(0.5), 0.5)
+        assert not peers._within(plane, np.array([[1.0, 2.0]], np.float32), 9)
+        assert not peers._within(plane, np.array([[np.nan, np.nan]], np.float32), 9)
+
+    @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "f4", "f8"])
+    def test_every_peer_gets_smaller(self, dtype: str):
+        planes = smooth(dtype)
+        names = ("jpegls", "jpeg2000", "jpegxl", "lerc")
+        exact, near = peer_sizes(names, planes), peer_sizes(names, planes, max_error=2)
+        assert set(exact) == set(near) == {*names, BEST}
+        assert all(near[name].bytes < exact[name].bytes for name in names)
 
 
 class TestTheCacheIsNeverStale:
