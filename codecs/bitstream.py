@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 MAGIC = b"\x89TP\r\n\x1a"
-VERSION_MAJOR = 1
+VERSION_MAJOR = 2
 VERSION_MINOR = 0
 FLAG_TWO_D = 1
 KNOWN_FLAGS = FLAG_TWO_D
@@ -128,6 +128,8 @@ def unpack_record(data: bytes | memoryview) -> tuple[RecordHeader, memoryview]:
     shape, coded = fields[6:9], fields[9:12]
     if max(shape) > MAX_SIDE or shape[0] * shape[1] * shape[2] > MAX_RECORD_SAMPLES:
         raise InvalidRecord(f"reading a record: shape {shape} is beyond the limits")
+    if flags & FLAG_TWO_D and shape[0] != 1:
+        raise InvalidRecord(f"reading a record: two axes, but {shape[0]} planes")
     if any(c > n for c, n in zip(coded, shape, strict=True)):
         raise InvalidRecord(f"reading a record: coded box {coded} exceeds shape {shape}")
     dtype = np.dtype(DTYPES[dtype_code]).newbyteorder("<")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from typing import Any, Literal
 
@@ -26,7 +25,15 @@ from tilepress.codecs.errors import (
 )
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
-from tilepress.codecs.weights import INLINE_LIMIT_BYTES, Weights, find_model, load_named
+from tilepress.codecs.wave.plane import Coder
+from tilepress.codecs.weights import (
+    INLINE_LIMIT_BYTES,
+    TIER_MODELS,
+    Weights,
+    find_model,
+    inline_text,
+    load_named,
+)
 
 __all__ = ["TileCodec"]
 
@@ -36,7 +43,7 @@ _CONFIG_VERSION = 1
 _CONFIG_KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
 _MODEL_KEYS = {"name", "sha256", "weights"}
 _CODECS = ("wave",)
-_TIERS = ("standard",)
+_TIERS = tuple(TIER_MODELS)
 _NO_MODEL = b"\0" * 8
 
 
@@ -50,7 +57,8 @@ class TileCodec:
         integers, a number in physical units for floats. 0 means lossless.
     nodata : the value that marks absent samples; it is kept exactly, and no present sample ever
         decodes to it, nor the reverse.
-    tier : "standard".
+    tier : "fast" (the fitted linear path alone), "standard", or "max" (a larger network): which
+        bundled model "auto" means, and how long the encoder looks for what pays.
     model : "auto" (bundled), a model's name, or the path of a weights file, which then travels
         inside the configuration.
     device : "auto" and "cpu" are the same until there is a GPU backend.
@@ -75,7 +83,9 @@ class TileCodec:
         if not 0 <= error < 2**31:
             raise UnsupportedFormat(f"making a codec: got max_error {max_error!r}, want 0 … 2^31")
         absent = None if nodata is None else _number("nodata", nodata)
-        self._setup(codec, tier, error, absent, load_named(model))
+        self._setup(
+            codec, tier, error, absent, load_named(TIER_MODELS[tier] if model == "auto" else model)
+        )
 
     def _setup(
         self, codec: str, tier: str, max_error: float, nodata: float | None, weights: Weights
@@ -103,7 +113,7 @@ class TileCodec:
             nodata = "NaN" if np.isnan(nodata) else "Infinity" if nodata > 0 else "-Infinity"
         inline = None
         if self._weights.origin != "bundled" and len(self._weights.data) <= INLINE_LIMIT_BYTES:
-            inline = base64.b64encode(self._weights.data).decode()
+            inline = inline_text(self._weights.data)
         return {
             "version": _CONFIG_VERSION,
             "codec": self._codec,
@@ -196,19 +206,20 @@ class TileCodec:
             mark = samples[np.isnan(samples)][0].reshape(())
         result = None
         if samples.size:
-            result = encode_chunk(samples, mark, self._max_error, self._weights.model, bands)
-        coder, payload, decoded = CODER_STORED, samples.tobytes(), samples
+            coder = Coder(self._weights.model, quick=self._tier == "fast")
+            result = encode_chunk(samples, mark, self._max_error, coder, bands)
+        kind, payload, decoded = CODER_STORED, samples.tobytes(), samples
         if result is not None and len(result[0]) < len(payload):
-            coder, (payload, decoded) = CODER_WAVE, result
+            kind, (payload, decoded) = CODER_WAVE, result
         header = RecordHeader(
-            coder=coder,
+            coder=kind,
             dtype=little.dtype,
             shape=little.shape,
             coded=coded,
             fill=fill.tobytes(),
             two_d=array.ndim == 2,
             max_error=float(self._max_error),
-            model_id=self._model_id if coder == CODER_WAVE else _NO_MODEL,
+            model_id=self._model_id if kind == CODER_WAVE else _NO_MODEL,
             symbols_crc=samples_crc(decoded),
         )
         return pack_record(header, payload)
@@ -241,6 +252,8 @@ class TileCodec:
                     f"decoding a record: got {len(payload)} bytes of samples, want {want}"
                 )
             samples = np.frombuffer(payload, header.dtype).reshape(header.coded)
+            if header.dtype.kind == "b" and np.any(samples.view(np.uint8) > 1):
+                raise InvalidRecord("decoding a record: bool samples other than 0 and 1")
         else:
             if header.model_id != self._model_id:
                 raise UnsupportedFormat(

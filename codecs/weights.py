@@ -7,26 +7,32 @@ import binascii
 import functools
 import hashlib
 import os
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+
+import numpy as np
 
 from tilepress.codecs.errors import ModelError
 from tilepress.codecs.wave.model import WaveModel
 
 __all__ = [
-    "DEFAULT_MODEL",
     "INLINE_LIMIT_BYTES",
+    "TIER_MODELS",
     "Weights",
     "add_model",
     "find_model",
+    "inline_text",
     "known_models",
     "load_named",
     "model_card",
     "user_model_folder",
 ]
 
-DEFAULT_MODEL = "wave-1"
+TIER_MODELS = {"fast": "wave-2-fast", "standard": "wave-2", "max": "wave-2-max"}
+"""The bundled model of each tier."""
+
 INLINE_LIMIT_BYTES = 48 * 1024
 """Weights up to this size travel inside the array's metadata (64 KiB of base64)."""
 
@@ -89,7 +95,7 @@ def model_card(name: str) -> str:
 
 def load_named(model: str) -> Weights:
     """Return a model by ``auto``, name or path."""
-    name = DEFAULT_MODEL if model == "auto" else model
+    name = TIER_MODELS["standard"] if model == "auto" else model
     if name.endswith(".safetensors"):
         path = Path(name)
         if not path.is_file():
@@ -110,10 +116,7 @@ def find_model(name: str, sha256: str, inline: str | None) -> Weights:
     Raises ModelError when they are nowhere, or when inline weights are not what their hash says.
     """
     if inline is not None:
-        try:
-            data = base64.b64decode(inline, validate=True)
-        except binascii.Error as error:
-            raise ModelError(f"loading model {name!r}: inline weights are not base64") from error
+        data = _inline_bytes(name, inline)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ModelError(f"loading model {name!r}: inline weights do not match their sha256")
         return Weights(name, data, "inline")
@@ -124,6 +127,45 @@ def find_model(name: str, sha256: str, inline: str | None) -> Weights:
         f"loading model {name!r}: no weights with sha256 {sha256[:16]}… are installed; "
         "get them with: tilepress models add STORE-OR-FILE"
     )
+
+
+@functools.lru_cache(maxsize=8)
+def inline_text(data: bytes) -> str:
+    """Return weights as text: base64 of the file or, where shorter, a patch of a bundled one.
+
+    A patch is "SHA256:" and the base64 of the zlib stream of both files' exclusive or: weights that
+    were tuned from a bundled model, its tables kept, take a kilobyte then.
+    """
+    texts = [base64.b64encode(data).decode()]
+    for base in _bundled():
+        if len(base.data) == len(data):
+            patch = zlib.compress(_exclusive_or(base.data, data), 9)
+            texts.append(f"{base.sha256}:{base64.b64encode(patch).decode()}")
+    return min(texts, key=len)
+
+
+def _inline_bytes(name: str, inline: str) -> bytes:
+    """Return the weights file that ``inline_text`` made a text of; raises ModelError."""
+    sha256, colon, text = inline.rpartition(":")
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ModelError(f"loading model {name!r}: inline weights are not base64") from error
+    if not colon:
+        return data
+    base = find_model(f"that {name} was tuned from", sha256, None).data
+    unpacker = zlib.decompressobj()
+    try:
+        difference = unpacker.decompress(data, len(base) + 1)
+    except zlib.error as error:
+        raise ModelError(f"loading model {name!r}: inline weights are no zlib stream") from error
+    if len(difference) != len(base) or not unpacker.eof or unpacker.unused_data:
+        raise ModelError(f"loading model {name!r}: inline weights do not fit the model they patch")
+    return _exclusive_or(base, difference)
+
+
+def _exclusive_or(a: bytes, b: bytes) -> bytes:
+    return (np.frombuffer(a, np.uint8) ^ np.frombuffer(b, np.uint8)).tobytes()
 
 
 def add_model(path: Path) -> Weights:

@@ -13,7 +13,7 @@ from tilepress.codecs.bitstream import samples_crc
 from tilepress.codecs.errors import ChecksumMismatch, InvalidRecord
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.model import WaveModel
-from tilepress.codecs.wave.plane import DecodedPlane, decode_body, encode_body
+from tilepress.codecs.wave.plane import Coder, DecodedPlane, decode_body, encode_body
 from tilepress.codecs.wave.structure import choose_references
 from tilepress.codecs.wave.values import ValueMap, choose_map
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
@@ -44,7 +44,7 @@ def encode_chunk(
     samples: npt.NDArray[Any],
     absent: npt.NDArray[Any] | None,
     max_error: float,
-    model: WaveModel,
+    coder: Coder,
     bands: int,
 ) -> tuple[bytes, npt.NDArray[Any]] | None:
     """Code (planes, y, x) samples; return the payload and what it decodes to, or None if unfit.
@@ -59,7 +59,7 @@ def encode_chunk(
         mask = samples.view(raw) == absent.view(raw)
         if not mask.any():
             mask = None
-    mapped = choose_map(samples, mask, max_error)
+    mapped = choose_map(samples, mask, max_error, absent)
     if mapped is None:
         return None
     value_map, integers = mapped
@@ -69,12 +69,12 @@ def encode_chunk(
     if step > 1:
         clamps = [_span(p, None if mask is None else mask[i]) for i, p in enumerate(integers)]
         levels = (integers + step // 2) // step
-    groups = _colour_groups(levels, mask, bands, model) if samples.dtype.itemsize <= 2 else []
+    groups = _colour_groups(levels, mask, bands, coder) if samples.dtype.itemsize <= 2 else []
     coded = levels.copy() if groups else levels
     for first in groups:
         coded[first : first + 3] = _to_luma(levels[first : first + 3])
     entries, rebuilt = [], integers
-    bodies = _encode_planes(coded, mask, bands, model)
+    bodies = _encode_planes(coded, mask, bands, coder)
     if step > 1:
         rebuilt = np.stack(
             [np.clip(p * step, *c) if c else p * step for p, c in zip(levels, clamps, strict=True)]
@@ -167,7 +167,7 @@ def _coding_order(planes: int, bands: int) -> list[int]:
 
 
 def _encode_planes(
-    planes: Planes, mask: npt.NDArray[np.bool_] | None, bands: int, model: WaveModel
+    planes: Planes, mask: npt.NDArray[np.bool_] | None, bands: int, coder: Coder
 ) -> list[tuple[tuple[int, ...], bool, bytes]]:
     """Return (references, is a copy, body) of every plane, in plane order."""
     order = _coding_order(len(planes), bands)
@@ -184,7 +184,7 @@ def _encode_planes(
         if refs and _equal(planes, mask, index, refs[0]):
             out[index], done[index] = (refs[:1], True, b""), done[refs[0]]
             continue
-        body, done[index] = encode_body(planes[index], plane_mask, [done[r] for r in refs], model)
+        body, done[index] = encode_body(planes[index], plane_mask, [done[r] for r in refs], coder)
         out[index] = (refs, False, body)
     return [out[i] for i in range(len(planes))]
 
@@ -203,7 +203,7 @@ def _preview(plane: Planes, mask: npt.NDArray[np.bool_] | None) -> npt.NDArray[n
 
 
 def _colour_groups(
-    levels: Planes, mask: npt.NDArray[np.bool_] | None, bands: int, model: WaveModel
+    levels: Planes, mask: npt.NDArray[np.bool_] | None, bands: int, coder: Coder
 ) -> list[int]:
     """Return the first planes of the groups that the colour transform makes smaller."""
     if bands not in _COLOUR_BANDS or len(levels) % bands:
@@ -215,7 +215,7 @@ def _colour_groups(
             continue
         strip = np.ascontiguousarray(levels[first : first + 3, top : top + _TRIAL_ROWS])
         sizes = [
-            sum(len(body) for _, _, body in _encode_planes(p, None, 3, model))
+            sum(len(body) for _, _, body in _encode_planes(p, None, 3, coder))
             for p in (strip, _to_luma(strip))
         ]
         if sizes[1] < sizes[0]:
@@ -330,6 +330,8 @@ def _read_index(
     reader: Reader, planes: int, dtype: np.dtype[Any]
 ) -> tuple[int, npt.NDArray[Any] | None, list[int], list[_Entry]]:
     step = 2 * reader.varint(2**32) + 1
+    if step > 1 and dtype.kind not in "ui":
+        raise InvalidRecord(f"decoding a payload: a grid of {step} for {dtype.name}")
     absent = None
     if reader.flag():
         absent = np.frombuffer(reader.take(dtype.itemsize), dtype)[0].reshape(())
@@ -346,8 +348,14 @@ def _read_index(
         if step > 1:
             if reader.flag():
                 clamp = (reader.signed_varint(), reader.signed_varint())
+                if clamp[0] > clamp[1]:
+                    raise InvalidRecord(f"decoding a payload: clamp {clamp[0]} … {clamp[1]}")
             patch = bytes(reader.take(reader.varint(2**30)))
+            if patch and patch[0] != 1:
+                raise InvalidRecord(f"decoding a payload: patch of kind {patch[0]}")
         heads.append((refs, count == _COPY, clamp, patch, reader.fixed(4), reader.varint(2**31)))
+    if any(copy and length for _, copy, *_, length in heads):
+        raise InvalidRecord("decoding a payload: a copied plane has a body")
     entries = [_Entry(*head[:5], reader.take(head[5])) for head in heads]
     reader.finish()
     return step, absent, groups, entries

@@ -19,12 +19,14 @@ from tilepress.codecs.wave.kernel import (
     ONE,
     active_rows,
     empty_sheared,
-    predict_step,
+    predict_linear,
+    predict_network,
     steps,
     workspace,
 )
 from tilepress.codecs.wave.layout import (
     FRACTION_BITS,
+    GAIN_BITS,
     MATCH_CONTEXTS,
     SHEAR,
     TIME_PAD,
@@ -33,17 +35,21 @@ from tilepress.codecs.wave.layout import (
 
 __all__ = [
     "ESCAPE_BITS",
+    "LANES",
     "PHASED_CONTEXTS",
     "PHASES",
+    "STATE_LOW",
     "TABLE_BITS",
     "TOKENS",
+    "best_tables",
     "count_matches",
     "count_tokens",
     "decode_plane",
+    "fold_plane",
     "lanes_for",
-    "model_plane",
     "pack_raw",
     "pad_edges",
+    "predict_plane",
     "rans_encode",
     "symbols",
     "tokenise",
@@ -60,12 +66,25 @@ PHASES = 4
 PHASED_CONTEXTS = 18 * 3
 """Contexts of small scale have a table for every phase; for larger ones it is no matter."""
 
-_LOW = np.uint32(1 << 16)
+STATE_LOW = 1 << 16
+"""States of the coder lie in STATE_LOW … 2^32 − 1."""
+_LOW = np.uint32(STATE_LOW)
+_LOOK_STRIDE = 4
+"""Choices for a whole plane follow from every fourth step."""
 
 
-def lanes_for(samples: int) -> int:
-    """Lanes of a plane's stream: each costs four bytes, so small planes take fewer."""
-    return 4 if samples < 4096 else 8 if samples < 32768 else 32
+LANES = (1, 4, 8, 32)
+"""Numbers of lanes that a plane's stream may have."""
+
+
+def lanes_for(words: int, samples: int) -> int:
+    """Return the lanes for a stream of ``words``: each costs two to four bytes.
+
+    Many samples get more than one all the same, for a GPU decodes only lanes side by side.
+    """
+    if words < 400:
+        return 1 if samples < 16384 else 4
+    return 4 if words < 2500 else 8 if words < 16000 else 32
 
 
 @nb.njit(inline="always")
@@ -105,7 +124,7 @@ def _table_of(context: int, fraction: int) -> int:
 
 
 @jit
-def model_plane(
+def predict_plane(
     own: Any,
     refs: Any,
     ref_errors: Any,
@@ -114,89 +133,142 @@ def model_plane(
     height: int,
     width: int,
     top: int,
-    weights: Any,
+    classes: Any,
     net: Any,
 ) -> Any:
     """Predict a whole plane whose samples are known.
 
     own : (T, Y) int32 sheared samples; mask : (T, Y) uint8 sheared, nonzero where absent.
-    Returns, in coding order, tables (N,) int16, folded residuals (N,) int32, match contexts (N,)
-    uint8 and the folded residuals that the west and the north neighbour would give, (2, N) int32;
-    and the linear path's residuals (T, Y) int32, sheared, which later planes refer to.
+    Returns, in coding order, (N,) int32 each: linear predictions, corrections before the plane's
+    gain, contexts, patterns, samples, west and north neighbours; (steps + 1,) where each step
+    begins; the errors of the linear path (T, Y) int32, sheared, in 1/64 steps; and of every fourth
+    step how many samples there are, how many equal a neighbour, and the sums that the gain follows
+    from: Σ c·e and Σ c², both in units of the errors around.
     """
     n_samples = height * width
-    tables = np.empty(n_samples, np.int16)
-    folded = np.empty(n_samples, np.int32)
-    matches = np.empty(n_samples, np.uint8)
-    candidates = np.empty((2, n_samples), np.int32)
+    linears = np.empty(n_samples, np.int32)
+    corrections = np.empty(n_samples, np.int32)
+    contexts = np.empty(n_samples, np.int32)
+    patterns = np.empty(n_samples, np.int32)
+    samples = np.empty((3, n_samples), np.int32)
+    n_steps = steps(height, width)
+    begins = np.zeros(n_steps + 1, np.int64)
     errors = empty_sheared(height, width, 0)
-    linear_errors = empty_sheared(height, width, 0)
     work = workspace(height, width)
-    linear = work[3]
-    rows = len(linear)
-    mean1, mean2 = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
-    context = np.zeros(rows, np.int32)
+    linear, pattern, error_scale, correction, context = (
+        work[3],
+        work[4],
+        work[11],
+        work[16],
+        work[17],
+    )
     masked = mask.shape[0] > 0
     count = 0
-    for t in range(steps(height, width)):
+    looked_at, matching = 0, 0
+    gain_sum, gain_square = 0.0, 0.0
+    units = 2.0 ** -np.arange(-8.0, 32.0)
+    for t in range(n_steps):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        predict_step(
-            own,
-            refs,
-            ref_errors,
-            n_refs,
-            errors,
-            t,
-            y0,
-            n,
-            top,
-            weights,
-            net,
-            work,
-            mean1,
-            mean2,
-            context,
-        )
-        row = own[t + TIME_PAD]
-        west, north = own[t + TIME_PAD - 1], own[t + TIME_PAD - SHEAR]
-        error_row = errors[t + TIME_PAD]
-        linear_row = linear_errors[t + TIME_PAD]
+        predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
+        predict_network(errors, ref_errors, n_refs, t, y0, n, top, net, work)
+        begins[t] = count
+        first = y0 + TOP_PAD
+        row = own[t + TIME_PAD, first : first + n]
+        west = own[t + TIME_PAD - 1, first : first + n]
+        north = own[t + TIME_PAD - SHEAR, first - 1 : first - 1 + n]
+        error_row = errors[t + TIME_PAD, first : first + n]
         for i in range(n):
-            y = y0 + i + TOP_PAD
-            x = row[y]
-            if masked and mask[t + TIME_PAD, y]:
-                continue
-            error_row[y] = (x << FRACTION_BITS) - mean1[i]
-            linear_row[y] = x - ((linear[i] + HALF) >> FRACTION_BITS)
-            pred = (mean2[i] + HALF) >> FRACTION_BITS
-            fraction = mean2[i] - pred * ONE
-            up, flip = top - pred, fraction < 0
-            tables[count] = _table_of(context[i], fraction)
-            folded[count] = _fold(x - pred, up, pred, flip)
-            matches[count] = _match_context(own, refs, n_refs, t, y)
-            candidates[0, count] = _fold(west[y] - pred, up, pred, flip)
-            candidates[1, count] = _fold(north[y - 1] - pred, up, pred, flip)
-            count += 1
+            error_row[i] = (row[i] << np.int32(FRACTION_BITS)) - linear[i]
+        if not masked:
+            end = count + n
+            linears[count:end] = linear[:n]
+            corrections[count:end] = correction[:n]
+            contexts[count:end] = context[:n]
+            patterns[count:end] = pattern[:n]
+            samples[0, count:end] = row
+            samples[1, count:end] = west
+            samples[2, count:end] = north
+            count = end
+        else:
+            absent = mask[t + TIME_PAD, first : first + n]
+            for i in range(n):
+                if absent[i]:
+                    error_row[i] = 0
+                    continue
+                linears[count] = linear[i]
+                corrections[count] = correction[i]
+                contexts[count] = context[i]
+                patterns[count] = pattern[i]
+                samples[0, count] = row[i]
+                samples[1, count] = west[i]
+                samples[2, count] = north[i]
+                count += 1
+        if t % _LOOK_STRIDE == 0:
+            for i in range(n):
+                if masked and mask[t + TIME_PAD, first + i]:
+                    continue
+                looked_at += 1
+                matching += (row[i] == west[i]) | (row[i] == north[i])
+                unit = units[error_scale[i] + 8]
+                c, e = correction[i] * unit, min(max(error_row[i] * unit, -256.0), 256.0)
+                gain_sum += c * e
+                gain_square += c * c
         pad_edges(errors, t, y0, n, height, width)
-        pad_edges(linear_errors, t, y0, n, height, width)
-    return tables[:count], folded[:count], matches[:count], candidates[:, :count], linear_errors
+    begins[n_steps] = count
+    return (
+        linears[:count],
+        corrections[:count],
+        contexts[:count],
+        patterns[:count],
+        samples[:, :count],
+        begins,
+        errors,
+        looked_at,
+        matching,
+        gain_sum,
+        gain_square,
+    )
+
+
+@jit
+def fold_plane(
+    linears: Any,
+    corrections: Any,
+    contexts: Any,
+    samples: Any,
+    gain: int,
+    top: int,
+    with_candidates: bool,
+) -> Any:
+    """Return tables (N,) int16, folded residuals (N,) int32, and those of west and north (2, N).
+
+    Without candidates the last is (2, 0): no match flag may be coded then.
+    """
+    n = len(linears)
+    tables = np.empty(n, np.int16)
+    folded = np.empty(n, np.int32)
+    candidates = np.empty((2, n if with_candidates else 0), np.int32)
+    limit = np.int32(top) << np.int32(FRACTION_BITS)
+    for i in range(n):
+        mean = corrected(linears[i], corrections[i], gain, limit)
+        pred = (mean + HALF) >> FRACTION_BITS
+        fraction = mean - pred * ONE
+        up, flip = top - pred, fraction < 0
+        tables[i] = _table_of(contexts[i], fraction)
+        folded[i] = _fold(samples[0, i] - pred, up, pred, flip)
+        if with_candidates:
+            candidates[0, i] = _fold(samples[1, i] - pred, up, pred, flip)
+            candidates[1, i] = _fold(samples[2, i] - pred, up, pred, flip)
+    return tables, folded, candidates
 
 
 @nb.njit(inline="always")
-def _match_context(own: Any, refs: Any, n_refs: int, t: int, y: int) -> int:
-    """Return which of the sample's neighbours are equal, one bit a pair (FORMAT.md §6)."""
-    t0 = t + TIME_PAD
-    w, n = own[t0 - 1, y], own[t0 - SHEAR, y - 1]
-    nw, ne = own[t0 - SHEAR - 1, y - 1], own[t0 - SHEAR + 1, y - 1]
-    ww, nn = own[t0 - 2, y], own[t0 - 2 * SHEAR, y - 2]
-    value = (
-        (n == nw) + 2 * (w == nw) + 4 * (n == ne) + 8 * (ww == w) + 16 * (nn == n) + 32 * (w == n)
-    )
-    if n_refs > 0:
-        here = refs[0, t0, y]
-        value += 64 * (here == refs[0, t0 - 1, y]) + 128 * (here == refs[0, t0 - SHEAR, y - 1])
-    return value
+def corrected(linear: int, correction: int, gain: int, limit: int) -> int:
+    """Return the mean in 1/64 steps: linear prediction plus the correction times the gain."""
+    half = np.int32(1 << (GAIN_BITS - 1))
+    moved = linear + ((correction * np.int32(gain) + half) >> np.int32(GAIN_BITS))
+    return min(max(moved, np.int32(0)), limit)
 
 
 @jit
@@ -215,9 +287,6 @@ def pad_edges(sheared: Any, t: int, y0: int, n: int, height: int, width: int) ->
         value = sheared[t + TIME_PAD, y + TOP_PAD]
         for k in range(1, 4):
             sheared[t + TIME_PAD + SHEAR - k, y + 1 + TOP_PAD] = value
-        if y == 0:
-            for k in range(1, 4):
-                sheared[t + TIME_PAD - k, TOP_PAD] = value
 
 
 @jit
@@ -231,13 +300,13 @@ def tokenise(folded: Any) -> Any:
 
 @jit
 def count_matches(tables: Any, folded: Any, matches: Any, candidates: Any, costs: Any) -> Any:
-    """Return (2, MATCH_CONTEXTS, 4) float64, for the flags "as west" and "as north" (of the rest):
+    """Return (2, MATCH_CONTEXTS, 4) int64, for the flags "as west" and "as north" (of the rest):
 
     how often it is so, how often not, the bits that samples which match cost without the flag, and
     the bits that the others save because the candidate is ruled out.
-    costs : (tables, TOKENS) float64, bits of a token with its raw bits.
+    costs : (tables, TOKENS) int32, bits of a token with its raw bits, in the unit of the result's.
     """
-    out = np.zeros((2, MATCH_CONTEXTS, 4))
+    out = np.zeros((2, MATCH_CONTEXTS, 4), np.int64)
     for i in range(len(folded)):
         z, west, north = folded[i], candidates[0, i], candidates[1, i]
         cost = costs[tables[i], _token(z)]
@@ -275,6 +344,7 @@ def symbols(
     folded: Any,
     matches: Any,
     candidates: Any,
+    begins: Any,
     flags: Any,
     table_map: Any,
     cumulative: Any,
@@ -282,6 +352,9 @@ def symbols(
 ) -> Any:
     """Turn residuals into coder symbols: intervals (start, size) and raw bits (value, count).
 
+    A step's samples give their flags "as west", then their flags "as north", then their tokens.
+
+    begins : (steps + 1,) where each step begins.
     flags : (2, MATCH_CONTEXTS) int32, probability of 2^15 of each match flag, 0 where not coded.
     table_map : (tables,) int32, the table that stands in for each.
     """
@@ -290,40 +363,47 @@ def symbols(
     sizes = np.empty(3 * n, np.uint16)
     bits = np.empty(n, np.uint32)
     counts = np.empty(n, np.uint8)
+    open_ = np.ones(n, np.bool_)
     m = 0
     raw = 0
-    for i in range(n):
-        z, west, north = folded[i], candidates[0, i], candidates[1, i]
-        first, second = flags[0, matches[i]], flags[1, matches[i]]
-        if first > 0:
-            same = z == west
-            starts[m], sizes[m] = (0, first) if same else (first, 32768 - first)
-            m += 1
-            if same:
+    flagged = flags.max() > 0
+    for step in range(len(begins) - 1):
+        first, end = begins[step], begins[step + 1]
+        for kind in range(2):
+            if not flagged:
+                break
+            for i in range(first, end):
+                p = flags[kind, matches[i]]
+                if p == 0 or not open_[i] or (kind == 1 and candidates[1, i] == candidates[0, i]):
+                    continue
+                same = folded[i] == candidates[kind, i]
+                starts[m], sizes[m] = (0, p) if same else (p, 32768 - p)
+                m += 1
+                open_[i] = not same
+        for i in range(first, end):
+            if not open_[i]:
                 continue
-        if second > 0 and north != west:
-            same = z == north
-            starts[m], sizes[m] = (0, second) if same else (second, 32768 - second)
+            code = folded[i]
+            if flagged:
+                z, west, north = code, candidates[0, i], candidates[1, i]
+                code -= flags[0, matches[i]] > 0 and z > west
+                code -= flags[1, matches[i]] > 0 and north != west and z > north
+            token = _token(code)
+            table = table_map[tables[i]]
+            symbol = min(token, used[table])
+            starts[m] = cumulative[table, symbol]
+            sizes[m] = cumulative[table, symbol + 1] - cumulative[table, symbol]
             m += 1
-            if same:
-                continue
-        code = z - (first > 0 and z > west) - (second > 0 and north != west and z > north)
-        token = _token(code)
-        table = table_map[tables[i]]
-        symbol = min(token, used[table])
-        starts[m] = cumulative[table, symbol]
-        sizes[m] = cumulative[table, symbol + 1] - cumulative[table, symbol]
-        m += 1
-        value, count = np.uint32(0), 0
-        if token >= 16:
-            count = ((token - 16) >> 2) + 2
-            value = np.uint32(code & ((1 << count) - 1))
-        if symbol == used[table]:
-            value = (value << np.uint32(ESCAPE_BITS)) | np.uint32(token)
-            count += ESCAPE_BITS
-        if count:
-            bits[raw], counts[raw] = value, count
-            raw += 1
+            value, count = np.uint32(0), 0
+            if token >= 16:
+                count = ((token - 16) >> 2) + 2
+                value = np.uint32(code & ((1 << count) - 1))
+            if symbol == used[table]:
+                value = (value << np.uint32(ESCAPE_BITS)) | np.uint32(token)
+                count += ESCAPE_BITS
+            if count:
+                bits[raw], counts[raw] = value, count
+                raw += 1
     return starts[:m], sizes[:m], bits[:raw], counts[:raw]
 
 
@@ -333,6 +413,10 @@ def count_tokens(
 ) -> Any:
     """Return (tables, TOKENS) int64: how often each token is coded in each table, flags applied."""
     out = np.zeros((n_tables, TOKENS), np.int64)
+    if flags.max() == 0:
+        for i in range(len(folded)):
+            out[tables[i], _token(folded[i])] += 1
+        return out
     for i in range(len(folded)):
         z, west, north = folded[i], candidates[0, i], candidates[1, i]
         first, second = flags[0, matches[i]] > 0, flags[1, matches[i]] > 0 and north != west
@@ -340,6 +424,38 @@ def count_tokens(
             continue
         out[tables[i], _token(z - (first and z > west) - (second and z > north))] += 1
     return out
+
+
+@jit
+def best_tables(counted: Any, costs: Any) -> Any:
+    """Return for each table the one whose costs suit its tokens best, its own cost, the saving.
+
+    counted : (tables, TOKENS) int64; costs : (tables, TOKENS) int32. Of equals the lowest wins.
+    """
+    n = len(counted)
+    best = np.arange(n).astype(np.int32)
+    own, saved = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    symbols_in_use = np.empty(counted.shape[1], np.int64)
+    for table in range(n):
+        used = 0
+        for token in range(counted.shape[1]):
+            if counted[table, token] > 0:
+                symbols_in_use[used] = token
+                used += 1
+        if used == 0:
+            continue
+        least = np.int64(1) << np.int64(62)
+        for other in range(n):
+            total = np.int64(0)
+            for k in range(used):
+                token = symbols_in_use[k]
+                total += counted[table, token] * costs[other, token]
+            if other == table:
+                own[table] = total
+            if total < least:
+                best[table], least = other, total
+        saved[table] = own[table] - least
+    return best, own, saved
 
 
 @jit
@@ -393,15 +509,16 @@ def decode_plane(
     width: int,
     top: int,
     first: int,
-    weights: Any,
+    classes: Any,
     net: Any,
+    gain: int,
     flags: Any,
     table_map: Any,
     cumulative: Any,
     used: Any,
     lookup: Any,
 ) -> Any:
-    """Decode a plane. Returns (own, linear errors), sheared, and 0, or a nonzero fault code.
+    """Decode a plane. Returns (own, errors), sheared, and 0, or a nonzero fault code.
 
     lookup : (tables, 256) uint8, first candidate symbol of each 1/256 of the interval.
     Faults: 1 words ran out, 2 raw bits ran out, 3 token out of range, 4 sample out of range,
@@ -412,145 +529,124 @@ def decode_plane(
     for k in range(1, 4):
         own[TIME_PAD - k, TOP_PAD] = first
     errors = empty_sheared(height, width, 0)
-    linear_errors = empty_sheared(height, width, 0)
     work = workspace(height, width)
-    linear = work[3]
+    linear, pattern, correction, context = work[3], work[4], work[16], work[17]
+    limit = np.int32(top) << np.int32(FRACTION_BITS)
     rows = len(linear)
-    mean1, mean2 = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
-    context = np.zeros(rows, np.int32)
+    means = np.empty(rows, np.int32)
+    ruled_out = np.empty((2, rows), np.int32)
+    open_ = np.empty(rows, np.bool_)
     masked = mask.shape[0] > 0
     lanes = len(states)
-    at, bit_at, count = 0, 0, 0
+    lane, at, bit_at = 0, 0, 0
+    states = states.copy()
     total_bits = len(raw) * 8
     slot_mask = np.uint32((1 << TABLE_BITS) - 1)
+    table_bits = np.uint32(TABLE_BITS)
     flagged = flags.max() > 0
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        predict_step(
-            own,
-            refs,
-            ref_errors,
-            n_refs,
-            errors,
-            t,
-            y0,
-            n,
-            top,
-            weights,
-            net,
-            work,
-            mean1,
-            mean2,
-            context,
-        )
-        row = own[t + TIME_PAD]
-        west, north = own[t + TIME_PAD - 1], own[t + TIME_PAD - SHEAR]
-        error_row = errors[t + TIME_PAD]
-        linear_row = linear_errors[t + TIME_PAD]
+        predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
+        predict_network(errors, ref_errors, n_refs, t, y0, n, top, net, work)
+        row = own[t + TIME_PAD, y0 + TOP_PAD :]
+        west = own[t + TIME_PAD - 1, y0 + TOP_PAD :]
+        north = own[t + TIME_PAD - SHEAR, y0 + TOP_PAD - 1 :]
+        error_row = errors[t + TIME_PAD, y0 + TOP_PAD :]
         for i in range(n):
-            y = y0 + i + TOP_PAD
-            if masked and mask[t + TIME_PAD, y]:
-                row[y] = (west[y] + north[y - 1] + 1) >> 1
-                continue
-            pred = (mean2[i] + HALF) >> FRACTION_BITS
-            fraction = mean2[i] - pred * ONE
-            up, flip = top - pred, fraction < 0
-            low, high = -1, -1
-            x = -1
-            if flagged:
-                c = _match_context(own, refs, n_refs, t, y)
-                w, nn = west[y], north[y - 1]
-                for kind in range(2):
-                    p = np.uint32(flags[kind, c])
-                    if p == 0 or (kind == 1 and w == nn):
+            means[i] = corrected(linear[i], correction[i], gain, limit)
+        for i in range(n):
+            open_[i] = True
+            if masked and mask[t + TIME_PAD, y0 + i + TOP_PAD]:
+                row[i] = (west[i] + north[i] + 1) >> 1
+                open_[i] = False
+        if flagged:
+            ruled_out[:, :n] = -1
+            for kind in range(2):
+                for i in range(n):
+                    p = np.uint32(flags[kind, pattern[i]])
+                    if p == 0 or not open_[i] or (kind == 1 and west[i] == north[i]):
                         continue
-                    lane = count % lanes
-                    count += 1
                     state = states[lane]
                     slot = state & slot_mask
                     same = slot < p
                     if same:
-                        state = p * (state >> np.uint32(TABLE_BITS)) + slot
+                        state = p * (state >> table_bits) + slot
                     else:
-                        state = (np.uint32(32768) - p) * (state >> np.uint32(TABLE_BITS)) + slot - p
+                        state = (np.uint32(32768) - p) * (state >> table_bits) + slot - p
                     if state < _LOW:
                         if at >= len(words):
-                            return own, linear_errors, 1
+                            return own, errors, 1
                         state = (state << np.uint32(16)) | np.uint32(words[at])
                         at += 1
                     states[lane] = state
-                    value = w if kind == 0 else nn
+                    lane = lane + 1 if lane + 1 < lanes else 0
+                    value = west[i] if kind == 0 else north[i]
                     if same:
-                        x = value
-                        break
-                    z = _fold(value - pred, up, pred, flip)
-                    low, high = (z, low) if low < 0 or z < low else (low, z)
-            if x < 0:
-                table = table_map[_table_of(context[i], fraction)]
-                lane = count % lanes
-                count += 1
-                state = states[lane]
-                slot = state & slot_mask
-                starts = cumulative[table]
-                symbol = np.int32(lookup[table, slot >> np.uint32(TABLE_BITS - 8)])
-                while np.uint32(starts[symbol + 1]) <= slot:
-                    symbol += 1
-                start = np.uint32(starts[symbol])
-                state = (
-                    (np.uint32(starts[symbol + 1]) - start) * (state >> np.uint32(TABLE_BITS))
-                    + slot
-                    - start
-                )
-                if state < _LOW:
-                    if at >= len(words):
-                        return own, linear_errors, 1
-                    state = (state << np.uint32(16)) | np.uint32(words[at])
-                    at += 1
-                states[lane] = state
-                token = symbol
-                if symbol == used[table]:
-                    if bit_at + ESCAPE_BITS > total_bits:
-                        return own, linear_errors, 2
-                    token = np.int32(_bits(raw, bit_at, ESCAPE_BITS))
-                    bit_at += ESCAPE_BITS
-                    if token >= TOKENS:
-                        return own, linear_errors, 3
-                folded = token
-                if token >= 16:
-                    extra = ((token - 16) >> 2) + 2
-                    if bit_at + extra > total_bits:
-                        return own, linear_errors, 2
-                    folded = ((4 + ((token - 16) & 3)) << extra) + np.int32(
-                        _bits(raw, bit_at, extra)
-                    )
-                    bit_at += extra
+                        row[i] = value
+                        error_row[i] = (value << FRACTION_BITS) - linear[i]
+                        open_[i] = False
+                    else:
+                        pred = (means[i] + HALF) >> FRACTION_BITS
+                        flip = means[i] - pred * ONE < 0
+                        ruled_out[kind, i] = _fold(value - pred, top - pred, pred, flip)
+        for i in range(n):
+            if not open_[i]:
+                continue
+            pred = (means[i] + HALF) >> FRACTION_BITS
+            fraction = means[i] - pred * ONE
+            table = table_map[_table_of(context[i], fraction)]
+            state = states[lane]
+            slot = state & slot_mask
+            starts = cumulative[table]
+            symbol = np.int32(lookup[table, slot >> np.uint32(TABLE_BITS - 8)])
+            while np.uint32(starts[symbol + 1]) <= slot:
+                symbol += 1
+            start = np.uint32(starts[symbol])
+            state = (np.uint32(starts[symbol + 1]) - start) * (state >> table_bits) + slot - start
+            if state < _LOW:
+                if at >= len(words):
+                    return own, errors, 1
+                state = (state << np.uint32(16)) | np.uint32(words[at])
+                at += 1
+            states[lane] = state
+            lane = lane + 1 if lane + 1 < lanes else 0
+            token = symbol
+            if symbol == used[table]:
+                if bit_at + ESCAPE_BITS > total_bits:
+                    return own, errors, 2
+                token = np.int32(_bits(raw, bit_at, ESCAPE_BITS))
+                bit_at += ESCAPE_BITS
+                if token >= TOKENS:
+                    return own, errors, 3
+            folded = token
+            if token >= 16:
+                extra = ((token - 16) >> 2) + 2
+                if bit_at + extra > total_bits:
+                    return own, errors, 2
+                folded = ((4 + ((token - 16) & 3)) << extra) + np.int32(_bits(raw, bit_at, extra))
+                bit_at += extra
+            if flagged:
+                low, high = ruled_out[0, i], ruled_out[1, i]
+                if high >= 0 and (low < 0 or high < low):
+                    low, high = high, low
                 if low >= 0 and folded >= low:
                     folded += 1
                 if high >= 0 and folded >= high:
                     folded += 1
-                x = pred + _unfold(folded, up, pred, flip)
-                if x < 0 or x > top:
-                    return own, linear_errors, 4
-            row[y] = x
-            error_row[y] = (x << FRACTION_BITS) - mean1[i]
-            linear_row[y] = x - ((linear[i] + HALF) >> FRACTION_BITS)
-        if n > 0:
-            last = y0 + n - 1
-            if t - SHEAR * last == 0 and last + 1 < height:
-                for k in range(1, 4):
-                    own[t + TIME_PAD + SHEAR - k, last + 1 + TOP_PAD] = row[last + TOP_PAD]
-            if t - SHEAR * y0 == width - 1:
-                for k in range(1, 4):
-                    own[t + TIME_PAD + k, y0 + TOP_PAD] = row[y0 + TOP_PAD]
+            x = pred + _unfold(folded, top - pred, pred, fraction < 0)
+            if x < 0 or x > top:
+                return own, errors, 4
+            row[i] = x
+            error_row[i] = (x << FRACTION_BITS) - linear[i]
+        pad_edges(own, t, y0, n, height, width)
         pad_edges(errors, t, y0, n, height, width)
-        pad_edges(linear_errors, t, y0, n, height, width)
     if at != len(words) or bit_at + 8 <= total_bits:
-        return own, linear_errors, 5
-    for lane in range(lanes):
-        if states[lane] != _LOW:
-            return own, linear_errors, 5
-    return own, linear_errors, 0
+        return own, errors, 5
+    for k in range(lanes):
+        if states[k] != _LOW:
+            return own, errors, 5
+    return own, errors, 0
 
 
 @nb.njit(inline="always")

@@ -17,12 +17,12 @@ from tilepress.codecs.wave.compiled import jit, jit_fma
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
-    HIDDEN,
+    MAX_HIDDEN,
+    OWN_FEATURES,
     OWN_TAPS,
     REFERENCE_TAPS,
     REGRESSORS,
     SHEAR,
-    STAGE2_FEATURES,
     TIME_PAD,
     TOP_PAD,
     WEIGHT_BITS,
@@ -30,7 +30,8 @@ from tilepress.codecs.wave.layout import (
 
 __all__ = [
     "active_rows",
-    "predict_step",
+    "predict_linear",
+    "predict_network",
     "regressor_count",
     "shear",
     "shear_reference",
@@ -165,78 +166,150 @@ def regressor_count(n_refs: int) -> int:
     return _N_OWN + 1 + n_refs * (_N_REF + 2)
 
 
+# The loops below have one output row and few input rows each: more of either, and the compiler's
+# checks for overlapping arrays keep it from vectorising them.
+
+
 @jit
-def linear_inputs(
-    own: Any, refs: Any, ref_errors: Any, n_refs: int, t: int, y0: int, n: int, taps: Any, base: Any
-) -> None:
-    """Fill ``taps`` (REGRESSORS, rows) int32, differences to the local means, and ``base``."""
+def own_inputs(own: Any, t: int, y0: int, n: int, taps: Any, base: Any) -> None:
+    """Fill the plane's own regressors, differences to the local mean ``base``."""
     t0 = t + TIME_PAD
     yp = y0 + TOP_PAD
-    west = own[t0 - 1]
-    north = own[t0 - SHEAR]
-    north_west = own[t0 - SHEAR - 1]
-    north_east = own[t0 - SHEAR + 1]
+    west = own[t0 - 1, yp : yp + n]
+    north = own[t0 - SHEAR, yp - 1 : yp - 1 + n]
+    north_west = own[t0 - SHEAR - 1, yp - 1 : yp - 1 + n]
+    north_east = own[t0 - SHEAR + 1, yp - 1 : yp - 1 + n]
     for i in range(n):
-        w, nn, nw, ne = (
-            west[yp + i],
-            north[yp + i - 1],
-            north_west[yp + i - 1],
-            north_east[yp + i - 1],
-        )
-        b = (w + nn + nw + ne + np.int32(2)) >> np.int32(2)
-        base[i] = b
-        taps[_N_OWN, i] = _median_edge(w, nn, nw) - b
+        base[i] = (west[i] + north[i] + north_west[i] + north_east[i] + np.int32(2)) >> np.int32(2)
+    edge = taps[_N_OWN]
+    for i in range(n):
+        edge[i] = _median_edge(west[i], north[i], north_west[i]) - base[i]
     for k in range(_N_OWN):
-        row = own[t0 + _OWN_DX[k] + SHEAR * _OWN_DY[k]]
         shift = yp + _OWN_DY[k]
+        row = own[t0 + _OWN_DX[k] + SHEAR * _OWN_DY[k], shift : shift + n]
+        out = taps[k]
         for i in range(n):
-            taps[k, i] = row[shift + i] - base[i]
+            out[i] = row[i] - base[i]
+
+
+@jit
+def reference_inputs(
+    plane: Any, errors: Any, t: int, y0: int, n: int, first: int, taps: Any
+) -> None:
+    """Fill the regressors of one earlier plane, from row ``first`` of ``taps`` on."""
+    t0 = t + TIME_PAD
+    yp = y0 + TOP_PAD
+    here = plane[t0, yp : yp + n]
+    west = plane[t0 - 1, yp : yp + n]
+    north = plane[t0 - SHEAR, yp - 1 : yp - 1 + n]
+    north_west = plane[t0 - SHEAR - 1, yp - 1 : yp - 1 + n]
+    north_east = plane[t0 - SHEAR + 1, yp - 1 : yp - 1 + n]
+    mean = taps[first + _N_REF + 1]
+    for i in range(n):
+        mean[i] = (west[i] + north[i] + north_west[i] + north_east[i] + np.int32(2)) >> np.int32(2)
+    edge = taps[first + _N_REF]
+    for i in range(n):
+        edge[i] = here[i] - _median_edge(west[i], north[i], north_west[i])
+    for k in range(_N_REF):
+        shift = yp + _REF_DY[k]
+        row = plane[t0 + _REF_DX[k] + SHEAR * _REF_DY[k], shift : shift + n]
+        out = taps[first + k]
+        for i in range(n):
+            out[i] = row[i] - mean[i]
+    error = errors[t0, yp : yp + n]
+    for i in range(n):
+        mean[i] = error[i]
+
+
+@jit
+def patterns(taps: Any, n_refs: int, n: int, pattern: Any) -> None:
+    """Fill ``pattern`` with which of the sample's neighbours are equal, one bit a pair.
+
+    Bits 0 … 5: N = NW, W = NW, N = NE, WW = W, NN = N, W = N; then in each earlier plane whether
+    the sample equals its west and its north neighbour.
+    """
+    west, north, north_west, north_east = taps[0], taps[1], taps[2], taps[3]
+    two_west, two_north = taps[4], taps[5]
+    for i in range(n):
+        pattern[i] = (
+            np.int32(north[i] == north_west[i])
+            + (np.int32(west[i] == north_west[i]) << np.int32(1))
+            + (np.int32(north[i] == north_east[i]) << np.int32(2))
+            + (np.int32(two_west[i] == west[i]) << np.int32(3))
+            + (np.int32(two_north[i] == north[i]) << np.int32(4))
+            + (np.int32(west[i] == north[i]) << np.int32(5))
+        )
     for r in range(n_refs):
-        plane = refs[r]
         first = _N_OWN + 1 + r * (_N_REF + 2)
-        rw = plane[t0 - 1]
-        rn = plane[t0 - SHEAR]
-        rnw = plane[t0 - SHEAR - 1]
-        rne = plane[t0 - SHEAR + 1]
-        here = plane[t0]
-        error = ref_errors[r, t0]
+        here, west, north = taps[first], taps[first + 1], taps[first + 2]
         for i in range(n):
-            w, nn, nw, ne = rw[yp + i], rn[yp + i - 1], rnw[yp + i - 1], rne[yp + i - 1]
-            taps[first + _N_REF + 1, i] = (w + nn + nw + ne + np.int32(2)) >> np.int32(2)
-            taps[first + _N_REF, i] = here[yp + i] - _median_edge(w, nn, nw)
-        for k in range(_N_REF):
-            row = plane[t0 + _REF_DX[k] + SHEAR * _REF_DY[k]]
-            shift = yp + _REF_DY[k]
-            for i in range(n):
-                taps[first + k, i] = row[shift + i] - taps[first + _N_REF + 1, i]
+            pattern[i] += (np.int32(here[i] == west[i]) << np.int32(6 + 2 * r)) + (
+                np.int32(here[i] == north[i]) << np.int32(7 + 2 * r)
+            )
+
+
+@jit
+def activities(taps: Any, n: int, near: Any, act: Any, act_log: Any) -> None:
+    """Fill ``near`` (sum of the four nearest |differences|), activity and its logarithm."""
+    t0, t1, t2, t3 = taps[0], taps[1], taps[2], taps[3]
+    for i in range(n):
+        near[i] = abs(t0[i]) + abs(t1[i]) + abs(t2[i]) + abs(t3[i])
+    for i in range(n):
+        act[i] = near[i] << np.int32(1)
+    for k in range(4, _N_OWN):
+        row = taps[k]
         for i in range(n):
-            taps[first + _N_REF + 1, i] = error[yp + i]
+            act[i] += abs(row[i])
+    for i in range(n):
+        act_log[i] = _log8(act[i])
+
+
+@jit
+def cell_of(act_log: int, pattern: int, thresholds: Any) -> int:
+    """Return the cell of the class map: level of activity times 16 plus four equalities."""
+    level = (
+        np.int32(act_log >= thresholds[0])
+        + np.int32(act_log >= thresholds[1])
+        + np.int32(act_log >= thresholds[2])
+    )
+    return (
+        (level << np.int32(4)) + (pattern & np.int32(3)) + ((pattern >> np.int32(4)) & np.int32(12))
+    )
 
 
 @jit
 def linear_prediction(
-    taps: Any, base: Any, weights: Any, n_taps: int, top: int, n: int, acc: Any, out: Any
+    taps: Any, base: Any, weights: Any, sets: Any, n_taps: int, top: int, n: int, acc: Any, out: Any
 ) -> None:
-    """out = base + Σ weight·tap in 1/64 steps, clipped to 0 … top."""
+    """out = base + Σ weight·tap in 1/64 steps, clipped to 0 … top.
+
+    weights : (sets, REGRESSORS) int64; sets : (rows,) which set a sample takes.
+    """
     for i in range(n):
         acc[i] = np.int64(1 << (WEIGHT_BITS - FRACTION_BITS - 1))
-    for k in range(n_taps):
-        w = np.int64(weights[k])
-        if w != 0:
+    if len(weights) == 1:
+        for k in range(n_taps):
+            w = weights[0, k]
+            row = taps[k]
+            if w != 0:
+                for i in range(n):
+                    acc[i] += w * np.int64(row[i])
+    else:
+        for k in range(n_taps):
+            column = weights[:, k].copy()
             row = taps[k]
             for i in range(n):
-                acc[i] += w * np.int64(row[i])
-    limit = np.int64(top) << FRACTION_BITS
+                acc[i] += column[np.uint32(sets[i])] * np.int64(row[i])
+    limit = np.int64(top) << np.int64(FRACTION_BITS)
     for i in range(n):
-        p = (np.int64(base[i]) << FRACTION_BITS) + (acc[i] >> (WEIGHT_BITS - FRACTION_BITS))
+        p = (np.int64(base[i]) << np.int64(FRACTION_BITS)) + (
+            acc[i] >> np.int64(WEIGHT_BITS - FRACTION_BITS)
+        )
         out[i] = np.int32(min(max(p, np.int64(0)), limit))
 
 
 @jit
-def first_features(
-    taps: Any,
-    base: Any,
-    linear: Any,
+def predict_linear(
     own: Any,
     refs: Any,
     ref_errors: Any,
@@ -245,132 +318,262 @@ def first_features(
     y0: int,
     n: int,
     top: int,
-    features: Any,
-    scale: Any,
-    activity_log: Any,
+    classes: Any,
+    work: Any,
 ) -> None:
-    """Fill ``features`` (FEATURES, rows) float32, integers −63 … 63, and the exponent."""
+    """Predict rows y0 … y0 + n − 1 of step ``t`` by the linear path.
+
+    own : (T, Y) int32 sheared samples, complete up to this step.
+    refs, ref_errors : (2, T, Y) int32 earlier planes and the residuals of their linear paths.
+    classes : thresholds (3,) int32, set of each cell (CELLS,) int32, weights (sets, REGRESSORS).
+    work : of ``workspace``; filled with regressors, patterns, activities and the prediction.
+    """
+    thresholds, set_of_cell, weights = classes
+    taps, base, acc64, linear, pattern, near, act, act_log, sets = work[:9]
+    own_inputs(own, t, y0, n, taps, base)
+    for r in range(n_refs):
+        first = _N_OWN + 1 + r * (_N_REF + 2)
+        reference_inputs(refs[r], ref_errors[r], t, y0, n, first, taps)
+    patterns(taps, n_refs, n, pattern)
+    activities(taps, n, near, act, act_log)
+    if len(weights) > 1:
+        for i in range(n):
+            sets[i] = set_of_cell[cell_of(act_log[i], pattern[i], thresholds)]
+    linear_prediction(taps, base, weights, sets, regressor_count(n_refs), top, n, acc64, linear)
+
+
+@jit
+def error_levels(
+    errors: Any, t: int, y0: int, n: int, wide: Any, error_scale: Any, error_log: Any
+) -> None:
+    """Fill how large the errors around a sample are: five far ones, exponent and logarithm of all.
+
+    errors : (T, Y) int32, sheared errors of the linear path in 1/64 steps.
+    """
     t0 = t + TIME_PAD
     yp = y0 + TOP_PAD
-    f = _N_OWN
+    f5 = errors[t0 - SHEAR - 2, yp - 1 : yp - 1 + n]
+    f6 = errors[t0 - 2 * SHEAR - 1, yp - 2 : yp - 2 + n]
+    f7 = errors[t0 - 2 * SHEAR + 1, yp - 2 : yp - 2 + n]
+    f8 = errors[t0 - 3, yp : yp + n]
+    f9 = errors[t0 - 3 * SHEAR, yp - 3 : yp - 3 + n]
     for i in range(n):
-        near = abs(taps[0, i]) + abs(taps[1, i]) + abs(taps[2, i]) + abs(taps[3, i])
-        far = np.int32(0)
-        for k in range(4, _N_OWN):
-            far += abs(taps[k, i])
-        act = 2 * near + far
-        exponent = _bit_length(act) - np.int32(9)
-        scale[i] = exponent
-        log_act = _log8(act)
-        activity_log[i] = log_act
-        features[f, i] = _scaled(linear[i] - (base[i] << FRACTION_BITS), exponent + FRACTION_BITS)
-        features[f + 1, i] = _scaled(taps[_N_OWN, i], exponent)
-        features[f + 2, i] = (log_act >> 1) - 40
-        up = max(-exponent - 2, 0)
-        down = max(exponent + 2, 0)
-        features[f + 3, i] = min(max((((act >> down) << up) & 127) - 96, -63), 63)
-        features[f + 4, i] = min(max(_log8(3 * near) - _log8(far), -63), 63)
-        features[f + 5, i] = _scaled(linear[i], exponent + FRACTION_BITS + 1)
-        features[f + 6, i] = _scaled(
-            (top << FRACTION_BITS) - linear[i], exponent + FRACTION_BITS + 1
+        wide[i] = abs(f5[i]) + abs(f6[i]) + abs(f7[i]) + abs(f8[i]) + abs(f9[i])
+    west, north = errors[t0 - 1, yp : yp + n], errors[t0 - SHEAR, yp - 1 : yp - 1 + n]
+    nw = errors[t0 - SHEAR - 1, yp - 1 : yp - 1 + n]
+    ne = errors[t0 - SHEAR + 1, yp - 1 : yp - 1 + n]
+    ww, nn = errors[t0 - 2, yp : yp + n], errors[t0 - 2 * SHEAR, yp - 2 : yp - 2 + n]
+    for i in range(n):
+        error_scale[i] = (
+            ((abs(west[i]) + abs(north[i])) << np.int32(1))
+            + abs(nw[i])
+            + abs(ne[i])
+            + abs(ww[i])
+            + abs(nn[i])
+            + wide[i]
         )
-        w, nn, nw, ne, ww, nnn = (
-            taps[0, i],
-            taps[1, i],
-            taps[2, i],
-            taps[3, i],
-            taps[4, i],
-            taps[5, i],
-        )
-        features[f + 7, i] = 32 * (nn == nw)
-        features[f + 8, i] = 32 * (w == nw)
-        features[f + 9, i] = 32 * (nn == ne)
-        features[f + 10, i] = 32 * (ww == w)
-        features[f + 11, i] = 32 * (nnn == nn)
-        features[f + 12, i] = 32 * (w == nn)
+    for i in range(n):
+        error_log[i] = _log8(error_scale[i])
+    for i in range(n):
+        error_scale[i] = _bit_length(error_scale[i]) - np.int32(8)
+
+
+@nb.njit(inline="always")
+def _s7(value: int) -> int:
+    return min(max(value, np.int32(-63)), np.int32(63))
+
+
+@jit
+def own_features(errors: Any, t: int, y0: int, n: int, top: int, work: Any) -> None:
+    """Fill rows 0 … 47 of the features, float32 that hold integers −63 … 63."""
+    taps, base, _, linear, pattern, near, act, act_log, _ = work[:9]
+    features, scale, error_scale, error_log, wide = work[9:14]
+    t0 = t + TIME_PAD
+    yp = y0 + TOP_PAD
+    fraction = np.int32(FRACTION_BITS)
+    for i in range(n):
+        scale[i] = _bit_length(act[i]) - np.int32(9)
     for k in range(_N_OWN):
+        row, out = taps[k], features[k]
         for i in range(n):
-            features[k, i] = _scaled(taps[k, i], scale[i])
-    f += 13
-    for r in range(2):
-        wide = r == 0
-        width = 14 if wide else 5
-        if r >= n_refs:
-            features[f : f + width, :n] = 0
-            f += width
-            continue
-        first = _N_OWN + 1 + r * (_N_REF + 2)
-        error = ref_errors[r]
-        e0 = error[t0]
-        e_west, e_north = error[t0 - 1], error[t0 - SHEAR]
-        e_east, e_south = error[t0 + 1], error[t0 + SHEAR]
-        here, r_west, r_north = refs[r, t0], refs[r, t0 - 1], refs[r, t0 - SHEAR]
-        if wide:
-            for i in range(n):
-                energy = (
-                    2 * abs(e0[yp + i])
-                    + abs(e_west[yp + i])
-                    + abs(e_north[yp + i - 1])
-                    + abs(e_east[yp + i])
-                    + abs(e_south[yp + i + 1])
-                )
-                energy = min(energy, 1 << 24)
-                features[f, i] = 32
-                features[f + 1, i] = _scaled(taps[first, i], scale[i])
-                features[f + 2, i] = _scaled(taps[first + 1, i], scale[i])
-                features[f + 3, i] = _scaled(taps[first + 2, i], scale[i])
-                features[f + 4, i] = _scaled(taps[first + 3, i], scale[i])
-                features[f + 5, i] = _scaled(taps[first + 4, i], scale[i])
-                features[f + 6, i] = _scaled(taps[first + 7, i], scale[i])
-                features[f + 7, i] = _scaled(taps[first + 8, i], scale[i])
-                features[f + 8, i] = _scaled(taps[first + 9, i], scale[i])
-                features[f + 9, i] = _scaled(taps[first + 10, i], scale[i] - 1)
-                features[f + 10, i] = 32 * (here[yp + i] == r_west[yp + i])
-                features[f + 11, i] = 32 * (here[yp + i] == r_north[yp + i - 1])
-                log_energy = _log8(energy)
-                features[f + 12, i] = min(max(log_energy - activity_log[i] + 16, -63), 63)
-                features[f + 13, i] = (log_energy >> 1) - 32
-        else:
-            for i in range(n):
-                energy = min(
-                    2 * abs(e0[yp + i]) + abs(e_east[yp + i]) + abs(e_south[yp + i + 1]), 1 << 24
-                )
-                features[f, i] = 32
-                features[f + 1, i] = _scaled(taps[first, i], scale[i])
-                features[f + 2, i] = _scaled(taps[first + 9, i], scale[i])
-                features[f + 3, i] = _scaled(taps[first + 10, i], scale[i] - 1)
-                features[f + 4, i] = min(max(_log8(energy) - activity_log[i] + 16, -63), 63)
-        f += width
+            out[i] = _scaled(row[i], scale[i])
+    f = _N_OWN
+    out = features[f]
+    for i in range(n):
+        out[i] = _scaled(linear[i] - (base[i] << fraction), scale[i] + fraction)
+    out, edge = features[f + 1], taps[_N_OWN]
+    for i in range(n):
+        out[i] = _scaled(edge[i], scale[i])
+    out = features[f + 2]
+    for i in range(n):
+        out[i] = (act_log[i] >> np.int32(1)) - np.int32(40)
+    out = features[f + 3]
+    for i in range(n):
+        up = max(-scale[i] - np.int32(2), np.int32(0))
+        down = max(scale[i] + np.int32(2), np.int32(0))
+        out[i] = _s7((((act[i] >> down) << up) & np.int32(127)) - np.int32(96))
+    out = features[f + 4]
+    for i in range(n):
+        far = act[i] - (near[i] << np.int32(1))
+        out[i] = _s7(_log8(np.int32(3) * near[i]) - _log8(far))
+    out = features[f + 5]
+    for i in range(n):
+        out[i] = _scaled(linear[i], scale[i] + fraction + np.int32(1))
+    out = features[f + 6]
+    limit = np.int32(top) << fraction
+    for i in range(n):
+        out[i] = _scaled(limit - linear[i], scale[i] + fraction + np.int32(1))
+    for k in range(6):
+        out = features[f + 7 + k]
+        bit = np.int32(k)
+        for i in range(n):
+            out[i] = ((pattern[i] >> bit) & np.int32(1)) << np.int32(5)
+    f = 29
+    near_errors = (
+        errors[t0 - 1, yp : yp + n],
+        errors[t0 - SHEAR, yp - 1 : yp - 1 + n],
+        errors[t0 - SHEAR - 1, yp - 1 : yp - 1 + n],
+        errors[t0 - SHEAR + 1, yp - 1 : yp - 1 + n],
+        errors[t0 - 2, yp : yp + n],
+        errors[t0 - 2 * SHEAR, yp - 2 : yp - 2 + n],
+    )
+    for k in range(6):
+        error = near_errors[k]
+        out = features[f + k]
+        for i in range(n):
+            out[i] = _scaled(error[i], error_scale[i])
+        out = features[f + 6 + k]
+        for i in range(n):
+            out[i] = max(_log8(abs(error[i])) - error_log[i] + np.int32(28), np.int32(-63))
+    f += 12
+    out = features[f]
+    for i in range(n):
+        out[i] = max(_log8(wide[i]) - error_log[i] + np.int32(12), np.int32(-63))
+    out = features[f + 1]
+    for i in range(n):
+        out[i] = min((error_log[i] >> np.int32(1)) - np.int32(50), np.int32(63))
+    out = features[f + 2]
+    for i in range(n):
+        out[i] = _s7(error_log[i] - act_log[i] - np.int32(32))
+    out = features[f + 3]
+    for i in range(n):
+        out[i] = ((error_log[i] & np.int32(7)) << np.int32(3)) - np.int32(28)
+    for k in range(3):
+        row = taps[k if k < 2 else _N_OWN]
+        out = features[f + 4 + k]
+        for i in range(n):
+            out[i] = _scaled(((base[i] + row[i]) << fraction) - linear[i], error_scale[i])
+
+
+@jit
+def _energy(errors: Any, t: int, y0: int, n: int, out: Any) -> None:
+    """Sum of an earlier plane's |residuals| at the sample and its four neighbours, below 2^22."""
+    t0 = t + TIME_PAD
+    yp = y0 + TOP_PAD
+    here = errors[t0, yp : yp + n]
+    west, east = errors[t0 - 1, yp : yp + n], errors[t0 + 1, yp : yp + n]
+    north = errors[t0 - SHEAR, yp - 1 : yp - 1 + n]
+    south = errors[t0 + SHEAR, yp + 1 : yp + 1 + n]
+    for i in range(n):
+        total = abs(here[i]) + abs(west[i]) + abs(east[i]) + abs(north[i]) + abs(south[i])
+        out[i] = min(total, np.int32(1 << 22))
+
+
+@jit
+def reference_features(ref_errors: Any, n_refs: int, t: int, y0: int, n: int, work: Any) -> None:
+    """Fill rows 48 … 71 of the features from the earlier planes; 0 where there is none."""
+    taps, pattern = work[0], work[4]
+    features, scale, error_scale, error_log, energy = work[9:14]
+    fraction = np.int32(FRACTION_BITS)
+    six = np.int32(1 << FRACTION_BITS)
+    t0 = t + TIME_PAD
+    yp = y0 + TOP_PAD
+    f = OWN_FEATURES
+    first = _N_OWN + 1
+    features[f, :n] = 32
+    picked = (0, 1, 2, 3, 4, 7, 8, 9)
+    for k in range(8):
+        row, out = taps[first + picked[k]], features[f + 1 + k]
+        for i in range(n):
+            out[i] = _scaled(row[i], scale[i])
+    errors = ref_errors[0]
+    around = (
+        errors[t0, yp : yp + n],
+        errors[t0 - 1, yp : yp + n],
+        errors[t0 - SHEAR, yp - 1 : yp - 1 + n],
+    )
+    for k in range(3):
+        row, out = around[k], features[f + 9 + k]
+        for i in range(n):
+            out[i] = _scaled(row[i], error_scale[i] - fraction)
+    for k in range(2):
+        out = features[f + 12 + k]
+        bit = np.int32(6 + k)
+        for i in range(n):
+            out[i] = ((pattern[i] >> bit) & np.int32(1)) << np.int32(5)
+    row, out = around[0], features[f + 14]
+    for i in range(n):
+        size = min(abs(row[i]), np.int32(1 << 22))
+        out[i] = _s7(_log8(size * six) - error_log[i] + np.int32(16))
+    _energy(errors, t, y0, n, energy)
+    out = features[f + 15]
+    for i in range(n):
+        out[i] = _s7(_log8(energy[i] * six) - error_log[i])
+    out = features[f + 16]
+    for i in range(n):
+        out[i] = (_log8(energy[i]) >> np.int32(1)) - np.int32(32)
+    f += 17
+    if n_refs < 2:
+        features[f : f + 7, :n] = 0
+        return
+    first += _N_REF + 2
+    features[f, :n] = 32
+    for k in range(2):
+        row, out = taps[first + 9 * k], features[f + 1 + k]
+        for i in range(n):
+            out[i] = _scaled(row[i], scale[i])
+    row, out = taps[first + 10], features[f + 3]
+    for i in range(n):
+        out[i] = _scaled(row[i], error_scale[i] - fraction)
+    out = features[f + 4]
+    for i in range(n):
+        size = min(abs(row[i]), np.int32(1 << 22))
+        out[i] = _s7(_log8(size * six) - error_log[i] + np.int32(16))
+    _energy(ref_errors[1], t, y0, n, energy)
+    out = features[f + 5]
+    for i in range(n):
+        out[i] = _s7(_log8(energy[i] * six) - error_log[i])
+    out = features[f + 6]
+    for i in range(n):
+        out[i] = ((pattern[i] >> np.int32(8)) & np.int32(1)) << np.int32(5)
 
 
 @jit_fma
 def dense(inputs: Any, weights: Any, n_in: int, n_out: int, n: int, acc: Any) -> None:
-    """acc[j] = Σ weights[j, k]·inputs[k] over float32 rows that hold integers; n_in % 8 == 0."""
-    for j in range(n_out):
-        a = acc[j]
+    """acc[j] = Σ weights[j, k]·inputs[k] over float32 rows that hold integers.
+
+    n_in and n_out are multiples of 4: blocks of 4 × 4 weights stay in registers.
+    """
+    for j in range(0, n_out, 4):
+        a0, a1, a2, a3 = acc[j], acc[j + 1], acc[j + 2], acc[j + 3]
         for i in range(n):
-            a[i] = np.float32(0)
-        for k in range(0, n_in, 8):
-            w0, w1, w2, w3 = weights[j, k], weights[j, k + 1], weights[j, k + 2], weights[j, k + 3]
-            w4, w5, w6, w7 = (
-                weights[j, k + 4],
-                weights[j, k + 5],
-                weights[j, k + 6],
-                weights[j, k + 7],
-            )
+            a0[i] = np.float32(0)
+            a1[i] = np.float32(0)
+            a2[i] = np.float32(0)
+            a3[i] = np.float32(0)
+        v0, v1, v2, v3 = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
+        for k in range(0, n_in, 4):
             x0, x1, x2, x3 = inputs[k], inputs[k + 1], inputs[k + 2], inputs[k + 3]
-            x4, x5, x6, x7 = inputs[k + 4], inputs[k + 5], inputs[k + 6], inputs[k + 7]
+            p0, p1, p2, p3 = v0[k], v0[k + 1], v0[k + 2], v0[k + 3]
+            q0, q1, q2, q3 = v1[k], v1[k + 1], v1[k + 2], v1[k + 3]
+            r0, r1, r2, r3 = v2[k], v2[k + 1], v2[k + 2], v2[k + 3]
+            s0, s1, s2, s3 = v3[k], v3[k + 1], v3[k + 2], v3[k + 3]
             for i in range(n):
-                a[i] += (
-                    w0 * x0[i]
-                    + w1 * x1[i]
-                    + w2 * x2[i]
-                    + w3 * x3[i]
-                    + w4 * x4[i]
-                    + w5 * x5[i]
-                    + w6 * x6[i]
-                    + w7 * x7[i]
-                )
+                y0, y1, y2, y3 = x0[i], x1[i], x2[i], x3[i]
+                a0[i] += p0 * y0 + p1 * y1 + p2 * y2 + p3 * y3
+                a1[i] += q0 * y0 + q1 * y1 + q2 * y2 + q3 * y3
+                a2[i] += r0 * y0 + r1 * y1 + r2 * y2 + r3 * y3
+                a3[i] += s0 * y0 + s1 * y1 + s2 * y2 + s3 * y3
 
 
 @jit
@@ -386,222 +589,103 @@ def requantise(acc: Any, bias: Any, shift: Any, n_out: int, n: int, out: Any) ->
 
 
 @jit
-def first_correction(
-    acc: Any, bias: int, shift: int, linear: Any, scale: Any, top: int, n: int, mean: Any
-) -> None:
-    """mean = linear + the network's correction, in 1/64 steps; one unit is 2^(exponent − 4)."""
-    limit = np.int32(top) << np.int32(FRACTION_BITS)
-    for i in range(n):
-        c = (np.int32(acc[0, i]) + bias) >> shift
-        c = min(max(c, np.int32(-2047)), np.int32(2047))
-        s = scale[i] + np.int32(FRACTION_BITS - 4)
-        up, down = max(s, np.int32(0)), max(-s, np.int32(0))
-        c = ((c << up) + ((np.int32(1) << down) >> np.int32(1))) >> down
-        mean[i] = min(max(linear[i] + c, np.int32(0)), limit)
+def feature_count(n_refs: int) -> int:
+    """Features that are not 0 by construction with ``n_refs`` earlier planes."""
+    return FEATURES if n_refs > 0 else OWN_FEATURES
 
 
 @jit
-def second_features(
-    errors: Any,
-    ref_errors: Any,
-    n_refs: int,
-    t: int,
-    y0: int,
-    n: int,
-    activity_log: Any,
-    features: Any,
-    scale: Any,
-    error_log: Any,
+def network_inputs(
+    errors: Any, ref_errors: Any, n_refs: int, t: int, y0: int, n: int, top: int, work: Any
 ) -> None:
-    """Fill rows HIDDEN … of ``features`` with the errors already made around the sample."""
-    t0 = t + TIME_PAD
-    yp = y0 + TOP_PAD
-    west, north = errors[t0 - 1], errors[t0 - SHEAR]
-    nw, ne = errors[t0 - SHEAR - 1], errors[t0 - SHEAR + 1]
-    ww, nn = errors[t0 - 2], errors[t0 - 2 * SHEAR]
-    f5, f6 = errors[t0 - SHEAR - 2], errors[t0 - 2 * SHEAR - 1]
-    f7, f8, f9 = errors[t0 - 2 * SHEAR + 1], errors[t0 - 3], errors[t0 - 3 * SHEAR]
-    r0 = ref_errors[0, t0]
-    rw, rn, re, rs = (
-        ref_errors[0, t0 - 1],
-        ref_errors[0, t0 - SHEAR],
-        ref_errors[0, t0 + 1],
-        ref_errors[0, t0 + SHEAR],
-    )
-    f = HIDDEN
-    for i in range(n):
-        y = yp + i
-        a0, a1, a2 = abs(west[y]), abs(north[y - 1]), abs(nw[y - 1])
-        a3, a4, a5 = abs(ne[y - 1]), abs(ww[y]), abs(nn[y - 2])
-        wide = abs(f5[y - 1]) + abs(f6[y - 2]) + abs(f7[y - 2]) + abs(f8[y]) + abs(f9[y - 3])
-        near = 2 * (a0 + a1) + a2 + a3 + a4 + a5
-        both = near + wide
-        exponent = _bit_length(both) - np.int32(8)
-        log_both = _log8(both)
-        scale[i] = exponent
-        error_log[i] = log_both
-        features[f, i] = _scaled(west[y], exponent)
-        features[f + 1, i] = _scaled(north[y - 1], exponent)
-        features[f + 2, i] = _scaled(nw[y - 1], exponent)
-        features[f + 3, i] = _scaled(ne[y - 1], exponent)
-        features[f + 4, i] = _scaled(ww[y], exponent)
-        features[f + 5, i] = _scaled(nn[y - 2], exponent)
-        features[f + 6, i] = max(_log8(a0) - log_both + 28, -63)
-        features[f + 7, i] = max(_log8(a1) - log_both + 28, -63)
-        features[f + 8, i] = max(_log8(a2) - log_both + 28, -63)
-        features[f + 9, i] = max(_log8(a3) - log_both + 28, -63)
-        features[f + 10, i] = max(_log8(a4) - log_both + 28, -63)
-        features[f + 11, i] = max(_log8(a5) - log_both + 28, -63)
-        features[f + 12, i] = max(_log8(wide) - log_both + 12, -63)
-        features[f + 13, i] = min((log_both >> 1) - 50, 63)
-        features[f + 14, i] = min(max(log_both - activity_log[i] - 32, -63), 63)
-        features[f + 15, i] = 8 * (log_both & 7) - 28
-        features[f + 16, i] = 0
-        features[f + 17, i] = 0
-        features[f + 18, i] = 0
-        features[f + 19, i] = 0
-        features[f + 20, i] = 0
-        features[f + 21, i] = 0
-        features[f + 22, i] = 0
-        features[f + 23, i] = 0
+    """Fill the features of one step, after ``predict_linear`` of the same step."""
+    error_levels(errors, t, y0, n, work[13], work[11], work[12])
+    own_features(errors, t, y0, n, top, work)
     if n_refs > 0:
-        for i in range(n):
-            y = yp + i
-            b0 = min(abs(r0[y]), 1 << 22)
-            around = b0 + abs(rw[y]) + abs(rn[y - 1]) + abs(re[y]) + abs(rs[y + 1])
-            around = min(around, 1 << 22)
-            shift = scale[i] - np.int32(FRACTION_BITS)
-            features[f + 16, i] = 32
-            features[f + 17, i] = min(max(_log8(b0 << 6) - error_log[i] + 16, -63), 63)
-            features[f + 18, i] = min(max(_log8(around << 6) - error_log[i], -63), 63)
-            features[f + 19, i] = _scaled(min(max(r0[y], -(1 << 22)), 1 << 22), shift)
-    if n_refs > 1:
-        q0 = ref_errors[1, t0]
-        for i in range(n):
-            y = yp + i
-            b0 = min(abs(q0[y]), 1 << 22)
-            features[f + 20, i] = 32
-            features[f + 21, i] = min(max(_log8(b0 << 6) - error_log[i] + 16, -63), 63)
+        reference_features(ref_errors, n_refs, t, y0, n, work)
 
 
 @jit
-def second_outputs(
-    acc: Any,
-    bias: Any,
-    shift: Any,
-    first_mean: Any,
-    scale: Any,
-    error_log: Any,
-    top: int,
-    n: int,
-    mean: Any,
-    context: Any,
-) -> None:
-    """Correct the mean and choose the table: scale index 0 … 47 times three, plus shape 0 … 2."""
-    limit = np.int32(top) << np.int32(FRACTION_BITS)
-    for i in range(n):
-        c = (np.int32(acc[0, i]) + bias[0]) >> shift[0]
-        c = min(max(c, np.int32(-2047)), np.int32(2047))
-        s = scale[i] - np.int32(4)
-        up, down = max(s, np.int32(0)), max(-s, np.int32(0))
-        c = ((c << up) + ((np.int32(1) << down) >> np.int32(1))) >> down
-        mean[i] = min(max(first_mean[i] + c, np.int32(0)), limit)
-        spread = (np.int32(acc[1, i]) + bias[1]) >> shift[1]
-        spread = min(max(spread, np.int32(-1023)), np.int32(1023))
-        # in 1/24 octaves: error_log counts eighths of one, spread counts 1/48
-        level = (3 * error_log[i] + (spread >> np.int32(1)) - np.int32(129)) >> np.int32(3)
-        level = min(max(level, np.int32(0)), np.int32(47))
-        shape = (np.int32(acc[2, i]) + bias[2]) >> shift[2]
-        context[i] = 3 * level + np.int32(shape > -16) + np.int32(shape > 16)
-
-
-@jit
-def predict_step(
-    own: Any,
-    refs: Any,
+def predict_network(
+    errors: Any,
     ref_errors: Any,
     n_refs: int,
-    errors: Any,
     t: int,
     y0: int,
     n: int,
     top: int,
-    weights: Any,
     net: Any,
     work: Any,
-    mean1: Any,
-    mean2: Any,
-    context: Any,
 ) -> None:
-    """Predict rows y0 … y0 + n − 1 of step ``t``.
+    """Correct the mean and choose the table, after ``predict_linear`` of the same step.
 
-    own : (T, Y) int32 sheared samples, complete up to this step.
-    refs, ref_errors : (2, T, Y) int32 earlier planes and their residuals.
-    errors : (T, Y) int32, first-stage errors in 1/64 steps, complete up to this step.
-    net : the tuple of ``Network.arrays``; an empty first layer means the linear path alone.
-    mean1, mean2 : (rows,) int32 out, predictions of both stages in 1/64 steps.
-    context : (rows,) int32 out, index of the table's scale and shape.
+    errors : (T, Y) int32, errors of the linear path in 1/64 steps, complete up to this step.
+    net : the tuple of ``WaveModel.arrays``, whose fourth output is 0; no hidden units leave the
+    correction 0 and the table to the errors around.
+    work : filled with the correction in 1/64 steps, before the plane's gain, and with the context:
+    scale index 0 … 47 times three, plus shape 0 … 2.
     """
-    (
-        taps,
-        base,
-        acc64,
-        linear,
-        features,
-        scale,
-        activity_log,
-        acc,
-        features2,
-        scale2,
-        error_log,
-    ) = work
-    (w1, b1, s1, w1o, b1o, s1o, w2, b2, s2, w2o, b2o, s2o) = net
-    linear_inputs(own, refs, ref_errors, n_refs, t, y0, n, taps, base)
-    n_taps = regressor_count(n_refs)
-    linear_prediction(taps, base, weights, n_taps, top, n, acc64, linear)
-    first_features(
-        taps,
-        base,
-        linear,
-        own,
-        refs,
-        ref_errors,
-        n_refs,
-        t,
-        y0,
-        n,
-        top,
-        features,
-        scale,
-        activity_log,
-    )
-    dense(features, w1, FEATURES, HIDDEN, n, acc)
-    requantise(acc, b1, s1, HIDDEN, n, features2)
-    dense(features2, w1o, HIDDEN, 1, n, acc)
-    first_correction(acc, b1o[0], s1o[0], linear, scale, top, n, mean1)
-    second_features(
-        errors, ref_errors, n_refs, t, y0, n, activity_log, features2, scale2, error_log
-    )
-    dense(features2, w2, STAGE2_FEATURES, HIDDEN, n, acc)
-    requantise(acc, b2, s2, HIDDEN, n, features)
-    dense(features, w2o, HIDDEN, 3, n, acc)
-    second_outputs(acc, b2o, s2o, mean1, scale2, error_log, top, n, mean2, context)
+    error_scale, error_log, wide = work[11:14]
+    acc, hidden, correction, context = work[14:18]
+    weights, bias, shift, out_weights, out_bias, out_shift = net
+    n_hidden = len(bias)
+    if n_hidden == 0:
+        error_levels(errors, t, y0, n, wide, error_scale, error_log)
+        for i in range(n):
+            level = (np.int32(3) * error_log[i] - np.int32(129)) >> np.int32(3)
+            context[i] = np.int32(3) * min(max(level, np.int32(0)), np.int32(47)) + np.int32(1)
+        return
+    network_inputs(errors, ref_errors, n_refs, t, y0, n, top, work)
+    features = work[9]
+    dense(features, weights, feature_count(n_refs), n_hidden, n, acc)
+    requantise(acc, bias, shift, n_hidden, n, hidden)
+    dense(hidden, out_weights, n_hidden, 4, n, acc)
+    raw, b, s = acc[0], out_bias[0], out_shift[0]
+    for i in range(n):
+        c = min(max((np.int32(raw[i]) + b) >> s, np.int32(-2047)), np.int32(2047))
+        e = error_scale[i] - np.int32(4)
+        up, down = max(e, np.int32(0)), max(-e, np.int32(0))
+        correction[i] = ((c << up) + ((np.int32(1) << down) >> np.int32(1))) >> down
+    raw, b, s = acc[1], out_bias[1], out_shift[1]
+    for i in range(n):
+        spread = min(max((np.int32(raw[i]) + b) >> s, np.int32(-1023)), np.int32(1023))
+        # in 1/24 octaves: error_log counts eighths of one, spread counts 1/48
+        level = (np.int32(3) * error_log[i] + (spread >> np.int32(1)) - np.int32(129)) >> np.int32(
+            3
+        )
+        context[i] = np.int32(3) * min(max(level, np.int32(0)), np.int32(47))
+    raw, b, s = acc[2], out_bias[2], out_shift[2]
+    for i in range(n):
+        shape = (np.int32(raw[i]) + b) >> s
+        context[i] += np.int32(shape > -16) + np.int32(shape > 16)
 
 
 @jit
 def workspace(height: int, width: int) -> Any:
-    """Allocate what one call of ``predict_step`` after another needs for a plane."""
+    """Allocate what the steps of a plane need, one row of numbers a row of samples.
+
+    Regressors, base, sums, linear prediction, pattern, near and whole activity, its logarithm, set;
+    features, exponents of activity and errors, logarithm of the errors, a scratch row;
+    sums, activations, correction, context.
+    """
     n = min(height, (width + SHEAR - 1) // SHEAR) + 1
     return (
         np.zeros((REGRESSORS, n), np.int32),
         np.zeros(n, np.int32),
         np.zeros(n, np.int64),
         np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
         np.zeros((FEATURES, n), np.float32),
         np.zeros(n, np.int32),
         np.zeros(n, np.int32),
-        np.zeros((HIDDEN, n), np.float32),
-        np.zeros((STAGE2_FEATURES, n), np.float32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros((MAX_HIDDEN, n), np.float32),
+        np.zeros((MAX_HIDDEN, n), np.float32),
         np.zeros(n, np.int32),
         np.zeros(n, np.int32),
     )

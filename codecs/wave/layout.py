@@ -9,17 +9,20 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
+    "CELLS",
     "FEATURES",
     "FRACTION_BITS",
-    "HIDDEN",
+    "GAIN_BITS",
     "MATCH_CONTEXTS",
     "MATCH_LEVELS",
+    "MAX_HIDDEN",
     "MAX_RANGE",
+    "MAX_SETS",
+    "OWN_FEATURES",
     "OWN_TAPS",
     "REFERENCE_TAPS",
     "REGRESSORS",
     "SHEAR",
-    "STAGE2_FEATURES",
     "TIME_PAD",
     "TOP_PAD",
     "WEIGHT_BITS",
@@ -49,9 +52,21 @@ TIME_PAD = 8
 REGRESSORS = len(OWN_TAPS) + 1 + 2 * (len(REFERENCE_TAPS) + 2)
 """Inputs of the linear path: own taps, median edge; per reference 9 taps, its edge, its error."""
 
-FEATURES = 48
-STAGE2_FEATURES = 48
-HIDDEN = 24
+CELLS = 64
+"""Cells of the class map: four levels of activity times sixteen patterns of equality."""
+
+MAX_SETS = 16
+"""Sets of linear weights that a plane may have; the class map gives each cell one of them."""
+
+OWN_FEATURES = 48
+FEATURES = 72
+"""Inputs of the network: of the plane itself, and with those of its references."""
+
+MAX_HIDDEN = 64
+"""Hidden units that a network may have, a multiple of 8; none leaves the linear path alone."""
+
+GAIN_BITS = 3
+"""A plane scales the network's correction by a gain of 0 … 15 in units of 2^-GAIN_BITS."""
 
 FRACTION_BITS = 6
 """Predictions are integers in units of 1/64 of a sample step."""
@@ -62,8 +77,8 @@ WEIGHT_BITS = 14
 MAX_RANGE = 2**17
 """Samples of a plane lie in 0 … MAX_RANGE − 1 when they reach the predictor."""
 
-MATCH_CONTEXTS = 256
-"""Patterns of equality around a sample: six among its neighbours, two in the first reference."""
+MATCH_CONTEXTS = 1024
+"""Patterns of equality around a sample: six among its neighbours, two in each reference."""
 
 MATCH_LEVELS = np.array(
     [

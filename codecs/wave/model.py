@@ -1,8 +1,6 @@
 """The network and the static tables of ``wave`` as integers, and their file.
 
-features (48, s7) ──► dense 24 ──► relu u7 ──► dense 1 ──► correction of the mean
-                           │
-errors around (24, s7) ────┴─────► dense 24 ──► relu u7 ──► dense 3 ──► correction, scale, shape
+features (48 or 72, s7) ──► dense n ──► relu u7 ──► dense 3 ──► correction of the mean, scale, shape
 """
 
 from __future__ import annotations
@@ -19,21 +17,18 @@ from safetensors.numpy import save as save_tensors
 from tilepress.codecs.errors import ModelError
 from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
 from tilepress.codecs.wave.coder import ESCAPE_BITS, PHASED_CONTEXTS, PHASES, TABLE_BITS, TOKENS
-from tilepress.codecs.wave.layout import FEATURES, HIDDEN, REGRESSORS, STAGE2_FEATURES
+from tilepress.codecs.wave.layout import FEATURES, MAX_HIDDEN, REGRESSORS
 
-__all__ = ["CONTEXTS", "TABLES", "WaveModel"]
+__all__ = ["CONTEXTS", "COST_UNIT", "TABLES", "WaveModel"]
 
 CONTEXTS = 48 * 3
-"""Scale and shape as the second stage chooses them."""
+"""Scale and shape as the network chooses them."""
 TABLES = PHASED_CONTEXTS * PHASES + CONTEXTS - PHASED_CONTEXTS
 
-_LAYERS = {
-    "first.hidden": (HIDDEN, FEATURES),
-    "first.output": (1, HIDDEN),
-    "second.hidden": (HIDDEN, STAGE2_FEATURES),
-    "second.output": (3, HIDDEN),
-}
+_LAYERS = ("hidden", "output")
 _ACC_LIMIT = 2**20
+COST_UNIT = 256
+"""What a bit counts as in the encoder's choices, whose sums are of integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +44,9 @@ class WaveModel:
     cumulative: npt.NDArray[np.int32] = field(init=False)
     used: npt.NDArray[np.int32] = field(init=False)
     lookup: npt.NDArray[np.uint8] = field(init=False)
-    costs: npt.NDArray[np.float64] = field(init=False)
-    """(TABLES, TOKENS) bits of a token with its raw bits; only the encoder's choices use it."""
+    costs: npt.NDArray[np.int32] = field(init=False)
+    """(TABLES, TOKENS) 1/256 bits of a token with its raw bits; for the encoder's choices only."""
+    _arrays: tuple[Any, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._check()
@@ -66,19 +62,32 @@ class WaveModel:
         escape = self.frequencies[np.arange(TABLES), counts - 1] / (1 << TABLE_BITS)
         coded = tokens < counts[:, None] - 1
         costs = np.where(coded, -np.log2(share), ESCAPE_BITS - np.log2(escape)[:, None])
-        object.__setattr__(self, "costs", costs + np.where(tokens < 16, 0, (tokens - 8) // 4))
+        costs = costs + np.where(tokens < 16, 0, (tokens - 8) // 4)
+        object.__setattr__(self, "costs", np.rint(costs * COST_UNIT).astype(np.int32))
         object.__setattr__(self, "cumulative", cumulative)
         object.__setattr__(self, "used", counts - 1)
         object.__setattr__(self, "lookup", lookup)
+        arrays: list[Any] = []
+        for name in _LAYERS:
+            weights, bias, shift = self.layers[name]
+            rows = -(-len(bias) // 4) * 4  # the kernel takes outputs by fours
+            padded = np.zeros((rows, weights.shape[1]), np.float32)
+            padded[: len(bias)] = weights
+            arrays += [padded, bias.copy(), shift.copy()]
+        object.__setattr__(self, "_arrays", tuple(arrays))
 
     def _check(self) -> None:
-        for name, shape in _LAYERS.items():
+        units = self.hidden
+        if units % 8 or units > MAX_HIDDEN:
+            raise ModelError(f"loading a model: {units} hidden units, want 0, 8, … {MAX_HIDDEN}")
+        for name, shape in (("hidden", (units, FEATURES)), ("output", (3, units))):
             weights, bias, shift = self.layers[name]
             if weights.shape != shape or bias.shape != shape[:1] or shift.shape != shape[:1]:
                 raise ModelError(f"loading a model: {name} has shape {weights.shape}, want {shape}")
-            if np.abs(weights.astype(int)).max() > 63 or np.abs(bias).max() > _ACC_LIMIT:
+            largest = np.abs(weights.astype(int)).max(initial=0)
+            if largest > 63 or np.abs(bias.astype(np.int64)).max(initial=0) > _ACC_LIMIT:
                 raise ModelError(f"loading a model: {name} has weights beyond s7 or its bias limit")
-            if shift.min() < 0 or shift.max() > 20:
+            if shift.min(initial=0) < 0 or shift.max(initial=0) > 20:
                 raise ModelError(f"loading a model: {name} has shifts outside 0 … 20")
         f = self.frequencies
         if f.shape != (TABLES, TOKENS + 1) or np.any(
@@ -89,20 +98,20 @@ class WaveModel:
         filled = np.arange(TOKENS + 1) < n[:, None]
         if n.min() < 2 or np.any((f > 0) != filled):
             raise ModelError("loading a model: a table has holes or no escape")
-        if self.linear.shape != (3, REGRESSORS) or np.abs(self.linear).max() >= 1 << 18:
+        if (
+            self.linear.shape != (3, REGRESSORS)
+            or np.abs(self.linear.astype(np.int64)).max() >= 1 << 18
+        ):
             raise ModelError("loading a model: default linear weights have the wrong shape or size")
 
+    @property
+    def hidden(self) -> int:
+        """Hidden units; 0 leaves the linear path alone."""
+        return len(self.layers["hidden"][1])
+
     def arrays(self) -> tuple[Any, ...]:
-        """Return what ``predict_step`` takes: integers in float32 weights, int32 the rest."""
-        out: list[Any] = []
-        for name in _LAYERS:
-            weights, bias, shift = self.layers[name]
-            out += [
-                np.ascontiguousarray(weights, np.float32),
-                bias.astype(np.int32),
-                shift.astype(np.int32),
-            ]
-        return tuple(out)
+        """Return what ``predict_network`` takes: float32 weights (integers), the rest int32."""
+        return self._arrays
 
     def to_bytes(self) -> bytes:
         filled = self.frequencies > 0
@@ -115,7 +124,7 @@ class WaveModel:
             tensors[f"{name}.weight"] = weights
             tensors[f"{name}.bias"] = bias
             tensors[f"{name}.shift"] = shift
-        return bytes(save_tensors(tensors, metadata={"format": "tilepress-wave-1"}))
+        return bytes(save_tensors(tensors, metadata={"format": "tilepress-wave-2"}))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> WaveModel:
@@ -145,6 +154,8 @@ def _unpack_tables(
 ) -> npt.NDArray[np.uint16]:
     if sizes.shape != (TABLES,) or sizes.max() > TOKENS + 1 or flat.shape != (int(sizes.sum()),):
         raise ModelError("loading a model: tables have the wrong size")
+    if np.any(flat == 0):
+        raise ModelError("loading a model: a table has a frequency of 0")
     out = np.zeros((TABLES, TOKENS + 1), np.uint16)
     out[np.arange(TOKENS + 1) < sizes[:, None]] = flat
     return out

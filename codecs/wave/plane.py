@@ -17,11 +17,15 @@ from tilepress.codecs.limits import MAX_SPLITS
 from tilepress.codecs.wave import kernel
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.coder import (
+    LANES,
+    STATE_LOW,
+    best_tables,
     count_matches,
     count_tokens,
+    fold_plane,
     lanes_for,
-    model_plane,
     pack_raw,
+    predict_plane,
     rans_encode,
     symbols,
 )
@@ -29,18 +33,30 @@ from tilepress.codecs.wave.coder import decode_plane as decode_residuals
 from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.kernel import regressor_count
 from tilepress.codecs.wave.layout import (
+    CELLS,
+    FRACTION_BITS,
+    GAIN_BITS,
     MATCH_CONTEXTS,
     MATCH_LEVELS,
     MAX_RANGE,
+    MAX_SETS,
     REGRESSORS,
     WEIGHT_BITS,
 )
-from tilepress.codecs.wave.linear import fit_weights
-from tilepress.codecs.wave.model import TABLES, WaveModel
-from tilepress.codecs.wave.structure import replication, used_levels
+from tilepress.codecs.wave.linear import Classes, fit_classes, plain_classes
+from tilepress.codecs.wave.model import COST_UNIT, TABLES, WaveModel
+from tilepress.codecs.wave.structure import cluster_starts, replication, used_levels
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
 
-__all__ = ["DecodedPlane", "choose_flags", "decode_body", "encode_body", "flag_probabilities"]
+__all__ = [
+    "Coder",
+    "DecodedPlane",
+    "choose_flags",
+    "choose_gain",
+    "decode_body",
+    "encode_body",
+    "flag_probabilities",
+]
 
 Plane = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -48,14 +64,24 @@ Mask = npt.NDArray[np.bool_]
 _REPLICATED, _MASKED, _PACKED, _CONSTANT, _SPLIT, _RAW, _FITTED, _SAME_MASK = (
     1 << i for i in range(8)
 )
+_CONTRADICTIONS = (
+    (_CONSTANT, _PACKED | _SPLIT | _RAW | _FITTED),
+    (_SPLIT, _RAW | _FITTED),
+    (_RAW, _FITTED),
+    (_MASKED, _SAME_MASK),
+)
+"""A body has the first of a pair or any of the second."""
 _NO_MASK = np.zeros((0, 0), np.uint8)
 _SPLIT_BITS = 16
 _LOW_BITS = 14
 """Low bits of a split: more of them than the static tables' widest scale would cost a bit each."""
 _MAX_TOP = 2**48
 _MIN_FIT_SAMPLES = 256
+_MAX_GAIN = 15
 _MAP_BITS = 20
 """What exchanging a table must save at least."""
+_MATCH_SHARE = 0.01
+"""Samples that must equal a neighbour before match flags are looked into."""
 _FLAG_BITS = 16
 """What a match flag must save at least: about what its probability costs."""
 
@@ -67,9 +93,18 @@ class DecodedPlane:
     samples: npt.NDArray[np.int32]
     """(y, x), what the predictor coded: 0 … top, at full resolution."""
     errors: npt.NDArray[np.int32]
-    """(y, x), residuals of the linear path."""
+    """(y, x), residuals of the linear path in whole steps."""
     mask: Mask | None
     """(y, x), true where samples are absent; None where none is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coder:
+    """What the encoder codes with, and how long it looks for what pays."""
+
+    model: WaveModel
+    quick: bool = False
+    """One set of linear weights a plane, fitted on fewer samples."""
 
 
 @jit
@@ -129,7 +164,7 @@ def encode_body(
     samples: Plane,
     mask: Mask | None,
     refs: list[DecodedPlane],
-    model: WaveModel,
+    coder: Coder,
 ) -> tuple[bytes, DecodedPlane]:
     """Code a plane losslessly.
 
@@ -172,9 +207,9 @@ def encode_body(
         plane = DecodedPlane(zeros, zeros, mask)
         body = bytes([flags | _CONSTANT]) + head
     elif top >= MAX_RANGE:
-        body, plane = _encode_split(levels64, top, mask, refs, model, flags, head)
+        body, plane = _encode_split(levels64, top, mask, refs, coder, flags, head)
     else:
-        body, plane = _encode_levels(levels64.astype(np.int32), top, mask, refs, model, flags, head)
+        body, plane = _encode_levels(levels64.astype(np.int32), top, mask, refs, coder, flags, head)
     if blocks is not None:
         plane = blocks.expand(plane)
     return body, plane
@@ -185,14 +220,14 @@ def _encode_split(
     top: int,
     mask: Mask | None,
     refs: list[DecodedPlane],
-    model: WaveModel,
+    coder: Coder,
     flags: int,
     head: bytes,
 ) -> tuple[bytes, DecodedPlane]:
     """Code a plane of great range as its high and its low bits, each a body of its own."""
     low_bits = min(_LOW_BITS, top.bit_length() - _SPLIT_BITS)
-    high, _ = encode_body(levels >> low_bits, None, refs, model)
-    low, _ = encode_body(levels & ((1 << low_bits) - 1), None, [], model)
+    high, _ = encode_body(levels >> low_bits, None, refs, coder)
+    low, _ = encode_body(levels & ((1 << low_bits) - 1), None, [], coder)
     plane = _split_reference(levels, top, mask)
     body = bytes([flags | _SPLIT]) + head + bytes([low_bits]) + varint(len(high)) + high + low
     return body, plane
@@ -208,14 +243,18 @@ def _encode_levels(
     top: int,
     mask: Mask | None,
     refs: list[DecodedPlane],
-    model: WaveModel,
+    coder: Coder,
     flags: int,
     head: bytes,
 ) -> tuple[bytes, DecodedPlane]:
     """Code levels 0 … top by prediction, packing their histogram first where it has holes."""
     seen = used_levels(levels, None if mask is None else ~mask, top)
     head += varint(top)
+    clustered: tuple[bytes, DecodedPlane] | None = None
     if seen is not None:
+        starts_of = cluster_starts(seen)
+        if starts_of is not None:
+            clustered = _encode_clusters(levels, seen, starts_of, mask, refs, coder, flags, head)
         flags |= _PACKED
         coded = encode_bitmap(seen[None])
         head += varint(len(coded)) + coded
@@ -231,44 +270,111 @@ def _encode_levels(
         sheared_mask = _shear_mask(mask)
     own = kernel.shear(np.ascontiguousarray(levels), first)
     ref, ref_errors = _shear_references(refs, own.shape)
-    weights = model.linear[len(refs)]
-    coded_weights = b""
+    model = coder.model
+    classes = plain_classes(model.linear[len(refs)])
+    coded_classes = b""
     if levels.size >= _MIN_FIT_SAMPLES:
         flags |= _FITTED
         bits = 12 if levels.size >= 1 << 16 else 10 if levels.size >= 1 << 13 else 8
-        weights = fit_weights(
-            own, ref, ref_errors, len(refs), sheared_mask, height, width, weights, bits
+        classes = fit_classes(
+            own,
+            ref,
+            ref_errors,
+            len(refs),
+            sheared_mask,
+            height,
+            width,
+            model.linear[len(refs)],
+            bits,
+            quick=coder.quick,
         )
-        coded_weights = _pack_weights(weights, bits, regressor_count(len(refs)))
-    tables, folded, matches, candidates, linear_errors = model_plane(
-        own, ref, ref_errors, len(refs), sheared_mask, height, width, top, weights, model.arrays()
+        coded_classes = _pack_classes(classes, bits, regressor_count(len(refs)))
+    linears, corrections, contexts, matches, samples, begins, errors, *sums = predict_plane(
+        own,
+        ref,
+        ref_errors,
+        len(refs),
+        sheared_mask,
+        height,
+        width,
+        top,
+        classes.arrays(),
+        model.arrays(),
     )
-    match_levels = choose_flags(count_matches(tables, folded, matches, candidates, model.costs))
+    looked_at, matching, *products = sums
+    gain = choose_gain(*products)
+    may_match = matching > _MATCH_SHARE * looked_at
+    tables, folded, candidates = fold_plane(
+        linears, corrections, contexts, samples, gain, top, may_match
+    )
+    match_levels, table_map = _choose_flags_and_tables(
+        tables, folded, matches, candidates if may_match else None, model
+    )
     probabilities = flag_probabilities(match_levels)
-    table_map = choose_tables(
-        count_tokens(tables, folded, matches, candidates, probabilities, TABLES), model
-    )
     starts, sizes, bits_, counts = symbols(
-        tables, folded, matches, candidates, probabilities, table_map, model.cumulative, model.used
+        tables,
+        folded,
+        matches,
+        candidates,
+        begins,
+        probabilities,
+        table_map,
+        model.cumulative,
+        model.used,
     )
-    states, words = rans_encode(starts, sizes, lanes_for(len(folded)))
+    states, words = rans_encode(starts, sizes, LANES[-1])
+    if (lanes := lanes_for(len(words), len(folded))) != LANES[-1]:
+        states, words = rans_encode(starts, sizes, lanes)
     adapted = _pack_flags(match_levels) + _pack_map(table_map)
     stream = (
         states.astype("<u4").tobytes()
         + words.astype("<u2").tobytes()
         + pack_raw(bits_, counts).tobytes()
     )
-    errors = kernel.unshear(linear_errors, height, width)
-    plane = DecodedPlane(levels, errors, mask)
+    plane = DecodedPlane(levels, _residuals(errors, height, width), mask)
     depth = top.bit_length()
-    if len(coded_weights) + len(stream) >= (levels.size * depth + 7) // 8:
-        zeros = np.zeros_like(errors)
+    if len(coded_classes) + len(stream) >= (levels.size * depth + 7) // 8:
+        zeros = np.zeros_like(levels)
         flags &= ~_FITTED
         plane = DecodedPlane(levels, zeros, mask)
-        return bytes([flags | _RAW]) + head + _pack_bits(levels, depth), plane
-    body = bytes([flags]) + head + varint(first) + coded_weights
-    body += adapted + varint(len(words)) + stream
+        body = bytes([flags | _RAW]) + head + _pack_bits(levels, depth)
+    else:
+        body = bytes([flags]) + head + varint(first) + coded_classes + bytes([gain])
+        body += adapted + varint(len(words)) + bytes([len(states)]) + stream
+    if clustered is not None and len(clustered[0]) < len(body):
+        return clustered
     return body, plane
+
+
+def _encode_clusters(
+    levels: npt.NDArray[np.int32],
+    seen: npt.NDArray[np.bool_],
+    starts: npt.NDArray[np.bool_],
+    mask: Mask | None,
+    refs: list[DecodedPlane],
+    coder: Coder,
+    flags: int,
+    head: bytes,
+) -> tuple[bytes, DecodedPlane]:
+    """Code levels that lie in clusters as the numbers of the clusters and the ranks within.
+
+    seen : (top + 1,) levels in use; starts : (used levels,) where a cluster begins.
+    """
+    ranks = (np.cumsum(seen) - 1).astype(np.int32)[levels]
+    numbers = (np.cumsum(starts) - 1).astype(np.int32)[ranks]
+    within = ranks - np.flatnonzero(starts).astype(np.int32)[numbers]
+    if mask is not None:
+        present = np.flatnonzero(~mask.ravel())[0]
+        for plane in (numbers, within):
+            _fill_absent(plane, mask, int(plane.ravel()[present]))
+    high, coded = encode_body(numbers.astype(np.int64), None, refs, coder)
+    low, _ = encode_body(within.astype(np.int64), None, [coded], coder)
+    bitmaps = b""
+    for bitmap in (seen, starts):
+        packed = encode_bitmap(bitmap[None])
+        bitmaps += varint(len(packed)) + packed
+    body = bytes([flags | _SPLIT | _PACKED]) + head + bitmaps + varint(len(high)) + high + low
+    return body, DecodedPlane(coded.samples, coded.errors, mask)
 
 
 def decode_body(
@@ -283,6 +389,8 @@ def decode_body(
     ``splits`` is how many bodies within bodies may still follow.
     """
     flags = reader.byte()
+    if any(flags & one and flags & other for one, other in _CONTRADICTIONS):
+        raise InvalidRecord(f"decoding a plane: flags {flags:#04x} contradict one another")
     blocks = None
     if flags & _REPLICATED:
         factor_y, phase_y, factor_x, phase_x = reader.take(4)
@@ -305,6 +413,8 @@ def decode_body(
     if flags & _CONSTANT:
         zeros = np.zeros(shape, np.int32)
         plane, levels64 = DecodedPlane(zeros, zeros, mask), zeros.astype(np.int64)
+    elif flags & _SPLIT and flags & _PACKED:
+        plane, levels64 = _decode_clusters(reader, shape, refs, model, mask, splits - 1)
     elif flags & _SPLIT:
         plane, levels64 = _decode_split(reader, shape, refs, model, mask, splits - 1)
     else:
@@ -342,6 +452,36 @@ def _decode_split(
         raise InvalidRecord("decoding a plane: split samples are out of range")
     levels = (high << low_bits) | low
     return _split_reference(levels, int(levels.max()), mask), levels
+
+
+def _decode_clusters(
+    reader: Reader,
+    shape: tuple[int, int],
+    refs: list[DecodedPlane],
+    model: WaveModel,
+    mask: Mask | None,
+    splits: int,
+) -> tuple[DecodedPlane, Plane]:
+    if splits < 0:
+        raise InvalidRecord(f"decoding a plane: more than {MAX_SPLITS} splits within one another")
+    top = reader.varint(MAX_RANGE - 1)
+    seen = decode_bitmap(reader.take(reader.varint(2**20)), 1, top + 1)[0]
+    levels_of_rank = np.flatnonzero(seen)
+    starts = decode_bitmap(reader.take(reader.varint(2**20)), 1, len(levels_of_rank))[0]
+    first_ranks = np.flatnonzero(starts)
+    if len(first_ranks) < 2 or first_ranks[0] != 0:
+        raise InvalidRecord("decoding a plane: clusters of levels do not begin with the first")
+    high_reader = Reader(reader.take(reader.varint(2**31)))
+    numbers, coded = decode_body(high_reader, shape, refs, model, splits)
+    high_reader.finish()
+    within, _ = decode_body(reader, shape, [coded], model, splits)
+    if numbers.min() < 0 or int(numbers.max()) >= len(first_ranks) or within.min() < 0:
+        raise InvalidRecord("decoding a plane: a cluster of levels that is not there")
+    ranks = first_ranks[numbers] + within
+    if mask is None and int(ranks.max()) >= len(levels_of_rank):
+        raise InvalidRecord("decoding a plane: a level beyond the last cluster")
+    ranks = np.minimum(ranks, len(levels_of_rank) - 1)  # of absent samples, which may be anything
+    return DecodedPlane(coded.samples, coded.errors, mask), levels_of_rank[ranks]
 
 
 def _decode_levels(
@@ -387,15 +527,22 @@ def _decode_stream(
 ) -> DecodedPlane:
     height, width = shape
     first = reader.varint(top)
-    weights = model.linear[len(refs)]
+    classes = plain_classes(model.linear[len(refs)])
     if flags & _FITTED:
-        weights = _unpack_weights(reader, regressor_count(len(refs)))
+        classes = _unpack_classes(reader, regressor_count(len(refs)))
+    gain = reader.byte()
+    if gain > _MAX_GAIN:
+        raise InvalidRecord(f"decoding a plane: gain {gain}, at most {_MAX_GAIN}")
     coded = height * width if mask is None else int(np.count_nonzero(~mask))
     probabilities = flag_probabilities(_unpack_flags(reader))
     table_map = _unpack_map(reader)
-    lanes = lanes_for(coded)
     n_words = reader.varint(3 * coded + 1)
+    lanes = reader.byte()
+    if lanes not in LANES:
+        raise InvalidRecord(f"decoding a plane: {lanes} lanes, want one of {LANES}")
     states = np.frombuffer(reader.take(4 * lanes), "<u4").astype(np.uint32)
+    if int(states.min()) < STATE_LOW:
+        raise InvalidRecord("decoding a plane: a coder state is out of range")
     words = np.frombuffer(reader.take(2 * n_words), "<u2").astype(np.uint16)
     raw = np.frombuffer(reader.take(reader.left), np.uint8)
     sheared_mask = _NO_MASK
@@ -415,8 +562,9 @@ def _decode_stream(
         width,
         top,
         first,
-        weights,
+        classes.arrays(),
         model.arrays(),
+        gain,
         probabilities,
         table_map,
         model.cumulative,
@@ -425,9 +573,23 @@ def _decode_stream(
     )
     if fault:
         raise InvalidRecord(f"decoding a plane: its stream is damaged (fault {fault})")
-    return DecodedPlane(
-        kernel.unshear(own, height, width), kernel.unshear(errors, height, width), mask
-    )
+    return DecodedPlane(kernel.unshear(own, height, width), _residuals(errors, height, width), mask)
+
+
+def _residuals(errors: npt.NDArray[np.int32], height: int, width: int) -> npt.NDArray[np.int32]:
+    """Return the linear path's residuals in whole steps, (y, x), of its sheared errors."""
+    half = (1 << FRACTION_BITS) // 2 - 1
+    residuals: npt.NDArray[np.int32] = (
+        kernel.unshear(errors, height, width) + half
+    ) >> FRACTION_BITS
+    return residuals
+
+
+def choose_gain(products: float, squares: float) -> int:
+    """Return the gain that leaves least of the linear path's errors, given Σ c·e and Σ c²."""
+    if squares <= 0.0:
+        return 0
+    return int(np.clip(np.rint((1 << GAIN_BITS) * products / squares), 0, _MAX_GAIN))
 
 
 def _shear_mask(mask: Mask) -> npt.NDArray[np.uint8]:
@@ -446,20 +608,56 @@ def _shear_references(
     return planes, errors
 
 
-def choose_flags(counted: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
-    """Return (2, MATCH_CONTEXTS) int32: 1 + index into MATCH_LEVELS of flags that pay, else 0."""
-    same, other, cost, saved = np.moveaxis(counted, -1, 0)
+def _choose_flags_and_tables(
+    tables: npt.NDArray[np.int16],
+    folded: npt.NDArray[np.int32],
+    matches: npt.NDArray[np.int32],
+    candidates: npt.NDArray[np.int32] | None,
+    model: WaveModel,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return levels of the match flags and the exchanged tables, whichever of both costs less."""
+    none = np.zeros((2, MATCH_CONTEXTS), np.int32)
+    nobody = np.zeros((2, 0), np.int32)
+    plain_map, plain_bits = choose_tables(
+        count_tokens(tables, folded, matches, nobody, none, TABLES), model
+    )
+    if candidates is None:
+        return none, plain_map
+    counted = count_matches(tables, folded, matches, candidates, model.costs)
+    levels, flag_bits = choose_flags(counted)
+    if not levels.any():
+        return none, plain_map
+    flagged_map, token_bits = choose_tables(
+        count_tokens(tables, folded, matches, candidates, flag_probabilities(levels), TABLES), model
+    )
+    if plain_bits <= flag_bits + token_bits:
+        return none, plain_map
+    return levels, flagged_map
+
+
+def choose_flags(counted: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], float]:
+    """Return the match flags that pay and the bits that they and their description cost.
+
+    The flags are (2, MATCH_CONTEXTS) int32: 1 + index into MATCH_LEVELS, or 0.
+    """
+    levels = np.zeros((2, MATCH_CONTEXTS), np.int32)
+    seen = np.flatnonzero((counted[:, :, 0] > 0).any(axis=0))
+    if not len(seen):
+        return levels, 0.0
+    same, other, cost, saved = np.moveaxis(counted[:, seen].astype(np.float64), -1, 0)
     total = same + other
     share = (same + 0.4) / (total + 0.8)
     p = MATCH_LEVELS / 32768.0
     level = np.abs(np.log(p / (1 - p)) - np.log(share / (1 - share))[..., None]).argmin(-1)
     chosen = p[level]
     spent = -same * np.log2(chosen) - other * np.log2(1 - chosen)
-    gain = np.where(total > 0, cost + saved - spent, 0.0) - _FLAG_BITS
+    gain = np.where(total > 0, (cost + saved) / COST_UNIT - spent, 0.0) - _FLAG_BITS
     # "as north" is counted where "as west" failed, so it is only coded after it
     second = gain[1] > 0
     first = gain[0] + np.maximum(gain[1], 0.0) > 0
-    return np.where(np.stack([first, first & second]), level + 1, 0).astype(np.int32)
+    coded = np.stack([first, first & second])
+    levels[:, seen] = np.where(coded, level + 1, 0)
+    return levels, float((spent + _FLAG_BITS)[coded].sum())
 
 
 def flag_probabilities(levels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -467,16 +665,14 @@ def flag_probabilities(levels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     return np.where(levels > 0, MATCH_LEVELS[np.maximum(levels - 1, 0)], 0).astype(np.int32)
 
 
-def choose_tables(counted: npt.NDArray[np.int64], model: WaveModel) -> npt.NDArray[np.int32]:
-    """Return (TABLES,) int32: the table that codes each table's tokens best."""
-    table_map = np.arange(TABLES, dtype=np.int32)
-    busy = np.flatnonzero(counted.sum(axis=1))
-    bits = counted[busy].astype(np.float64) @ model.costs.T
-    best = bits.argmin(axis=1)
-    rows = np.arange(len(busy))
-    pays = bits[rows, busy] - bits[rows, best] > _MAP_BITS
-    table_map[busy[pays]] = best[pays]
-    return table_map
+def choose_tables(
+    counted: npt.NDArray[np.int64], model: WaveModel
+) -> tuple[npt.NDArray[np.int32], float]:
+    """Return (TABLES,) int32, the table that codes each table's tokens best, and the bits then."""
+    best, cost, saved = best_tables(counted, model.costs)
+    pays = saved > _MAP_BITS * COST_UNIT
+    bits = (cost.sum() - (saved - _MAP_BITS * COST_UNIT)[pays].sum()) / COST_UNIT
+    return np.where(pays, best, np.arange(TABLES)).astype(np.int32), float(bits)
 
 
 def _pack_flags(levels: npt.NDArray[np.int32]) -> bytes:
@@ -519,7 +715,31 @@ def _unpack_map(reader: Reader) -> npt.NDArray[np.int32]:
     return table_map
 
 
-def _pack_weights(weights: npt.NDArray[np.int32], bits: int, count: int) -> bytes:
+def _pack_classes(classes: Classes, bits: int, count: int) -> bytes:
+    """Pack the sets of fitted weights; of more than one also thresholds and map."""
+    sets = len(classes.weights)
+    out = bytes([sets - 1])
+    if sets > 1:
+        out += classes.thresholds.astype(np.uint8).tobytes() + _pack_bits(classes.set_of_cell, 4)
+    return out + b"".join(_pack_weights(w, bits, count) for w in classes.weights)
+
+
+def _unpack_classes(reader: Reader, count: int) -> Classes:
+    sets = reader.byte() + 1
+    if sets > MAX_SETS:
+        raise InvalidRecord(f"decoding a plane: {sets} sets of weights, at most {MAX_SETS}")
+    thresholds, cells = np.zeros(3, np.int32), np.zeros(CELLS, np.int32)
+    if sets > 1:
+        thresholds = np.frombuffer(reader.take(3), np.uint8).astype(np.int32)
+        cells = _unpack_bits(reader.take(CELLS // 2), (1, CELLS), 4)[0]
+        if int(cells.max()) >= sets:
+            raise InvalidRecord("decoding a plane: a cell beyond the last set of weights")
+    return Classes(
+        thresholds, cells, np.stack([_unpack_weights(reader, count) for _ in range(sets)])
+    )
+
+
+def _pack_weights(weights: npt.NDArray[np.int64], bits: int, count: int) -> bytes:
     """Pack fitted weights: a byte of fraction bits, a byte of width, then two's complement bits."""
     scaled = weights[:count] >> (WEIGHT_BITS - bits)
     width = max(int(np.abs(scaled).max()).bit_length() + 1, 2)
@@ -527,7 +747,7 @@ def _pack_weights(weights: npt.NDArray[np.int32], bits: int, count: int) -> byte
     return bytes([bits, width]) + packed
 
 
-def _unpack_weights(reader: Reader, count: int) -> npt.NDArray[np.int32]:
+def _unpack_weights(reader: Reader, count: int) -> npt.NDArray[np.int64]:
     bits, width = reader.byte(), reader.byte()
     if not (1 <= bits <= WEIGHT_BITS and 2 <= width <= 18):
         raise InvalidRecord(f"decoding a plane: weights of {width} bits, {bits} of them fraction")
@@ -535,7 +755,7 @@ def _unpack_weights(reader: Reader, count: int) -> npt.NDArray[np.int32]:
     signed = packed - ((packed >> (width - 1)) << width)
     if int(np.abs(signed).max()) >= 1 << (17 - WEIGHT_BITS + bits):
         raise InvalidRecord("decoding a plane: a weight is out of range")
-    weights = np.zeros(REGRESSORS, np.int32)
+    weights = np.zeros(REGRESSORS, np.int64)
     weights[:count] = signed << (WEIGHT_BITS - bits)
     return weights
 

@@ -9,11 +9,17 @@ import numpy.typing as npt
 
 from tilepress.codecs.wave.compiled import jit
 
-__all__ = ["choose_references", "replication", "used_levels"]
+__all__ = ["choose_references", "cluster_starts", "replication", "used_levels"]
 
 
 PACKING_SHARE = 0.97
 """A histogram is packed when it uses less than this share of its levels."""
+
+_MIN_CLUSTERS = 8
+_MIN_CLUSTER_GAP = 6
+"""Empty levels that part clusters in the median; smaller gaps are what packing is for."""
+_MIN_CLUSTER_LEVELS = 1.3
+"""Levels that a cluster must have in the mean, or there is nothing to part."""
 
 
 def used_levels(
@@ -53,6 +59,24 @@ def _holes_inside(seen: npt.NDArray[np.bool_], samples: npt.NDArray[np.int32], t
     return gain > cost + 64
 
 
+def cluster_starts(seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
+    """Return (used levels,) bool, where a cluster of levels begins, if levels lie in clusters.
+
+    A few neighbouring levels, a gap, a few levels again: what is left of few original levels after
+    a gain that varies a little over the image (reflectance computed per sample, for instance).
+    """
+    levels = np.flatnonzero(seen)
+    gaps = np.diff(levels)
+    wide = gaps[gaps > 2]
+    if len(wide) < _MIN_CLUSTERS or np.median(wide) < _MIN_CLUSTER_GAP:
+        return None
+    starts = np.append(True, gaps > max(2, int(np.median(wide)) // 2))
+    clusters = int(np.count_nonzero(starts))
+    if clusters < _MIN_CLUSTERS or len(levels) < _MIN_CLUSTER_LEVELS * clusters:
+        return None
+    return starts
+
+
 def _windowed_sum(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
     """Sum of the ``width`` values around each; what lies outside counts as 0."""
     padded = np.pad(
@@ -76,6 +100,24 @@ def _gradients(plane: Any, stride: int) -> Any:
     return out[:i]
 
 
+def _detail(plane: npt.NDArray[np.int32], stride: int) -> npt.NDArray[np.int64]:
+    """Return (n,) local differences, clipped at four times their median size and scaled to it."""
+    g = _gradients(plane, stride)
+    limit = 4.0 * np.median(np.abs(g)) + 1.0
+    scaled: npt.NDArray[np.int64] = np.rint(np.clip(g, -limit, limit) * (1024.0 / limit)).astype(
+        np.int64
+    )
+    return scaled
+
+
+@jit
+def _dot(a: Any, b: Any) -> Any:
+    total = np.int64(0)
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total
+
+
 def choose_references(
     planes: list[npt.NDArray[np.int32]], candidates: list[list[int]]
 ) -> list[tuple[int, ...]]:
@@ -91,28 +133,26 @@ def choose_references(
     if height < 4 or width < 4:
         return [()] * len(planes)
     stride = max(1, int(np.sqrt(height * width / 8192)))
-    detail = []
-    for plane in planes:
-        g = _gradients(plane, stride)
-        limit = 4.0 * np.median(np.abs(g)) + 1.0
-        g = np.clip(g, -limit, limit)
-        norm = float(np.sqrt((g * g).sum()))
-        detail.append(g / norm if norm > 0 else g)
+    detail = np.stack([_detail(plane, stride) for plane in planes])
+    norms = np.sqrt(np.maximum((detail * detail).sum(axis=1), 1).astype(np.float64))
+
+    def agreement(a: int, b: int) -> float:  # of integer sums, so the same on every machine
+        return float(_dot(detail[a], detail[b])) / float(norms[a] * norms[b])
+
     chosen: list[tuple[int, ...]] = []
     for index, allowed in enumerate(candidates):
-        target = detail[index]
-        scores = [(abs(float(target @ detail[c])), c) for c in allowed]
+        scores = [(abs(agreement(index, c)), c) for c in allowed]
         scores = [s for s in scores if s[0] > 0.1]
         if not scores:
             chosen.append(())
             continue
         first = max(scores)[1]
-        r1 = float(target @ detail[first])
+        r1 = agreement(index, first)
         second, gain = -1, 0.01
         for _, c in scores:
             if c == first:
                 continue
-            r2, r12 = float(target @ detail[c]), float(detail[first] @ detail[c])
+            r2, r12 = agreement(index, c), agreement(first, c)
             rest = 1.0 - r12 * r12
             extra = (r2 - r1 * r12) ** 2 / rest if rest > 1e-6 else 0.0
             if extra > gain * (1.0 - r1 * r1 + 1e-9):

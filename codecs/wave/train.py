@@ -3,9 +3,8 @@
 1. Every plane of every image is prepared and its linear path fitted, by the encoder's own code.
 2. Contexts of random samples are drawn from the integer kernel itself, so that what is trained on
    is what will be seen, bit for bit.
-3. The first stage learns the mean; the kernel then runs with it and yields the errors around each
-   sample; the second stage learns mean, scale and shape from them.
-4. Both stages finish with rounded weights and activations (straight-through gradients).
+3. The network learns what to add to the linear prediction, and the scale and shape of what is left.
+4. It finishes with rounded weights and activations (straight-through gradients).
 5. The finished integer model codes every training plane once; its token counts, smoothed with the
    density it was trained on, become the static tables.
 """
@@ -31,8 +30,9 @@ from tilepress.codecs.wave.coder import (
     TOKENS,
     count_matches,
     count_tokens,
-    model_plane,
+    fold_plane,
     pad_edges,
+    predict_plane,
     tokenise,
 )
 from tilepress.codecs.wave.compiled import jit
@@ -40,26 +40,26 @@ from tilepress.codecs.wave.kernel import active_rows, regressor_count, steps
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
-    HIDDEN,
     MAX_RANGE,
     REGRESSORS,
     SHEAR,
-    STAGE2_FEATURES,
     TIME_PAD,
     TOP_PAD,
 )
-from tilepress.codecs.wave.linear import fit_weights
+from tilepress.codecs.wave.linear import Classes, fit_classes
 from tilepress.codecs.wave.model import TABLES, WaveModel
-from tilepress.codecs.wave.plane import choose_flags, flag_probabilities
+from tilepress.codecs.wave.plane import choose_flags, choose_gain, flag_probabilities
 from tilepress.codecs.wave.structure import choose_references, used_levels
 
-__all__ = ["TrainingImage", "linear_baseline", "train_wave"]
+__all__ = ["TrainingImage", "fine_tune", "linear_baseline", "train_wave"]
 
 Progress = Callable[[str], None]
 
 _TILE = 512
 _LEVELS = 48
 _NO_MASK = np.zeros((0, 0), np.uint8)
+STANDARD_HIDDEN = 24
+"""Hidden units of the tier ``standard``: what two cores decode at the speed that it promises."""
 _HEAVY = (0.12, 0.5, 0.88)
 """Heaviness that stands for each of the three shapes when tables are smoothed."""
 
@@ -88,7 +88,7 @@ class _Plane:
     height: int
     width: int
     top: int
-    weights: npt.NDArray[np.int32]
+    classes: Classes
     weight: float
 
 
@@ -153,12 +153,12 @@ def _prepare(image: TrainingImage, weight: float, seed: int) -> Iterator[_Plane]
                 for slot, index in enumerate(use):
                     ref[slot], ref_errors[slot] = sheared_refs[index], sheared_errors[index]
                 bits = 12 if plane.size >= 1 << 16 else 10
-                fitted = fit_weights(
+                fitted = fit_classes(
                     own, ref, ref_errors, len(use), _NO_MASK, height, width, _prior(), bits
                 )
                 if errors is None:
                     errors = linear_errors(
-                        own, ref, ref_errors, len(use), height, width, top, fitted
+                        own, ref, ref_errors, len(use), height, width, top, fitted.arrays()
                     )
                 if top > 0 and rng.random() < (1.0 if use or not refs else 0.5):
                     yield _Plane(own, ref, ref_errors, len(use), height, width, top, fitted, share)
@@ -175,17 +175,15 @@ def linear_errors(
     height: int,
     width: int,
     top: int,
-    weights: Any,
+    classes: Any,
 ) -> Any:
-    """Return the linear path's residuals, (y, x) int32."""
+    """Return the linear path's residuals in whole steps, (y, x) int32."""
     out = np.zeros((height, width), np.int32)
     work = kernel.workspace(height, width)
-    n_taps = regressor_count(n_refs)
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        kernel.linear_inputs(own, refs, ref_errors, n_refs, t, y0, n, work[0], work[1])
-        kernel.linear_prediction(work[0], work[1], weights, n_taps, top, n, work[2], work[3])
+        kernel.predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
         for i in range(n):
             x = t - SHEAR * (y0 + i)
             out[y0 + i, x] = own[t + TIME_PAD, y0 + i + TOP_PAD] - (
@@ -203,83 +201,39 @@ def _draw(
     height: int,
     width: int,
     top: int,
-    weights: Any,
-    net: Any,
+    classes: Any,
     rate: float,
     seed: int,
-    second: bool,
 ) -> Any:
-    """Return contexts (n, 48) int8 and (n, 3) int32 of random samples, as the kernel sees them.
+    """Return features (n, FEATURES) int8 and facts (n, 3) int32 of random samples.
 
-    First stage: residual of the linear path in 1/64, exponent, 0. Second stage: residual of the
-    first stage in 1/64, its exponent, the logarithm of the errors around.
+    Facts: error of the linear path in 1/64 steps, exponent and logarithm of the errors around.
     """
     np.random.seed(seed)
     work = kernel.workspace(height, width)
-    rows = len(work[1])
-    mean1, mean2 = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
-    context = np.zeros(rows, np.int32)
     errors = kernel.empty_sheared(height, width, 0)
     capacity = int(height * width * rate * 1.2) + 1000
-    features = np.empty((capacity, 48), np.int8)
+    features = np.zeros((capacity, FEATURES), np.int8)
     facts = np.empty((capacity, 3), np.int32)
     count = 0
-    n_taps = regressor_count(n_refs)
+    rows = kernel.feature_count(n_refs)
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        if second:
-            kernel.predict_step(
-                own,
-                refs,
-                ref_errors,
-                n_refs,
-                errors,
-                t,
-                y0,
-                n,
-                top,
-                weights,
-                net,
-                work,
-                mean1,
-                mean2,
-                context,
-            )
-        else:
-            kernel.linear_inputs(own, refs, ref_errors, n_refs, t, y0, n, work[0], work[1])
-            kernel.linear_prediction(work[0], work[1], weights, n_taps, top, n, work[2], work[3])
-            kernel.first_features(
-                work[0],
-                work[1],
-                work[3],
-                own,
-                refs,
-                ref_errors,
-                n_refs,
-                t,
-                y0,
-                n,
-                top,
-                work[4],
-                work[5],
-                work[6],
-            )
-        source = work[8] if second else work[4]
+        kernel.predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
+        kernel.network_inputs(errors, ref_errors, n_refs, t, y0, n, top, work)
         for i in range(n):
             y = y0 + i + TOP_PAD
-            x = own[t + TIME_PAD, y] << FRACTION_BITS
-            if second:
-                errors[t + TIME_PAD, y] = x - mean1[i]
+            error = (own[t + TIME_PAD, y] << FRACTION_BITS) - work[3][i]
+            errors[t + TIME_PAD, y] = error
             if np.random.random() < rate and count < capacity:
-                for k in range(48):
-                    features[count, k] = np.int8(source[k, i])
-                facts[count, 0] = x - (mean1[i] if second else work[3][i])
-                facts[count, 1] = work[9][i] if second else work[5][i]
-                facts[count, 2] = work[10][i] if second else 0
+                for k in range(rows):
+                    features[count, k] = np.int8(work[9][k, i])
+                facts[count, 0] = error
+                facts[count, 1] = work[11][i]
+                facts[count, 2] = work[12][i]
                 count += 1
-        if second:
-            pad_edges(errors, t, y0, n, height, width)
+        pad_edges(errors, t, y0, n, height, width)
     return features[:count], facts[:count]
 
 
@@ -346,24 +300,6 @@ def _activate(x: torch.Tensor) -> torch.Tensor:
     return x.clamp(0, 127)
 
 
-class _First(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden = _Dense(FEATURES, HIDDEN, 1.0)
-        self.output = _Dense(HIDDEN, 1, 0.3)
-        self.spread = nn.Linear(HIDDEN, 1)
-        """Scale of the error; only there to train the mean, not part of the model."""
-
-    def loss(self, x: torch.Tensor, facts: torch.Tensor, exact: bool) -> torch.Tensor:
-        unit = torch.exp2(facts[:, 1].float())  # one feature unit in sample steps
-        h = _activate(self.hidden(x, exact))
-        mean = self.output(h, exact)[:, 0].clamp(-2047, 2047) / 16
-        error = facts[:, 0].float() / 64 / unit - mean
-        scale = torch.exp((self.spread(h / 32)[:, 0] + 1.0).clamp(-6, 6)) + 0.3 / unit
-        # Student's t with three degrees of freedom: robust, close to a code length
-        return (torch.log2(scale * unit) + 2 * torch.log2(1 + (error / scale) ** 2 / 3)).mean()
-
-
 def heavy_tailed(
     step_low: torch.Tensor, step_high: torch.Tensor, sigma: torch.Tensor, heavy: torch.Tensor
 ) -> torch.Tensor:
@@ -377,11 +313,11 @@ def heavy_tailed(
     return total
 
 
-class _Second(nn.Module):
-    def __init__(self) -> None:
+class _Net(nn.Module):
+    def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.hidden = _Dense(STAGE2_FEATURES, HIDDEN, 1.0)
-        self.output = _Dense(HIDDEN, 3, 0.3)
+        self.hidden = _Dense(FEATURES, hidden, 1.0)
+        self.output = _Dense(hidden, 3, 0.3)
 
     def loss(self, x: torch.Tensor, facts: torch.Tensor, exact: bool) -> torch.Tensor:
         h = _activate(self.hidden(x, exact))
@@ -397,12 +333,11 @@ class _Second(nn.Module):
 
 
 def _fit(
-    net: _First | _Second,
+    net: _Net,
     features: npt.NDArray[np.int8],
     facts: npt.NDArray[np.int32],
     minutes: float,
     rate: float,
-    label: str,
     progress: Progress,
     seed: int,
 ) -> None:
@@ -425,18 +360,11 @@ def _fit(
         average = loss.item() if average is None else 0.995 * average + 0.005 * loss.item()
         if share - said > 0.05:
             said = share
-            progress(
-                f"{label}: step {step}, {share:.0%}, {average:.4f} bits{' (int8)' if exact else ''}"
-            )
+            progress(f"step {step}, {share:.0%}, {average:.4f} bits{' (int8)' if exact else ''}")
 
 
 def _draw_all(
-    images: list[TrainingImage],
-    weights: list[float],
-    net: Any,
-    samples: int,
-    second: bool,
-    seed: int,
+    images: list[TrainingImage], weights: list[float], samples: int, seed: int
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:
     features, facts = [], []
     for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
@@ -450,30 +378,20 @@ def _draw_all(
                 plane.height,
                 plane.width,
                 plane.top,
-                plane.weights,
-                net,
+                plane.classes.arrays(),
                 rate,
                 seed + 7919 * index + number,
-                second,
             )
             features.append(x)
             facts.append(f)
     return np.concatenate(features), np.concatenate(facts)
 
 
-def _blank_net() -> dict[str, Any]:
-    def layer(n_out: int, n_in: int) -> tuple[Any, Any, Any]:
-        return (
-            np.zeros((n_out, n_in), np.int8),
-            np.zeros(n_out, np.int32),
-            np.zeros(n_out, np.int32),
-        )
-
+def _silent() -> dict[str, Any]:
+    """Return the layers of a network without hidden units."""
     return {
-        "first.hidden": layer(HIDDEN, FEATURES),
-        "first.output": layer(1, HIDDEN),
-        "second.hidden": layer(HIDDEN, STAGE2_FEATURES),
-        "second.output": layer(3, HIDDEN),
+        "hidden": (np.zeros((0, FEATURES), np.int8), np.zeros(0, np.int32), np.zeros(0, np.int32)),
+        "output": (np.zeros((3, 0), np.int8), np.zeros(3, np.int32), np.zeros(3, np.int32)),
     }
 
 
@@ -529,7 +447,7 @@ def _count_tokens(
     total = np.zeros((TABLES, TOKENS))
     for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
         for plane in _prepare(image, weight, seed + index):
-            tables, folded, matches, candidates, _ = model_plane(
+            linears, corrections, contexts, matches, values, _, _, *sums = predict_plane(
                 plane.own,
                 plane.refs,
                 plane.ref_errors,
@@ -538,10 +456,14 @@ def _count_tokens(
                 plane.height,
                 plane.width,
                 plane.top,
-                plane.weights,
+                plane.classes.arrays(),
                 net,
             )
-            flags = choose_flags(count_matches(tables, folded, matches, candidates, model.costs))
+            gain = choose_gain(*sums[2:])
+            tables, folded, candidates = fold_plane(
+                linears, corrections, contexts, values, gain, plane.top, True
+            )
+            flags, _ = choose_flags(count_matches(tables, folded, matches, candidates, model.costs))
             counts = count_tokens(
                 tables, folded, matches, candidates, flag_probabilities(flags), TABLES
             )
@@ -556,7 +478,7 @@ def _mean_linear(
     total, mass = np.zeros((3, REGRESSORS)), np.full(3, 1e-9)
     for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
         for plane in _prepare(image, weight, seed + index):
-            total[plane.n_refs] += plane.weights * plane.weight
+            total[plane.n_refs] += plane.classes.weights.mean(axis=0) * plane.weight
             mass[plane.n_refs] += plane.weight
     mean: npt.NDArray[np.int32] = np.rint(total / mass[:, None]).astype(np.int32)
     for n_refs in range(3):
@@ -569,13 +491,14 @@ def train_wave(
     *,
     minutes: float,
     samples: int = 6_000_000,
+    hidden: int = STANDARD_HIDDEN,
     base: WaveModel | None = None,
     seed: int = 0,
     progress: Progress = print,
 ) -> WaveModel:
     """Train on ``images`` for about ``minutes`` of descent and return the integer model.
 
-    ``base`` is a model to go on from instead of random weights.
+    ``base`` is a model to go on from instead of random weights; it decides the hidden units then.
     """
     torch.manual_seed(seed)
     torch.set_num_threads(
@@ -585,27 +508,66 @@ def train_wave(
     weights = _mix(pool)
     progress(f"training on {len(pool)} images of {len({i.group for i in pool})} groups")
     blank = _blank_model()
-    first, second = _First(), _Second()
+    net = _Net(hidden if base is None else base.hidden)
     if base is not None:
-        first.hidden.load(*base.layers["first.hidden"])
-        first.output.load(*base.layers["first.output"])
-        second.hidden.load(*base.layers["second.hidden"])
-        second.output.load(*base.layers["second.output"])
-    x, facts = _draw_all(pool, weights, blank.arrays(), samples * 2 // 3, False, seed)
-    progress(f"first stage: {len(x)} samples")
-    _fit(first, x, facts, minutes * 0.35, 3e-3, "first stage", progress, seed)
-    layers = _blank_net()
-    layers["first.hidden"], layers["first.output"] = first.hidden.export(), first.output.export()
-    partial = WaveModel(layers, blank.frequencies, blank.linear)
-    x, facts = _draw_all(pool, weights, partial.arrays(), samples, True, seed + 1)
-    progress(f"second stage: {len(x)} samples")
-    _fit(second, x, facts, minutes * 0.65, 3e-3, "second stage", progress, seed)
-    layers["second.hidden"], layers["second.output"] = (
-        second.hidden.export(),
-        second.output.export(),
-    )
+        net.hidden.load(*base.layers["hidden"])
+        net.output.load(*base.layers["output"])
+    x, facts = _draw_all(pool, weights, samples, seed)
+    progress(f"{len(x)} samples")
+    _fit(net, x, facts, minutes, 3e-3 if base is None else 1e-3, progress, seed)
+    layers = {"hidden": net.hidden.export(), "output": net.output.export()}
     model = WaveModel(layers, blank.frequencies, blank.linear)
     return _with_tables(model, pool, weights, seed, progress)
+
+
+def fine_tune(
+    base: WaveModel,
+    images: Iterable[TrainingImage],
+    *,
+    seconds: float,
+    samples: int = 1_000_000,
+    seed: int = 0,
+    progress: Progress = print,
+) -> WaveModel:
+    """Return ``base`` adapted to ``images`` in about ``seconds``: its network and its tables.
+
+    What the images do not show stays as it was: the network starts from the base's, tables are
+    counted on top of the base's, default linear weights are kept.
+    """
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    pool = list(images)
+    weights = _mix(pool)
+    layers = base.layers
+    if base.hidden:
+        net = _Net(base.hidden)
+        net.hidden.load(*base.layers["hidden"])
+        net.output.load(*base.layers["output"])
+        x, facts = _draw_all(pool, weights, samples, seed)
+        spent = time.monotonic() - started  # counting tokens will take about as long
+        left = max(seconds - 2 * spent, seconds / 4)
+        _fit(net, x, facts, left / 60, 1e-3, progress, seed)
+        layers = {"hidden": net.hidden.export(), "output": net.output.export()}
+    model = WaveModel(layers, base.frequencies, base.linear)
+    progress("counting tokens for the tables")
+    total = sum(image.planes.size for image in pool)
+    counts = _count_tokens(pool, weights, model, seed + 2, total)
+    smooth = counts + 400 * _known_tokens(base)
+    return WaveModel(layers, _to_frequencies(smooth / smooth.sum(1, keepdims=True)), base.linear)
+
+
+def _known_tokens(model: WaveModel) -> npt.NDArray[np.float64]:
+    """Return (TABLES, TOKENS) probabilities of a model's tables, the escape's share spread."""
+    coded = np.arange(TOKENS) < model.used[:, None]
+    share = np.where(coded, model.frequencies[:, :TOKENS], 0) / (1 << TABLE_BITS)
+    tail = np.where(coded, 0.0, _parametric_tokens() + 1e-9)
+    missing = 1.0 - share.sum(axis=1, keepdims=True)
+    known: npt.NDArray[np.float64] = (
+        share + tail / np.maximum(tail.sum(axis=1, keepdims=True), 1e-12) * missing
+    )
+    known /= known.sum(axis=1, keepdims=True)
+    return known
 
 
 def linear_baseline(
@@ -631,7 +593,7 @@ def _mix(pool: list[TrainingImage]) -> list[float]:
 
 def _blank_model() -> WaveModel:
     tables = _to_frequencies(_parametric_tokens())
-    return WaveModel(_blank_net(), tables, np.tile(_prior(), (3, 1)))
+    return WaveModel(_silent(), tables, np.tile(_prior(), (3, 1)))
 
 
 def _with_tables(

@@ -52,8 +52,8 @@ class ValueMap:
             raise InvalidRecord(f"decoding a payload: value map {kind} for {dtype.name}")
         if kind == DECIMAL and not 0 <= exponent <= 22:
             raise InvalidRecord(f"decoding a payload: decimal exponent {exponent}")
-        if kind == STEPPED and not (np.isfinite(step) and step > 0):
-            raise InvalidRecord(f"decoding a payload: step {step}")
+        if kind == STEPPED and not (np.isfinite(step) and step > 0 and exponent in (0, 1)):
+            raise InvalidRecord(f"decoding a payload: step {step}, offset {exponent}")
         return cls(kind, exponent, step)
 
     def to_samples(self, integers: npt.NDArray[np.int64], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -71,7 +71,7 @@ class ValueMap:
                 return np.ldexp(integers.astype(np.float64), self.exponent).astype(dtype)
             if self.kind == DECIMAL:
                 return (integers.astype(np.float64) / 10.0**self.exponent).astype(dtype)
-            return (integers.astype(np.float64) * self.step).astype(dtype)
+            return ((integers.astype(np.float64) + 0.5 * self.exponent) * self.step).astype(dtype)
 
 
 def _ordered(samples: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -111,7 +111,10 @@ def _exact_integers(present: npt.NDArray[Any]) -> tuple[ValueMap, npt.NDArray[np
 
 
 def choose_map(
-    samples: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None, max_error: float
+    samples: npt.NDArray[Any],
+    mask: npt.NDArray[np.bool_] | None,
+    max_error: float,
+    absent: npt.NDArray[Any] | None = None,
 ) -> tuple[ValueMap, npt.NDArray[np.int64]] | None:
     """Choose how to code ``samples`` as integers; absent ones become 0.
 
@@ -126,7 +129,7 @@ def choose_map(
     present = samples.ravel() if mask is None else samples[~mask]
     found = None
     if max_error > 0:
-        found = _stepped(present, max_error)
+        found = _stepped(present, max_error, absent)
     if found is None:
         found = _exact_integers(present)
     if found is None and samples.dtype.itemsize in _SIGNED:
@@ -143,19 +146,51 @@ def choose_map(
 
 
 def _stepped(
-    present: npt.NDArray[Any], max_error: float
+    present: npt.NDArray[Any], max_error: float, absent: npt.NDArray[Any] | None
 ) -> tuple[ValueMap, npt.NDArray[np.int64]] | None:
-    """Multiples of a step just below twice the bound, checked sample by sample in float64."""
+    """Multiples of a step just below twice the bound, checked sample by sample.
+
+    A grid that is shifted by half a step stands in where the plain one would hit ``absent``. Grids
+    that the samples already lie on go first, and a grid is taken only if what it gives lies on it:
+    so coding the result again changes nothing.
+    """
     if not np.all(np.isfinite(present)):
         return None
     wide = present.astype(np.float64)
-    for shrink in (2.0**-20, 2.0**-8):
-        value_map = ValueMap(STEPPED, 0, 2.0 * max_error * (1.0 - shrink))
-        scaled = wide / value_map.step
-        if not np.all(np.abs(scaled) < 2**40):
-            return None
-        integers = np.rint(scaled).astype(np.int64)
-        back = value_map.to_samples(integers, present.dtype).astype(np.float64)
-        if np.all(np.abs(back - wide) <= max_error):
-            return value_map, integers
+    grids = [
+        ValueMap(STEPPED, half, 2.0 * max_error * (1.0 - shrink))
+        for half in (0, 1)
+        for shrink in (2.0**-20, 2.0**-8)
+    ]
+    rounded = [_on_grid(wide, grid, present.dtype) for grid in grids]
+    for grid, found in zip(grids, rounded, strict=True):
+        if found is not None and _same_bits(found[1], present):
+            return grid, found[0]
+    for grid, found in zip(grids, rounded, strict=True):
+        if found is None:
+            continue
+        integers, back = found
+        if absent is not None and (back.view(_bits(back)) == absent.view(_bits(back))).any():
+            continue
+        if not np.all(np.abs(back.astype(np.float64) - wide) <= max_error):
+            continue
+        again = _on_grid(back.astype(np.float64), grid, back.dtype)
+        if again is not None and _same_bits(again[1], back):
+            return grid, integers
     return None
+
+
+def _on_grid(
+    wide: npt.NDArray[np.float64], grid: ValueMap, dtype: np.dtype[Any]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]] | None:
+    """Return the nearest integers of a grid and the samples that they stand for, if they fit."""
+    with np.errstate(over="ignore"):
+        scaled = wide / grid.step - 0.5 * grid.exponent
+    if not np.all(np.abs(scaled) < 2**40):
+        return None
+    integers = np.rint(scaled).astype(np.int64)
+    return integers, grid.to_samples(integers, dtype)
+
+
+def _bits(samples: npt.NDArray[Any]) -> str:
+    return f"u{samples.dtype.itemsize}"

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tilepress.codecs.bitstream import CODER_WAVE, VERSION_MAJOR, unpack_record
 from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave.chunk import decode_chunk
 
-FOLDER = Path(__file__).parent / "golden" / "v1"
+HERE = Path(__file__).parent / "golden"
+FOLDER = HERE / "v2"
 INDEX = json.loads((FOLDER / "index.json").read_text())
+
+_spec = importlib.util.spec_from_file_location("regenerate", HERE / "regenerate.py")
+regenerate = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(regenerate)
+
+
+def record_of(name: str) -> bytes:
+    return (FOLDER / f"{name}.tp").read_bytes()
 
 
 class TestGoldenRecords:
     @pytest.mark.parametrize("name", sorted(INDEX))
     def test_decodes_as_ever(self, name: str) -> None:
         entry = INDEX[name]
-        record = (FOLDER / f"{name}.tp").read_bytes()
+        record = record_of(name)
         assert hashlib.sha256(record).hexdigest() == entry["record_sha256"], "a golden file changed"
         samples = TileCodec.from_config(entry["configuration"]).decode(record)
         assert samples.dtype.name == entry["dtype"]
@@ -28,4 +40,53 @@ class TestGoldenRecords:
 
     def test_none_is_missing(self) -> None:
         assert {p.stem for p in FOLDER.glob("*.tp")} == set(INDEX)
-        assert len(INDEX) >= 30
+        assert {name for name, *_ in regenerate.cases(FOLDER / regenerate.TUNED)} == set(INDEX)
+        assert len(INDEX) >= 40
+
+    def test_are_of_this_version(self) -> None:
+        assert {record_of(name)[6] for name in INDEX} == {VERSION_MAJOR} == {regenerate.VERSION}
+
+    def test_take_every_way(self) -> None:
+        """What no record needs could be broken, and nothing here would tell."""
+        taken = {way for entry in INDEX.values() for way in entry["ways"]}
+        assert taken >= regenerate.WAYS
+
+
+class TestOnePlaneOfMany:
+    """A plane decodes with the planes that it needs, to what it is among all of them."""
+
+    @pytest.mark.parametrize(
+        "name",
+        [n for n in sorted(INDEX) if len(INDEX[n]["shape"]) == 3 and "wave" in INDEX[n]["ways"]],
+    )
+    def test_equals_its_part(self, name: str) -> None:
+        codec = TileCodec.from_config(INDEX[name]["configuration"])
+        header, payload = unpack_record(record_of(name))
+        assert header.coder == CODER_WAVE
+        planes, rows, columns = header.coded
+        whole = codec.decode(record_of(name))[:planes, :rows, :columns]
+        for index in range(planes):
+            part = decode_chunk(
+                payload, header.coded, header.dtype, codec.model.model, frozenset({index})
+            )
+            assert part[index].tobytes() == whole[index].tobytes()
+
+    def test_needs_no_other(self) -> None:
+        """The first of the slices refers to none: its own body is all that is read."""
+        codec = TileCodec.from_config(INDEX["volume"]["configuration"])
+        header, payload = unpack_record(record_of("volume"))
+        damaged = bytearray(payload)
+        damaged[-1] ^= 0xFF  # in the body of the last
+        decode_chunk(
+            memoryview(bytes(damaged)),
+            *(header.coded, header.dtype, codec.model.model, frozenset({0})),
+        )
+
+
+class TestWeightsTravelInTheIndex:
+    def test_of_a_model_that_nobody_installs(self) -> None:
+        model = INDEX["tuned"]["configuration"]["model"]
+        data = (FOLDER / regenerate.TUNED).read_bytes()
+        assert len(data) <= 40_000
+        assert hashlib.sha256(data).hexdigest() == model["sha256"]
+        assert TileCodec.from_config(INDEX["tuned"]["configuration"]).model.origin == "inline"

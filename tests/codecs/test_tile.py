@@ -16,6 +16,7 @@ from tilepress.codecs.errors import (
     UnsupportedFormat,
 )
 from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.weights import TIER_MODELS
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 FLOATS = ["float16", "float32", "float64"]
@@ -40,6 +41,11 @@ def content(kind: str, shape: tuple[int, ...], dtype: str, seed: int) -> np.ndar
     elif kind == "blocks":
         out = np.repeat(np.repeat(np.rint(np.abs(smooth[..., ::2, ::3])) % 100, 2, -2), 3, -1)
         out = out[..., : shape[-2], : shape[-1]]
+    elif kind == "clusters":
+        late = np.cumsum(rng.normal(size=shape), -2) > 0
+        out = np.rint((np.rint(np.abs(smooth)) % 40 + 20) * 27.4) + late
+    elif kind == "flat":
+        out = np.where(np.abs(smooth) > 9, np.rint(smooth * 2) + 90, 77)
     else:
         out = np.rint(np.abs(smooth)) % 20 * 5
     return out.astype(dtype)
@@ -47,7 +53,7 @@ def content(kind: str, shape: tuple[int, ...], dtype: str, seed: int) -> np.ndar
 
 arrays = st.builds(
     content,
-    st.sampled_from(["noise", "extremes", "smooth", "blocks", "holes"]),
+    st.sampled_from(["noise", "extremes", "smooth", "blocks", "clusters", "flat", "holes"]),
     st.one_of(
         st.tuples(st.integers(1, 40), st.integers(1, 40)),
         st.tuples(st.integers(1, 5), st.integers(1, 30), st.integers(1, 30)),
@@ -60,11 +66,11 @@ arrays = st.builds(
 class TestAnyArrayComesBack:
     """An archive holds whatever its owners have: any dtype, shape and content must survive."""
 
-    @given(arrays, st.booleans(), st.sampled_from([1, 3]))
+    @given(arrays, st.booleans(), st.sampled_from([1, 3]), st.sampled_from(["standard", "fast"]))
     @settings(deadline=None, max_examples=120)
-    def test_lossless(self, array: np.ndarray, with_nodata: bool, bands: int) -> None:
+    def test_lossless(self, array: np.ndarray, with_nodata: bool, bands: int, tier: str) -> None:
         nodata = array.ravel()[0].item() if with_nodata and array.dtype.kind != "b" else None
-        codec = TileCodec(nodata=nodata)
+        codec = TileCodec(nodata=nodata, tier=tier)
         record = codec.encode(array, bands=bands)
         back = codec.decode(record)
         assert back.dtype == array.dtype
@@ -243,6 +249,27 @@ class TestArgumentsAreChecked:
     def test_nodata_of_integers(self, wrong: float) -> None:
         with pytest.raises(UnsupportedArray, match="no value of"):
             TileCodec(nodata=wrong).encode(np.zeros((4, 4), np.int16))
+
+
+class TestTiers:
+    """A tier is how much is spent on a tile; every reader reads every tier."""
+
+    @pytest.mark.parametrize("tier", sorted(TIER_MODELS))
+    def test_comes_back_by_its_configuration(self, tier: str) -> None:
+        codec = TileCodec(tier=tier)
+        array = content("smooth", (3, 40, 41), "int16", 4)
+        config = codec.to_config()
+        assert config["tier"] == tier
+        assert np.array_equal(TileCodec.from_config(config).decode(codec.encode(array)), array)
+
+    def test_another_tiers_record_is_not_misread(self) -> None:
+        record = TileCodec(tier="fast").encode(content("smooth", (40, 41), "int16", 4))
+        with pytest.raises(UnsupportedFormat, match="needs model"):
+            TileCodec().decode(record)
+
+    def test_an_unknown_one_is_refused(self) -> None:
+        with pytest.raises(UnsupportedFormat, match="got tier 'best'"):
+            TileCodec(tier="best")
 
 
 class TestConfigurationIsClosed:

@@ -191,8 +191,8 @@ class TestCodecsOfOursAreNamed:
         [
             ("tilepress", "standard", "auto"),
             ("tilepress@standard", "standard", "auto"),
-            ("tilepress:wave-1-linear", "standard", "wave-1-linear"),
-            ("tilepress@standard:wave-1-linear", "standard", "wave-1-linear"),
+            ("tilepress:wave-2-fast", "standard", "wave-2-fast"),
+            ("tilepress@standard:wave-2-fast", "standard", "wave-2-fast"),
         ],
     )
     def test_tier_and_model(self, name: str, tier: str, model: str):

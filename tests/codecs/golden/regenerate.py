@@ -1,27 +1,63 @@
 """Write the golden records of the current format, on purpose only.
 
-Run: python tests/codecs/golden/regenerate.py
+Run: python tests/codecs/golden/regenerate.py [FOLDER]
 
 Records are never changed: the script adds those that are missing and refuses to touch the others.
-``index.json`` holds, for each, the configuration to read it with and hashes of record and samples.
+``index.json`` holds, for each, the configuration to read it with, hashes of record and samples,
+and the ways that it takes through the decoder. Together the records must take every way, and each
+the one that it is there for: where the encoder chose otherwise, the script says so and stops.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave import chunk, plane
+from tilepress.codecs.wave.model import WaveModel
+from tilepress.codecs.weights import TIER_MODELS, load_named
 
-FOLDER = Path(__file__).parent / "v1"
+FOLDER = Path(__file__).parent / "v2"
+VERSION = 2
+"""Of the records: the format's major version, byte 6."""
+TUNED = "tuned.safetensors"
+_MOST_RAW_BITS = 15
+"""Raw bits of a token; only an escape has more."""
+
+Case = tuple[str, dict[str, Any], np.ndarray, int, set[str]]
+"""Name, codec arguments, array, bands, ways that it must take."""
+
+FLAGS = ("replicated", "mask", "packed", "constant", "split", "raw", "fitted", "same-mask")
+WAYS = {
+    *FLAGS, "stored", "wave", "copy", "colour", "clamp", "patch", "clusters", "two-splits",
+    "no-references", "one-reference", "two-references", "one-set", "several-sets",
+    "match-flags", "no-match-flags", "exchanged-tables", "same-tables", "gain-0", "gain",
+    "lanes-1", "lanes-4", "lanes-8", "lanes-32", "escapes", "no-network", "network",
+    "inline-weights",
+}  # fmt: skip
+"""Every way that the records together take."""
+
+
+FORCED: dict[str, dict[str, int]] = {
+    "gain-0": {"choose_gain": 0},
+    "gain-15": {"choose_gain": 15},
+    **{f"lanes-{lanes}": {"lanes_for": lanes} for lanes in (1, 4, 8, 32)},
+    "lanes-32-of-few": {"lanes_for": 32},
+}
+"""What the encoder is made to choose, by case: the format leaves it free, and readers follow."""
 
 
 def field(seed: int, shape: tuple[int, ...], top: float, noise: float = 1.0) -> np.ndarray:
-    """A smooth field with noise, 0 … about ``top``, float64; the same on every machine."""
+    """A smooth field with noise, 0 … about ``top``, int64; the same on every machine."""
     rng = np.random.default_rng(seed)
     steps = rng.integers(-8, 9, shape).astype(np.int64)
     smooth = np.cumsum(np.cumsum(steps, -1), -2)
@@ -30,8 +66,8 @@ def field(seed: int, shape: tuple[int, ...], top: float, noise: float = 1.0) -> 
     return scaled + rng.integers(0, int(noise) + 1, shape)
 
 
-def cases() -> Iterator[tuple[str, dict, np.ndarray, int]]:
-    """Yield (name, codec arguments, array, bands)."""
+def of_types() -> Iterator[Case]:
+    """Yield one case of each type, and of each way from samples to integers."""
     for dtype, top in (
         ("uint8", 200),
         ("int8", 100),
@@ -42,71 +78,289 @@ def cases() -> Iterator[tuple[str, dict, np.ndarray, int]]:
         ("uint64", 10**9),
         ("int64", 10**9),
     ):
-        yield dtype, {}, field(1, (64, 61), top, 3).astype(dtype), 1
-    yield "bool", {}, field(2, (50, 40), 9) % 3 == 0, 1
-    yield "float16", {}, (field(3, (30, 31), 200) / 8).astype(np.float16), 1
-    yield "float32-decimal", {}, (field(4, (40, 41), 9000) / 10_000).astype(np.float32), 1
-    yield "float32-ordered", {}, (field(5, (40, 41), 9000) * np.pi).astype(np.float32), 1
-    yield "float64-stored", {}, field(6, (12, 13), 9000) * np.pi, 1
+        ways = {"split"} if top >= 10**6 else {"fitted", "no-references"}
+        yield dtype, {}, field(1, (64, 61), top, 3).astype(dtype), 1, ways
+    yield "bool", {}, field(2, (50, 40), 9) % 3 == 0, 1, set()
+    yield "float16", {}, (field(3, (30, 31), 200) / 8).astype(np.float16), 1, set()
+    decimal = (field(4, (40, 41), 9000) / 10_000).astype(np.float32)
+    yield "float32-decimal", {}, decimal, 1, set()
+    ordered = (field(5, (40, 41), 9000) * np.pi).astype(np.float32)
+    yield "float32-ordered", {}, ordered, 1, {"split"}
+    yield "float64-stored", {}, field(6, (12, 13), 9000) * np.pi, 1, {"stored"}
     odd = (field(7, (20, 21), 900) / 4).astype(np.float32)
     odd[3:9, 4:] = np.nan
     odd[0, 0] = -0.0
-    yield "float32-nan", {"nodata": float("nan")}, odd, 1
-    yield "float32-bounded", {"nodata": float("nan"), "max_error": 0.25}, odd, 1
-    for k in (1, 2, 16):
-        yield f"near-{k}", {"max_error": k}, field(8, (60, 64), 3000, 40).astype(np.uint16), 1
-    volume = field(9, (5, 48, 50), 1500, 6).astype(np.int16) - 700
-    yield "volume", {}, volume, 1
+    yield "float32-nan", {"nodata": float("nan")}, odd, 1, {"mask"}
+    yield "float32-bounded", {"nodata": float("nan"), "max_error": 0.25}, odd, 1, {"mask"}
+    noise = np.random.default_rng(17).integers(0, 256, (33, 35))
+    yield "stored", {}, noise.astype(np.uint8), 1, {"stored"}
+
+
+def within_errors() -> Iterator[Case]:
+    """Yield the near-lossless cases."""
+    for k in (1, 2, 4, 16):
+        array = field(8, (60, 64), 3000, 40).astype(np.uint16)
+        yield f"near-{k}", {"max_error": k}, array, 1, {"clamp"}
+    array = field(11, (40, 50), 900, 4).astype(np.uint16)
+    yield "nodata-near", {"nodata": 450, "max_error": 2}, array, 1, {"patch"}
+
+
+def of_structure() -> Iterator[Case]:
+    """Yield what has structure besides its smoothness: holes, blocks, few levels, copies."""
     holes = field(10, (3, 40, 50), 900, 4).astype(np.uint16) + 1
     holes[:, 5:20, 8:30] = 0
-    yield "nodata", {"nodata": 0}, holes, 1
-    yield (
-        "nodata-near",
-        {"nodata": 450, "max_error": 2},
-        field(11, (40, 50), 900, 4).astype(np.uint16),
-        1,
-    )
-    yield "packed", {}, (field(12, (64, 64), 700, 2) * 5).astype(np.uint16), 1
+    yield "nodata", {"nodata": 0}, holes, 1, {"mask", "same-mask"}
+    ragged = field(21, (3, 40, 50), 900, 4).astype(np.int16)
+    for index in range(3):
+        ragged[index, 5 * index : 20 + index, 8 : 20 + 9 * index] = -32768
+    yield "planes-with-masks", {"nodata": -32768}, ragged, 1, {"mask"}
+    lone = np.where(field(22, (30, 40), 9) < 5, 7, 255).astype(np.uint8)
+    yield "constant-and-nodata", {"nodata": 255}, lone, 1, {"constant", "mask"}
+    yield "constant", {}, np.full((2, 30, 30), 7, np.uint16), 1, {"constant"}
+    yield "fill-only", {}, np.zeros((2, 30, 30), np.uint16), 1, {"stored"}
+    packed = (field(12, (64, 64), 700, 2) * 5).astype(np.uint16)
+    yield "packed", {}, packed, 1, {"packed"}
     blocks = np.repeat(np.repeat(field(13, (20, 22), 900), 3, 0), 2, 1)[1:, :-1]
-    yield "replicated", {}, blocks.astype(np.uint16), 1
+    yield "replicated", {}, blocks.astype(np.uint16), 1, {"replicated"}
+    patched = np.repeat(np.repeat(field(23, (2, 20, 22), 900), 2, 1), 2, 2)
+    patched[:, 8:20, 10:30] = 0
+    yield "replicated-nodata", {"nodata": 0}, patched.astype(np.uint16), 1, {"replicated", "mask"}
+    twice = field(9, (48, 50), 1500, 6).astype(np.int16) - 700
+    yield "copied-planes", {}, np.stack([twice] * 3), 1, {"copy"}
+    padded = np.zeros((3, 64, 64), np.uint16)
+    padded[:2, :33, :47] = field(16, (2, 33, 47), 900, 3)
+    yield "cropped-edges", {}, padded, 1, set()
+    steps = (field(18, (64, 64), 40, 0) // 9 * 9).astype(np.uint8)
+    yield "flat-and-steps", {}, steps, 1, set()
+    flat = np.where(field(24, (90, 80), 9, 0) < 5, 17, field(25, (90, 80), 900, 9))
+    yield "match-flags", {}, flat.astype(np.uint16), 1, {"match-flags"}
+    late = np.random.default_rng(26).integers(-8, 9, (96, 90)).cumsum(0) > 0
+    clusters = (300 + field(27, (96, 90), 40, 0)) * 274 // 10 + late
+    yield "clusters", {}, clusters.astype(np.uint16), 1, {"clusters", "packed", "split"}
+    clusters[20:50, 30:70] = 0
+    yield "clusters-nodata", {"nodata": 0}, clusters.astype(np.uint16), 1, {"clusters", "mask"}
+    far = field(28, (60, 50), 90, 3)
+    far[np.random.default_rng(28).random(far.shape) < 0.01] = 60_000
+    yield "escapes", {}, far.astype(np.uint16), 1, {"escapes"}
+    noisy = np.stack(
+        [field(29, (40, 41), 900), np.random.default_rng(29).integers(0, 4096, (40, 41))]
+    )
+    yield "raw", {}, noisy.astype(np.uint16), 1, {"raw"}
+    yield "split-thrice", {}, field(30, (24, 25), 2**46, 2**20), 1, {"split", "two-splits"}
+    wide = field(31, (2, 30, 31), 2**21, 9).astype(np.uint32) + 1
+    wide[:, 4:12, 5:21] = 0
+    yield "split-nodata", {"nodata": 0}, wide, 1, {"split", "mask"}
+
+
+def of_planes() -> Iterator[Case]:
+    """Yield what has several planes that tell of one another."""
+    volume = field(9, (5, 48, 50), 1500, 6).astype(np.int16) - 700
+    yield "volume", {}, volume, 1, set()
+    slices = field(32, (1, 31, 29), 700, 0) + field(33, (7, 31, 29), 300, 9)
+    yield "volume-of-primes", {}, slices.astype(np.uint16), 1, {"one-reference"}
+    first, second = field(34, (60, 61), 900, 200), field(35, (60, 61), 900, 200)
+    mixed = np.stack([first, second, (2 * first + 3 * second) // 5 + field(36, (60, 61), 9, 2)])
+    yield "two-references", {}, mixed.astype(np.uint16), 1, {"two-references"}
+    mixed = mixed + 1
+    mixed[:, 10:30, 20:50] = 0
+    yield (
+        "two-references-nodata",
+        {"nodata": 0},
+        mixed.astype(np.uint16),
+        1,
+        {"two-references", "same-mask"},
+    )
     rgb = np.stack(
         [field(14, (40, 44), 150, 2), field(14, (40, 44), 130, 2) + 9, field(15, (40, 44), 150)]
     )
-    yield "rgb", {}, rgb.astype(np.uint8), 3
-    yield "copied-planes", {}, np.stack([volume[0]] * 3), 1
-    yield "constant", {}, np.full((2, 30, 30), 7, np.uint16), 1
-    yield "fill-only", {}, np.zeros((2, 30, 30), np.uint16), 1
-    padded = np.zeros((3, 64, 64), np.uint16)
-    padded[:2, :33, :47] = field(16, (2, 33, 47), 900, 3)
-    yield "cropped-edges", {}, padded, 1
-    noise = np.random.default_rng(17).integers(0, 256, (33, 35))
-    yield "stored", {}, noise.astype(np.uint8), 1
-    yield "flat-and-steps", {}, (field(18, (64, 64), 40, 0) // 9 * 9).astype(np.uint8), 1
-    for shape in ((1, 1), (1, 37), (41, 1), (2, 3), (13, 17)):
-        yield f"size-{shape[0]}x{shape[1]}", {}, field(19, shape, 500, 2).astype(np.uint16), 1
-    yield "lanes-32", {}, field(20, (192, 190), 2000, 20).astype(np.uint16), 1
+    yield "rgb", {}, rgb.astype(np.uint8), 3, set()
+    grey = field(37, (2, 1, 40, 44), 200, 20) + field(38, (2, 3, 40, 44), 9, 2)
+    yield "rgb-frames", {}, grey.reshape(6, 40, 44).astype(np.uint8), 3, {"colour"}
+    rgba = np.concatenate([grey[0], np.full((1, 40, 44), 255)])
+    yield "rgba", {}, rgba.astype(np.uint8), 4, {"colour", "constant"}
+
+
+def of_shapes() -> Iterator[Case]:
+    """Yield the sizes: from one sample to those that take every lane."""
+    shapes = ((1, 1), (1, 37), (1, 131), (41, 1), (2, 3), (13, 17), (53, 47))
+    for shape in shapes:
+        array = field(19, shape, 500, 2).astype(np.uint16)
+        yield f"size-{shape[0]}x{shape[1]}", {}, array, 1, set()
+    for lanes in (1, 4, 8, 32):
+        array = field(20, (57, 60), 2000, 20).astype(np.uint16)
+        yield f"lanes-{lanes}", {}, array, 1, {f"lanes-{lanes}"}
+    few = np.zeros((60, 60), np.uint16)
+    few[50:55, 51:56] = field(20, (5, 5), 900, 2) + 1
+    yield "lanes-32-of-few", {"nodata": 0}, few, 1, {"lanes-32", "mask"}
+
+
+def of_models(tuned: Path) -> Iterator[Case]:
+    """Yield one image for each tier and for a model of its own; and what the network is no use for.
+
+    tuned : the weights file that travels in its configuration.
+    """
+    image = field(39, (1, 50, 46), 2000, 9) + field(40, (3, 50, 46), 400, 30)
+    array = image.astype(np.int16)
+    for tier in TIER_MODELS:
+        want = {"no-network"} if tier == "fast" else {"network"}
+        yield f"tier-{tier}", {"tier": tier}, array, 1, want | {"one-reference"}
+    yield "tuned", {"model": str(tuned)}, array, 1, {"inline-weights", "network"}
+    for gain in (0, 15):
+        want = {"network", "gain-0" if gain == 0 else "gain"}
+        yield f"gain-{gain}", {}, array[0], 1, want
+    left = np.random.default_rng(41).integers(-40, 41, (150, 70)).cumsum(0)
+    right = np.random.default_rng(42).integers(-2, 3, (150, 80)).cumsum(1)
+    textures = np.concatenate([left - left.min(), right - right.min()], 1)
+    yield "sets-of-weights", {}, textures.astype(np.uint16), 1, {"several-sets"}
+
+
+def cases(tuned: Path) -> Iterator[Case]:
+    """Yield every golden case; ``tuned`` is the weights file of one of them."""
+    yield from of_types()
+    yield from within_errors()
+    yield from of_structure()
+    yield from of_planes()
+    yield from of_shapes()
+    yield from of_models(tuned)
+
+
+def write_tuned(path: Path) -> None:
+    """Write a model that nobody installs: the standard one with some of its numbers moved."""
+    base = load_named(TIER_MODELS["standard"]).model
+    weights, bias, shift = base.layers["hidden"]
+    moved = np.where(weights > 40, weights - 3, weights).astype(np.int8)
+    frequencies = base.frequencies.copy()
+    frequencies[[10, 11]] = frequencies[[11, 10]]
+    linear = base.linear.copy()
+    linear[:, :2] += [[64, -64]]
+    layers = {**base.layers, "hidden": (moved, bias + 5, shift)}
+    path.write_bytes(WaveModel(layers, frequencies, linear).to_bytes())
+
+
+def ways(
+    name: str, codec: TileCodec, array: np.ndarray, bands: int
+) -> tuple[bytes, np.ndarray, set[str]]:
+    """Code and decode a case; return the record, the samples and the ways that both took."""
+    seen: set[str] = {"inline-weights"} if codec.to_config()["model"]["weights"] else set()
+    with contextlib.ExitStack() as patched:
+        for what, choice in FORCED.get(name, {}).items():
+            patched.enter_context(mock.patch.object(plane, what, return_value=choice))
+        spy = _spied(plane.symbols, seen, _of_symbols)
+        patched.enter_context(mock.patch.object(plane, "symbols", spy))
+        record = codec.encode(array, bands=bands)
+    spies = (
+        (chunk, "decode_body", _of_body),
+        (plane, "decode_body", _of_body),
+        (plane, "decode_residuals", _of_residuals),
+        (plane, "_decode_clusters", lambda *_: {"clusters"}),
+        (plane, "_decode_split", lambda *a: {"two-splits"} if a[0][-1] < 3 else set()),
+        (chunk, "_from_luma", lambda *_: {"colour"}),
+        (chunk, "_apply_patch", lambda *_: {"patch"}),
+        (chunk, "_read_index", _of_index),
+    )
+    with contextlib.ExitStack() as patched:
+        for room, name, tell in spies:
+            spy = _spied(getattr(room, name), seen, tell)
+            patched.enter_context(mock.patch.object(room, name, spy))
+        samples = codec.decode(record)
+    return record, samples, seen | {"stored" if record[10] == 0 else "wave"}
+
+
+def _spied(
+    function: Callable[..., Any], seen: set[str], tell: Callable[..., set[str]]
+) -> Callable[..., Any]:
+    """Return the function, adding to ``seen`` what ``tell`` reads off its arguments and result."""
+
+    def spy(*args: Any) -> Any:
+        before = tell(args, None)
+        result = function(*args)
+        seen.update(before, tell(args, result))
+        return result
+
+    return spy
+
+
+def _of_symbols(_: tuple[Any, ...], result: Any) -> set[str]:
+    escaped = result is not None and result[3].max(initial=0) > _MOST_RAW_BITS
+    return {"escapes"} if escaped else set()
+
+
+def _of_body(args: tuple[Any, ...], result: Any) -> set[str]:
+    """Read the flags of a body before it is decoded; the reader moves on then."""
+    if result is not None:
+        return set()
+    reader = args[0]
+    flags = reader._data[reader._at]
+    return {name for bit, name in enumerate(FLAGS) if flags >> bit & 1}
+
+
+def _of_residuals(args: tuple[Any, ...], result: Any) -> set[str]:
+    if result is not None:
+        return set()
+    states, n_refs, classes, net, gain, flags, table_map = (
+        args[i] for i in (0, 5, 11, 12, 13, 14, 15)
+    )
+    return {
+        f"lanes-{len(states)}",
+        ("no-references", "one-reference", "two-references")[n_refs],
+        "one-set" if len(classes[2]) == 1 else "several-sets",
+        "match-flags" if flags.any() else "no-match-flags",
+        "same-tables" if (table_map == np.arange(len(table_map))).all() else "exchanged-tables",
+        "gain" if gain else "gain-0",
+        "network" if len(net[1]) else "no-network",
+    }
+
+
+def _of_index(_: tuple[Any, ...], result: Any) -> set[str]:
+    if result is None:
+        return set()
+    entries = result[3]
+    found = {"clamp"} if any(e.clamp for e in entries) else set()
+    return found | ({"copy"} if any(e.copy for e in entries) else set())
 
 
 def main() -> None:
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / "index.json"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
+    folder = parser.parse_args().folder
+    for model in TIER_MODELS.values():
+        load_named(model)  # none may be missing: fail before anything is written
+    folder.mkdir(exist_ok=True)
+    tuned = folder / TUNED
+    if not tuned.exists():
+        write_tuned(tuned)
+    path = folder / "index.json"
     index = json.loads(path.read_text()) if path.exists() else {}
-    for name, arguments, array, bands in cases():
+    faults = []
+    for name, arguments, array, bands, wanted in cases(tuned):
         if name in index:
             continue
         codec = TileCodec(**arguments)
-        record = codec.encode(array, bands=bands)
-        samples = codec.decode(record)
-        (FOLDER / f"{name}.tp").write_bytes(record)
+        record, samples, taken = ways(name, codec, array, bands)
+        if record[6] != VERSION:
+            raise SystemExit(f"{name}: records of version {record[6]}, not {VERSION}")
+        if not wanted <= taken:
+            faults.append(f"{name}: does not take {sorted(wanted - taken)}, but {sorted(taken)}")
+            continue
+        if not codec.max_error and samples.tobytes() != array.tobytes():
+            raise SystemExit(f"{name}: other samples come back")
+        (folder / f"{name}.tp").write_bytes(record)
         index[name] = {
             "configuration": codec.to_config(),
             "record_sha256": hashlib.sha256(record).hexdigest(),
             "dtype": samples.dtype.name,
             "shape": list(samples.shape),
             "samples_sha256": hashlib.sha256(np.ascontiguousarray(samples)).hexdigest(),
+            "ways": sorted(taken),
         }
-        print(name, len(record), "bytes")
-    path.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
+        print(name, len(record), "bytes:", *sorted(taken))
+        path.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
+    missing = WAYS - {way for entry in index.values() for way in entry["ways"]}
+    if missing:
+        faults.append(f"no record takes {sorted(missing)}")
+    if faults:
+        raise SystemExit("\n".join(faults))
+    print(len(index), "records take every way")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from tilepress.codecs.wave.structure import choose_references, replication, used_levels
+from tilepress.codecs.wave.structure import (
+    choose_references,
+    cluster_starts,
+    replication,
+    used_levels,
+)
 
 
 def smooth(seed: int, shape: tuple[int, int] = (90, 80), top: int = 400) -> np.ndarray:
@@ -49,6 +56,39 @@ class TestPacking:
         assert used_levels(smooth(4, top=50), None, 50) is None
 
 
+class TestClusters:
+    """A few levels, a gap, a few levels: what a gain that varies a little leaves of few levels."""
+
+    @staticmethod
+    def levels(*used: int) -> np.ndarray:
+        seen = np.zeros(max(used) + 1, bool)
+        seen[list(used)] = True
+        return seen
+
+    def test_are_found_where_they_begin(self) -> None:
+        numbers = np.arange(40)
+        low = np.rint(numbers * 27.4).astype(int)
+        starts = cluster_starts(self.levels(*low, *(low + 1)))
+        assert starts is not None
+        assert np.array_equal(starts, np.tile([True, False], 40))
+
+    def test_of_different_sizes(self) -> None:
+        used = [20 * k + i for k in range(30) for i in range(1 + k % 4)]
+        starts = cluster_starts(self.levels(*used))
+        assert starts is not None
+        assert np.array_equal(np.array(sorted(used))[starts], 20 * np.arange(30))
+
+    def test_single_levels_are_for_packing(self) -> None:
+        assert cluster_starts(self.levels(*range(0, 900, 9))) is None
+
+    def test_small_gaps_are_for_packing(self) -> None:
+        used = [4 * k + i for k in range(100) for i in range(2)]
+        assert cluster_starts(self.levels(*used)) is None
+
+    def test_few_are_not_worth_it(self) -> None:
+        assert cluster_starts(self.levels(0, 1, 30, 31, 60, 61)) is None
+
+
 class TestReferences:
     def test_the_like_plane_is_chosen(self) -> None:
         rng = np.random.default_rng(5)
@@ -57,3 +97,40 @@ class TestReferences:
         chosen = choose_references(planes, [[], [0], [0, 1]])
         assert chosen[1] == ()
         assert chosen[2][0] == 0
+
+    @staticmethod
+    def alike(seed: int, planes: int) -> list[np.ndarray]:
+        rng = np.random.default_rng(seed)
+        parts = rng.integers(0, 500, (3, 64, 64))
+        mixes = rng.random((planes, 3))
+        return [np.rint((m[:, None, None] * parts).sum(0)).astype(np.int32) for m in mixes]
+
+    def test_are_the_same_in_every_thread(self) -> None:
+        """Correlations are of integer sums: no order of adding decides which plane is chosen."""
+        planes = self.alike(6, 8)
+        candidates = [list(range(i)) for i in range(8)]
+        first = choose_references(planes, candidates)
+        assert {len(refs) for refs in first} == {0, 1, 2}
+        with ThreadPoolExecutor(4) as pool:
+            again = pool.map(lambda _: choose_references(planes, candidates), range(8))
+            assert all(chosen == first for chosen in again)
+
+    def test_do_not_depend_on_an_offset_nor_on_others(self) -> None:
+        planes = self.alike(7, 6)
+        candidates = [list(range(i)) for i in range(6)]
+        chosen = choose_references(planes, candidates)
+        assert choose_references([p + 1000 for p in planes], candidates) == chosen
+        assert choose_references(planes[:4], candidates[:4]) == chosen[:4]
+        backwards = choose_references(planes, [c[::-1] for c in candidates])
+        assert backwards == chosen
+
+    def test_never_go_beyond_what_is_allowed(self) -> None:
+        planes = self.alike(8, 6)
+        allowed = [[], [], [1], [], [3], [0, 4]]
+        for refs, candidates in zip(choose_references(planes, allowed), allowed, strict=True):
+            assert set(refs) <= set(candidates)
+
+    def test_tiny_planes_have_none(self) -> None:
+        tiny = [np.zeros((3, 9), np.int32)] * 3
+        assert choose_references(tiny, [[], [0], [0, 1]]) == [(), (), ()]
+        assert choose_references([], []) == []

@@ -9,7 +9,9 @@ pytest.importorskip("torch", reason="training needs the extra torch")
 
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.wave.model import WaveModel
-from tilepress.codecs.wave.train import TrainingImage, linear_baseline, train_wave
+from tilepress.codecs.wave.plane import Coder
+from tilepress.codecs.wave.train import TrainingImage, fine_tune, linear_baseline, train_wave
+from tilepress.codecs.weights import load_named
 
 
 def texture(seed: int, shape: tuple[int, ...] = (2, 160, 160)) -> np.ndarray:
@@ -33,7 +35,7 @@ def trained() -> tuple[WaveModel, WaveModel]:
 
 
 def size(model: WaveModel, samples: np.ndarray) -> int:
-    coded = encode_chunk(samples, None, 0, model, 1)
+    coded = encode_chunk(samples, None, 0, Coder(model), 1)
     assert coded is not None
     back = decode_chunk(memoryview(coded[0]), samples.shape, samples.dtype, model)
     assert np.array_equal(back, samples)
@@ -58,3 +60,37 @@ class TestTrainedModel:
             images, minutes=0.02, samples=20_000, base=trained[0], progress=lambda _: None
         )
         assert size(more, texture(98)) < 1.1 * size(trained[0], texture(98))
+
+    @pytest.mark.parametrize("hidden", [8, 64])
+    def test_has_the_hidden_units_asked_for(self, hidden: int) -> None:
+        images = [TrainingImage("t", "g", texture(3, (1, 64, 64)))]
+        model = train_wave(
+            images, minutes=0.01, samples=4000, hidden=hidden, progress=lambda _: None
+        )
+        assert model.hidden == hidden
+        assert size(model, texture(97, (2, 64, 64))) < 2 * 64 * 64 * 2
+
+
+class TestFineTuning:
+    """An archive's own model: better on its images, and still a model like any other."""
+
+    @pytest.mark.parametrize("base", ["wave-2", "wave-2-fast"])
+    def test_is_no_worse_on_what_it_saw(self, base: str) -> None:
+        model = load_named(base).model
+        image = TrainingImage("t", "g", texture(5, (2, 96, 96)))
+        said: list[str] = []
+        tuned = fine_tune(model, [image], seconds=1.0, samples=20_000, progress=said.append)
+        assert said
+        assert tuned.hidden == model.hidden
+        assert np.array_equal(tuned.linear, model.linear)
+        assert WaveModel.from_bytes(tuned.to_bytes()).to_bytes() == tuned.to_bytes()
+        assert size(tuned, image.planes) < size(model, image.planes)
+        far = np.random.default_rng(0).integers(0, 2**16, (1, 40, 40)).astype(np.uint16) // 3 * 2
+        assert size(tuned, far) < 1.02 * size(model, far)
+
+    def test_leaves_the_base_alone(self) -> None:
+        model = load_named("auto").model
+        before = model.to_bytes()
+        image = TrainingImage("t", "g", texture(6, (1, 64, 64)))
+        fine_tune(model, [image], seconds=0.3, samples=3000, progress=lambda _: None)
+        assert model.to_bytes() == before
