@@ -1,0 +1,58 @@
+"""The device code gives the CPU's bytes: in numba's simulator, compiled for the CPU, on a device.
+
+Each in a process of its own, because the simulator must be switched on before numba is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tilepress.codecs.wave import cuda
+
+_CHECKS = Path(__file__).with_name("cuda_checks.py")
+
+
+def run_checks(**variables: str) -> int:
+    """Run the checks in a child; returns how many passed."""
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(_CHECKS)]
+    child = subprocess.run(
+        command, env=environment | variables, capture_output=True, text=True, timeout=900
+    )
+    assert child.returncode == 0, child.stdout[-4000:] + child.stderr[-2000:]
+    passed = re.search(r"(\d+) passed", child.stdout)
+    assert passed, child.stdout
+    return int(passed[1])
+
+
+class TestDeviceCodeGivesTheBytesOfTheCpu:
+    @pytest.mark.timeout(900)
+    def test_in_the_simulator(self) -> None:
+        assert run_checks(NUMBA_ENABLE_CUDASIM="1") >= 21
+
+    @pytest.mark.long
+    @pytest.mark.timeout(900)
+    def test_compiled_for_one_thread(self) -> None:
+        """Numba's typing, which the simulator does not have, and planes of full size."""
+        assert run_checks(NUMBA_ENABLE_CUDASIM="1", TILEPRESS_CUDA_TYPED="1") >= 24
+
+    @pytest.mark.gpu
+    def test_on_a_device(self) -> None:
+        if not cuda.cuda_available():
+            pytest.skip("no CUDA device: the device code ran in numba's simulator only")
+        assert run_checks() >= 24
+
+
+class TestWithoutADeviceNothingIsLoaded:
+    def test_importing_the_module_leaves_cuda_alone(self) -> None:
+        code = (
+            "import sys, tilepress.codecs.wave.cuda; "
+            "sys.exit(any(m.startswith('numba.cuda') for m in sys.modules))"
+        )
+        assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
