@@ -1,0 +1,234 @@
+"""One array, one record: whatever the processor, the number of threads and what ran before.
+
+A Dask task that runs twice must leave the same bytes, and an archive written on one machine must
+open on every other. Other processors are met by having numba compile for them, in child processes
+with their own folder for compiled code. Run as a program, this module is that child: it reads
+records of another machine, if named, and prints the hashes of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tilepress.codecs.tile import TileCodec
+
+Array = npt.NDArray[Any]
+
+TARGETS = {
+    "sse2": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
+    "avx2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "-avx512f"},
+    "avx512": {"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": ""},
+}
+"""Processors by what they add to x86-64: nothing, AVX2 and FMA, AVX-512."""
+
+REGISTERS = {"sse2": ["xmm"], "avx2": ["xmm", "ymm"], "avx512": ["xmm", "ymm", "zmm"]}
+"""Vector registers that code compiled for each of them uses."""
+
+
+def field(seed: int, shape: tuple[int, ...], top: int, noise: int) -> Array:
+    """Return a smooth int64 field of 0 … about ``top`` with noise; of integers alone."""
+    rng = np.random.default_rng(seed)
+    smooth = rng.integers(-8, 9, shape).cumsum(-1).cumsum(-2)
+    smooth -= smooth.min()
+    return smooth * top // max(1, int(smooth.max())) + rng.integers(0, noise + 1, shape)
+
+
+@functools.lru_cache(maxsize=1)
+def cases() -> dict[str, tuple[TileCodec, Array, int]]:
+    """Return arrays that take every way through the encoder: codec, array, bands."""
+    volume = field(1, (4, 96, 101), 3000, 30).astype(np.uint16) + 1
+    holes = volume.copy()
+    holes[:, 20:50, 30:90] = 0
+    rgb = np.stack(
+        [field(2, (80, 90), 150, 6), field(2, (80, 90), 130, 9), field(3, (80, 90), 150, 5)]
+    )
+    real = (field(4, (70, 80), 90_000, 50) * np.pi / 7).astype(np.float32)
+    real[3:20, 40:] = np.nan
+    exact, near, absent = TileCodec(), TileCodec(max_error=2), TileCodec(nodata=0)
+    return {
+        "volume": (exact, volume, 1),
+        "near": (near, volume, 1),
+        "holes": (absent, holes, 1),
+        "near-holes": (TileCodec(max_error=5, nodata=0), holes, 1),
+        "rgb": (exact, rgb.astype(np.uint8), 3),
+        "wide": (exact, field(5, (60, 70), 10**11, 10**6), 1),
+        "signed": (exact, (field(6, (90, 77), 5000, 9) - 2500).astype(np.int16), 1),
+        "bool": (exact, field(7, (99, 98), 40, 0) % 5 == 0, 1),
+        "float": (exact, real, 1),
+        "float-near": (TileCodec(max_error=0.3, nodata=float("nan")), real, 1),
+        "float-decimal": (exact, (field(8, (64, 64), 9000, 20) / 100).astype(np.float32), 1),
+        "half": (exact, (field(9, (50, 60), 900, 3) / 8).astype(np.float16), 1),
+        "double": (TileCodec(max_error=1e-3), field(10, (40, 50), 9000, 5) * np.e, 1),
+        "packed": (exact, (field(11, (90, 90), 700, 3) * 7).astype(np.uint16), 1),
+        "replicated": (
+            exact,
+            field(12, (40, 45), 900, 20).repeat(3, 0).repeat(2, 1).astype("u2"),
+            1,
+        ),
+        "levels": (exact, (field(13, (99, 99), 60, 0) // 9 * 9).astype(np.uint8), 1),
+        "lanes": (exact, field(14, (260, 270), 9000, 60).astype(np.uint16), 1),
+        "noise": (exact, field(15, (30, 30), 0, 255).astype(np.uint8), 1),
+    }
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def encode_all() -> dict[str, bytes]:
+    return {name: codec.encode(a, bands=bands) for name, (codec, a, bands) in cases().items()}
+
+
+@functools.lru_cache(maxsize=1)
+def records() -> dict[str, bytes]:
+    """The records as this process codes them first, one after another."""
+    return encode_all()
+
+
+def hashes(found: dict[str, bytes]) -> dict[str, tuple[str, str]]:
+    """Return the hashes of records and of what they decode to."""
+    return {
+        name: (digest(record), digest(cases()[name][0].decode(record).tobytes()))
+        for name, record in found.items()
+    }
+
+
+def elsewhere(folder: Path, **variables: str) -> dict[str, Any]:
+    """Code and decode in a child process that compiles for itself, for another processor."""
+    for name, record in records().items():
+        (folder / f"{name}.tp").write_bytes(record)
+    done = subprocess.run(
+        [sys.executable, __file__, str(folder)],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(folder / "numba"), **variables},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def check(report: dict[str, Any], target: str) -> None:
+    assert report["registers"] == REGISTERS[target], "numba did not compile for the processor asked"
+    here = {name: list(pair) for name, pair in hashes(records()).items()}
+    assert report["own"] == here, "the same arrays gave other records or samples"
+    assert report["read"] == here, "records of this process gave other samples there"
+
+
+def registers() -> list[str]:
+    """Return the vector registers that the loops compiled in this process use."""
+    from numba.core.dispatcher import Dispatcher
+
+    rooms = {name: m for name, m in sys.modules.items() if name.startswith("tilepress.codecs.")}
+    loops = [
+        loop
+        for name, module in rooms.items()
+        for loop in vars(module).values()
+        if isinstance(loop, Dispatcher) and loop.py_func.__module__ == name
+    ]
+    code = "".join(text for loop in loops for text in loop.inspect_asm().values())
+    return [name for name in ("xmm", "ymm", "zmm") if name in code]
+
+
+def known_here(target: str) -> bool:
+    """Whether this machine can run code compiled for ``target``."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    features = llvmlite.binding.get_host_cpu_features()
+    needs = {"sse2": ["sse2"], "avx2": ["avx2", "fma", "bmi2"], "avx512": ["avx512f", "avx512bw"]}
+    return all(features.get(name, False) for name in needs[target])
+
+
+def check_on(target: str, folder: Path, **variables: str) -> None:
+    """Code and decode as ``target`` would; skip where this machine is none."""
+    if not known_here(target):
+        pytest.skip(f"this processor cannot run code for {target}")
+    check(elsewhere(folder, **TARGETS[target], **variables), target)
+
+
+class TestEveryWayIsTaken:
+    def test_the_arrays_are_what_they_should_be(self) -> None:
+        """The tests below compare hashes: these make sure that they are hashes of something."""
+        for name, (codec, array, _) in cases().items():
+            back = codec.decode(records()[name])
+            assert back.shape == array.shape
+            if not codec.max_error:
+                assert back.tobytes() == array.tobytes()
+            elif name != "float-near":
+                wide = [a.astype(np.float64) for a in (back, array)]
+                assert np.abs(wide[0] - wide[1]).max() <= codec.max_error
+        sizes = {name: len(record) for name, record in records().items()}
+        assert sizes["noise"] > cases()["noise"][1].nbytes  # stored
+        assert all(size < cases()[n][1].nbytes for n, size in sizes.items() if n != "noise")
+
+
+class TestThreadsChangeNothing:
+    """The loops release the GIL: what two of them shared would show as other bytes."""
+
+    @pytest.mark.parametrize("threads", [1, 2, 5])
+    def test_several_chunks_at_once(self, threads: int) -> None:
+        work = [name for name in cases() for _ in range(2)]
+        order = np.random.default_rng(threads).permutation(work).tolist()
+
+        def code(name: str) -> tuple[str, bytes, bytes]:
+            codec, array, bands = cases()[name]
+            record = codec.encode(array, bands=bands)
+            return name, record, codec.decode(record).tobytes()
+
+        with ThreadPoolExecutor(threads) as pool:
+            for name, record, samples in pool.map(code, order):
+                assert record == records()[name], name
+                assert samples == cases()[name][0].decode(record).tobytes(), name
+
+    def test_what_ran_before_is_no_matter(self) -> None:
+        backwards = {
+            name: codec.encode(array, bands=bands)
+            for name, (codec, array, bands) in reversed(cases().items())
+        }
+        assert backwards == records()
+
+
+class TestProcessorsChangeNothing:
+    """Wider vectors and FMA sum in another order: only exact sums bear that."""
+
+    def test_without_wide_vectors(self, tmp_path: Path) -> None:
+        check_on("sse2", tmp_path)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(1000)
+    @pytest.mark.parametrize("target", ["avx2", "avx512"])
+    def test_with_wider_ones(self, target: str, tmp_path: Path) -> None:
+        check_on(target, tmp_path)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(1000)
+    def test_without_optimisation(self, tmp_path: Path) -> None:
+        """Nor may the compiler's own rearrangements be seen: the plainest code gives the same."""
+        check_on("sse2", tmp_path, NUMBA_OPT="0")
+
+
+def main(folder: Path) -> None:
+    """Print hashes of own records, and of what the records in ``folder`` decode to."""
+    given = {name: (folder / f"{name}.tp").read_bytes() for name in cases()}
+    report = {"own": hashes(encode_all()), "read": hashes(given), "registers": registers()}
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
