@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tilepress.workflows.bench import SpeedPlan
+    from tilepress.workflows.report import Report
 
 __all__ = ["app", "main"]
 
@@ -51,9 +52,11 @@ app.add_typer(models_app, name="models")
 
 
 class Tier(StrEnum):
-    """How much work goes into a tile: one way so far."""
+    """How much work goes into a tile."""
 
+    fast = "fast"
     standard = "standard"
+    max = "max"
 
 
 class ExportFormat(StrEnum):
@@ -83,8 +86,24 @@ def compress(
         float, typer.Option(metavar="K", help="No sample changes by more than K.")
     ] = 0.0,
     codec: Annotated[str, typer.Option(help="Codec of the tiles.")] = "wave",
-    tier: Annotated[Tier, typer.Option(help="How much work goes into a tile.")] = Tier.standard,
-    model: Annotated[str, typer.Option(help="Name or path of a model.")] = "auto",
+    tier: Annotated[
+        Tier,
+        typer.Option(
+            help="How much work goes into a tile. fast: the fitted linear path alone; standard; "
+            "max: a larger network, slower."
+        ),
+    ] = Tier.standard,
+    model: Annotated[
+        str, typer.Option(help="Name or path of a model; default: that of the tier.")
+    ] = "auto",
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Tune the model on a sample of the images first; its weights go into those stores "
+            "that they make smaller (needs the extra torch).",
+        ),
+    ] = None,
     stack: Annotated[
         str | None,
         typer.Option(metavar="GLOB", help="Single-band files that make one image together."),
@@ -114,6 +133,8 @@ def compress(
         tilepress compress ct-series/ out/ --max-error 2
 
         tilepress compress LC08_scene/ out/ --stack '*_B*.TIF'
+
+        tilepress compress /archive out/ --tune 120
     """
     from tilepress.workflows.compress import compress as run_compress
     from tilepress.workflows.progress import progress_for, size
@@ -130,6 +151,7 @@ def compress(
         codec=codec,
         tier=tier.value,
         model=model,
+        tune=tune,
         stack=stack,
         tile=tile,
         workers=workers,
@@ -145,7 +167,8 @@ def compress(
     if not quiet:
         parts = [f"{written} written", f"{unchanged} unchanged", f"{len(done.failures)} failed"]
         ratio = f", {size(done.raw_bytes)} → {size(done.stored_bytes)} (ratio {done.ratio:.2f})"
-        print(f"{', '.join(parts)}{ratio if done.images else ''}, {done.seconds:.1f} s")
+        tuned = "" if tune is None else f", {_tuned(done)}"
+        print(f"{', '.join(parts)}{ratio if done.images else ''}{tuned}, {done.seconds:.1f} s")
     if not done.ok:
         raise typer.Exit(EXIT_FAILED)
 
@@ -319,7 +342,12 @@ def train(
     sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Images to learn from.")],
     out: Annotated[Path, typer.Option(metavar="MODEL", help="File to write the model to.")],
     base: Annotated[
-        Path | None, typer.Option("--from", metavar="MODEL", help="Go on from this model.")
+        Path | None,
+        typer.Option("--from", metavar="MODEL", help="Go on from this model: name or path."),
+    ] = None,
+    hidden: Annotated[
+        int | None,
+        typer.Option(help="Hidden units of a new network: 8, 16, …; default that of standard."),
     ] = None,
     minutes: Annotated[float, typer.Option(help="How long to train.")] = 10.0,
     manifest: Annotated[
@@ -332,9 +360,13 @@ def train(
 ) -> None:
     """Train a model of the lossless codec on your own images (needs the extra torch).
 
-    **Example**
+    Use it with compress --model; what it codes carries it along or needs it again (models add).
+
+    **Examples**
 
         tilepress train /archive/2024 --out mine.safetensors --minutes 30
+
+        tilepress train /archive/2025 --from mine.safetensors --out newer.safetensors
     """
     if not minutes > 0:
         raise UsageError(f"training: got {minutes} minutes, want more than 0")
@@ -351,7 +383,16 @@ def train(
     def tell(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    run_train(sources, out, minutes, base, tell, linear_only=linear_only, manifest=manifest)
+    run_train(
+        sources,
+        out,
+        minutes,
+        base,
+        tell,
+        linear_only=linear_only,
+        manifest=manifest,
+        hidden=hidden,
+    )
     print(out)
 
 
@@ -586,6 +627,16 @@ def _console(*, stderr: bool = False, pipe_width: int = PIPE_WIDTH) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, width=None if stream.isatty() else pipe_width)
+
+
+def _tuned(report: Report) -> str:
+    """Say what tuning brought, e.g. "tuned weights in 2 of 5 stores (save about 1.2 MB)"."""
+    from tilepress.workflows.progress import size
+
+    used = [image for image in report.images if image.tuned]
+    saved = sum(image.tuning_saved_bytes or 0 for image in used)
+    gain = f" (save about {size(saved)})" if saved else ""
+    return f"tuned weights in {len(used)} of {len(report.images)} stores{gain}"
 
 
 def _short(value: object, limit: int = 200) -> str:

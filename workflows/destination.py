@@ -31,6 +31,11 @@ class Destination:
     def is_store(self) -> bool:
         return self.path.suffix == ".zarr"
 
+    @property
+    def folder(self) -> Path:
+        """The folder that the stores lie in or below."""
+        return self.path.parent if self.is_store else self.path
+
     def store_of(self, spec: SourceSpec) -> Path:
         """Return the path of a discovered image's store."""
         if self.is_store:
@@ -49,7 +54,7 @@ class Destination:
 
     def check_writable(self) -> None:
         """Raise UsageError where nothing can be written here, before any work is done."""
-        folder = self.path.parent if self.is_store else self.path
+        folder = self.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if self.path.exists() and not self.path.is_dir():

@@ -5,17 +5,49 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tilepress.pipeline.geometry import ShardGrid, choose_grid
 from tilepress.pipeline.source import ImageInfo, SourceSpec, TileSource
 
-__all__ = ["EncodeOptions", "ImagePlan", "ShardRef", "make_plan", "plan_digest"]
+__all__ = [
+    "EncodeOptions",
+    "ImagePlan",
+    "ShardRef",
+    "TuneOptions",
+    "Tuning",
+    "make_plan",
+    "plan_digest",
+    "with_codec",
+]
 
 PLAN_VERSION = 1
 """Raised whenever the same inputs and options would give other bytes than before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneOptions:
+    """That weights were tuned for this run, and where they are."""
+
+    seconds: float
+    """How long the user lets them be tuned."""
+    weights: tuple[str, ...] = ()
+    """Paths of the tuned weights, the lightest first; none where nothing teaches anything."""
+    force: bool = False
+    """Whether stores that are sealed will be written again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """Which weights an image is coded with in a run that tunes, and what that saves."""
+
+    used: bool
+    """Whether they are the tuned ones."""
+    saved_bytes: int | None = None
+    """Estimated on a sample of chunks, the weights in the store's documents counted; None where an
+    earlier run made the choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +59,7 @@ class EncodeOptions:
     tier: str = "standard"
     model: str = "auto"
     tile: int = 512
+    tune: TuneOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,6 +88,8 @@ class ImagePlan:
     grid: ShardGrid
     mask_grid: ShardGrid | None
     codec_config: Mapping[str, Any]
+    tuning: Tuning | None = None
+    """None in a run that does not tune."""
 
     def shards(self) -> Iterator[ShardRef]:
         """Yield every shard of every array, as a stream."""
@@ -126,6 +161,14 @@ def make_plan(source: TileSource, store: Path, options: EncodeOptions) -> ImageP
         mask_grid=mask_grid,
         codec_config=config,
     )
+
+
+def with_codec(
+    plan: ImagePlan, source: TileSource, codec_config: Mapping[str, Any], tuning: Tuning
+) -> ImagePlan:
+    """Return the plan of the same store with other weights."""
+    digest = plan_digest(source, plan.grid, codec_config)
+    return replace(plan, digest=digest, codec_config=codec_config, tuning=tuning)
 
 
 def plan_digest(source: TileSource, grid: ShardGrid, codec_config: Mapping[str, Any]) -> str:

@@ -25,6 +25,10 @@ RATE_WINDOW_S = 30.0
 class Progress(Protocol):
     """What a run tells."""
 
+    def note(self, text: str) -> None:
+        """Tell what is not about one image, e.g. that weights are being tuned."""
+        ...
+
     def image_started(self, plan: ImagePlan) -> None: ...
 
     def shard_done(self, raw_bytes: int, stored_bytes: int, *, reused: bool) -> None: ...
@@ -45,6 +49,9 @@ class Progress(Protocol):
 
 class SilentProgress:
     """Says nothing: the default of the Python interface."""
+
+    def note(self, text: str) -> None:
+        pass
 
     def image_started(self, plan: ImagePlan) -> None:
         pass
@@ -118,6 +125,9 @@ class LogProgress(SilentProgress):
         self._console = console
         self._meter = _Meter()
         self._last = time.monotonic()
+
+    def note(self, text: str) -> None:
+        self._line(text)
 
     def image_started(self, plan: ImagePlan) -> None:
         self._meter.total_bytes += plan.raw_bytes
@@ -212,6 +222,11 @@ def describe(result: ImageResult) -> str:
     text += f" → {size(result.stored_bytes)} (ratio {result.ratio:.2f})"
     if result.shards_reused:
         text += f", {result.shards_reused} of {result.shards} shards were there already"
+    if result.tuned:
+        saved = result.tuning_saved_bytes
+        text += ", tuned" if saved is None else f", tuned (saves about {size(saved)})"
+    elif result.tuned is not None:
+        text += ", not tuned (would not pay)"
     return "; ".join((text, *result.remarks))
 
 

@@ -31,6 +31,10 @@ class ImageResult:
     remarks: tuple[str, ...] = ()
     files: int = 1
     """Files that the image was made of: a stack or a series has several."""
+    tuned: bool | None = None
+    """In a run that tunes: whether the tuned weights code the image, or those they came from."""
+    tuning_saved_bytes: int | None = None
+    """What they save, estimated while planning, the weights in the store counted."""
 
     @property
     def ratio(self) -> float:

@@ -101,6 +101,11 @@ class Run:
                 return self.report
             self._take(self.executor.next())
 
+    @property
+    def unfinished(self) -> set[str]:
+        """Stores that were begun and are not sealed."""
+        return self._stores.keys() - {image.store for image in self.report.images}
+
     def fail(self, source: str, error: Exception, shard: ShardRef | None = None) -> None:
         """List a failure."""
         kind, message = describe_error(error)
@@ -304,6 +309,8 @@ class Run:
             shards_reused=reused,
             remarks=plan.info.remarks,
             files=len(plan.spec.paths),
+            tuned=plan.tuning.used if plan.tuning is not None else None,
+            tuning_saved_bytes=plan.tuning.saved_bytes if plan.tuning is not None else None,
         )
         self.report.images.append(result)
         self.progress.image_done(result)

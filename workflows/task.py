@@ -32,6 +32,7 @@ from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan, plan_digest
+from tilepress.workflows.tune import choose_weights
 
 __all__ = [
     "LeaseLost",
@@ -97,7 +98,8 @@ class SealedImage:
 def plan_image(spec: SourceSpec, destination: Destination, options: EncodeOptions) -> ImagePlan:
     """Open a source and plan its store."""
     with contextlib.closing(open_source(spec)) as source:
-        return make_plan(source, destination.store_of(spec), options)
+        plan = make_plan(source, destination.store_of(spec), options)
+        return plan if options.tune is None else choose_weights(plan, source, options.tune)
 
 
 def write_shard(plan: ImagePlan, ref: ShardRef, holder_id: str, threads: int = 1) -> ShardDone:

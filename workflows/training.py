@@ -13,9 +13,11 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import DamagedSource, SourceError, UsageError
+from tilepress.codecs.errors import DamagedSource, ModelError, SourceError, UsageError
+from tilepress.codecs.wave.layout import MAX_HIDDEN
 from tilepress.codecs.wave.model import WaveModel
-from tilepress.codecs.wave.train import TrainingImage, linear_baseline, train_wave
+from tilepress.codecs.wave.train import STANDARD_HIDDEN, TrainingImage, linear_baseline, train_wave
+from tilepress.codecs.weights import load_named
 from tilepress.pipeline.atomic import write_atomic
 from tilepress.pipeline.discover import Failure, discover, open_source
 from tilepress.pipeline.geometry import Box
@@ -39,17 +41,20 @@ def train(
     linear_only: bool = False,
     manifest: Path | None = None,
     samples: int = 6_000_000,
+    hidden: int | None = None,
 ) -> None:
     """Train a ``wave`` model on ``sources`` and write it to ``out``.
 
     ``sources`` are files and folders of images, or training archives (zip files of losslessly coded
     planes with a ``meta.json``). ``manifest`` is a table with columns ``file`` and ``class`` that
     groups images, so that no kind of image outweighs the others; without it a folder is a group.
+    ``base`` is a model, by name or path, to go on from; else ``hidden`` units start from nothing.
     Raises UsageError when nothing can be learned from.
     """
     if not out.parent.is_dir():
         raise UsageError(f"training: the folder of {out} does not exist")
-    start = WaveModel.from_bytes(base.read_bytes()) if base is not None else None
+    start = None if base is None else _start(str(base))
+    _check_network(start, hidden, linear_only=linear_only)
     groups = _groups(manifest)
     pool = []
     for path, image, bands in _images(sources, progress):
@@ -62,8 +67,34 @@ def train(
     if linear_only:
         model = linear_baseline(pool, progress=progress)
     else:
-        model = train_wave(pool, minutes=minutes, samples=samples, base=start, progress=progress)
+        model = train_wave(
+            pool,
+            minutes=minutes,
+            samples=samples,
+            hidden=hidden or STANDARD_HIDDEN,
+            base=start,
+            progress=progress,
+        )
     write_atomic(out, model.to_bytes())
+
+
+def _start(base: str) -> WaveModel:
+    try:
+        return load_named(base).model
+    except ModelError as error:
+        raise UsageError(f"training: {error}") from error
+
+
+def _check_network(start: WaveModel | None, hidden: int | None, *, linear_only: bool) -> None:
+    """Raise UsageError where the options do not say one network."""
+    if linear_only and (start is not None or hidden is not None):
+        raise UsageError("training: --linear-only excludes --from and --hidden")
+    if start is not None and hidden is not None:
+        raise UsageError("training: --from says the hidden units already; leave --hidden out")
+    if start is not None and not start.hidden:
+        raise UsageError("training: the model of --from has no network to go on from")
+    if hidden is not None and not (0 < hidden <= MAX_HIDDEN and hidden % 8 == 0):
+        raise UsageError(f"training: got --hidden {hidden}, want 8, 16, … {MAX_HIDDEN}")
 
 
 def _groups(manifest: Path | None) -> dict[Path, str]:
