@@ -1,0 +1,148 @@
+"""The format is enough: a decoder written from its text alone reads what the codec wrote."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import json
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+FOLDER = max(HERE.glob("golden/v*"), key=lambda folder: int(folder.name[1:]))
+INDEX = json.loads((FOLDER / "index.json").read_text())
+CODECS = HERE.parent.parent / "codecs"
+TEXT = (CODECS / "FORMAT.md").read_text(encoding="utf-8")
+
+_spec = importlib.util.spec_from_file_location("independent", HERE / "independent.py")
+independent = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(independent)
+
+
+def installed(sha256: str) -> bytes:
+    """The bundled weights file of a hash."""
+    files = (path.read_bytes() for path in sorted(CODECS.glob("models/*.safetensors")))
+    return next(data for data in files if hashlib.sha256(data).hexdigest() == sha256)
+
+
+def weights_of(name: str) -> bytes:
+    """The weights file that a golden record asks for, as §1 of the format finds it."""
+    model = INDEX[name]["configuration"]["model"]
+    base, colon, text = (model["weights"] or "").rpartition(":")
+    if not text:
+        return installed(model["sha256"])
+    data = base64.b64decode(text)
+    if colon:
+        pairs = zip(installed(base), zlib.decompress(data), strict=True)
+        data = bytes(one ^ other for one, other in pairs)
+    assert hashlib.sha256(data).hexdigest() == model["sha256"]
+    return data
+
+
+def example() -> tuple[bytes, np.ndarray]:
+    """The record of the worked example, §11, and its samples, both from the text."""
+    text = TEXT.partition("## 11. ")[2]
+    record = "".join(re.findall(r"^    ([0-9a-f]+)$", text, re.MULTILINE))
+    rows = re.findall(r"^    (\d+(?: +\d+)+)$", text, re.MULTILINE)
+    return bytes.fromhex(record), np.array([row.split() for row in rows], np.uint32)
+
+
+def example_weights() -> bytes:
+    """The weights that §11 describes, as a safetensors file."""
+    linear = np.zeros((3, 39), "<i4")
+    linear[0, 16] = 8192
+    tensors = {
+        "hidden.weight": np.zeros((0, 72), "i1"),
+        "hidden.bias": np.zeros(0, "<i4"),
+        "hidden.shift": np.zeros(0, "<i4"),
+        "output.weight": np.zeros((3, 0), "i1"),
+        "output.bias": np.zeros(3, "<i4"),
+        "output.shift": np.zeros(3, "<i4"),
+        "tables.sizes": np.full(306, 16, "u1"),
+        "tables": np.full(306 * 16, 2048, "<u2"),
+        "linear": linear,
+    }
+    header, body = {}, b""
+    for name, tensor in tensors.items():
+        dtype = {"i1": "I8", "u1": "U8", "u2": "U16", "i4": "I32"}[tensor.dtype.str[1:]]
+        ends = [len(body), len(body) + tensor.nbytes]
+        header[name] = {"dtype": dtype, "shape": tensor.shape, "data_offsets": ends}
+        body += tensor.tobytes()
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def sealed(record: bytes, weights: bytes) -> bytes:
+    """The record for those weights, with its length of payload and last CRC put right."""
+    head = record[:52] + hashlib.sha256(weights).digest()[:8] + record[60:64]
+    whole = head + struct.pack("<I", len(record) - 72) + record[68:-4]
+    return whole + struct.pack("<I", independent.crc32c(whole))
+
+
+class TestTheFormatIsEnough:
+    @pytest.mark.parametrize("name", sorted(INDEX))
+    def test_to_decode_every_golden_record(self, name: str) -> None:
+        entry = INDEX[name]
+        record = (FOLDER / f"{name}.tp").read_bytes()
+        samples = independent.decode(record, weights_of(name))
+        assert samples.dtype.name == entry["dtype"]
+        assert list(samples.shape) == entry["shape"]
+        assert hashlib.sha256(np.ascontiguousarray(samples)).hexdigest() == entry["samples_sha256"]
+
+    def test_to_decode_the_worked_example(self) -> None:
+        record, samples = example()
+        weights = example_weights()
+        decoded = independent.decode(sealed(record, weights), weights)
+        assert decoded.dtype == samples.dtype
+        np.testing.assert_array_equal(decoded, samples)
+        assert len(record) == int(re.search(r"The record, (\d+) bytes", TEXT)[1])
+        assert independent.crc32c(record[:-4]).to_bytes(4, "little") == record[-4:]
+
+    def test_without_the_codec(self) -> None:
+        assert "tilepress" not in (HERE / "independent.py").read_text().partition('"""\n')[2]
+
+    def test_in_three_hundred_lines(self) -> None:
+        assert len((HERE / "independent.py").read_text().splitlines()) <= 300
+
+    def test_to_state_the_probabilities_that_the_decoder_computes(self) -> None:
+        listed = re.search(r"^589, .*767\.$", TEXT, re.MULTILINE)[0]
+        assert listed.rstrip(".").split(", ") == [str(chance) for chance in independent.CHANCES]
+
+    @pytest.mark.parametrize("place", [7, 12, 52, 60, 100, -1])
+    def test_to_notice_a_flipped_bit(self, place: int) -> None:
+        record = bytearray((FOLDER / "nodata.tp").read_bytes())
+        record[place] ^= 4
+        with pytest.raises(ValueError, match="record: checksum"):
+            independent.decode(bytes(record), weights_of("nodata"))
+
+    @pytest.mark.parametrize(("place", "byte"), [(0, 0x88), (6, 1), (8, 2), (64, 0)])
+    def test_to_refuse_what_it_does_not_know(self, place: int, byte: int) -> None:
+        record = bytearray((FOLDER / "nodata.tp").read_bytes())
+        record[place] = byte
+        with pytest.raises(ValueError, match=r"not of 2\.0"):
+            independent.decode(bytes(record), weights_of("nodata"))
+
+    def test_to_notice_other_weights(self) -> None:
+        record = (FOLDER / "nodata.tp").read_bytes()
+        with pytest.raises(ValueError, match="other weights"):
+            independent.decode(record, weights_of("nodata") + b"\0")
+
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_to_notice_raw_bytes_that_are_left_over(self, more: int) -> None:
+        weights = example_weights()
+        record, _ = example()
+        index = record.index(bytes.fromhex("a0cc3cc5"), 68) + 4  # the length of the only body
+        length = bytes([record[index] + more])
+        longer = record[:index] + length + record[index + 1 : -4] + bytes(1) + record[-4:]
+        with pytest.raises(ValueError, match="left"):
+            independent.decode(sealed(longer, weights), weights)
+
+    def test_to_compute_the_checksum_of_rfc_3720(self) -> None:
+        assert independent.crc32c(bytes(32)) == 0x8A9136AA
+        assert independent.crc32c(b"123456789") == 0xE3069283
