@@ -17,6 +17,7 @@ from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.kernel import (
     HALF,
     ONE,
+    _log8,
     active_rows,
     empty_sheared,
     predict_linear,
@@ -35,6 +36,7 @@ from tilepress.codecs.wave.layout import (
 
 __all__ = [
     "ESCAPE_BITS",
+    "GAINS",
     "LANES",
     "PHASED_CONTEXTS",
     "PHASES",
@@ -46,6 +48,7 @@ __all__ = [
     "count_tokens",
     "decode_plane",
     "fold_plane",
+    "gain_costs",
     "lanes_for",
     "pack_raw",
     "pad_edges",
@@ -69,6 +72,8 @@ PHASED_CONTEXTS = 18 * 3
 STATE_LOW = 1 << 16
 """States of the coder lie in STATE_LOW … 2^32 − 1."""
 _LOW = np.uint32(STATE_LOW)
+GAINS = (0, 2, 4, 6, 7, 8, 9, 10, 12)
+"""Gains that the encoder tries."""
 _LOOK_STRIDE = 4
 """Choices for a whole plane follow from every fourth step."""
 
@@ -142,8 +147,7 @@ def predict_plane(
     Returns, in coding order, (N,) int32 each: linear predictions, corrections before the plane's
     gain, contexts, patterns, samples, west and north neighbours; (steps + 1,) where each step
     begins; the errors of the linear path (T, Y) int32, sheared, in 1/64 steps; and of every fourth
-    step how many samples there are, how many equal a neighbour, and the sums that the gain follows
-    from: Σ c·e and Σ c², both in units of the errors around.
+    step how many samples there are and how many equal a neighbour.
     """
     n_samples = height * width
     linears = np.empty(n_samples, np.int32)
@@ -155,18 +159,10 @@ def predict_plane(
     begins = np.zeros(n_steps + 1, np.int64)
     errors = empty_sheared(height, width, 0)
     work = workspace(height, width)
-    linear, pattern, error_scale, correction, context = (
-        work[3],
-        work[4],
-        work[11],
-        work[16],
-        work[17],
-    )
+    linear, pattern, correction, context = work[3], work[4], work[16], work[17]
     masked = mask.shape[0] > 0
     count = 0
     looked_at, matching = 0, 0
-    gain_sum, gain_square = 0.0, 0.0
-    units = 2.0 ** -np.arange(-8.0, 32.0)
     for t in range(n_steps):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
@@ -210,10 +206,6 @@ def predict_plane(
                     continue
                 looked_at += 1
                 matching += (row[i] == west[i]) | (row[i] == north[i])
-                unit = units[error_scale[i] + 8]
-                c, e = correction[i] * unit, min(max(error_row[i] * unit, -256.0), 256.0)
-                gain_sum += c * e
-                gain_square += c * c
         pad_edges(errors, t, y0, n, height, width)
     begins[n_steps] = count
     return (
@@ -226,9 +218,30 @@ def predict_plane(
         errors,
         looked_at,
         matching,
-        gain_sum,
-        gain_square,
     )
+
+
+@jit
+def gain_costs(linears: Any, corrections: Any, samples: Any, begins: Any) -> Any:
+    """Return (GAINS,) int64, about what residuals cost with each gain, in eighths of a bit.
+
+    Logarithms of the errors, not squares: where most samples are nearly exact, the few others would
+    decide. An error counts as no less than a quarter of a step.
+    """
+    costs = np.zeros(len(GAINS), np.int64)
+    quarter = np.int32(ONE // 4)
+    half = np.int32(1 << (GAIN_BITS - 1))
+    for t in range(0, len(begins) - 1, _LOOK_STRIDE):
+        first, end = begins[t], begins[t + 1]
+        for k in range(len(GAINS)):
+            gain = np.int32(GAINS[k])
+            total = np.int64(0)
+            for i in range(first, end):
+                error = (samples[i] << np.int32(FRACTION_BITS)) - linears[i]
+                left = error - ((corrections[i] * gain + half) >> np.int32(GAIN_BITS))
+                total += _log8(abs(left) + quarter)
+            costs[k] += total
+    return costs
 
 
 @jit

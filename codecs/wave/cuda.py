@@ -44,7 +44,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.wave.coder import LANES, lanes_for
 from tilepress.codecs.wave.kernel import empty_sheared, steps
-from tilepress.codecs.wave.layout import CELLS, FEATURES, FRACTION_BITS, MAX_SETS, REGRESSORS
+from tilepress.codecs.wave.layout import CELLS, FEATURES, MAX_SETS, REGRESSORS
 
 __all__ = [
     "DEVICE_BYTES",
@@ -65,8 +65,6 @@ _THREADS = 256
 """Threads of a block at most: the rows of a step of a 512 × 512 plane."""
 _STEP_THREADS = 128
 _SCAN_THREADS = 512
-_ERROR_LIMIT = 256.0
-"""Errors of more units than this count as this in the gain's sums."""
 
 Array = npt.NDArray[Any]
 Plane = TypeVar("Plane", "PlaneToDecode", "PlaneToEncode")
@@ -127,25 +125,12 @@ class Prediction:
     """(steps + 1,) where each step begins."""
     errors: npt.NDArray[np.int32]
     """(T, Y), sheared, of the linear path in 1/64 steps."""
-    scales: npt.NDArray[np.int32]
-    """(N,) exponents of the errors around: the unit that gains are reckoned in."""
 
-    def look(self, stride: int) -> tuple[int, int, float, float]:
-        """Return what the choices for the whole plane follow from, of every ``stride``-th step.
-
-        How many samples there are, how many equal their west or north neighbour, Σ c·e and Σ c²;
-        floats are added in coding order, so that they are the CPU's to the last bit.
-        """
+    def look(self, stride: int) -> tuple[int, int]:
+        """Return how many samples every ``stride``-th step has, and how many equal a neighbour."""
         step = np.repeat(np.arange(len(self.begins) - 1), np.diff(self.begins))
-        seen = step % stride == 0
-        sample, west, north = self.samples[:, seen]
-        unit = np.exp2(-self.scales[seen].astype(np.float64))
-        c = self.corrections[seen] * unit
-        error = (sample << FRACTION_BITS) - self.linears[seen]
-        e = np.clip(error * unit, -_ERROR_LIMIT, _ERROR_LIMIT)
-        products, squares = (float(np.cumsum(v)[-1]) if len(v) else 0.0 for v in (c * e, c * c))
-        matching = int(np.count_nonzero((sample == west) | (sample == north)))
-        return len(sample), matching, products, squares
+        sample, west, north = self.samples[:, step % stride == 0]
+        return len(sample), int(np.count_nonzero((sample == west) | (sample == north)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,6 +529,4 @@ def _code(
 def _prediction(columns: Array, begins: Array, errors: Array) -> Prediction:
     n = int(begins[-1])
     linears, corrections, contexts, patterns = columns[:4, :n]
-    return Prediction(
-        linears, corrections, contexts, patterns, columns[4:7, :n], begins, errors, columns[7, :n]
-    )
+    return Prediction(linears, corrections, contexts, patterns, columns[4:7, :n], begins, errors)

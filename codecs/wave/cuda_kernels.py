@@ -69,9 +69,9 @@ _WORDS_FROM, _WORDS_TO, _RAW_FROM, _RAW_TO = range(6, 10)
 SCRATCH_ROWS = 9
 """Rows of ``decode``'s scratch: by row of the step, then by place among the coded ones."""
 _LINEAR, _MEAN, _PATTERN, _TABLE, _OPEN, _PARAM, _RESULT, _ROW, _OFFSET = range(SCRATCH_ROWS)
-COLUMNS = 8
+COLUMNS = 7
 """What ``predict_contexts`` finds of every sample, in coding order."""
-_C_LINEAR, _C_CORRECTION, _C_CONTEXT, _C_PATTERN, _C_SAMPLE, _C_WEST, _C_NORTH, _C_SCALE = range(8)
+_C_LINEAR, _C_CORRECTION, _C_CONTEXT, _C_PATTERN, _C_SAMPLE, _C_WEST, _C_NORTH = range(COLUMNS)
 NO_WORD = -1
 """Stands in ``encode_states``'s words where a symbol emits none."""
 
@@ -1131,7 +1131,7 @@ def predict_contexts(
         act_log = _log8(act)
         sample = x_own[t0, yp]
         linear = (sample << FRACTION_BITS) - x_errors[t0, yp]
-        correction, context, scale = _network(
+        correction, context, _ = _network(
             x_errors,
             ref_errors[plane],
             n_refs,
@@ -1161,7 +1161,6 @@ def predict_contexts(
         out[_C_SAMPLE, j] = sample
         out[_C_WEST, j] = x_own[t0 - 1, yp]
         out[_C_NORTH, j] = x_own[t0 - SHEAR, yp - 1]
-        out[_C_SCALE, j] = scale
 
 
 @_kernel

@@ -17,12 +17,14 @@ from tilepress.codecs.limits import MAX_SPLITS
 from tilepress.codecs.wave import kernel
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.coder import (
+    GAINS,
     LANES,
     STATE_LOW,
     best_tables,
     count_matches,
     count_tokens,
     fold_plane,
+    gain_costs,
     lanes_for,
     pack_raw,
     predict_plane,
@@ -35,7 +37,6 @@ from tilepress.codecs.wave.kernel import regressor_count
 from tilepress.codecs.wave.layout import (
     CELLS,
     FRACTION_BITS,
-    GAIN_BITS,
     MATCH_CONTEXTS,
     MATCH_LEVELS,
     MAX_RANGE,
@@ -289,7 +290,7 @@ def _encode_levels(
             quick=coder.quick,
         )
         coded_classes = _pack_classes(classes, bits, regressor_count(len(refs)))
-    linears, corrections, contexts, matches, samples, begins, errors, *sums = predict_plane(
+    linears, corrections, contexts, matches, samples, begins, errors, *seen_equal = predict_plane(
         own,
         ref,
         ref_errors,
@@ -301,8 +302,8 @@ def _encode_levels(
         classes.arrays(),
         model.arrays(),
     )
-    looked_at, matching, *products = sums
-    gain = choose_gain(*products)
+    looked_at, matching = seen_equal
+    gain = choose_gain(linears, corrections, samples[0], begins)
     may_match = matching > _MATCH_SHARE * looked_at
     tables, folded, candidates = fold_plane(
         linears, corrections, contexts, samples, gain, top, may_match
@@ -585,11 +586,14 @@ def _residuals(errors: npt.NDArray[np.int32], height: int, width: int) -> npt.ND
     return residuals
 
 
-def choose_gain(products: float, squares: float) -> int:
-    """Return the gain that leaves least of the linear path's errors, given Σ c·e and Σ c²."""
-    if squares <= 0.0:
-        return 0
-    return int(np.clip(np.rint((1 << GAIN_BITS) * products / squares), 0, _MAX_GAIN))
+def choose_gain(
+    linears: npt.NDArray[np.int32],
+    corrections: npt.NDArray[np.int32],
+    samples: npt.NDArray[np.int32],
+    begins: npt.NDArray[np.int64],
+) -> int:
+    """Return the gain of GAINS that leaves least to code; all arrays are ``predict_plane``'s."""
+    return GAINS[int(gain_costs(linears, corrections, samples, begins).argmin())]
 
 
 def _shear_mask(mask: Mask) -> npt.NDArray[np.uint8]:

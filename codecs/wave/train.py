@@ -447,7 +447,7 @@ def _count_tokens(
     total = np.zeros((TABLES, TOKENS))
     for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
         for plane in _prepare(image, weight, seed + index):
-            linears, corrections, contexts, matches, values, _, _, *sums = predict_plane(
+            linears, corrections, contexts, matches, values, begins, *_ = predict_plane(
                 plane.own,
                 plane.refs,
                 plane.ref_errors,
@@ -459,7 +459,7 @@ def _count_tokens(
                 plane.classes.arrays(),
                 net,
             )
-            gain = choose_gain(*sums[2:])
+            gain = choose_gain(linears, corrections, values[0], begins)
             tables, folded, candidates = fold_plane(
                 linears, corrections, contexts, values, gain, plane.top, True
             )

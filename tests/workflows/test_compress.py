@@ -415,7 +415,7 @@ class TestReport:
     @pytest.mark.parametrize(
         "options", [{"max_error": -1}, {"max_error": float("nan")}, {"tile": 0}, {"workers": -2},
          {"max_error": float("inf")}, {"max_error": 2**31}, {"tile": 15}, {"tile": 2049},
-         {"codec": "jpeg"}, {"tier": "max"}, {"model": "no-such"}, {"model": "no.safetensors"}],
+         {"codec": "jpeg"}, {"tier": "best"}, {"model": "no-such"}, {"model": "no.safetensors"}],
     )  # fmt: skip
     def test_impossible_options_are_usage_errors(
         self, image: Path, tmp_path: Path, options: dict[str, object]

@@ -10,6 +10,7 @@ import pytest
 
 from tilepress.codecs.errors import InvalidRecord
 from tilepress.codecs.wave import linear, plane
+from tilepress.codecs.wave.coder import GAINS
 from tilepress.codecs.wave.layout import FEATURES, REGRESSORS
 from tilepress.codecs.wave.linear import Classes
 from tilepress.codecs.wave.model import WaveModel
@@ -202,15 +203,22 @@ class TestGain:
             decode_body(Reader(memoryview(body)), samples.shape, [], MODEL)
 
     def test_is_the_one_that_leaves_least(self) -> None:
-        correction = np.random.default_rng(0).normal(size=999)
-        for wanted in range(16):
-            error = correction * wanted / 8
-            assert choose_gain(float((correction * error).sum()), float((correction**2).sum())) == (
-                wanted
-            )
-        assert choose_gain(0.0, 0.0) == 0
-        assert choose_gain(-5.0, 1.0) == 0
-        assert choose_gain(900.0, 1.0) == 15
+        correction = np.random.default_rng(0).integers(-9000, 9000, 4000).astype(np.int32)
+        begins = np.arange(0, 4001, 10)
+        samples = np.full(4000, 500, np.int32)
+        for wanted in GAINS:
+            linear = (samples << 6) - ((correction * wanted + 4) >> 3)
+            assert choose_gain(linear, correction, samples, begins) == wanted
+        nothing = np.zeros(4000, np.int32)
+        assert choose_gain(samples << 6, nothing, samples, begins) == 0
+        assert choose_gain((samples << 6) + correction, correction, samples, begins) == 0
+
+    def test_a_few_large_errors_do_not_decide(self) -> None:
+        correction = np.full(4000, 640, np.int32)
+        samples = np.full(4000, 5000, np.int32)
+        linear = (samples << 6) - correction
+        linear[::50] += 100_000  # where the network errs by more than everything else together
+        assert choose_gain(linear, correction, samples, np.arange(0, 4001, 10)) == 8
 
 
 def random_model(hidden: int) -> WaveModel:
