@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.batcher import map_chunks
 from tilepress.codecs.bitstream import (
     CODER_STORED,
     CODER_WAVE,
@@ -25,7 +27,8 @@ from tilepress.codecs.errors import (
 )
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
-from tilepress.codecs.wave.plane import Coder
+from tilepress.codecs.wave.device import open_device
+from tilepress.codecs.wave.plane import CPU, Backend, Coder
 from tilepress.codecs.weights import (
     INLINE_LIMIT_BYTES,
     TIER_MODELS,
@@ -38,12 +41,17 @@ from tilepress.codecs.weights import (
 __all__ = ["TileCodec"]
 
 Array = npt.NDArray[Any]
+Expected = tuple[tuple[int, ...], np.dtype[Any]]
+Device = Literal["auto", "cpu", "cuda"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _CONFIG_VERSION = 1
 _CONFIG_KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
 _MODEL_KEYS = {"name", "sha256", "weights"}
 _CODECS = ("wave",)
 _TIERS = tuple(TIER_MODELS)
+_DEVICES = ("auto", "cpu", "cuda")
 _NO_MODEL = b"\0" * 8
 
 
@@ -61,7 +69,9 @@ class TileCodec:
         bundled model "auto" means, and how long the encoder looks for what pays.
     model : "auto" (bundled), a model's name, or the path of a weights file, which then travels
         inside the configuration.
-    device : "auto" and "cpu" are the same until there is a GPU backend.
+    device : "cpu", "cuda" (an NVIDIA GPU; refused where there is none), or "auto", which means
+        the CPU: the GPU's speed has not been measured yet. Bytes are the same on both. The GPU
+        is for ``encode_many`` and ``decode_many``: a plane alone fills a small part of it.
     """
 
     def __init__(
@@ -71,27 +81,36 @@ class TileCodec:
         nodata: float | int | None = None,
         tier: str = "standard",
         model: str = "auto",
-        device: Literal["auto", "cpu"] = "auto",
+        device: Device = "auto",
     ) -> None:
         if codec not in _CODECS:
             raise UnsupportedFormat(f"making a codec: got codec {codec!r}, want one of {_CODECS}")
         if tier not in _TIERS:
             raise UnsupportedFormat(f"making a codec: got tier {tier!r}, want one of {_TIERS}")
-        if device not in ("auto", "cpu"):
-            raise UnsupportedFormat(f"making a codec: got device {device!r}, want 'auto' or 'cpu'")
         error = _number("max_error", max_error)
         if not 0 <= error < 2**31:
             raise UnsupportedFormat(f"making a codec: got max_error {max_error!r}, want 0 … 2^31")
         absent = None if nodata is None else _number("nodata", nodata)
-        self._setup(
-            codec, tier, error, absent, load_named(TIER_MODELS[tier] if model == "auto" else model)
-        )
+        weights = load_named(TIER_MODELS[tier] if model == "auto" else model)
+        self._setup(codec, tier, error, absent, weights, device)
 
     def _setup(
-        self, codec: str, tier: str, max_error: float, nodata: float | None, weights: Weights
+        self,
+        codec: str,
+        tier: str,
+        max_error: float,
+        nodata: float | None,
+        weights: Weights,
+        device: Device,
     ) -> None:
+        if device not in _DEVICES:
+            raise UnsupportedFormat(
+                f"making a codec: got device {device!r}, want one of {_DEVICES}"
+            )
+        if device == "cuda":
+            open_device()  # refused here, not at the first chunk
         self._codec, self._tier, self._max_error, self._nodata = codec, tier, max_error, nodata
-        self._weights = weights
+        self._weights, self._device = weights, device
         self._model_id = bytes.fromhex(weights.sha256)[:8]
 
     @property
@@ -128,7 +147,7 @@ class TileCodec:
         }
 
     @classmethod
-    def from_config(cls, config: object) -> TileCodec:
+    def from_config(cls, config: object, *, device: Device = "auto") -> TileCodec:
         """Build a codec from ``to_config``'s dictionary; raises UnsupportedFormat or ModelError."""
         if not isinstance(config, dict) or set(config) != _CONFIG_KEYS:
             found = sorted(config) if isinstance(config, dict) else config
@@ -164,6 +183,7 @@ class TileCodec:
             error,
             nodata,
             find_model(model["name"], model["sha256"], model["weights"]),
+            device,
         )
         return codec
 
@@ -190,6 +210,28 @@ class TileCodec:
 
         ``bands`` is how many planes belong together, band fastest (3 for RGB frames).
         """
+        if self._device == "cuda":
+            return self.encode_many([array], bands=bands)[0]
+        return self._encode(array, bands)
+
+    def encode_many(self, arrays: Sequence[Array], *, bands: int = 1) -> list[bytes]:
+        """Code arrays to records, side by side, with ``encode``'s bytes.
+
+        On the CPU they run in the process's pool (batcher.py); on a GPU their planes do in batches.
+        Raises the first error in the order of the arrays.
+        """
+        return self._map(lambda array: self._encode(array, bands), arrays)
+
+    def _map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        if self._device == "cuda":
+            return open_device().map(function, items)
+        return map_chunks(function, items)
+
+    def _backend(self) -> Backend:
+        """Return the backend of this process; a codec may have come from another."""
+        return open_device() if self._device == "cuda" else CPU
+
+    def _encode(self, array: Array, bands: int) -> bytes:
         self.check(array.dtype)
         if array.ndim not in (2, 3):
             raise UnsupportedArray(f"coding a tile: got {array.ndim} axes, want 2 or 3")
@@ -206,7 +248,7 @@ class TileCodec:
             mark = samples[np.isnan(samples)][0].reshape(())
         result = None
         if samples.size:
-            coder = Coder(self._weights.model, quick=self._tier == "fast")
+            coder = Coder(self._weights.model, quick=self._tier == "fast", backend=self._backend())
             result = encode_chunk(samples, mark, self._max_error, coder, bands)
         kind, payload, decoded = CODER_STORED, samples.tobytes(), samples
         if result is not None and len(result[0]) < len(payload):
@@ -228,7 +270,7 @@ class TileCodec:
         self,
         data: bytes | memoryview,
         *,
-        expect: tuple[tuple[int, ...], np.dtype[Any]] | None = None,
+        expect: Expected | None = None,
     ) -> Array:
         """Decode a record to an array of the shape and dtype that were coded.
 
@@ -237,6 +279,21 @@ class TileCodec:
         Raises InvalidRecord, ChecksumMismatch, UnsupportedFormat or ModelError; never returns
         samples that are not those coded.
         """
+        if self._device == "cuda":
+            return self.decode_many([data], expect=expect)[0]
+        return self._decode(data, expect)
+
+    def decode_many(
+        self, records: Sequence[bytes | memoryview], *, expect: Expected | None = None
+    ) -> list[Array]:
+        """Decode records, side by side, as ``decode`` does; ``expect`` holds for each.
+
+        Raises the first error in the order of the records: who wants the others, too, decodes one
+        by one. A damaged record disturbs no other call.
+        """
+        return self._map(lambda record: self._decode(record, expect), records)
+
+    def _decode(self, data: bytes | memoryview, expect: Expected | None) -> Array:
         header, payload = unpack_record(data)
         if expect is not None:
             found = header.shape[1:] if header.two_d else header.shape
@@ -262,7 +319,13 @@ class TileCodec:
                 )
             if 0 in header.coded:
                 raise InvalidRecord("decoding a record: an empty box has a payload")
-            samples = decode_chunk(payload, header.coded, header.dtype, self._weights.model)
+            samples = decode_chunk(
+                payload,
+                header.coded,
+                header.dtype,
+                self._weights.model,
+                backend=self._backend(),
+            )
         if samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
         return _restore(header, samples)

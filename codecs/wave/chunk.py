@@ -13,7 +13,14 @@ from tilepress.codecs.bitstream import samples_crc
 from tilepress.codecs.errors import ChecksumMismatch, InvalidRecord
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.model import WaveModel
-from tilepress.codecs.wave.plane import Coder, DecodedPlane, decode_body, encode_body
+from tilepress.codecs.wave.plane import (
+    CPU,
+    Backend,
+    Coder,
+    DecodedPlane,
+    decode_body,
+    encode_body,
+)
 from tilepress.codecs.wave.structure import choose_references
 from tilepress.codecs.wave.values import ValueMap, choose_map
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
@@ -103,6 +110,7 @@ def decode_chunk(
     dtype: np.dtype[Any],
     model: WaveModel,
     wanted: frozenset[int] | None = None,
+    backend: Backend = CPU,
 ) -> npt.NDArray[Any]:
     """Decode a payload to (planes, y, x) samples; with ``wanted`` only those are."""
     reader = Reader(payload)
@@ -113,7 +121,7 @@ def decode_chunk(
     memo: dict[int, tuple[Planes, DecodedPlane]] = {}
     out = np.zeros(shape, dtype)
     for index in planes:
-        levels = _levels_of(index, entries, group_of, memo, shape[1:], model)
+        levels = _levels_of(index, entries, group_of, memo, shape[1:], model, backend)
         entry = entries[index]
         integers = levels * step
         if entry.clamp is not None:
@@ -262,12 +270,13 @@ def _levels_of(
     memo: dict[int, tuple[Planes, DecodedPlane]],
     shape: tuple[int, ...],
     model: WaveModel,
+    backend: Backend,
 ) -> Planes:
     """Return the integers of a plane, its colour transform undone."""
     first = group_of.get(index)
     if first is None:
-        return _decode_entry(index, entries, memo, shape, model)[0]
-    parts = [_decode_entry(first + k, entries, memo, shape, model)[0] for k in range(3)]
+        return _decode_entry(index, entries, memo, shape, model, backend)[0]
+    parts = [_decode_entry(first + k, entries, memo, shape, model, backend)[0] for k in range(3)]
     colour: Planes = _from_luma(np.stack(parts))[index - first]
     return colour
 
@@ -278,6 +287,7 @@ def _decode_entry(
     memo: dict[int, tuple[Planes, DecodedPlane]],
     shape: tuple[int, ...],
     model: WaveModel,
+    backend: Backend = CPU,
 ) -> tuple[Planes, DecodedPlane]:
     """Decode a plane and, before it, the planes it refers to; each once."""
     pending, waiting = [index], set[int]()
@@ -299,7 +309,7 @@ def _decode_entry(
         else:
             reader = Reader(memoryview(entry.body))
             memo[current] = decode_body(
-                reader, (shape[0], shape[1]), [memo[r][1] for r in entry.refs], model
+                reader, (shape[0], shape[1]), [memo[r][1] for r in entry.refs], model, backend
             )
             reader.finish()
         pending.pop()

@@ -38,6 +38,7 @@ __all__ = [
     "ESCAPE_BITS",
     "GAINS",
     "LANES",
+    "LOOK_STRIDE",
     "PHASED_CONTEXTS",
     "PHASES",
     "STATE_LOW",
@@ -74,7 +75,7 @@ STATE_LOW = 1 << 16
 _LOW = np.uint32(STATE_LOW)
 GAINS = (0, 2, 4, 6, 7, 8, 9, 10, 12)
 """Gains that the encoder tries."""
-_LOOK_STRIDE = 4
+LOOK_STRIDE = 4
 """Choices for a whole plane follow from every fourth step."""
 
 
@@ -200,7 +201,7 @@ def predict_plane(
                 samples[1, count] = west[i]
                 samples[2, count] = north[i]
                 count += 1
-        if t % _LOOK_STRIDE == 0:
+        if t % LOOK_STRIDE == 0:
             for i in range(n):
                 if masked and mask[t + TIME_PAD, first + i]:
                     continue
@@ -231,7 +232,7 @@ def gain_costs(linears: Any, corrections: Any, samples: Any, begins: Any) -> Any
     costs = np.zeros(len(GAINS), np.int64)
     quarter = np.int32(ONE // 4)
     half = np.int32(1 << (GAIN_BITS - 1))
-    for t in range(0, len(begins) - 1, _LOOK_STRIDE):
+    for t in range(0, len(begins) - 1, LOOK_STRIDE):
         first, end = begins[t], begins[t + 1]
         for k in range(len(GAINS)):
             gain = np.int32(GAINS[k])

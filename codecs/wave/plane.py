@@ -7,7 +7,9 @@ Every step is signalled by a flag and left out where it does not apply.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,7 @@ from tilepress.codecs.wave.coder import (
 )
 from tilepress.codecs.wave.coder import decode_plane as decode_residuals
 from tilepress.codecs.wave.compiled import jit
+from tilepress.codecs.wave.cuda import PlaneToDecode, PlaneToEncode
 from tilepress.codecs.wave.kernel import regressor_count
 from tilepress.codecs.wave.layout import (
     CELLS,
@@ -50,8 +53,13 @@ from tilepress.codecs.wave.structure import cluster_starts, replication, used_le
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
 
 __all__ = [
+    "CPU",
+    "Backend",
+    "Choices",
     "Coder",
     "DecodedPlane",
+    "PlaneStream",
+    "choose_coding",
     "choose_flags",
     "choose_gain",
     "decode_body",
@@ -99,13 +107,85 @@ class DecodedPlane:
     """(y, x), true where samples are absent; None where none is."""
 
 
+class Choices(NamedTuple):
+    """What the encoder decides about a plane once its predictions are known."""
+
+    gain: int
+    match_levels: npt.NDArray[np.int32]
+    """(2, MATCH_CONTEXTS): 1 + index into MATCH_LEVELS of each match flag, 0 where not coded."""
+    table_map: npt.NDArray[np.int32]
+    """(TABLES,), the table that stands in for each."""
+
+
+class PlaneStream(NamedTuple):
+    """A plane as the coder leaves it."""
+
+    choices: Choices
+    states: npt.NDArray[np.uint32]
+    words: npt.NDArray[np.uint16]
+    raw: npt.NDArray[np.uint8]
+    errors: npt.NDArray[np.int32]
+    """(T, Y), sheared, of the linear path in 1/64 steps."""
+
+
+class Backend(Protocol):
+    """Where the heavy half of a plane runs. Bytes and samples are the same everywhere."""
+
+    def encode_stream(self, plane: PlaneToEncode, model: WaveModel) -> PlaneStream:
+        """Predict a plane's samples, decide by ``choose_coding``, and code what is left."""
+        ...
+
+    def decode_stream(
+        self, plane: PlaneToDecode
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], int]:
+        """Return what ``coder.decode_plane`` does: samples and errors, sheared; a fault code."""
+        ...
+
+
+class _Cpu:
+    """The backend that every machine has; works in the thread that asks."""
+
+    def encode_stream(self, plane: PlaneToEncode, model: WaveModel) -> PlaneStream:
+        linears, corrections, contexts, matches, samples, begins, errors, *look = predict_plane(
+            *plane[:10]
+        )
+        choices, tables, folded, candidates = choose_coding(
+            linears, corrections, contexts, matches, samples, begins, look, plane.top, model
+        )
+        starts, sizes, bits, counts = symbols(
+            tables,
+            folded,
+            matches,
+            candidates,
+            begins,
+            flag_probabilities(choices.match_levels),
+            choices.table_map,
+            model.cumulative,
+            model.used,
+        )
+        states, words = rans_encode(starts, sizes, LANES[-1])
+        if (lanes := lanes_for(len(words), len(folded))) != LANES[-1]:
+            states, words = rans_encode(starts, sizes, lanes)
+        return PlaneStream(choices, states, words, pack_raw(bits, counts), errors)
+
+    def decode_stream(
+        self, plane: PlaneToDecode
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], int]:
+        own, errors, fault = decode_residuals(*plane)
+        return own, errors, fault
+
+
+CPU: Backend = _Cpu()
+
+
 @dataclass(frozen=True, slots=True)
 class Coder:
-    """What the encoder codes with, and how long it looks for what pays."""
+    """What the encoder codes with and where, and how long it looks for what pays."""
 
     model: WaveModel
     quick: bool = False
     """One set of linear weights a plane, fitted on fewer samples."""
+    backend: Backend = CPU
 
 
 @jit
@@ -290,48 +370,25 @@ def _encode_levels(
             quick=coder.quick,
         )
         coded_classes = _pack_classes(classes, bits, regressor_count(len(refs)))
-    linears, corrections, contexts, matches, samples, begins, errors, *seen_equal = predict_plane(
-        own,
-        ref,
-        ref_errors,
-        len(refs),
-        sheared_mask,
-        height,
-        width,
-        top,
-        classes.arrays(),
-        model.arrays(),
+    choices, states, words, raw, errors = coder.backend.encode_stream(
+        PlaneToEncode(
+            own,
+            ref,
+            ref_errors,
+            len(refs),
+            sheared_mask,
+            height,
+            width,
+            top,
+            classes.arrays(),
+            model.arrays(),
+            model.cumulative,
+            model.used,
+        ),
+        model,
     )
-    looked_at, matching = seen_equal
-    gain = choose_gain(linears, corrections, samples[0], begins)
-    may_match = matching > _MATCH_SHARE * looked_at
-    tables, folded, candidates = fold_plane(
-        linears, corrections, contexts, samples, gain, top, may_match
-    )
-    match_levels, table_map = _choose_flags_and_tables(
-        tables, folded, matches, candidates if may_match else None, model
-    )
-    probabilities = flag_probabilities(match_levels)
-    starts, sizes, bits_, counts = symbols(
-        tables,
-        folded,
-        matches,
-        candidates,
-        begins,
-        probabilities,
-        table_map,
-        model.cumulative,
-        model.used,
-    )
-    states, words = rans_encode(starts, sizes, LANES[-1])
-    if (lanes := lanes_for(len(words), len(folded))) != LANES[-1]:
-        states, words = rans_encode(starts, sizes, lanes)
-    adapted = _pack_flags(match_levels) + _pack_map(table_map)
-    stream = (
-        states.astype("<u4").tobytes()
-        + words.astype("<u2").tobytes()
-        + pack_raw(bits_, counts).tobytes()
-    )
+    adapted = _pack_flags(choices.match_levels) + _pack_map(choices.table_map)
+    stream = states.astype("<u4").tobytes() + words.astype("<u2").tobytes() + raw.tobytes()
     plane = DecodedPlane(levels, _residuals(errors, height, width), mask)
     depth = top.bit_length()
     if len(coded_classes) + len(stream) >= (levels.size * depth + 7) // 8:
@@ -340,7 +397,7 @@ def _encode_levels(
         plane = DecodedPlane(levels, zeros, mask)
         body = bytes([flags | _RAW]) + head + _pack_bits(levels, depth)
     else:
-        body = bytes([flags]) + head + varint(first) + coded_classes + bytes([gain])
+        body = bytes([flags]) + head + varint(first) + coded_classes + bytes([choices.gain])
         body += adapted + varint(len(words)) + bytes([len(states)]) + stream
     if clustered is not None and len(clustered[0]) < len(body):
         return clustered
@@ -383,6 +440,7 @@ def decode_body(
     shape: tuple[int, int],
     refs: list[DecodedPlane],
     model: WaveModel,
+    backend: Backend = CPU,
     splits: int = MAX_SPLITS,
 ) -> tuple[Plane, DecodedPlane]:
     """Decode a body; the inverse of ``encode_body``. Absent samples come back as anything.
@@ -415,11 +473,11 @@ def decode_body(
         zeros = np.zeros(shape, np.int32)
         plane, levels64 = DecodedPlane(zeros, zeros, mask), zeros.astype(np.int64)
     elif flags & _SPLIT and flags & _PACKED:
-        plane, levels64 = _decode_clusters(reader, shape, refs, model, mask, splits - 1)
+        plane, levels64 = _decode_clusters(reader, shape, refs, model, backend, mask, splits - 1)
     elif flags & _SPLIT:
-        plane, levels64 = _decode_split(reader, shape, refs, model, mask, splits - 1)
+        plane, levels64 = _decode_split(reader, shape, refs, model, backend, mask, splits - 1)
     else:
-        plane, levels64 = _decode_levels(reader, shape, refs, model, mask, flags)
+        plane, levels64 = _decode_levels(reader, shape, refs, model, backend, mask, flags)
     samples = levels64 + offset
     if blocks is not None:
         plane = blocks.expand(plane)
@@ -432,6 +490,7 @@ def _decode_split(
     shape: tuple[int, int],
     refs: list[DecodedPlane],
     model: WaveModel,
+    backend: Backend,
     mask: Mask | None,
     splits: int,
 ) -> tuple[DecodedPlane, Plane]:
@@ -441,9 +500,9 @@ def _decode_split(
     if not 1 <= low_bits <= _SPLIT_BITS:
         raise InvalidRecord(f"decoding a plane: split at bit {low_bits}")
     high_reader = Reader(reader.take(reader.varint(2**31)))
-    high, _ = decode_body(high_reader, shape, refs, model, splits)
+    high, _ = decode_body(high_reader, shape, refs, model, backend, splits)
     high_reader.finish()
-    low, _ = decode_body(reader, shape, [], model, splits)
+    low, _ = decode_body(reader, shape, [], model, backend, splits)
     if (
         high.min() < 0
         or int(high.max()) >= _MAX_TOP >> low_bits
@@ -460,6 +519,7 @@ def _decode_clusters(
     shape: tuple[int, int],
     refs: list[DecodedPlane],
     model: WaveModel,
+    backend: Backend,
     mask: Mask | None,
     splits: int,
 ) -> tuple[DecodedPlane, Plane]:
@@ -473,9 +533,9 @@ def _decode_clusters(
     if len(first_ranks) < 2 or first_ranks[0] != 0:
         raise InvalidRecord("decoding a plane: clusters of levels do not begin with the first")
     high_reader = Reader(reader.take(reader.varint(2**31)))
-    numbers, coded = decode_body(high_reader, shape, refs, model, splits)
+    numbers, coded = decode_body(high_reader, shape, refs, model, backend, splits)
     high_reader.finish()
-    within, _ = decode_body(reader, shape, [coded], model, splits)
+    within, _ = decode_body(reader, shape, [coded], model, backend, splits)
     if numbers.min() < 0 or int(numbers.max()) >= len(first_ranks) or within.min() < 0:
         raise InvalidRecord("decoding a plane: a cluster of levels that is not there")
     ranks = first_ranks[numbers] + within
@@ -490,6 +550,7 @@ def _decode_levels(
     shape: tuple[int, int],
     refs: list[DecodedPlane],
     model: WaveModel,
+    backend: Backend,
     mask: Mask | None,
     flags: int,
 ) -> tuple[DecodedPlane, Plane]:
@@ -512,7 +573,7 @@ def _decode_levels(
             raise InvalidRecord("decoding a plane: a raw sample is out of range")
         plane = DecodedPlane(plane32, np.zeros_like(plane32), mask)
     else:
-        plane = _decode_stream(reader, shape, refs, model, mask, flags, top)
+        plane = _decode_stream(reader, shape, refs, model, backend, mask, flags, top)
     levels = plane.samples.astype(np.int64)
     return plane, levels if levels_of_rank is None else levels_of_rank[levels]
 
@@ -522,6 +583,7 @@ def _decode_stream(
     shape: tuple[int, int],
     refs: list[DecodedPlane],
     model: WaveModel,
+    backend: Backend,
     mask: Mask | None,
     flags: int,
     top: int,
@@ -551,7 +613,7 @@ def _decode_stream(
         sheared_mask = _shear_mask(mask)
     own_shape = kernel.empty_sheared(height, width, 0).shape
     ref, ref_errors = _shear_references(refs, own_shape)
-    own, errors, fault = decode_residuals(
+    request = PlaneToDecode(
         states,
         words,
         raw,
@@ -572,6 +634,7 @@ def _decode_stream(
         model.used,
         model.lookup,
     )
+    own, errors, fault = backend.decode_stream(request)
     if fault:
         raise InvalidRecord(f"decoding a plane: its stream is damaged (fault {fault})")
     return DecodedPlane(kernel.unshear(own, height, width), _residuals(errors, height, width), mask)
@@ -610,6 +673,34 @@ def _shear_references(
         planes[slot] = kernel.shear_reference(np.ascontiguousarray(ref.samples))
         errors[slot] = kernel.shear_reference(np.ascontiguousarray(ref.errors))
     return planes, errors
+
+
+def choose_coding(
+    linears: npt.NDArray[np.int32],
+    corrections: npt.NDArray[np.int32],
+    contexts: npt.NDArray[np.int32],
+    matches: npt.NDArray[np.int32],
+    samples: npt.NDArray[np.int32],
+    begins: npt.NDArray[np.int64],
+    look: Sequence[int],
+    top: int,
+    model: WaveModel,
+) -> tuple[Choices, npt.NDArray[np.int16], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return how to code a plane, given what ``coder.predict_plane`` finds, and what follows.
+
+    look : samples looked at, and how many of them equal a neighbour.
+    What follows is what ``coder.fold_plane`` returns under the gain that was chosen.
+    """
+    looked_at, matching = look
+    gain = choose_gain(linears, corrections, samples[0], begins)
+    may_match = matching > _MATCH_SHARE * looked_at
+    tables, folded, candidates = fold_plane(
+        linears, corrections, contexts, samples, gain, top, may_match
+    )
+    match_levels, table_map = _choose_flags_and_tables(
+        tables, folded, matches, candidates if may_match else None, model
+    )
+    return Choices(gain, match_levels, table_map), tables, folded, candidates
 
 
 def _choose_flags_and_tables(

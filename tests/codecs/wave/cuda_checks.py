@@ -370,7 +370,7 @@ class TestDeviceAndCpuAgree:
         )
         for here, there in zip(mine, expected[:7], strict=True):
             np.testing.assert_array_equal(here, there)
-        assert found.look(coder._LOOK_STRIDE) == expected[7:]
+        assert found.look(coder.LOOK_STRIDE) == expected[7:]
         np.testing.assert_array_equal(coded.states, states)
         np.testing.assert_array_equal(coded.words, words)
         np.testing.assert_array_equal(coded.raw, raw)
