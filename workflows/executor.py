@@ -15,6 +15,7 @@ import os
 import queue
 import signal
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -270,7 +271,9 @@ def _interrupts_stay_here() -> Iterator[None]:
 
     Ctrl-C reaches every process of the terminal's group; only this thread may act on it.
     """
-    multiprocessing.resource_tracker.ensure_running()  # else it unblocks the signal later
+    with warnings.catch_warnings():  # of a tracker that somebody killed: nothing of ours leaks
+        warnings.simplefilter("ignore")
+        multiprocessing.resource_tracker.ensure_running()  # else it unblocks the signal later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

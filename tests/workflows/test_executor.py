@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.resource_tracker
 import os
 import signal
 import subprocess
@@ -146,6 +147,13 @@ class TestDask:
             status = Path(f"/proc/{pid}/status").read_text()
             blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
             assert blocked >> (signal.SIGINT - 1) & 1, number
+
+    def test_a_helper_process_that_somebody_killed_is_started_again(self):
+        tracker = multiprocessing.resource_tracker._resource_tracker
+        tracker.ensure_running()
+        os.kill(tracker._pid, signal.SIGKILL)
+        with room._interrupts_stay_here():
+            assert tracker._check_alive()
 
     def test_every_socket_listens_on_the_loopback_only(self, executor: DaskExecutor):
         pids = [os.getpid(), *executor.worker_pids()]
