@@ -345,8 +345,11 @@ class TileCodec:
                     f"coding a tile: nodata {self._nodata} is no value of {dtype}"
                 )
             return np.array(int(self._nodata), dtype)
-        with np.errstate(over="ignore"):  # float64's lowest as nodata of float32 means −inf there
-            return np.array(self._nodata, dtype)
+        try:
+            with np.errstate(over="ignore"):  # float64's lowest as nodata of float32 means −inf
+                return np.array(self._nodata, dtype)
+        except OverflowError as error:
+            raise UnsupportedArray(f"coding a tile: nodata is no value of {dtype}") from error
 
 
 def _number(name: str, value: object) -> float | int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +21,45 @@ settings.register_profile("nightly", max_examples=1000, print_blob=True, **_COMM
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default")
 )
+
+
+class _SharedArrays(dict[Any, Any]):
+    """The simulator's shared arrays of a block, each made once.
+
+    numba's simulator looks an array up and makes it where it is missing, with nothing to keep two
+    threads of a block from both making it and each having its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._making = threading.Lock()
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        if super().get(key) is None:
+            self._making.acquire()
+            if super().get(key) is not None:  # made while this thread waited
+                self._making.release()
+        return super().get(key, default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._making.release()
+
+
+def _steady_simulator() -> None:
+    from numba.cuda.simulator import kernelapi
+
+    begin = kernelapi.FakeCUDAShared.__init__
+
+    def begin_steadily(self: Any, size: int) -> None:
+        begin(self, size)
+        self._allocations = _SharedArrays()
+
+    kernelapi.FakeCUDAShared.__init__ = begin_steadily
+
+
+if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+    _steady_simulator()
 
 
 @pytest.fixture(scope="session")

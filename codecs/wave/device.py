@@ -121,7 +121,7 @@ class DeviceBackend:
 
     def _hand_over(self, request: _ToDecode | _ToEncode) -> None:
         with self._changed:
-            if self._owner is None:
+            if self._owner is None or not self._owner.is_alive():
                 self._owner = threading.Thread(
                     target=self._serve, name="tilepress-device-owner", daemon=True
                 )
@@ -166,7 +166,7 @@ def _answer(requests: list[Request], run: Callable[[list[Request]], Sequence[Any
         return
     results: Sequence[Any] | None = None
     try:
-        results = run(requests)
+        results = _each_answered(requests, run(requests))
     except BaseException as error:  # whatever it is, somebody waits for an answer
         if len(requests) == 1:
             requests[0].answer.set_exception(error)
@@ -176,8 +176,15 @@ def _answer(requests: list[Request], run: Callable[[list[Request]], Sequence[Any
         _answer(requests[:middle], run)
         _answer(requests[middle:], run)
         return
-    for request, result in zip(requests, results, strict=True):
+    for request, result in zip(requests, results, strict=False):
         request.answer.set_result(result)
+
+
+def _each_answered(requests: Sequence[Request], results: Sequence[Any]) -> Sequence[Any]:
+    """Return the results; fewer or more than requests would leave somebody waiting for ever."""
+    if len(results) != len(requests):
+        raise CodecError(f"coding planes: {len(results)} answers to {len(requests)} requests")
+    return results
 
 
 def _decode(requests: list[_ToDecode]) -> Sequence[Any]:

@@ -123,6 +123,8 @@ class TestErrorIsBounded:
             TileCodec(max_error=1).encode(np.zeros((4, 4), bool))
         with pytest.raises(UnsupportedArray, match="no integer"):
             TileCodec(max_error=0.5).encode(np.zeros((4, 4), np.uint8))
+        with pytest.raises(UnsupportedArray, match="no value of float32"):
+            TileCodec(nodata=10**400).encode(np.ones((2, 2), np.float32))
         with pytest.raises(UnsupportedArray, match="no value of"):
             TileCodec(nodata=-1).encode(np.zeros((4, 4), np.uint8))
 
