@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_RECORD_SAMPLES", "MAX_SIDE", "MAX_SPLITS", "MAX_WEIGHTS_BYTES"]
+__all__ = [
+    "MAX_RECORD_SAMPLES",
+    "MAX_SIDE",
+    "MAX_SPLITS",
+    "MAX_TREE_BYTES",
+    "MAX_TREE_NODES",
+    "MAX_TREE_TABLES",
+    "MAX_WEIGHTS_BYTES",
+]
 
 MAX_SIDE = 2**20
 """Planes, rows or columns of one record at most: products stay in int64."""
@@ -16,3 +24,12 @@ MAX_SPLITS = 4
 
 MAX_WEIGHTS_BYTES = 2**20
 """Size of a weights file at most; the shipped ones are tens of kilobytes."""
+
+MAX_TREE_NODES = 511
+"""Nodes of a plane's context tree at most, so 128 leaves."""
+
+MAX_TREE_TABLES = 63
+"""Tables of its own that a plane may have."""
+
+MAX_TREE_BYTES = 2**14
+"""Coded bytes of a context tree at most; what encoders make takes a few hundred."""

@@ -27,6 +27,7 @@ from tilepress.codecs.errors import (
 )
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
+from tilepress.codecs.wave.cuda import TreeEffort
 from tilepress.codecs.wave.device import open_device
 from tilepress.codecs.wave.plane import CPU, Backend, Coder
 from tilepress.codecs.weights import (
@@ -51,6 +52,11 @@ _CONFIG_KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
 _MODEL_KEYS = {"name", "sha256", "weights"}
 _CODECS = ("wave",)
 _TIERS = tuple(TIER_MODELS)
+_TREES = {
+    "fast": TreeEffort(2.0, 1 << 15),
+    "standard": TreeEffort(3.25, 1 << 18),
+    "max": TreeEffort(8.0, 1 << 18),
+}
 _DEVICES = ("auto", "cpu", "cuda")
 _NO_MODEL = b"\0" * 8
 
@@ -248,7 +254,12 @@ class TileCodec:
             mark = samples[np.isnan(samples)][0].reshape(())
         result = None
         if samples.size:
-            coder = Coder(self._weights.model, quick=self._tier == "fast", backend=self._backend())
+            coder = Coder(
+                self._weights.model,
+                quick=self._tier == "fast",
+                backend=self._backend(),
+                trees=_TREES[self._tier],
+            )
             result = encode_chunk(samples, mark, self._max_error, coder, bands)
         kind, payload, decoded = CODER_STORED, samples.tobytes(), samples
         if result is not None and len(result[0]) < len(payload):

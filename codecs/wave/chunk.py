@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tilepress.codecs.bitstream import samples_crc
 from tilepress.codecs.errors import ChecksumMismatch, InvalidRecord
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
+from tilepress.codecs.wave.cuda import TreeEffort
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane import (
     CPU,
@@ -218,12 +219,13 @@ def _colour_groups(
         return []
     top = max(0, levels.shape[1] // 2 - _TRIAL_ROWS // 2)
     groups = []
+    trial = replace(coder, trees=TreeEffort(0, 0))
     for first in range(0, len(levels), bands):
         if mask is not None and mask[first : first + 3].any():
             continue
         strip = np.ascontiguousarray(levels[first : first + 3, top : top + _TRIAL_ROWS])
         sizes = [
-            sum(len(body) for _, _, body in _encode_planes(p, None, 3, coder))
+            sum(len(body) for _, _, body in _encode_planes(p, None, 3, trial))
             for p in (strip, _to_luma(strip))
         ]
         if sizes[1] < sizes[0]:

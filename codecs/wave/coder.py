@@ -12,6 +12,7 @@ from typing import Any
 
 import numba as nb
 import numpy as np
+import numpy.typing as npt
 
 from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.kernel import (
@@ -29,10 +30,12 @@ from tilepress.codecs.wave.layout import (
     FRACTION_BITS,
     GAIN_BITS,
     MATCH_CONTEXTS,
+    PROPERTIES,
     SHEAR,
     TIME_PAD,
     TOP_PAD,
 )
+from tilepress.codecs.wave.properties import step_leaves, step_properties
 
 __all__ = [
     "ESCAPE_BITS",
@@ -53,8 +56,10 @@ __all__ = [
     "lanes_for",
     "pack_raw",
     "pad_edges",
+    "plane_means",
     "predict_plane",
     "rans_encode",
+    "raw_bits",
     "symbols",
     "tokenise",
 ]
@@ -277,6 +282,16 @@ def fold_plane(
     return tables, folded, candidates
 
 
+@jit
+def plane_means(linears: Any, corrections: Any, gain: int, top: int) -> Any:
+    """Return the means of a plane's samples, (N,) int32 in 1/64 steps, under a gain."""
+    means = np.empty(len(linears), np.int32)
+    limit = np.int32(top) << np.int32(FRACTION_BITS)
+    for i in range(len(linears)):
+        means[i] = corrected(linears[i], corrections[i], gain, limit)
+    return means
+
+
 @nb.njit(inline="always")
 def corrected(linear: int, correction: int, gain: int, limit: int) -> int:
     """Return the mean in 1/64 steps: linear prediction plus the correction times the gain."""
@@ -350,6 +365,12 @@ def _token(z: int) -> int:
     while z >> (octave + 1):
         octave += 1
     return 16 + (octave - 4) * 4 + ((z >> (octave - 2)) & 3)
+
+
+def raw_bits() -> npt.NDArray[np.int64]:
+    """Return (TOKENS,) how many raw bits follow each token."""
+    token = np.arange(TOKENS)
+    return np.where(token < 16, 0, (token - 8) >> 2)
 
 
 @jit
@@ -531,10 +552,14 @@ def decode_plane(
     cumulative: Any,
     used: Any,
     lookup: Any,
+    nodes: Any,
+    leaf_tables: Any,
 ) -> Any:
     """Decode a plane. Returns (own, errors), sheared, and 0, or a nonzero fault code.
 
     lookup : (tables, 256) uint8, first candidate symbol of each 1/256 of the interval.
+    nodes, leaf_tables : of ``tree.TreeArrays``; ``flags`` are by leaf then, and own tables follow
+    the model's.
     Faults: 1 words ran out, 2 raw bits ran out, 3 token out of range, 4 sample out of range,
     5 words, bits or states are left over.
     """
@@ -558,6 +583,12 @@ def decode_plane(
     slot_mask = np.uint32((1 << TABLE_BITS) - 1)
     table_bits = np.uint32(TABLE_BITS)
     flagged = flags.max() > 0
+    grown = len(nodes) > 0
+    wanted = np.zeros(PROPERTIES, np.bool_)
+    for k in range(len(nodes)):
+        wanted[nodes[k, 0]] = True
+    properties = np.empty((PROPERTIES, rows if grown else 0), np.int32)
+    model_tables = len(table_map)
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
@@ -569,6 +600,22 @@ def decode_plane(
         error_row = errors[t + TIME_PAD, y0 + TOP_PAD :]
         for i in range(n):
             means[i] = corrected(linear[i], correction[i], gain, limit)
+        if grown:
+            step_properties(
+                own,
+                refs,
+                ref_errors,
+                n_refs,
+                errors,
+                t,
+                y0,
+                n,
+                context,
+                means,
+                wanted,
+                properties,
+            )
+            step_leaves(nodes, properties, n, pattern)
         for i in range(n):
             open_[i] = True
             if masked and mask[t + TIME_PAD, y0 + i + TOP_PAD]:
@@ -610,6 +657,8 @@ def decode_plane(
             pred = (means[i] + HALF) >> FRACTION_BITS
             fraction = means[i] - pred * ONE
             table = table_map[_table_of(context[i], fraction)]
+            if grown and leaf_tables[pattern[i]] > 0:
+                table = model_tables - 1 + leaf_tables[pattern[i]]
             state = states[lane]
             slot = state & slot_mask
             starts = cumulative[table]

@@ -45,6 +45,7 @@ import numpy.typing as npt
 from tilepress.codecs.wave.coder import LANES, lanes_for
 from tilepress.codecs.wave.kernel import empty_sheared, steps
 from tilepress.codecs.wave.layout import CELLS, FEATURES, MAX_SETS, REGRESSORS
+from tilepress.codecs.wave.tree import TreeArrays
 
 __all__ = [
     "DEVICE_BYTES",
@@ -53,6 +54,7 @@ __all__ = [
     "PlaneToDecode",
     "PlaneToEncode",
     "Prediction",
+    "TreeEffort",
     "cuda_available",
     "decode_planes",
     "encode_planes",
@@ -71,7 +73,7 @@ Plane = TypeVar("Plane", "PlaneToDecode", "PlaneToEncode")
 
 
 class PlaneToDecode(NamedTuple):
-    """The arguments of ``coder.decode_plane``, in its order."""
+    """The arguments of ``coder.decode_plane``, in its order, the tree apart."""
 
     states: Array
     words: Array
@@ -92,6 +94,16 @@ class PlaneToDecode(NamedTuple):
     cumulative: Array
     used: Array
     lookup: Array
+    tree: TreeArrays
+
+
+class TreeEffort(NamedTuple):
+    """How far the encoder goes for a context tree."""
+
+    bits: float
+    """A sample: a tree is tried up to that, for with more it saves a fraction of a percent."""
+    samples: int
+    """That it is grown on, at most."""
 
 
 class PlaneToEncode(NamedTuple):
@@ -109,6 +121,7 @@ class PlaneToEncode(NamedTuple):
     net: tuple[Array, ...]
     cumulative: Array
     used: Array
+    trees: TreeEffort
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,19 +196,18 @@ def _encode(requests: list[_ToEncode]) -> Sequence[Any]:
 
     def decide(number: int, found: cuda.Prediction) -> cuda.Decisions:
         request = requests[number]
-        made[number], *_ = choose_coding(
-            found.linears,
-            found.corrections,
-            found.contexts,
-            found.patterns,
-            found.samples,
-            found.begins,
-            found.look(LOOK_STRIDE),
-            request.plane.top,
-            request.model,
+        coding = choose_coding(request.plane, found, found.look(LOOK_STRIDE), request.model)
+        made[number] = choices = coding.choices
+        flags = flag_probabilities(choices.match_levels)
+        if choices.tree is None:
+            return cuda.Decisions(choices.gain, flags, choices.table_map)
+        return cuda.Decisions(
+            choices.gain,
+            flags,
+            choices.table_map,
+            tree=choices.tree.arrays(),
+            leaves=coding.matches,
         )
-        gain, match_levels, table_map = made[number]
-        return cuda.Decisions(gain, flag_probabilities(match_levels), table_map)
 
     coded = cuda.encode_planes([r.plane for r in requests], decide)
     return [

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_SETS",
     "OWN_FEATURES",
     "OWN_TAPS",
+    "PROPERTIES",
     "REFERENCE_TAPS",
     "REGRESSORS",
     "SHEAR",
@@ -92,3 +93,7 @@ MATCH_LEVELS = np.array(
     np.int32,
 )  # fmt: skip
 """Probabilities (of 2^15) that a match flag may have: 1 / (1 + e^-(14.4 q / 63 - 4))."""
+
+OWN_PROPERTIES = 15
+PROPERTIES = OWN_PROPERTIES + 12
+"""What a node of a context tree may ask of a sample: 15 of the plane, 6 of each reference."""

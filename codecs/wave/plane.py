@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.errors import InvalidRecord
-from tilepress.codecs.limits import MAX_SPLITS
+from tilepress.codecs.limits import MAX_SPLITS, MAX_TREE_BYTES
 from tilepress.codecs.wave import kernel
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.coder import (
@@ -29,13 +29,15 @@ from tilepress.codecs.wave.coder import (
     gain_costs,
     lanes_for,
     pack_raw,
+    plane_means,
     predict_plane,
     rans_encode,
     symbols,
 )
 from tilepress.codecs.wave.coder import decode_plane as decode_residuals
 from tilepress.codecs.wave.compiled import jit
-from tilepress.codecs.wave.cuda import PlaneToDecode, PlaneToEncode
+from tilepress.codecs.wave.cuda import PlaneToDecode, PlaneToEncode, Prediction, TreeEffort
+from tilepress.codecs.wave.grow import grow_tree
 from tilepress.codecs.wave.kernel import regressor_count
 from tilepress.codecs.wave.layout import (
     CELLS,
@@ -50,6 +52,7 @@ from tilepress.codecs.wave.layout import (
 from tilepress.codecs.wave.linear import Classes, fit_classes, plain_classes
 from tilepress.codecs.wave.model import COST_UNIT, TABLES, WaveModel
 from tilepress.codecs.wave.structure import cluster_starts, replication, used_levels
+from tilepress.codecs.wave.tree import NO_TREE, ContextTree, pack_tree, read_tree
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
 
 __all__ = [
@@ -57,6 +60,7 @@ __all__ = [
     "Backend",
     "Choices",
     "Coder",
+    "Coding",
     "DecodedPlane",
     "PlaneStream",
     "choose_coding",
@@ -65,6 +69,7 @@ __all__ = [
     "decode_body",
     "encode_body",
     "flag_probabilities",
+    "with_own_tables",
 ]
 
 Plane = npt.NDArray[np.int64]
@@ -91,6 +96,8 @@ _MAP_BITS = 20
 """What exchanging a table must save at least."""
 _MATCH_SHARE = 0.01
 """Samples that must equal a neighbour before match flags are looked into."""
+_TREE = 16
+"""Marks, in the byte of the gain, a context tree in place of flags and exchanged tables."""
 _FLAG_BITS = 16
 """What a match flag must save at least: about what its probability costs."""
 
@@ -115,6 +122,22 @@ class Choices(NamedTuple):
     """(2, MATCH_CONTEXTS): 1 + index into MATCH_LEVELS of each match flag, 0 where not coded."""
     table_map: npt.NDArray[np.int32]
     """(TABLES,), the table that stands in for each."""
+    tree: ContextTree | None = None
+    """Where there is one, ``match_levels`` are by leaf, and no table is exchanged."""
+
+
+class Coding(NamedTuple):
+    """How to code a plane, and what follows for its samples, in coding order."""
+
+    choices: Choices
+    tables: npt.NDArray[np.int16]
+    """(N,), the plane's own tables after the model's."""
+    folded: npt.NDArray[np.int32]
+    """(N,)."""
+    candidates: npt.NDArray[np.int32]
+    """(2, N) folded west and north, or (2, 0)."""
+    matches: npt.NDArray[np.int32]
+    """(N,) contexts of the match flags: patterns, or leaves of the tree."""
 
 
 class PlaneStream(NamedTuple):
@@ -146,22 +169,21 @@ class _Cpu:
     """The backend that every machine has; works in the thread that asks."""
 
     def encode_stream(self, plane: PlaneToEncode, model: WaveModel) -> PlaneStream:
-        linears, corrections, contexts, matches, samples, begins, errors, *look = predict_plane(
-            *plane[:10]
-        )
-        choices, tables, folded, candidates = choose_coding(
-            linears, corrections, contexts, matches, samples, begins, look, plane.top, model
-        )
+        *columns, begins, errors, looked_at, matching = predict_plane(*plane[:10])
+        found = Prediction(*columns, begins, errors)
+        coding = choose_coding(plane, found, (looked_at, matching), model)
+        choices, folded = coding.choices, coding.folded
+        cumulative, used, _ = with_own_tables(model, choices.tree)
         starts, sizes, bits, counts = symbols(
-            tables,
+            coding.tables,
             folded,
-            matches,
-            candidates,
+            coding.matches,
+            coding.candidates,
             begins,
             flag_probabilities(choices.match_levels),
-            choices.table_map,
-            model.cumulative,
-            model.used,
+            np.arange(len(used), dtype=np.int32) if choices.tree else choices.table_map,
+            cumulative,
+            used,
         )
         states, words = rans_encode(starts, sizes, LANES[-1])
         if (lanes := lanes_for(len(words), len(folded))) != LANES[-1]:
@@ -171,11 +193,21 @@ class _Cpu:
     def decode_stream(
         self, plane: PlaneToDecode
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], int]:
-        own, errors, fault = decode_residuals(*plane)
+        *most, tree = plane
+        cumulative, used, lookup = (
+            np.concatenate([a, b]) if len(b) else a
+            for a, b in zip(plane[-4:-1], tree[2:], strict=True)
+        )
+        own, errors, fault = decode_residuals(
+            *most[:-3], cumulative, used, lookup, tree.nodes, tree.leaf_tables
+        )
         return own, errors, fault
 
 
 CPU: Backend = _Cpu()
+
+
+_TREES = TreeEffort(3.25, 1 << 18)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +218,7 @@ class Coder:
     quick: bool = False
     """One set of linear weights a plane, fitted on fewer samples."""
     backend: Backend = CPU
+    trees: TreeEffort = _TREES
 
 
 @jit
@@ -384,10 +417,16 @@ def _encode_levels(
             model.arrays(),
             model.cumulative,
             model.used,
+            coder.trees,
         ),
         model,
     )
-    adapted = _pack_flags(choices.match_levels) + _pack_map(choices.table_map)
+    if choices.tree is None:
+        adapted = bytes([choices.gain]) + _pack_flags(choices.match_levels)
+        adapted += _pack_map(choices.table_map)
+    else:
+        packed = pack_tree(choices.tree)
+        adapted = bytes([choices.gain | _TREE]) + varint(len(packed)) + packed
     stream = states.astype("<u4").tobytes() + words.astype("<u2").tobytes() + raw.tobytes()
     plane = DecodedPlane(levels, _residuals(errors, height, width), mask)
     depth = top.bit_length()
@@ -397,8 +436,8 @@ def _encode_levels(
         plane = DecodedPlane(levels, zeros, mask)
         body = bytes([flags | _RAW]) + head + _pack_bits(levels, depth)
     else:
-        body = bytes([flags]) + head + varint(first) + coded_classes + bytes([choices.gain])
-        body += adapted + varint(len(words)) + bytes([len(states)]) + stream
+        body = bytes([flags]) + head + varint(first) + coded_classes + adapted
+        body += varint(len(words)) + bytes([len(states)]) + stream
     if clustered is not None and len(clustered[0]) < len(body):
         return clustered
     return body, plane
@@ -594,11 +633,18 @@ def _decode_stream(
     if flags & _FITTED:
         classes = _unpack_classes(reader, regressor_count(len(refs)))
     gain = reader.byte()
+    grown, gain = gain & _TREE, gain & ~_TREE
     if gain > _MAX_GAIN:
         raise InvalidRecord(f"decoding a plane: gain {gain}, at most {_MAX_GAIN}")
     coded = height * width if mask is None else int(np.count_nonzero(~mask))
-    probabilities = flag_probabilities(_unpack_flags(reader))
-    table_map = _unpack_map(reader)
+    if grown:
+        tree = read_tree(reader.take(reader.varint(MAX_TREE_BYTES)), len(refs))
+        tree_arrays, match_levels = tree.arrays(), tree.match_levels()
+        table_map = np.arange(TABLES, dtype=np.int32)
+    else:
+        tree_arrays, match_levels = NO_TREE, _unpack_flags(reader)
+        table_map = _unpack_map(reader)
+    probabilities = flag_probabilities(match_levels)
     n_words = reader.varint(3 * coded + 1)
     lanes = reader.byte()
     if lanes not in LANES:
@@ -633,6 +679,7 @@ def _decode_stream(
         model.cumulative,
         model.used,
         model.lookup,
+        tree_arrays,
     )
     own, errors, fault = backend.decode_stream(request)
     if fault:
@@ -675,32 +722,66 @@ def _shear_references(
     return planes, errors
 
 
+def with_own_tables(
+    model: WaveModel, tree: ContextTree | None
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """Return ``cumulative``, ``used``, ``lookup`` of the model, then of a tree's own tables."""
+    theirs = (model.cumulative, model.used, model.lookup)
+    if tree is None or not len(tree.levels):
+        return theirs
+    cumulative, used, lookup = (
+        np.concatenate(both) for both in zip(theirs, tree.arrays()[2:], strict=True)
+    )
+    return cumulative, used, lookup
+
+
 def choose_coding(
-    linears: npt.NDArray[np.int32],
-    corrections: npt.NDArray[np.int32],
-    contexts: npt.NDArray[np.int32],
-    matches: npt.NDArray[np.int32],
-    samples: npt.NDArray[np.int32],
-    begins: npt.NDArray[np.int64],
-    look: Sequence[int],
-    top: int,
-    model: WaveModel,
-) -> tuple[Choices, npt.NDArray[np.int16], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return how to code a plane, given what ``coder.predict_plane`` finds, and what follows.
+    plane: PlaneToEncode, found: Prediction, look: Sequence[int], model: WaveModel
+) -> Coding:
+    """Return how to code a plane, given what ``coder.predict_plane`` finds.
 
     look : samples looked at, and how many of them equal a neighbour.
-    What follows is what ``coder.fold_plane`` returns under the gain that was chosen.
     """
     looked_at, matching = look
-    gain = choose_gain(linears, corrections, samples[0], begins)
+    gain = choose_gain(found.linears, found.corrections, found.samples[0], found.begins)
     may_match = matching > _MATCH_SHARE * looked_at
     tables, folded, candidates = fold_plane(
-        linears, corrections, contexts, samples, gain, top, may_match
+        found.linears,
+        found.corrections,
+        found.contexts,
+        found.samples,
+        gain,
+        plane.top,
+        may_match,
     )
-    match_levels, table_map = _choose_flags_and_tables(
-        tables, folded, matches, candidates if may_match else None, model
+    match_levels, table_map, bits = _choose_flags_and_tables(
+        tables, folded, found.patterns, candidates if may_match else None, model
     )
-    return Choices(gain, match_levels, table_map), tables, folded, candidates
+    plain = Coding(
+        Choices(gain, match_levels, table_map), tables, folded, candidates, found.patterns
+    )
+    n = len(folded)
+    if n < _MIN_FIT_SAMPLES or bits > plane.trees.bits * n:
+        return plain
+    grown = grow_tree(
+        plane,
+        found.errors,
+        found.contexts,
+        plane_means(found.linears, found.corrections, gain, plane.top),
+        found.begins,
+        tables,
+        folded,
+        candidates if match_levels.any() else candidates[:, :0],
+        model.costs,
+        plane.trees.samples,
+    )
+    if grown is None or grown.bits >= bits:
+        return plain
+    tree, leaves = grown.tree, grown.leaves
+    own = tree.tables[leaves]
+    tables = np.where(own > 0, own + (TABLES - 1), tables).astype(np.int16)
+    choices = Choices(gain, tree.match_levels(), np.arange(TABLES, dtype=np.int32), tree)
+    return Coding(choices, tables, folded, candidates, leaves)
 
 
 def _choose_flags_and_tables(
@@ -709,25 +790,28 @@ def _choose_flags_and_tables(
     matches: npt.NDArray[np.int32],
     candidates: npt.NDArray[np.int32] | None,
     model: WaveModel,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return levels of the match flags and the exchanged tables, whichever of both costs less."""
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], float]:
+    """Return levels of the match flags and the exchanged tables, whichever of both costs less.
+
+    And what that is, in bits.
+    """
     none = np.zeros((2, MATCH_CONTEXTS), np.int32)
     nobody = np.zeros((2, 0), np.int32)
     plain_map, plain_bits = choose_tables(
         count_tokens(tables, folded, matches, nobody, none, TABLES), model
     )
     if candidates is None:
-        return none, plain_map
+        return none, plain_map, plain_bits
     counted = count_matches(tables, folded, matches, candidates, model.costs)
     levels, flag_bits = choose_flags(counted)
     if not levels.any():
-        return none, plain_map
+        return none, plain_map, plain_bits
     flagged_map, token_bits = choose_tables(
         count_tokens(tables, folded, matches, candidates, flag_probabilities(levels), TABLES), model
     )
     if plain_bits <= flag_bits + token_bits:
-        return none, plain_map
-    return levels, flagged_map
+        return none, plain_map, plain_bits
+    return levels, flagged_map, flag_bits + token_bits
 
 
 def choose_flags(counted: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], float]:

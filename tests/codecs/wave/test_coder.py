@@ -11,6 +11,7 @@ from tilepress.codecs.wave import coder, kernel
 from tilepress.codecs.wave.layout import MATCH_CONTEXTS
 from tilepress.codecs.wave.linear import plain_classes
 from tilepress.codecs.wave.model import TABLES
+from tilepress.codecs.wave.tree import NO_TREE
 from tilepress.codecs.weights import load_named
 
 NO_MASK = np.zeros((0, 0), np.uint8)
@@ -133,7 +134,16 @@ def decoded(
             data.first,
             classes,
         ),
-        *(MODEL.arrays(), gain, flags, table_map, MODEL.cumulative, MODEL.used, MODEL.lookup),
+        *(
+            MODEL.arrays(),
+            gain,
+            flags,
+            table_map,
+            MODEL.cumulative,
+            MODEL.used,
+            MODEL.lookup,
+            *NO_TREE[:2],
+        ),
     )
     return kernel.unshear(own, height, width), fault
 
