@@ -45,7 +45,7 @@ import numpy.typing as npt
 from tilepress.codecs.wave.coder import LANES, lanes_for
 from tilepress.codecs.wave.kernel import empty_sheared, steps
 from tilepress.codecs.wave.layout import CELLS, FEATURES, MAX_SETS, REGRESSORS
-from tilepress.codecs.wave.tree import TreeArrays
+from tilepress.codecs.wave.tree import NO_TREE, TreeArrays
 
 __all__ = [
     "DEVICE_BYTES",
@@ -157,6 +157,10 @@ class Decisions:
     """(tables,) int32, the table that stands in for each."""
     lanes: int | None = None
     """Lanes of the coder; None: ``lanes_for`` samples and the words that the most lanes give."""
+    tree: TreeArrays = NO_TREE
+    """Of a context tree; then flags are by leaf."""
+    leaves: Array | None = None
+    """(N,) int32, the leaf of every sample in coding order; None without a tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +322,32 @@ def _upload_classes(planes: Sequence[Plane]) -> tuple[Any, Any, Any]:
     return _upload(thresholds), _upload(cells), _upload(weights.reshape(len(planes), -1))
 
 
+def _upload_tables(
+    trees: Sequence[TreeArrays], cumulative: Array, used: Array, lookup: Array | None = None
+) -> tuple[Any, ...]:
+    """Upload tables of each leaf, (planes, MATCH_CONTEXTS), then all tables: the model's first."""
+    leaf_tables = np.stack([t.leaf_tables for t in trees])
+    first = len(used)
+    for row, tree in zip(leaf_tables, trees, strict=True):
+        row[row > 0] += first - 1
+        first += len(tree.used)
+    out = [
+        _upload(leaf_tables),
+        _upload(np.concatenate([cumulative, *(t.cumulative for t in trees)])),
+        _upload(np.concatenate([used, *(t.used for t in trees)])),
+    ]
+    if lookup is not None:
+        out.append(_upload(np.concatenate([lookup, *(t.lookup for t in trees)])))
+    return tuple(out)
+
+
+def _upload_nodes(trees: Sequence[TreeArrays]) -> Any:
+    nodes = np.zeros((len(trees), max(1, *(len(t.nodes) for t in trees), 1), 4), np.int32)
+    for row, tree in zip(nodes, trees, strict=True):
+        row[: len(tree.nodes)] = tree.nodes
+    return _upload(nodes)
+
+
 def _upload_net(net: tuple[Array, ...]) -> tuple[tuple[Any, ...], int]:
     """Upload the network, its first layer feature by feature; and how many hidden units it has."""
     weights, bias, shift, out_weights, out_bias, out_shift = net
@@ -345,6 +375,7 @@ def _decode_batch(planes: Sequence[PlaneToDecode], threads: int | None) -> list[
             len(plane.states),
             len(plane.classes[2]),
             int(plane.flags.max() > 0),
+            len(plane.tree.nodes),
             word,
             ends[0],
             byte,
@@ -361,6 +392,8 @@ def _decode_batch(planes: Sequence[PlaneToDecode], threads: int | None) -> list[
     mask, masked = _upload_mask(planes)
     net, n_hidden = _upload_net(p0.net)
     size = threads or min(_THREADS, (rows + 31) // 32 * 32)
+    trees = [p.tree for p in planes]
+    leaf_tables, *tables = _upload_tables(trees, p0.cumulative, p0.used, p0.lookup)
     device.decode[count, size](
         own,
         errors,
@@ -370,10 +403,10 @@ def _decode_batch(planes: Sequence[PlaneToDecode], threads: int | None) -> list[
         *_upload_classes(planes),
         _upload(np.stack([p.flags for p in planes])),
         _upload(np.stack([p.table_map for p in planes])),
+        _upload_nodes(trees),
+        leaf_tables,
         *net,
-        _upload(p0.cumulative),
-        _upload(p0.used),
-        _upload(p0.lookup),
+        *tables,
         _upload(np.concatenate([p.words for p in planes])),
         _upload(np.concatenate([p.raw for p in planes])),
         _upload(states),
@@ -409,6 +442,9 @@ def _encode_batch(
     decisions = [decide(i, found) for i, found in enumerate(predictions)]
     for row, decision in zip(settings, decisions, strict=True):
         row[device.GAIN], row[device.FLAGGED] = decision.gain, int(decision.flags.max() > 0)
+    for i, decision in enumerate(decisions):
+        if decision.leaves is not None:
+            columns[i, device.PATTERNS, : len(decision.leaves)].copy_to_device(decision.leaves)
     symbols, lengths, raw = _symbols(planes[0], decisions, settings, columns, begins, threads)
     samples = [len(found.linears) for found in predictions]
     coded = _code(decisions, samples, settings, symbols, lengths, threads)
@@ -477,8 +513,7 @@ def _symbols(
         _upload(settings),
         _upload(np.stack([d.flags for d in decisions])),
         _upload(np.stack([d.table_map for d in decisions])),
-        _upload(model.cumulative),
-        _upload(model.used),
+        *_upload_tables([d.tree for d in decisions], model.cumulative, model.used),
         symbol_counts,
         bit_counts,
         symbol_begins,

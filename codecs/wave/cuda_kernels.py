@@ -30,6 +30,7 @@ from tilepress.codecs.wave.layout import (
     MAX_HIDDEN,
     MAX_SETS,
     OWN_FEATURES,
+    OWN_PROPERTIES,
     OWN_TAPS,
     REFERENCE_TAPS,
     REGRESSORS,
@@ -46,7 +47,9 @@ __all__ = [
     "GAIN",
     "LANES",
     "MAX_ROWS",
+    "NODES",
     "NO_WORD",
+    "PATTERNS",
     "SCRATCH_ROWS",
     "SETS",
     "SETTINGS",
@@ -62,16 +65,18 @@ __all__ = [
 
 MAX_ROWS = 6112
 """Rows that a step may have: records (2^26 samples at most) have 5793 at most."""
-SETTINGS = 10
+SETTINGS = 11
 """Numbers that differ from plane to plane: the constants below index them."""
-TOP, FIRST, GAIN, LANES, SETS, FLAGGED = range(6)
-_WORDS_FROM, _WORDS_TO, _RAW_FROM, _RAW_TO = range(6, 10)
+TOP, FIRST, GAIN, LANES, SETS, FLAGGED, NODES = range(7)
+_WORDS_FROM, _WORDS_TO, _RAW_FROM, _RAW_TO = range(7, 11)
 SCRATCH_ROWS = 9
 """Rows of ``decode``'s scratch: by row of the step, then by place among the coded ones."""
 _LINEAR, _MEAN, _PATTERN, _TABLE, _OPEN, _PARAM, _RESULT, _ROW, _OFFSET = range(SCRATCH_ROWS)
 COLUMNS = 7
 """What ``predict_contexts`` finds of every sample, in coding order."""
 _C_LINEAR, _C_CORRECTION, _C_CONTEXT, _C_PATTERN, _C_SAMPLE, _C_WEST, _C_NORTH = range(COLUMNS)
+PATTERNS = _C_PATTERN
+"""Column that a tree's leaves replace."""
 NO_WORD = -1
 """Stands in ``encode_states``'s words where a symbol emits none."""
 
@@ -558,6 +563,86 @@ def _network(
 
 
 @_device
+def _property(
+    kind: int,
+    own: Any,
+    refs: Any,
+    ref_errors: Any,
+    errors: Any,
+    t0: int,
+    yp: int,
+    context: int,
+    mean: int,
+) -> int:
+    """Return one property of a sample; ``properties.step_properties``."""
+    pred = (mean + cpu.HALF) >> FRACTION_BITS
+    if kind == 0:
+        return context
+    if kind == 1:
+        return mean - pred * cpu.ONE
+    if kind == 2:
+        return pred
+    if kind >= OWN_PROPERTIES:
+        r, kind = (kind - OWN_PROPERTIES) // 6, (kind - OWN_PROPERTIES) % 6
+        if kind == 5:
+            return ref_errors[r, t0, yp]
+        here = refs[r, t0, yp]
+        if kind == 0:
+            return here
+        if kind == 1:
+            return here - refs[r, t0 - 1, yp]
+        if kind == 2:
+            return here - refs[r, t0 - SHEAR, yp - 1]
+        if kind == 3:
+            return here - refs[r, t0 + 1, yp]
+        return here - refs[r, t0 + SHEAR, yp + 1]
+    if kind == 13:
+        return errors[t0 - 1, yp]
+    if kind == 14:
+        return errors[t0 - SHEAR, yp - 1]
+    west, north = own[t0 - 1, yp], own[t0 - SHEAR, yp - 1]
+    if kind == 3:
+        return west
+    if kind == 4:
+        return north
+    if kind == 5:
+        return west - own[t0 - SHEAR - 1, yp - 1]
+    if kind == 6:
+        return north - own[t0 - SHEAR - 1, yp - 1]
+    if kind == 7:
+        return north - own[t0 - SHEAR + 1, yp - 1]
+    if kind == 8:
+        return west - own[t0 - 2, yp]
+    if kind == 9:
+        return north - own[t0 - 2 * SHEAR, yp - 2]
+    if kind == 10:
+        return west - north
+    if kind == 11:
+        return west - pred
+    return north - pred
+
+
+@_device
+def _leaf(
+    nodes: Any,
+    own: Any,
+    refs: Any,
+    ref_errors: Any,
+    errors: Any,
+    t0: int,
+    yp: int,
+    context: int,
+    mean: int,
+) -> int:
+    """Return the leaf of a sample; ``properties.step_leaves``."""
+    node = np.int32(0)
+    while node >= 0:
+        value = _property(nodes[node, 0], own, refs, ref_errors, errors, t0, yp, context, mean)
+        node = nodes[node, 3] if value > nodes[node, 1] else nodes[node, 2]
+    return -1 - node
+
+
+@_device
 def _store(sheared: Any, t: int, y: int, value: int, width: int, height: int) -> None:
     """Write a sample, and the margins that repeat it: right of its row, left of the next.
 
@@ -717,6 +802,8 @@ def decode(
     weights: Any,
     flags: Any,
     table_map: Any,
+    nodes: Any,
+    leaf_tables: Any,
     hidden_weights: Any,
     bias: Any,
     shift: Any,
@@ -741,7 +828,9 @@ def decode(
 
     own, errors : (planes, T, Y) int32, filled. refs, ref_errors : (planes, 2, T, Y) int32.
     settings : (planes, SETTINGS) int64. all_scratch : (planes, SCRATCH_ROWS, rows) int32.
-    all_states : (planes, 32) int64. faults : (planes,) int32, 0 or the code of the first fault.
+    nodes : (planes, …, 4) int32; leaf_tables : (planes, MATCH_CONTEXTS) int32, of each leaf its
+    table among all, or 0 for the model's. all_states : (planes, 32) int64.
+    faults : (planes,) int32, 0 or the code of the first fault.
     """
     plane = cuda.blockIdx.x
     tid, threads = cuda.threadIdx.x, cuda.blockDim.x
@@ -757,6 +846,7 @@ def decode(
     top, first = settings[plane, TOP], settings[plane, FIRST]
     gain, lanes = settings[plane, GAIN], settings[plane, LANES]
     sets, flagged = settings[plane, SETS], settings[plane, FLAGGED]
+    grown = settings[plane, NODES] > 0
     words_end = settings[plane, _WORDS_TO]
     raw = all_raw[settings[plane, _RAW_FROM] : settings[plane, _RAW_TO]]
     raw_bytes = settings[plane, _RAW_TO] - settings[plane, _RAW_FROM]
@@ -765,6 +855,7 @@ def decode(
     x_own, x_errors, scratch = own[plane], errors[plane], all_scratch[plane]
     x_refs, x_ref_errors = refs[plane], ref_errors[plane]
     x_flags, x_map = flags[plane], table_map[plane]
+    x_nodes, x_leaf_tables = nodes[plane], leaf_tables[plane]
     x_thresholds, x_cells = thresholds[plane], cells[plane]
 
     _load(weights[plane], set_weights, _LINEAR_SIZE)
@@ -844,10 +935,17 @@ def decode(
             )
             mean = _corrected(linear, correction, gain, limit)
             pred = (mean + cpu.HALF) >> FRACTION_BITS
+            table = x_map[_table_of(context, mean - pred * cpu.ONE)]
+            if grown:
+                pattern = _leaf(
+                    x_nodes, x_own, x_refs, x_ref_errors, x_errors, t0, yp, context, mean
+                )
+                if x_leaf_tables[pattern] > 0:
+                    table = x_leaf_tables[pattern]
             scratch[_LINEAR, i] = linear
             scratch[_MEAN, i] = mean
             scratch[_PATTERN, i] = pattern
-            scratch[_TABLE, i] = x_map[_table_of(context, mean - pred * cpu.ONE)]
+            scratch[_TABLE, i] = table
             scratch[_OPEN, i] = _IS_OPEN
             if not flagged:
                 _vote(masks, now + _TOKEN, i)
@@ -1170,6 +1268,7 @@ def write_symbols(
     settings: Any,
     flags: Any,
     table_map: Any,
+    leaf_tables: Any,
     cumulative: Any,
     used: Any,
     symbol_counts: Any,
@@ -1184,7 +1283,8 @@ def write_symbols(
 
     First, with ``write`` 0, count them: symbol_counts, bit_counts (planes, steps) int64. Then, with
     the prefix sums in hand, write them: symbols (planes, …) uint32, size << 16 | start; raw
-    (planes, …) uint32, zeros before, bits least significant first.
+    (planes, …) uint32, zeros before, bits least significant first. Where a plane has a tree, its
+    leaves stand in the column of patterns; leaf_tables as in ``decode``.
     """
     n_steps = begins.shape[1] - 1
     plane, t = cuda.blockIdx.x // n_steps, cuda.blockIdx.x % n_steps
@@ -1217,6 +1317,8 @@ def write_symbols(
             code = z - int(p > 0 and z > west) - int(q > 0 and z > north)
             token = _token(code)
             table = table_map[plane, _table_of(x[_C_CONTEXT, j], fraction)]
+            if leaf_tables[plane, x[_C_PATTERN, j]] > 0:
+                table = leaf_tables[plane, x[_C_PATTERN, j]]
             symbol = _lower(token, used[table])
             bits = 0
             if not matched:

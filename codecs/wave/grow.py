@@ -93,7 +93,8 @@ def grow_tree(
         _n_log_n(len(picked)),
         n / max(1, len(picked)),
     )
-    nodes = _pruned(*found, edges)
+    kinds, cuts, children, leaf_costs = found
+    nodes = _pruned(kinds, cuts, children, leaf_costs, edges)
     if nodes is None:
         return None
     leaves = _route(*where, *size, begins, contexts, means, nodes, _wanted(nodes))
@@ -560,7 +561,7 @@ def _table_cost(counts: Any, table_bits: float, token_bits: float) -> float:
             total += counts[s]
             bits -= counts[s] * np.log2(counts[s])
             used += 1
-    return bits + total * np.log2(total) + table_bits + token_bits * used
+    return float(bits + total * np.log2(total) + table_bits + token_bits * used)
 
 
 @jit

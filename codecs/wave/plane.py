@@ -69,7 +69,6 @@ __all__ = [
     "decode_body",
     "encode_body",
     "flag_probabilities",
-    "with_own_tables",
 ]
 
 Plane = npt.NDArray[np.int64]
@@ -169,11 +168,16 @@ class _Cpu:
     """The backend that every machine has; works in the thread that asks."""
 
     def encode_stream(self, plane: PlaneToEncode, model: WaveModel) -> PlaneStream:
-        *columns, begins, errors, looked_at, matching = predict_plane(*plane[:10])
-        found = Prediction(*columns, begins, errors)
-        coding = choose_coding(plane, found, (looked_at, matching), model)
+        linears, corrections, contexts, patterns, samples, begins, errors, *look = predict_plane(
+            *plane[:10]
+        )
+        found = Prediction(linears, corrections, contexts, patterns, samples, begins, errors)
+        coding = choose_coding(plane, found, look, model)
         choices, folded = coding.choices, coding.folded
-        cumulative, used, _ = with_own_tables(model, choices.tree)
+        tree = NO_TREE if choices.tree is None else choices.tree.arrays()
+        cumulative, used, _ = tree.after(model.cumulative, model.used, model.lookup)
+        table_map = np.arange(len(used), dtype=np.int32)
+        table_map[:TABLES] = choices.table_map
         starts, sizes, bits, counts = symbols(
             coding.tables,
             folded,
@@ -181,7 +185,7 @@ class _Cpu:
             coding.candidates,
             begins,
             flag_probabilities(choices.match_levels),
-            np.arange(len(used), dtype=np.int32) if choices.tree else choices.table_map,
+            table_map,
             cumulative,
             used,
         )
@@ -193,14 +197,10 @@ class _Cpu:
     def decode_stream(
         self, plane: PlaneToDecode
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], int]:
-        *most, tree = plane
-        cumulative, used, lookup = (
-            np.concatenate([a, b]) if len(b) else a
-            for a, b in zip(plane[-4:-1], tree[2:], strict=True)
-        )
-        own, errors, fault = decode_residuals(
-            *most[:-3], cumulative, used, lookup, tree.nodes, tree.leaf_tables
-        )
+        tree = plane.tree
+        cumulative, used, lookup = tree.after(plane.cumulative, plane.used, plane.lookup)
+        whole = plane._replace(cumulative=cumulative, used=used, lookup=lookup)
+        own, errors, fault = decode_residuals(*whole[:-1], tree.nodes, tree.leaf_tables)
         return own, errors, fault
 
 
@@ -720,19 +720,6 @@ def _shear_references(
         planes[slot] = kernel.shear_reference(np.ascontiguousarray(ref.samples))
         errors[slot] = kernel.shear_reference(np.ascontiguousarray(ref.errors))
     return planes, errors
-
-
-def with_own_tables(
-    model: WaveModel, tree: ContextTree | None
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
-    """Return ``cumulative``, ``used``, ``lookup`` of the model, then of a tree's own tables."""
-    theirs = (model.cumulative, model.used, model.lookup)
-    if tree is None or not len(tree.levels):
-        return theirs
-    cumulative, used, lookup = (
-        np.concatenate(both) for both in zip(theirs, tree.arrays()[2:], strict=True)
-    )
-    return cumulative, used, lookup
 
 
 def choose_coding(

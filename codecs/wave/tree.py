@@ -49,6 +49,21 @@ class TreeArrays(NamedTuple):
     lookup: npt.NDArray[np.uint8]
     """(tables, 256)."""
 
+    def after(
+        self,
+        cumulative: npt.NDArray[np.int32],
+        used: npt.NDArray[np.int32],
+        lookup: npt.NDArray[np.uint8],
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+        """Return the model's tables, as given, and then the own ones."""
+        if not len(self.used):
+            return cumulative, used, lookup
+        return (
+            np.concatenate([cumulative, self.cumulative]),
+            np.concatenate([used, self.used]),
+            np.concatenate([lookup, self.lookup]),
+        )
+
 
 NO_TREE = TreeArrays(
     np.zeros((0, 4), np.int32),
@@ -99,7 +114,7 @@ def frequencies_of(levels: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     weights = _WEIGHTS[levels]
     out = np.maximum((weights << TABLE_BITS) // weights.sum(), 1) * (levels > 0)
     out[levels.argmax()] += (1 << TABLE_BITS) - out.sum()
-    return out.astype(np.int64)
+    return np.asarray(out, np.int64)
 
 
 # Numbers of a tree: the first context of each kind, and how many bits a number has ----------------

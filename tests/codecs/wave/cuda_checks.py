@@ -9,6 +9,7 @@ The environment decides who runs it; the checks are the same:
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import sys
@@ -21,14 +22,19 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.wave import coder, cuda, kernel
+from tilepress.codecs.wave.grow import _route
 from tilepress.codecs.wave.layout import (
     CELLS,
     FEATURES,
     MATCH_CONTEXTS,
     MATCH_LEVELS,
+    OWN_PROPERTIES,
+    PROPERTIES,
     REGRESSORS,
 )
 from tilepress.codecs.wave.model import TABLES, WaveModel
+from tilepress.codecs.wave.plane import CPU
+from tilepress.codecs.wave.tree import ContextTree
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 TYPED = os.environ.get("TILEPRESS_CUDA_TYPED") == "1"
@@ -188,6 +194,8 @@ class Case(NamedTuple):
     lanes: int | None = 4
     narrow: bool = False
     top: int = 255
+    grown: bool = False
+    """Whether a context tree chooses flags and tables, some of them its own."""
 
 
 CASES = [
@@ -205,6 +213,11 @@ CASES = [
     Case("constant but for one", kind="constant", flagged=True),
     Case("more rows than a mask word has bits", (33, 66), 0, flagged=True, kind="flat", lanes=32),
     Case("lanes as they come", (12, 20), 0, lanes=None),
+    Case("a tree", (16, 24), 8, "flat", gain=8, lanes=8, grown=True),
+    Case("a tree with references", (14, 20), 8, "flat", 2, flagged=True, gain=3, grown=True),
+    Case(
+        "a tree, mask, escapes", (12, 18), 0, "spikes", 1, True, 2, True, 8, 4, True, 60_000, True
+    ),
     Case("one column", (17, 1), lanes=1),
     Case("one row", (1, 19), refs=1, flagged=True, kind="flat"),
     Case("one sample", (1, 1), gain=15),
@@ -278,6 +291,7 @@ def plane_of(case: Case, seed: int, model: WaveModel) -> tuple[cuda.PlaneToEncod
         model.arrays(),
         model.cumulative,
         model.used,
+        cuda.TreeEffort(0, 0),
     )
     flags = np.zeros((2, MATCH_CONTEXTS), np.int32)
     if case.flagged:
@@ -287,7 +301,48 @@ def plane_of(case: Case, seed: int, model: WaveModel) -> tuple[cuda.PlaneToEncod
     changed = rng.random(TABLES) < 0.1
     table_map[changed] = rng.integers(0, TABLES, int(changed.sum()))
     decisions = cuda.Decisions(case.gain, flags.astype(np.int32), table_map, case.lanes)
+    if case.grown:
+        tree = tree_of(case, rng)
+        decisions = dataclasses.replace(
+            decisions,
+            flags=plane_flags(tree) if case.flagged else np.zeros_like(decisions.flags),
+            table_map=np.arange(TABLES, dtype=np.int32),
+            tree=tree.arrays(),
+            leaves=leaves_of(plane, tree, case.gain),
+        )
     return plane, (decisions, first), samples
+
+
+def tree_of(case: Case, rng: np.random.Generator) -> ContextTree:
+    """A tree that asks for every property once, whose leaves take tables and flags in turn."""
+    known = OWN_PROPERTIES + 6 * case.refs
+    nodes = np.zeros((known, 4), np.int32)
+    nodes[:, 0] = rng.permutation(known)
+    nodes[:, 1] = np.where(np.isin(nodes[:, 0], (0, 2, 3, 4, 15, 21)), 30, 0)
+    nodes[:, 2] = ~np.arange(known)
+    nodes[:, 3] = np.append(np.arange(1, known), ~known)
+    leaves = np.arange(known + 1)
+    levels = rng.integers(0, 40, (3, coder.TOKENS)).astype(np.int32)
+    levels[:, -1] = 61
+    levels += levels == 0
+    flags = rng.integers(0, 65, (known + 1, 2)).astype(np.int32)
+    return ContextTree(nodes, flags, (leaves % 4).astype(np.int32), levels)
+
+
+def plane_flags(tree: ContextTree) -> np.ndarray:
+    levels = tree.match_levels()
+    return np.where(levels > 0, MATCH_LEVELS[np.maximum(levels - 1, 0)], 0).astype(np.int32)
+
+
+def leaves_of(plane: cuda.PlaneToEncode, tree: ContextTree, gain: int) -> np.ndarray:
+    linears, corrections, contexts, _, _, begins, errors, *_ = coder.predict_plane(*plane[:10])
+    wanted = np.zeros(PROPERTIES, bool)
+    wanted[tree.nodes[:, 0]] = True
+    where = (plane.own, plane.refs, plane.ref_errors, plane.n_refs, errors, plane.mask)
+    means = coder.plane_means(linears, corrections, gain, plane.top)
+    size = (plane.height, plane.width)
+    leaves: np.ndarray = _route(*where, *size, begins, contexts, means, tree.nodes, wanted)
+    return leaves
 
 
 def encode_on_cpu(plane: cuda.PlaneToEncode, made: cuda.Decisions) -> tuple[Any, ...]:
@@ -297,16 +352,15 @@ def encode_on_cpu(plane: cuda.PlaneToEncode, made: cuda.Decisions) -> tuple[Any,
     tables, folded, candidates = coder.fold_plane(
         linears, corrections, contexts, samples, made.gain, plane.top, True
     )
+    table_map, cumulative, used = made.table_map, plane.cumulative, plane.used
+    if made.leaves is not None:
+        matches, own = made.leaves, made.tree.leaf_tables[made.leaves]
+        tables = np.where(own > 0, own + TABLES - 1, tables).astype(np.int16)
+        cumulative = np.concatenate([cumulative, made.tree.cumulative])
+        used = np.concatenate([used, made.tree.used])
+        table_map = np.arange(len(used), dtype=np.int32)
     starts, sizes, bits, counts = coder.symbols(
-        tables,
-        folded,
-        matches,
-        candidates,
-        begins,
-        made.flags,
-        made.table_map,
-        plane.cumulative,
-        plane.used,
+        *(tables, folded, matches, candidates, begins, made.flags, table_map, cumulative, used)
     )
     states, words = coder.rans_encode(starts, sizes, made.lanes or coder.LANES[-1])
     if made.lanes is None:
@@ -332,13 +386,12 @@ def to_decode(
         plane.cumulative,
         plane.used,
         model.lookup,
+        made.tree,
     )
 
 
 def decode_on_cpu(request: cuda.PlaneToDecode) -> tuple[Any, Any, int]:
-    """Decode on the CPU, which uses the states up."""
-    own, errors, fault = coder.decode_plane(*request._replace(states=request.states.copy()))
-    return own, errors, fault
+    return CPU.decode_stream(request)
 
 
 class TestDeviceAndCpuAgree:
