@@ -282,8 +282,12 @@ class TileCodec:
         data: bytes | memoryview,
         *,
         expect: Expected | None = None,
+        planes: Sequence[int] | None = None,
     ) -> Array:
         """Decode a record to an array of the shape and dtype that were coded.
+
+        With ``planes``, only these of a (planes, y, x) record, in their order, and those that they
+        refer to are decoded: each has a checksum of its own. Raises IndexError for one beyond it.
 
         ``expect`` is the shape, (planes, y, x) or (y, x), and dtype that the record must have: who
         knows them should say so, for a record that claims others is then refused unread.
@@ -291,8 +295,8 @@ class TileCodec:
         samples that are not those coded.
         """
         if self._device == "cuda":
-            return self.decode_many([data], expect=expect)[0]
-        return self._decode(data, expect)
+            return self._map(lambda record: self._decode(record, expect, planes), [data])[0]
+        return self._decode(data, expect, planes)
 
     def decode_many(
         self, records: Sequence[bytes | memoryview], *, expect: Expected | None = None
@@ -304,8 +308,15 @@ class TileCodec:
         """
         return self._map(lambda record: self._decode(record, expect), records)
 
-    def _decode(self, data: bytes | memoryview, expect: Expected | None) -> Array:
+    def _decode(
+        self,
+        data: bytes | memoryview,
+        expect: Expected | None,
+        planes: Sequence[int] | None = None,
+    ) -> Array:
         header, payload = unpack_record(data)
+        if planes is not None:
+            _check_planes(planes, 0 if header.two_d else header.shape[0])
         if expect is not None:
             found = header.shape[1:] if header.two_d else header.shape
             if found != tuple(expect[0]) or header.dtype.name != expect[1].name:
@@ -335,11 +346,14 @@ class TileCodec:
                 header.coded,
                 header.dtype,
                 self._weights.model,
-                backend=self._backend(),
+                None if planes is None else frozenset(p for p in planes if p < header.coded[0]),
+                self._backend(),
             )
-        if samples_crc(samples) != header.symbols_crc:
+        whole = planes is None or header.coder == CODER_STORED
+        if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
-        return _restore(header, samples)
+        restored = _restore(header, samples)
+        return restored if planes is None else restored[list(planes)]
 
     def _absent(self, dtype: np.dtype[Any]) -> Array | None:
         """Return nodata as one sample of ``dtype``, or None; refuses what the dtype cannot hold."""
@@ -370,6 +384,12 @@ def _number(name: str, value: object) -> float | int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UnsupportedFormat(f"making a codec: got {name} {value!r}, want a number")
     return value
+
+
+def _check_planes(planes: Sequence[int], count: int) -> None:
+    for plane in planes:
+        if not 0 <= plane < count:
+            raise IndexError(f"decoding a record: plane {plane} of {count}")
 
 
 def _coded_box(samples: Array, fill: Array) -> tuple[int, int, int]:

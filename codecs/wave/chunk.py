@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,9 +121,10 @@ def decode_chunk(
     group_of = {first + k: first for first in groups for k in range(3)}
     planes = sorted(range(shape[0]) if wanted is None else wanted)
     memo: dict[int, tuple[Planes, DecodedPlane]] = {}
+    left = _uses(planes, entries, group_of)
     out = np.zeros(shape, dtype)
     for index in planes:
-        levels = _levels_of(index, entries, group_of, memo, shape[1:], model, backend)
+        levels = _levels_of(index, entries, group_of, memo, left, shape[1:], model, backend)
         entry = entries[index]
         integers = levels * step
         if entry.clamp is not None:
@@ -140,7 +142,24 @@ def decode_chunk(
         if samples_crc(plane) != entry.crc:
             raise ChecksumMismatch(f"decoding plane {index}: samples do not match their crc32c")
         out[index] = plane
+        for part in _parts(index, group_of):
+            left[part] -= 1
+        for done in [p for p in memo if left[p] == 0]:
+            del memo[done]
     return out
+
+
+def _parts(index: int, group_of: dict[int, int]) -> range:
+    """Return the coded planes that a plane's samples are made of."""
+    first = group_of.get(index)
+    return range(index, index + 1) if first is None else range(first, first + 3)
+
+
+def _uses(planes: list[int], entries: list[_Entry], group_of: dict[int, int]) -> Counter[int]:
+    """Return how often each coded plane is still to be used: by planes, and as a reference."""
+    uses = Counter(part for index in planes for part in _parts(index, group_of))
+    uses.update(r for entry in entries for r in entry.refs)
+    return uses
 
 
 def _span(plane: Planes, mask: npt.NDArray[np.bool_] | None) -> tuple[int, int] | None:
@@ -270,16 +289,17 @@ def _levels_of(
     entries: list[_Entry],
     group_of: dict[int, int],
     memo: dict[int, tuple[Planes, DecodedPlane]],
+    left: Counter[int],
     shape: tuple[int, ...],
     model: WaveModel,
     backend: Backend,
 ) -> Planes:
     """Return the integers of a plane, its colour transform undone."""
-    first = group_of.get(index)
-    if first is None:
-        return _decode_entry(index, entries, memo, shape, model, backend)[0]
-    parts = [_decode_entry(first + k, entries, memo, shape, model, backend)[0] for k in range(3)]
-    colour: Planes = _from_luma(np.stack(parts))[index - first]
+    parts = _parts(index, group_of)
+    coded = [_decode_entry(p, entries, memo, left, shape, model, backend)[0] for p in parts]
+    if len(coded) == 1:
+        return coded[0]
+    colour: Planes = _from_luma(np.stack(coded))[index - parts.start]
     return colour
 
 
@@ -287,11 +307,15 @@ def _decode_entry(
     index: int,
     entries: list[_Entry],
     memo: dict[int, tuple[Planes, DecodedPlane]],
+    left: Counter[int],
     shape: tuple[int, ...],
     model: WaveModel,
     backend: Backend = CPU,
 ) -> tuple[Planes, DecodedPlane]:
-    """Decode a plane and, before it, the planes it refers to; each once."""
+    """Decode a plane and, before it, the planes it refers to; each once.
+
+    ``left`` counts down the uses of the planes referred to.
+    """
     pending, waiting = [index], set[int]()
     while pending:
         current = pending[-1]
@@ -314,6 +338,7 @@ def _decode_entry(
                 reader, (shape[0], shape[1]), [memo[r][1] for r in entry.refs], model, backend
             )
             reader.finish()
+        left.subtract(entry.refs)
         pending.pop()
     return memo[index]
 

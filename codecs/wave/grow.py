@@ -8,7 +8,6 @@ integers. What a tree is, ``tree.py`` says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +16,17 @@ import numpy.typing as npt
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.wave.coder import TOKENS, _token, raw_bits
 from tilepress.codecs.wave.compiled import jit
+from tilepress.codecs.wave.costs import (
+    BIT,
+    entropies,
+    entropy,
+    flag_levels,
+    frequency_levels,
+    n_log_n,
+)
 from tilepress.codecs.wave.cuda import PlaneToEncode
 from tilepress.codecs.wave.kernel import active_rows, steps
 from tilepress.codecs.wave.layout import (
-    MATCH_LEVELS,
     OWN_PROPERTIES,
     PROPERTIES,
     TIME_PAD,
@@ -90,7 +96,7 @@ def grow_tree(
         left_open,
         int(np.count_nonzero(seen)),
         np.where(seen[:2], dense[:2], -1),
-        _n_log_n(len(picked)),
+        n_log_n(len(picked)),
         n / max(1, len(picked)),
     )
     kinds, cuts, children, leaf_costs = found
@@ -105,13 +111,6 @@ def _wanted(nodes: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
     wanted = np.zeros(PROPERTIES, np.bool_)
     wanted[nodes[:, 0]] = True
     return wanted
-
-
-@lru_cache(maxsize=8)
-def _n_log_n(most: int) -> npt.NDArray[np.int64]:
-    """Return (most + 1,) n·log2(n) in 1/COST_UNIT bits."""
-    n = np.arange(most + 1)
-    return np.rint(n * np.log2(np.maximum(n, 1)) * COST_UNIT).astype(np.int64)
 
 
 @jit
@@ -299,7 +298,7 @@ def _grow(
     left_open: Any,
     n_symbols: int,
     flags_at: Any,
-    n_log_n: Any,
+    logs: Any,
     scale: float,
 ) -> Any:
     """Split breadth first while it pays. Returns per node: property, cut, children, cost as leaf.
@@ -308,7 +307,7 @@ def _grow(
     """
     m, known = bins.shape
     most = 2 * MAX_TREE_NODES + 1
-    unit = np.float64(COST_UNIT)
+    unit = np.float64(BIT)
     kinds, cuts = np.zeros(most, np.int64), np.zeros(most, np.int64)
     children = np.full((most, 2), -1, np.int64)
     costs = np.zeros(most, np.float64)
@@ -329,16 +328,17 @@ def _grow(
             total[joint[i]] += 1
             plain_cost += plain[i]
             left_cost += left_open[i]
-        entropy = n_log_n[n]
+        entropy = logs[n]
         used = 0
         for s in range(n_symbols):
-            entropy -= n_log_n[total[s]]
+            entropy -= logs[total[s]]
             used += total[s] > 0
         west = total[flags_at[0]] if flags_at[0] >= 0 else 0
         north = total[flags_at[1]] if flags_at[1] >= 0 else 0
-        flags = n_log_n[n] - n_log_n[west] - n_log_n[north] - n_log_n[n - west - north]
+        flags = logs[n] - logs[west] - logs[north] - logs[n - west - north]
         own = entropy * scale + unit * (_TABLE_BITS + _TOKEN_BITS * used)
-        theirs = min(plain_cost, left_cost + flags) * scale
+        per_unit = BIT // COST_UNIT
+        theirs = min(plain_cost * per_unit, left_cost * per_unit + flags) * scale
         costs[node] = min(own, theirs) + unit * _LEAF_BITS
         if n >= _MIN_NODE and count + 2 <= most:
             u = 0
@@ -358,9 +358,9 @@ def _grow(
             for b in range(_BINS):
                 for s in range(u):
                     total[s] += counts[0, b, s]
-            entropy = n_log_n[some]
+            entropy = logs[some]
             for s in range(u):
-                entropy -= n_log_n[total[s]]
+                entropy -= logs[total[s]]
             best, kind, cut = np.int64(1) << np.int64(62), -1, -1
             for k in range(known):
                 below[:u] = 0
@@ -374,10 +374,10 @@ def _grow(
                     n_below += here
                     if n_below == some:
                         break
-                    cost = n_log_n[n_below] + n_log_n[some - n_below]
+                    cost = logs[n_below] + logs[some - n_below]
                     for s in range(u):
                         below[s] += counts[k, b, s]
-                        cost -= n_log_n[below[s]] + n_log_n[total[s] - below[s]]
+                        cost -= logs[below[s]] + logs[total[s] - below[s]]
                     if cost < best:
                         best, kind, cut = cost, k, b
             if kind >= 0 and (entropy - best) * (scale * stride) > unit * max(
@@ -413,7 +413,7 @@ def _pruned(
     split = children[:, 0] >= 0
     for node in range(len(kinds) - 1, -1, -1):  # children come after their parents
         if split[node]:
-            whole = costs[children[node]].sum() + _NODE_BITS * COST_UNIT
+            whole = costs[children[node]].sum() + _NODE_BITS * BIT
             split[node] = whole < costs[node]
             costs[node] = min(whole, costs[node])
     if not split[0]:
@@ -477,26 +477,6 @@ def _leaf_counts(
     return tokens, theirs, flags
 
 
-def _entropy(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Bits of (…, k) counted symbols at their own frequencies."""
-    total = counts.sum(-1)
-    bits: npt.NDArray[np.float64] = total * np.log2(np.maximum(total, 1)) - (
-        counts * np.log2(np.maximum(counts, 1))
-    ).sum(-1)
-    return bits
-
-
-def _flag_levels(
-    counts: npt.NDArray[np.int64],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return the index into MATCH_LEVELS that suits (…, 2) yes and no best, and the bits then."""
-    share = (counts[..., 0] + 0.4) / (counts.sum(-1) + 0.8)
-    p = MATCH_LEVELS / 32768.0
-    level = np.abs(np.log(p / (1 - p)) - np.log(share / (1 - share))[..., None]).argmin(-1)
-    chosen = p[level]
-    return level, -counts[..., 0] * np.log2(chosen) - counts[..., 1] * np.log2(1 - chosen)
-
-
 def _fitted(
     nodes: npt.NDArray[np.int32],
     leaves: npt.NDArray[np.int32],
@@ -508,15 +488,14 @@ def _fitted(
     """Choose flags and table of every leaf by what all samples of the plane cost."""
     n_leaves = len(nodes) + 1
     tokens, theirs, flags = _leaf_counts(leaves, tables, folded, candidates, costs, n_leaves)
-    raw = tokens @ raw_bits()
-    own = _entropy(tokens) + raw + _TABLE_BITS + _TOKEN_BITS * np.count_nonzero(tokens, axis=-1)
-    model = theirs / COST_UNIT
-    level, spent = _flag_levels(flags.reshape(n_leaves, 2, 2))
+    raw = tokens @ raw_bits() * BIT
+    table = _TABLE_BITS + _TOKEN_BITS * np.count_nonzero(tokens, axis=-1)
+    own = entropies(tokens.reshape(-1, TOKENS)).reshape(n_leaves, 3) + raw + table * BIT
+    model = theirs * (BIT // COST_UNIT)
+    level, spent = flag_levels(flags.reshape(n_leaves, 2, 2))
     both = np.cumsum(np.pad(spent, ((0, 0), (1, 0))), axis=1)
-    cost = np.minimum(own, model) + both
-    if candidates.shape[1] == 0:
-        cost[:, 1:] = np.inf
-    mode = cost.argmin(1)
+    ways = 1 if candidates.shape[1] == 0 else 3
+    mode = (np.minimum(own, model) + both)[:, :ways].argmin(1)
     rows = np.arange(n_leaves)
     is_own = (own < model)[rows, mode]
     chosen = tokens[rows, mode]
@@ -525,59 +504,42 @@ def _fitted(
     table_of = np.zeros(n_leaves, np.int32)
     table_of[is_own] = group + 1
     levels = np.zeros((int(group.max(initial=-1)) + 1, TOKENS), np.int32)
-    bits = both[rows, mode].sum() + model[rows, mode][~is_own].sum()
+    total = both[rows, mode].sum() + np.where(is_own, raw[rows, mode], model[rows, mode]).sum()
     for k in range(len(levels)):
         counts = chosen[table_of == k + 1].sum(0)
-        levels[k] = _levels_of(counts)
-        bits += _entropy(counts)
-    bits += raw[rows, mode][is_own].sum()
+        levels[k] = frequency_levels(counts, LEVELS)
+        total += entropy(counts)
     tree = ContextTree(nodes, leaf_flags, table_of, levels)
-    return GrownTree(tree, leaves, float(bits) + 8 * len(pack_tree(tree)))
-
-
-def _levels_of(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """Return the level of each token's frequency, the most frequent one's the highest."""
-    share = np.maximum(counts, 1) / counts.max()
-    levels = np.clip(np.rint(4 * np.log2(share)) + LEVELS - 1, 1, LEVELS - 1)
-    return np.where(counts > 0, levels, 0).astype(np.int32)
+    return GrownTree(tree, leaves, float(total / BIT) + 8 * len(pack_tree(tree)))
 
 
 def _merged(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return (rows,) which table each row of (rows, TOKENS) counts shares, in order of use."""
     if not len(counts):
         return np.zeros(0, np.int64)
-    used = counts[:, counts.any(axis=0)].astype(np.float64)
-    group = _merge(used, float(_TABLE_BITS), float(_TOKEN_BITS), MAX_TREE_TABLES)
+    used = np.ascontiguousarray(counts[:, counts.any(axis=0)])
+    group = _merge(used, _TABLE_BITS * BIT, _TOKEN_BITS * BIT, MAX_TREE_TABLES)
     _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))
     return np.asarray(rank[inverse], np.int64)
 
 
 @jit
-def _table_cost(counts: Any, table_bits: float, token_bits: float) -> float:
-    total, bits, used = 0.0, 0.0, 0
-    for s in range(len(counts)):
-        if counts[s] > 0:
-            total += counts[s]
-            bits -= counts[s] * np.log2(counts[s])
-            used += 1
-    return float(bits + total * np.log2(total) + table_bits + token_bits * used)
-
-
-@jit
-def _merge(counts: Any, table_bits: float, token_bits: float, most: int) -> Any:
+def _merge(counts: Any, table_cost: int, token_cost: int, most: int) -> Any:
     """Merge rows while that saves bits, or more than ``most`` are left; return each row's group."""
     n = len(counts)
+    never = np.int64(1) << np.int64(62)
     group = np.arange(n)
     alive = np.ones(n, np.bool_)
-    cost = np.zeros(n)
+    cost = np.zeros(n, np.int64)
     for i in range(n):
-        cost[i] = _table_cost(counts[i], table_bits, token_bits)
-    extra = np.full((n, n), np.inf)
+        cost[i] = entropy(counts[i]) + table_cost + token_cost * np.count_nonzero(counts[i])
+    extra = np.full((n, n), never)
     for i in range(n):
         for j in range(i + 1, n):
-            both = _table_cost(counts[i] + counts[j], table_bits, token_bits)
-            extra[i, j] = both - cost[i] - cost[j]
+            both = counts[i] + counts[j]
+            whole = entropy(both) + table_cost + token_cost * np.count_nonzero(both)
+            extra[i, j] = whole - cost[i] - cost[j]
     best = np.zeros(n, np.int64)  # of each row, the later row that suits it best
     for i in range(n):
         best[i] = i + extra[i, i:].argmin()
@@ -594,14 +556,15 @@ def _merge(counts: Any, table_bits: float, token_bits: float, most: int) -> Any:
         cost[a] += cost[b] + extra[a, b]
         alive[b] = False
         left -= 1
-        extra[b, :] = np.inf
-        extra[:, b] = np.inf
+        extra[b, :] = never
+        extra[:, b] = never
         for i in range(n):
             if group[i] == b:
                 group[i] = a
             if alive[i] and i != a:
-                both = _table_cost(counts[i] + counts[a], table_bits, token_bits)
-                extra[min(i, a), max(i, a)] = both - cost[i] - cost[a]
+                both = counts[i] + counts[a]
+                whole = entropy(both) + table_cost + token_cost * np.count_nonzero(both)
+                extra[min(i, a), max(i, a)] = whole - cost[i] - cost[a]
         for i in range(n):
             if alive[i]:
                 best[i] = i + extra[i, i:].argmin()

@@ -36,6 +36,7 @@ from tilepress.codecs.wave.coder import (
 )
 from tilepress.codecs.wave.coder import decode_plane as decode_residuals
 from tilepress.codecs.wave.compiled import jit
+from tilepress.codecs.wave.costs import BIT, flag_levels
 from tilepress.codecs.wave.cuda import PlaneToDecode, PlaneToEncode, Prediction, TreeEffort
 from tilepress.codecs.wave.grow import grow_tree
 from tilepress.codecs.wave.kernel import regressor_count
@@ -810,20 +811,16 @@ def choose_flags(counted: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32],
     seen = np.flatnonzero((counted[:, :, 0] > 0).any(axis=0))
     if not len(seen):
         return levels, 0.0
-    same, other, cost, saved = np.moveaxis(counted[:, seen].astype(np.float64), -1, 0)
-    total = same + other
-    share = (same + 0.4) / (total + 0.8)
-    p = MATCH_LEVELS / 32768.0
-    level = np.abs(np.log(p / (1 - p)) - np.log(share / (1 - share))[..., None]).argmin(-1)
-    chosen = p[level]
-    spent = -same * np.log2(chosen) - other * np.log2(1 - chosen)
-    gain = np.where(total > 0, (cost + saved) / COST_UNIT - spent, 0.0) - _FLAG_BITS
+    level, spent = flag_levels(counted[:, seen, :2])
+    total = counted[:, seen, :2].sum(-1)
+    cost, saved = np.moveaxis(counted[:, seen, 2:] * (BIT // COST_UNIT), -1, 0)
+    gain = np.where(total > 0, cost + saved - spent, 0) - _FLAG_BITS * BIT
     # "as north" is counted where "as west" failed, so it is only coded after it
     second = gain[1] > 0
-    first = gain[0] + np.maximum(gain[1], 0.0) > 0
+    first = gain[0] + np.maximum(gain[1], 0) > 0
     coded = np.stack([first, first & second])
     levels[:, seen] = np.where(coded, level + 1, 0)
-    return levels, float((spent + _FLAG_BITS)[coded].sum())
+    return levels, float((spent + _FLAG_BITS * BIT)[coded].sum() / BIT)
 
 
 def flag_probabilities(levels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -25,6 +25,8 @@ import numpy.typing as npt
 import pytest
 
 from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave import plane
+from tilepress.codecs.wave.grow import grow_tree
 
 Array = npt.NDArray[Any]
 
@@ -81,6 +83,9 @@ def cases() -> dict[str, tuple[TileCodec, Array, int]]:
         ),
         "levels": (exact, (field(13, (99, 99), 60, 0) // 9 * 9).astype(np.uint8), 1),
         "lanes": (exact, field(14, (260, 270), 9000, 60).astype(np.uint16), 1),
+        "posters": (exact, (rgb[:, :72].repeat(3, 1).repeat(2, 2) // 25 * 25).astype("u1"), 3),
+        "posters-max": (TileCodec(tier="max"), (volume[:2] // 200).astype(np.uint8), 1),
+        "posters-fast": (TileCodec(tier="fast"), (holes[:2] // 300).astype(np.uint8), 1),
         "noise": (exact, field(15, (30, 30), 0, 255).astype(np.uint8), 1),
     }
 
@@ -195,6 +200,21 @@ class TestThreadsChangeNothing:
             for name, record, samples in pool.map(code, order):
                 assert record == records()[name], name
                 assert samples == cases()[name][0].decode(record).tobytes(), name
+
+    def test_trees_are_among_the_cases(self, monkeypatch) -> None:
+        grown: set[str] = set()
+        for name, (codec, array, bands) in cases().items():
+            if name.startswith("posters"):
+
+                def seen(*planes: object, name: str = name) -> object:
+                    found = grow_tree(*planes)
+                    if found is not None:
+                        grown.add(name)
+                    return found
+
+                monkeypatch.setattr(plane, "grow_tree", seen)
+                assert codec.encode(array, bands=bands) == records()[name]
+        assert grown == {"posters", "posters-max", "posters-fast"}
 
     def test_what_ran_before_is_no_matter(self) -> None:
         backwards = {

@@ -16,6 +16,7 @@ from tilepress.codecs.errors import (
     UnsupportedFormat,
 )
 from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave import chunk
 from tilepress.codecs.weights import TIER_MODELS
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
@@ -155,6 +156,60 @@ class TestStructureCostsNothing:
         array[:, :90, :70] = content("smooth", (2, 90, 70), "uint16", 5) + 1
         small = len(TileCodec().encode(np.ascontiguousarray(array[:, :90, :70])))
         assert len(TileCodec().encode(array)) == small
+
+
+def field(seed: int, shape: tuple[int, ...], top: int, noise: int) -> np.ndarray:
+    """Return a smooth field of 0 … about ``top`` with noise."""
+    rng = np.random.default_rng(seed)
+    smooth = rng.integers(-8, 9, shape).cumsum(-1).cumsum(-2)
+    smooth -= smooth.min()
+    return smooth * top // max(1, int(smooth.max())) + rng.integers(0, noise + 1, shape)
+
+
+class TestOnePlaneDecodesAlone:
+    """Without the others but those that it refers to, and with its own checksum."""
+
+    @pytest.mark.parametrize("bands", [1, 3])
+    def test_of_many(self, bands: int) -> None:
+        planes = field(3, (6, 40, 40), 200, 4).astype(np.uint8)
+        codec = TileCodec()
+        record = codec.encode(planes, bands=bands)
+        for wanted in ([0], [5], [4, 1], [2, 2], []):
+            np.testing.assert_array_equal(codec.decode(record, planes=wanted), planes[wanted])
+
+    def test_of_stored_and_cropped_ones(self) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (4, 20, 20)).astype(np.uint8)
+        codec = TileCodec(nodata=0)
+        np.testing.assert_array_equal(
+            codec.decode(codec.encode(noise), planes=[3, 0]), noise[[3, 0]]
+        )
+        noise[2:] = 0
+        record = codec.encode(noise)
+        np.testing.assert_array_equal(codec.decode(record, planes=[3, 1]), noise[[3, 1]])
+
+    def test_beyond_the_last_is_an_error(self) -> None:
+        codec = TileCodec()
+        record = codec.encode(np.zeros((2, 5, 5), np.uint8))
+        with pytest.raises(IndexError, match="plane 2 of 2"):
+            codec.decode(record, planes=[2])
+
+    def test_planes_are_let_go_once_nothing_needs_them(self, monkeypatch) -> None:
+        planes = np.repeat(field(1, (1, 30, 30), 90, 4), 12, axis=0).astype(np.uint16)
+        planes += np.arange(12, dtype=np.uint16)[:, None, None] * 7
+        noise = np.random.default_rng(1).integers(0, 9, (12, 10, 30))
+        planes[:, ::3] += noise.astype(np.uint16)
+        held: list[int] = []
+        decode_entry = chunk._decode_entry
+
+        def counting(index: int, entries: list, memo: dict, *rest: object) -> object:
+            held.append(len(memo))
+            return decode_entry(index, entries, memo, *rest)
+
+        monkeypatch.setattr(chunk, "_decode_entry", counting)
+        codec = TileCodec()
+        np.testing.assert_array_equal(codec.decode(codec.encode(planes)), planes)
+        assert len(held) == 12
+        assert max(held) <= 6
 
 
 class TestDamageIsAnError:

@@ -197,9 +197,9 @@ class TestGain:
 
     def test_beyond_the_last_is_refused(self, monkeypatch) -> None:
         samples = field(13, (12, 13), 90, 2)  # too small for weights of its own
-        monkeypatch.setattr(plane, "choose_gain", lambda *sums: 16)
+        monkeypatch.setattr(plane, "choose_gain", lambda *sums: 32)
         body, _ = encode_body(samples, None, [], Coder(MODEL))
-        with pytest.raises(InvalidRecord, match="gain 16"):
+        with pytest.raises(InvalidRecord, match="gain 32"):
             decode_body(Reader(memoryview(body)), samples.shape, [], MODEL)
 
     def test_is_the_one_that_leaves_least(self) -> None:
