@@ -101,7 +101,7 @@ def compress(
         typer.Option(
             metavar="SECONDS",
             help="Tune the model on a sample of the images first; its weights go into those stores "
-            "where, on some of their chunks, they save more than they take (needs the extra torch).",
+            "where they save more than they take on a sample of chunks (needs the extra torch).",
         ),
     ] = None,
     stack: Annotated[
