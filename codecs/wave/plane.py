@@ -52,7 +52,7 @@ from tilepress.codecs.wave.layout import (
 )
 from tilepress.codecs.wave.linear import Classes, fit_classes, plain_classes
 from tilepress.codecs.wave.model import COST_UNIT, TABLES, WaveModel
-from tilepress.codecs.wave.structure import cluster_starts, replication, used_levels
+from tilepress.codecs.wave.structure import Levels, cluster_starts, replication, used_levels
 from tilepress.codecs.wave.tree import NO_TREE, ContextTree, pack_tree, read_tree
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
 
@@ -363,19 +363,20 @@ def _encode_levels(
     head: bytes,
 ) -> tuple[bytes, DecodedPlane]:
     """Code levels 0 … top by prediction, packing their histogram first where it has holes."""
-    seen = used_levels(levels, None if mask is None else ~mask, top)
+    used = used_levels(levels, None if mask is None else ~mask, top)
     head += varint(top)
     clustered: tuple[bytes, DecodedPlane] | None = None
-    if seen is not None:
-        starts_of = cluster_starts(seen)
+    if used is not None:
+        starts_of = cluster_starts(used.seen)
         if starts_of is not None:
-            clustered = _encode_clusters(levels, seen, starts_of, mask, refs, coder, flags, head)
+            clustered = _encode_clusters(
+                levels, used.seen, starts_of, mask, refs, coder, flags, head
+            )
         flags |= _PACKED
-        coded = encode_bitmap(seen[None])
-        head += varint(len(coded)) + coded
-        ranks = (np.cumsum(seen) - 1).astype(np.int32)
+        head += _counted_bitmap(used.seen) + _counted_bitmap(used.rare[used.seen])
+        ranks = used.ranks()
         levels = ranks[levels] if mask is None else np.where(mask, 0, ranks[levels])
-        top = int(ranks[-1])
+        top = len(used.by_rank()) - 1
     height, width = levels.shape
     first = int(levels.ravel()[0]) if mask is None else int(levels[~mask][0])
     sheared_mask = _NO_MASK
@@ -442,6 +443,12 @@ def _encode_levels(
     if clustered is not None and len(clustered[0]) < len(body):
         return clustered
     return body, plane
+
+
+def _counted_bitmap(bits: npt.NDArray[np.bool_]) -> bytes:
+    """Code a bitmap of one row with its length before it; 0 where no bit is set."""
+    coded = encode_bitmap(bits[None]) if bits.any() else b""
+    return varint(len(coded)) + coded
 
 
 def _encode_clusters(
@@ -598,7 +605,10 @@ def _decode_levels(
     levels_of_rank: npt.NDArray[np.int64] | None = None
     if flags & _PACKED:
         seen = decode_bitmap(reader.take(reader.varint(2**20)), 1, top + 1)[0]
-        levels_of_rank = np.flatnonzero(seen)
+        rare = np.zeros_like(seen)
+        if size := reader.varint(2**20):
+            rare[seen] = decode_bitmap(reader.take(size), 1, int(np.count_nonzero(seen)))[0]
+        levels_of_rank = Levels(seen, rare).by_rank()
         if len(levels_of_rank) < 2:
             raise InvalidRecord("decoding a plane: fewer than two levels are in use")
         top = len(levels_of_rank) - 1

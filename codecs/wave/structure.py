@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from tilepress.codecs.wave.compiled import jit
+from tilepress.codecs.wave.costs import entropy
 
-__all__ = ["choose_references", "cluster_starts", "replication", "used_levels"]
+__all__ = ["Levels", "choose_references", "cluster_starts", "replication", "used_levels"]
 
 
 PACKING_SHARE = 0.97
 """A histogram is packed when it uses less than this share of its levels."""
+
+_AROUND = 8
+"""Levels to either side that a level is compared with."""
+_RARE_SHARE = 0.15
+_MIN_AROUND = 24
+"""A level is rare with less than that share of a median of at least so many samples."""
+_MAX_RARE_SHARE = 0.02
+_MAX_RARE_RANGE = 4096
 
 _MIN_CLUSTERS = 8
 _MIN_CLUSTER_GAP = 6
@@ -22,32 +32,80 @@ _MIN_CLUSTER_LEVELS = 1.3
 """Levels that a cluster must have in the mean, or there is nothing to part."""
 
 
+class Levels(NamedTuple):
+    """Levels of a plane that is worth packing, (top + 1,) bool each."""
+
+    seen: npt.NDArray[np.bool_]
+    rare: npt.NDArray[np.bool_]
+    """Of those, the ones that a few samples have among levels that many have: their ranks come
+    last, so that they are as good as holes. Graphics drawn over an image leave them."""
+
+    def by_rank(self) -> npt.NDArray[np.int64]:
+        """Return (used levels,) the level of each rank: common ones ascending, then rare ones."""
+        return np.concatenate([np.flatnonzero(self.seen & ~self.rare), np.flatnonzero(self.rare)])
+
+    def ranks(self) -> npt.NDArray[np.int32]:
+        """Return (top + 1,) the rank of each level in use."""
+        out = np.zeros(len(self.seen), np.int32)
+        by_rank = self.by_rank()
+        out[by_rank] = np.arange(len(by_rank))
+        return out
+
+
 def used_levels(
     plane: npt.NDArray[np.int32], valid: npt.NDArray[np.bool_] | None, top: int
-) -> npt.NDArray[np.bool_] | None:
-    """Return (top + 1,) bool, which levels occur, if so few do that packing them is worth it.
+) -> Levels | None:
+    """Return the levels that occur, if so few do that packing them is worth it.
 
     plane : (y, x) int32, 0 … top; valid : (y, x) bool or None for all.
     """
     samples = plane.ravel() if valid is None else plane[valid]
     if top < 2:
         return None
-    seen = np.zeros(top + 1, np.bool_)
-    seen[samples] = True
-    used = int(np.count_nonzero(seen))
-    if used >= PACKING_SHARE * (top + 1) or not _holes_inside(seen, samples, top):
-        return None
-    return seen
+    histogram = np.bincount(samples, minlength=top + 1)
+    seen = histogram > 0
+    rare = _rare_levels(histogram)
+    nothing = np.zeros_like(seen)
+    plain = Levels(seen, nothing) if _worth_packing(seen, histogram, top) else None
+    if not rare.any() or not _worth_packing(seen & ~rare, histogram, top):
+        return plain
+    moved = Levels(seen, rare)
+    rival = plane if plain is None else plain.ranks()[plane]
+    return moved if _gradient_cost(moved.ranks()[plane]) < _gradient_cost(rival) else plain
 
 
-def _holes_inside(seen: npt.NDArray[np.bool_], samples: npt.NDArray[np.int32], top: int) -> bool:
+def _worth_packing(seen: npt.NDArray[np.bool_], histogram: npt.NDArray[np.int64], top: int) -> bool:
+    few = np.count_nonzero(seen) < PACKING_SHARE * (top + 1)
+    return bool(few) and _holes_inside(seen, histogram, top)
+
+
+def _gradient_cost(plane: npt.NDArray[np.int32]) -> int:
+    """Return about what a plane costs: the entropy of what the median edge leaves, in 1/BIT."""
+    west, north, north_west = plane[1:, :-1], plane[:-1, 1:], plane[:-1, :-1]
+    low, high = np.minimum(west, north), np.maximum(west, north)
+    left = plane[1:, 1:] - np.clip(west + north - north_west, low, high)
+    return int(entropy(np.bincount((left - left.min()).ravel())))
+
+
+def _rare_levels(histogram: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return which levels have far fewer samples than the median of the levels around."""
+    if len(histogram) > _MAX_RARE_RANGE:
+        return np.zeros(len(histogram), np.bool_)
+    around = np.median(sliding_window_view(np.pad(histogram, _AROUND), 2 * _AROUND + 1), axis=1)
+    rare = (histogram > 0) & (around >= _MIN_AROUND) & (histogram < _RARE_SHARE * around)
+    if histogram[rare].sum() > _MAX_RARE_SHARE * histogram.sum():
+        rare[:] = False
+    return np.asarray(rare, np.bool_)
+
+
+def _holes_inside(seen: npt.NDArray[np.bool_], counts: npt.NDArray[np.int64], top: int) -> bool:
     """Whether the holes lie among well-filled levels, not just in a thin tail.
 
     A level whose neighbourhood of ±8 levels holds many samples and that is yet empty is a hole by
     construction (a gain, a stretch); an empty level where samples are rare is chance.
     """
-    histogram = np.bincount(samples, minlength=top + 1).astype(np.float64)
-    width = 17
+    histogram = counts.astype(np.float64)
+    width = 2 * _AROUND + 1
     smooth = _windowed_sum(histogram, width) / width
     expected_empty = np.exp(-smooth)
     holes = 1.0 - seen

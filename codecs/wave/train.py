@@ -129,7 +129,7 @@ def _variants(
                     p32 = p.astype(np.int32)
                     levels = used_levels(p32, None, int(p32.max()))
                     if levels is not None:
-                        p32 = (np.cumsum(levels) - 1).astype(np.int32)[p32]
+                        p32 = levels.ranks()[p32]
                     out.append(np.ascontiguousarray(p32))
                 yield out
 

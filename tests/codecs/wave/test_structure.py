@@ -43,9 +43,30 @@ class TestReplication:
 class TestPacking:
     def test_stretched_histogram_is_packed(self) -> None:
         plane = smooth(4) * 3
-        seen = used_levels(plane, None, int(plane.max()))
-        assert seen is not None
-        assert np.array_equal(np.flatnonzero(seen), np.unique(plane))
+        levels = used_levels(plane, None, int(plane.max()))
+        assert levels is not None
+        assert np.array_equal(levels.by_rank(), np.unique(plane))
+        assert np.array_equal(levels.by_rank()[levels.ranks()[plane]], plane)
+
+    def test_graphics_do_not_hide_the_holes(self) -> None:
+        plane = np.clip(smooth(4, top=150), 0, 150) * 5 // 3
+        top = int(plane.max())
+        drawn = plane.copy()
+        drawn[:40, :4] = np.linspace(0, top, 40).astype(np.int32)[:, None]
+        levels = used_levels(drawn, None, top)
+        assert levels is not None
+        assert levels.rare.any()
+        assert set(np.flatnonzero(levels.rare)) <= set(drawn.ravel()) - set(plane.ravel())
+        by_rank = levels.by_rank()
+        assert np.array_equal(by_rank[levels.ranks()[drawn]], drawn)
+        assert np.array_equal(np.sort(by_rank), np.unique(drawn))
+        last = np.count_nonzero(levels.rare)
+        assert np.array_equal(by_rank[-last:], np.flatnonzero(levels.rare))
+
+    def test_a_peak_makes_no_level_rare(self) -> None:
+        plane = smooth(4, top=50)
+        plane[:30] = 0
+        assert used_levels(plane, None, 50) is None
 
     def test_thin_tail_is_not(self) -> None:
         plane = smooth(4)
