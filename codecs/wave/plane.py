@@ -741,7 +741,9 @@ def choose_coding(
     look : samples looked at, and how many of them equal a neighbour.
     """
     looked_at, matching = look
-    gain = choose_gain(found.linears, found.corrections, found.samples[0], found.begins)
+    gain = 0  # no network, no correction
+    if model.hidden:
+        gain = choose_gain(found.linears, found.corrections, found.samples[0], found.begins)
     may_match = matching > _MATCH_SHARE * looked_at
     tables, folded, candidates = fold_plane(
         found.linears,

@@ -220,22 +220,24 @@ def choose_references(
 
 
 @jit
-def _repeats(plane: Any, factor: int, phase: int, axis: int) -> bool:
-    """Whether every line repeats the one before it, save at block starts (``phase`` mod factor)."""
+def _repeated_lines(plane: Any) -> Any:
+    """Return (height,) and (width,) bool: rows and columns that equal the one before."""
     height, width = plane.shape
-    n = height if axis == 0 else width
-    for i in range(1, n):
-        if (i - phase) % factor == 0:
-            continue
-        if axis == 0:
+    rows, columns = np.ones(height, np.bool_), np.ones(width, np.bool_)
+    rows[0] = columns[0] = False
+    left = width - 1
+    for y in range(height):
+        if y > 0:
             for x in range(width):
-                if plane[i, x] != plane[i - 1, x]:
-                    return False
-        else:
-            for y in range(height):
-                if plane[y, i] != plane[y, i - 1]:
-                    return False
-    return True
+                if plane[y, x] != plane[y - 1, x]:
+                    rows[y] = False
+                    break
+        if left > 0:
+            left = 0
+            for x in range(1, width):
+                columns[x] &= plane[y, x] == plane[y, x - 1]
+                left += columns[x]
+    return rows, columns
 
 
 def replication(plane: npt.NDArray[np.int64]) -> tuple[int, int, int, int] | None:
@@ -243,18 +245,15 @@ def replication(plane: npt.NDArray[np.int64]) -> tuple[int, int, int, int] | Non
 
     Factors 1 … 8; None when both are 1. Phase is the index of the first block start.
     """
-    height, width = plane.shape
     found: list[int] = []
-    for axis in (0, 1):
+    for repeated in _repeated_lines(plane):
+        starts = np.flatnonzero(~repeated[1:]) + 1
         best = (1, 0)
-        for factor in range(8, 1, -1):
-            if (height, width)[axis] < 2 * factor:
-                continue
-            for phase in range(factor):
-                if _repeats(plane, factor, phase, axis):
-                    best = (factor, phase)
-                    break
-            if best[0] > 1:
+        for factor in range(min(8, len(repeated) // 2), 1, -1):
+            # every line that is not repeated must begin a block
+            phases = set((starts % factor).tolist())
+            if len(phases) <= 1:
+                best = (factor, phases.pop() if phases else 0)
                 break
         found += best
     return None if found[0] == found[2] == 1 else (found[0], found[1], found[2], found[3])
