@@ -26,7 +26,7 @@ MAX_WEIGHTS_BYTES = 2**20
 """Size of a weights file at most; the shipped ones are tens of kilobytes."""
 
 MAX_TREE_NODES = 511
-"""Nodes of a plane's context tree at most, so 128 leaves."""
+"""Nodes of a plane's context tree at most, so 512 leaves."""
 
 MAX_TREE_TABLES = 63
 """Tables of its own that a plane may have."""

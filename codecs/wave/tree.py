@@ -32,7 +32,9 @@ __all__ = [
 
 LEVELS = 62
 """Levels of a token's frequency: 0 where it does not occur, else quarters of an octave."""
-_WEIGHTS = np.array([0] + [(32, 38, 45, 54)[k & 3] << (k >> 2) for k in range(LEVELS - 1)])
+_WEIGHTS = np.array(
+    [0] + [(32, 38, 45, 54)[k & 3] << (k >> 2) for k in range(LEVELS - 1)], np.int64
+)
 
 
 class TreeArrays(NamedTuple):

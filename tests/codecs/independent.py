@@ -1,6 +1,4 @@
-"""A second decoder of tilepress records, for the tests: written from ``codecs/FORMAT.md`` alone.
-
-A decoded plane is an int64 array (4, rows, columns): integers, 1 where absent, and its R and E."""
+"""A second decoder of tilepress records, for the tests: written from ``codecs/FORMAT.md`` alone."""
 
 import hashlib
 import io
@@ -163,9 +161,8 @@ def predict(own, errors, refs, fit, top, m):  # §5: linear, and properties and 
     d = [own - base, np.sort([w, n, w + n - nw], 0)[1] - base]
     same = [n == nw, w == nw, n == ne, ww == w, nn == n, w == n]
     for r, e in refs:
-        edge = np.sort([r[1], r[2], r[1] + r[2] - r[5]], 0)[1]
+        edge, same = np.sort([r[1], r[2], r[1] + r[2] - r[5]], 0)[1], [*same, r[0] == r[1:3]]
         d += [r - (r[1] + r[2] + r[5] + r[6] + 2 >> 2), r[0] - edge, e[0]]
-        same += [r[0] == r[1], r[0] == r[2]]
     d, same, a = np.vstack(d), np.vstack(same).astype(np.int64), abs(errors)
     near, far, pattern = abs(d[:4]).sum(0), abs(d[4:16]).sum(0), (1 << np.arange(len(same))) @ same
     act, both = 2 * near + far, a.sum(0) + a[0] + a[1]
@@ -195,7 +192,7 @@ def predict(own, errors, refs, fit, top, m):  # §5: linear, and properties and 
     return linear, np.vstack([*known, pattern])
 
 
-def decode_samples(reader, flags, absent, top, refs, model):  # §4.1: left of a row is that above
+def decode_samples(reader, flags, absent, top, refs, model):  # §4.1: R and E
     (rows, columns), first, terms = absent.shape, reader.varint(), 17 + 11 * len(refs)
     sets = reader.get("B") + 1 if flags & 64 else 0
     limits, classes = (reader.packed(n, bits * (sets > 1)) for n, bits in ((3, 8), (64, 4)))
@@ -214,13 +211,11 @@ def decode_samples(reader, flags, absent, top, refs, model):  # §4.1: left of a
         value, live = (own[0] + own[1] + 1) >> 1, absent[y, x] == 0
         value[live] = reader.step(top, known[:, live])
         plane[:, y, x] = value, np.where(live, 64 * value - linear, 0)
-    need(
-        [*reader.words, *{*reader.states}] == [65536] and 0 < reader.bits < 256, "symbols are left"
-    )
+    need([*reader.words, *{*reader.states}] == [65536] and 0 < reader.bits < 256, "symbols left")
     return plane[0], (plane[1] + 31) >> 6
 
 
-def decode_body(reader, shape, refs, model):  # §4
+def decode_body(reader, shape, refs, model):  # §4: its integers, 1 where absent, its R and E
     if (flags := reader.get("B")) & 1:
         blocks = zip(shape, (reader.read(2), reader.read(2)), strict=True)
         ys, xs = ((np.arange(n) - phase) // size + (phase > 0) for n, (size, phase) in blocks)
@@ -244,6 +239,8 @@ def decode_body(reader, shape, refs, model):  # §4
         seen = values >> max(0, int(values.max()).bit_length() - 17)
     elif not flags & 8:
         levels = (reader.used if flags & 4 else np.arange)(reader.varint() + 1)
+        rare = reader.used(len(levels)) if flags & 4 else []
+        levels = np.append(np.delete(levels, rare), levels[rare])
         if flags & 32:
             seen = reader.packed(absent.size, (len(levels) - 1).bit_length()).reshape(shape)
         else:

@@ -14,6 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave import plane
+from tilepress.codecs.wave.tree import ContextTree, read_tree
+
 HERE = Path(__file__).parent
 FOLDER = max(HERE.glob("golden/v*"), key=lambda folder: int(folder.name[1:]))
 INDEX = json.loads((FOLDER / "index.json").read_text())
@@ -85,6 +89,15 @@ def sealed(record: bytes, weights: bytes) -> bytes:
     return whole + struct.pack("<I", independent.crc32c(whole))
 
 
+def drawing() -> np.ndarray:
+    """Three planes of few levels, dots in some places, absent samples in a corner, uint16."""
+    y, x = np.mgrid[:96, :96]
+    rings = (np.hypot(y - 30, x - 40) // 12).astype(int)
+    planes = np.stack([7 * rings, 90 - 5 * rings + x // 32, 4 * rings + (y // 24) ** 2]) + 9
+    dots = np.random.default_rng(1).random((3, 96, 96)) < 0.3
+    return np.where(y + x > 170, 0, planes + (dots & (x > 60))).astype(np.uint16)
+
+
 class TestTheFormatIsEnough:
     @pytest.mark.parametrize("name", sorted(INDEX))
     def test_to_decode_every_golden_record(self, name: str) -> None:
@@ -94,6 +107,26 @@ class TestTheFormatIsEnough:
         assert samples.dtype.name == entry["dtype"]
         assert list(samples.shape) == entry["shape"]
         assert hashlib.sha256(np.ascontiguousarray(samples)).hexdigest() == entry["samples_sha256"]
+
+    @pytest.mark.parametrize("tier", ["fast", "standard", "max"])
+    @pytest.mark.parametrize("max_error", [0, 1])
+    def test_to_decode_context_trees(
+        self, tier: str, max_error: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trees: list[int] = []
+
+        def read(data: memoryview, n_refs: int) -> ContextTree:
+            trees.append(n_refs)
+            return read_tree(data, n_refs)
+
+        monkeypatch.setattr(plane, "read_tree", read)
+        codec = TileCodec(tier=tier, max_error=max_error, nodata=0, device="cpu")
+        record = bytes(codec.encode(drawing()))
+        samples = codec.decode(record)
+        assert {0, 1} <= set(trees)
+        decoded = independent.decode(record, codec.model.data)
+        assert decoded.dtype == samples.dtype
+        np.testing.assert_array_equal(decoded, samples)
 
     def test_to_decode_the_worked_example(self) -> None:
         record, samples = example()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -62,7 +64,7 @@ class TestCircles:
         entry = chunk._Entry((1,), False, None, b"", 0, b"")
         other = chunk._Entry((0,), False, None, b"", 0, b"")
         with pytest.raises(CodecError, match="circle"):
-            chunk._decode_entry(0, [entry, other], {}, (4, 4), MODEL)
+            chunk._decode_entry(0, [entry, other], {}, Counter(), (4, 4), MODEL)
 
 
 class TestWrongPlaneIsNoticed:

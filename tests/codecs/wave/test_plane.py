@@ -252,13 +252,22 @@ class TestAnyWidthOfNetwork:
         assert len(body) < samples.size * 11 // 8
 
     def test_without_hidden_units_there_is_no_correction(self) -> None:
-        """Then the gain is free: any is the same."""
+        """Nor a gain of it: whatever it were, the samples are the same."""
         samples = field(23, (40, 41), 500, 9)
         coder = Coder(random_model(0))
         body, _ = there_and_back(samples, None, (), coder)
+        choices: list[int] = []
+        choose = plane.choose_coding
+
+        def with_gain(*found: object) -> object:
+            coding = choose(*found)
+            choices.append(coding.choices.gain)
+            return coding._replace(choices=coding.choices._replace(gain=15))
+
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(plane, "choose_gain", lambda *sums: 15)
+            patch.setattr(plane, "choose_coding", with_gain)
             other, _ = there_and_back(samples, None, (), coder)
+        assert choices == [0]
         assert len(body) == len(other)
         assert sum(a != b for a, b in zip(body, other, strict=True)) == 1
 
