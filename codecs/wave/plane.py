@@ -363,7 +363,7 @@ def _encode_levels(
     head: bytes,
 ) -> tuple[bytes, DecodedPlane]:
     """Code levels 0 … top by prediction, packing their histogram first where it has holes."""
-    used = used_levels(levels, None if mask is None else ~mask, top)
+    used = used_levels(levels, None if mask is None else ~mask, top, alone=not refs)
     head += varint(top)
     clustered: tuple[bytes, DecodedPlane] | None = None
     if used is not None:

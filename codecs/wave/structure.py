@@ -23,6 +23,8 @@ _RARE_SHARE = 0.15
 _MIN_AROUND = 24
 """A level is rare with less than that share of a median of at least so many samples."""
 _MAX_RARE_SHARE = 0.02
+_RARE_GAIN = 0.97
+"""Of what a plane costs otherwise, what is left at most where rare levels come last."""
 _MAX_RARE_RANGE = 4096
 
 _MIN_CLUSTERS = 8
@@ -53,11 +55,16 @@ class Levels(NamedTuple):
 
 
 def used_levels(
-    plane: npt.NDArray[np.int32], valid: npt.NDArray[np.bool_] | None, top: int
+    plane: npt.NDArray[np.int32],
+    valid: npt.NDArray[np.bool_] | None,
+    top: int,
+    *,
+    alone: bool = True,
 ) -> Levels | None:
     """Return the levels that occur, if so few do that packing them is worth it.
 
-    plane : (y, x) int32, 0 … top; valid : (y, x) bool or None for all.
+    plane : (y, x) int32, 0 … top; valid : (y, x) bool or None for all. Levels may only be rare in a
+    plane that refers to none: in each of a series others are, and the series would come apart.
     """
     samples = plane.ravel() if valid is None else plane[valid]
     if top < 2:
@@ -67,11 +74,12 @@ def used_levels(
     rare = _rare_levels(histogram)
     nothing = np.zeros_like(seen)
     plain = Levels(seen, nothing) if _worth_packing(seen, histogram, top) else None
-    if not rare.any() or not _worth_packing(seen & ~rare, histogram, top):
+    if not alone or not rare.any() or not _worth_packing(seen & ~rare, histogram, top):
         return plain
     moved = Levels(seen, rare)
     rival = plane if plain is None else plain.ranks()[plane]
-    return moved if _gradient_cost(moved.ranks()[plane]) < _gradient_cost(rival) else plain
+    pays = _gradient_cost(moved.ranks()[plane]) < _RARE_GAIN * _gradient_cost(rival)
+    return moved if pays else plain
 
 
 def _worth_packing(seen: npt.NDArray[np.bool_], histogram: npt.NDArray[np.int64], top: int) -> bool:
