@@ -74,7 +74,12 @@ def used_levels(
     rare = _rare_levels(histogram)
     nothing = np.zeros_like(seen)
     plain = Levels(seen, nothing) if _worth_packing(seen, histogram, top) else None
-    if not alone or not rare.any() or not _worth_packing(seen & ~rare, histogram, top):
+    if (
+        not alone
+        or min(plane.shape) < 2
+        or not rare.any()
+        or not _worth_packing(seen & ~rare, histogram, top)
+    ):
         return plain
     moved = Levels(seen, rare)
     rival = plane if plain is None else plain.ranks()[plane]

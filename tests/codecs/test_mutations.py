@@ -5,6 +5,7 @@ a program, this module is that child::
 
     python test_mutations.py START STOP PROGRESS    decode mutations START … STOP, report as JSON
     python test_mutations.py lies PROGRESS          lie about the numbers in valid records
+    python test_mutations.py trees PROGRESS         lie about the context trees in valid records
     python test_mutations.py claims PROGRESS        decode small records that claim to be large
     python test_mutations.py INDEX                  decode one mutation in the open
 
@@ -46,11 +47,14 @@ from tilepress.codecs.bitstream import (
 )
 from tilepress.codecs.errors import CodecError, TilepressError
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import wire
+from tilepress.codecs.wave import plane, wire
+from tilepress.codecs.wave.tree import ContextTree
 
 GOLDEN = max(Path(__file__).parent.glob("golden/v*"), key=lambda folder: int(folder.name[1:]))
 EVERYDAY = 10_000
 LONG = 200_000
+TREES = 60
+"""Trees that are read in place of those of each record that has some."""
 MARGIN_BYTES = 64 << 20
 MAX_CLAIM = 1 << 18
 """Samples that a record mutated at random may claim; larger claims have a test of their own."""
@@ -351,6 +355,67 @@ def run_lies(progress: str) -> dict[str, Any]:
             "cases": kinds.total(), "grown": 0, "claimed": 0}  # fmt: skip
 
 
+def forged_tree(data: bytes, others: list[bytes], rng: np.random.Generator) -> bytes:
+    """Change the bytes of a tree in one of six ways; what comes of it is often a tree again."""
+    at, way = int(rng.integers(0, len(data))), int(rng.integers(0, 6))
+    if way == 0:
+        return data[:at]
+    if way == 1:
+        return data[:at] + rng.bytes(int(rng.integers(1, 5))) + data[at:]
+    if way == 2:
+        return others[int(rng.integers(0, len(others)))]
+    if way == 3:  # begins with a node
+        return bytes([int(rng.integers(0, 256)) | 2]) + rng.bytes(int(rng.integers(0, 300)))
+    if way == 4:
+        return data[:at] + bytes([data[at] ^ 1 << int(rng.integers(0, 8))]) + data[at + 1 :]
+    return data[:at] + rng.bytes(len(data) - at)
+
+
+def run_trees(progress: str) -> dict[str, Any]:
+    """Read other trees than the records hold, bytes that are none among them.
+
+    The coding of a tree leaves few bytes without a meaning, so most of what is read is a tree, of
+    thresholds and tables that no encoder would choose.
+    """
+    kinds: collections.Counter[str] = collections.Counter()
+    wrong: list[str] = []
+    trees: dict[str, list[bytes]] = collections.defaultdict(list)
+    read_tree = plane.read_tree
+
+    def note(data: memoryview, n_refs: int) -> ContextTree:
+        trees[valid.name].append(bytes(data))
+        return read_tree(data, n_refs)
+
+    def lie(data: memoryview, n_refs: int) -> ContextTree:
+        nonlocal number
+        number -= 1
+        if number:
+            return read_tree(data, n_refs)
+        tree = read_tree(memoryview(forged_tree(bytes(data), others, rng)), n_refs)
+        kinds["read"] += 1
+        return tree
+
+    plane.read_tree = note
+    for valid in valid_records():
+        valid.codec.decode(valid.record)
+    plane.read_tree = lie
+    others = [tree for of_record in trees.values() for tree in of_record]
+    for index, valid in enumerate(v for v in valid_records() if v.name in trees):
+        faulthandler.dump_traceback_later(2 * CASE_SECONDS, exit=True)
+        for case in range(TREES):
+            Path(progress).write_text(f"tree {case} of {valid.name}")
+            rng = np.random.default_rng([4, index, case])
+            number = 1 + case % len(trees[valid.name])
+            kind, fault = judge(valid, valid.record, expecting=False)
+            kinds[kind] += 1
+            if fault:
+                wrong.append(f"tree {case} of {valid.name}: {fault}")
+    faulthandler.cancel_dump_traceback_later()
+    plane.read_tree = read_tree
+    return {"kinds": kinds, "wrong": wrong[:20], "all_wrong": len(wrong),
+            "cases": (index + 1) * TREES, "grown": 0, "claimed": 0}  # fmt: skip
+
+
 def run_claims(progress: str) -> dict[str, Any]:
     """Decode records that claim to be far larger than they are; report what each one took."""
     side = 1400
@@ -501,6 +566,13 @@ class TestNoMutationDecodesToOtherSamples:
         assert report["cases"] > 5000
         assert report["kinds"]["invalid-record"] > 1000
 
+    def test_nor_does_another_tree(self, tmp_path: Path) -> None:
+        report = in_a_child(tmp_path, "trees", timeout=240)
+        check(report)
+        assert report["cases"] >= 1000
+        assert report["kinds"]["read"] > report["cases"] / 5
+        assert report["kinds"]["invalid-record"] > report["cases"] / 2
+
     def test_a_claim_costs_no_more_than_the_real_thing(self, tmp_path: Path) -> None:
         """A hundred bytes may claim millions of samples: at most twice an honest record's cost."""
         report = in_a_child(tmp_path, "claims", timeout=240)
@@ -523,6 +595,7 @@ class TestNoMutationDecodesToOtherSamples:
         cache = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
         check(in_a_child(tmp_path, 0, EVERYDAY, timeout=1000, **cache))
         check(in_a_child(tmp_path, "lies", timeout=1000, **cache))
+        check(in_a_child(tmp_path, "trees", timeout=1000, **cache))
 
 
 def main(arguments: list[str]) -> None:
@@ -533,8 +606,9 @@ def main(arguments: list[str]) -> None:
         print(valid.codec.decode(data))
         return
     warnings.simplefilter("error")  # a reader that makes errors of warnings is a reader too
-    if arguments[0] in ("lies", "claims"):
-        report = {"lies": run_lies, "claims": run_claims}[arguments[0]](arguments[1])
+    runs = {"lies": run_lies, "trees": run_trees, "claims": run_claims}
+    if arguments[0] in runs:
+        report = runs[arguments[0]](arguments[1])
     else:
         report = run_cases(int(arguments[0]), int(arguments[1]), arguments[2])
     print(json.dumps(report))

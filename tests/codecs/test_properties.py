@@ -20,6 +20,7 @@ from hypothesis.extra import numpy as hnp
 
 from tilepress.codecs.bitstream import DTYPES, OVERHEAD_BYTES
 from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave import plane
 
 Array = npt.NDArray[Any]
 
@@ -39,7 +40,7 @@ SHAPES = st.one_of(
 
 CONTENTS = [
     "constant", "levels", "sparse", "gradient", "noise", "smooth", "steps", "extremes", "ends",
-    "special", "replicated", "copies", "stretched",
+    "special", "replicated", "copies", "stretched", "told",
 ]  # fmt: skip
 
 
@@ -120,6 +121,10 @@ def content(kind: str, shape: tuple[int, ...], dtype: str, seed: int) -> Array:
         return of_integers(walk // 9 * int(rng.integers(2, 40)), dtype)
     if kind == "steps":
         return of_integers((walk // 40) ** 3, dtype)
+    if kind == "told":  # steps, the higher ones noisy: a context tree tells which
+        level = np.abs(walk) // 20 % 4
+        few = level * int(rng.integers(4, 30)) + (level > 1) * rng.integers(0, 4, shape)
+        return of_integers(few, dtype)
     if kind == "replicated":
         factors = [int(f) for f in rng.integers(1, 9, 2)]
         phases = [int(rng.integers(0, f)) for f in factors]
@@ -260,6 +265,19 @@ class TestAnyArrayComesBack:
         assert back.tobytes() == np.ascontiguousarray(array).tobytes()
         assert back.flags.writeable
         assert back.dtype.isnative
+
+
+class TestTreesAreAmongThem:
+    """What is told by a tree is drawn above: else nothing of trees would be looked into."""
+
+    def test_in_most_arrays_of_some_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        read: list[int] = []
+        read_tree = plane.read_tree
+        monkeypatch.setattr(plane, "read_tree", lambda *a: read.append(seed) or read_tree(*a))
+        for seed in range(20):
+            array = content("told", (2, 36, 40), "uint16", seed)
+            assert check_record(TileCodec(), array).tobytes() == array.tobytes()
+        assert len(set(read)) > 10
 
 
 class TestErrorIsBounded:

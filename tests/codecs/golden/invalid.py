@@ -5,8 +5,9 @@ Run: python tests/codecs/golden/invalid.py
 They follow the newest folder of valid records, so the script is run again where the format changes.
 Changes that lie deep inside a payload are found by search: the first change of one or two bytes
 that a decoder refuses for the reason wanted. What is written is therefore independent of where
-exactly a format keeps its numbers. ``index.json`` holds for each the configuration to read it with,
-the kind of error and words that its message must contain.
+exactly a format keeps its numbers. Faults of context trees, which are coded bit by bit, are made by
+coding the samples of a valid record again with another tree. ``index.json`` holds for each the
+configuration to read it with, the kind of error and words that its message must contain.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ import json
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
 
 from tilepress.codecs import bitstream
 from tilepress.codecs.bitstream import (
@@ -26,8 +31,11 @@ from tilepress.codecs.bitstream import (
     unpack_record,
 )
 from tilepress.codecs.errors import CodecError
-from tilepress.codecs.limits import MAX_SIDE
+from tilepress.codecs.limits import MAX_SIDE, MAX_TREE_BYTES, MAX_TREE_NODES
 from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave import plane
+from tilepress.codecs.wave.layout import MATCH_LEVELS, OWN_PROPERTIES, PROPERTIES
+from tilepress.codecs.wave.tree import ContextTree, pack_tree
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "invalid"
@@ -89,7 +97,7 @@ def search(name: str, words: str) -> bytes:
     single = (((at, v),) for at in range(len(whole)) for v in values)
     double = (
         ((at, a), (at + gap, b))
-        for at in range(min(len(whole) - 4, 24))
+        for at in range(min(len(whole) - 4, 32))
         for gap in (1, 2, 3)
         for a in values
         for b in values
@@ -105,6 +113,106 @@ def search(name: str, words: str) -> bytes:
             if words in str(error):
                 return candidate
     return b""
+
+
+def coded_again(name: str, **choices: Callable[..., Any]) -> bytes:
+    """Code the samples of a record again, functions of the encoder replaced."""
+    coder = codec(name)
+    samples = coder.decode(valid(name))
+    with mock.patch.multiple(plane, **choices):
+        return coder.encode(samples)
+
+
+def with_tree(name: str, change: Callable[[ContextTree], ContextTree]) -> bytes:
+    """Return a record whose first tree is another than the one that it is coded with."""
+    return coded_again(name, pack_tree=lambda tree: pack_tree(change(tree)))
+
+
+class Claiming(bytes):
+    """Bytes that say of themselves that they are more than a tree may have."""
+
+    def __len__(self) -> int:
+        return MAX_TREE_BYTES + 1
+
+
+def trees() -> Iterator[Case]:
+    """Yield records whose context trees are none."""
+    refused, name, gain = "invalid-record", "tree-grey", 32
+    steep = coded_again(name, choose_gain=lambda *_: gain)
+    yield "gain-beyond-the-last", name, steep, refused, f"gain {gain}"
+    cut = coded_again(name, pack_tree=lambda tree: pack_tree(tree)[:-12])
+    yield "tree-cut", name, cut, refused, "decoding a context tree"
+    none = coded_again(name, pack_tree=lambda tree: b"")
+    yield "tree-without-nodes", name, none, refused, "it has no nodes"
+    long = coded_again(name, pack_tree=lambda tree: pack_tree(tree) + b"\0\0\0\0\1")
+    yield "tree-bytes-left-over", name, long, refused, "bytes are left over"
+    claims = coded_again(name, pack_tree=lambda tree: Claiming(pack_tree(tree)))
+    yield "tree-beyond-limit", name, claims, refused, f"at most {MAX_TREE_BYTES} allowed"
+
+    for label, source, change, words in OTHER_TREES:
+        yield f"tree-{label}", source, with_tree(source, change), refused, words
+
+
+def with_nodes(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[ContextTree], ContextTree]:
+    return lambda tree: tree._replace(nodes=change(tree.nodes))
+
+
+def with_levels(*levels: int) -> Callable[[ContextTree], ContextTree]:
+    """Say that the first table of its own has tokens of these levels."""
+    return lambda tree: tree._replace(levels=[np.array(levels), *tree.levels[1:]])
+
+
+def chain(_: ContextTree) -> ContextTree:
+    """Return a tree of a node more than there may be."""
+    nodes = np.zeros((MAX_TREE_NODES + 1, 4), np.int64)
+    nodes[:, 2] = ~np.arange(len(nodes))
+    nodes[:, 3] = np.append(np.arange(1, len(nodes)), ~len(nodes))
+    leaves = np.zeros((len(nodes) + 1, 3), np.int64)
+    return ContextTree(nodes, leaves[:, :2], leaves[:, 2], leaves[:0])
+
+
+OTHER_TREES = (
+    (
+        "property-beyond-the-last",
+        "tree-two-references",
+        with_nodes(lambda n: n + [PROPERTIES, 0, 0, 0] * (n[:, :1] < 5)),
+        "a property or threshold",
+    ),
+    (
+        "property-of-no-reference",
+        "tree-grey",
+        with_nodes(lambda n: np.concatenate([[[OWN_PROPERTIES, *n[0, 1:]]], n[1:]])),
+        "a property or threshold",
+    ),
+    (
+        "property-of-no-second-reference",
+        "tree-one-reference",
+        with_nodes(lambda n: n + [6, 0, 0, 0] * (n[:, :1] >= OWN_PROPERTIES)),
+        "a property or threshold",
+    ),
+    (
+        "threshold-of-25-bits",
+        "tree-grey",
+        with_nodes(lambda n: n - [0, 2**24, 0, 0]),
+        "a property or threshold",
+    ),
+    ("nodes-beyond-limit", "tree-grey", chain, f"more than {MAX_TREE_NODES} nodes"),
+    (
+        "table-beyond-the-last",
+        "tree-grey",
+        lambda tree: tree._replace(tables=tree.tables + len(tree.levels)),
+        "context tree: a table beyond",
+    ),
+    (
+        "flag-beyond-the-last",
+        "tree-flags",
+        lambda tree: tree._replace(flags=tree.flags + len(MATCH_LEVELS)),
+        "a flag's probability",
+    ),
+    ("tokens-beyond-the-last", "tree-grey", with_levels(*[9] * 73), "a table without tokens"),
+    ("level-beyond-the-last", "tree-grey", with_levels(9, 62, 9), "a table without tokens"),
+)
+"""Name, valid record, what becomes of its trees, words."""
 
 
 def stored(**changes: object) -> bytes:
@@ -169,6 +277,7 @@ def cases() -> Iterator[Case]:
     for label, name, words in FOUND:
         source, record = found(name, words)
         yield label, source, record, refused, words
+    yield from trees()
 
 
 FOUND = (
@@ -184,7 +293,7 @@ FOUND = (
     ("mask-of-none", "uint8", "refers to a plane that has none"),
     ("levels", "packed", "fewer than two levels"),
     ("weights-width", "uint16", "weights of"),
-    ("table-beyond-the-last", "flat-and-steps", "a table beyond"),
+    ("table-beyond-the-last", "flat-and-steps", "a plane: a table beyond"),
     ("stream", "uint16", "its stream is damaged"),
 )
 """Name, valid record, words: what a search finds."""

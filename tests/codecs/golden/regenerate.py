@@ -21,8 +21,11 @@ from unittest import mock
 
 import numpy as np
 
+from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import chunk, plane
+from tilepress.codecs.wave import chunk, grow, plane
+from tilepress.codecs.wave.cuda import PlaneToEncode
+from tilepress.codecs.wave.layout import OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.weights import TIER_MODELS, load_named
 
@@ -42,16 +45,61 @@ WAYS = {
     "no-references", "one-reference", "two-references", "one-set", "several-sets",
     "match-flags", "no-match-flags", "exchanged-tables", "same-tables", "gain-0", "gain",
     "lanes-1", "lanes-4", "lanes-8", "lanes-32", "escapes", "no-network", "network",
-    "inline-weights",
+    "inline-weights", "tree", "tree-flags", "tree-tables", "tree-model-tables", "tree-mask",
+    "tree-one-reference", "tree-two-references", "tree-every-property", "tree-largest",
+    "tree-most-tables", "rare-levels",
 }  # fmt: skip
 """Every way that the records together take."""
 
 
-FORCED: dict[str, dict[str, int]] = {
-    "gain-0": {"choose_gain": 0},
-    "gain-15": {"choose_gain": 15},
-    **{f"lanes-{lanes}": {"lanes_for": lanes} for lanes in (1, 4, 8, 32)},
-    "lanes-32-of-few": {"lanes_for": 32},
+def always(choice: Any) -> Callable[..., Any]:
+    """Return a function that chooses the same whatever it is given."""
+    return lambda *_: choice
+
+
+def asking(splits: int) -> Callable[..., grow.GrownTree]:
+    """Return what stands in for ``grow_tree``: nodes that ask for every property in turn.
+
+    Each lets a few samples go, where the answer is no; the last two ask what all or none exceed.
+    Leaves have tables of their own, as many as a body may have.
+    """
+
+    def apart(counts: np.ndarray) -> np.ndarray:
+        return np.arange(len(counts)) % MAX_TREE_TABLES
+
+    def grown(asked: PlaneToEncode, *found: Any) -> grow.GrownTree:
+        errors, contexts, means, begins, tables, folded, candidates, costs, _ = found
+        where = (asked.own, asked.refs, asked.ref_errors, asked.n_refs, errors, asked.mask)
+        size = (asked.height, asked.width)
+        values, _ = grow._gather(*where, *size, 1, begins, contexts, means)
+        nodes = np.zeros((splits, 4), np.int32)
+        left = np.ones(len(folded), bool)
+        for k in range(splits - 2):
+            row = values[k % len(values)]
+            low = np.sort(row[left])
+            nodes[k, :2] = k % len(values), low[len(low) * 2 // splits] if len(low) else k
+            left &= row > nodes[k, 1]
+        nodes[-2:, :2] = [[2, -MOST], [2, MOST]]
+        nodes[:, 2] = ~np.arange(splits)
+        nodes[:, 3] = np.append(np.arange(1, splits), ~splits)
+        leaves = grow._route(*where, *size, begins, contexts, means, nodes, grow._wanted(nodes))
+        with mock.patch.multiple(grow, _merged=apart, _TABLE_BITS=0, _TOKEN_BITS=0):
+            fitted = grow._fitted(nodes, leaves, tables, folded, candidates, costs)
+        return fitted._replace(bits=0.0)
+
+    return grown
+
+
+MOST = 2**24 - 1
+"""Threshold of the most bits."""
+FORCED: dict[str, dict[str, Callable[..., Any]]] = {
+    "gain-0": {"choose_gain": always(0)},
+    "gain-15": {"choose_gain": always(15)},
+    **{f"lanes-{lanes}": {"lanes_for": always(lanes)} for lanes in (1, 4, 8, 32)},
+    "lanes-32-of-few": {"lanes_for": always(32), "grow_tree": always(None)},
+    "match-flags": {"grow_tree": always(None)},
+    "tree-every-property": {"grow_tree": asking(29)},
+    "tree-largest": {"grow_tree": asking(MAX_TREE_NODES)},
 }
 """What the encoder is made to choose, by case: the format leaves it free, and readers follow."""
 
@@ -120,6 +168,12 @@ def of_structure() -> Iterator[Case]:
     yield "fill-only", {}, np.zeros((2, 30, 30), np.uint16), 1, {"stored"}
     packed = (field(12, (64, 64), 700, 2) * 5).astype(np.uint16)
     yield "packed", {}, packed, 1, {"packed"}
+    ramp = np.indices((96, 90))[1] * 150 // 89
+    drawn = np.minimum(ramp + field(68, (96, 90), 8, 3), 150) * 5 // 3
+    drawn[3:43, 2:5] = np.linspace(0, drawn.max(), 40).astype(np.int64)[:, None]
+    yield "rare-levels", {}, drawn.astype(np.uint8), 1, {"packed", "rare-levels"}
+    drawn[40:70, 30:60] = 255
+    yield "rare-levels-nodata", {"nodata": 255}, drawn.astype(np.uint8), 1, {"rare-levels", "mask"}
     blocks = np.repeat(np.repeat(field(13, (20, 22), 900), 3, 0), 2, 1)[1:, :-1]
     yield "replicated", {}, blocks.astype(np.uint16), 1, {"replicated"}
     patched = np.repeat(np.repeat(field(23, (2, 20, 22), 900), 2, 1), 2, 2)
@@ -214,6 +268,54 @@ def of_models(tuned: Path) -> Iterator[Case]:
     yield "sets-of-weights", {}, textures.astype(np.uint16), 1, {"several-sets"}
 
 
+def noisy_steps(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Steps of which the brighter are noisy: what a sample is like, its level tells."""
+    steps = field(seed, shape, 30, 0) // 6 * 6
+    noise = np.random.default_rng(seed).integers(0, 3, shape)
+    return steps + np.where(steps > 12, noise, 0)
+
+
+def of_trees() -> Iterator[Case]:
+    """Yield planes whose flags and tables a context tree chooses."""
+    steps = noisy_steps(60, (67, 71))
+    yield "tree-grey", {}, steps.astype(np.uint8), 1, {"tree", "tree-tables"}
+    for tier in ("fast", "max"):
+        yield f"tree-{tier}", {"tier": tier}, steps.astype(np.uint8), 1, {"tree"}
+    rng = np.random.default_rng(61)
+    patches = np.where(rng.random((67, 71)) < 0.03, rng.integers(0, 10, (67, 71)), steps // 6)
+    want = {"tree", "tree-flags", "tree-model-tables"}
+    yield "tree-flags", {}, patches.astype(np.uint8), 1, want
+    frames = np.stack([steps, steps // 2 + (rng.random(steps.shape) < 0.02), 99 - steps])
+    yield "tree-rgb", {}, frames.astype(np.uint8), 3, {"tree"}
+    masked = noisy_steps(62, (61, 59)) * 40 + 1
+    masked[10:40, 20:41] = 0
+    masked[rng.random(masked.shape) < 0.03] = 0
+    yield "tree-nodata", {"nodata": 0}, masked.astype(np.uint16), 1, {"tree", "tree-mask"}
+    coarse = field(63, (71, 67), 3000, 0) // 300 * 300 + noisy_steps(63, (71, 67)) * 9
+    near = {"max_error": 16}
+    yield "tree-near-16", near, coarse.astype(np.uint16), 1, {"tree", "clamp"}
+    for shape in ((1, 1201), (1009, 1), (2, 701)):
+        line = noisy_steps(64, shape).astype(np.uint8)
+        yield f"tree-{shape[0]}x{shape[1]}", {}, line, 1, {"tree"}
+    where = rng.integers(0, 2, (2, 53, 59))
+    told = where[0] * rng.integers(0, 3, (53, 59)) + where[1] * 3 * rng.integers(0, 2, (53, 59))
+    pair = np.stack([where[0] * 9, 5 + where[0] * rng.integers(0, 3, (53, 59))])
+    yield "tree-one-reference", {}, pair.astype(np.int16), 1, {"tree-one-reference"}
+    three = np.stack([*where * 9, told + 20])
+    yield "tree-two-references", {}, three.astype(np.int16), 1, {"tree-two-references"}
+    blocks = noisy_steps(65, (50, 47)).repeat(2, 0).repeat(3, 1)
+    yield "tree-replicated", {}, blocks.astype(np.uint8), 1, {"tree", "replicated"}
+    wide = noisy_steps(66, (50, 53)) << 20
+    wide += np.where(wide > 12 << 20, rng.integers(0, 5, wide.shape), 0)
+    yield "tree-split", {}, wide.astype(np.int32), 1, {"tree", "split"}
+    yield "tree-float32", {}, (steps / 4).astype(np.float32), 1, {"tree"}
+    three += field(67, (3, 53, 59), 60, 9)
+    want = {"tree-every-property", "tree-two-references"}
+    yield "tree-every-property", {"tier": "max"}, three.astype(np.uint16), 1, want
+    want = {"tree-largest", "tree-most-tables"}
+    yield "tree-largest", {"tier": "max"}, three[:2].astype(np.uint16), 1, want
+
+
 def cases(tuned: Path) -> Iterator[Case]:
     """Yield every golden case; ``tuned`` is the weights file of one of them."""
     yield from of_types()
@@ -222,6 +324,7 @@ def cases(tuned: Path) -> Iterator[Case]:
     yield from of_planes()
     yield from of_shapes()
     yield from of_models(tuned)
+    yield from of_trees()
 
 
 def write_tuned(path: Path) -> None:
@@ -244,7 +347,7 @@ def ways(
     seen: set[str] = {"inline-weights"} if codec.to_config()["model"]["weights"] else set()
     with contextlib.ExitStack() as patched:
         for what, choice in FORCED.get(name, {}).items():
-            patched.enter_context(mock.patch.object(plane, what, return_value=choice))
+            patched.enter_context(mock.patch.object(plane, what, choice))
         spy = _spied(plane.symbols, seen, _of_symbols)
         patched.enter_context(mock.patch.object(plane, "symbols", spy))
         record = codec.encode(array, bands=bands)
@@ -252,6 +355,7 @@ def ways(
         (chunk, "decode_body", _of_body),
         (plane, "decode_body", _of_body),
         (plane, "decode_residuals", _of_residuals),
+        (plane, "Levels", lambda args, _: {"rare-levels"} if args[1].any() else set()),
         (plane, "_decode_clusters", lambda *_: {"clusters"}),
         (plane, "_decode_split", lambda *a: {"two-splits"} if a[0][-1] < 3 else set()),
         (chunk, "_from_luma", lambda *_: {"colour"}),
@@ -297,18 +401,41 @@ def _of_body(args: tuple[Any, ...], result: Any) -> set[str]:
 def _of_residuals(args: tuple[Any, ...], result: Any) -> set[str]:
     if result is not None:
         return set()
-    states, n_refs, classes, net, gain, flags, table_map = (
-        args[i] for i in (0, 5, 11, 12, 13, 14, 15)
+    states, n_refs, mask, classes, net, gain, flags, table_map, nodes, leaf_tables = (
+        args[i] for i in (0, 5, 6, 11, 12, 13, 14, 15, 19, 20)
     )
-    return {
+    taken = {
         f"lanes-{len(states)}",
         ("no-references", "one-reference", "two-references")[n_refs],
         "one-set" if len(classes[2]) == 1 else "several-sets",
-        "match-flags" if flags.any() else "no-match-flags",
-        "same-tables" if (table_map == np.arange(len(table_map))).all() else "exchanged-tables",
         "gain" if gain else "gain-0",
         "network" if len(net[1]) else "no-network",
     }
+    if len(nodes):
+        return taken | _of_tree(nodes, leaf_tables[: len(nodes) + 1], flags, mask)
+    return taken | {
+        "match-flags" if flags.any() else "no-match-flags",
+        "same-tables" if (table_map == np.arange(len(table_map))).all() else "exchanged-tables",
+    }
+
+
+def _of_tree(
+    nodes: np.ndarray, tables: np.ndarray, flags: np.ndarray, mask: np.ndarray
+) -> set[str]:
+    asked = set(nodes[:, 0].tolist())
+    found = {
+        "tree": True,
+        "tree-flags": flags.any(),
+        "tree-tables": tables.any(),
+        "tree-model-tables": (tables == 0).any(),
+        "tree-mask": mask.size > 0,
+        "tree-one-reference": max(asked) >= OWN_PROPERTIES,
+        "tree-two-references": max(asked) >= OWN_PROPERTIES + 6,
+        "tree-every-property": asked == set(range(PROPERTIES)),
+        "tree-largest": len(nodes) == MAX_TREE_NODES,
+        "tree-most-tables": tables.max() == MAX_TREE_TABLES,
+    }
+    return {way for way, is_so in found.items() if is_so}
 
 
 def _of_index(_: tuple[Any, ...], result: Any) -> set[str]:

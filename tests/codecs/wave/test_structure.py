@@ -63,6 +63,13 @@ class TestPacking:
         last = np.count_nonzero(levels.rare)
         assert np.array_equal(by_rank[-last:], np.flatnonzero(levels.rare))
 
+    @pytest.mark.parametrize("shape", [(1, 40_000), (40_000, 1)])
+    def test_lines_have_no_gradient_to_judge_by(self, shape: tuple[int, int]) -> None:
+        plane = (np.random.default_rng(0).integers(0, 150, shape) * 5 // 3).astype(np.int32)
+        plane.ravel()[:40] = np.linspace(0, 249, 40)
+        levels = used_levels(plane, None, int(plane.max()))
+        assert levels is None or not levels.rare.any()
+
     def test_a_peak_makes_no_level_rare(self) -> None:
         plane = smooth(4, top=50)
         plane[:30] = 0

@@ -1,0 +1,423 @@
+"""Growing context trees: where they help they are found, and what was coded comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
+from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave import costs, grow, kernel, plane
+from tilepress.codecs.wave.coder import TOKENS
+from tilepress.codecs.wave.cuda import TreeEffort
+from tilepress.codecs.wave.layout import MATCH_LEVELS, OWN_PROPERTIES, PROPERTIES
+from tilepress.codecs.wave.model import COST_UNIT
+from tilepress.codecs.wave.plane import Coder, DecodedPlane, decode_body, encode_body
+from tilepress.codecs.wave.properties import step_leaves, step_properties
+from tilepress.codecs.wave.tree import LEVELS, ContextTree, frequencies_of
+from tilepress.codecs.wave.wire import Reader
+from tilepress.codecs.weights import load_named
+
+MODEL = load_named("auto").model
+NONE = TreeEffort(0, 0)
+
+
+def field(seed: int, shape: tuple[int, ...], top: int) -> np.ndarray:
+    """A smooth int64 field of 0 … ``top``."""
+    rng = np.random.default_rng(seed)
+    smooth = rng.normal(size=shape).cumsum(-1) + rng.normal(size=shape).cumsum(-2)
+    smooth -= smooth.min(axis=(-2, -1), keepdims=True)
+    return np.rint(smooth / smooth.max() * top).astype(np.int64)
+
+
+def posterised(seed: int, shape: tuple[int, ...], levels: int = 6) -> np.ndarray:
+    """Steps, of which the brighter ones are noisy: what a sample is like, its level tells."""
+    steps = field(seed, shape, 5 * levels) // 5 * 5
+    noise = np.random.default_rng(seed + 1).integers(0, 3, shape)
+    return steps + np.where(steps > 2 * levels, noise, 0)
+
+
+def holes(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask of a block and of single samples."""
+    mask = np.random.default_rng(seed).random(shape) < 0.04
+    mask[..., shape[-2] // 4 : shape[-2] // 2, shape[-1] // 5 : shape[-1] // 2] = True
+    return mask
+
+
+@pytest.fixture
+def trees(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ContextTree]]:
+    """Every tree that a decoder reads, with the number of references of its plane."""
+    seen: list[tuple[int, ContextTree]] = []
+
+    def read(data: memoryview, n_refs: int) -> ContextTree:
+        seen.append((n_refs, read_tree(data, n_refs)))
+        return seen[-1][1]
+
+    read_tree = plane.read_tree
+    monkeypatch.setattr(plane, "read_tree", read)
+    return seen
+
+
+def there_and_back(
+    samples: np.ndarray,
+    mask: np.ndarray | None = None,
+    refs: tuple[DecodedPlane, ...] = (),
+    coder: Coder | None = None,
+) -> tuple[bytes, DecodedPlane]:
+    """Code a plane, check that it comes back; return its body and what later planes see."""
+    coder = coder or Coder(MODEL)
+    body, seen = encode_body(samples, mask, list(refs), coder)
+    reader = Reader(memoryview(body))
+    back, found = decode_body(reader, samples.shape, list(refs), coder.model)
+    reader.finish()
+    there = np.ones(samples.shape, bool) if mask is None else ~mask
+    assert np.array_equal(back[there], samples[there])
+    assert np.array_equal(found.samples, seen.samples)
+    assert np.array_equal(found.errors, seen.errors)
+    return body, seen
+
+
+class TestTreesMakePlanesSmaller:
+    def test_where_the_level_tells_of_the_noise(self, trees: list[Any]) -> None:
+        samples = posterised(1, (120, 131))
+        body, _ = there_and_back(samples)
+        assert len(trees) == 1
+        without, _ = there_and_back(samples, coder=Coder(MODEL, trees=NONE))
+        assert len(trees) == 1
+        assert len(body) < 0.95 * len(without)
+
+    def test_where_an_earlier_plane_tells_it(self, trees: list[Any]) -> None:
+        """Not even the neighbours know what is noisy here; the reference does."""
+        where = (np.random.default_rng(2).random((100, 90)) < 0.5).astype(np.int64)
+        samples = where * np.random.default_rng(3).integers(0, 3, where.shape) + 5
+        _, first = there_and_back(where)
+        trees.clear()
+        body, _ = there_and_back(samples, None, (first,))
+        assert [n for n, _ in trees] == [1]
+        assert (trees[0][1].nodes[:, 0] >= OWN_PROPERTIES).any()
+        without, _ = there_and_back(samples, None, (first,), Coder(MODEL, trees=NONE))
+        assert len(body) < 0.9 * len(without)
+
+    @pytest.mark.parametrize("masked", [False, True])
+    def test_with_two_references(self, masked: bool, trees: list[Any]) -> None:
+        """And with holes: routed as the decoder will, or nothing comes back."""
+        mask = holes(4, (90, 83)) if masked else None
+        one, other = posterised(5, (90, 83)), posterised(7, (90, 83))
+        _, first = there_and_back(one, mask)
+        _, second = there_and_back(other, None, (first,))
+        trees.clear()
+        there_and_back(np.maximum(one, other) // 2 * 3, mask, (first, second))
+        assert [n for n, _ in trees] == [2]
+        assert trees[0][1].nodes[:, 0].max() >= OWN_PROPERTIES + 6
+
+    @pytest.mark.parametrize("size", [(1, 1201), (1009, 1), (67, 71), (2, 700), (300, 4)])
+    def test_of_any_size(self, size: tuple[int, int], trees: list[Any]) -> None:
+        rng = np.random.default_rng(9)
+        level = rng.choice([0, 40], size[0] * size[1], p=[0.5, 0.5]).reshape(size)
+        level = np.sort(level.reshape(-1, 20) if level.size % 20 == 0 else level, -1).reshape(size)
+        samples = level + np.where(level > 0, rng.integers(0, 4, size), 0)
+        body, _ = there_and_back(samples)
+        assert len(trees) == 1
+        assert len(body) < len(there_and_back(samples, coder=Coder(MODEL, trees=NONE))[0])
+
+
+class TestNoTreeIsGrown:
+    @pytest.fixture(autouse=True)
+    def nothing_grows(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def never(*_: object) -> None:
+            raise AssertionError
+
+        monkeypatch.setattr(plane, "grow_tree", never)
+
+    def test_for_planes_of_many_bits(self) -> None:
+        there_and_back(np.random.default_rng(1).integers(0, 200, (64, 64)) + field(2, (64, 64), 99))
+
+    def test_for_planes_of_few_samples(self) -> None:
+        there_and_back(posterised(1, (15, 17)))
+
+    def test_where_nothing_is_to_be_spent(self) -> None:
+        there_and_back(posterised(1, (80, 90)), coder=Coder(MODEL, trees=NONE))
+
+    def test_for_trials_of_colour(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Else the strip would be grown twice, to decide what is decided as well without."""
+        from tilepress.codecs.wave import chunk
+
+        levels = posterised(1, (3, 48, 50))
+        chunk._colour_groups(levels, None, 3, Coder(MODEL))
+        with pytest.raises(AssertionError):
+            there_and_back(levels[0])
+
+
+class TestNoTreeIsKept:
+    def test_that_does_not_pay(self, trees: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        samples = posterised(1, (80, 90))
+        without, _ = there_and_back(samples, coder=Coder(MODEL, trees=NONE))
+        grown = grow.grow_tree
+        monkeypatch.setattr(plane, "grow_tree", lambda *a: grown(*a)._replace(bits=1e9))
+        assert there_and_back(samples)[0] == without
+        monkeypatch.setattr(plane, "grow_tree", lambda *a: None)
+        assert there_and_back(samples)[0] == without
+        assert not trees
+
+    def test_of_uniform_noise(self, trees: list[Any]) -> None:
+        """Nothing tells of it: a node would only cost."""
+        there_and_back(np.random.default_rng(5).integers(0, 6, (90, 90)))
+        assert not any(len(tree.nodes) > 2 for _, tree in trees)
+
+
+class TestGrowingIsDeterministic:
+    def test_the_same_bytes_twice(self, trees: list[Any]) -> None:
+        samples, mask = posterised(11, (96, 97)), holes(2, (96, 97))
+        bodies = {there_and_back(samples.copy(), mask.copy())[0] for _ in range(3)}
+        assert len(bodies) == 1
+        assert len(trees) == 3
+
+    def test_also_on_some_of_the_samples(self, trees: list[Any]) -> None:
+        samples = posterised(11, (96, 97))
+        coder = Coder(MODEL, trees=TreeEffort(8, 1 << 10))
+        bodies = {there_and_back(samples.copy(), coder=coder)[0] for _ in range(2)}
+        assert len(bodies) == 1
+        assert len(trees) == 2
+
+
+def grown_from(
+    samples: np.ndarray, mask: np.ndarray | None, monkeypatch: pytest.MonkeyPatch
+) -> tuple[tuple[Any, ...], grow.GrownTree]:
+    """Return what ``grow_tree`` was given for a plane, and what it found."""
+    calls: list[Any] = []
+
+    def spy(*arguments: Any) -> Any:
+        calls.append((arguments, grow.grow_tree(*arguments)))
+        return calls[-1][1]
+
+    monkeypatch.setattr(plane, "grow_tree", spy)
+    encode_body(samples, mask, [], Coder(MODEL))
+    monkeypatch.undo()
+    assert len(calls) == 1
+    assert calls[0][1] is not None
+    return calls[0]
+
+
+class TestWhatIsGrown:
+    @pytest.mark.parametrize("masked", [False, True])
+    def test_routes_each_sample_to_the_leaf_of_its_properties(
+        self, masked: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Step by step, with every property at hand and absent samples left in."""
+        shape = (61, 70)
+        mask = holes(3, shape) if masked else None
+        given_, grown = grown_from(posterised(13, shape), mask, monkeypatch)
+        asked, errors, contexts, means, begins = given_[:5]
+        rows, leaves = shape[0] + 1, []
+        for t in range(kernel.steps(*shape)):
+            y0, y1 = kernel.active_rows(t, *shape)
+            there = [y for y in range(y0, y1) if mask is None or not mask[y, t - 2 * y]]
+            context, mean = np.full((2, rows), 12345, np.int32)
+            at = slice(begins[t], begins[t + 1])
+            context[[y - y0 for y in there]] = contexts[at]
+            mean[[y - y0 for y in there]] = means[at]
+            values = np.zeros((PROPERTIES, rows), np.int32)
+            place = (asked.refs, asked.ref_errors, 0, errors, t, y0, y1 - y0)
+            step_properties(asked.own, *place, context, mean, np.ones(PROPERTIES, bool), values)
+            found = np.zeros(rows, np.int32)
+            step_leaves(grown.tree.nodes, values, y1 - y0, found)
+            leaves += [int(found[y - y0]) for y in there]
+        assert grown.leaves.tolist() == leaves
+        assert set(leaves) <= set(range(len(grown.tree.nodes) + 1))
+        assert len(set(leaves)) > 1
+
+    def test_takes_the_bits_that_it_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        samples = posterised(15, (140, 150))
+        _, grown = grown_from(samples, None, monkeypatch)
+        body, _ = encode_body(samples, None, [], Coder(MODEL))
+        rest = 100  # header, weights, lanes, and what levels and tables are rounded to
+        assert 0.98 * grown.bits / 8 < len(body) < 1.03 * grown.bits / 8 + rest
+
+    def test_has_no_more_tables_than_a_body_may(self) -> None:
+        """The largest tree, each of its leaves of a distribution of its own."""
+        nodes = np.zeros((MAX_TREE_NODES, 4), np.int32)
+        nodes[:, 2] = ~np.arange(MAX_TREE_NODES)
+        nodes[:, 3] = np.append(np.arange(1, MAX_TREE_NODES), ~MAX_TREE_NODES)
+        rng = np.random.default_rng(17)
+        n = 60_000
+        leaves = rng.integers(0, MAX_TREE_NODES + 1, n).astype(np.int32)
+        folded = (leaves * 7 % 61 + rng.integers(0, 3, n)).astype(np.int32)
+        prices = np.full((1, TOKENS), 30 * COST_UNIT, np.int32)
+        nobody = np.zeros((2, 0), np.int32)
+        found = grow._fitted(nodes, leaves, np.zeros(n, np.int16), folded, nobody, prices)
+        assert 2 < len(found.tree.levels) <= MAX_TREE_TABLES
+        assert set(found.tree.tables) == set(range(1, len(found.tree.levels) + 1))
+        assert not found.tree.flags.any()
+
+
+def told(*shape: int) -> np.ndarray:
+    return posterised(sum(shape), shape)
+
+
+TILES: dict[str, tuple[np.ndarray, dict[str, Any], int]] = {
+    "grey": (told(97, 89).astype(np.uint8), {}, 1),
+    "fast": (posterised(1, (120, 131), 3).astype(np.uint8), {"tier": "fast"}, 1),
+    "max": (told(97, 89).astype(np.uint8), {"tier": "max"}, 1),
+    "rgb": (np.stack([told(80, 81), told(80, 81) // 2, told(81, 81)[1:]]).astype(np.uint8), {}, 3),
+    "nodata": (
+        np.where(holes(1, (83, 101)), 65535, told(83, 101) * 99).astype(np.uint16),
+        {"nodata": 65535},
+        1,
+    ),
+    "near": ((told(90, 91) * 40).astype(np.uint16), {"max_error": 16}, 1),
+    "near-nodata": (
+        np.where(holes(2, (90, 91)), 0, told(90, 91) * 40 + 1).astype(np.uint16),
+        {"max_error": 16, "nodata": 0},
+        1,
+    ),
+    "row": (told(1, 2003).astype(np.int16) - 9, {}, 1),
+    "column": (told(2003, 1).astype(np.int16) - 9, {}, 1),
+    "blocks": (told(51, 47).repeat(3, 0).repeat(2, 1).astype(np.uint8), {}, 1),
+    "split": ((told(60, 61) << 20).astype(np.int32) + (told(60, 61) > 15), {}, 1),
+    "float": ((told(97, 89) / 8).astype(np.float32), {}, 1),
+    "slices": (
+        (told(60, 61)[None] + np.arange(4)[:, None, None] * 3).astype(np.uint16) ** 2,
+        {},
+        1,
+    ),
+}
+
+
+class TestTilesWithTreesComeBack:
+    @pytest.mark.parametrize("name", TILES)
+    def test_within_their_error(self, name: str, trees: list[Any]) -> None:
+        array, arguments, bands = TILES[name]
+        codec = TileCodec(**arguments)
+        record = codec.encode(array, bands=bands)
+        back = TileCodec.from_config(codec.to_config()).decode(record)
+        assert trees, "no tree was read"
+        assert codec.encode(array, bands=bands) == record
+        assert back.dtype == array.dtype
+        if not codec.max_error:
+            assert back.tobytes() == array.tobytes()
+        error = np.abs(back.astype(np.float64) - array.astype(np.float64))
+        assert error.max() <= codec.max_error
+        if codec.nodata is not None:
+            assert np.array_equal(back == codec.nodata, array == codec.nodata)
+
+    def test_with_clusters_of_levels(self, trees: list[Any]) -> None:
+        late = np.random.default_rng(26).integers(-8, 9, (96, 90)).cumsum(0) > 0
+        array = ((300 + field(27, (96, 90), 40)) * 274 // 10 + late).astype(np.uint16)
+        codec = TileCodec()
+        assert codec.decode(codec.encode(array)).tobytes() == array.tobytes()
+        assert 1 in {n for n, _ in trees}  # of what is within clusters, told by their numbers
+
+
+class TestPartsOfGrowing:
+    def test_logarithms_are_near_enough(self) -> None:
+        """They come from a table of integers, so that they are the same on every processor."""
+        n = np.arange(1, 100_001)
+        found = costs.n_log_n(100_000)[1:] / costs.BIT
+        assert np.abs(found / n - np.log2(n)).max() < 2 / costs.BIT
+        counts = np.array([[5, 0, 3], [4, 4, 0], [0, 0, 9], [0, 0, 0]])
+        wanted = [5 * np.log2(8 / 5) + 3 * np.log2(8 / 3), 8, 0, 0]
+        np.testing.assert_allclose(costs.entropies(counts) / costs.BIT, wanted, atol=1e-3)
+
+    @given(st.integers(0, 2**32 - 1), st.sampled_from([3, 300, 2**20]))
+    def test_bins_count_the_edges_below(self, seed: int, spread: int) -> None:
+        rng = np.random.default_rng(seed)
+        edges = np.unique(rng.integers(-spread, spread, rng.integers(1, 32))).astype(np.int32)
+        values = rng.integers(-2 * spread, 2 * spread, 200).astype(np.int32)
+        values[:50] = rng.choice(edges, 50)
+        bins = np.full((200, 3), 99, np.uint8)
+        grow._fill_bins(values, edges, bins, 1)
+        assert np.array_equal(bins[:, 1], np.searchsorted(edges, values, side="left"))
+        assert (bins[:, [0, 2]] == 99).all()
+
+    def test_a_property_that_never_changes_has_one_bin(self) -> None:
+        values = np.array([[5] * 90, [1, 2] * 45, [*range(90)]], np.int32)
+        edges, bins = grow._binned(values)
+        assert [len(e) for e in edges][:2] == [0, 1]
+        assert not bins[:, 0].any()
+        assert bins[:, 1].tolist() == [0, 1] * 45
+        assert bins.max() < 32
+        assert len(edges[2]) > 20
+
+    def test_levels_cost_hardly_more_than_what_was_counted(self) -> None:
+        rng = np.random.default_rng(18)
+        for spread in (1, 5, 40):
+            counts = rng.geometric(1 / spread, 5000)
+            counted = np.bincount(np.minimum(counts - 1, TOKENS - 1), minlength=TOKENS)
+            p = frequencies_of(costs.frequency_levels(counted, LEVELS)) / 2**15
+            there = counted > 0
+            assert (p[there] > 0).all()
+            bits = -(counted[there] * np.log2(p[there])).sum()
+            entropy = costs.entropy(counted) / costs.BIT
+            assert entropy <= bits <= 1.01 * entropy + 8
+
+    def test_the_levels_of_flags_are_the_nearest(self) -> None:
+        counts = np.array([[[0, 0], [999, 1]], [[1, 999], [50, 50]]])
+        level, bits = costs.flag_levels(counts)
+        assert level.shape == bits.shape == (2, 2)
+        p = MATCH_LEVELS[level] / 2**15
+        assert p[0, 1] > 0.99
+        assert p[1, 0] < 0.03
+        assert abs(p[1, 1] - 0.5) < 0.05
+        assert bits[0, 0] == 0
+
+    def test_like_tables_become_one(self) -> None:
+        rng = np.random.default_rng(19)
+        kinds = rng.permutation(np.repeat([0, 1, 2], 20))
+        likely = np.zeros((3, TOKENS))
+        likely[0, :4], likely[1, 2:9], likely[2, 60:] = 0.25, 1 / 7, 1 / 12
+        counts = np.stack([rng.multinomial(400, likely[k]) for k in kinds])
+        group = grow._merged(counts)
+        assert len(set(group)) == 3
+        assert len({(k, g) for k, g in zip(kinds, group, strict=True)}) == 3
+        first = [group.tolist().index(g) for g in range(3)]
+        assert first == sorted(first)  # numbered by first use
+
+    def test_no_more_tables_than_allowed(self) -> None:
+        """Each row has a token to itself; they are merged all the same."""
+        rows = np.zeros((200, TOKENS), np.int64)
+        rows[np.arange(200), np.arange(200) % TOKENS] = 10**6
+        rows[np.arange(200), (np.arange(200) * 5 + 1) % TOKENS] += 10**6
+        assert len(set(grow._merged(rows))) <= MAX_TREE_TABLES
+        assert len(grow._merged(rows[:0])) == 0
+
+    def test_splits_that_do_not_pay_are_pruned(self) -> None:
+        kinds, cuts = np.array([4, 0, 6, 0, 0]), np.array([1, 0, 0, 0, 0])
+        children = np.array([[1, 2], [-1, -1], [3, 4], [-1, -1], [-1, -1]])
+        edges = [np.array([10, 20], np.int32)] * 7
+        pays = np.array([1000.0, 100, 500, 100, 100]) * costs.BIT
+        nodes = grow._pruned(kinds, cuts, children, pays.copy(), edges)
+        assert nodes.tolist() == [[4, 20, -1, 1], [6, 10, -2, -3]]
+        half = np.array([1000.0, 100, 200, 100, 100]) * costs.BIT
+        assert grow._pruned(kinds, cuts, children, half, edges).tolist() == [[4, 20, -1, -2]]
+        none = np.array([200.0, 100, 500, 100, 100]) * costs.BIT
+        assert grow._pruned(kinds, cuts, children, none, edges) is None
+
+    def test_leaves_count_what_each_way_leaves_to_code(self) -> None:
+        """Of no flags, "as west" and both; a candidate that failed is ruled out."""
+        rng = np.random.default_rng(20)
+        n = 400
+        leaves = rng.integers(0, 3, n).astype(np.int32)
+        tables = rng.integers(0, 2, n).astype(np.int16)
+        folded, west, north = rng.integers(0, 5, (3, n)).astype(np.int32)
+        prices = rng.integers(1, 99, (2, TOKENS)).astype(np.int32)
+        tokens, theirs = np.zeros((3, 3, TOKENS), int), np.zeros((3, 3), int)
+        flags = np.zeros((3, 4), int)
+        for leaf, table, z, w, m in zip(leaves, tables, folded, west, north, strict=True):
+            left = [z]
+            flags[leaf, 0 if z == w else 1] += 1
+            if z != w:
+                left.append(z - (z > w))
+                if m != w:
+                    flags[leaf, 2 if z == m else 3] += 1
+                if m == w or z != m:
+                    left.append(left[1] - (m != w and z > m))
+            for way, token in enumerate(left):  # all are below 16, so their own tokens
+                tokens[leaf, way, token] += 1
+                theirs[leaf, way] += prices[table, token]
+        found = grow._leaf_counts(leaves, tables, folded, np.stack([west, north]), prices, 3)
+        for ours, wanted in zip(found, (tokens, theirs, flags), strict=True):
+            assert np.array_equal(ours, wanted)
