@@ -15,7 +15,8 @@ import pytest
 from tilepress import TileCodec
 from tilepress.codecs.bitstream import pack_record, unpack_record
 from tilepress.codecs.errors import InvalidRecord
-from tilepress.codecs.wave import cuda, device
+from tilepress.codecs.wave import cuda, device, plane
+from tilepress.codecs.wave.tree import read_tree
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 
@@ -75,6 +76,15 @@ def holed() -> np.ndarray:
     return plane
 
 
+def posterised() -> np.ndarray:
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[:24, :40]
+    grain = np.where((x // 3 + y // 2) % 2 > 0, rng.integers(0, 2, x.shape) * 9, 200)
+    plane = np.where(rng.random(x.shape) < 0.4, 60, grain)
+    plane[:, 20:] = plane[:, :20] // 200 * 7
+    return plane.astype(np.uint8)
+
+
 CASES: dict[str, tuple[np.ndarray, dict[str, Any], int]] = {
     "uint8": (grey(0, (16, 24)).astype(np.uint8), {}, 1),
     "int16, fast": ((grey(1) * 9 - 700).astype(np.int16), {"tier": "fast"}, 1),
@@ -87,6 +97,7 @@ CASES: dict[str, tuple[np.ndarray, dict[str, Any], int]] = {
     "clusters": (clustered(), {"tier": "fast"}, 1),
     "packed": (np.array([0, 3, 4, 9, 11, 17, 18, 30], np.uint8)[grey(8, top=150) // 20], {}, 1),
     "replicated": (np.kron(grey(9), np.ones((2, 2))).astype(np.uint8), {"tier": "fast"}, 1),
+    "context tree": (posterised(), {"tier": "fast"}, 1),
     "range": (grey(10).astype(np.int32) * 9001, {"tier": "fast"}, 1),
 }
 
@@ -106,6 +117,19 @@ class TestTheDeviceWritesAndReadsTheRecordsOfTheCpu:
         assert record == here.encode(array, bands=bands)
         np.testing.assert_array_equal(there.decode(record), here.decode(record), strict=True)
         assert {way for way, _ in batches} == {"encode", "decode"}
+
+    def test_a_tree_is_among_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        read: list[object] = []
+
+        def seen(*tree: Any) -> Any:
+            read.append(read_tree(*tree))
+            return read[-1]
+
+        monkeypatch.setattr(plane, "read_tree", seen)
+        array, options, _ = CASES["context tree"]
+        codec = TileCodec(**options)
+        np.testing.assert_array_equal(codec.decode(codec.encode(array)), array)
+        assert len(read) == 1
 
 
 class TestChunksOfACallRunSideBySide:
