@@ -80,7 +80,8 @@ def discover(
     argument (files named one after another count as one), as a series may be spread over folders.
     With ``stack``, rasters of a folder whose name matches the pattern make one image; where the
     pattern has several ``*``, all but the last say which image (``*_B*.TIF``: scene, then band);
-    bands are sorted as people count, B2 before B10.
+    bands are sorted as people count, B2 before B10. A pattern that no raster matches is a failure,
+    too, the last one.
     Hidden files and well-known companions (texts, ``.aux.xml``, ``.ovr``…) are passed over unless
     named.
 
@@ -92,15 +93,21 @@ def discover(
     A TIFF file of several full images (pages; neither overviews nor masks) gives a recipe for each,
     ``a-page1``, ``a-page2``…, with options["page"], counted from 1.
     """
+    stacked = stack is None
     for items in _walk([Path(path) for path in paths]):
         dicom: list[Path] = []
         for item in items:
             if isinstance(item, _Folder):
-                yield from _discover_files(item, stack, dicom)
+                for found in _discover_files(item, stack, dicom):
+                    stacked |= isinstance(found, SourceSpec) and found.kind == "stack"
+                    yield found
             else:
                 yield item
         if dicom:
             yield from _dicom_series(dicom)
+    if not stacked and paths:
+        text = f"stacking: no raster is named like {stack!r}; each is an image of its own"
+        yield Failure(str(paths[0]), UnsupportedSource(text))
 
 
 def store_path(spec: SourceSpec) -> PurePosixPath:

@@ -147,6 +147,13 @@ class TestRelativeNames:
         assert spec.options["relative"] == spec.options["name"]
         assert re.fullmatch(r"CT-[0-9a-f]{12}", str(store_path(spec)))
 
+    def test_a_pattern_that_matches_nothing_is_said(self, tmp_path: Path) -> None:
+        _tiff(tmp_path / "a.tif")
+        specs, failures = _found([tmp_path], stack="x*")
+        assert [spec.kind for spec in specs] == ["geotiff"]
+        (error,) = failures.values()
+        assert "no raster is named like 'x*'" in str(error)
+
     def test_one_stem_gives_several_names(self, tmp_path: Path) -> None:
         for name in ("a.jp2", "a.tif", "A.TIFF", "b_B1.tif", "b_B2.tif", "b.tif", "c"):
             _tiff(tmp_path / "deep" / name)
