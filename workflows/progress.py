@@ -1,37 +1,86 @@
-"""Tell a person how a run goes: one calm line on a terminal, plain lines in a log."""
+"""Tell a person how a run goes: a calm bar on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBar
+from rich.text import Text
 
+from tilepress.codecs.errors import UnsupportedSource
 from tilepress.workflows.plan import ImagePlan
 from tilepress.workflows.report import ImageFailure, ImageResult
+from tilepress.workflows.stages import Stages
 
-__all__ = ["LogProgress", "Progress", "SilentProgress", "TerminalProgress", "progress_for"]
+__all__ = [
+    "LogProgress",
+    "Progress",
+    "SilentProgress",
+    "TerminalProgress",
+    "clock",
+    "describe",
+    "progress_for",
+    "size",
+]
 
 LOG_EVERY_S = 15.0
-"""Seconds between two lines of a log while shards are written."""
+"""Seconds between two lines of a log that say how far a run is."""
+
+REDRAW_EVERY_S = 0.1
+"""Seconds between two changes of a bar: a run may end thousands of shards in that time."""
 
 RATE_WINDOW_S = 30.0
-"""Seconds over which the rate is averaged."""
+"""Seconds over which the rate and the stages are averaged."""
+
+MARK_EVERY_S = 0.5
+"""Seconds between two marks of that window."""
+
+LISTED_IMAGES = 50
+"""Images that get a line of their own; the others of a large archive are summed up."""
+
+LISTED_FAILURES = 20
+"""Failures that are repeated at the end."""
 
 
 class Progress(Protocol):
-    """What a run tells."""
+    """What a run tells, all from one thread."""
 
     def note(self, text: str) -> None:
         """Tell what is not about one image, e.g. that weights are being tuned."""
         ...
 
+    def discovered(self, files: int, images: int, *, done: bool = False) -> None:
+        """Tell how many files were looked at so far, how many images are among them.
+
+        With ``done``, these are all.
+        """
+        ...
+
+    def workers(self, count: int) -> None:
+        """Tell how many workers live."""
+        ...
+
     def image_started(self, plan: ImagePlan) -> None: ...
 
-    def shard_done(self, raw_bytes: int, stored_bytes: int, *, reused: bool) -> None: ...
+    def shard_done(
+        self,
+        raw_bytes: int,
+        stored_bytes: int,
+        *,
+        reused: bool,
+        stages: Stages | None = None,
+        store: str | None = None,
+        shard: str | None = None,
+    ) -> None:
+        """Tell that a shard is written; ``stages`` is where the time of its worker went."""
+        ...
 
     def image_done(self, result: ImageResult) -> None: ...
 
@@ -53,10 +102,25 @@ class SilentProgress:
     def note(self, text: str) -> None:
         pass
 
+    def discovered(self, files: int, images: int, *, done: bool = False) -> None:
+        pass
+
+    def workers(self, count: int) -> None:
+        pass
+
     def image_started(self, plan: ImagePlan) -> None:
         pass
 
-    def shard_done(self, raw_bytes: int, stored_bytes: int, *, reused: bool) -> None:
+    def shard_done(
+        self,
+        raw_bytes: int,
+        stored_bytes: int,
+        *,
+        reused: bool,
+        stages: Stages | None = None,
+        store: str | None = None,
+        shard: str | None = None,
+    ) -> None:
         pass
 
     def image_done(self, result: ImageResult) -> None:
@@ -77,111 +141,300 @@ class SilentProgress:
         pass
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What was done by a moment."""
+
+    time_s: float
+    coded_bytes: int
+    stages: Stages
+
+
+def _now() -> _Mark:
+    return _Mark(time.monotonic(), 0, Stages())
+
+
+@dataclass(slots=True)
 class _Meter:
-    """Counts bytes: how much is done, how fast, how long the rest of the known work takes."""
+    """Counts: how much is done, how fast, how long the rest of what is known will take."""
 
-    def __init__(self) -> None:
-        self.total_bytes = 0
-        self.done_bytes = 0
-        self.coded_bytes = 0
-        self.stored_bytes = 0
-        self.images = 0
-        self.failures = 0
-        self._marks: list[tuple[float, int]] = [(time.monotonic(), 0)]
+    done: int = 0
+    """Images that are sealed, by this run or before."""
+    failures: int = 0
+    found: int = 0
+    """Images that were discovered."""
+    files: int = 0
+    """Files that were looked at."""
+    found_all: bool = False
+    sized: int = 0
+    """Images that are being written or were: those whose sizes are in ``sized_bytes``."""
+    sized_bytes: int = 0
+    passed: int = 0
+    """Images that ended otherwise: unchanged or failed."""
+    done_bytes: int = 0
+    coded_bytes: int = 0
+    stored_bytes: int = 0
+    workers: int | None = None
+    stages: Stages = field(default_factory=Stages)
+    _open: dict[str, ImagePlan] = field(default_factory=dict)
+    """Images that are being written, by store."""
+    _marks: deque[_Mark] = field(default_factory=lambda: deque([_now()]))
 
-    def add(self, raw_bytes: int, stored_bytes: int, *, reused: bool) -> None:
+    def start(self, plan: ImagePlan) -> None:
+        self.sized += 1
+        self.sized_bytes += plan.raw_bytes
+        self._open[plan.store] = plan
+
+    def add(self, raw_bytes: int, stored_bytes: int, reused: bool, stages: Stages | None) -> None:
         self.done_bytes += raw_bytes
         self.stored_bytes += stored_bytes
-        self.total_bytes = max(self.total_bytes, self.done_bytes)
         if not reused:
             self.coded_bytes += raw_bytes
+        if stages is not None:
+            self.stages += stages
+        self._mark()
+
+    def seal(self, result: ImageResult) -> None:
+        """Count a store. Small images are told when they are done, never as started."""
+        self.done += 1
+        if self._open.pop(result.store, None) is not None:
+            return
+        if result.status == "unchanged":
+            self.passed += 1
+            return
+        self.sized += 1
+        self.sized_bytes += result.raw_bytes
+        self.stages += result.stages or Stages()
+        self._mark()
+
+    def fail(self, failure: ImageFailure) -> None:
+        """Count a failure; what is left undone of its image is not waited for.
+
+        An image fails as often as shards of it do. What is no image was not counted as found.
+        """
+        self.failures += 1
+        plan = next((p for p in self._open.values() if p.source_name == failure.source), None)
+        if plan is not None:
+            del self._open[plan.store]
+            self.sized -= 1
+            self.sized_bytes -= plan.raw_bytes
+            self.passed += 1
+        elif failure.shard is None and failure.kind != UnsupportedSource.kind:
+            self.passed += 1
+
+    def _mark(self) -> None:
         now = time.monotonic()
-        self._marks.append((now, self.coded_bytes))
-        while len(self._marks) > 2 and self._marks[1][0] < now - RATE_WINDOW_S:
-            del self._marks[0]
+        if now - self._marks[-1].time_s < MARK_EVERY_S:
+            return
+        self._marks.append(_Mark(now, self.coded_bytes, self.stages))
+        while len(self._marks) > 2 and self._marks[1].time_s < now - RATE_WINDOW_S:
+            self._marks.popleft()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything is known of any image."""
+        return bool(self.sized or self.passed)
+
+    @property
+    def waiting(self) -> int:
+        """Images that were found and of which no more is known."""
+        return max(0, self.found - self.sized - self.passed)
+
+    @property
+    def expected_bytes(self) -> float:
+        """Bytes in all; the images that wait count as the mean of the others."""
+        mean = self.sized_bytes / self.sized if self.sized else 0
+        return max(self.done_bytes, self.sized_bytes + mean * self.waiting)
+
+    @property
+    def measured(self) -> bool:
+        """Whether more is expected than is done, or all is known: else any share would be 100 %."""
+        return self.found_all or self.waiting > 0 or bool(self._open)
+
+    @property
+    def share(self) -> str:
+        """Share of the bytes expected, e.g. "25%"; "" where it would say nothing."""
+        return f"{self.done_bytes / max(1.0, self.expected_bytes):.0%}" if self.measured else ""
 
     @property
     def rate(self) -> float:
         """Coded bytes per second, of late."""
-        then, before = self._marks[0]
-        return (self.coded_bytes - before) / max(1e-3, time.monotonic() - then)
+        then = self._marks[0]
+        return (self.coded_bytes - then.coded_bytes) / max(1e-3, time.monotonic() - then.time_s)
 
     @property
-    def text(self) -> str:
-        """E.g. "12.3 MB/s, ratio 2.41, ETA 0:03:10"."""
-        rate = self.rate
-        parts = [f"{rate / 1e6:.1f} MB/s"]
+    def images(self) -> str:
+        """E.g. "12 of 840 images"; "840+" unless the sources were looked through to the end."""
+        known = self.sized + self.passed + self.waiting
+        more = "" if self.found_all else "+"
+        return f"{grouped(self.done)} of {grouped(known)}{more} images"
+
+    @property
+    def looking(self) -> str:
+        """E.g. "looking through sources: 12 300 files, 840 images so far"."""
+        files, found = grouped(self.files), grouped(self.found)
+        return f"looking through sources: {files} files, {found} images so far"
+
+    @property
+    def eta(self) -> str:
+        """E.g. "ETA 0:03:10", with "~" where not all sizes are known; or ""."""
+        rate, left = self.rate, self.expected_bytes - self.done_bytes
+        if not rate or left <= 0:
+            return ""
+        return f"ETA {'~' if self.waiting or not self.found_all else ''}{clock(left / rate)}"
+
+    @property
+    def amount(self) -> str:
+        """E.g. "1.2 GB of 3.4 GB, 12.3 MB/s"."""
+        total = f" of {size(self.expected_bytes)}" if self.measured else ""
+        return f"{size(self.done_bytes)}{total}, {size(self.rate)}/s"
+
+    @property
+    def details(self) -> str:
+        """E.g. "ratio 2.41, 8 workers, code 71 %"; last is the stage that takes most of late."""
+        parts = []
         if self.stored_bytes:
             parts.append(f"ratio {self.done_bytes / self.stored_bytes:.2f}")
-        if rate and self.total_bytes > self.done_bytes:
-            parts.append(f"ETA {clock((self.total_bytes - self.done_bytes) / rate)}")
+        if self.workers is not None:
+            parts.append(f"{self.workers} worker{'' if self.workers == 1 else 's'}")
+        lately = self.stages - self._marks[0].stages
+        if lately.bound_by is not None:
+            parts.append(f"{lately.bound_by} {100 * lately.shares[lately.bound_by]:.0f} %")
         return ", ".join(parts)
 
 
 class LogProgress(SilentProgress):
-    """Plain lines: one per image, and one now and then while a large image is written."""
+    """Plain lines: one per image and failure, and one now and then that says how far the run is.
 
-    def __init__(self, console: Console) -> None:
+    After ``LISTED_IMAGES`` images only failures get lines of their own, unless ``verbose``.
+    """
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
         self._console = console
+        self._verbose = verbose
         self._meter = _Meter()
         self._last = time.monotonic()
+        self._listed = 0
+        self._lines = 0
+        self._failures: list[ImageFailure] = []
+        """The first of them."""
+        self._lines_before_failures = 0
 
     def note(self, text: str) -> None:
         self._line(text)
 
-    def image_started(self, plan: ImagePlan) -> None:
-        self._meter.total_bytes += plan.raw_bytes
+    def discovered(self, files: int, images: int, *, done: bool = False) -> None:
+        meter = self._meter
+        meter.files, meter.found, meter.found_all = files, images, done
+        self._changed()
 
-    def shard_done(self, raw_bytes: int, stored_bytes: int, *, reused: bool) -> None:
-        self._meter.add(raw_bytes, stored_bytes, reused=reused)
-        if time.monotonic() - self._last >= LOG_EVERY_S:
-            self._last = time.monotonic()
-            meter = self._meter
-            share = meter.done_bytes / max(1, meter.total_bytes)
-            self._line(f"{size(meter.done_bytes)} done ({share:.0%}), {meter.text}")
+    def workers(self, count: int) -> None:
+        self._meter.workers = count
+        self._changed()
+
+    def image_started(self, plan: ImagePlan) -> None:
+        self._meter.start(plan)
+        self._changed()
+
+    def shard_done(
+        self,
+        raw_bytes: int,
+        stored_bytes: int,
+        *,
+        reused: bool,
+        stages: Stages | None = None,
+        store: str | None = None,
+        shard: str | None = None,
+    ) -> None:
+        self._meter.add(raw_bytes, stored_bytes, reused, stages)
+        self._changed()
 
     def image_done(self, result: ImageResult) -> None:
-        self._line(describe(result))
+        self._meter.seal(result)
+        self._listed += 1
+        if self._verbose or self._listed <= LISTED_IMAGES:
+            self._line(describe(result))
+        elif self._listed == LISTED_IMAGES + 1:
+            self._line("further images are counted, not listed (--verbose lists them)")
+        self._changed()
 
     def failed(self, failure: ImageFailure) -> None:
+        self._meter.fail(failure)
+        if not self._failures:
+            self._lines_before_failures = self._lines
+        if len(self._failures) < LISTED_FAILURES:
+            self._failures.append(failure)
         self._line(f"tilepress: {failure.line}")
+        self._changed()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._repeat_failures()
+
+    def _changed(self) -> None:
+        """Say how far the run is, now and then."""
+        if time.monotonic() - self._last < LOG_EVERY_S:
+            return
+        self._last = time.monotonic()
+        meter = self._meter
+        if meter.begun:
+            parts = (meter.images, meter.share, meter.amount, meter.eta, meter.details)
+            self._line(", ".join(filter(None, parts)))
+        elif meter.files:
+            self._line(meter.looking)
+
+    def _repeat_failures(self) -> None:
+        """List the failures once more, unless nothing else was said since the first one."""
+        count = self._meter.failures
+        if not count or self._lines - self._lines_before_failures == count:
+            return
+        self._line(f"{grouped(count)} failed:")
+        for failure in self._failures:
+            self._line(f"  {failure.line}")
+        if count > len(self._failures):
+            more = grouped(count - len(self._failures))
+            self._line(f"  … and {more} more, see the lines above or --report")
 
     def _line(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._lines += 1
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+
+class _Bar(RichBar):
+    """A bar with a line of text below: side by side they need more than 80 columns."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(task.fields["below"], no_wrap=True, overflow="ellipsis")
 
 
 class TerminalProgress(LogProgress):
-    """The same lines above a bar with rate, ratio and the time that is left."""
+    """The same lines above a bar with the time that is left, the rate and what bounds the run."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self._bar = RichBar(
-            TextColumn("{task.fields[images]} images"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        super().__init__(console, verbose=verbose)
+        self._bar = _Bar(
+            TextColumn("{task.fields[images]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[share]:>4}"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[eta]}"),
             console=console,
+            expand=True,
             transient=True,
         )
-        self._images = 0
-        self._task: TaskID = self._bar.add_task("", total=None, images=0, text="starting workers")
-
-    def image_started(self, plan: ImagePlan) -> None:
-        super().image_started(plan)
-        self._update()
-
-    def shard_done(self, raw_bytes: int, stored_bytes: int, *, reused: bool) -> None:
-        self._meter.add(raw_bytes, stored_bytes, reused=reused)
-        self._update()
-
-    def image_done(self, result: ImageResult) -> None:
-        self._images += 1
-        super().image_done(result)
-        self._update()
+        self._task: TaskID = self._bar.add_task(
+            "", total=None, images="", share="", eta="", below="starting workers"
+        )
 
     def __enter__(self) -> Self:
         self._bar.start()
+        self._console.show_cursor(True)  # else a killed command would leave none
         return self
 
     def __exit__(
@@ -190,24 +443,42 @@ class TerminalProgress(LogProgress):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._draw()
         self._bar.stop()
+        super().__exit__(kind, error, trace)
 
-    def _update(self) -> None:
+    def _changed(self) -> None:
+        """Move the bar instead of writing a line."""
+        if time.monotonic() - self._last >= REDRAW_EVERY_S:
+            self._last = time.monotonic()
+            self._draw()
+
+    def _draw(self) -> None:
         meter = self._meter
+        if not meter.begun:
+            if meter.files:
+                self._bar.update(self._task, below=meter.looking)
+            return
         self._bar.update(
             self._task,
-            total=meter.total_bytes or None,
+            total=(meter.expected_bytes or None) if meter.measured else None,
             completed=meter.done_bytes,
-            images=self._images,
-            text=meter.text,
+            images=meter.images,
+            share=meter.share,
+            eta=meter.eta,
+            below=", ".join(filter(None, (meter.amount, meter.details))),
         )
 
 
-def progress_for(console: Console, *, quiet: bool = False) -> Progress:
-    """Choose by where the output goes."""
+def progress_for(
+    console: Console, *, quiet: bool = False, verbose: bool = False, bar: bool = True
+) -> Progress:
+    """Choose by where the output goes; without ``bar``, a terminal gets plain lines, too."""
     if quiet:
         return SilentProgress()
-    return TerminalProgress(console) if console.is_terminal else LogProgress(console)
+    if bar and console.is_terminal and not console.is_dumb_terminal:
+        return TerminalProgress(console, verbose=verbose)
+    return LogProgress(console, verbose=verbose)
 
 
 def describe(result: ImageResult) -> str:
@@ -243,3 +514,15 @@ def clock(seconds: float) -> str:
     """Return a duration as h:mm:ss."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def grouped(count: int) -> str:
+    """Return a count with its digits in groups, e.g. "12 300"."""
+    return f"{count:,}".replace(",", " ")
+
+
+def printable(text: str) -> str:
+    """Return text in one line that no file name can make a terminal do things with."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

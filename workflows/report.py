@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import asdict, dataclass, field
+import os
+import re
+import secrets
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
-__all__ = ["ImageFailure", "ImageResult", "Report"]
+from tilepress.codecs.errors import UsageError
+from tilepress.pipeline.atomic import PARTIAL_SUFFIX, make_directory, sync_directory
+from tilepress.workflows.spool import Spool
+from tilepress.workflows.stages import Stages
+
+__all__ = [
+    "REPORT_VERSION",
+    "ImageFailure",
+    "ImageResult",
+    "Report",
+    "RunFacts",
+    "check_writable_file",
+    "check_writable_report",
+    "timestamp",
+    "without_credentials",
+]
+
+REPORT_VERSION = 2
+"""Of the JSON. 2 added ``run``, the counts and ``stages``; nothing of 1 was changed or removed."""
+
+SECRET_NAME = re.compile(r"token|secret|passw|credential|api_?key|access_?key", re.IGNORECASE)
+"""Names of options whose values are never told."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""An address, also where it was made a path, which has one slash of two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +67,17 @@ class ImageResult:
     """In a run that tunes: whether the tuned weights code the image, or those they came from."""
     tuning_saved_bytes: int | None = None
     """What they save, estimated while planning, the weights in the store counted."""
+    stages: Stages | None = None
+    """Where the time of this run's workers went; None where nothing was timed."""
 
     @property
     def ratio(self) -> float:
         return self.raw_bytes / max(1, self.stored_bytes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON-able values."""
+        stages = self.stages.to_json() if self.stages is not None else None
+        return {**asdict(self), "ratio": round(self.ratio, 4), "stages": stages}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +100,73 @@ class ImageFailure:
             return self.message + shard
         return f"{self.source}{shard}: {self.message}"
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the failure as JSON-able values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What was asked for, and when."""
+
+    started: str
+    """RFC 3339, UTC."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the command by name; credentials are not told."""
+
+    @classmethod
+    def now(cls, options: Mapping[str, Any]) -> RunFacts:
+        """Return the facts of a run that begins now."""
+        return cls(started=timestamp(), options=without_credentials(options))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as JSON-able values."""
+        import tilepress
+
+        return {
+            "tilepress": tilepress.__version__,
+            "started": self.started,
+            "options": dict(self.options),
+        }
+
+
+class _Images(Spool[ImageResult]):
+    """The results, and what they add up to."""
+
+    def __init__(self) -> None:
+        super().__init__(_dump_image, _load_image)
+        self.raw_bytes = 0
+        self.stored_bytes = 0
+        self.written = 0
+
+    def append(self, entry: ImageResult) -> None:
+        super().append(entry)
+        self.raw_bytes += entry.raw_bytes
+        self.stored_bytes += entry.stored_bytes
+        self.written += entry.status == "written"
+
+
+def _failures() -> Spool[ImageFailure]:
+    return Spool(
+        lambda failure: json.dumps(failure.to_json()),
+        lambda text: ImageFailure(**json.loads(text)),
+    )
+
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """The outcome of one run."""
+    """The outcome of one run. Its lists keep on disk what is beyond a few thousand entries."""
 
-    images: list[ImageResult] = field(default_factory=list)
-    failures: list[ImageFailure] = field(default_factory=list)
+    images: _Images = field(default_factory=_Images)
+    """Every image that is sealed now, an ``ImageResult`` each, in the order they were finished."""
+    failures: Spool[ImageFailure] = field(default_factory=_failures)
+    """Every input that failed."""
     seconds: float = 0.0
+    stages: Stages = field(default_factory=Stages)
+    """Where the time of workers went; the run adds it up, work that failed included."""
+    shared: int = 0
+    """Images of which this run wrote its part and did not seal."""
+    run: RunFacts | None = None
 
     @property
     def ok(self) -> bool:
@@ -76,29 +174,186 @@ class Report:
         return not self.failures
 
     @property
+    def written(self) -> int:
+        """Images that this run sealed."""
+        return self.images.written
+
+    @property
+    def unchanged(self) -> int:
+        """Images whose stores were there already."""
+        return len(self.images) - self.images.written
+
+    @property
     def raw_bytes(self) -> int:
-        return sum(image.raw_bytes for image in self.images)
+        return self.images.raw_bytes
 
     @property
     def stored_bytes(self) -> int:
-        return sum(image.stored_bytes for image in self.images)
+        return self.images.stored_bytes
 
     @property
     def ratio(self) -> float:
         return self.raw_bytes / max(1, self.stored_bytes)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON-able values."""
+        """Return the whole report as JSON-able values, in memory; ``write`` streams it."""
         return {
-            "version": 1,
+            **self._head(),
+            "images": [image.to_json() for image in self.images],
+            "failures": [failure.to_json() for failure in self.failures],
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the report as JSON, whole or not at all, without holding it in memory.
+
+        What is no file, e.g. /dev/stdout or a pipe, is written to directly.
+        """
+        with _naming("writing the report", path):
+            if _is_regular(path):
+                _write_whole(path, self._write_to)
+            else:
+                with path.open("w", encoding="ascii") as file:
+                    self._write_to(file)
+
+    def _head(self) -> dict[str, Any]:
+        return {
+            "version": REPORT_VERSION,
+            "run": self.run.to_json() if self.run is not None else None,
             "ok": self.ok,
             "seconds": round(self.seconds, 3),
             "raw_bytes": self.raw_bytes,
             "stored_bytes": self.stored_bytes,
             "ratio": round(self.ratio, 4),
-            "images": [{**asdict(i), "ratio": round(i.ratio, 4)} for i in self.images],
-            "failures": [asdict(f) for f in self.failures],
+            "written": self.written,
+            "unchanged": self.unchanged,
+            "shared": self.shared,
+            "failed": len(self.failures),
+            "stages": self.stages.to_json(),
         }
 
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+    def _write_to(self, file: TextIO) -> None:
+        """Write one line per image and per failure, so that text tools can search a long one."""
+        head = json.dumps(self._head(), indent=2, default=str)
+        file.write(head.removesuffix("\n}") + ",\n")
+        _write_list(file, "images", (image.to_json() for image in self.images))
+        file.write(",\n")
+        _write_list(file, "failures", (failure.to_json() for failure in self.failures))
+        file.write("\n}\n")
+
+
+def check_writable_report(path: Path) -> None:
+    """Raise UsageError where the report could not be written: better before the run than after."""
+    check_writable_file(path, "writing the report")
+
+
+def check_writable_file(path: Path, doing: str) -> None:
+    """Raise UsageError where no file can be made or replaced at ``path``; nothing is left there.
+
+    Folders that are missing may be made later: the run itself may make them.
+    """
+    if _URL.match(str(path)):
+        raise UsageError(f"{doing} to {path}: want a path on this machine")
+    if path.is_dir():
+        raise UsageError(f"{doing} to {path}: it is a folder, want a file")
+    try:
+        if _is_regular(path):
+            with tempfile.TemporaryFile(dir=_nearest_folder(path)) as probe:
+                probe.write(b"{}")
+        elif not os.access(path, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        text = error.strerror or type(error).__name__
+        raise UsageError(f"{doing} to {path}: {text}") from error
+
+
+def without_credentials(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as JSON-able values: no secrets, no user names or queries in addresses."""
+    return {name: _public(value) for name, value in options.items() if not SECRET_NAME.search(name)}
+
+
+def timestamp() -> str:
+    """Return the time in UTC as RFC 3339 has it, e.g. "2026-11-23T00:47:21.052Z"."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _public(value: object) -> object:
+    if isinstance(value, Mapping):
+        return without_credentials({str(name): inner for name, inner in value.items()})
+    if isinstance(value, (list, tuple)):
+        return [_public(inner) for inner in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = re.sub(r"(?<=://)[^/@\s]*@", "", str(value))
+    return re.sub(r"(://[^?\s]*)\?\S*", r"\1", text)
+
+
+def _dump_image(image: ImageResult) -> str:
+    """Return text from which ``_load_image`` makes the same result."""
+    stages = None
+    if image.stages is not None:  # unrounded, unlike to_json()
+        stages = asdict(image.stages)
+    return json.dumps({**asdict(image), "stages": stages})
+
+
+def _load_image(text: str) -> ImageResult:
+    values = json.loads(text)
+    stages = values.pop("stages")
+    for name in _TUPLES:
+        values[name] = tuple(values[name])
+    return ImageResult(**values, stages=None if stages is None else Stages(**stages))
+
+
+_TUPLES = [f.name for f in fields(ImageResult) if str(f.type).startswith("tuple")]
+
+
+def _write_list(file: TextIO, name: str, values: Iterator[dict[str, Any]]) -> None:
+    file.write(f'  "{name}": [')
+    mark = "\n"
+    for value in values:
+        file.write(f"{mark}    {json.dumps(value)}")
+        mark = ",\n"
+    file.write("]" if mark == "\n" else "\n  ]")
+
+
+def _write_whole(path: Path, write: Callable[[TextIO], None]) -> None:
+    """Write a text file so that a crash leaves the old one or the new one."""
+    path = path.resolve()  # a link stays a link
+    make_directory(path.parent)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
+    try:
+        with partial.open("x", encoding="ascii") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether ``path`` is a file or nothing, not a device or pipe; OSError if it cannot be told."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return True
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Return the folder of a path to be, or the one in which that will be made."""
+    folder = path.resolve().parent
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+@contextlib.contextmanager
+def _naming(doing: str, path: Path) -> Iterator[None]:
+    """Have an OSError say what was being done, and to which file."""
+    try:
+        yield
+    except OSError as error:
+        text = error.strerror or type(error).__name__
+        raise OSError(error.errno, f"{doing}: {text}", str(path)) from error
