@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = [
     "PARTIAL_SUFFIX",
+    "file_lock",
     "is_partial",
     "make_directory",
     "sweep_partials",
     "sync_directory",
     "write_atomic",
+    "write_new",
 ]
 
 PARTIAL_SUFFIX = ".partial"
@@ -36,6 +40,44 @@ def write_atomic(path: Path, data: bytes | memoryview) -> None:
             partial.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def write_new(path: Path, data: bytes | memoryview) -> bool:
+    """Write ``data`` to ``path`` in one step unless a file is there; False where one is.
+
+    A finished temporary file is linked to ``path``. Where the file system has no links, the file is
+    made with O_EXCL, and a crash may leave it cut.
+    """
+    make_directory(path.parent)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
+    try:
+        _write_synced(partial, data)
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            return False
+        except OSError:
+            try:
+                _write_synced(path, data)
+            except FileExistsError:
+                return False
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return True
+
+
+@contextlib.contextmanager
+def file_lock(directory: Path) -> Iterator[None]:
+    """Hold an advisory lock on a directory; without effect where the file system has none."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def make_directory(path: Path) -> None:

@@ -15,6 +15,7 @@ from tilepress.codecs.errors import DestinationConflict, UsageError
 from tilepress.pipeline.atomic import PARTIAL_SUFFIX, make_directory
 from tilepress.pipeline.discover import TIFF_MAGICS
 from tilepress.pipeline.geometry import Box, ShardGrid
+from tilepress.pipeline.place import Where, is_url
 from tilepress.pipeline.store import StoreReader, consolidate
 
 __all__ = ["FORMATS", "export"]
@@ -33,7 +34,7 @@ class _Part:
 
 
 def export(
-    store: Path | str,
+    store: Where,
     out: Path | str,
     format: str | None = None,  # noqa: A002  # the word users type
     *,
@@ -60,6 +61,8 @@ def export(
     Raises UsageError where the store has nothing to make the format of, StoreError where it is not
     sealed or damaged.
     """
+    if is_url(out):
+        raise UsageError(f"exporting to {out}: want a path of this machine")
     reader, out = StoreReader.open(store), Path(out)
     kind = str(reader.origin["kind"])
     if format is None:

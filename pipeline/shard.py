@@ -12,7 +12,8 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ from tilepress.pipeline.manifest import ShardEntry, sha256_hex
 
 __all__ = [
     "ShardBytes",
+    "compare_shard",
     "decode_shard",
     "encode_shard",
     "morton_order",
@@ -57,6 +59,12 @@ class ShardBytes:
     """Largest |decoded − given| that the comparison found; 0 for lossless coding."""
     squared_error: float
     """Sum of the squares of those differences."""
+    read_s: float = 0.0
+    """Seconds that reading the samples took."""
+    code_s: float = 0.0
+    """Seconds of all threads that coding took."""
+    check_s: float = 0.0
+    """Seconds of all threads that decoding and comparing took."""
 
     @property
     def length(self) -> int:
@@ -81,6 +89,8 @@ class _CodedChunk:
     """Clipped to the image; None where it equals the source."""
     max_error: float
     squared_error: float
+    code_s: float
+    check_s: float
 
 
 def shard_key(array: str, index: tuple[int, ...]) -> str:
@@ -90,62 +100,198 @@ def shard_key(array: str, index: tuple[int, ...]) -> str:
 
 def encode_shard(
     codec: TileCodec,
-    array: npt.NDArray[Any],
+    samples: npt.NDArray[Any] | Callable[[Box], npt.NDArray[Any]],
     box: Box,
     grid: ShardGrid,
     index: tuple[int, ...],
     fill: float | int | bool,
+    *,
+    dtype: np.dtype[Any] | None = None,
+    slab_axis: int = -2,
+    witness: TileCodec | None = None,
 ) -> ShardBytes:
     """Code the samples of one shard and check every record by decoding it.
 
     Parameters
     ----------
-    array : ndarray
-        Samples of ``box``, which is ``grid.box(index)``: the shard, clipped to the image.
+    samples : ndarray or function
+        Samples of ``box``, which is ``grid.box(index)``: the shard, clipped to the image. Or what
+        reads them, with ``dtype``: it is called for one slab of chunks after another, while those
+        read before are coded by other threads.
     fill :
         What chunks that reach beyond the image are filled up with: the store's fill value.
+    slab_axis :
+        The axis along which samples are read slab by slab: a source reads whole slices, or rows of
+        all bands, at once.
+    witness :
+        A codec on another device, which decodes one record, too.
 
     Raises CodecError where a record does not decode to what it codes (or, for near-lossless
     coding, to within ``max_error``): nothing is returned that was not checked.
     """
+    if callable(samples):
+        assert dtype is not None, "what is read has a dtype"
+        read, array = samples, np.empty(box.shape, dtype)
+    else:
+        read, array = None, samples
     if box != grid.box(index) or array.shape != box.shape:
         raise ValueError(
             f"encoding shard {index}: got {array.shape} samples of {box}, want {grid.box(index)}"
         )
-    config = codec.to_config()
-    max_error, nodata = float(config["max_error"]), config["nodata"]
-    places = {
-        chunk: chunk_box.shifted_to(box.start)
-        for chunk, chunk_box in zip(_c_order(grid), grid.chunk_boxes(index), strict=True)
-        if all(a < n for a, n in zip(chunk_box.start, grid.shape, strict=True))
-    }
+    reading = _Reading(array, read, box)
+    check = _Check(codec, witness)
+    chunks: list[tuple[Chunk, Box]] = []
 
-    def code(place: Box) -> _CodedChunk:
+    def places() -> Iterator[tuple[Box, bool]]:
+        for slab, inside in _slabs(grid, index, slab_axis % len(box.shape)):
+            reading.read(slab)
+            for chunk, place in inside:
+                chunks.append((chunk, place))
+                yield place, len(chunks) == 1
+
+    def code(item: tuple[Box, bool]) -> _CodedChunk:
+        place, is_first = item
         clipped = array[place.slices]
         chunk = _fill_up(clipped, grid.chunk, fill)
+        begun = time.perf_counter()
         record = encode_chunk(codec, chunk)
-        decoded = decode_chunk(codec, record, chunk.shape, chunk.dtype)
-        if _same_bits(chunk, decoded):
-            return _CodedChunk(record, None, 0.0, 0.0)
-        worst, squared = _difference(chunk, decoded, max_error, nodata)
-        inside = decoded[tuple(slice(0, n) for n in clipped.shape)]
-        return _CodedChunk(record, inside, worst, squared)
+        coded = time.perf_counter()
+        decoded, worst, squared = check(chunk, record, is_first=is_first)
+        if decoded is not None:
+            decoded = decoded[tuple(slice(0, n) for n in clipped.shape)]
+        checked = time.perf_counter()
+        return _CodedChunk(record, decoded, worst, squared, coded - begun, checked - coded)
 
-    coded = dict(zip(places, map_chunks(code, places.values()), strict=True))
-    samples = array
-    if any(c.decoded is not None for c in coded.values()):
-        samples = array.copy()
-        for chunk, result in coded.items():
+    results = map_chunks(code, places())
+    coded = {chunk: result for (chunk, _), result in zip(chunks, results, strict=True)}
+    stored = array
+    if any(c.decoded is not None for c in results):
+        stored = array.copy()
+        for (_, place), result in zip(chunks, results, strict=True):
             if result.decoded is not None:
-                samples[places[chunk].slices] = result.decoded
+                stored[place.slices] = result.decoded
     data = _join_records({chunk: c.record for chunk, c in coded.items()}, grid.chunks_per_shard)
     return ShardBytes(
         data=data,
         sha256=sha256_hex(data),
-        samples_sha256=samples_sha256(samples),
+        samples_sha256=samples_sha256(stored),
         raw_bytes=array.nbytes,
-        max_error=max(c.max_error for c in coded.values()),
-        squared_error=math.fsum(c.squared_error for c in coded.values()),
+        max_error=max(c.max_error for c in results),
+        squared_error=math.fsum(c.squared_error for c in results),
+        read_s=reading.seconds,
+        code_s=math.fsum(c.code_s for c in results),
+        check_s=math.fsum(c.check_s for c in results),
+    )
+
+
+class _Reading:
+    """Fills an array from a source, slab by slab, in the thread that asks."""
+
+    def __init__(
+        self,
+        array: npt.NDArray[Any],
+        read: Callable[[Box], npt.NDArray[Any]] | None,
+        box: Box,
+    ) -> None:
+        self._array, self._read, self._box = array, read, box
+        self.seconds = 0.0
+
+    def read(self, slab: Box) -> None:
+        if self._read is None:
+            return
+        begun = time.perf_counter()
+        self._array[slab.shifted_to(self._box.start).slices] = self._read(slab)
+        self.seconds += time.perf_counter() - begun
+
+
+class _Check:
+    """Decodes records and compares them with what they code."""
+
+    def __init__(self, codec: TileCodec, witness: TileCodec | None) -> None:
+        config = codec.to_config()
+        self._codec, self._witness = codec, witness
+        self._max_error, self._nodata = float(config["max_error"]), config["nodata"]
+
+    def __call__(
+        self, chunk: npt.NDArray[Any], record: bytes, *, is_first: bool
+    ) -> tuple[npt.NDArray[Any] | None, float, float]:
+        """Return the decoded samples (None: the same), the worst difference, the sum of squares."""
+        decoded = decode_chunk(self._codec, record, chunk.shape, chunk.dtype)
+        if is_first and self._witness is not None:
+            other = decode_chunk(self._witness, record, chunk.shape, chunk.dtype)
+            if not _same_bits(decoded, other):
+                raise CodecError("checking a record: two devices decode it to different samples")
+        if _same_bits(chunk, decoded):
+            return None, 0.0, 0.0
+        worst, squared = _difference(chunk, decoded, self._max_error, self._nodata)
+        return decoded, worst, squared
+
+
+def _slabs(
+    grid: ShardGrid, index: tuple[int, ...], axis: int
+) -> Iterator[tuple[Box, list[tuple[Chunk, Box]]]]:
+    """Yield slabs of a shard, clipped to the image, with the chunks of each within the shard."""
+    box = grid.box(index)
+    inside = _inside(grid, index)
+    size = grid.chunk[axis]
+    for at, start in enumerate(range(box.start[axis], box.stop[axis], size)):
+        lower, upper = list(box.start), list(box.stop)
+        lower[axis], upper[axis] = start, min(start + size, box.stop[axis])
+        slab = Box(tuple(lower), tuple(upper))
+        yield slab, [(chunk, place) for chunk, place in inside if chunk[axis] == at]
+
+
+def _inside(grid: ShardGrid, index: tuple[int, ...]) -> list[tuple[Chunk, Box]]:
+    """Return the chunks of a shard that lie in the image, with their boxes within the shard."""
+    origin = grid.box(index).start
+    return [
+        (chunk, chunk_box.shifted_to(origin))
+        for chunk, chunk_box in zip(_c_order(grid), grid.chunk_boxes(index), strict=True)
+        if all(a < n for a, n in zip(chunk_box.start, grid.shape, strict=True))
+    ]
+
+
+def compare_shard(
+    codec: TileCodec,
+    data: bytes,
+    samples: npt.NDArray[Any],
+    grid: ShardGrid,
+    index: tuple[int, ...],
+    fill: float | int | bool,
+) -> ShardBytes:
+    """Decode a shard that is stored and compare it with what it should code.
+
+    Returns what ``encode_shard`` returned for it, the measured errors to the bit. Raises
+    DamagedStore or InvalidRecord where it does not decode, and CodecError itself where it decodes
+    to other samples, or to some off by more than ``max_error``.
+    """
+    inside = _inside(grid, index)
+    records = split_shard(data, grid.chunks_per_shard)
+    if records.keys() != {chunk for chunk, _ in inside}:
+        raise DamagedStore("it has not the records of its place")
+    check = _Check(codec, None)
+
+    def compare(item: tuple[Chunk, Box]) -> _CodedChunk:
+        chunk, place = item
+        clipped = samples[place.slices]
+        given = _fill_up(clipped, grid.chunk, fill)
+        decoded, worst, squared = check(given, bytes(records[chunk]), is_first=False)
+        if decoded is not None:
+            decoded = decoded[tuple(slice(0, n) for n in clipped.shape)]
+        return _CodedChunk(b"", decoded, worst, squared, 0.0, 0.0)
+
+    results = map_chunks(compare, inside)
+    stored = samples.copy()
+    for (_, place), result in zip(inside, results, strict=True):
+        if result.decoded is not None:
+            stored[place.slices] = result.decoded
+    return ShardBytes(
+        data=data,
+        sha256=sha256_hex(data),
+        samples_sha256=samples_sha256(stored),
+        raw_bytes=samples.nbytes,
+        max_error=max(c.max_error for c in results),
+        squared_error=math.fsum(c.squared_error for c in results),
     )
 
 

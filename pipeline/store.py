@@ -18,20 +18,20 @@ import json
 import math
 import platform
 import re
-import shutil
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import zarr
+import zarr.abc.store
 from zarr.codecs import Crc32cCodec, ShardingCodec, ZstdCodec
-from zarr.storage import LocalStore, MemoryStore
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore, WrapperStore
 
 from tilepress.codecs.errors import (
     DamagedStore,
@@ -42,7 +42,6 @@ from tilepress.codecs.errors import (
     UnsupportedFormat,
 )
 from tilepress.codecs.zarr_codec import TilepressTileV3
-from tilepress.pipeline.atomic import make_directory, sweep_partials, sync_directory, write_atomic
 from tilepress.pipeline.conventions import (
     AuxiliaryArray,
     auxiliary_arrays,
@@ -52,6 +51,7 @@ from tilepress.pipeline.conventions import (
 )
 from tilepress.pipeline.geometry import Box, ShardGrid, choose_grid
 from tilepress.pipeline.manifest import FileEntry, Manifest, ShardRecord, ShardTable, sha256_hex
+from tilepress.pipeline.place import Place, Where, place
 from tilepress.pipeline.shard import shard_key
 from tilepress.pipeline.source import ImageInfo
 
@@ -87,12 +87,12 @@ class StoreWriter:
 
     def __init__(
         self,
-        path: Path,
+        where: Place,
         info: ImageInfo,
         grids: Mapping[str, ShardGrid],
         codec_config: Mapping[str, Any],
     ) -> None:
-        self.path = path
+        self.place = where
         self.info = info
         self.grids = grids
         """Grid by array name: "image", and "mask" where the source has one."""
@@ -101,7 +101,7 @@ class StoreWriter:
     @classmethod
     def create(
         cls,
-        path: Path | str,
+        path: Where,
         info: ImageInfo,
         grid: ShardGrid,
         codec_config: Mapping[str, Any],
@@ -112,10 +112,10 @@ class StoreWriter:
 
         Raises DestinationConflict where ``path`` holds a sealed store or something else.
         """
-        path = Path(path)
-        if path.exists() and not path.is_dir():
+        where = place(path)
+        if where.size() is not None and not where.is_folder():
             raise DestinationConflict(f"creating a store: a file is in the way at {path}")
-        if is_sealed(path):
+        if is_sealed(where):
             raise DestinationConflict(f"creating a store: there is a sealed one at {path}")
         if grid.shape != info.shape:
             raise ValueError(f"creating a store: grid of {grid.shape} for {info.shape}")
@@ -123,8 +123,8 @@ class StoreWriter:
         if info.has_mask:
             tile = max(grid.chunk[-2:])
             grids["mask"] = mask_grid or choose_grid(info.shape[-2:], 1, tile=tile)
-        make_directory(path)
-        return cls(path, info, grids, codec_config)
+        where.make_folder()
+        return cls(where, info, grids, codec_config)
 
     def codec_config(self, array: str) -> dict[str, Any]:
         """Return the codec configuration of an array; a mask is always coded losslessly."""
@@ -139,12 +139,36 @@ class StoreWriter:
         fill: float | int = self.info.dtype.type(self.info.nodata or 0).item()
         return fill
 
-    def shard_path(self, array: str, index: tuple[int, ...]) -> Path:
-        return self.path / shard_key(array, index)
+    def shard_path(self, array: str, index: tuple[int, ...]) -> Place:
+        return self.place / shard_key(array, index)
 
-    def write_shard(self, array: str, index: tuple[int, ...], data: bytes) -> None:
-        """Write one shard object; on return it survives a power cut."""
-        write_atomic(self.shard_path(array, index), data)
+    def write_shard(
+        self,
+        array: str,
+        index: tuple[int, ...],
+        data: bytes,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write one shard object; on return it survives a power cut.
+
+        In a bucket nothing is overwritten that was not seen: an object that is there already is
+        replaced only after ``check`` (which raises where another writer took the store over) and
+        only if it is still the one that was there before.
+        """
+        target = self.shard_path(array, index)
+        if not target.conditional:
+            target.write(data)
+            return
+        if target.create(data):
+            return
+        found = target.read_tagged()
+        if found is not None and found[0] == data:
+            return
+        check()
+        if not (target.create(data) if found is None else target.swap(data, found[1])):
+            raise DestinationConflict(
+                f"writing {self.place}: another process writes {shard_key(array, index)}"
+            )
 
     def seal(
         self,
@@ -158,42 +182,56 @@ class StoreWriter:
         in the store by now. Raises DamagedStore where a shard is not there as its entry says.
         """
         tables = self._collect(shard_entries)
-        sweep_partials(self.path)
-        builder = _Builder(self.path)
-        self._add_level(builder, tables)
+        self.place.sweep()
+        self.compose(source_items, tables, lambda key, data: (self.place / key).write(data), attrs)
+
+    def compose(
+        self,
+        source_items: Iterable[tuple[str, bytes]],
+        tables: Mapping[str, ShardTable],
+        write: Callable[[str, bytes], None],
+        attrs: Mapping[str, Any] | None = None,
+        tools: Mapping[str, str] | None = None,
+    ) -> None:
+        """Hand every object but the shards to ``write``, by key, in the order of sealing.
+
+        ``tools`` are the versions that the store names: those at work, unless a store that another
+        installation sealed is composed again.
+        """
+        builder = _Builder(write)
+        self._add_level(builder, tables, tools or _tools())
         builder.group("source", {})
         for name, data in source_items:
             builder.array(f"source/{name}", _bytes_array(data, f"{name}-byte"))
         builder.consolidate("0")
         digest = builder.add_manifest(tables)
-        statement = _statement(self, tables) | dict(attrs or {}) | {"manifest_sha256": digest}
-        builder.seal(statement, ome_attributes(self.info, "0/image"))
+        statement = _statement(self, tables, tools or _tools()) | dict(attrs or {})
+        builder.seal(statement | {"manifest_sha256": digest}, ome_attributes(self.info, "0/image"))
 
     def _collect(self, entries: Iterable[ShardRecord]) -> dict[str, ShardTable]:
         """Gather the entries; check that each shard of the grid has one and is on disk."""
         tables = {name: ShardTable(grid.counts) for name, grid in self.grids.items()}
         for entry in entries:
-            try:
-                size = self.shard_path(entry.array, entry.index).stat().st_size
-            except FileNotFoundError:
-                size = -1
+            size = self.shard_path(entry.array, entry.index).size()
             if size != entry.length:
                 raise DamagedStore(
-                    f"sealing {self.path.name}: shard {entry.index} of {entry.array} has "
-                    f"{'no object' if size < 0 else f'{size} bytes'}, want {entry.length} bytes"
+                    f"sealing {self.place.name}: shard {entry.index} of {entry.array} has "
+                    f"{'no object' if size is None else f'{size} bytes'}, want {entry.length} bytes"
                 )
             tables[entry.array].set(entry)
         for name, table in tables.items():
             if missing := table.missing():
                 raise DamagedStore(
-                    f"sealing {self.path.name}: {len(missing)} shards of {name} are not "
+                    f"sealing {self.place.name}: {len(missing)} shards of {name} are not "
                     f"accounted for, the first is {missing[0]}"
                 )
         return tables
 
-    def _add_level(self, builder: _Builder, tables: Mapping[str, ShardTable]) -> None:
+    def _add_level(
+        self, builder: _Builder, tables: Mapping[str, ShardTable], tools: Mapping[str, str]
+    ) -> None:
         info = self.info
-        statement = _statement(self, tables)
+        statement = _statement(self, tables, tools)
         builder.group("0", group_attributes(info) | {"tilepress": statement})
         for name in self.grids:
             config = self.codec_config(name)
@@ -227,8 +265,8 @@ class StoreWriter:
 class _Builder:
     """Lets Zarr create the nodes in memory; writes chunks at once and the documents at the end."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, write: Callable[[str, bytes], None]) -> None:
+        self._write = write
         self._objects: dict[str, Buffer] = {}
         self._memory = MemoryStore(self._objects)
         self._root = zarr.create_group(self._memory)
@@ -296,8 +334,8 @@ class _Builder:
         documents = self._documents()
         root = documents.pop(ROOT_DOCUMENT)
         for key in sorted(documents, key=lambda key: (-key.count("/"), key)):
-            write_atomic(self._path / key, documents[key])
-        write_atomic(self._path / ROOT_DOCUMENT, _with_seal(root))
+            self._write(key, documents[key])
+        self._write(ROOT_DOCUMENT, _with_seal(root))
 
     def _create(
         self,
@@ -334,7 +372,7 @@ class _Builder:
     def _flush_chunks(self) -> None:
         for key in [key for key in self._objects if not _is_document(key)]:
             data = self._objects.pop(key).to_bytes()
-            write_atomic(self._path / key, data)
+            self._write(key, data)
             self._files[key] = FileEntry(len(data), sha256_hex(data))
 
     def _documents(self) -> dict[str, bytes]:
@@ -346,11 +384,14 @@ def _compact(document: bytes) -> bytes:
     return json.dumps(json.loads(document), separators=(",", ":")).encode()
 
 
-class SealedStore(LocalStore):
-    """A Zarr store on disk in which every chunk exists: absence is damage, never fill value."""
+class SealedStore(WrapperStore["Store"]):
+    """A Zarr store in which every chunk exists: absence is damage, never fill value."""
 
-    def __init__(self, root: Path | str, *, read_only: bool = True) -> None:
-        super().__init__(root, read_only=read_only)
+    def __init__(self, store: Store | Where, *, read_only: bool = True) -> None:
+        if isinstance(store, zarr.abc.store.Store):
+            super().__init__(store)
+        else:
+            super().__init__(place(store).zarr_store(read_only=read_only))
 
     async def get(
         self,
@@ -358,42 +399,46 @@ class SealedStore(LocalStore):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        value = await super().get(key, prototype, byte_range)
+        value = await self._store.get(key, prototype or default_buffer_prototype(), byte_range)
         return self._present(key, value)
 
-    def get_sync(
+    async def get_partial_values(
         self,
-        key: str,
-        *,
-        prototype: BufferPrototype | None = None,
-        byte_range: ByteRequest | None = None,
-    ) -> Buffer | None:
-        value = super().get_sync(key, prototype=prototype, byte_range=byte_range)
-        return self._present(key, value)
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> list[Buffer | None]:
+        ranges = list(key_ranges)
+        values = await self._store.get_partial_values(prototype, ranges)
+        return [self._present(key, value) for (key, _), value in zip(ranges, values, strict=True)]
 
     def _present(self, key: str, value: Buffer | None) -> Buffer | None:
         if not value and "c" in key.split("/"):  # Zarr takes an empty object for a missing one
             found = "missing" if value is None else "cut"
-            raise DamagedStore(f"reading {self.root.name}: {key} is {found}")
+            raise DamagedStore(f"reading {_store_name(self._store)}: {key} is {found}")
         return value
+
+
+def _store_name(store: Store) -> str:
+    """Return e.g. "scene.zarr" for a store of that folder or prefix."""
+    return re.split(r"[/\"]", str(store).rstrip('/)">'))[-1]
 
 
 class StoreReader:
     """A sealed store, for exporters and ``verify``: what it cannot vouch for, it refuses."""
 
-    def __init__(self, path: Path, root: zarr.Group) -> None:
+    def __init__(self, path: Place, root: zarr.Group) -> None:
         self.path = path
         self._root = root
 
     @classmethod
-    def open(cls, path: Path | str) -> StoreReader:
+    def open(cls, path: Where) -> StoreReader:
         """Open a sealed store.
 
         Raises UnsealedStore where the root document is missing, DamagedStore where it fails the
         seal, UnsupportedFormat where another tilepress is needed, StoreError where there is no
         store at all.
         """
-        path = Path(path)
+        path = place(path)
         found = check_seal(path)["attributes"]["tilepress"]["format_version"]
         if found != STORE_VERSION:
             raise UnsupportedFormat(
@@ -535,7 +580,7 @@ class StoreReader:
 
 
 def open_dataset(
-    path: Path | str, *, chunks: dict[str, int] | Literal["auto"] | None = None
+    path: Where, *, chunks: dict[str, int] | Literal["auto"] | None = None
 ) -> xr.Dataset:
     """Open the full resolution of a sealed store with xarray, lazily.
 
@@ -547,7 +592,7 @@ def open_dataset(
 
     reader = StoreReader.open(path)
     dataset: xr.Dataset = xr.open_zarr(
-        SealedStore(Path(path)), group="0", consolidated=True, chunks=chunks
+        SealedStore(reader.path), group="0", consolidated=True, chunks=chunks
     )
     dataset.attrs["tilepress"] = dict(reader.statement)
     return dataset
@@ -561,21 +606,21 @@ def consolidate(store: Store, path: str | None = None) -> None:
         zarr.consolidate_metadata(store, path=path)
 
 
-def is_sealed(path: Path | str) -> bool:
+def is_sealed(path: Where) -> bool:
     """Whether a store at ``path`` was finished."""
-    return (Path(path) / ROOT_DOCUMENT).is_file()
+    return (place(path) / ROOT_DOCUMENT).size() is not None
 
 
-def check_seal(path: Path) -> dict[str, Any]:
+def check_seal(path: Place) -> dict[str, Any]:
     """Return the root document if it is the one that was sealed, byte for byte."""
     try:
-        data = (path / ROOT_DOCUMENT).read_bytes()
+        data = (path / ROOT_DOCUMENT).read()
     except (FileNotFoundError, NotADirectoryError) as error:
-        if (path / "0").is_dir():
+        if (path / "0").is_folder():
             raise UnsealedStore(
                 f"opening {path.name}: it is not sealed; run the same compress line again"
             ) from error
-        if next(path.glob("**/*.zarr"), None) is not None:
+        if any(".zarr/" in key for key, _ in path.walk()):
             raise StoreError(f"opening {path}: it is an archive; name one of its stores") from error
         raise StoreError(f"opening {path}: there is no store") from error
     match = _SEAL.search(data)
@@ -588,17 +633,17 @@ def check_seal(path: Path) -> dict[str, Any]:
     return document
 
 
-def store_bytes(path: Path) -> int:
-    """Return the bytes of all files of a store: what it takes on disk, headers included."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+def store_bytes(path: Where) -> int:
+    """Return the bytes of all objects of a store: what it takes in storage, headers included."""
+    return sum(size for _, size in place(path).walk())
 
 
-def remove_store(path: Path) -> None:
+def remove_store(path: Where) -> None:
     """Remove a store: its root document first, so that what is left can never be opened."""
+    store = place(path)
     for document in (ROOT_DOCUMENT, "0/zarr.json", "0/image/zarr.json"):
-        (path / document).unlink(missing_ok=True)
-    sync_directory(path)
-    shutil.rmtree(path)
+        (store / document).remove()
+    store.remove_tree()
 
 
 _SEAL = re.compile(rb'"seal":"([0-9a-f]{64})"')
@@ -615,7 +660,9 @@ def _is_document(key: str) -> bool:
     return key.rpartition("/")[2] == ROOT_DOCUMENT
 
 
-def _statement(writer: StoreWriter, tables: Mapping[str, ShardTable]) -> dict[str, Any]:
+def _statement(
+    writer: StoreWriter, tables: Mapping[str, ShardTable], tools: Mapping[str, str]
+) -> dict[str, Any]:
     """Return ``attrs["tilepress"]``: what was done to the samples, and what reads them."""
     config = writer.codec_config("image")
     image = tables["image"]
@@ -634,7 +681,7 @@ def _statement(writer: StoreWriter, tables: Mapping[str, ShardTable]) -> dict[st
         "raw_bytes": image.raw_bytes,
         "stored_bytes": sum(table.stored_bytes for table in tables.values()),
         "source_digest": {"sha256": image.samples_digest, "of": "sha256 of each shard's samples"},
-        "tools": _tools(),
+        "tools": dict(tools),
     }
 
 

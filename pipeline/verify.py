@@ -20,6 +20,7 @@ from tilepress.codecs.errors import (
 from tilepress.pipeline.discover import open_source
 from tilepress.pipeline.manifest import Manifest, ShardEntry, sha256_hex
 from tilepress.pipeline.matching import Sources
+from tilepress.pipeline.place import Place, Where, place
 from tilepress.pipeline.shard import decode_shard, samples_sha256, shard_key
 from tilepress.pipeline.source import TileSource
 from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader, check_seal
@@ -50,7 +51,7 @@ class Damage:
 
 
 def verify(
-    path: Path | str,
+    path: Where,
     source: TileSource | Sources | Path | str | Sequence[Path | str] | None = None,
 ) -> list[Damage]:
     """Check every object of a sealed store, every record by decoding, and optionally the source.
@@ -63,7 +64,7 @@ def verify(
     cannot decode it, SourceError where the source cannot be read: then nothing can be told.
     UsageError says that no telling is possible which image the store was made of.
     """
-    path = Path(path)
+    path = place(path)
     found = list(check_store(path))
     if source is None or any(damage.key in (ROOT_DOCUMENT, "manifest") for damage in found):
         return found
@@ -83,9 +84,9 @@ def verify(
         return [*found, *check_against_source(path, opened)]
 
 
-def check_store(path: Path | str) -> Iterator[Damage]:
+def check_store(path: Where) -> Iterator[Damage]:
     """Yield what is wrong with a store as it is found."""
-    path = Path(path)
+    path = place(path)
     try:
         check_seal(path)
     except UnsealedStore:
@@ -104,7 +105,7 @@ def check_store(path: Path | str) -> Iterator[Damage]:
         yield from _check_shards(reader, name)
 
 
-def check_against_source(path: Path | str, source: TileSource) -> Iterator[Damage]:
+def check_against_source(path: Where, source: TileSource) -> Iterator[Damage]:
     """Yield where the samples differ from the source: at all, or by more than ``max_error``."""
     reader = StoreReader.open(path)
     info = source.info
@@ -138,23 +139,22 @@ def check_against_source(path: Path | str, source: TileSource) -> Iterator[Damag
                 )
 
 
-def _check_objects(path: Path, manifest: Manifest) -> Iterator[Damage]:
+def _check_objects(path: Place, manifest: Manifest) -> Iterator[Damage]:
     """Check the documents and auxiliary objects, and that nothing else lies in the store."""
     for key, digest in manifest.documents.items():
         yield from _check_object(path, key, None, digest)
     for key, entry in manifest.files.items():
         yield from _check_object(path, key, entry.length, entry.sha256)
     known = {ROOT_DOCUMENT, *manifest.documents, *manifest.files}
-    for file in sorted(path.rglob("*")):
-        key = file.relative_to(path).as_posix()
+    for key, _ in path.walk():
         expected = key in known or key.startswith("manifest/c/") or _is_shard(key, manifest)
-        if not file.is_dir() and not expected and file.name not in IGNORED_NAMES:
+        if not expected and key.rpartition("/")[2] not in IGNORED_NAMES:
             yield Damage("unexpected", key, "the manifest does not list it")
 
 
-def _check_object(path: Path, key: str, length: int | None, digest: str) -> Iterator[Damage]:
+def _check_object(path: Place, key: str, length: int | None, digest: str) -> Iterator[Damage]:
     try:
-        data = (path / key).read_bytes()
+        data = (path / key).read()
     except FileNotFoundError:
         yield Damage("missing", key, "there is no such object")
         return
@@ -194,7 +194,7 @@ def _check_shard(reader: StoreReader, entry: ShardEntry) -> Iterator[Damage]:
     """Check one shard's bytes, its index, and every record by decoding it."""
     key = shard_key(entry.array, entry.index)
     try:
-        data = (reader.path / key).read_bytes()
+        data = (reader.path / key).read()
     except OSError as error:
         yield Damage("missing", key, f"it cannot be read ({error.strerror})")
         return

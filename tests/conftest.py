@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from .s3 import S3Server, running_server
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -88,3 +92,31 @@ def dicom_samples() -> dict[str, Path]:
         return data.dicom_files()
     except data.MissingSamples as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """Return an S3 server of this test session, or skip."""
+    for name in ("moto", "flask", "obstore"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"no object storage: {name} is not installed (extra test)")
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(
+    s3_server: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """Return ``s3://…`` of a new bucket that this process and its children can use."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TILEPRESS_SCRATCH", str(tmp_path_factory.mktemp("scratch")))
+    yield f"s3://{s3_server.new_bucket()}"
+    s3_server.delay(0)
+    s3_server.fail(0)
+    s3_server.forget_everything()

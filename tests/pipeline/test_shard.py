@@ -16,6 +16,7 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.pipeline.geometry import ShardGrid
 from tilepress.pipeline.shard import (
+    compare_shard,
     decode_shard,
     encode_shard,
     morton_order,
@@ -181,3 +182,34 @@ class TestDamageIsFoundWhereItIs:
         for length in range(0, len(data), 97):
             with pytest.raises(DamagedStore):
                 split_shard(data[:length], (3, 3))
+
+
+class TestAStoredShardIsMeasuredAsItWasCoded:
+    """What a store says of its loss must not depend on when it was measured."""
+
+    @pytest.mark.parametrize("max_error", [0, 2])
+    @pytest.mark.parametrize("case", ["plane with edges", "bands and nodata", "volume"])
+    def test_the_same_figures(self, case: str, max_error: int) -> None:
+        shape, chunk, shard, dtype, nodata = CASES[case]
+        image, grid = _image(shape, dtype, nodata), ShardGrid(shape, chunk, shard)
+        codec = TileCodec(nodata=nodata or None, max_error=max_error)
+        for index in grid.indices():
+            box = grid.box(index)
+            coded = encode_shard(codec, image[box.slices], box, grid, index, nodata)
+            again = compare_shard(codec, coded.data, image[box.slices], grid, index, nodata)
+            assert again.entry("image", index) == coded.entry("image", index)
+            assert (again.max_error, again.squared_error) == (coded.max_error, coded.squared_error)
+            assert (coded.squared_error > 0) == bool(max_error)
+
+    def test_other_samples_are_told_from_damage(self) -> None:
+        shape, chunk, shard, dtype, _ = CASES["plane with edges"]
+        image, grid = _image(shape, dtype, 0), ShardGrid(shape, chunk, shard)
+        codec, box = TileCodec(), grid.box((0, 0))
+        data = encode_shard(codec, image[box.slices], box, grid, (0, 0), 0).data
+        other = image[box.slices] + np.uint16(1)
+        with pytest.raises(CodecError, match="did not give back the same samples"):
+            compare_shard(codec, data, other, grid, (0, 0), 0)
+        with pytest.raises(DamagedStore):
+            compare_shard(codec, data[:-1], image[box.slices], grid, (0, 0), 0)
+        with pytest.raises(DamagedStore, match="not the records of its place"):
+            compare_shard(codec, data, image[grid.box((1, 1)).slices], grid, (1, 1), 0)

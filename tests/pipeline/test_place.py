@@ -1,0 +1,170 @@
+"""Places: folders and buckets keep the same few promises."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tilepress.codecs.errors import UsageError
+from tilepress.pipeline.place import BucketPlace, FolderPlace, Place, place
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "folder":
+        return place(tmp_path / "root")
+    return place(f"{request.getfixturevalue('bucket')}/root")
+
+
+class TestNames:
+    """A place is a name: it costs nothing and travels."""
+
+    def test_paths_and_urls(self):
+        assert isinstance(place("out/a.zarr"), FolderPlace)
+        found = place("s3://bucket/out//a.zarr/")
+        assert found == BucketPlace("bucket", "out/a.zarr")
+        assert (found.name, found.stem, found.suffix) == ("a.zarr", "a", ".zarr")
+        assert str(found.parent / "b") == "s3://bucket/out/b"
+        assert found.relative_to(place("s3://bucket")) == "out/a.zarr"
+        assert pickle.loads(pickle.dumps(found)) == found
+
+    @pytest.mark.parametrize(
+        "where",
+        ["gs://b/x", "http://host/x", "s3://", "s3:///x", "s3://B!/x", "s3://b/a/../../x"],
+    )
+    def test_what_is_no_place(self, where: str):
+        with pytest.raises(UsageError):
+            place(where)
+
+    def test_a_password_in_a_url_is_not_repeated(self):
+        with pytest.raises(UsageError) as caught:
+            place("s3://user:canary@bucket/x")
+        assert "canary" not in str(caught.value)
+
+    def test_what_is_elsewhere_is_not_below(self, tmp_path: Path):
+        with pytest.raises(ValueError, match="not below"):
+            place("s3://bucket/a").relative_to(place("s3://bucket/b"))
+        with pytest.raises(ValueError, match="not below"):
+            place("s3://bucket/a").relative_to(place(tmp_path))
+        with pytest.raises(ValueError, match="not below"):
+            place(tmp_path).relative_to(place("s3://bucket/a"))
+
+
+class TestObjects:
+    """What a run relies on, in a folder and in a bucket alike."""
+
+    def test_write_read_remove(self, root: Place):
+        one = root / "a/b"
+        assert one.size() is None
+        assert one.tag() is None
+        assert one.sha256() is None
+        assert one.read_tagged() is None
+        with pytest.raises(FileNotFoundError):
+            one.read()
+        one.write(b"first")
+        before = one.tag()
+        one.write(memoryview(b"second!"))
+        assert one.tag() != before
+        assert (one.read(), one.size()) == (b"second!", 7)
+        assert one.sha256() is not None
+        assert one.exists()
+        assert (root / "a").is_folder()
+        one.remove()
+        one.remove()
+        assert not one.exists()
+
+    def test_of_many_that_create_one_does(self, root: Place):
+        one = root / "once"
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda n: one.create(b"%d" % n), range(16)))
+        assert sum(made) == 1
+        assert one.read() == b"%d" % made.index(True)
+
+    def test_of_many_that_swap_one_does(self, root: Place):
+        one = root / "swapped"
+        one.write(b"old")
+        found = one.read_tagged()
+        assert found is not None
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda n: one.swap(b"new %d" % n, found[1]), range(16)))
+        assert sum(made) == 1
+        assert one.read() == b"new %d" % made.index(True)
+
+    def test_nothing_is_swapped_for_nothing(self, root: Place):
+        root.make_folder()
+        assert not (root / "none").swap(b"x", "tag")
+
+    def test_walk_and_folders(self, root: Place):
+        for key in ("a/1", "a/b/2", "c.zarr/zarr.json"):
+            (root / key).write(key.encode())
+        assert sorted(root.walk()) == [("a/1", 3), ("a/b/2", 5), ("c.zarr/zarr.json", 16)]
+        assert root.folders() == ["a", "c.zarr"]
+        (root / "a").remove_tree()
+        assert [key for key, _ in root.walk()] == ["c.zarr/zarr.json"]
+        (root / "a").remove_tree()
+
+    def test_a_neighbour_with_a_longer_name_is_not_below(self, root: Place):
+        (root / "scene/x").write(b"1")
+        (root / "scene-2/x").write(b"1")
+        assert [key for key, _ in (root / "scene").walk()] == ["x"]
+        (root / "scene").remove_tree()
+        assert (root / "scene-2/x").exists()
+
+    def test_age_and_touch(self, root: Place):
+        one = root / "lease"
+        assert one.age_s() is None
+        assert not one.touch()
+        one.write(b"x")
+        age_s = one.age_s()
+        assert age_s is not None
+        assert -2 < age_s < 100
+        assert one.touch()
+        assert [key for key, _ in root.walk()] == ["lease"]
+
+    def test_zarr_reads_it(self, root: Place):
+        import zarr
+
+        store = (root / "x.zarr").zarr_store(read_only=False)
+        array = zarr.create_array(store, shape=(4,), dtype="u1")
+        array[...] = [1, 2, 3, 4]
+        again = zarr.open_array((root / "x.zarr").zarr_store(), mode="r")
+        assert list(again[...]) == [1, 2, 3, 4]
+
+    def test_it_can_be_tried_out(self, root: Place):
+        root.check_writable()
+        assert list(root.walk()) == []
+
+
+class TestFailures:
+    """A fault of storage is an OSError with an errno, and never tells a secret."""
+
+    def test_a_missing_bucket_is_not_an_empty_one(self, bucket: str):
+        with pytest.raises(OSError, match="there is no bucket") as caught:
+            place("s3://no-such-bucket-here/x").read()
+        assert caught.value.errno == errno.ENXIO
+
+    def test_a_service_that_is_away_may_come_back(self, monkeypatch: pytest.MonkeyPatch):
+        from tilepress.pipeline import place as room
+
+        monkeypatch.setattr(room, "RETRY_FOR_S", 1)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "canary-key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret")
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        with pytest.raises(OSError, match="the service failed") as caught:
+            place("s3://away-for-good/x").read()
+        assert caught.value.errno == errno.EIO
+        assert "canary" not in str(caught.value)
+
+    def test_no_credential_is_in_a_place(self, bucket: str):
+        found = place(f"{bucket}/x")
+        found.write(b"x")
+        secret = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
+        assert secret not in pickle.dumps(found)
+        assert secret.decode() not in repr(found)
