@@ -13,11 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.bitstream import DTYPES
-from tilepress.codecs.errors import DamagedSource, UnsupportedSource
+from tilepress.codecs.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.place import BucketPlace, is_url, place
 from tilepress.pipeline.source import ImageInfo, SourceSpec
 
-__all__ = ["NPY_MAGIC", "ArraySource", "is_zarr_array", "is_zarr_node", "safe_name"]
+__all__ = [
+    "NPY_MAGIC",
+    "ArraySource",
+    "is_array_document",
+    "is_zarr_array",
+    "is_zarr_node",
+    "safe_name",
+]
 
 NPY_MAGIC = b"\x93NUMPY"
 
@@ -45,9 +53,12 @@ class ArraySource:
 
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
+        self._url = spec.paths[0] if is_url(spec.paths[0]) else None
         self._path = Path(spec.paths[0])
-        self._is_zarr = self._path.is_dir()
-        self._array, names = _open_zarr(self._path) if self._is_zarr else _open_npy(self._path)
+        self._is_zarr = self._url is not None or self._path.is_dir()
+        self._array, names = (
+            _open_zarr(self._path, self._url) if self._is_zarr else _open_npy(self._path)
+        )
         name = str(spec.options.get("name") or safe_name(self._path.stem))
         self._info = _describe(self._path, name, self._array, names)
 
@@ -80,6 +91,8 @@ class ArraySource:
         yield "origin", json.dumps(origin).encode()
 
     def fingerprint(self) -> dict[str, Any]:
+        if self._url is not None:
+            return _bucket_fingerprint(self._url)
         if self._is_zarr:
             return _folder_fingerprint(self._path)
         status = self._path.stat()
@@ -102,10 +115,18 @@ def is_zarr_array(path: Path) -> bool:
     if (path / ".zarray").is_file():
         return True
     try:
-        document = json.loads((path / "zarr.json").read_bytes())
-    except (OSError, ValueError):
+        return is_array_document((path / "zarr.json").read_bytes())
+    except OSError:
         return False
-    return isinstance(document, dict) and document.get("node_type") == "array"
+
+
+def is_array_document(document: bytes) -> bool:
+    """Whether a ``zarr.json`` is that of an array."""
+    try:
+        parsed = json.loads(document)
+    except ValueError:
+        return False
+    return isinstance(parsed, dict) and parsed.get("node_type") == "array"
 
 
 def safe_name(text: str) -> str:
@@ -126,11 +147,11 @@ def _open_npy(path: Path) -> tuple[_Readable, tuple[str, ...] | None]:
     return array, None
 
 
-def _open_zarr(path: Path) -> tuple[_Readable, tuple[str, ...] | None]:
+def _open_zarr(path: Path, url: str | None) -> tuple[_Readable, tuple[str, ...] | None]:
     import zarr
 
     try:
-        array = zarr.open_array(path, mode="r")
+        array = zarr.open_array(path if url is None else place(url).zarr_store(), mode="r")
     except Exception as error:  # zarr raises what its metadata parsers and codecs raise
         raise DamagedSource(f"opening {path.name}: Zarr says {type(error).__name__}") from error
     names = getattr(array.metadata, "dimension_names", None)
@@ -166,3 +187,20 @@ def _folder_fingerprint(path: Path) -> dict[str, Any]:
         digest.update(line.encode())
         count += 1
     return {path.name: {"files": count, "listing": digest.hexdigest()}}
+
+
+def _bucket_fingerprint(url: str) -> dict[str, Any]:
+    """Every object of a Zarr array by its version, as one digest."""
+    from tilepress.pipeline.remote import listing
+
+    digest, count = hashlib.sha256(), 0
+    where = place(url)
+    assert isinstance(where, BucketPlace)
+    try:
+        for remote in listing(where):
+            key = remote.url.removeprefix(f"{url}/")
+            digest.update(f"{key} {remote.size} {remote.version}\n".encode())
+            count += 1
+    except OSError as error:
+        raise SourceError(f"listing {url}: {error.strerror}") from error
+    return {where.name: {"files": count, "listing": digest.hexdigest()}}

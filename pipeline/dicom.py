@@ -11,11 +11,12 @@ Items of ``source/``: ``origin`` (JSON: which file, frame and bytes make which p
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import zlib
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -25,14 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.errors import DamagedSource, SourceError, UnsupportedSource
-from tilepress.pipeline.dicom_bytes import Container, FileBytes, file_bytes, open_bytes
-from tilepress.pipeline.dicom_header import (
-    Instance,
-    Plane,
-    hashed,
-    looks_like_data_set,
-    read_instance,
-)
+from tilepress.pipeline.dicom_bytes import Container, file_bytes, open_bytes, open_file
+from tilepress.pipeline.dicom_groups import SeriesGroups, group_key, series_name
+from tilepress.pipeline.dicom_header import Instance, Plane, looks_like_data_set, read_instance
 from tilepress.pipeline.dicom_pixels import FrameReader, is_pair_swapped
 from tilepress.pipeline.dicom_series import Arrangement, arrange
 from tilepress.pipeline.geometry import Box
@@ -59,7 +55,7 @@ def is_dicom(path: str | Path) -> bool:
     elements that a data set begins with, and parse up to pixels or a SOP class of the standard.
     """
     try:
-        source = FileBytes(path)
+        source = open_file(path)
     except OSError:
         return False
     try:
@@ -95,22 +91,18 @@ def group_series(
         (path, error) of every file that cannot be taken; its series goes on without it
     """
     failures: list[tuple[str, SourceError]] = []
-    instances: list[Instance] = []
-    for path in _files(paths):
-        try:
-            instances.append(read_instance(path))
-        except SourceError as exc:
-            failures.append((path, exc))
-    instances, copies, conflicts = _without_copies(instances)
-    failures += conflicts
-    groups: dict[tuple[Any, ...], list[Instance]] = {}
-    for instance in instances:
-        groups.setdefault(_group_key(instance), []).append(instance)
-    shared = Counter(_series_name(members[0]) for members in groups.values())
-    specs = [
-        _spec(key, members, copies, split=shared[_series_name(members[0])] > 1)
-        for key, members in groups.items()
-    ]
+    specs: list[SourceSpec] = []
+    with contextlib.closing(SeriesGroups()) as groups:
+        for path in _files(paths):
+            try:
+                groups.add(read_instance(path))
+            except SourceError as exc:
+                failures.append((path, exc))
+        for found in groups.images():
+            if isinstance(found, SourceSpec):
+                specs.append(found)
+            else:
+                failures.append(found)
     return specs, sorted(failures, key=lambda pair: pair[0])
 
 
@@ -120,72 +112,6 @@ def _files(paths: Iterable[str | Path]) -> Iterator[str]:
             yield from (str(p) for p in sorted(Path(path).rglob("*")) if is_dicom(p))
         else:
             yield path
-
-
-def _without_copies(
-    instances: Sequence[Instance],
-) -> tuple[list[Instance], dict[str, int], list[tuple[str, SourceError]]]:
-    """Return the instances without copies, copies left out by series, and conflicts."""
-    by_identity: dict[str, list[Instance]] = {}
-    for instance in instances:
-        by_identity.setdefault(instance.identity or instance.path, []).append(instance)
-    kept: list[Instance] = []
-    copies: Counter[str] = Counter()
-    failures: list[tuple[str, SourceError]] = []
-    for first, *others in by_identity.values():
-        content = _digest(first.path) if others else b""
-        differing = [o for o in others if _digest(o.path) != content]
-        if differing:
-            failures += [
-                (
-                    one.path,
-                    DamagedSource(
-                        f"grouping a DICOM series: {len(others) + 1} files claim to be the same "
-                        f"instance but differ, one is {one.path}"
-                    ),
-                )
-                for one in (first, *others)
-            ]
-            continue
-        kept.append(first)
-        copies[_series_name(first)] += len(others)
-    return kept, copies, failures
-
-
-def _digest(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError as exc:
-        raise DamagedSource(f"reading a DICOM file: {exc.strerror}, in {path}") from None
-
-
-def _group_key(instance: Instance) -> tuple[Any, ...]:
-    alone = (instance.identity or hashed(instance.path)) if instance.alone else ""
-    decoded = instance.element.encapsulated and instance.pixels.bands > 1
-    tail = instance.element.keyword, alone, decoded
-    return _series_name(instance), instance.pixels.group, *tail
-
-
-def _series_name(instance: Instance) -> str:
-    series = instance.series or hashed(instance.identity or os.path.basename(instance.path))
-    return f"{instance.modality}-{series}"
-
-
-def _spec(
-    key: tuple[Any, ...], members: Sequence[Instance], copies: dict[str, int], *, split: bool
-) -> SourceSpec:
-    name = _series_name(members[0])
-    left_out = copies.get(name, 0)
-    remarks = [f"{left_out} exact copies of instances were left out"] if left_out else []
-    return SourceSpec(
-        kind="dicom",
-        paths=tuple(m.path for m in sorted(members, key=lambda m: m.sort_key)),
-        options={
-            "name": f"{name}-{hashed(repr(key))[:6]}" if split else name,
-            "remarks": remarks,
-        },
-    )
 
 
 class DicomSource:
@@ -203,7 +129,7 @@ class DicomSource:
             raise UnsupportedSource("opening a DICOM series: it has no files")
         self._spec = spec
         self._instances = [read_instance(path) for path in spec.paths]
-        if len({_group_key(one) for one in self._instances}) > 1:
+        if len({group_key(one) for one in self._instances}) > 1:
             raise DamagedSource(
                 f"opening a DICOM series: its files are not of one series and shape, one is "
                 f"{spec.paths[0]}"
@@ -315,7 +241,7 @@ class DicomSource:
         sizes |= {"y": pixels.rows, "x": pixels.columns}
         first = self._instances[0]
         return ImageInfo(
-            name=str(self._spec.options.get("name") or _series_name(first)),
+            name=str(self._spec.options.get("name") or series_name(first)),
             axes=tuple(sizes),
             shape=tuple(sizes.values()),
             dtype=pixels.dtype,
@@ -454,7 +380,7 @@ def _relative_names(paths: Sequence[str]) -> list[str]:
 
 def _file_print(instance: Instance) -> dict[str, Any]:
     container = instance.container
-    source = FileBytes(container.path)
+    source = open_file(container.path)
     try:
         head = source.read(0, min(instance.element.value_offset, 2**20))
     finally:

@@ -20,9 +20,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from tilepress.codecs.errors import DamagedSource, TilepressError, UnsupportedSource
+from tilepress.pipeline.place import is_url
+
+if TYPE_CHECKING:
+    from tilepress.pipeline.remote import RemoteBytes
 
 __all__ = [
     "DEFLATED",
@@ -40,6 +44,7 @@ __all__ = [
     "fragments",
     "locate_pixel_element",
     "open_bytes",
+    "open_file",
     "quiet_pydicom",
     "scan_container",
 ]
@@ -130,7 +135,8 @@ class FileBytes:
     def __init__(self, path: str | Path) -> None:
         self._path = path
         self._file = os.open(path, os.O_RDONLY)
-        self.size = os.fstat(self._file).st_size
+        status = os.fstat(self._file)
+        self.size, self.mtime_ns = status.st_size, status.st_mtime_ns
 
     def read(self, offset: int, length: int) -> bytes:
         parts = []
@@ -151,6 +157,15 @@ class FileBytes:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def open_file(path: str | Path) -> FileBytes | RemoteBytes:
+    """Open the bytes of a file, or of an object where ``path`` is a URL. Raises OSError."""
+    if is_url(path):
+        from tilepress.pipeline.remote import reader
+
+        return reader(str(path))
+    return FileBytes(path)
 
 
 class _ClippedReader(BufferedReader):
@@ -235,15 +250,14 @@ def scan_container(path: str | Path) -> Container:
         the file cannot be opened or is too short to be a data set
     """
     with foreign_errors("reading DICOM file meta information", path):
-        status = os.stat(path)
-        source = FileBytes(path)
+        source = open_file(path)
         try:
-            return _scan(source, str(path), status)
+            return _scan(source, str(path))
         finally:
             source.close()
 
 
-def _scan(source: FileBytes, path: str, status: os.stat_result) -> Container:
+def _scan(source: FileBytes | RemoteBytes, path: str) -> Container:
     has_preamble = source.read(128, 4) == b"DICM"
     position = 132 if has_preamble else 0
     syntax = ""
@@ -262,8 +276,8 @@ def _scan(source: FileBytes, path: str, status: os.stat_result) -> Container:
         syntax = IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE if little else EXPLICIT_BIG
     return Container(
         path=path,
-        file_size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
+        file_size=source.size,
+        mtime_ns=source.mtime_ns,
         has_preamble=has_preamble,
         syntax=syntax,
         dataset_offset=position,
@@ -294,7 +308,7 @@ def _encoding(syntax: str, first: bytes) -> tuple[bool, bool]:
 
 def open_bytes(container: Container) -> ByteSource:
     """Open the bytes of one file, inflated where its data set is deflated."""
-    source = FileBytes(container.path)
+    source = open_file(container.path)
     if not container.deflated:
         return source
     try:
@@ -306,14 +320,14 @@ def open_bytes(container: Container) -> ByteSource:
 
 def file_bytes(container: Container) -> bytes:
     """Return the deflated bytes of a deflated file's data set as they lie in the file."""
-    source = FileBytes(container.path)
+    source = open_file(container.path)
     try:
         return source.read(container.dataset_offset, source.size)
     finally:
         source.close()
 
 
-def _inflate(source: FileBytes, container: Container) -> bytes:
+def _inflate(source: ByteSource, container: Container) -> bytes:
     packed = source.read(container.dataset_offset, source.size)
     limit = min(MAX_INFLATED_BYTES, max(FREE_INFLATED_BYTES, MAX_INFLATION * len(packed)))
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)

@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -76,10 +76,11 @@ _HGT_BYTES = frozenset(
 _LOSSY = ("JPEG", "OJPEG", "WEBP", "JXL", "SGILOG")
 
 
-def raster_driver(path: Path, head: bytes) -> str | None:
+def raster_driver(path: PurePath, head: bytes, size: int | None = None) -> str | None:
     """Return the GDAL driver for a file whose first bytes are ``head``; None if we take none.
 
     Only these drivers are ever asked: a VRT, which may name any other file, is never followed.
+    ``size`` is the file's, in bytes; where it is not given, the file is asked.
     """
     if head.startswith(_TIFF_MAGIC):
         return "GTiff"
@@ -87,8 +88,9 @@ def raster_driver(path: Path, head: bytes) -> str | None:
         return "JP2OpenJPEG"
     if head.startswith(_PNG_MAGIC):
         return "PNG"
-    if _HGT_NAME.fullmatch(path.name) and path.stat().st_size in _HGT_BYTES:
-        return "SRTMHGT"
+    if _HGT_NAME.fullmatch(path.name):
+        size = Path(path).stat().st_size if size is None else size
+        return "SRTMHGT" if size in _HGT_BYTES else None
     return None
 
 

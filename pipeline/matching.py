@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from tilepress.codecs.errors import UsageError
-from tilepress.pipeline.discover import Failure, discover, store_path
+from tilepress.codecs.errors import SourceError, UsageError
+from tilepress.pipeline.discover import Failure, discover, stacked_versions, store_path
+from tilepress.pipeline.place import Place, Where, place
 from tilepress.pipeline.source import SourceSpec
 from tilepress.pipeline.store import StoreReader
+from tilepress.pipeline.walk import printable
 
 __all__ = ["Sources"]
 
@@ -16,8 +20,9 @@ __all__ = ["Sources"]
 class Sources:
     """The images in ``paths``, to be found by the stores that they went to.
 
-    With ``archive``, a store is that of the image that compressing ``paths`` into this folder would
-    put there. Without it, the only image of the store's kind is taken, or the one of its name.
+    ``paths`` are whatever ``discover`` takes. With ``archive``, a store is that of the image that
+    compressing ``paths`` into this folder would put there. Without it, the only image of the
+    store's kind is taken, or the one of its name.
     """
 
     def __init__(
@@ -25,53 +30,90 @@ class Sources:
         paths: Sequence[Path | str],
         *,
         stack: str | None = None,
-        archive: Path | None = None,
+        archive: Where | None = None,
+        doing: str = "verifying",
     ) -> None:
-        self._archive = archive
-        found = list(discover(paths, stack))
-        self._specs = [item for item in found if isinstance(item, SourceSpec)]
-        self._failures = [item for item in found if isinstance(item, Failure)]
+        self._archive = None if archive is None else place(archive)
+        self._doing = doing
+        self._specs: dict[str, list[SourceSpec]] = {}
+        self._places: dict[str, list[SourceSpec]] = {}
+        self._failures: list[Failure] = []
+        for item in discover(paths, stack):
+            if isinstance(item, Failure):
+                self._failures.append(item)
+            else:
+                self._specs.setdefault(item.kind, []).append(item)
+                self._places.setdefault(_place_of(item), []).append(item)
+        self._paths = list(paths)
         self._text = ", ".join(map(str, paths))
         self._used: set[tuple[str, int | None]] = set()
 
-    def find(self, store: Path) -> SourceSpec:
-        """Return the image of ``store``.
+    def find(self, store: Where, origin: Mapping[str, Any] | None = None) -> SourceSpec:
+        """Return the image of ``store``; ``origin`` is what the store says of it, if that is known.
 
         Raises UsageError where there is none, or more than one; SourceError where all that was
         found cannot be read; DamagedStore where the store does not tell what it was made of.
         """
-        origin = StoreReader.open(store).origin
+        where = place(store)
+        origin = StoreReader.open(where).origin if origin is None else origin
         kind = str(origin["kind"])
-        specs = [spec for spec in self._specs if spec.kind == kind]
+        specs = self._specs.get(kind, [])
+        if self._archive is not None:
+            specs = self._places.get(where.relative_to(self._archive), [])
+            specs = [spec for spec in specs if spec.kind == kind]
         if kind == "geotiff":
             page = origin["files"][0].get("page")
             specs = [spec for spec in specs if spec.options.get("page") == page]
         if kind == "stack":
-            specs += self._stacks([str(file["name"]) for file in origin["files"]])
-        chosen = self._choose(store, specs)
+            specs = [*specs, *self._stacks([str(file["name"]) for file in origin["files"]])]
+        chosen = self._choose(where, specs)
         if chosen is not None:
             self._used.update(_images(chosen))
             return chosen
         if self._failures and not self._specs:
             raise self._failures[0].error
         raise UsageError(
-            f"verifying {store}: got {len(specs)} images of kind {kind} in {self._text}, not one "
-            "that alone fits the store; name the file that it was made of"
+            f"{self._doing} {where}: got {len(specs)} images of kind {kind} in {self._text}, not "
+            "one that alone fits the store; name the file that it was made of"
         )
+
+    def candidates(self, store: Where) -> list[SourceSpec]:
+        """Return the images of which one may be that of a store that no longer tells its origin.
+
+        In an archive those that go there; else the image of the store's name, or all.
+        """
+        where = place(store)
+        if self._archive is not None:
+            return list(self._places.get(where.relative_to(self._archive), []))
+        every = [spec for specs in self._specs.values() for spec in specs]
+        named = [spec for spec in every if store_path(spec).name == where.stem]
+        return named or every
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What was found and is no image, or could not be read."""
+        return list(self._failures)
+
+    @property
+    def missing(self) -> list[Failure]:
+        """The failures of arguments that name nothing: no such file, no match, no service."""
+        named = {printable(str(path)) for path in self._paths}
+        return [f for f in self._failures if f.path in named and type(f.error) is SourceError]
 
     def left_over(self) -> list[str]:
         """Return the images that no store was found to be of, by their first file, and page."""
-        left = [spec for spec in self._specs if self._used.isdisjoint(_images(spec))]
+        every = [spec for specs in self._specs.values() for spec in specs]
+        left = [spec for spec in every if self._used.isdisjoint(_images(spec))]
         ends = [
             f" (page {spec.options['page']})" if "page" in spec.options else "" for spec in left
         ]
         return [spec.paths[0] + end for spec, end in zip(left, ends, strict=True)]
 
-    def _choose(self, store: Path, specs: Sequence[SourceSpec]) -> SourceSpec | None:
+    def _choose(self, store: Place, specs: Sequence[SourceSpec]) -> SourceSpec | None:
         """Return the one image that fits; None where there is none or no telling."""
         if self._archive is not None:
-            place = store.relative_to(self._archive)
-            fitting = [s for s in specs if f"{store_path(s)}.zarr" == place.as_posix()]
+            key = store.relative_to(self._archive)
+            fitting = [spec for spec in specs if _place_of(spec) == key]
         elif len(specs) == 1:
             fitting = list(specs)
         else:
@@ -83,15 +125,42 @@ class Sources:
         """Yield stacks of files of these names, which lie below one folder."""
         from tilepress.pipeline.geotiff import stack_name
 
-        rasters = {spec.paths[0]: spec for spec in self._specs if spec.kind == "geotiff"}
-        for path, spec in rasters.items():
+        for path in self._rasters_named(names[0].rpartition("/")[2]):
             if not path.endswith(f"/{names[0]}"):
                 continue
             root = path.removesuffix(names[0])
             paths = tuple(root + name for name in names)
-            if all(one in rasters for one in paths):
-                options = {**spec.options, "name": stack_name(paths)}
-                yield SourceSpec(kind="stack", paths=paths, options=options)
+            if all(one in self._rasters for one in paths):
+                yield _stack_of([self._rasters[one] for one in paths], stack_name(paths))
+
+    @functools.cached_property
+    def _rasters(self) -> dict[str, SourceSpec]:
+        return {spec.paths[0]: spec for spec in self._specs.get("geotiff", [])}
+
+    @functools.cached_property
+    def _paths_by_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for path in self._rasters:
+            found.setdefault(path.rpartition("/")[2], []).append(path)
+        return found
+
+    def _rasters_named(self, name: str) -> list[str]:
+        return self._paths_by_name.get(name, [])
+
+
+def _place_of(spec: SourceSpec) -> str:
+    return f"{store_path(spec)}.zarr"
+
+
+def _stack_of(specs: Sequence[SourceSpec], name: str) -> SourceSpec:
+    """Return the recipe of one image whose bands are these rasters."""
+    options = {**specs[0].options, "name": name}
+    paths = tuple(spec.paths[0] for spec in specs)
+    sizes = [spec.source_bytes for spec in specs if spec.source_bytes is not None]
+    if "objects" in options:
+        options |= stacked_versions(specs)
+    whole = sum(sizes) if len(sizes) == len(specs) else None
+    return SourceSpec(kind="stack", paths=paths, options=options, source_bytes=whole)
 
 
 def _images(spec: SourceSpec) -> set[tuple[str, int | None]]:

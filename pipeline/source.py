@@ -54,7 +54,10 @@ class SourceSpec:
     kind: str
     """"geotiff", "stack", "dicom" or "array"."""
     paths: tuple[str, ...]
+    """Absolute paths, or URLs of objects (s3://bucket/key)."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    source_bytes: int | None = None
+    """Size of the files together, compressed as they are; None where nobody has looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

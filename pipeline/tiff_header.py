@@ -29,6 +29,7 @@ __all__ = [
     "Pages",
     "TiffHeader",
     "append_entries",
+    "find_pages",
     "read_header",
     "read_pages",
 ]
@@ -210,6 +211,32 @@ def read_pages(path: Path) -> Pages:
     return _read_pages(path.absolute(), (status.st_ino, status.st_size, status.st_mtime_ns))
 
 
+def find_pages(file: BinaryIO, size: int) -> Pages:
+    """List the full images of an open TIFF file of ``size`` bytes, as ``read_pages`` does."""
+    found: list[Page] = []
+    seen: set[int] = set()
+    try:
+        layout, at = _read_preamble(file)
+        while at and at not in seen:
+            if len(seen) == MAX_DIRECTORIES:
+                return Pages(tuple(found), f"it has more than {MAX_DIRECTORIES} directories")
+            start = at
+            seen.add(start)
+            raw, at = _raw_directory(file, start, layout, size)
+            kind = _subfile_type(file, raw, layout, size)
+            if len(seen) > 1 and kind & MASK and not kind & REDUCED:
+                found[-1] = replace(found[-1], has_mask=True)
+            elif len(seen) == 1 or (kind in (0, PAGE) and _has_samples(raw)):
+                if len(found) == MAX_PAGES:
+                    return Pages(tuple(found), f"it holds more than {MAX_PAGES} pages")
+                found.append(Page(len(seen), start, has_mask=False))
+    except (ValueError, struct.error) as exc:
+        return Pages(tuple(found), f"directory {len(seen)} cannot be read: {exc}")
+    return Pages(
+        tuple(found), f"directory {len(seen)} leads back to an earlier one" if at else None
+    )
+
+
 def append_entries(
     path: Path,
     entries: Mapping[int, Entry],
@@ -231,7 +258,7 @@ def append_entries(
         def place(tag: int, entry: Entry) -> bytes:
             return _place(file, tag, entry if order == layout.order else _swapped(entry), layout)
 
-        raw, following = _raw_directory(file, at, layout)
+        raw, following = _raw_directory(file, at, layout, os.fstat(file.fileno()).st_size)
         for tag in removed:
             raw.pop(tag, None)
         raw.update({tag: place(tag, entry) for tag, entry in entries.items()})
@@ -280,30 +307,8 @@ class _Layout:
 @lru_cache(maxsize=16)
 def _read_pages(path: Path, _: tuple[int, ...]) -> Pages:
     """Follow the chain; remembered, as every page of a file is opened on its own."""
-    found: list[Page] = []
-    seen: set[int] = set()
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            layout, at = _read_preamble(file)
-            while at and at not in seen:
-                if len(seen) == MAX_DIRECTORIES:
-                    return Pages(tuple(found), f"it has more than {MAX_DIRECTORIES} directories")
-                start = at
-                seen.add(start)
-                raw, at = _raw_directory(file, start, layout)
-                kind = _subfile_type(file, raw, layout, size)
-                if len(seen) > 1 and kind & MASK and not kind & REDUCED:
-                    found[-1] = replace(found[-1], has_mask=True)
-                elif len(seen) == 1 or (kind in (0, PAGE) and _has_samples(raw)):
-                    if len(found) == MAX_PAGES:
-                        return Pages(tuple(found), f"it holds more than {MAX_PAGES} pages")
-                    found.append(Page(len(seen), start, has_mask=False))
-    except (ValueError, struct.error) as exc:
-        return Pages(tuple(found), f"directory {len(seen)} cannot be read: {exc}")
-    return Pages(
-        tuple(found), f"directory {len(seen)} leads back to an earlier one" if at else None
-    )
+    with path.open("rb") as file:
+        return find_pages(file, os.fstat(file.fileno()).st_size)
 
 
 def _subfile_type(file: BinaryIO, raw: Mapping[int, bytes], layout: _Layout, size: int) -> int:
@@ -360,9 +365,11 @@ def _read_preamble(file: BinaryIO) -> tuple[_Layout, int]:
     raise ValueError("no TIFF version")
 
 
-def _raw_directory(file: BinaryIO, at: int, layout: _Layout) -> tuple[dict[int, bytes], int]:
+def _raw_directory(
+    file: BinaryIO, at: int, layout: _Layout, size: int
+) -> tuple[dict[int, bytes], int]:
     """Return the directory's entries as they stand, by tag, and the next directory's offset."""
-    if not 0 < at < os.fstat(file.fileno()).st_size:
+    if not 0 < at < size:
         raise ValueError("directory outside the file")
     file.seek(at)
     count = layout.unpack(layout.count, file.read(struct.calcsize("<" + layout.count)))
@@ -381,7 +388,7 @@ def _raw_directory(file: BinaryIO, at: int, layout: _Layout) -> tuple[dict[int, 
 
 
 def _directory(file: BinaryIO, at: int, layout: _Layout, size: int) -> Directory:
-    raw, _ = _raw_directory(file, at, layout)
+    raw, _ = _raw_directory(file, at, layout, size)
     entries = {tag: _value(file, entry, layout, size) for tag, entry in raw.items()}
     return Directory(layout.order, {tag: e for tag, e in entries.items() if e is not None})
 

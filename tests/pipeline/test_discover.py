@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import sqlite3
+import tracemalloc
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +18,18 @@ import numpy as np
 import pytest
 import rasterio
 import zarr
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from rasterio.errors import NotGeoreferencedWarning
 
 from tilepress.codecs.errors import SourceError, UnsupportedSource
+from tilepress.pipeline.dicom_groups import SeriesGroups
+from tilepress.pipeline.dicom_header import read_instance
 from tilepress.pipeline.discover import Failure, discover, open_source, store_path
 from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.source import SourceSpec
 
-IMAGE = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30)
-
-
-def _tiff(path: Path, image: np.ndarray = IMAGE) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(
-        path, "w", driver="GTiff", width=30, height=20, count=1, dtype=image.dtype,
-        crs="EPSG:32631", transform=rasterio.Affine(30, 0, 5e5, 0, -30, 4e6),
-    ) as file:  # fmt: skip
-        file.write(image, 1)
-    return path
-
-
-def _dicom(path: Path, series: int, number: int) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = f"1.2.3.{series}.{number}"
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
-    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, f"1.2.3.{series}.{number}"
-    dataset.SeriesInstanceUID, dataset.Modality = f"1.2.3.{series}", "CT"
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 20, 30, 1
-    dataset.PhotometricInterpretation, dataset.PixelRepresentation = "MONOCHROME2", 0
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-    dataset.ImagePositionPatient = [0, 0, number]
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    dataset.PixelSpacing, dataset.InstanceNumber = [1, 1], number
-    dataset.PixelData = IMAGE.tobytes()
-    dataset.save_as(path)
-    return path
+from .images import IMAGE
+from .images import dicom as _dicom
+from .images import tiff as _tiff
 
 
 def _found(
@@ -279,3 +255,66 @@ class TestWhatIsNoImage:
         (tmp_path / "a/loop").symlink_to(tmp_path)
         specs, _ = _found([tmp_path])
         assert len(specs) == 1
+
+
+class TestRecipes:
+    def test_of_files_carry_nothing_new(self, tmp_path: Path) -> None:
+        """Options are a part of the plan's digest: with more of them, sealed stores would be
+        "another image"."""
+        _tiff(tmp_path / "a.tif")
+        np.save(tmp_path / "b.npy", IMAGE)
+        _dicom(tmp_path / "c/1", 1, 1)
+        array = zarr.create_array(tmp_path / "d", shape=(20, 30), chunks=(9, 9), dtype="u2")
+        array[...] = IMAGE
+        specs, _ = _found([tmp_path])
+        for spec in specs:
+            wanted = {"name", "relative"} | ({"remarks"} if spec.kind == "dicom" else set())
+            assert set(spec.options) == wanted
+
+    def test_tell_the_size_of_the_files(self, tmp_path: Path) -> None:
+        files = [_tiff(tmp_path / f"a_B{band}.TIF") for band in (1, 2)]
+        files += [_dicom(tmp_path / f"c/{number}", 1, number) for number in (1, 2)]
+        specs, _ = _found([tmp_path], stack="*_B*.TIF")
+        sizes = {spec.kind: spec.source_bytes for spec in specs}
+        sums = [sum(path.stat().st_size for path in files[at : at + 2]) for at in (0, 2)]
+        assert sizes == {"stack": sums[0], "dicom": sums[1]}
+
+    def test_of_arrays_in_folders_leave_it_open(self, tmp_path: Path) -> None:
+        zarr.create_array(tmp_path / "d", shape=(20, 30), chunks=(9, 9), dtype="u2")
+        (spec,), _ = _found([tmp_path])
+        assert spec.source_bytes is None
+
+
+class TestSeriesOfAnySize:
+    def test_are_grouped_in_little_memory(self, tmp_path: Path) -> None:
+        """What is kept of a file until the last one was seen lies on disk."""
+        one = read_instance(str(_dicom(tmp_path / "x", 1, 1)))
+        with contextlib.closing(SeriesGroups()) as groups:
+            tracemalloc.start()
+            try:
+                for number in range(20_000):
+                    path = f"/archive/patient-{number // 100:06}/IM-{number:08}.dcm"
+                    container = replace(one.container, path=path)
+                    series, identity = f"{number // 100:012x}", f"{number:064x}"
+                    groups.add(replace(one, container=container, series=series, identity=identity))
+                images = sum(isinstance(found, SourceSpec) for found in groups.images())
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+        assert images == 200
+        assert peak < 2**20
+
+    def test_a_full_disk_is_listed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        _dicom(tmp_path / "1.dcm", 1, 1)
+        _tiff(tmp_path / "a.tif")
+
+        def full(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        for name in ("_spec", "_leave_out_copies"):
+            with monkeypatch.context() as patch:
+                patch.setattr(SeriesGroups, name, full)
+                specs, failures = _found([tmp_path])
+            assert [spec.kind for spec in specs] == ["geotiff"]
+            (error,) = failures.values()
+            assert "disk is full" in str(error)

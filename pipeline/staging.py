@@ -1,0 +1,389 @@
+"""Keep copies of objects on this machine while their pixels are read, once for all processes.
+
+    $TILEPRESS_SCRATCH (else the folder for temporary files)
+      tilepress-<user>/            nobody else may look inside
+        lock                       held while somebody makes room
+        <id>.lock                  held by whoever reads (shared) or fetches (alone)
+        <id>/band.tif, …           the objects of one image, named as below their common folder
+        <id>.part/                 being fetched, or left by a process that was killed
+
+The id is a hash of where the objects lie and of their versions, so that a copy is never out of
+date. ``TILEPRESS_SCRATCH_LIMIT`` bounds all copies together; to make room, those go that nobody has
+open, the least recently opened first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.errors import SourceError, TilepressError, UnsupportedSource, UsageError
+from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.remote import RemoteFile, below_common_folder, download, look_up
+from tilepress.pipeline.source import ImageInfo, SourceSpec, TileSource
+
+__all__ = ["StagedSource", "clear", "scratch_folder"]
+
+DEFAULT_LIMIT_BYTES = 64 * 10**9
+"""Copies on one machine together, where TILEPRESS_SCRATCH_LIMIT does not say otherwise."""
+
+WAIT_FOR_ROOM_S = 60.0
+"""How long to wait for others to close what fills the folder."""
+
+FETCHES = 8
+"""Objects of one image that are fetched at the same time."""
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+class StagedSource:
+    """A source of objects in a bucket, read from copies on this machine."""
+
+    def __init__(self, spec: SourceSpec, opener: Callable[[SourceSpec], TileSource]) -> None:
+        """Fetch what is not here yet, and open it.
+
+        Raises DamagedSource where an object is no longer the version that was discovered, and
+        SourceError where it cannot be fetched or there is no room.
+        """
+        self._spec = spec
+        files = _files(spec)
+        self._copy = _Copy(files)
+        try:
+            self._renamed = _Renaming(self._copy.folder, files)
+            plain = {k: v for k, v in spec.options.items() if k not in ("objects", "companions")}
+            paths = tuple(map(str, self._copy.paths[: len(spec.paths)]))
+            with self._renamed.errors():
+                self._source = opener(replace(spec, paths=paths, options=plain))
+        except BaseException:
+            self._copy.close()
+            raise
+
+    @property
+    def info(self) -> ImageInfo:
+        return self._source.info
+
+    @property
+    def spec(self) -> SourceSpec:
+        return self._spec
+
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        with self._renamed.errors():
+            return self._source.read(box)
+
+    def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
+        with self._renamed.errors():
+            return self._source.read_mask(box)
+
+    def source_items(self) -> Iterator[tuple[str, bytes]]:
+        with self._renamed.errors():
+            yield from self._source.source_items()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the versions that the bucket has now, and what the copies' headers hash to."""
+        with self._renamed.errors():
+            content = self._renamed.names(self._source.fingerprint())
+        with ThreadPoolExecutor(FETCHES) as pool:
+            versions = list(pool.map(_present_version, _files(self._spec)))
+        return {"versions": versions, "content": content}
+
+    def close(self) -> None:
+        self._source.close()
+        self._copy.close()
+
+
+def scratch_folder() -> Path:
+    """Return the folder for copies; make it, for this user alone.
+
+    Raises UsageError where it belongs to somebody else.
+    """
+    base = Path(os.environ.get("TILEPRESS_SCRATCH") or tempfile.gettempdir())
+    folder = base / f"tilepress-{os.getuid()}"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise UsageError(f"opening the scratch folder {folder}: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise UsageError(
+            f"opening the scratch folder {folder}: it is not this user's own with mode 700; "
+            "set TILEPRESS_SCRATCH to another folder"
+        )
+    return folder
+
+
+def clear() -> int:
+    """Remove every copy that nobody has open; return the bytes that were freed."""
+    freed = 0
+    with _locked(scratch_folder() / "lock", fcntl.LOCK_EX):
+        for entry in _entries(scratch_folder()):
+            freed += entry.remove()
+    return freed
+
+
+def _files(spec: SourceSpec) -> list[tuple[str, RemoteFile]]:
+    """Return every object of a source with its name below their common folder, images first."""
+    names = below_common_folder(spec.paths)
+    files = [
+        (name, RemoteFile(path, int(size), str(version)))
+        for name, path, (version, size) in zip(
+            names, spec.paths, spec.options["objects"], strict=True
+        )
+    ]
+    root = spec.paths[0].removesuffix(names[0])
+    for name, version, size in spec.options.get("companions", ()):
+        files.append((str(name), RemoteFile(f"{root}{name}", int(size), str(version))))
+    for name, _ in files:
+        if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
+            raise UnsupportedSource(f"opening {spec.paths[0]}: a name leaves the image's folder")
+    return files
+
+
+def _present_version(file: tuple[str, RemoteFile]) -> str:
+    url = file[1].url
+    try:
+        return look_up(url).version
+    except FileNotFoundError:
+        return "absent"
+    except OSError as error:
+        raise SourceError(f"asking for {url}: {error.strerror}") from error
+
+
+class _Renaming:
+    """Names of objects in place of those of their copies."""
+
+    def __init__(self, folder: Path, files: Sequence[tuple[str, RemoteFile]]) -> None:
+        name, first = files[0]
+        self._folder, self._root = f"{folder}/", first.url.removesuffix(name)
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        try:
+            yield
+        except TilepressError as error:
+            error.args = tuple(self.names(arg) for arg in error.args)
+            raise
+
+    def names(self, value: Any) -> Any:  # noqa: ANN401  # JSON
+        """Return JSON with the objects' names, and without the copies' times."""
+        if isinstance(value, str):
+            return value.replace(self._folder, self._root)
+        if isinstance(value, dict):
+            kept = {k: v for k, v in value.items() if k != "mtime_ns"}
+            return {self.names(k): self.names(v) for k, v in kept.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.names(one) for one in value]
+        return value
+
+
+class _Copy:
+    """The copies of one image's objects; they stay while this is open."""
+
+    def __init__(self, files: Sequence[tuple[str, RemoteFile]]) -> None:
+        self._files = files
+        self._root = scratch_folder()
+        self._name = _name_of(files)
+        self.folder = self._root / self._name
+        self.paths = [self.folder / name for name, _ in files]
+        self._lock = -1
+        try:
+            while not self._open():
+                self._fetch()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _open(self) -> bool:
+        """Take a share of the copy, if it is there; whoever has one keeps it from going."""
+        self.close()
+        self._lock = _lock_of(self.folder, fcntl.LOCK_SH)
+        if not self._is_whole():
+            return False
+        os.utime(self._lock)  # the least recently opened goes first
+        return True
+
+    def _is_whole(self) -> bool:
+        """Whether every file has its size: a power cut may leave names without bytes."""
+        try:
+            sizes = [path.stat().st_size for path in self.paths]
+        except OSError:
+            return False
+        return sizes == [remote.size for _, remote in self._files]
+
+    def _fetch(self) -> None:
+        """Fetch the objects, unless somebody else has done so while this one waited."""
+        self.close()
+        lock = _lock_of(self.folder, fcntl.LOCK_EX)
+        try:
+            if self._is_whole():
+                return
+            wanted = sum(remote.size for _, remote in self._files)
+            _make_room(self._root, self._name, lock, wanted)
+            part = self.folder.with_name(f"{self._name}.part")
+            for left in (part, self.folder):
+                shutil.rmtree(left, ignore_errors=True)
+            try:
+                self._download(part)
+                part.rename(self.folder)
+            except BaseException:
+                shutil.rmtree(part, ignore_errors=True)
+                os.ftruncate(lock, 0)
+                raise
+        finally:
+            os.close(lock)
+
+    def _download(self, part: Path) -> None:
+        def one(file: tuple[str, RemoteFile]) -> None:
+            name, remote = file
+            path = part / name
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("xb") as target:
+                    found = download(remote, target)
+                os.utime(path, ns=(found.modified_ns, found.modified_ns))
+            except FileNotFoundError as error:
+                raise SourceError(f"reading {remote.url}: {error.strerror}") from None
+            except OSError as error:
+                hint = ""
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    hint = f" in {self._root}; set TILEPRESS_SCRATCH to a larger folder"
+                raise SourceError(f"fetching {remote.url}: {error.strerror}{hint}") from None
+
+        pool = ThreadPoolExecutor(min(FETCHES, len(self._files)), thread_name_prefix="fetch")
+        try:
+            for _ in pool.map(one, self._files):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _name_of(files: Sequence[tuple[str, RemoteFile]]) -> str:
+    """Return the id of a copy: where its objects lie, and in which version."""
+    service = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or ""
+    material = [service, [[name, one.url, one.version, one.size] for name, one in files]]
+    return hashlib.sha256(json.dumps(material).encode()).hexdigest()[:32]
+
+
+# room
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A copy in the scratch folder, whole or not."""
+
+    folder: Path
+    size: int
+    opened_s: float
+
+    def remove(self) -> int:
+        """Remove it unless somebody has it open; return the bytes that were freed."""
+        try:
+            lock = _lock_of(self.folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 0
+        try:
+            shutil.rmtree(self.folder.with_name(f"{self.folder.name}.part"), ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            _lock_path(self.folder).unlink(missing_ok=True)
+        finally:
+            os.close(lock)
+        return self.size
+
+
+def _entries(root: Path) -> list[_Entry]:
+    """Return all copies with the bytes that they have or were promised, the oldest first."""
+    found: list[_Entry] = []
+    for lock in root.glob("*.lock"):
+        with contextlib.suppress(OSError, ValueError):
+            opened_s = lock.stat().st_mtime
+            found.append(_Entry(lock.with_suffix(""), int(lock.read_text() or 0), opened_s))
+    return sorted(found, key=lambda entry: entry.opened_s)
+
+
+def _make_room(root: Path, name: str, lock: int, wanted: int) -> None:
+    """Remove copies until ``wanted`` bytes are free under the limit, and promise them to ``name``.
+
+    Raises SourceError where what others have open leaves no room.
+    """
+    limit = _limit()
+    used, deadline = 0, time.monotonic() + WAIT_FOR_ROOM_S
+    while wanted <= limit:
+        with _locked(root / "lock", fcntl.LOCK_EX):
+            others = [entry for entry in _entries(root) if entry.folder.name != name]
+            used = sum(entry.size for entry in others)
+            for entry in others:
+                if used + wanted <= limit:
+                    break
+                used -= entry.remove()
+            if used + wanted <= limit:
+                os.pwrite(lock, f"{wanted:<20}".encode(), 0)
+                return
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    raise SourceError(
+        f"fetching an image of {wanted} bytes: {used} of {limit} bytes in {root} are in use; set "
+        "TILEPRESS_SCRATCH_LIMIT, or TILEPRESS_SCRATCH to a larger folder"
+    )
+
+
+def _limit() -> int:
+    text = os.environ.get("TILEPRESS_SCRATCH_LIMIT", "")
+    if not text:
+        return DEFAULT_LIMIT_BYTES
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"reading TILEPRESS_SCRATCH_LIMIT: got {text!r}, want e.g. 200GB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def _lock_of(folder: Path, how: int) -> int:
+    """Lock a copy; return the open lock. Raises BlockingIOError where ``how`` does not wait."""
+    path = _lock_path(folder)
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, how)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), path.stat()):
+                    return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # somebody removed the copy, and this lock with it, meanwhile
+
+
+@contextlib.contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,419 @@
+"""Search folders and buckets for files, as a stream.
+
+Whatever is searched, gives the same items: files of one folder together, in the order of their
+names; Zarr arrays as they are; and what cannot be read.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import posixpath
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from tilepress.codecs.errors import SourceError, UnsupportedSource
+from tilepress.pipeline.arrays import is_array_document, is_zarr_array, is_zarr_node
+from tilepress.pipeline.patterns import EVERYTHING, Pattern
+from tilepress.pipeline.place import BucketPlace
+from tilepress.pipeline.remote import RemoteFile, listing, look_up, scene_of
+
+__all__ = [
+    "Batch",
+    "BucketWalk",
+    "End",
+    "Failure",
+    "FolderWalk",
+    "InputFile",
+    "Item",
+    "ZarrNode",
+    "is_utf8",
+    "not_utf8",
+    "printable",
+    "unsupported",
+]
+
+SIDECAR_SUFFIXES = frozenset(
+    {
+        *(".aux", ".gml", ".imd", ".kml", ".msk", ".ovr", ".prj", ".rpb", ".tab", ".tfw", ".wld"),
+        *(".csv", ".doc", ".docx", ".htm", ".html", ".json", ".geojson", ".md", ".pdf", ".rst"),
+        *(".cfg", ".ini", ".lock", ".log", ".md5", ".py", ".sh", ".sha256", ".toml", ".tsv"),
+        *(".css", ".txt", ".url", ".xml", ".xsd", ".xsl", ".yaml", ".yml"),
+    }
+)
+"""Endings of what accompanies images; in folders such files are passed over."""
+
+SIDECAR_NAMES = (
+    "licen[cs]e*",
+    "readme*",
+    "copying*",
+    "dicomdir",
+    "thumbs.db",
+    "md5sum*",
+    "makefile",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An input that is no image for us, and why."""
+
+    path: str
+    error: SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file, or an object of a bucket, that may be an image or a part of one."""
+
+    path: str
+    """Absolute path, or URL."""
+    relative: str
+    """Path below the folder that names count from, with forward slashes."""
+    remote: RemoteFile | None = None
+    """What the bucket's listing says of an object; None for files, and where nobody has asked."""
+
+    @property
+    def name(self) -> str:
+        return posixpath.basename(self.path)
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.name).suffix
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Files of one folder that are looked at together."""
+
+    files: tuple[InputFile, ...]
+    taken: dict[str, set[str]]
+    """Names that earlier batches of the folder took, by folder of the archive; shared by them."""
+    companions: tuple[RemoteFile, ...] | None = None
+    """Objects beside those of a bucket that may say more of them: ``.aux.xml``, ``.tfw``…; None
+    where nobody has looked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrNode:
+    """A Zarr array or group."""
+
+    file: InputFile
+    is_array: bool
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An argument ends here: series of DICOM files do not reach across."""
+
+
+Item = Batch | ZarrNode | Failure | End
+
+
+def printable(text: str) -> str:
+    """Return a name as it may stand in a message: one line, and valid UTF-8."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def unsupported(text: str, reason: str) -> Failure:
+    shown = printable(text)
+    return Failure(shown, UnsupportedSource(f"opening {shown}: {reason}"))
+
+
+def not_utf8(path: str) -> Failure:
+    return unsupported(path, "its name is not valid UTF-8")
+
+
+def is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file of a searched folder is hidden or a well-known companion of images."""
+    name = name.lower()
+    return (
+        name.startswith(".")
+        or PurePosixPath(name).suffix in SIDECAR_SUFFIXES
+        or any(fnmatch.fnmatchcase(name, pattern) for pattern in SIDECAR_NAMES)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FolderWalk:
+    """A folder of this machine, searched through; links to folders are not followed."""
+
+    root: str
+    prefix: str = ""
+    """What the names of files are put below."""
+    pattern: Pattern | None = None
+
+    def items(self, limit: int | None) -> Iterator[Item]:
+        root = Path(self.root)
+        if self.pattern is None and is_zarr_node(root):
+            yield _node(root, self.prefix or root.absolute().name)
+            return
+        start = Pattern.WHOLE if self.pattern is None else self.pattern.start
+        waiting: list[tuple[Path, str, frozenset[int]] | End] = [(root, self.prefix, start)]
+        while waiting:
+            following = waiting.pop()
+            if isinstance(following, End):
+                yield following
+                continue
+            folder, prefix, state = following
+            found: list[tuple[Path, str, frozenset[int]] | End] = []
+            for item in self._folder(folder, prefix, state, limit):
+                if not isinstance(item, tuple):
+                    yield item
+                elif item[2] == Pattern.WHOLE != state:  # an argument of its own
+                    found += [End(), item, End()]
+                else:
+                    found.append(item)
+            waiting += reversed(found)
+
+    def _folder(
+        self, folder: Path, prefix: str, state: frozenset[int], limit: int | None
+    ) -> Iterator[Item | tuple[Path, str, frozenset[int]]]:
+        """Yield the arrays and files of one folder, and the folders in it that are searched."""
+        files: list[str] = []
+        folders: list[tuple[str, bool]] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if _is_folder(entry):
+                        folders.append((entry.name, entry.is_symlink()))
+                    elif not is_passed_over(entry.name) and self._takes(state, entry.name):
+                        files.append(entry.name)
+        except OSError as error:
+            shown = printable(str(folder))
+            text = f"reading folder {shown}: {error.strerror}"
+            yield Failure(shown, SourceError(text))
+        for name, is_link in sorted(folders):
+            yield from self._sub_folder(folder / name, _join(prefix, name), state, is_link)
+        yield from (not_utf8(str(folder / name)) for name in files if not is_utf8(name))
+        taken: dict[str, set[str]] = {}
+        absolute = str(folder.absolute())
+        for names in _batches(sorted(filter(is_utf8, files)), limit):
+            found = (InputFile(os.path.join(absolute, name), _join(prefix, name)) for name in names)
+            yield Batch(tuple(found), taken)
+
+    def _takes(self, state: frozenset[int], name: str) -> bool:
+        return self.pattern is None or self.pattern.takes(state, name)
+
+    def _sub_folder(
+        self, path: Path, relative: str, state: frozenset[int], is_link: bool
+    ) -> Iterator[ZarrNode | Failure | tuple[Path, str, frozenset[int]]]:
+        """Yield a folder as the array that it is, or to be searched; nothing for stores of ours."""
+        pattern = self.pattern or EVERYTHING
+        below = pattern.enter(state, path.name)
+        if not is_utf8(path.name):
+            yield not_utf8(str(path))
+        elif not below or _is_unfinished(path):
+            return
+        elif not is_zarr_node(path):
+            if not is_link:
+                yield path, relative, below
+        elif pattern.includes(below) and not _is_ours(path):
+            yield _node(path, relative)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _node(path: Path, relative: str) -> ZarrNode:
+    return ZarrNode(InputFile(str(path.absolute()), relative), is_zarr_array(path))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a Zarr folder is what an earlier run wrote."""
+    try:
+        return b'"tilepress"' in (path / "zarr.json").read_bytes()
+    except OSError:
+        return False
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a folder is a store that a stopped run left without its documents."""
+    return path.suffix == ".zarr" and not is_zarr_node(path) and (path / "0" / "image").is_dir()
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}/{name}" if prefix else name
+
+
+def _batches(names: Sequence[str], limit: int | None) -> Iterator[Sequence[str]]:
+    """Cut the sorted names of a folder into pieces that are looked at one after another."""
+    start = 0
+    for at in range(1, len(names)):
+        if _may_cut(at - start, limit, names[at - 1], names[at]):
+            yield names[start:at]
+            start = at
+    if names:
+        yield names[start:]
+
+
+def _may_cut(count: int, limit: int | None, last: str, following: str) -> bool:
+    """Whether ``count`` files are enough, and the next one is not of the same scene."""
+    if limit is None or count < limit:
+        return False
+    apart = not following.startswith(scene_of(last)) and not last.startswith(scene_of(following))
+    return apart or count >= 20 * limit
+
+
+@dataclass(slots=True)
+class _OpenFolder:
+    """A folder of a bucket whose keys are being listed."""
+
+    key: str
+    """With a slash at its end; "" for the whole bucket."""
+    prefix: str
+    state: frozenset[int]
+    own_argument: bool = False
+    files: list[InputFile] = field(default_factory=list)
+    companions: list[RemoteFile] = field(default_factory=list)
+    taken: dict[str, set[str]] = field(default_factory=dict)
+
+    def batch(self) -> Iterator[Batch]:
+        """Yield what has come together, and begin anew."""
+        files = [file for file in self.files if file.remote and not _is_marker(file.remote)]
+        if files:
+            yield Batch(tuple(files), self.taken, tuple(self.companions))
+        self.files, self.companions = [], []
+
+
+@dataclass(frozen=True, slots=True)
+class BucketWalk:
+    """A folder of a bucket, searched through by one listing in the order of keys."""
+
+    where: BucketPlace
+    prefix: str = ""
+    pattern: Pattern | None = None
+
+    def items(self, limit: int | None) -> Iterator[Item]:
+        root = f"{self.where.key}/" if self.where.key else ""
+        start = Pattern.WHOLE if self.pattern is None else self.pattern.start
+        folders = [_OpenFolder(root, self.prefix, start)]
+        after: str | None = ""
+        try:
+            if self.pattern is None and (node := self._root_node(root)) is not None:
+                yield node
+                return
+            while after is not None:
+                after = yield from self._list(folders, after, limit)
+        except OSError as error:
+            text = f"listing {printable(str(self.where))}: {error.strerror}"
+            yield Failure(printable(str(self.where)), SourceError(text))
+        except SourceError as error:
+            yield Failure(printable(str(self.where)), error)
+        while folders:
+            yield from _closed(folders.pop())
+
+    def _root_node(self, root: str) -> ZarrNode | None:
+        """Return the Zarr array or group that the folder itself is."""
+        first = next(listing(self.where), None)
+        if first is None:
+            return None
+        kind = self._node_at(root, first.url.removeprefix(f"s3://{self.where.bucket}/"))
+        relative = self.prefix or self.where.name
+        node = ZarrNode(InputFile(str(self.where), relative), kind == "array")
+        return node if kind is not None else None
+
+    def _list(
+        self, folders: list[_OpenFolder], after: str, limit: int | None
+    ) -> Generator[Item, None, str | None]:
+        """List keys; return after which one to go on where a folder is to be left out."""
+        for remote in listing(self.where, after):
+            key = remote.url.removeprefix(f"s3://{self.where.bucket}/")
+            while not key.startswith(folders[-1].key):
+                yield from _closed(folders.pop())
+            last = folders[-1].files[-1:]
+            if last and remote.url.startswith(f"{last[0].path}/"):
+                folders[-1].files.pop()  # it stands for the folder that is entered now
+            left_out = yield from self._enter(folders, key)
+            if left_out is not None:
+                return f"{left_out}\U0010fffd"
+            yield from self._add(folders[-1], remote, key, limit)
+        return None
+
+    def _enter(self, folders: list[_OpenFolder], key: str) -> Generator[Item, None, str | None]:
+        """Open the folders that a key lies in; return the one that is to be left out."""
+        while "/" in (rest := key[len(folders[-1].key) :]):
+            above, name = folders[-1], rest.partition("/")[0]
+            folder, relative = f"{above.key}{name}/", _join(above.prefix, name)
+            state = (self.pattern or EVERYTHING).enter(above.state, name)
+            if not state or name.startswith("."):
+                return folder
+            node = self._node_at(folder, key)
+            if node is not None:
+                if node != "ours" and (self.pattern or EVERYTHING).includes(state):
+                    url = f"s3://{self.where.bucket}/{folder[:-1]}"
+                    yield ZarrNode(InputFile(url, relative), node == "array")
+                return folder
+            own_argument = state == Pattern.WHOLE != above.state
+            if own_argument:
+                yield End()
+            folders.append(_OpenFolder(folder, relative, state, own_argument))
+        return None
+
+    def _add(
+        self, folder: _OpenFolder, remote: RemoteFile, key: str, limit: int | None
+    ) -> Iterator[Batch]:
+        name = key.rpartition("/")[2]
+        if is_passed_over(name):
+            if not name.startswith("."):
+                folder.companions.append(remote)
+            return
+        if self.pattern is not None and not self.pattern.takes(folder.state, name):
+            return
+        if folder.files and _may_cut(len(folder.files), limit, folder.files[-1].name, name):
+            yield from folder.batch()
+        folder.files.append(InputFile(remote.url, _join(folder.prefix, name), remote))
+
+    def _node_at(self, folder: str, first: str) -> str | None:
+        """Tell what lies in a folder whose first key is ``first``: a Zarr "array", "group", "ours".
+
+        "ours" is what an earlier run wrote, finished or not; None is a folder of files.
+        """
+        below = BucketPlace(self.where.bucket, folder[:-1])
+        if first[len(folder) :] in (".zarray", ".zattrs", ".zgroup"):
+            return "array" if (below / ".zarray").size() is not None else "group"
+        try:
+            document = (below / "zarr.json").read()
+        except FileNotFoundError:
+            unfinished = below.suffix == ".zarr" and (below / "0/image").is_folder()
+            return "ours" if unfinished else None
+        if b'"tilepress"' in document:
+            return "ours"
+        return "array" if is_array_document(document) else "group"
+
+
+def _closed(folder: _OpenFolder) -> Iterator[Item]:
+    yield from folder.batch()
+    if folder.own_argument:
+        yield End()
+
+
+def _is_marker(remote: RemoteFile) -> bool:
+    """Whether an empty object stands for a folder: its real key ends with a slash."""
+    if remote.size:
+        return False
+    try:
+        look_up(remote.url)
+    except FileNotFoundError:
+        return True
+    return False

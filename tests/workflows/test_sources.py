@@ -1,0 +1,141 @@
+"""Images are compressed from wherever they lie: patterns, lists, buckets."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import obstore
+import pytest
+import rasterio
+from obstore.store import S3Store
+
+from tilepress.pipeline.verify import verify
+from tilepress.workflows.compress import compress
+from tilepress.workflows.report import Report
+
+from ..pipeline.images import IMAGE, dicom, npy, tiff, upload
+from ..s3 import S3Server
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Return a folder of images of every kind."""
+    root = tmp_path / "in"
+    for folder in "ab":
+        tiff(root / folder / "scene.tif", IMAGE + ord(folder))
+    for number in (1, 2):
+        dicom(root / f"c/{number}/i", 5, number)
+    npy(root / "b/array.npy")
+    (root / "text.tif").write_text("no image")
+    return root
+
+
+def _press(source: str | list[str], destination: str) -> Report:
+    return compress(source, destination, workers=0, tier="fast")
+
+
+def _told(report: Report, destination: str) -> dict[str, str]:
+    """Return what became of every store."""
+    return {image.store.removeprefix(f"{destination}/"): image.status for image in report.images}
+
+
+class TestABucket:
+    @pytest.mark.parametrize("to", ["folder", "bucket"])
+    def test_is_a_source_like_any_folder(
+        self, images: Path, tmp_path: Path, bucket: str, to: str
+    ) -> None:
+        upload(images, f"{bucket}/in")
+        local = _told(_press(str(images), str(tmp_path / "local")), str(tmp_path / "local"))
+        target = f"{bucket}/out" if to == "bucket" else str(tmp_path / "out")
+        report = _press(f"{bucket}/in", target)
+        assert _told(report, target) == local
+        assert [failure.source for failure in report.failures] == [f"{bucket}/in/text.tif"]
+        for image in report.images:
+            assert image.source.startswith(f"{bucket}/in/")
+            assert verify(image.store, f"{bucket}/in/{_source_of(image.source)}") == []
+        again = _told(_press(f"{bucket}/in", target), target)
+        assert again == dict.fromkeys(local, "unchanged")
+
+    def test_that_holds_the_archive_too(self, images: Path, bucket: str) -> None:
+        """What an earlier run wrote is no input of the next."""
+        upload(images / "a", bucket)
+        _press(bucket, f"{bucket}/out")
+        report = _press(bucket, f"{bucket}/out")
+        assert _told(report, f"{bucket}/out") == {"scene.zarr": "unchanged"}
+        assert not report.failures
+
+    def test_whose_objects_changed_is_noticed(
+        self, images: Path, bucket: str, tmp_path: Path
+    ) -> None:
+        upload(images / "a", f"{bucket}/in")
+        _press(f"{bucket}/in", str(tmp_path / "out"))
+        changed = tiff(tmp_path / "scene.tif", IMAGE[::-1]).read_bytes()
+        obstore.put(S3Store(bucket.removeprefix("s3://")), "in/scene.tif", changed)
+        report = _press(f"{bucket}/in", str(tmp_path / "out"))
+        (failure,) = report.failures
+        assert failure.kind == "destination-conflict"
+
+    def test_is_read_once(self, bucket: str, tmp_path: Path, s3_server: S3Server) -> None:
+        noise = np.random.default_rng(1).integers(0, 2**16, (1200, 1000), dtype=np.uint16)
+        upload(tiff(tmp_path / "in/scene.tif", noise).parent, bucket)
+        before = s3_server.traffic()["sent_bytes"]
+        compress(bucket, tmp_path / "out", workers=0, tier="fast")
+        assert s3_server.traffic()["sent_bytes"] - before < 1.2 * noise.nbytes
+
+    def test_leaves_no_secret(
+        self, images: Path, bucket: str, tmp_path: Path, s3_server: S3Server
+    ) -> None:
+        upload(images, f"{bucket}/in")
+        report = compress(
+            f"{bucket}/in", tmp_path / "out", workers=0, report=tmp_path / "report.json"
+        )
+        assert report.images
+        secret = s3_server.environment["AWS_SECRET_ACCESS_KEY"].encode()
+        written = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert len(written) > 10
+        assert not [path for path in written if secret in path.read_bytes()]
+
+
+def _source_of(url: str) -> str:
+    """Return what verify is given: of a series all folders."""
+    return "c" if "/in/c/" in url else url.partition("/in/")[2]
+
+
+class TestPatternsAndLists:
+    def test_keep_files_of_one_name_apart(
+        self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wanted = {"a/scene.zarr": "written", "b/scene.zarr": "written"}
+        monkeypatch.chdir(images)
+        (tmp_path / "list").write_text("a/scene.tif\nb/scene.tif\n")
+        content = io.BytesIO(b"a/scene.tif\0b/scene.tif\0")
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=content))
+        for number, source in enumerate([f"{images}/**/*.tif", f"@{tmp_path}/list", "-"]):
+            target = str(tmp_path / f"out-{number}")
+            told = _told(_press(source, target), target)
+            assert {store: told[store] for store in wanted} == wanted
+        with rasterio.open(images / "a/scene.tif") as file:
+            assert file.read(1)[0, 0] == ord("a")
+
+    def test_go_on_after_what_is_missing(self, images: Path, tmp_path: Path) -> None:
+        (tmp_path / "list").write_text(f"{images}/none.tif\n{images}/a/scene.tif\n")
+        report = _press([f"@{tmp_path}/list", f"{images}/*.nothing"], str(tmp_path / "out"))
+        assert len(report.images) == 1
+        assert {failure.source for failure in report.failures} == {
+            f"{images}/none.tif",
+            f"{images}/*.nothing",
+        }
+
+    def test_with_names_that_only_some_systems_know(self, images: Path, tmp_path: Path) -> None:
+        os.rename(images / "a/scene.tif", images / "a/line\nbreak ü.tif")
+        with open(os.fsencode(images) + b"/a/\xff.tif", "wb"):
+            pass
+        report = _press(str(images / "a"), str(tmp_path / "out"))
+        assert [Path(image.store).name for image in report.images] == ["line\nbreak ü.zarr"]
+        (failure,) = report.failures
+        assert "UTF-8" in failure.message
