@@ -64,7 +64,8 @@ _TIME_MODALITIES = frozenset({"US", "XA", "RF", "ES", "IVUS", "XC", "GM", "OP"})
 _TAGS = [
     Tag(keyword)
     for keyword in _words("""
-    SOPClassUID SOPInstanceUID SeriesInstanceUID Modality InstanceNumber AcquisitionNumber
+    SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Modality InstanceNumber
+    AcquisitionNumber
     Rows Columns SamplesPerPixel BitsAllocated BitsStored HighBit PixelRepresentation
     PhotometricInterpretation PlanarConfiguration NumberOfFrames
     PixelPaddingValue PixelPaddingRangeLimit RescaleSlope RescaleIntercept RescaleType Units
@@ -316,8 +317,11 @@ def _attributes(
     measures = _first(shared, "PixelMeasuresSequence")
     mapping = _first(shared, "PixelValueTransformationSequence")
     sop_class = _text(dataset, "SOPClassUID")
+    study, series = _text(dataset, "StudyInstanceUID"), _text(dataset, "SeriesInstanceUID")
     found: dict[str, Any] = {
         "modality": modality,
+        "study": hashed(study) if study else None,
+        "series": hashed(series) if series else None,
         "sop_class_uid": sop_class if is_known_uid(sop_class) else None,
         "transfer_syntax_uid": container.syntax if is_known_uid(container.syntax) else None,
         "bits_stored": None if pixels.floating else pixels.stored,

@@ -1,17 +1,61 @@
-"""List the stores of an archive, sealed or not, with what people ask of them first."""
+"""List the stores of an archive: what is sealed, unfinished, unreadable or gone.
+
+The catalogue remembers every store that was sealed when it was written, with a mark of the store's
+root document. A store whose mark is the same is told from the catalogue, for one look at its root
+document; any other is opened. So a list is quick, and a stale catalogue is never believed.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+import contextlib
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tilepress.codecs.errors import TilepressError, UnsealedStore, UsageError
-from tilepress.pipeline.store import StoreReader
+from tilepress.pipeline.facts import StoreFacts, read_facts
+from tilepress.pipeline.place import Place, Where, place
+from tilepress.pipeline.store import ROOT_DOCUMENT
 
-__all__ = ["StoreSummary", "find_stores", "is_store", "list_stores", "summarize"]
+if TYPE_CHECKING:
+    from tilepress.workflows.catalogue_index import Entry
+
+__all__ = [
+    "CATALOGUE",
+    "READERS",
+    "StoreSummary",
+    "Totals",
+    "find_stores",
+    "is_catalogue_object",
+    "is_store",
+    "list_json",
+    "list_lines",
+    "list_stores",
+    "several",
+    "summarize",
+    "summary_of",
+    "walk_stores",
+]
+
+CATALOGUE = "catalogue"
+"""The folder of an archive that holds its catalogue."""
+
+READERS = 16
+"""Stores that are looked at at a time: in a bucket every look is a round trip."""
+
+WIDTH_ROWS = 500
+"""Lines of a list that decide how wide its columns are."""
+
+_COLUMNS = ("store", "axes", "shape", "dtype", "ratio", "max error", "CRS / modality")
+_UNSEALED_HINT = "unsealed: run its compress line again"
+_MISSING_HINT = "in the catalogue, but gone"
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +65,15 @@ class StoreSummary:
     path: str
     """Below the archive."""
     state: str
-    """"sealed", "unsealed" (writing has not finished) or "unreadable"."""
+    """"sealed", "unsealed" (writing has not finished), "unreadable", or "missing": the catalogue
+    has it, the archive has not."""
     axes: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     dtype: str = ""
     raw_bytes: int = 0
+    """Decoded size of the image."""
     stored_bytes: int = 0
+    """All objects of the store, headers and documents included, as ``compress`` counts them."""
     max_error: float = 0.0
     """0 is lossless."""
     crs: str | None = None
@@ -42,73 +89,215 @@ class StoreSummary:
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "ratio": round(self.ratio, 4)}
 
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> StoreSummary:
+        """Return the summary that ``to_json`` was called on."""
+        kept = {name: value for name, value in fields.items() if name != "ratio"}
+        return cls(**kept | {"axes": tuple(kept["axes"]), "shape": tuple(kept["shape"])})
 
-def is_store(path: Path) -> bool:
+    def cells(self) -> tuple[str, ...]:
+        """Return the columns of its line."""
+        hints = {"unsealed": _UNSEALED_HINT, "missing": _MISSING_HINT}
+        if self.state != "sealed":
+            return (
+                self.path,
+                f"[{self.state}]",
+                "",
+                "",
+                "",
+                "",
+                hints.get(self.state, self.problem or ""),
+            )
+        return (
+            self.path,
+            ",".join(self.axes),
+            "×".join(map(str, self.shape)),
+            self.dtype,
+            f"{self.ratio:.2f}",
+            f"{self.max_error:g}" if self.max_error else "lossless",
+            self.crs or self.modality or "",
+        )
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a list adds up to; sizes are those of sealed stores."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    raw_bytes: int = 0
+    stored_bytes: int = 0
+
+    def add(self, summary: StoreSummary) -> None:
+        self.states[summary.state] += 1
+        if summary.state == "sealed":
+            self.raw_bytes += summary.raw_bytes
+            self.stored_bytes += summary.stored_bytes
+
+    @property
+    def ratio(self) -> float:
+        return self.raw_bytes / max(1, self.stored_bytes)
+
+    def line(self) -> str:
+        """Return e.g. "3 stores (1 unsealed), 1.2 GB → 0.5 GB (ratio 2.40)"."""
+        from tilepress.workflows.progress import size
+
+        count = self.states.total() - self.states["missing"]
+        others = [
+            f"{self.states[state]} {state}"
+            for state in ("unsealed", "unreadable", "missing")
+            if self.states[state]
+        ]
+        told = f"{count} store{'' if count == 1 else 's'}"
+        told += f" ({', '.join(others)})" if others else ""
+        if not self.states["sealed"]:
+            return told
+        sizes = f"{size(self.raw_bytes)} → {size(self.stored_bytes)}"
+        return f"{told}, {sizes} (ratio {self.ratio:.2f})"
+
+
+def is_store(path: Where) -> bool:
     """Whether a path is one store rather than an archive, by name or by content."""
-    return path.suffix == ".zarr" or (path / "zarr.json").exists()
+    where = place(path)
+    return where.suffix == ".zarr" or (where / ROOT_DOCUMENT).size() is not None
 
 
-def find_stores(path: Path) -> list[Path]:
+def is_catalogue_object(key: str) -> bool:
+    """Whether an object below an archive, named by its key, is a part of the catalogue."""
+    return key.startswith(f"{CATALOGUE}/") and key.endswith(".json")
+
+
+def find_stores(path: Where) -> list[Place]:
     """Return a store itself, or every store below an archive in the order of their names."""
-    if not path.is_dir():
-        raise UsageError(f"looking for stores: no folder at {path}")
-    return [path] if is_store(path) else list(_walk(path))
+    where = _existing(path)
+    return [where] if is_store(where) else [where / key for key in walk_stores(where)]
 
 
-def list_stores(archive: Path) -> Iterator[StoreSummary]:
-    """Summarize every store of an archive."""
-    for store in find_stores(archive):
-        name = store.name if store == archive else str(store.relative_to(archive))
-        yield summarize(store, name)
+def list_stores(archive: Where) -> Iterator[StoreSummary]:
+    """Summarize every store of an archive in the order of their names, as a stream."""
+    from tilepress.workflows.catalogue_index import Index, merged
+
+    where = _existing(archive)
+    if is_store(where):
+        yield summarize(where, where.name)
+        return
+    pairs = merged(walk_stores(where), Index(where / CATALOGUE).entries())
+    with ThreadPoolExecutor(READERS, thread_name_prefix="list") as pool:
+        for summary in several(pool, lambda pair: _told(where, *pair), pairs):
+            if summary is not None:
+                yield summary
 
 
-def summarize(store: Path, name: str) -> StoreSummary:
+def summarize(store: Where, name: str) -> StoreSummary:
     """Read what one store says of itself; never raises for a damaged store."""
     try:
-        reader = StoreReader.open(store)
-        attributes = reader.attrs
-        statement = reader.statement
-        return StoreSummary(
-            path=name,
-            state="sealed",
-            axes=tuple(reader.axes),
-            shape=tuple(reader.shape),
-            dtype=reader.dtype.name,
-            raw_bytes=int(statement["raw_bytes"]),
-            stored_bytes=int(statement["stored_bytes"]),
-            max_error=float(reader.max_error),
-            crs=_crs_name(attributes),
-            modality=_text(attributes.get("modality")),
-        )
+        return summary_of(name, read_facts(store))
     except UnsealedStore:
         return StoreSummary(path=name, state="unsealed")
     except TilepressError as error:
         return StoreSummary(path=name, state="unreadable", problem=str(error))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return StoreSummary(
-            path=name, state="unreadable", problem=f"reading {name}: {type(error).__name__}"
-        )
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        return StoreSummary(path=name, state="unreadable", problem=f"reading {name}: {reason}")
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield stores below a folder without looking into them."""
-    with os.scandir(folder) as entries:
-        folders = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
-    for name in folders:
-        path = folder / name
-        if is_store(path):
-            yield path
+def summary_of(name: str, facts: StoreFacts) -> StoreSummary:
+    """Return the line of a sealed store."""
+    return StoreSummary(
+        path=name,
+        state="sealed",
+        axes=facts.axes,
+        shape=facts.shape,
+        dtype=facts.dtype,
+        raw_bytes=facts.raw_bytes,
+        stored_bytes=facts.stored_bytes,
+        max_error=facts.max_error,
+        crs=facts.crs,
+        modality=facts.modality,
+    )
+
+
+def list_lines(summaries: Iterable[StoreSummary]) -> Iterator[str]:
+    """Yield a list as lines of text, column names first and totals last, as a stream.
+
+    The first lines decide how wide the columns are; what is wider later pushes its line out.
+    """
+    totals = Totals()
+    stream = iter(summaries)
+    first = list(islice(stream, WIDTH_ROWS))
+    rows = [_COLUMNS, *(summary.cells() for summary in first)]
+    widths = [max(map(len, column)) for column in zip(*(r for r in rows), strict=True)]
+    yield _line(_COLUMNS, widths)
+    for summary in chain(first, stream):
+        totals.add(summary)
+        yield _line(summary.cells(), widths)
+    yield totals.line()
+
+
+def list_json(summaries: Iterable[StoreSummary]) -> Iterator[str]:
+    """Yield a list as the lines of one JSON array, as a stream."""
+    opening = "["
+    for summary in summaries:
+        yield f"{opening} {json.dumps(summary.to_json())}"
+        opening = ","
+    yield "]" if opening == "," else "[]"
+
+
+def walk_stores(archive: Place) -> Iterator[str]:
+    """Yield the keys of the stores below an archive, sorted part by part, as a stream.
+
+    Stores are not looked into, hidden folders neither.
+    """
+    for name in _folders(archive):
+        found = archive / name
+        if is_store(found):
+            yield name
         elif not name.startswith("."):
-            yield from _walk(path)
+            yield from (f"{name}/{key}" for key in walk_stores(found))
 
 
-def _crs_name(attributes: Mapping[str, Any]) -> str | None:
-    """Return e.g. "EPSG:32621"; "local" for a CRS without a code; None without a CRS."""
-    code = attributes.get("proj:code")
-    if code:
-        return str(code)
-    return "local" if attributes.get("proj:wkt2") else None
+def several(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], arguments: Iterable[T]
+) -> Iterator[R]:
+    """Yield the results in order, some calls ahead; memory does not grow with the arguments."""
+    waiting: deque[Future[R]] = deque()
+    try:
+        for argument in arguments:
+            waiting.append(pool.submit(function, argument))
+            if len(waiting) > 4 * READERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _told(archive: Place, key: str, entry: Entry | None, present: bool) -> StoreSummary | None:
+    """Tell of one store, from the catalogue if that is still true."""
+    if entry is not None:
+        if not present:
+            return replace(entry.summary, state="missing")
+        with contextlib.suppress(OSError):
+            if (archive / key / ROOT_DOCUMENT).tag() == entry.tag:
+                return entry.summary
+    summary = summarize(archive / key, key)
+    if entry is None and summary.state == "unreadable" and not (archive / key).is_folder():
+        return None  # removed while we looked
+    return summary
+
+
+def _existing(path: Where) -> Place:
+    where = place(path)
+    if not where.is_folder():
+        raise UsageError(f"looking for stores: no folder at {where}")
+    return where
+
+
+def _folders(where: Place) -> list[str]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed while we looked
+        return where.folders()
+    return []
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()

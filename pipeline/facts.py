@@ -1,0 +1,127 @@
+"""Read what a sealed store says of itself: one document, and a listing for its size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tilepress.codecs.errors import DamagedStore, UnsupportedFormat
+from tilepress.pipeline.manifest import sha256_hex
+from tilepress.pipeline.place import Where, place
+from tilepress.pipeline.store import ROOT_DOCUMENT, STORE_VERSION, check_seal, store_bytes
+
+__all__ = ["StoreFacts", "read_facts", "read_seal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreFacts:
+    """What a catalogue tells of a store. Allow-listed: a store's documents hold no patient text."""
+
+    statement: Mapping[str, Any]
+    """``attrs["tilepress"]`` of the root: codec, model, loss, digests, seal."""
+    image: Mapping[str, Any]
+    """The document of the array ``0/image``."""
+    labels: tuple[str, ...]
+    """Names along the axis ``band``; none where bands are numbered."""
+    stored_bytes: int
+    """All objects of the store, headers and documents included: what it takes in storage."""
+    root_bytes: int
+    """Length of the root document."""
+    root_sha256: str
+    """Its digest, hexadecimal: it seals the manifest, which has a digest of every object."""
+
+    @cached_property
+    def attributes(self) -> Mapping[str, Any]:
+        """Attributes of the image."""
+        return dict(self.image["attributes"])
+
+    @property
+    def seal(self) -> str:
+        return str(self.statement["seal"])
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(str(name) for name in self.image["dimension_names"])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in self.image["shape"])
+
+    @property
+    def dtype(self) -> str:
+        """Name of the samples' type as numpy has it, e.g. "uint16"."""
+        return str(self.image["data_type"])
+
+    @property
+    def raw_bytes(self) -> int:
+        """Decoded size of the image."""
+        return int(self.statement["raw_bytes"])
+
+    @property
+    def ratio(self) -> float:
+        """Decoded size over that of the whole store."""
+        return self.raw_bytes / max(1, self.stored_bytes)
+
+    @property
+    def max_error(self) -> float:
+        return float(self.statement["loss"]["max_error"])
+
+    @property
+    def modality(self) -> str | None:
+        """DICOM modality, e.g. "CT"; None for what is no DICOM."""
+        found = self.attributes.get("modality")
+        return found if isinstance(found, str) else None
+
+    @property
+    def crs(self) -> str | None:
+        """E.g. "EPSG:32621"; "local" for a CRS without a code; None without a CRS."""
+        if code := self.attributes.get("proj:code"):
+            return str(code)
+        return "local" if self.attributes.get("proj:wkt2") else None
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Name of every band: as the source has it, else its number from 1."""
+        sizes = dict(zip(self.axes, self.shape, strict=True))
+        count = sizes.get("band", 1)
+        given = self.labels or self.attributes.get("band_names") or ()
+        names = [str(name) for name in given] if len(given) == count else [""] * count
+        return tuple(name or str(i) for i, name in enumerate(names, 1))
+
+
+def read_facts(store: Where) -> StoreFacts:
+    """Return the facts of a sealed store.
+
+    Raises what opening it raises (UnsealedStore, DamagedStore, UnsupportedFormat, StoreError).
+    """
+    where = place(store)
+    document = check_seal(where)
+    try:
+        statement = document["attributes"]["tilepress"]
+        if statement["format_version"] != STORE_VERSION:
+            raise UnsupportedFormat(
+                f"opening {where.name}: got store format {statement['format_version']}, "
+                f"this tilepress reads {STORE_VERSION}; a newer one may read it"
+            )
+        nodes = document["consolidated_metadata"]["metadata"]
+        labels = nodes.get("0/band", {}).get("attributes", {}).get("labels", ())
+        image = nodes["0/image"]
+    except (KeyError, TypeError, AttributeError) as error:
+        text = f"opening {where.name}: zarr.json has no {error}, want a store's root document"
+        raise DamagedStore(text) from error
+    root = (where / ROOT_DOCUMENT).read()
+    return StoreFacts(
+        statement=statement,
+        image=image,
+        labels=tuple(map(str, labels)),
+        stored_bytes=store_bytes(where),
+        root_bytes=len(root),
+        root_sha256=sha256_hex(root),
+    )
+
+
+def read_seal(store: Where) -> str:
+    """Return the digest that seals a store; raises as ``read_facts`` does."""
+    return str(check_seal(place(store))["attributes"]["tilepress"]["seal"])

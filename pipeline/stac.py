@@ -1,0 +1,440 @@
+"""Describe stores in the words of STAC 1.1: an item per store, a collection for the archive.
+
+Extensions: ``projection`` 2.0 (CRS, shape, transform, box in the CRS), ``raster`` 2.0 (scale,
+offset, sampling, resolution of bands), ``file`` 2.1 (size of the store; size and digest of its root
+document, which seals all else). What has no word in STAC has the prefix ``tilepress:``.
+
+STAC wants a time of every item. It is taken from the source's own tags where ``source/`` keeps
+them; ``tilepress:datetime_from`` names the tag. A file's mtime is no such time. Where no tag tells,
+``datetime`` is null, as STAC allows, with the only interval that is sure: from year 1 to the moment
+at which the item was written, when the image was there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, unquote
+
+from tilepress.pipeline.facts import StoreFacts
+from tilepress.pipeline.footprint import Bbox, Footprint, footprint
+from tilepress.pipeline.geotiff_record import parse_record
+from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader
+
+__all__ = [
+    "COLLECTION",
+    "ITEMS",
+    "Acquired",
+    "Extent",
+    "acquired",
+    "collection_document",
+    "footprint_of",
+    "item_document",
+    "item_key",
+    "page_document",
+    "store_of_item",
+]
+
+STAC_VERSION = "1.1.0"
+PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
+FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
+
+COLLECTION = "collection.json"
+ITEMS = "items"
+"""The folder of the items, which mirrors that of the stores; both lie in the catalogue's folder."""
+
+ZARR_TYPE = "application/vnd.zarr; version=3"
+JSON_TYPE = "application/json"
+GEOJSON_TYPE = "application/geo+json"
+
+UNKNOWN_START = "0001-01-01T00:00:00Z"
+SHA256_MULTIHASH = "1220"
+"""What a sha256 of 32 bytes begins with as a multihash."""
+
+MAX_SUMMARY = 50
+"""Different values that a summary lists at most."""
+
+_STAC_NUMBERS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
+_TIME_TAGS = (
+    ("IMAGERY", "ACQUISITIONDATETIME"),
+    ("", "ACQUISITIONDATETIME"),
+    ("", "ACQUISITION_DATETIME"),
+    ("", "SENSING_TIME"),
+    ("", "EXIF_DateTimeOriginal"),
+    ("EXIF", "EXIF_DateTimeOriginal"),
+    ("", "TIFFTAG_DATETIME"),
+)
+"""(GDAL's metadata domain, tag), the most telling first. TIFF's own is the image's creation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """When an image was taken, as its source says."""
+
+    time: datetime
+    """In UTC: where the tag has no zone, it is taken for UTC."""
+    tag: str
+    """Which tag says so."""
+    until: datetime | None = None
+    """The end, where it is a composite of a time span."""
+
+    @property
+    def span(self) -> tuple[str, str]:
+        """First and last moment, as STAC writes them."""
+        return _told(self.time), _told(self.until or self.time)
+
+
+@dataclass(slots=True)
+class Extent:
+    """What the items of a collection span; grows as they are added."""
+
+    west: float = math.inf
+    south: float = math.inf
+    east: float = -math.inf
+    north: float = -math.inf
+    first: str | None = None
+    last: str | None = None
+    items: int = 0
+    crs: set[str] = field(default_factory=set)
+    codecs: set[str] = field(default_factory=set)
+
+    def add(
+        self, bbox: Bbox | None, span: tuple[str, str] | None, crs: str | None, codec: str
+    ) -> None:
+        self.items += 1
+        if bbox is not None:
+            west, south, east, north = bbox
+            if west > east:  # across the antimeridian
+                west, east = -180.0, 180.0
+            self.west, self.south = min(self.west, west), min(self.south, south)
+            self.east, self.north = max(self.east, east), max(self.north, north)
+        if span is not None:
+            self.first = span[0] if self.first is None else min(self.first, span[0])
+            self.last = span[1] if self.last is None else max(self.last, span[1])
+        for values, value in ((self.crs, crs), (self.codecs, codec)):
+            if value is not None and len(values) < MAX_SUMMARY:
+                values.add(value)
+
+    @property
+    def bbox(self) -> list[float]:
+        """The box around all items; the whole globe where none has a place."""
+        if self.west > self.east:
+            return [-180.0, -90.0, 180.0, 90.0]
+        return [self.west, self.south, self.east, self.north]
+
+
+def acquired(reader: StoreReader) -> Acquired | None:
+    """Return when the image was taken; None where its source does not say, or not in numbers.
+
+    Of several files (a stack) the first one that has a time is asked.
+    """
+    if reader.origin.get("kind") not in ("geotiff", "stack"):
+        return None
+    for file in reader.origin.get("files", ()):
+        with contextlib.suppress(KeyError, ValueError, TypeError, AttributeError):
+            tags = parse_record(reader.source_bytes(file["item"]))["tags"]
+            found = _span(tags.get("", {})) or _moment(tags)
+            if found is not None:
+                return found
+    return None
+
+
+def item_key(store: str) -> str:
+    """Return the key of a store's item below the catalogue's folder.
+
+    It is the store's own, with ``~20`` for a space and so on: clients do not agree whether a link
+    to a file is escaped, so that such a link must hold nothing to escape.
+    """
+    return f"{ITEMS}/{_quoted(store).replace('~', '%7E').replace('%', '~')}.json"
+
+
+def store_of_item(key: str) -> str | None:
+    """Return the store that an item of this key describes; None where the key is no item's."""
+    if not key.startswith(f"{ITEMS}/") or not key.endswith(".json"):
+        return None
+    name = key[len(ITEMS) + 1 : -len(".json")]
+    return unquote(name.replace("~", "%"), errors="surrogateescape")
+
+
+def footprint_of(facts: StoreFacts) -> Footprint | None:
+    """Return the outline of a store's raster; None where it has no georeference."""
+    attributes = facts.attributes
+    crs = attributes.get("proj:wkt2") or attributes.get("proj:code")
+    transform = attributes.get("spatial:transform")
+    if not crs or not transform:
+        return None
+    height, width = facts.shape[-2:]
+    with contextlib.suppress(ValueError, TypeError):
+        return footprint(str(crs), [float(n) for n in transform], height, width)
+    return None
+
+
+def item_document(
+    store: str, facts: StoreFacts, time: Acquired | None, now: datetime, collection: str
+) -> dict[str, Any]:
+    """Return the STAC item of a store.
+
+    Parameters
+    ----------
+    store : its key below the archive, e.g. "2024/scene.zarr"
+    now : when the item is written, UTC
+    collection : name of the collection
+    """
+    outline = footprint_of(facts)
+    up = "../" * (store.count("/") + 1)
+    document: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": STAC_VERSION,
+        "stac_extensions": [],
+        "id": _item_id(store),
+        "geometry": None if outline is None else outline.geometry,
+    }
+    if outline is not None:
+        document["bbox"] = list(outline.bbox)
+    properties = _times(time, now) | _projection(facts) | _statement(facts)
+    assets = _assets(f"{up}../{store}", facts)
+    document["stac_extensions"] = _extensions(properties, assets["data"])
+    return document | {
+        "properties": properties,
+        "collection": collection,
+        "links": [_link(rel, up + COLLECTION) for rel in ("root", "parent", "collection")],
+        "assets": assets,
+    }
+
+
+def page_document(number: int, stores: Iterable[str]) -> dict[str, Any]:
+    """Return a STAC catalog of a part of the items: what one reads at a time of a large archive.
+
+    It lies two folders below the catalogue's.
+    """
+    up = "../../"
+    return {
+        "type": "Catalog",
+        "stac_version": STAC_VERSION,
+        "id": f"part-{number:05d}",
+        "description": f"Part {number} of the archive's items, in the order of their stores.",
+        "links": [
+            _link("root", up + COLLECTION),
+            _link("parent", up + COLLECTION),
+            *(_item_link(store, up) for store in stores),
+        ],
+    }
+
+
+def collection_document(
+    name: str, extent: Extent, *, stores: Sequence[str] = (), pages: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the STAC collection of an archive, which links its items or pages of them."""
+    document: dict[str, Any] = {
+        "type": "Collection",
+        "stac_version": STAC_VERSION,
+        "id": name,
+        "description": f"{extent.items} images stored as Zarr by tilepress.",
+        "license": "other",
+        "extent": {
+            "spatial": {"bbox": [extent.bbox]},
+            "temporal": {"interval": [[extent.first, extent.last]]},
+        },
+        "links": [
+            _link("root", f"./{COLLECTION}"),
+            *(_item_link(store, "./") for store in stores),
+            *(_link("child", f"./{page}") for page in pages),
+        ],
+    }
+    summaries = {"proj:code": sorted(extent.crs), "tilepress:codec": sorted(extent.codecs)}
+    document["summaries"] = {key: values for key, values in summaries.items() if values}
+    return document
+
+
+def _extensions(properties: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    """Return the extensions of which an item has a field."""
+    keys = {*properties, *data, *(key for band in data["bands"] for key in band)}
+    prefixes = {key.partition(":")[0] for key in keys}
+    known = {"proj": PROJECTION, "raster": RASTER, "file": FILE}
+    return [uri for prefix, uri in known.items() if prefix in prefixes]
+
+
+def _item_id(store: str) -> str:
+    """Return a name of its own without slashes: it becomes a part of URLs."""
+    folder, _, name = store.rpartition("/")
+    stem = name.removesuffix(".zarr")
+    return f"{stem}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}" if folder else stem
+
+
+def _moment(tags: Mapping[str, Mapping[str, str]]) -> Acquired | None:
+    for domain, tag in _TIME_TAGS:
+        time = _parse_time(tags.get(domain, {}).get(tag, ""))
+        if time is not None:
+            return Acquired(time, tag)
+    return None
+
+
+def _span(tags: Mapping[str, str]) -> Acquired | None:
+    """Return the time span of a product with ECS core metadata (MODIS and its kin)."""
+    first, last = (
+        _parse_time(f"{tags.get(f'RANGE{end}DATE', '')}T{tags.get(f'RANGE{end}TIME', '')}")
+        for end in ("BEGINNING", "ENDING")
+    )
+    if first is None or last is None or last < first:
+        return None
+    return Acquired(first, "RANGEBEGINNINGDATE", last)
+
+
+def _parse_time(text: object) -> datetime | None:
+    """Return the time of a tag: ISO 8601, or TIFF's and EXIF's YYYY:MM:DD HH:MM:SS."""
+    if not isinstance(text, str):
+        return None
+    text = text.strip().strip('"').strip()
+    if text[4:5] == ":" and text[7:8] == ":":
+        text = f"{text[:4]}-{text[5:7]}-{text[8:]}"
+    try:
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _told(time: datetime) -> str:
+    text = time.astimezone(UTC).isoformat(timespec="milliseconds" if time.microsecond else "auto")
+    return text.replace("+00:00", "Z")
+
+
+def _times(time: Acquired | None, now: datetime) -> dict[str, Any]:
+    written = _told(now.replace(microsecond=0))
+    source = {} if time is None else {"tilepress:datetime_from": time.tag}
+    if time is not None and time.until is None:
+        return {"datetime": _told(time.time), "updated": written} | source
+    first, last = (UNKNOWN_START, written) if time is None else time.span
+    span = {"datetime": None, "start_datetime": first, "end_datetime": last}
+    return span | {"updated": written} | source
+
+
+def _projection(facts: StoreFacts) -> dict[str, Any]:
+    attributes = facts.attributes
+    found: dict[str, Any] = {}
+    code, wkt = attributes.get("proj:code"), attributes.get("proj:wkt2")
+    transform = attributes.get("spatial:transform")
+    if code or wkt or transform:
+        found["proj:code"] = code  # null says that there is none
+    if wkt and not code:
+        found["proj:wkt2"] = wkt
+    if transform:
+        found |= {
+            "proj:shape": list(facts.shape[-2:]),
+            "proj:transform": list(transform),
+            "proj:bbox": list(attributes["spatial:bbox"]),
+        }
+    return found
+
+
+def _statement(facts: StoreFacts) -> dict[str, Any]:
+    statement = facts.statement
+    loss = statement["loss"]
+    found = {
+        "tilepress:codec": statement["codec"],
+        "tilepress:tier": statement["tier"],
+        "tilepress:lossless": loss["lossless"],
+        "tilepress:max_error": loss["max_error"],
+        "tilepress:psnr_db": statement.get("psnr_db"),
+        "tilepress:ratio": round(facts.ratio, 4),
+        "tilepress:raw_bytes": facts.raw_bytes,
+        "tilepress:stored_bytes": facts.stored_bytes,
+        "tilepress:model": statement["model"]["name"],
+        "tilepress:model_sha256": statement["model"]["sha256"],
+        "tilepress:source_digest": statement["source_digest"]["sha256"],
+        "tilepress:seal": facts.seal,
+        "tilepress:axes": list(facts.axes),
+        "tilepress:shape": list(facts.shape),
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _assets(href: str, facts: StoreFacts) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "href": _quoted(href),
+        "type": ZARR_TYPE,
+        "title": "Zarr store; the full resolution is the group 0",
+        "roles": ["data"],
+        "data_type": facts.dtype,
+        "file:size": facts.stored_bytes,
+    }
+    nodata = facts.attributes.get("nodata")
+    if nodata is not None:
+        data["nodata"] = _STAC_NUMBERS.get(nodata, nodata)
+    data |= _sampling(facts)
+    data["bands"] = _bands(facts)
+    root = {
+        "href": _quoted(f"{href}/{ROOT_DOCUMENT}"),
+        "type": JSON_TYPE,
+        "title": "Root document: statement of loss, digests, seal",
+        "roles": ["metadata"],
+        "file:size": facts.root_bytes,
+        "file:checksum": SHA256_MULTIHASH + facts.root_sha256,
+    }
+    return {"data": data, "metadata": root}
+
+
+def _sampling(facts: StoreFacts) -> dict[str, Any]:
+    """Return what all bands share: resolution, where it is the same along both axes, in metres."""
+    transform = facts.attributes.get("spatial:transform")
+    if not transform or not _in_metres(facts):
+        return {}
+    a, b, _, d, e, _ = (float(n) for n in transform)
+    across, down = math.hypot(a, d), math.hypot(b, e)
+    if not math.isclose(across, down, rel_tol=1e-6):
+        return {}
+    return {"raster:spatial_resolution": across}
+
+
+def _in_metres(facts: StoreFacts) -> bool:
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    with contextlib.suppress(CRSError):
+        name = facts.attributes.get("proj:wkt2") or facts.attributes.get("proj:code")
+        crs = CRS.from_user_input(name)
+        return bool(crs.is_projected and crs.axis_info[0].unit_name == "metre")
+    return False
+
+
+def _bands(facts: StoreFacts) -> list[dict[str, Any]]:
+    attributes = facts.attributes
+    names = facts.bands
+    bands: list[dict[str, Any]] = [{"name": name} for name in names]
+    for key, word in (
+        ("rescale_slope", "raster:scale"),
+        ("rescale_intercept", "raster:offset"),
+        ("units", "unit"),
+        ("band_units", "unit"),
+    ):
+        for band, value in zip(bands, _each(attributes.get(key), len(names)), strict=True):
+            if value not in (None, ""):
+                band[word] = value
+    return bands
+
+
+def _each(value: Any, count: int) -> list[Any]:  # noqa: ANN401  # what JSON holds
+    """Return one value per band of an attribute that holds one for all, or one for each."""
+    if not isinstance(value, list):
+        return [value] * count
+    return value if len(value) == count else [None] * count
+
+
+def _link(rel: str, href: str) -> dict[str, str]:
+    return {"rel": rel, "href": _quoted(href), "type": JSON_TYPE}
+
+
+def _item_link(store: str, up: str) -> dict[str, str]:
+    return {"rel": "item", "href": _quoted(up + item_key(store)), "type": GEOJSON_TYPE}
+
+
+def _quoted(href: str) -> str:
+    """Escape what a URL cannot hold; a name that is no UTF-8 keeps its bytes."""
+    return quote(href, errors="surrogateescape")
