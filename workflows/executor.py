@@ -1,21 +1,20 @@
-"""Run tasks one at a time or on a local Dask cluster, behind the same few methods.
+"""Run tasks one at a time or on a Dask cluster, behind the same few methods.
 
 Nothing here knows images. Tasks are submitted under keys and come back in the order in which they
 finish; the caller keeps the number in flight bounded by ``window``. An error of ours comes back as
 itself but without what caused it, any other as TaskFailed.
+
+    submit ──► waiting ──(nothing has finished: go in one message)──► scheduler ──► workers
+    next ◄──── done ◄──────────────────────────────────────────────────┘
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import multiprocessing
-import multiprocessing.resource_tracker
 import os
 import queue
-import signal
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,36 +24,41 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from tilepress.codecs import batcher
 from tilepress.codecs.errors import TilepressError, UsageError
 from tilepress.workflows.edge import at_edge
+from tilepress.workflows.lanes import GPU_TASKS, Lane, Lanes
+from tilepress.workflows.worker import Call, run_task
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, LocalCluster
+    from distributed import Future
 
-__all__ = ["Completed", "DaskExecutor", "Executor", "InProcessExecutor", "Killed", "NoWorkers"]
+    from tilepress.workflows.cluster import ClusterOpener
+    from tilepress.workflows.watch import Watch
+
+__all__ = ["Completed", "DaskExecutor", "Executor", "InProcessExecutor", "Killed", "cpu_count"]
 
 TASKS_PER_WORKER = 3
 """Tasks in flight per worker: one runs, the others hide the round trip to the scheduler."""
+
+QUICK_S = 0.05
+"""Where workers take less than this for a task, the messages are the work: then more tasks are in
+flight, so that each message carries many."""
+
+QUICK_TASKS_PER_WORKER = 64
+
+GATHER_S = 0.02
+"""Seconds for which results of such tasks are let come in before they are fetched together."""
 
 WORKER_DEATHS = 2
 """Deaths of a worker that one submission of a task may see. Neighbours in the same queue are
 counted too, so the caller tries such a task once more on its own before it blames it."""
 
-NO_WORKERS_AFTER_S = 120.0
-"""Seconds without any live worker after which a run gives up."""
-
-STOP_AFTER_S = 5.0
-"""Seconds that workers get to end by themselves."""
+LOOK_EVERY_S = 1.0
+"""How often a caller that waits looks whether the cluster is still there."""
 
 
 class Killed(TilepressError):
     """The worker processes that ran a task died each time."""
 
     kind = "killed"
-
-
-class NoWorkers(TilepressError):
-    """No worker process could be kept alive."""
-
-    kind = "no-workers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +73,24 @@ class Completed:
 class Executor(Protocol):
     """Where tasks run."""
 
-    window: int
-    """Tasks that should be in flight at most."""
-    slots: int
-    """Tasks that run at the same time."""
-    coders: int
-    """Threads that all running tasks together may code with."""
+    @property
+    def window(self) -> int:
+        """Tasks that should be in flight at most; changes while workers come and go."""
+        ...
 
-    def submit(self, key: str, function: Callable[..., Any], *args: object) -> None:
-        """Hand over a task. Keys are used once."""
+    @property
+    def slots(self) -> int:
+        """Tasks that run at the same time."""
+        ...
+
+    def threads(self, tasks: int) -> int:
+        """Return the threads that the next task may code with when ``tasks`` run at once."""
+        ...
+
+    def submit(
+        self, key: str, function: Callable[..., Any], *args: object, codes: bool = False
+    ) -> None:
+        """Hand over a task. Keys are used once; ``codes`` says that it would gain by a GPU."""
         ...
 
     def next(self) -> Completed:
@@ -97,12 +110,19 @@ class Executor(Protocol):
 class InProcessExecutor:
     """Runs each task in this process when its result is asked for: tiny images, debugging."""
 
+    window = 1
+    slots = 1
+
     def __init__(self) -> None:
-        self.window = self.slots = 1
-        self.coders = batcher.threads()
+        self._coders = batcher.threads()
         self._tasks: deque[tuple[str, Callable[..., Any], tuple[Any, ...]]] = deque()
 
-    def submit(self, key: str, function: Callable[..., Any], *args: object) -> None:
+    def threads(self, tasks: int) -> int:
+        return max(1, self._coders // max(1, tasks))
+
+    def submit(
+        self, key: str, function: Callable[..., Any], *args: object, codes: bool = False
+    ) -> None:
         self._tasks.append((key, function, args))
 
     def next(self) -> Completed:
@@ -124,34 +144,78 @@ class InProcessExecutor:
         self._tasks.clear()
 
 
-class DaskExecutor:
-    """Runs tasks on worker processes of this machine that listen on the loopback only.
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    key: str
+    call: Call
+    lane: Lane
 
-    They start with the first task. They end with this process, however it ends: each watches a pipe
-    that this process holds open.
+
+class DaskExecutor:
+    """Runs tasks on the workers of a cluster, which is opened with the first task.
+
+    ``cluster`` may be a number: so many worker processes of this machine.
     """
 
-    def __init__(self, workers: int) -> None:
-        self.window = TASKS_PER_WORKER * workers
-        self.slots = workers
-        self.coders = workers * _threads_of_each(workers)
-        self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._futures: dict[str, Future[Any]] = {}
-        self._stack = contextlib.ExitStack()
-        self._client: Client | None = None
+    def __init__(self, cluster: ClusterOpener | int) -> None:
+        if isinstance(cluster, int):
+            from tilepress.workflows.local_cluster import LocalOpener
 
-    def submit(self, key: str, function: Callable[..., Any], *args: object) -> None:
-        future = self._open_client().submit(at_edge, function, *args, key=key, pure=False)
-        self._futures[key] = future
-        future.add_done_callback(lambda _: self._done.put(key))
+            cluster = LocalOpener(workers=cluster)
+        self._opener = cluster
+        self._watch: Watch | None = None
+        self._stack = contextlib.ExitStack()
+        self._waiting: list[_Waiting] = []
+        self._futures: dict[str, tuple[_Waiting, Future[Any]]] = {}
+        self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._ready: deque[Completed] = deque()
+        self._in_lane = dict.fromkeys(Lane, 0)
+        self._pace = _Pace()
+        self._submitted = 0
+
+    @property
+    def window(self) -> int:
+        lanes = self._lanes
+        usual = GPU_TASKS * lanes.gpu + TASKS_PER_WORKER * (lanes.slots - lanes.gpu)
+        if self._is_quick:
+            usual = QUICK_TASKS_PER_WORKER * lanes.slots
+        return max(1, usual)
+
+    @property
+    def _is_quick(self) -> bool:
+        return self._pace.per_s * QUICK_S > self._lanes.slots
+
+    @property
+    def slots(self) -> int:
+        return max(1, self._lanes.slots)
+
+    def threads(self, tasks: int) -> int:
+        shared = self._opener.shared_threads
+        return self._lanes.threads if shared is None else max(1, shared // max(1, tasks))
+
+    def submit(
+        self, key: str, function: Callable[..., Any], *args: object, codes: bool = False
+    ) -> None:
+        lane = self._lanes.choose(self._in_lane[Lane.gpu], codes=codes)
+        self._in_lane[lane] += 1
+        self._waiting.append(_Waiting(key, Call(function, args), lane))
+        if len(self._waiting) >= max(self.slots, self.window // 4):
+            self._send()
 
     def next(self) -> Completed:
-        key = self._wait()
-        return _completed(key, self._futures.pop(key))
+        if not self._ready:
+            self._ready.extend(self._collect())
+        self._pace.count()
+        return self._ready.popleft()
+
+    def scheduler_tasks(self) -> int:
+        """Return how many tasks the scheduler knows just now."""
+        count: int = self._open().client.run_on_scheduler(_count_tasks)
+        return count
 
     def worker_pids(self) -> list[int]:
         """Return the process ids of the live workers."""
-        return sorted(self._open_client().run(os.getpid).values())
+        return sorted(self._open().client.run(os.getpid).values())
 
     def __enter__(self) -> Self:
         return self
@@ -163,122 +227,123 @@ class DaskExecutor:
         trace: TracebackType | None,
     ) -> None:
         self._futures.clear()
+        self._waiting.clear()
+        self._ready.clear()
         self._stack.close()
-        self._client = None
+        self._watch = None
 
-    def _open_client(self) -> Client:
-        if self._client is None:
+    @property
+    def _lanes(self) -> Lanes:
+        return self._opener.expected if self._watch is None else self._watch.lanes
+
+    def _open(self) -> Watch:
+        if self._watch is None:
+            from tilepress.workflows.watch import Watch
+
             _refuse_unguarded_main()
-            self._client = self._stack.enter_context(_start(self.slots))
-        return self._client
+            opened = self._stack.enter_context(self._opener.open())
+            self._watch = self._stack.enter_context(Watch(opened, self._opener.expected))
+        return self._watch
+
+    def _send(self) -> None:
+        """Send what was submitted, one message a lane: a message costs more than a task in it."""
+        client = self._open().client
+        for lane in Lane:
+            tasks = [task for task in self._waiting if task.lane is lane]
+            if not tasks:
+                continue
+            numbers = [self._number(task) for task in tasks]
+            futures = client.map(
+                run_task,
+                [task.call for task in tasks],
+                key=numbers,
+                pure=False,
+                resources=lane.resources,
+            )
+            for number, task, future in zip(numbers, tasks, futures, strict=True):
+                self._futures[number] = (task, future)
+                future.add_done_callback(lambda _, number=number: self._done.put(number))
+        self._waiting.clear()
+
+    def _number(self, task: _Waiting) -> str:
+        """Return a key for the scheduler, which keeps statistics by what stands before the dash."""
+        self._submitted += 1
+        return f"{task.call.function.__name__}-{self._submitted}"
+
+    def _collect(self) -> Iterator[Completed]:
+        """Wait for a task to end; yield it and those that ended beside it, fetched together."""
+        if self._done.empty():
+            self._send()
+        numbers = [self._wait()]
+        if self._is_quick:
+            time.sleep(GATHER_S)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                numbers.append(self._done.get_nowait())
+        ended = {number: self._futures.pop(number) for number in numbers}
+        for task, _ in ended.values():
+            self._in_lane[task.lane] -= 1
+        results = self._results({number: future for number, (_, future) in ended.items()})
+        for number, (task, future) in ended.items():
+            failed = future.status == "error"
+            yield _failed(task.key, future) if failed else Completed(task.key, results[number])
 
     def _wait(self) -> str:
-        """Wait for any future, for ever as long as there are workers; return its key."""
-        alive = time.monotonic()
+        """Wait for any future as long as the cluster may go on; return its number."""
         while True:
             with contextlib.suppress(queue.Empty):
-                return self._done.get(timeout=2.0)
-            if self._open_client().scheduler_info(n_workers=-1)["workers"]:
-                alive = time.monotonic()
-            elif time.monotonic() - alive > NO_WORKERS_AFTER_S:
-                raise NoWorkers(
-                    f"waiting for worker processes: none was alive for {NO_WORKERS_AFTER_S:.0f} s"
-                )
+                return self._done.get(timeout=LOOK_EVERY_S)
+            self._open().check({lane for lane, count in self._in_lane.items() if count})
+
+    def _results(self, futures: dict[str, Future[Any]]) -> dict[str, Any]:
+        """Fetch what tasks returned, in one message; None of those that failed."""
+        watch = self._open()
+        fetched: dict[str, Any] = watch.wait_for(
+            watch.client.gather(futures, errors="skip", asynchronous=True)
+        )
+        if any(future.status in ("cancelled", "lost") for future in futures.values()):
+            watch.lost()
+        return fetched
+
+
+def _count_tasks(dask_scheduler: Any) -> int:  # noqa: ANN401  # distributed's, by this name
+    return len(dask_scheduler.tasks)
+
+
+def _failed(key: str, future: Future[Any]) -> Completed:
+    """Return the error of a task."""
+    from distributed import KilledWorker
+
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        text = "running a task: its worker processes died one after another"
+        return Completed(key, error=Killed(text))
+    if isinstance(error, Exception):
+        return Completed(key, error=error)
+    raise error
+
+
+class _Pace:
+    """Tasks that end in a second, of late."""
+
+    WINDOW_S = 1.0
+
+    def __init__(self) -> None:
+        self.per_s = 0.0
+        self._since = time.monotonic()
+        self._count = 0
+
+    def count(self) -> None:
+        self._count += 1
+        passed = time.monotonic() - self._since
+        if passed > self.WINDOW_S:
+            self.per_s = self._count / passed
+            self._since, self._count = time.monotonic(), 0
 
 
 def cpu_count() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _threads_of_each(workers: int) -> int:
-    """Return the threads that one of ``workers`` codes with: its share, unless the user says."""
-    wanted = os.environ.get("TILEPRESS_THREADS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    return max(1, cpu_count() // workers)
-
-
-def _completed(key: str, future: Future[Any]) -> Completed:
-    from distributed import KilledWorker
-
-    try:
-        return Completed(key, future.result())
-    except KilledWorker:
-        text = f"running a task: {WORKER_DEATHS} worker processes died in turn"
-        return Completed(key, error=Killed(text))
-    except Exception as error:  # the edge of a task: every error is the caller's to sort
-        return Completed(key, error=error)
-
-
-@contextlib.contextmanager
-def _start(workers: int) -> Iterator[Client]:
-    """Start a cluster of processes on the loopback without dashboard; stop it on leaving."""
-    import dask
-    from distributed import Client, LocalCluster
-
-    with dask.config.set(_config(_threads_of_each(workers))), _interrupts_stay_here():
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-            memory_limit=0,
-            silence_logs=logging.CRITICAL + 1,
-        )
-        client = Client(cluster)
-    try:
-        yield client
-    finally:
-        _stop(client, cluster)
-
-
-def _stop(client: Client, cluster: LocalCluster) -> None:
-    """End client and workers; those that are in the middle of a shard are not waited for long."""
-    with contextlib.suppress(TimeoutError, OSError):
-        client.close(timeout=STOP_AFTER_S)
-    with contextlib.suppress(TimeoutError, OSError):
-        cluster.close(timeout=STOP_AFTER_S)
-
-
-def _config(threads: int) -> dict[str, Any]:
-    """Return Dask's settings: few retries of deadly tasks, lean libraries in the workers."""
-    environment = {
-        "OMP_NUM_THREADS": 1,
-        "MKL_NUM_THREADS": 1,
-        "OPENBLAS_NUM_THREADS": 1,
-        "TILEPRESS_THREADS": threads,
-        "GDAL_NUM_THREADS": 1,
-        "GDAL_CACHEMAX": 256,  # MiB; GDAL's default of 5 % of the machine is too much per process
-        "MALLOC_ARENA_MAX": 2,
-        "MALLOC_TRIM_THRESHOLD_": 65536,
-    }
-    return {
-        "distributed.scheduler.allowed-failures": WORKER_DEATHS - 1,
-        "distributed.scheduler.http.routes": [],
-        "distributed.worker.http.routes": [],
-        "distributed.worker.multiprocessing-method": "spawn",
-        "distributed.nanny.pre-spawn-environ": environment,
-        "distributed.admin.log-length": 0,
-        "distributed.comm.timeouts.connect": "60s",
-    }
-
-
-@contextlib.contextmanager
-def _interrupts_stay_here() -> Iterator[None]:
-    """Block SIGINT while threads and processes are started, which they inherit for good.
-
-    Ctrl-C reaches every process of the terminal's group; only this thread may act on it.
-    """
-    with warnings.catch_warnings():  # of a tracker that somebody killed: nothing of ours leaks
-        warnings.simplefilter("ignore")
-        multiprocessing.resource_tracker.ensure_running()  # else it unblocks the signal later
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _refuse_unguarded_main() -> None:

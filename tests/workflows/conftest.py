@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+
+from ..slurm import Slurm, running_slurm, what_is_missing
 
 Samples = npt.NDArray[np.uint16]
 
@@ -41,3 +43,14 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """Return a real Slurm of this test session, or skip."""
+    missing = what_is_missing()
+    if missing is not None:
+        pytest.skip(missing)
+    pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")
+    with running_slurm() as running:
+        yield running

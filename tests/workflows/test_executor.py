@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from tilepress.codecs.errors import UnsupportedSource
-from tilepress.workflows import executor as room
+from tilepress.workflows import local_cluster, signals
 from tilepress.workflows.edge import TaskFailed
-from tilepress.workflows.executor import DaskExecutor, InProcessExecutor, Killed
+from tilepress.workflows.executor import DaskExecutor, InProcessExecutor, Killed, cpu_count
 
 ORPHANS = """
 import os, sys, time
@@ -79,18 +79,22 @@ def executor() -> Iterator[DaskExecutor]:
 class TestCodecThreads:
     """Workers share the machine's processors, unless the user says how many threads each takes."""
 
-    def test_each_worker_has_its_share(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("workers", "all_threads"), [(1, 8), (2, 8), (3, 6), (8, 8), (16, 16)])
+    def test_each_worker_has_its_share(
+        self, monkeypatch: pytest.MonkeyPatch, workers: int, all_threads: int
+    ) -> None:
         monkeypatch.delenv("TILEPRESS_THREADS", raising=False)
-        monkeypatch.setattr(room, "cpu_count", lambda: 8)
-        assert [DaskExecutor(n).coders for n in (1, 2, 3, 8, 16)] == [8, 8, 6, 8, 16]
+        monkeypatch.setattr(local_cluster, "cpu_count", lambda: 8)
+        assert DaskExecutor(workers).threads(1) == all_threads
+        assert DaskExecutor(workers).threads(workers) == all_threads // workers
 
     def test_the_environment_decides(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TILEPRESS_THREADS", "3")
-        assert DaskExecutor(2).coders == 6
+        assert DaskExecutor(2).threads(2) == 3
 
     def test_it_reaches_the_workers(self, executor: DaskExecutor) -> None:
         executor.submit("threads", os.getenv, "TILEPRESS_THREADS")
-        share = os.environ.get("TILEPRESS_THREADS") or str(max(1, room.cpu_count() // 2))
+        share = os.environ.get("TILEPRESS_THREADS") or str(max(1, cpu_count() // 2))
         assert executor.next().result == share
 
 
@@ -152,7 +156,7 @@ class TestDask:
         tracker = multiprocessing.resource_tracker._resource_tracker
         tracker.ensure_running()
         os.kill(tracker._pid, signal.SIGKILL)
-        with room._interrupts_stay_here():
+        with signals.interrupts_stay_here():
             assert tracker._check_alive()
 
     def test_every_socket_listens_on_the_loopback_only(self, executor: DaskExecutor):

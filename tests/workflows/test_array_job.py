@@ -1,0 +1,105 @@
+"""Array jobs: scripts that a person can read, in the words of each system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tilepress.codecs.errors import UsageError
+from tilepress.workflows.profiles import BatchProfile, parse_profile
+
+pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")
+
+from tilepress.workflows.array_job import ArrayJob
+from tilepress.workflows.cli import app
+
+
+def scripts(kind: str, parts: int = 4, **more: object) -> dict[str, str]:
+    given = {"kind": kind, "jobs": 1, "cores": 2, "memory": "2GB", "shared_folder": "/jobs"} | more
+    profile = parse_profile(given, "p.yaml")
+    assert isinstance(profile, BatchProfile)
+    job = ArrayJob(
+        profile=profile,
+        parts=parts,
+        paths=("/archive/two words", "/out"),
+        plan_options=("--tier", "fast"),
+        part_options=("--tier", "fast", "--device", "cpu"),
+        folder=Path("/jobs"),
+    )
+    return job.scripts()
+
+
+class TestScripts:
+    """Parts count from 0 everywhere, whatever the system counts from."""
+
+    @pytest.mark.parametrize(
+        ("kind", "array", "part"),
+        [
+            ("slurm", "#SBATCH --array=0-3", "${SLURM_ARRAY_TASK_ID}"),
+            ("pbs", "#PBS -J 0-3", "${PBS_ARRAY_INDEX}"),
+            ("lsf", '#BSUB -J "tilepress[1-4]"', "$((LSB_JOBINDEX - 1))"),
+            ("sge", "#$ -t 1-4", "$((SGE_TASK_ID - 1))"),
+        ],
+    )
+    def test_parts(self, kind: str, array: str, part: str):
+        made = scripts(kind)
+        lines = made["parts"].splitlines()
+        assert array in lines
+        wanted = f'-m tilepress compress --part "{part}/4" --tier fast --device cpu -- '
+        assert wanted + "'/archive/two words' /out" in lines[-1]
+        assert array not in made["plan"]
+        assert made["plan"].endswith(
+            "-m tilepress plan --tier fast -- '/archive/two words' /out\n"
+        )  # fmt: skip
+        assert made["finish"].endswith("-m tilepress finish -- /out\n")
+
+    @pytest.mark.parametrize("kind", ["slurm", "pbs", "lsf", "sge"])
+    def test_only_parts_take_gpus(self, kind: str):
+        made = scripts(kind, gpus=1)
+        assert "gpu" in made["parts"]
+        assert "gpu" not in made["plan"] + made["finish"]
+
+    @pytest.mark.parametrize(
+        ("kind", "parts"), [("oar", 4), ("moab", 4), ("slurm", 0), ("pbs", 1), ("slurm", 10**6)]
+    )
+    def test_what_cannot_be_an_array(self, kind: str, parts: int):
+        with pytest.raises(UsageError, match="submitting an array"):
+            scripts(kind, parts)
+
+
+class TestCommand:
+    """``cluster submit`` takes what compress takes, and refuses what parts cannot do."""
+
+    @pytest.fixture
+    def profile(self, tmp_path: Path) -> Path:
+        path = tmp_path / "slurm.yaml"
+        path.write_text(f"kind: slurm\njobs: 1\ncores: 1\nmemory: 1GB\nshared_folder: {tmp_path}\n")
+        return path
+
+    def test_a_dry_run_writes_and_submits_nothing(self, profile: Path, tmp_path: Path):
+        line = ["cluster", "submit", str(profile), "--parts", "2", "--dry-run", "--"]
+        line += ["/archive", "/out", "--max-error", "2", "--stack", "*_B*.TIF", "--quiet"]
+        done = CliRunner().invoke(app, line)
+        assert done.exit_code == 0, done.output
+        assert [text.split(":")[0] for text in done.output.splitlines()] == [
+            "plan", "parts", "finish",
+        ]  # fmt: skip
+        last = (tmp_path / "parts.sh").read_text().splitlines()[-1]
+        assert "--max-error 2.0 --stack '*_B*.TIF' --quiet -- /archive /out" in last
+
+    @pytest.mark.parametrize(
+        "more", [["--workers", "2"], ["--part", "0/2"], ["--cluster", "local"], ["--tune", "60"]]
+    )
+    def test_what_parts_cannot_do(self, profile: Path, more: list[str]):
+        line = ["cluster", "submit", str(profile), "--parts", "2", "--", "/archive", "/out", *more]
+        done = CliRunner().invoke(app, line)
+        assert isinstance(done.exception, UsageError)
+        assert f"{more[0]} does not go with parts" in str(done.exception)
+
+    def test_jobs_have_no_stdin(self, profile: Path):
+        done = CliRunner().invoke(
+            app, ["cluster", "submit", str(profile), "--parts", "2", "--", "-", "/out"]
+        )
+        assert "no stdin" in str(done.exception)

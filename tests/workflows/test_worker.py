@@ -1,0 +1,82 @@
+"""What a worker is set up with, and that it runs one task at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tilepress.codecs.errors import UsageError
+from tilepress.codecs.wave import cuda
+from tilepress.workflows import worker
+from tilepress.workflows.worker import Call, run_task, set_up
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = worker._device
+    yield
+    worker._device = before
+
+
+class TestDevice:
+    """Only a worker that was given a GPU codes on one."""
+
+    @pytest.mark.parametrize(
+        ("wanted", "has_gpu", "available", "found"),
+        [
+            ("auto", False, True, "cpu"),
+            ("auto", True, True, "cuda"),
+            ("auto", True, False, "cpu"),
+            ("cpu", True, True, "cpu"),
+            ("cuda", True, True, "cuda"),
+            ("cuda", False, True, "cpu"),
+        ],
+    )
+    def test_choice(
+        self, monkeypatch: pytest.MonkeyPatch, wanted: Any, has_gpu: bool, available: bool,
+        found: str,
+    ):  # fmt: skip
+        monkeypatch.setattr(cuda, "cuda_available", lambda: available)
+        assert set_up(wanted, has_gpu) == found
+        assert worker.device() == found
+
+    def test_a_gpu_that_cannot_be_used_is_told_where_it_was_insisted_on(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(cuda, "cuda_available", lambda: False)
+        with pytest.raises(UsageError, match="no CUDA device is seen"):
+            set_up("cuda", has_gpu=True)
+
+    def test_the_model_is_loaded_once_and_a_wrong_one_is_told(self):
+        set_up("cpu", has_gpu=False, codec={"tier": "fast"})
+        with pytest.raises(Exception, match="no-such-model"):
+            set_up("cpu", has_gpu=False, codec={"model": "no-such-model"})
+
+
+class TestOneAtATime:
+    """Tasks share open sources, which threads must not use at once."""
+
+    def test_two_threads_of_a_worker(self):
+        running = 0
+        most = 0
+        lock = threading.Lock()
+        pause = threading.Event()
+
+        def task() -> None:
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            pause.wait(0.05)
+            with lock:
+                running -= 1
+
+        threads = [threading.Thread(target=run_task, args=(Call(task, ()),)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert most == 1

@@ -1,0 +1,122 @@
+"""Join a scheduler that somebody else runs: by hand, the Kubernetes operator, Dask Gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tilepress.codecs.errors import UsageError
+from tilepress.workflows.cluster import OpenedCluster, check_versions, stop
+from tilepress.workflows.lanes import Lanes
+from tilepress.workflows.profiles import AddressProfile
+from tilepress.workflows.signals import interrupts_stay_here
+from tilepress.workflows.watch import NO_WORKERS_AFTER_S, NoScheduler, NoWorkers
+from tilepress.workflows.worker import WantedDevice
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["AddressOpener"]
+
+CONNECT_WITHIN_S = 20
+"""Seconds in which a scheduler must take the connection."""
+
+
+@dataclass(slots=True)
+class AddressOpener:
+    """Joins a running scheduler; it and its workers go on when the run is over."""
+
+    profile: AddressProfile
+    device: WantedDevice = "auto"
+    codec: dict[str, Any] | None = None
+    note: Callable[[str], None] | None = None
+    wait_s: float = NO_WORKERS_AFTER_S
+
+    expected: Lanes = field(default_factory=lambda: Lanes(plain=1))
+    """Nothing is known before it is joined."""
+    shared_threads: int | None = None
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[OpenedCluster]:
+        """Connect; disconnect on leaving."""
+        from distributed.utils import silence_logging_cmgr
+
+        from tilepress.workflows.worker_plugin import SetUp
+
+        client = self._connect()
+        quiet = contextlib.ExitStack()
+        quiet.enter_context(silence_logging_cmgr(logging.CRITICAL + 1))
+        try:
+            self.expected = lanes = self._lanes(client)
+            if self.device == "cuda" and not lanes.gpu:
+                raise UsageError(
+                    f"joining {self.profile.address}: --device cuda was asked for, and no worker "
+                    "has a GPU; start workers with --resources GPU=1"
+                )
+            client.register_plugin(SetUp(self.device, self.codec))
+            if self.note is not None and client.dashboard_link:
+                self.note(f"dashboard: {client.dashboard_link}")
+            yield OpenedCluster(
+                client=client,
+                address=self.profile.address,
+                patience_s=self.wait_s,
+                admit=lambda workers: check_versions(client, workers),
+            )
+        finally:
+            stop(client)
+            quiet.close()
+
+    def _connect(self) -> Client:
+        import dask
+        from distributed import Client
+        from distributed.security import Security
+
+        if self.profile.address.startswith("gateway://"):
+            _know_gateways()
+        security = None
+        if self.profile.tls is not None:
+            files = self.profile.tls
+            security = Security(
+                require_encryption=True,
+                tls_ca_file=files.ca,
+                tls_client_cert=files.cert,
+                tls_client_key=files.key,
+            )
+        try:
+            with (
+                dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_WITHIN_S}s"}),
+                interrupts_stay_here(),
+            ):
+                return Client(self.profile.address, timeout=CONNECT_WITHIN_S, security=security)
+        except (OSError, ValueError, TypeError) as error:
+            raise NoScheduler(
+                f"joining {self.profile.address}: no scheduler answered within {CONNECT_WITHIN_S} s"
+            ) from error
+
+    def _lanes(self, client: Client) -> Lanes:
+        """Wait for the first workers, and see that they suit."""
+        end = time.monotonic() + self.wait_s
+        while True:
+            workers = client.scheduler_info(n_workers=-1)["workers"]
+            if workers:
+                check_versions(client, workers)
+                return Lanes.of(workers.values())
+            if time.monotonic() > end:
+                raise NoWorkers(
+                    f"joining {self.profile.address}: it had no workers for {self.wait_s:.0f} s"
+                )
+            time.sleep(0.5)
+
+
+def _know_gateways() -> None:
+    """Import what teaches Dask the protocol of Dask Gateway."""
+    try:
+        import dask_gateway  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            "joining a gateway: dask-gateway is not installed; pip install dask-gateway"
+        ) from error

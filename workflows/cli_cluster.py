@@ -1,0 +1,217 @@
+"""The commands ``tilepress cluster``: show, check, init, submit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tilepress.codecs.errors import UsageError
+from tilepress.workflows.console import EXIT_FAILED, complain
+
+if TYPE_CHECKING:
+    from tilepress.workflows.profiles import Profile
+
+__all__ = ["cluster_app"]
+
+cluster_app = typer.Typer(
+    help="Profiles of batch systems and clusters: write, check, see, submit.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+ProfileFile = Annotated[str, typer.Argument(metavar="PROFILE", help="A profile (*.yaml).")]
+
+NOT_FOR_PARTS = ("cluster", "part", "tune", "workers", "report", "events")
+
+
+@cluster_app.command()
+def init(
+    system: Annotated[
+        str,
+        typer.Argument(
+            metavar="SYSTEM", help="slurm, pbs, lsf, sge, oar, moab, htcondor or address."
+        ),
+    ],
+    gpu: Annotated[bool, typer.Option("--gpu", help="Jobs with a GPU each.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it there, unless there is a file.")
+    ] = None,
+) -> None:
+    """Write a profile to start from, with comments.
+
+    **Examples**
+
+        tilepress cluster init slurm > slurm.yaml
+
+        tilepress cluster init pbs --gpu --out pbs.yaml
+    """
+    from tilepress.workflows.profile_texts import SYSTEMS, example_profile
+
+    if system not in SYSTEMS:
+        raise UsageError(f"writing a profile: got {system}, want one of {', '.join(SYSTEMS)}")
+    text = example_profile(system, gpu=gpu)
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"writing a profile: {out} exists") from error
+    print(out)
+
+
+@cluster_app.command()
+def show(profile: ProfileFile) -> None:
+    """Print a profile with its defaults, and the job script as it would be submitted.
+
+    **Example**
+
+        tilepress cluster show slurm.yaml
+    """
+    from tilepress.workflows.profiles import BatchProfile, load_profile
+
+    loaded = load_profile(profile)
+    print(_as_yaml(loaded), end="")
+    if isinstance(loaded, BatchProfile):
+        from tilepress.workflows.job_cluster import job_script
+
+        print(f"---\n{job_script(loaded)}", end="")
+
+
+@cluster_app.command()
+def check(
+    profile: ProfileFile,
+    run: Annotated[
+        bool, typer.Option("--run", help="Start one worker and tell what it sees.")
+    ] = False,
+    destination: Annotated[
+        str | None,
+        typer.Option(metavar="DST", help="With --run: whether a worker can write there."),
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="With --run: how long to wait for it.")
+    ] = 600.0,
+) -> None:
+    """Check a profile: its keys, the commands of the system, and one worker with --run.
+
+    **Examples**
+
+        tilepress cluster check slurm.yaml
+
+        tilepress cluster check slurm.yaml --run --destination /scratch/out
+    """
+    from tilepress.workflows.cluster_check import check_worker, problems
+    from tilepress.workflows.profiles import load_profile
+
+    loaded = load_profile(profile)
+    print(f"{profile}: the profile is well formed")
+    found = problems(loaded)
+    for text in found:
+        complain(text)
+    if run and not found:
+        seen = check_worker(loaded, destination, wait)
+        for line in seen.lines():
+            print(line)
+        found = seen.problems
+        for text in found:
+            complain(text)
+    if found:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@cluster_app.command(context_settings={"ignore_unknown_options": True})
+def submit(
+    profile: ProfileFile,
+    line: Annotated[
+        list[str],
+        typer.Argument(metavar="-- SRC... DST [OPTIONS]", help="As tilepress compress takes it."),
+    ],
+    parts: Annotated[int, typer.Option(metavar="N", help="Jobs of the array.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where scripts go; default: the shared folder."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the scripts, submit nothing.")
+    ] = False,
+) -> None:
+    """Compress as an array job without Dask: a job that plans, N parts, a job that finishes.
+
+    Submitting the same line again does what is missing. For Slurm, PBS, LSF and SGE.
+
+    **Examples**
+
+        tilepress cluster submit slurm.yaml --parts 64 -- /archive /scratch/out --tier fast
+
+        tilepress cluster submit pbs.yaml --parts 16 --dry-run -- /archive s3://bucket/out
+    """
+    from tilepress.workflows.array_job import ArrayJob
+    from tilepress.workflows.profiles import BatchProfile, load_profile
+
+    loaded = load_profile(profile)
+    if not isinstance(loaded, BatchProfile):
+        raise UsageError(f"submitting an array: {profile} is an address, want a batch system")
+    paths, plan_options, part_options = _compress_line(line)
+    job = ArrayJob(
+        profile=loaded,
+        parts=parts,
+        paths=paths,
+        plan_options=plan_options,
+        part_options=part_options,
+        folder=(folder or loaded.folder).absolute(),
+    )
+    loaded.folder.mkdir(parents=True, exist_ok=True)
+    scripts = job.write()
+    for name, path in scripts.items():
+        print(f"{name}: {path}")
+    if not dry_run:
+        for name, job_id in job.submit(scripts).items():
+            print(f"{name}: job {job_id}")
+
+
+def _compress_line(line: list[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return paths, the options for ``plan`` and those for ``compress --part``."""
+    from tilepress.workflows.cli import app
+
+    commands: Any = typer.main.get_command(app)
+    compress, plan = commands.commands["compress"], commands.commands["plan"]
+    context = compress.make_context("compress", list(line))
+    given = {
+        parameter.name: parameter
+        for parameter in compress.params
+        if context.get_parameter_source(parameter.name).name == "COMMANDLINE"
+    }
+    paths = tuple(context.params["paths"])
+    for name in NOT_FOR_PARTS:
+        if name in given:
+            raise UsageError(f"submitting an array: --{name} does not go with parts")
+    if len(paths) < 2:
+        raise UsageError("submitting an array: give at least one source and a destination")
+    if "-" in paths:
+        raise UsageError("submitting an array: jobs have no stdin; put the list into a file: @FILE")
+    plans = {parameter.name for parameter in plan.params}
+
+    def tokens(names: set[str]) -> tuple[str, ...]:
+        out: list[str] = []
+        for name, parameter in given.items():
+            if name in names and name != "paths":
+                flag = max(parameter.opts, key=len)
+                value = context.params[name]
+                out += [flag] if parameter.is_flag else [flag, str(getattr(value, "value", value))]
+        return tuple(out)
+
+    return paths, tokens(plans), tokens(set(given) - {"force"})
+
+
+def _as_yaml(profile: Profile) -> str:
+    import yaml
+
+    values = profile.model_dump(mode="json", exclude_none=True)
+    for name in ("memory", "memory_per_gpu", "disk"):
+        if name in values:
+            values[name] = f"{values[name] / 2**30:g}GB"
+    text: str = yaml.safe_dump(values, sort_keys=False)
+    return text

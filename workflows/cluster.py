@@ -1,0 +1,195 @@
+"""What a cluster is to a run, and which one ``--cluster`` means.
+
+local            processes of this machine             local_cluster
+cuda             dask-cuda: a worker for each GPU      dask_cuda_cluster
+tcp://  tls://   a scheduler that runs somewhere       address_cluster
+profile.yaml     jobs of a batch system, or an address profiles, job_cluster
+slurm-runner     every task of one Slurm allocation    slurm_runner
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tilepress.codecs.errors import TilepressError, UsageError
+from tilepress.workflows.lanes import Lanes
+from tilepress.workflows.worker import WantedDevice
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = [
+    "ClusterOpener",
+    "OpenedCluster",
+    "VersionMismatch",
+    "check_versions",
+    "choose_cluster",
+    "stop",
+    "worker_environment",
+]
+
+STOP_AFTER_S = 5.0
+"""Seconds that workers get to end by themselves."""
+
+
+def _nothing() -> None:
+    return None
+
+
+def _welcome(_: frozenset[str]) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedCluster:
+    """A cluster that takes tasks."""
+
+    client: Client
+    address: str
+    """Of the scheduler, for messages."""
+    patience_s: float
+    """Seconds without workers after which a run gives up; infinite where jobs queue for days."""
+    own_scheduler: bool = False
+    """Whether the scheduler is a part of this process, and cannot end alone."""
+    check: Callable[[], None] = _nothing
+    """Raises where the cluster cannot go on."""
+    admit: Callable[[frozenset[str]], None] = _welcome
+    """Looks at new workers, by address, and raises where they do not suit."""
+
+
+class VersionMismatch(TilepressError):
+    """A worker runs other versions than the command, so tasks would not mean the same there."""
+
+    kind = "version-mismatch"
+
+
+class ClusterOpener(Protocol):
+    """Opens a cluster when the first task is there."""
+
+    @property
+    def expected(self) -> Lanes:
+        """Workers that will be there, as far as is known before."""
+        ...
+
+    @property
+    def shared_threads(self) -> int | None:
+        """Threads to share out among the tasks that run; None: each worker uses its own."""
+        ...
+
+    def open(self) -> AbstractContextManager[OpenedCluster]:
+        """Start or join the cluster; leave or stop it at the end."""
+        ...
+
+
+def worker_environment(threads: int) -> dict[str, Any]:
+    """Return what a worker's process finds in its environment: lean libraries, few threads."""
+    return {
+        "OMP_NUM_THREADS": 1,
+        "MKL_NUM_THREADS": 1,
+        "OPENBLAS_NUM_THREADS": 1,
+        "TILEPRESS_THREADS": threads,
+        "GDAL_NUM_THREADS": 1,
+        "GDAL_CACHEMAX": 256,  # MiB; GDAL's default of 5 % of the machine is too much per process
+        "MALLOC_ARENA_MAX": 2,
+        "MALLOC_TRIM_THRESHOLD_": 65536,
+    }
+
+
+def stop(client: Client, cluster: Any = None) -> None:  # noqa: ANN401  # distributed's clusters
+    """End client and workers; those that are in the middle of a shard are not waited for long."""
+    with contextlib.suppress(TimeoutError, OSError):
+        client.close(timeout=STOP_AFTER_S)
+    if cluster is not None:
+        with contextlib.suppress(TimeoutError, OSError):
+            cluster.close(timeout=STOP_AFTER_S)
+
+
+def choose_cluster(
+    name: str | None,
+    *,
+    workers: int | None = None,
+    device: WantedDevice = "auto",
+    codec: dict[str, Any] | None = None,
+    note: Callable[[str], None] | None = None,
+    dashboard: bool = False,
+) -> ClusterOpener:
+    """Return what opens the cluster that ``--cluster`` names; None is "local".
+
+    ``codec`` are arguments of the TileCodec that workers load before their first task. ``note`` is
+    told what a user wants to know, e.g. where the dashboard is. ``dashboard`` serves one of a local
+    cluster; profiles say themselves whether theirs have one. Raises UsageError.
+    """
+    if dashboard and name not in (None, "local"):
+        raise UsageError(f"serving the dashboard: {name} has its own way, see its profile")
+    if name is None or name == "local":
+        from tilepress.workflows.local_cluster import LocalOpener
+
+        return LocalOpener.of(workers, device, codec, dashboard=dashboard, note=note)
+    if name == "cuda":
+        from tilepress.workflows.dask_cuda_cluster import DaskCudaOpener
+
+        return DaskCudaOpener.of(workers, device, codec)
+    if name == "slurm-runner":
+        from tilepress.workflows.slurm_runner import RunnerOpener
+
+        return RunnerOpener.of(workers, device, codec)
+    from tilepress.workflows.profiles import BatchProfile, load_profile, parse_profile
+
+    if "://" in name:
+        profile = parse_profile({"kind": "address", "address": name}, name)
+    else:
+        profile = load_profile(name)
+    if isinstance(profile, BatchProfile):
+        from tilepress.workflows.job_cluster import JobOpener
+
+        if device == "cuda" and not profile.gpus:
+            raise UsageError(f"starting workers: --device cuda, and {name} asks for no gpus")
+        return JobOpener(profile, device, codec, workers, note)
+    from tilepress.workflows.address_cluster import AddressOpener
+
+    if workers is not None:
+        raise UsageError(f"starting workers: --workers does not go with --cluster {name}")
+    return AddressOpener(profile, device, codec, note)
+
+
+def check_versions(client: Client, workers: Iterable[str]) -> None:
+    """Raise VersionMismatch where workers run another Python or tilepress than this process."""
+    import importlib.metadata
+    import platform
+
+    addresses = list(workers)
+    if not addresses:
+        return
+    here = {
+        "Python": (platform.python_version, (), _minor(platform.python_version())),
+        "tilepress": (importlib.metadata.version, ("tilepress",), _own_version()),
+    }
+    for what, (ask, arguments, expected) in here.items():
+        told = client.run(ask, *arguments, workers=addresses, on_error="return")
+        for worker, answer in told.items():
+            if isinstance(answer, OSError):
+                continue  # it went away meanwhile
+            if isinstance(answer, Exception):
+                raise VersionMismatch(
+                    f"joining worker {worker}: it has no {what}; install it there"
+                )
+            found = _minor(answer) if what == "Python" else answer
+            if found != expected:
+                raise VersionMismatch(
+                    f"joining worker {worker}: it has {what} {found}, this command has {expected}; "
+                    "both must be the same"
+                )
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _own_version() -> str:
+    import importlib.metadata
+
+    return importlib.metadata.version("tilepress")

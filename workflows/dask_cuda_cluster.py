@@ -1,0 +1,83 @@
+"""A cluster of dask-cuda on this machine: one worker for each GPU, as RAPIDS has it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tilepress.codecs.errors import UsageError
+from tilepress.workflows.cluster import OpenedCluster, stop
+from tilepress.workflows.executor import cpu_count
+from tilepress.workflows.lanes import Lanes
+from tilepress.workflows.local_cluster import visible_gpus
+from tilepress.workflows.signals import interrupts_stay_here
+from tilepress.workflows.watch import NO_WORKERS_AFTER_S
+from tilepress.workflows.worker import WantedDevice
+
+__all__ = ["DaskCudaOpener"]
+
+
+@dataclass(frozen=True, slots=True)
+class DaskCudaOpener:
+    """Opens dask-cuda's LocalCUDACluster."""
+
+    gpus: tuple[str, ...]
+    codec: dict[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls, workers: int | None, device: WantedDevice, codec: dict[str, Any] | None = None
+    ) -> DaskCudaOpener:
+        """Return an opener; UsageError where dask-cuda or GPUs are missing."""
+        if device == "cpu":
+            raise UsageError("starting workers: --cluster cuda and --device cpu exclude each other")
+        try:
+            import dask_cuda  # noqa: F401
+        except ImportError as error:
+            raise UsageError(
+                "starting workers: dask-cuda is not installed; pip install 'tilepress[cuda]'"
+            ) from error
+        gpus = visible_gpus()
+        if not gpus:
+            raise UsageError("starting workers: --cluster cuda was asked for, no GPU is visible")
+        return cls(gpus if workers is None else gpus[:workers], codec)
+
+    @property
+    def expected(self) -> Lanes:
+        return Lanes(gpu=len(self.gpus))
+
+    @property
+    def shared_threads(self) -> int:
+        return max(len(self.gpus), cpu_count())
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[OpenedCluster]:
+        """Start a process for each GPU; stop them on leaving."""
+        from dask_cuda import LocalCUDACluster
+        from distributed import Client
+
+        from tilepress.workflows.worker_plugin import SetUp
+
+        with interrupts_stay_here():
+            cluster = LocalCUDACluster(
+                CUDA_VISIBLE_DEVICES=",".join(self.gpus),
+                threads_per_worker=1,
+                resources={"GPU": 1},
+                host="127.0.0.1",
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL + 1,
+            )
+            client = Client(cluster)
+        try:
+            client.register_plugin(SetUp("cuda", self.codec))
+            yield OpenedCluster(
+                client=client,
+                address="this machine",
+                patience_s=NO_WORKERS_AFTER_S,
+                own_scheduler=True,
+            )
+        finally:
+            stop(client, cluster)

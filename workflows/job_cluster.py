@@ -1,0 +1,405 @@
+"""Workers that are jobs of a batch system, through dask-jobqueue, and a watchdog over the jobs.
+
+The scheduler is a part of this process. Jobs that end are submitted again until the run is over,
+which dask-jobqueue does not do by itself: by ``scale`` a job that died counts on. Where jobs end
+soon after they began, again and again, the run gives up and says where their logs are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from tilepress.codecs.errors import TilepressError, UsageError
+from tilepress.workflows.cluster import OpenedCluster, check_versions, stop
+from tilepress.workflows.executor import WORKER_DEATHS
+from tilepress.workflows.lanes import Lanes
+from tilepress.workflows.profiles import BatchProfile, job_arguments
+from tilepress.workflows.signals import interrupts_stay_here
+from tilepress.workflows.worker import WantedDevice
+
+if TYPE_CHECKING:
+    from dask_jobqueue.core import JobQueueCluster
+    from distributed import Client
+
+__all__ = [
+    "JobOpener",
+    "JobsEnd",
+    "Watchdog",
+    "cluster_class",
+    "job_class",
+    "job_script",
+    "make_cluster",
+    "make_job",
+]
+
+LOOK_EVERY_S = 5.0
+"""Seconds between two looks at the queue."""
+
+SOON_S = 60.0
+"""A job that ends within so many seconds of its start has failed, rather than used its time."""
+
+FAILURES = 3
+"""Jobs that may fail in a row for every job that should run, before the run gives up."""
+
+LONGEST_WAIT_S = 60.0
+"""Seconds between a failure and the next try at most."""
+
+STATUS_WITHIN_S = 30.0
+
+ASKED_AT_ONCE = 20
+"""Jobs without a worker that the system is asked about in one look."""
+
+CLASSES = {
+    "slurm": "SLURMCluster",
+    "pbs": "PBSCluster",
+    "lsf": "LSFCluster",
+    "sge": "SGECluster",
+    "oar": "OARCluster",
+    "moab": "MoabCluster",
+    "htcondor": "HTCondorCluster",
+}
+
+STATUS = {
+    "slurm": ("squeue", "--noheader", "--format=%T", "--jobs"),
+    "pbs": ("qstat",),
+    "lsf": ("bjobs", "-noheader", "-o", "stat"),
+    "sge": ("qstat", "-j"),
+    "oar": ("oarstat", "-s", "-j"),
+    "moab": ("checkjob",),
+    "htcondor": ("condor_q", "-autoformat", "JobStatus", "-nobatch"),
+}
+"""Commands that tell of one job; of one that is over they fail, are silent or say one of _OVER."""
+
+_OVER = {
+    "slurm": ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"),
+    "pbs": (" C ", " F ", " X "),
+    "lsf": ("DONE", "EXIT", "ZOMBI"),
+    "sge": (),
+    "oar": ("Terminated", "Error"),
+    "moab": ("State: Completed", "State: Removed"),
+    "htcondor": ("3", "4"),
+}
+
+
+class JobsEnd(TilepressError):
+    """Jobs end soon after they begin, again and again."""
+
+    kind = "jobs-end"
+
+
+@dataclass(frozen=True, slots=True)
+class JobOpener:
+    """Opens a cluster of jobs."""
+
+    profile: BatchProfile
+    device: WantedDevice = "auto"
+    codec: dict[str, Any] | None = None
+    jobs: int | None = None
+    """None: as many as the profile says."""
+    note: Callable[[str], None] | None = None
+
+    shared_threads = None
+
+    @property
+    def expected(self) -> Lanes:
+        jobs = self.profile.jobs if self.jobs is None else self.jobs
+        if self.profile.gpus:
+            return Lanes(gpu=jobs * self.profile.gpus, threads=self.profile.cores)
+        return Lanes(cpu=jobs, threads=self.profile.cores)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[OpenedCluster]:
+        """Start a scheduler and submit the jobs; cancel them on leaving."""
+        import dask
+        from distributed import Client
+
+        from tilepress.workflows.worker_plugin import SetUp
+
+        profile = self.profile
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(dask.config.set(_config()))
+            stack.enter_context(own_settings(profile.kind))
+            with interrupts_stay_here():
+                cluster = make_cluster(profile)
+                client = Client(cluster)
+            stack.callback(_stop, client, cluster)
+            client.register_plugin(SetUp(self.device, self.codec))
+            jobs = profile.jobs if self.jobs is None else self.jobs
+            dog = Watchdog(cluster, profile.kind, jobs, where=str(profile.folder), note=self.note)
+            stack.enter_context(dog)
+            if self.note is not None and profile.scheduler.dashboard:
+                self.note(f"dashboard: {client.dashboard_link}")
+            yield OpenedCluster(
+                client=client,
+                address=cluster.scheduler_address,
+                patience_s=math.inf,  # jobs may queue for days
+                own_scheduler=True,
+                check=dog.check,
+                admit=lambda workers: check_versions(client, workers),
+            )
+
+
+def _stop(client: Client, cluster: JobQueueCluster) -> None:
+    """End client and cluster; jobs of dask-jobqueue never say that they are closed."""
+    from distributed.core import Status
+
+    for job in list(cluster._created):
+        job.status = Status.closed
+    stop(client, cluster)
+
+
+def cluster_class(system: str) -> type[JobQueueCluster]:
+    """Return dask-jobqueue's class for a system; UsageError where it is not installed."""
+    found: type[JobQueueCluster] = getattr(_dask_jobqueue(), CLASSES[system])
+    return found
+
+
+def job_class(system: str) -> Any:  # noqa: ANN401  # untyped there
+    """Return dask-jobqueue's class of one job of a system."""
+    found: Any = cluster_class(system)
+    return found.job_cls
+
+
+def make_cluster(profile: BatchProfile) -> JobQueueCluster:
+    """Start a scheduler that jobs can reach; no job is submitted yet."""
+    folder = profile.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    options = profile.scheduler
+    scheduler: dict[str, Any] = {"dashboard": options.dashboard, "port": options.port}
+    if not options.dashboard:
+        scheduler["dashboard_address"] = "127.0.0.1:0"
+    else:
+        scheduler["dashboard_address"] = ":0"
+    if options.host is not None:
+        scheduler["host"] = options.host
+    elif options.interface is not None:
+        scheduler["interface"] = options.interface
+    arguments = job_arguments(profile)
+    if profile.tls:
+        arguments |= {"security": _security(), "protocol": "tls://"}
+    try:
+        return cluster_class(profile.kind)(
+            scheduler_options=scheduler,
+            shared_temp_directory=str(folder),
+            silence_logs=logging.CRITICAL + 1,
+            **arguments,
+        )
+    except (ValueError, RuntimeError, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UsageError(f"starting a {profile.kind} cluster: {first}") from error
+
+
+def job_script(profile: BatchProfile) -> str:
+    """Return the script of a job as it would be submitted; starts nothing."""
+    more = {"protocol": "tls://"} if profile.tls else {}
+    text: str = make_job(profile, **more).job_script()
+    return text
+
+
+def make_job(profile: BatchProfile, **more: object) -> Any:  # noqa: ANN401  # untyped there
+    """Return dask-jobqueue's description of one job; ``more`` are further arguments of it."""
+    protocol = "tls" if profile.tls else "tcp"
+    # a folder of logs that is given would be made
+    arguments = job_arguments(profile) | {"log_directory": None} | more
+    with own_settings(profile.kind):
+        return job_class(profile.kind)(f"{protocol}://SCHEDULER:PORT", name="NAME", **arguments)
+
+
+def own_settings(system: str) -> AbstractContextManager[None]:
+    """Without a walltime in the profile a job gets the queue's; dask-jobqueue would take 30 min."""
+    import dask
+
+    context: AbstractContextManager[None] = dask.config.set({f"jobqueue.{system}.walltime": None})
+    return context
+
+
+def _security() -> Any:  # noqa: ANN401  # distributed's
+    from distributed.security import Security
+
+    try:
+        return Security.temporary()
+    except ImportError as error:
+        raise UsageError(
+            "starting a cluster: tls needs the package cryptography; pip install "
+            "'tilepress[cluster]', or say tls: false where the network is trusted"
+        ) from error
+
+
+def _dask_jobqueue() -> ModuleType:
+    """Import the package, and take back the handler of SIGINT that it sets on import."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        import dask_jobqueue
+    except ImportError as error:
+        raise UsageError(
+            "starting a cluster: dask-jobqueue is not installed; pip install 'tilepress[cluster]'"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, before)
+    module: ModuleType = dask_jobqueue
+    return module
+
+
+def _config() -> dict[str, Any]:
+    return {
+        "distributed.scheduler.allowed-failures": WORKER_DEATHS - 1,
+        "distributed.admin.log-length": 0,
+        "distributed.deploy.lost-worker-timeout": "1 day",  # the watchdog sees to it
+        "distributed.comm.timeouts.connect": "60s",
+    }
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of one job."""
+
+    submitted: float
+    running: float | None = None
+    """When its worker was first seen."""
+    asked: float = 0.0
+    """When the system was last asked about it."""
+
+
+@dataclass(slots=True)
+class Watchdog:
+    """Keeps a number of jobs, in a thread; ``check`` raises once it has given up."""
+
+    cluster: JobQueueCluster
+    system: str
+    jobs: int
+    where: str
+    note: Callable[[str], None] | None = None
+    every_s: float = LOOK_EVERY_S
+    soon_s: float = SOON_S
+
+    replaced: int = 0
+    """Jobs that were submitted because others had ended."""
+    _failures: int = 0
+    _fault: TilepressError | None = None
+    _jobs: dict[str, _Seen] = field(default_factory=dict)
+    _next_try: float = 0.0
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Watchdog:
+        self._submit()
+        with interrupts_stay_here():
+            self._thread = threading.Thread(target=self._run, name="tilepress-jobs", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=STATUS_WITHIN_S)
+
+    def check(self) -> None:
+        """Raise JobsEnd where jobs do not stay."""
+        if self._fault is not None:
+            raise self._fault
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.every_s):
+            try:
+                self._look()
+            except TilepressError as error:
+                self._fault = error.with_traceback(None)
+                return
+            except Exception as error:  # the system may be away for a while
+                logging.getLogger(__name__).debug("looking after jobs: %r", error)
+
+    def _look(self) -> None:
+        """See which jobs are over, and submit others for them."""
+        scheduler: Any = self.cluster.scheduler
+        here = {worker.name for worker in list(scheduler.workers.values())}
+        now = time.monotonic()
+        absent: list[tuple[float, str, _Seen]] = []
+        for name in list(self.cluster.worker_spec):
+            seen = self._jobs.setdefault(name, _Seen(now))
+            if name not in here:
+                absent.append((seen.asked, name, seen))
+            elif seen.running is None:
+                seen.running = now
+            elif now - seen.running > self.soon_s:
+                self._failures = 0
+        for _, name, seen in sorted(absent, key=lambda one: one[0])[:ASKED_AT_ONCE]:
+            job = self.cluster.workers.get(name)
+            seen.asked = now
+            if job is not None and not self._is_there(str(job.job_id)):
+                self._ended(name, str(job.job_id), seen, now)
+        if now >= self._next_try and not self._stop.is_set():
+            self._submit()
+
+    def _ended(self, name: str, job_id: str, seen: _Seen, now: float) -> None:
+        self._jobs.pop(name)
+        self.cluster.worker_spec.pop(name, None)
+        self.cluster._i += 1  # a name that was used is of a job that is gone
+        self.replaced += 1
+        if seen.running is None or now - seen.running < self.soon_s:
+            self._failures += 1
+            self._next_try = now + min(LONGEST_WAIT_S, 2.0 ** (self._failures // self.jobs))
+        if self._failures >= FAILURES * self.jobs:
+            raise JobsEnd(
+                f"keeping {self.jobs} {self.system} jobs running: {self._failures} in a row ended "
+                f"soon after they began, the last is job {job_id}; its log is in {self.where}"
+            )
+        if self.note is not None:
+            self.note(f"job {job_id} ended; another one is submitted")
+
+    def _submit(self) -> None:
+        """Submit jobs until there are enough; UsageError where the system refuses the first."""
+        cluster = self.cluster
+        try:
+            cluster.sync(self._scale, callback_timeout=STATUS_WITHIN_S * 4)
+        except (RuntimeError, OSError, ValueError, TimeoutError) as error:
+            told = [line for line in str(error).splitlines() if line.strip()]
+            why = told[told.index("stderr:") + 1] if "stderr:" in told[:-1] else (told or ["?"])[0]
+            if self._thread is None:
+                raise UsageError(f"submitting a {self.system} job: {why}") from error
+            self._failures += 1
+            self._next_try = time.monotonic() + LONGEST_WAIT_S
+            if self._failures >= FAILURES * self.jobs:
+                raise JobsEnd(f"submitting {self.system} jobs: {why}") from error
+
+    async def _scale(self) -> None:
+        cluster = self.cluster
+        while len(cluster.worker_spec) < self.jobs:
+            cluster.worker_spec.update(cluster.new_worker_spec())
+        await cluster._correct_state()
+
+    def _is_there(self, job_id: str) -> bool:
+        """Whether the system has a job that waits or runs; True where it does not answer."""
+        command = STATUS[self.system]
+        if shutil.which(command[0]) is None:
+            return True
+        try:
+            told = subprocess.run(  # noqa: S603  # a fixed command and a number that came from it
+                [*command, job_id],
+                capture_output=True,
+                text=True,
+                timeout=STATUS_WITHIN_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return True
+        if told.returncode != 0:
+            return _is_down(told.stderr)
+        return bool(told.stdout.strip()) and not any(s in told.stdout for s in _OVER[self.system])
+
+
+def _is_down(complaint: str) -> bool:
+    """Whether a status command failed because the system is away, not because the job is."""
+    words = ("contact", "connect", "communication", "timed out", "timeout", "socket")
+    return any(word in complaint.lower() for word in words)

@@ -1,0 +1,208 @@
+"""A cluster of worker processes on this machine that listen on the loopback only.
+
+They start with the first task. They end with this process, however it ends: each watches a pipe
+that this process holds open. Each GPU has a worker of its own, with CPU workers beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tilepress.codecs.errors import UsageError
+from tilepress.workflows.cluster import (
+    OpenedCluster,
+    stop,
+    worker_environment,
+)
+from tilepress.workflows.executor import WORKER_DEATHS, cpu_count
+from tilepress.workflows.lanes import Lanes
+from tilepress.workflows.signals import interrupts_stay_here
+from tilepress.workflows.watch import NO_WORKERS_AFTER_S
+from tilepress.workflows.worker import WantedDevice
+
+if TYPE_CHECKING:
+    from distributed import SpecCluster
+
+__all__ = ["WORKER_BYTES", "LocalOpener", "default_workers", "visible_gpus"]
+
+WORKER_BYTES = 2**30
+"""Memory that a worker is reckoned to take; a machine with less a processor gets fewer workers."""
+
+TERMINATE_AT = 0.95
+"""Share of a worker's memory at which it is started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOpener:
+    """Opens a cluster of this machine's processes."""
+
+    workers: int | None = None
+    """None: one a processor, or fewer where memory is short."""
+    device: WantedDevice = "cpu"
+    codec: dict[str, Any] | None = None
+    """Arguments of the TileCodec that every worker loads before its first task."""
+    gpus: tuple[str, ...] = ()
+    """``CUDA_VISIBLE_DEVICES`` of one GPU worker each."""
+    dashboard: bool = False
+    """Whether Dask's dashboard is served on the loopback interface."""
+    note: Callable[[str], None] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        workers: int | None,
+        device: WantedDevice,
+        codec: dict[str, Any] | None = None,
+        *,
+        dashboard: bool = False,
+        note: Callable[[str], None] | None = None,
+    ) -> LocalOpener:
+        """Return an opener with the GPUs that are there and wanted."""
+        if dashboard and importlib.util.find_spec("bokeh") is None:
+            text = "bokeh is not installed; pip install 'tilepress[dashboard]'"
+            raise UsageError(f"serving the dashboard: {text}")
+        gpus = () if device == "cpu" else visible_gpus()
+        if device == "cuda" and not gpus:
+            raise UsageError("starting workers: --device cuda was asked for, and no GPU is visible")
+        return cls(workers, device, codec, gpus, dashboard, note)
+
+    @property
+    def expected(self) -> Lanes:
+        wanted = default_workers() if self.workers is None else self.workers
+        if self.device == "cuda" and self.workers is None:
+            wanted = len(self.gpus) + 1  # one for what needs no GPU
+        gpu = min(len(self.gpus), max(1, wanted))
+        rest = max(0, wanted - gpu)
+        return Lanes(gpu=gpu, cpu=rest) if gpu else Lanes(plain=max(1, rest))
+
+    @property
+    def shared_threads(self) -> int:
+        slots = self.expected.slots
+        return slots * _threads_of_each(slots)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[OpenedCluster]:
+        """Start processes; stop them on leaving."""
+        import dask
+        from distributed import Client
+
+        from tilepress.workflows.worker_plugin import SetUp
+
+        threads = _threads_of_each(self.expected.slots)
+        settings = _config(threads)
+        if self.dashboard:
+            del settings["distributed.scheduler.http.routes"]
+        with dask.config.set(settings), interrupts_stay_here():
+            cluster = self._start()
+            client = Client(cluster)
+        if self.dashboard and self.note is not None:
+            self.note(f"dashboard: {client.dashboard_link}")
+        try:
+            client.register_plugin(SetUp(self.device, self.codec))
+            yield OpenedCluster(
+                client=client,
+                address="this machine",
+                patience_s=NO_WORKERS_AFTER_S,
+                own_scheduler=True,
+            )
+        finally:
+            stop(client, cluster)
+
+    def _start(self) -> SpecCluster:
+        from distributed import Nanny, Scheduler, SpecCluster
+
+        lanes = self.expected
+        kinds: list[tuple[dict[str, int] | None, dict[str, str]]] = [
+            ({"GPU": 1}, {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in self.gpus[: lanes.gpu]
+        ]
+        kinds += [({"CPU": 1}, {"CUDA_VISIBLE_DEVICES": ""})] * lanes.cpu
+        kinds += [(None, {})] * lanes.plain
+        share = _memory() // len(kinds)
+        workers = {
+            number: {
+                "cls": Nanny,
+                "options": {
+                    "nthreads": 1,
+                    "host": "127.0.0.1",
+                    "memory_limit": share,
+                    "resources": resources,
+                    "env": environment,
+                    "silence_logs": logging.CRITICAL + 1,
+                    "dashboard": False,
+                },
+            }
+            for number, (resources, environment) in enumerate(kinds)
+        }
+        options = {
+            "host": "127.0.0.1",
+            "dashboard": self.dashboard,
+            "dashboard_address": "127.0.0.1:0",
+        }
+        return SpecCluster(
+            workers=workers,
+            scheduler={"cls": Scheduler, "options": options},
+            silence_logs=logging.CRITICAL + 1,
+        )
+
+
+def default_workers() -> int:
+    """Return how many workers this machine gets: a processor each, and memory for each."""
+    return max(1, min(cpu_count(), _memory() // WORKER_BYTES))
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Return names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them.
+
+    Asks the driver and makes no context, which would take memory of the device.
+    """
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+        return ("0",)
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return ()
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return ()
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    return tuple(names[: count.value] or map(str, range(count.value)))
+
+
+def _memory() -> int:
+    """Return the bytes that this process may use, as its control group says."""
+    from distributed.system import MEMORY_LIMIT
+
+    return int(MEMORY_LIMIT)
+
+
+def _threads_of_each(workers: int) -> int:
+    """Return the threads that one of ``workers`` codes with: its share, unless the user says."""
+    wanted = os.environ.get("TILEPRESS_THREADS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    return max(1, cpu_count() // workers)
+
+
+def _config(threads: int) -> dict[str, Any]:
+    """Return Dask's settings: few retries of deadly tasks, lean libraries in the workers."""
+    return {
+        "distributed.scheduler.allowed-failures": WORKER_DEATHS - 1,
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+        "distributed.worker.multiprocessing-method": "spawn",
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": TERMINATE_AT,
+        "distributed.nanny.pre-spawn-environ": worker_environment(threads),
+        "distributed.admin.log-length": 0,
+        "distributed.comm.timeouts.connect": "60s",
+    }

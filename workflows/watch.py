@@ -1,0 +1,163 @@
+"""Watch a cluster while tasks run: which workers there are, and whether anything still answers.
+
+A thread asks the scheduler every few seconds. What it finds wrong is raised where the caller waits
+for tasks, so that a run ends with one line and never hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Coroutine, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+from tilepress.codecs.errors import TilepressError
+from tilepress.workflows.lanes import Lane, Lanes
+from tilepress.workflows.signals import interrupts_stay_here
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from tilepress.workflows.cluster import OpenedCluster
+
+__all__ = ["NO_WORKERS_AFTER_S", "NoScheduler", "NoWorkers", "Watch"]
+
+T = TypeVar("T")
+
+LOOK_EVERY_S = 2.0
+"""Seconds between two looks at a cluster of few workers; of many, each look costs more."""
+
+WORKERS_PER_S = 500
+"""Workers for which the next look waits a second longer."""
+
+ANSWER_WITHIN_S = 8.0
+"""Seconds that the scheduler has to answer one look."""
+
+NO_SCHEDULER_AFTER_S = 20.0
+"""Seconds without any answer after which a scheduler is taken for gone."""
+
+NO_WORKERS_AFTER_S = 120.0
+"""Seconds without any live worker after which a run gives up."""
+
+
+class NoWorkers(TilepressError):
+    """No worker process could be kept alive."""
+
+    kind = "no-workers"
+
+
+class NoScheduler(TilepressError):
+    """The scheduler ended, or cannot be reached."""
+
+    kind = "no-scheduler"
+
+
+class Watch:
+    """What is known of an opened cluster now."""
+
+    def __init__(self, opened: OpenedCluster, expected: Lanes) -> None:
+        self.client: Client = opened.client
+        self.lanes = expected
+        """The workers that are there; before the first came those that were asked for."""
+        self._opened = opened
+        self._fault: TilepressError | None = None
+        self._known: frozenset[str] = frozenset()
+        now = time.monotonic()
+        self._answered = now
+        self._alive = dict.fromkeys(Lane, now)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look_on, name="tilepress-watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        with interrupts_stay_here():
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join(timeout=1.0)  # it may wait for a scheduler that no longer answers
+
+    def check(self, lanes: Iterable[Lane] = (Lane.any,)) -> None:
+        """Raise what keeps the run from going on: no scheduler, or no workers for ``lanes``."""
+        if self._fault is not None:
+            raise self._fault
+        if self.client.status not in ("running", "newly-created"):
+            self.lost()
+        now = time.monotonic()
+        if now - self._answered > NO_SCHEDULER_AFTER_S and not self._opened.own_scheduler:
+            raise NoScheduler(
+                f"waiting for tasks: the scheduler at {self._opened.address} has not answered for "
+                f"{NO_SCHEDULER_AFTER_S:.0f} s; run the same line again to go on"
+            )
+        for lane in lanes:
+            if now - self._alive[lane] > self._opened.patience_s:
+                workers = f"{lane.value} worker" if lane.value else "worker"
+                raise NoWorkers(
+                    f"waiting for workers: no {workers} process was alive for "
+                    f"{self._opened.patience_s:.0f} s"
+                )
+
+    def wait_for(self, answer: Coroutine[Any, Any, T]) -> T:
+        """Wait for something that the client does, as long as the cluster is there."""
+        loop: Any = self.client.loop
+        waiting = asyncio.run_coroutine_threadsafe(answer, loop.asyncio_loop)
+        while True:
+            try:
+                return waiting.result(timeout=LOOK_EVERY_S)
+            except TimeoutError:
+                if waiting.done():
+                    raise
+                self.check()
+            except OSError:  # CommClosedError
+                self.lost()
+
+    def lost(self) -> NoReturn:
+        """Raise NoScheduler, for the connection to it broke and it has forgotten our tasks."""
+        raise NoScheduler(
+            f"waiting for tasks: the scheduler at {self._opened.address} ended or cannot be "
+            "reached any more; run the same line again to go on"
+        )
+
+    def _look_on(self) -> None:
+        pause = LOOK_EVERY_S
+        while not self._stop.wait(pause):
+            try:
+                workers = self._look()
+                self._opened.check()
+                self._opened.admit(frozenset(workers) - self._known)
+            except TilepressError as error:
+                self._fault = error
+                return
+            except (
+                Exception
+            ) as error:  # the connection breaks in many ways; check() has the last word
+                logging.getLogger(__name__).debug("looking at the cluster: %r", error)
+                continue
+            self._note(workers)
+            pause = LOOK_EVERY_S + len(workers) / WORKERS_PER_S
+
+    def _look(self) -> Mapping[str, Mapping[str, Any]]:
+        client = self.client
+        scheduler: Any = client.scheduler
+        found = client.sync(scheduler.identity, n_workers=-1, callback_timeout=ANSWER_WITHIN_S)
+        self._answered = time.monotonic()
+        workers: Mapping[str, Mapping[str, Any]] = found["workers"]
+        return workers
+
+    def _note(self, workers: Mapping[str, Mapping[str, Any]]) -> None:
+        now = time.monotonic()
+        self._known = frozenset(workers)
+        if not workers:
+            return
+        lanes = self.lanes = Lanes.of(workers.values())
+        for lane in Lane:
+            if lanes.count(lane):
+                self._alive[lane] = now

@@ -1,0 +1,82 @@
+"""What a process that runs tasks knows of itself: the device that it codes on, and one lock.
+
+Workers of a cluster are set up by ``worker_plugin``; any other process codes on the CPU. Nothing
+here imports Dask, for the parts of an array job run the same tasks without it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tilepress.codecs.errors import UsageError
+from tilepress.workflows.edge import at_edge
+
+__all__ = ["Call", "Device", "WantedDevice", "device", "run_task", "set_up"]
+
+Device = Literal["cpu", "cuda"]
+WantedDevice = Literal["auto", "cpu", "cuda"]
+
+WARM_TILE = 16
+"""Rows and columns of the tile that is coded so that kernels are compiled before the first task."""
+
+_device: Device = "cpu"
+_one = threading.Lock()
+"""Held while a task runs: tasks keep sources open, which threads must not share. A task codes with
+as many threads as its worker has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A task as it travels; Dask takes it for data and looks no further into it."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
+def device() -> Device:
+    """Return where this process codes."""
+    return _device
+
+
+def run_task(call: Call) -> Any:  # noqa: ANN401  # what the task returns
+    """Run a task on a worker, one at a time in a process; errors as ``at_edge`` has them."""
+    with _one:
+        return at_edge(call.function, *call.args)
+
+
+def set_up(wanted: WantedDevice, has_gpu: bool, codec: dict[str, Any] | None = None) -> Device:
+    """Choose the device of this process, load the model, and on a GPU compile what codes with it.
+
+    ``codec`` are arguments of TileCodec. A worker without a GPU codes on the CPU, whatever is
+    wanted; one whose GPU cannot be used does so, too, unless "cuda" is wanted (UsageError).
+    """
+    global _device
+    _device = _usable(wanted) if has_gpu else "cpu"
+    if codec is not None:
+        _warm(codec, _device)
+    return _device
+
+
+def _usable(wanted: WantedDevice) -> Device:
+    from tilepress.codecs.wave import cuda
+
+    if wanted == "cpu":
+        return "cpu"
+    if cuda.cuda_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise UsageError("setting up a worker: it has the resource GPU, but no CUDA device is seen")
+    return "cpu"
+
+
+def _warm(codec: dict[str, Any], where: Device) -> None:
+    import numpy as np
+
+    from tilepress.codecs.tile import TileCodec
+
+    made = TileCodec(**codec, device=where)
+    if where == "cuda":
+        made.encode(np.zeros((WARM_TILE, WARM_TILE), np.uint16))

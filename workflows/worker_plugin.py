@@ -1,0 +1,29 @@
+"""Set up every worker of a cluster once, also after its nanny has started it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from distributed import WorkerPlugin
+
+from tilepress.workflows import worker as room
+from tilepress.workflows.worker import WantedDevice
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+__all__ = ["SetUp"]
+
+
+class SetUp(WorkerPlugin):
+    """Pins the device of a worker and loads the model that its tasks code with."""
+
+    name = "tilepress"
+
+    def __init__(self, device: WantedDevice, codec: dict[str, Any] | None = None) -> None:
+        self.device = device
+        self.codec = codec
+
+    def setup(self, worker: Worker) -> None:
+        has_gpu = worker.state.total_resources.get("GPU", 0) > 0
+        room.set_up(self.device, has_gpu, self.codec)
