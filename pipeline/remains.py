@@ -1,0 +1,222 @@
+"""Read what a damaged store still tells: how it was coded, and what it was made of.
+
+How an array was coded is written in three documents: its own, that of its level and the root's. The
+sealed root document is believed alone. Where it is damaged or gone, two that agree are, or the
+array's own where a manifest that is whole lists it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import zarr
+
+from tilepress.codecs.errors import DamagedStore, StoreError
+from tilepress.pipeline.geometry import ShardGrid
+from tilepress.pipeline.manifest import Manifest, sha256_hex
+from tilepress.pipeline.place import Place
+from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader
+
+__all__ = ["Layout", "Remains", "read_remains"]
+
+_DIGEST = re.compile(rb'"([0-9a-f]{64})"')
+
+AGREEING = 2
+"""Documents that must say the same of an array where the root document is not to be believed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How one array was cut and coded."""
+
+    grid: ShardGrid
+    dtype: str
+    axes: tuple[str, ...]
+    config: Mapping[str, Any]
+    """The codec configuration, inline weights included."""
+
+    @classmethod
+    def parse(cls, node: object) -> Layout | None:
+        """Return the layout in an array's document; None where it tells none."""
+        try:
+            return cls._parse(node)
+        except (KeyError, TypeError, ValueError, IndexError):
+            return None
+
+    @classmethod
+    def _parse(cls, node: Any) -> Layout:  # noqa: ANN401  # JSON that may be damaged
+        (sharding,) = node["codecs"]
+        (tile,) = sharding["configuration"]["codecs"]
+        grid = ShardGrid(
+            tuple(int(n) for n in node["shape"]),
+            tuple(int(n) for n in sharding["configuration"]["chunk_shape"]),
+            tuple(int(n) for n in node["chunk_grid"]["configuration"]["chunk_shape"]),
+        )
+        return cls(
+            grid=grid,
+            dtype=str(node["data_type"]),
+            axes=tuple(str(name) for name in node["dimension_names"]),
+            config=dict(tile["configuration"]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Layout:
+        """Return the layout that ``to_json`` was called on."""
+        grid = fields["grid"]
+        return cls(
+            grid=ShardGrid(*(tuple(grid[name]) for name in ("shape", "chunk", "shard"))),
+            dtype=str(fields["dtype"]),
+            axes=tuple(fields["axes"]),
+            config=dict(fields["config"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What can be read of a store, whatever is damaged."""
+
+    root: bytes | None
+    """The root document as it lies there; None where there is none."""
+    reader: StoreReader | None
+    """None where the root document is not the one that was sealed."""
+    refusal: StoreError | None
+    """Why there is no reader."""
+    manifest: Manifest | None
+    """None where it is not the one that the sealed root names."""
+    layouts: Mapping[str, Layout]
+    """By array name, as far as they are known for sure."""
+    unproved: Mapping[str, Layout]
+    """What only one document says, which nothing vouches for."""
+    digests: frozenset[str]
+    """Every sha256 that stands in the documents of root and level, however damaged they are: one
+    that matches something is no accident."""
+    level: Mapping[str, Any]
+    """The document of the full resolution; {} where it is none."""
+    sealed_by: str | None
+    """The version of tilepress that sealed the store, if root or level tell."""
+    origin: Mapping[str, Any] | None
+    """What the store says that it was made of."""
+
+
+def read_remains(store: Place) -> Remains:
+    """Read what there is; raises UnsupportedFormat for a store of a newer tilepress."""
+    reader, refusal = None, None
+    try:
+        reader = StoreReader.open(store)
+    except StoreError as error:
+        refusal = error
+    root = store / ROOT_DOCUMENT
+    data = root.read() if root.size() is not None else None
+    level = _read(store / f"0/{ROOT_DOCUMENT}")
+    copies = _copies(store, data, level, sealed=reader is not None)
+    layouts = _believed(store, copies, sealed=reader is not None)
+    digests = _DIGEST.findall((data or b"") + level)
+    return Remains(
+        root=data,
+        reader=reader,
+        refusal=refusal,
+        manifest=None if reader is None else _manifest(reader),
+        layouts=layouts,
+        unproved={name: found[0] for name, found in copies.items() if name not in layouts},
+        digests=frozenset(digest.decode() for digest in digests),
+        level=_parse(level),
+        sealed_by=_sealed_by(_parse(data or b"")) or _sealed_by(_parse(level)),
+        origin=_origin(store, reader),
+    )
+
+
+def _copies(
+    store: Place, root: bytes | None, level: bytes, *, sealed: bool
+) -> dict[str, list[Layout]]:
+    """Return every layout that documents tell, by array; of a sealed root, its own alone."""
+    found = {}
+    for name in ("image", "mask"):
+        nodes = [_consolidated(_parse(root or b""), f"0/{name}")]
+        if not sealed:
+            own = _parse(_read(store / f"0/{name}/{ROOT_DOCUMENT}"))
+            nodes += [_consolidated(_parse(level), name), own]
+        copies = [layout for node in nodes if (layout := Layout.parse(node)) is not None]
+        if copies:
+            found[name] = copies
+    return found
+
+
+def _believed(
+    store: Place, copies: Mapping[str, list[Layout]], *, sealed: bool
+) -> dict[str, Layout]:
+    found: dict[str, Layout] = {}
+    for name, layouts in copies.items():
+        agreed = [one for one in layouts if sealed or layouts.count(one) >= AGREEING]
+        if not agreed:
+            agreed = [one for one in layouts if one == _vouched(store, f"0/{name}/{ROOT_DOCUMENT}")]
+        if agreed:
+            found[name] = agreed[0]
+    return found
+
+
+def _vouched(store: Place, key: str) -> Layout | None:
+    """Return the layout in a document that is listed in a manifest whose checksums are right."""
+    data = _read(store / key)
+    try:
+        node = zarr.open_array(store.zarr_store(), path="manifest", mode="r")
+        manifest = Manifest.parse(bytes(node[...]))  # type: ignore[arg-type]  # an array of bytes
+    except Exception:  # whatever Zarr makes of damaged documents and chunks
+        return None
+    listed = manifest.documents.get(key) == sha256_hex(data)
+    return Layout.parse(_parse(data)) if listed else None
+
+
+def _sealed_by(document: dict[str, Any]) -> str | None:
+    try:
+        return str(document["attributes"]["tilepress"]["tools"]["tilepress"])
+    except (KeyError, TypeError):
+        return None
+
+
+def _consolidated(document: dict[str, Any], key: str) -> object:
+    try:
+        return document["consolidated_metadata"]["metadata"][key]
+    except (KeyError, TypeError):
+        return None
+
+
+def _read(where: Place) -> bytes:
+    """Return an object; nothing where it cannot be read."""
+    try:
+        return where.read()
+    except OSError:
+        return b""
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    """Return a document; {} for what is none."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _manifest(reader: StoreReader) -> Manifest | None:
+    try:
+        return reader.manifest
+    except DamagedStore:
+        return None
+
+
+def _origin(store: Place, reader: StoreReader | None) -> Mapping[str, Any] | None:
+    try:
+        if reader is not None:
+            return reader.origin
+        node = zarr.open_array(store.zarr_store(), path="source/origin", mode="r")
+        origin = json.loads(bytes(node[...]))  # type: ignore[arg-type]  # an array of bytes
+    except Exception:  # whatever Zarr makes of damaged documents and chunks
+        return None
+    return origin if isinstance(origin, dict) and "kind" in origin else None

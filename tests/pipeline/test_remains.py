@@ -1,0 +1,102 @@
+"""What a damaged store still tells: believed where it is sealed, vouched for or said twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tilepress.pipeline.place import place
+from tilepress.pipeline.remains import Layout, Remains, read_remains
+
+ROOT, LEVEL, OWN = "zarr.json", "0/zarr.json", "0/image/zarr.json"
+
+
+def spoil(store: Path, *keys: str) -> None:
+    """Make documents say another chunk, and the root fail its seal."""
+    for key in keys:
+        data = (store / key).read_bytes()
+        assert b'"chunk_shape":[3,16,16]' in data
+        (store / key).write_bytes(
+            data.replace(b'"chunk_shape":[3,16,16]', b'"chunk_shape":[3,8,8]')
+        )
+
+
+def remains(store: Any) -> Remains:
+    return read_remains(place(store.path))
+
+
+class TestASoundStore:
+    def test_tells_everything(self, geo_store: Any):
+        found = remains(geo_store)
+        assert found.reader is not None
+        assert found.refusal is None
+        assert found.manifest is not None
+        assert set(found.layouts) == {"image", "mask"}
+        image = found.layouts["image"]
+        assert (image.grid.shape, image.grid.chunk) == ((3, 40, 52), (3, 16, 16))
+        assert (image.dtype, image.axes) == ("uint16", ("band", "y", "x"))
+        assert image.config == json.loads(found.reader.codec("image").configuration)
+        assert found.unproved == {}
+        assert found.origin == {"kind": "array"}
+        assert found.reader.statement["source_digest"]["sha256"] in found.digests
+
+    def test_layouts_go_through_json(self, geo_store: Any):
+        for layout in remains(geo_store).layouts.values():
+            assert Layout.from_json(json.loads(json.dumps(layout.to_json()))) == layout
+
+
+class TestWhomToBelieve:
+    """A wrong layout would read good shards as damaged ones."""
+
+    def test_a_sealed_root_alone(self, geo_store: Any):
+        right = remains(geo_store).layouts
+        spoil(geo_store.path, LEVEL, OWN)
+        assert remains(geo_store).layouts == right
+
+    @pytest.mark.parametrize("spoiled", [(ROOT,), (ROOT, LEVEL), (ROOT, OWN)])
+    def test_two_that_agree_or_one_that_is_listed(self, geo_store: Any, spoiled: tuple[str, ...]):
+        """The root says something else here; the others are right, or lost."""
+        right = remains(geo_store).layouts["image"]
+        spoil(geo_store.path, ROOT)
+        for key in set(spoiled) - {ROOT}:
+            (geo_store.path / key).write_bytes(b"{}")
+        found = remains(geo_store)
+        assert found.reader is None
+        assert found.manifest is None
+        if OWN in spoiled:
+            assert "image" not in found.layouts, "one says this, one that"
+            assert "image" in found.unproved
+        else:
+            assert found.layouts["image"] == right
+            assert found.unproved == {}
+
+    def test_nobody_vouches_for_the_last_one(self, geo_store: Any):
+        right = remains(geo_store).layouts["image"]
+        for key in (ROOT, LEVEL, "manifest/c/0"):
+            (geo_store.path / key).unlink()
+        found = remains(geo_store)
+        assert found.layouts == {}
+        assert found.unproved["image"] == right
+
+    def test_nothing_is_left(self, tmp_path: Path):
+        found = read_remains(place(tmp_path / "none.zarr"))
+        assert (found.root, found.reader, found.origin) == (None, None, None)
+        assert (found.layouts, found.unproved, found.digests) == ({}, {}, frozenset())
+
+    @pytest.mark.parametrize("node", [None, [], {}, {"codecs": []}, {"codecs": [{}]}, {"shape": 3}])
+    def test_nonsense_is_no_layout(self, node: object):
+        assert Layout.parse(node) is None
+
+
+class TestDigests:
+    def test_are_found_in_documents_that_are_none(self, geo_store: Any):
+        """A document that was cut still holds the digests before the cut."""
+        path = geo_store.path / LEVEL
+        digest = remains(geo_store).reader.statement["source_digest"]["sha256"]  # type: ignore[union-attr]
+        data = path.read_bytes()
+        path.write_bytes(data[: data.index(digest.encode()) + 65])
+        (geo_store.path / ROOT).unlink()
+        assert digest in remains(geo_store).digests
