@@ -1,0 +1,231 @@
+"""A power cut after every single operation: old, new, or not sealed; never sealed and wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tilepress.codecs.errors import UsageError
+from tilepress.pipeline.place import place
+from tilepress.workflows.catalogue import list_stores
+from tilepress.workflows.parts import finish, plan
+
+from .conftest import TILE, Scene, check_any, check_archive, write_sources
+from .recording import DAMAGES, Damage, Journal, Tree, read_tree, watched, write_tree
+
+pytestmark = pytest.mark.usefixtures("tiny_shards", "dead_holders")
+
+EVERYDAY_RERUNS = 8
+"""States of a journal from which the everyday suite runs the line again; the long one does all."""
+
+Rerun = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Other images of the same names and shapes."""
+    return write_sources(tmp_path_factory.mktemp("faults") / "old", 50)
+
+
+def states(journal: Journal) -> dict[tuple[tuple[str, bytes | None], ...], tuple[int, Damage]]:
+    """Return every state that a crash can leave, with the first crash that leaves it."""
+    found: dict[tuple[tuple[str, bytes | None], ...], tuple[int, Damage]] = {}
+    for count in range(len(journal) + 1):
+        for damage in DAMAGES:
+            found.setdefault(tuple(journal.after(count, damage).items()), (count, damage))
+    return found
+
+
+def check_every_crash(
+    journal: Journal,
+    folder: Path,
+    new: Scene,
+    old: Scene | None,
+    rerun: Rerun,
+    *,
+    all_of_them: bool,
+) -> dict[str, int]:
+    """Rebuild every state, look at it as a reader does, then run the line again."""
+    found = states(journal)
+    every = 1 if all_of_them else max(1, len(found) // EVERYDAY_RERUNS)
+    told = {"crashes": len(DAMAGES) * (len(journal) + 1), "states": len(found), "reruns": 0}
+    told |= {"sealed": 0, "unsealed": 0}
+    known: dict[object, str] = {}
+    for number, (tree, (count, damage)) in enumerate(found.items()):
+        out = folder / f"state{number}" / "out"
+        write_tree(out, dict(tree))
+        try:
+            for name in new.images:
+                told[checked(out, name, tree, known, samples_of(name, new, old))] += 1
+            if number % every == 0 or count == len(journal):
+                rerun(out)
+                check_archive(new, out)
+                assert all(summary.state == "sealed" for summary in list_stores(out))
+                told["reruns"] += 1
+        except BaseException as error:
+            last = journal.operations[max(0, count - 1)]
+            error.add_note(f"crash {damage} behind operation {count}: {last.kind} {last.path}")
+            raise
+        shutil.rmtree(out.parent)
+    print(told)
+    return told
+
+
+def checked(
+    out: Path,
+    name: str,
+    tree: tuple[tuple[str, bytes | None], ...],
+    known: dict[object, str],
+    samples: tuple[np.ndarray, ...],
+) -> str:
+    """Check one store of a state, unless one of the very same bytes was checked before."""
+    own = name, tuple((key, data) for key, data in tree if key.startswith(f"{name}.zarr"))
+    if own not in known:
+        known[own] = check_any(place(out) / f"{name}.zarr", samples)
+    return known[own]
+
+
+def samples_of(name: str, *scenes: Scene | None) -> tuple[np.ndarray, ...]:
+    return tuple(scene.images[name] for scene in scenes if scene is not None)
+
+
+@pytest.fixture(
+    params=["everyday", pytest.param("all", marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
+)
+def all_of_them(request: pytest.FixtureRequest) -> bool:
+    return request.param == "all"
+
+
+class TestTheJournal:
+    """What is not written down would not be tested."""
+
+    def test_the_journal_is_complete(self, scene: Scene, older: Scene, folder: Path):
+        out = folder / "out"
+        older.compress(out)
+        with watched(out) as journal:
+            scene.compress(out, force=True)
+        assert journal.after(len(journal), "intact") == read_tree(out)
+        kinds = {operation.kind for operation in journal.operations}
+        assert kinds >= {"create", "write", "sync", "rename", "link", "unlink", "mkdir", "rmdir"}
+
+    def test_what_is_not_synced_is_lost(self, folder: Path):
+        folder = folder / "out"
+        folder.mkdir()
+        (folder / "old").write_bytes(b"old")
+        with watched(folder) as journal:
+            handle = os.open(folder / "new", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            os.write(handle, b"12345678")
+            os.fsync(handle)
+            os.close(handle)
+            os.replace(folder / "new", folder / "old")
+            handle = os.open(folder, os.O_RDONLY)
+            os.fsync(handle)
+            os.close(handle)
+        before, after = {"old": b"old"}, {"old": b"12345678"}
+        assert [journal.after(n, "lost") for n in range(6)] == [before] * 5 + [after]
+        assert [journal.after(n, "intact").get("new") for n in range(5)] == [
+            None, b"", b"12345678", b"12345678", None,
+        ]  # fmt: skip
+        torn: list[Tree] = [journal.after(n, "torn") for n in range(6)]
+        assert b"1234" in [tree.get("new") for tree in torn] or torn[2] == before
+
+
+class TestEveryCrashOfARun:
+    """After each the store is old, new or unsealed, and the same line ends it."""
+
+    def test_of_a_new_archive(self, scene: Scene, folder: Path, all_of_them: bool):
+        out = folder / "out"
+        out.mkdir()
+        with watched(out) as journal:
+            assert scene.compress(out).ok
+        told = check_every_crash(
+            journal, folder, scene, None, lambda at: ok(scene.compress(at)), all_of_them=all_of_them
+        )
+        assert told["unsealed"] > told["sealed"] > 0
+
+    def test_of_a_run_that_replaces_an_archive(
+        self, scene: Scene, older: Scene, folder: Path, all_of_them: bool
+    ):
+        """Between the old store and the new one there is none; both are never mixed."""
+        out = folder / "out"
+        older.compress(out)
+        with watched(out) as journal:
+            assert scene.compress(out, force=True).ok
+        check_every_crash(
+            journal, folder, scene, older, lambda at: ok(scene.compress(at, force=True)),
+            all_of_them=all_of_them,
+        )  # fmt: skip
+
+    def test_of_one_store(self, scene: Scene, folder: Path):
+        """Every state of it, everyday, too: beside a store there is no catalogue to write."""
+        out = folder / "out"
+        out.mkdir()
+        one = Scene(scene.folder / "large.npy", {"large": scene.images["large"]}, {})
+        with watched(out) as journal:
+            assert one.compress(out / "large.zarr").ok
+        check_every_crash(
+            journal, folder, one, None, lambda at: ok(one.compress(at / "large.zarr")),
+            all_of_them=True,
+        )  # fmt: skip
+
+
+class TestEveryCrashOfParts:
+    """The plan, the parts and the finish are three commands; each may be cut off anywhere."""
+
+    def test_of_the_plan(self, scene: Scene, folder: Path, all_of_them: bool):
+        out = folder / "out"
+        out.mkdir()
+        with watched(out) as journal:
+            plan(scene.folder, out, tile=TILE, tier="fast", workers=0)
+        check_every_crash(
+            journal, folder, scene, None, lambda at: parts_and_finish(scene, at),
+            all_of_them=all_of_them,
+        )  # fmt: skip
+
+    def test_of_a_part(self, scene: Scene, folder: Path, all_of_them: bool):
+        out = folder / "out"
+        out.mkdir()
+        ok(scene.compress_part(out, "1/2"))
+        with watched(out) as journal:
+            ok(scene.compress_part(out, "0/2"))
+        check_every_crash(
+            journal, folder, scene, None, lambda at: parts_and_finish(scene, at),
+            all_of_them=all_of_them,
+        )  # fmt: skip
+
+    def test_of_the_finish(self, scene: Scene, folder: Path, all_of_them: bool):
+        """The same finish again ends it; where the plan is gone already, all is sealed."""
+        out = folder / "out"
+        out.mkdir()
+        for part in ("0/2", "1/2"):
+            ok(scene.compress_part(out, part))
+        with watched(out) as journal:
+            ok(finish(out, workers=0))
+        check_every_crash(
+            journal, folder, scene, None, lambda at: finish_again(scene, at),
+            all_of_them=all_of_them,
+        )  # fmt: skip
+
+
+def ok(report) -> None:
+    assert report.ok, list(report.failures)
+
+
+def parts_and_finish(scene: Scene, out: Path) -> None:
+    for part in ("0/2", "1/2"):
+        ok(scene.compress_part(out, part))
+    ok(finish(out, workers=0))
+
+
+def finish_again(scene: Scene, out: Path) -> None:
+    """Finish; where the plan is gone the finish had sealed everything."""
+    try:
+        ok(finish(out, workers=0))
+    except UsageError:
+        assert all((out / f"{name}.zarr" / "zarr.json").exists() for name in scene.images)
+        ok(scene.compress(out))
