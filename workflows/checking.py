@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tilepress.codecs.errors import DamagedStore, InvalidRecord, TilepressError, UsageError
 from tilepress.pipeline.matching import Sources
+from tilepress.pipeline.place import Place, Where, place
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.catalogue import find_stores
 
@@ -32,25 +33,26 @@ class StoreCheck:
 
 
 def check_stores(
-    path: Path, source: Sequence[Path] = (), stack: str | None = None
+    path: Where, source: Sequence[str | Path] = (), stack: str | None = None
 ) -> Iterator[StoreCheck]:
     """Verify a store, or each of an archive; ``source`` is what all of them were made of.
 
     In an archive, images of ``source`` that have no store are listed as unknown at the end. What is
     no store and holds none is unknown; UsageError says that there is nothing at ``path``.
     """
-    if not path.exists():
+    root = place(path)
+    if not root.exists():
         raise UsageError(f"verifying {path}: no such file or folder")
-    stores = find_stores(path) if path.is_dir() else []
-    for missing in (file for file in source if not file.exists()):
-        raise UsageError(f"verifying against {missing}: no such file or folder")
+    stores = [place(store) for store in find_stores(root)] if root.is_folder() else []
     if not stores:
-        what = "it is a folder without tilepress stores" if path.is_dir() else "it is a file"
+        what = "it is a folder without tilepress stores" if root.is_folder() else "it is a file"
         text = f"verifying {path}: {what}, want a tilepress store"
         yield StoreCheck(store=str(path), state="unknown", findings=(text,))
         return
-    archive = None if stores == [path] else path
+    archive = None if stores == [root] else root
     sources = Sources(source, stack=stack, archive=archive) if source else None
+    for missing in sources.missing if sources is not None else ():
+        raise UsageError(f"verifying against {missing.path}: {missing.error}")
     for store in stores:
         yield _check(store, sources, in_archive=archive is not None)
     if sources is not None and archive is not None:
@@ -59,7 +61,7 @@ def check_stores(
             yield StoreCheck(store=left, state="unknown", findings=(text,))
 
 
-def _check(store: Path, sources: Sources | None, *, in_archive: bool) -> StoreCheck:
+def _check(store: Place, sources: Sources | None, *, in_archive: bool) -> StoreCheck:
     try:
         damages = verify(store, sources)
     except (DamagedStore, InvalidRecord) as error:

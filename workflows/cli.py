@@ -17,13 +17,21 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from tilepress.codecs.errors import TilepressError, UsageError
+from tilepress.workflows import cli_compress
+from tilepress.workflows.cli_cluster import cluster_app
+from tilepress.workflows.console import (
+    EXIT_CANNOT_TELL,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_USAGE,
+    Json,
+    complain,
+    open_console,
+)
 from tilepress.workflows.interrupt import EXIT_INTERRUPTED, interrupts
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from tilepress.workflows.bench import SpeedPlan
-    from tilepress.workflows.report import Report
 
 __all__ = ["app", "main"]
 
@@ -31,11 +39,6 @@ _CommandLineError: Any = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
 """What the parser raises: of the package click or of the copy that newer typers bring."""
-
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_TELL = 0, 1, 2, 3
-
-PIPE_WIDTH = 160
-"""Columns of a table that no terminal shows."""
 
 WIDE = 400
 """The same for tables with a column per codec: they take what they need of it."""
@@ -49,14 +52,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The learned models that this machine knows.")
 app.add_typer(models_app, name="models")
-
-
-class Tier(StrEnum):
-    """How much work goes into a tile."""
-
-    fast = "fast"
-    standard = "standard"
-    max = "max"
+app.add_typer(cluster_app, name="cluster")
 
 
 class ExportFormat(StrEnum):
@@ -69,108 +65,26 @@ class ExportFormat(StrEnum):
     npy = "npy"
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Store = Annotated[Path, typer.Argument(help="A store (*.zarr).")]
+Store = Annotated[str, typer.Argument(help="A store (*.zarr), a path or s3://…")]
 
 
-@app.command()
-def compress(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="SRC... DST", help="Files and folders, then the destination."),
-    ],
-    lossless: Annotated[
-        bool, typer.Option("--lossless", help="Every sample comes back as it was (the default).")
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
     ] = False,
-    max_error: Annotated[
-        float, typer.Option(metavar="K", help="No sample changes by more than K.")
-    ] = 0.0,
-    codec: Annotated[str, typer.Option(help="Codec of the tiles.")] = "wave",
-    tier: Annotated[
-        Tier,
-        typer.Option(
-            help="How much work goes into a tile. fast: the fitted linear path alone; standard; "
-            "max: a larger network, slower."
-        ),
-    ] = Tier.standard,
-    model: Annotated[
-        str, typer.Option(help="Name or path of a model; default: that of the tier.")
-    ] = "auto",
-    tune: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="Tune the model on a sample of the images first; its weights go into those stores "
-            "where they save more than they take on a sample of chunks (needs the extra torch).",
-        ),
-    ] = None,
-    stack: Annotated[
-        str | None,
-        typer.Option(metavar="GLOB", help="Single-band files that make one image together."),
-    ] = None,
-    tile: Annotated[int, typer.Option(help="Rows and columns of one record, 16 to 2048.")] = 512,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Worker processes; default one per processor, 0 none (in this process)."),
-    ] = None,
-    force: Annotated[bool, typer.Option(help="Replace what the destination holds.")] = False,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write what was done as JSON.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Compress images into Zarr stores; lossless by default, checked, resumable.
+    if version:
+        import tilepress
 
-    A DST that ends in .zarr takes exactly one image. Any other DST is a folder that mirrors the
-    sources. Run the same line again to go on after an interruption; what is unchanged is skipped.
+        print(f"tilepress {tilepress.__version__}")
+        raise typer.Exit
 
-    **Examples**
 
-        tilepress compress scene.tif scene.zarr
-
-        tilepress compress /archive out/ --workers 8
-
-        tilepress compress ct-series/ out/ --max-error 2
-
-        tilepress compress LC08_scene/ out/ --stack '*_B*.TIF'
-
-        tilepress compress /archive out/ --tune 120
-    """
-    from tilepress.workflows.compress import compress as run_compress
-    from tilepress.workflows.progress import progress_for, size
-
-    if len(paths) < 2:
-        raise UsageError("compressing: give at least one source and a destination")
-    if lossless and max_error:
-        raise UsageError("compressing: --lossless and --max-error exclude each other")
-    errors = _console(stderr=True)
-    done = run_compress(
-        paths[:-1],
-        paths[-1],
-        max_error=max_error,
-        codec=codec,
-        tier=tier.value,
-        model=model,
-        tune=tune,
-        stack=stack,
-        tile=tile,
-        workers=workers,
-        force=force,
-        report=report,
-        progress=progress_for(errors, quiet=quiet),
-    )
-    if quiet:
-        for failure in done.failures:
-            _complain(failure.line)
-    written = sum(image.status == "written" for image in done.images)
-    unchanged = len(done.images) - written
-    if not quiet:
-        parts = [f"{written} written", f"{unchanged} unchanged", f"{len(done.failures)} failed"]
-        ratio = f", {size(done.raw_bytes)} → {size(done.stored_bytes)} (ratio {done.ratio:.2f})"
-        tuned = "" if tune is None else f", {_tuned(done)}"
-        print(f"{', '.join(parts)}{ratio if done.images else ''}{tuned}, {done.seconds:.1f} s")
-    if not done.ok:
-        raise typer.Exit(EXIT_FAILED)
+app.command()(cli_compress.compress)
+app.command()(cli_compress.plan)
+app.command()(cli_compress.finish)
+app.command()(cli_compress.repair)
 
 
 @app.command()
@@ -186,7 +100,7 @@ def info(store: Store, as_json: Json = False) -> None:
 
     _must_exist(store)
     reader = StoreReader.open(store)
-    summary = summarize(store, store.name)
+    summary = summarize(store, reader.path.name)
     details = {
         **summary.to_json(),
         "path": str(store),
@@ -212,7 +126,8 @@ def info(store: Store, as_json: Json = False) -> None:
 
 @app.command("ls")
 def list_archive(
-    archive: Annotated[Path, typer.Argument(help="A folder of stores.")], as_json: Json = False
+    archive: Annotated[str, typer.Argument(help="A folder of stores, or s3://…")],
+    as_json: Json = False,
 ) -> None:
     """List the stores of an archive; those whose writing has not finished are marked.
 
@@ -220,37 +135,17 @@ def list_archive(
 
         tilepress ls out/
     """
-    from tilepress.workflows.catalogue import list_stores
+    from tilepress.workflows.catalogue import list_json, list_lines, list_stores
 
-    summaries = list_stores(archive)
-    if as_json:
-        print(json.dumps([s.to_json() for s in summaries], indent=2))
-        return
-    from rich.table import Table
-
-    table = Table("store", "axes", "shape", "dtype", "ratio", "max error", "CRS / modality")
-    for s in summaries:
-        if s.state != "sealed":
-            reason = "unsealed: run its compress line again" if s.state == "unsealed" else s.problem
-            table.add_row(s.path, f"[{s.state}]".replace("[", r"\["), "", "", "", "", reason)
-            continue
-        table.add_row(
-            s.path,
-            ",".join(s.axes),
-            "×".join(map(str, s.shape)),
-            s.dtype,
-            f"{s.ratio:.2f}",
-            f"{s.max_error:g}" if s.max_error else "lossless",
-            s.crs or s.modality or "",
-        )
-    _console().print(table)
+    for line in (list_json if as_json else list_lines)(list_stores(archive)):
+        print(line)
 
 
 @app.command()
 def verify(
-    path: Annotated[Path, typer.Argument(metavar="STORE|ARCHIVE", help="What to check.")],
+    path: Annotated[str, typer.Argument(metavar="STORE|ARCHIVE", help="What to check.")],
     source: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             metavar="SRC", help="Compare with what it was made of, pixel for pixel (repeatable)."
         ),
@@ -378,7 +273,7 @@ def train(
         text = "training: torch is not installed; pip install 'tilepress[torch]'"
         raise UsageError(text) from error
 
-    console = _console(stderr=True)
+    console = open_console(stderr=True)
 
     def tell(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -443,7 +338,7 @@ def demo(
     """Run the main job on the bundled real images and print a table at the end."""
     from tilepress.workflows.demo import run_demo
 
-    raise typer.Exit(run_demo(out, _console(), workers=workers))
+    raise typer.Exit(run_demo(out, open_console(), workers=workers))
 
 
 @app.command()
@@ -498,7 +393,7 @@ def bench(
     """
     from tilepress.workflows import bench as room
 
-    progress = _console(stderr=True)
+    progress = open_console(stderr=True)
     found = room.run_bench(
         sources,
         codecs.split(",") if codecs else None,
@@ -513,13 +408,13 @@ def bench(
         json_file.write_text(json.dumps(found.to_json(), indent=2) + "\n")
     if html is not None:
         html.write_text(found.to_html(), encoding="utf-8")
-    console = _console(pipe_width=WIDE)
+    console = open_console(pipe_width=WIDE)
     for table in found.tables():
         console.print(table)
     for text in found.skipped:
         print(f"not near-lossless: {text}", file=sys.stderr)
     for failure in found.failures:
-        _complain(failure)
+        complain(failure)
     if found.failures:
         raise typer.Exit(EXIT_FAILED)
 
@@ -566,33 +461,31 @@ def _guarded(command: Callable[[], Any]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         result = EXIT_INTERRUPTED
     except _CommandLineError as error:
-        _complain(error.format_message())
+        complain(error.format_message())
         return EXIT_USAGE
     except UsageError as error:
-        _complain(str(error))
+        complain(str(error))
         return EXIT_USAGE
     except TilepressError as error:
-        _complain(str(error))
+        complain(str(error))
         return EXIT_FAILED
     except BrokenPipeError:  # the reader of our output, e.g. head, went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        _complain(f"{error.strerror or type(error).__name__}{where}")
+        complain(f"{error.strerror or type(error).__name__}{where}")
         return EXIT_FAILED
     if result == EXIT_INTERRUPTED:  # typer may also have caught the interrupt and returned this
-        _complain("interrupted; run the same line again to go on")
+        complain("interrupted; run the same line again to go on")
     return result if isinstance(result, int) else EXIT_DONE
 
 
-def _complain(text: str) -> None:
-    print(f"tilepress: {' '.join(text.split())}", file=sys.stderr)
+def _must_exist(where: str) -> None:
+    from tilepress.pipeline.place import place
 
-
-def _must_exist(path: Path) -> None:
-    if not path.exists():
-        raise UsageError(f"opening {path}: no such file or folder")
+    if not place(where).exists():
+        raise UsageError(f"opening {where}: no such file or folder")
 
 
 def _numbers(option: str, text: str | None) -> list[int] | None:
@@ -620,23 +513,6 @@ def _box(text: str | None) -> tuple[float, float, float, float] | None:
         wanted = "left,bottom,right,top in units of the CRS"
         raise UsageError(f"exporting: got --bbox {text!r}, want {wanted}") from None
     return left, bottom, right, top
-
-
-def _console(*, stderr: bool = False, pipe_width: int = PIPE_WIDTH) -> Console:
-    from rich.console import Console
-
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else pipe_width)
-
-
-def _tuned(report: Report) -> str:
-    """Say what tuning brought, e.g. "tuned weights in 2 of 5 stores (save about 1.2 MB)"."""
-    from tilepress.workflows.progress import size
-
-    used = [image for image in report.images if image.tuned]
-    saved = sum(image.tuning_saved_bytes or 0 for image in used)
-    gain = f" (save about {size(saved)})" if saved else ""
-    return f"tuned weights in {len(used)} of {len(report.images)} stores{gain}"
 
 
 def _short(value: object, limit: int = 200) -> str:

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from tilepress.codecs.errors import CodecError, UsageError
-from tilepress.codecs.tile import TileCodec
-from tilepress.pipeline.discover import Failure, discover
-from tilepress.pipeline.source import SourceSpec
-from tilepress.workflows.destination import Destination
-from tilepress.workflows.executor import DaskExecutor, Executor, InProcessExecutor, cpu_count
+from tilepress.codecs.errors import UsageError
 from tilepress.workflows.lease import LeaseKeeper
-from tilepress.workflows.plan import EncodeOptions
+from tilepress.workflows.parts import compress_part
+from tilepress.workflows.planfile import Part
 from tilepress.workflows.progress import Progress, SilentProgress
-from tilepress.workflows.report import Report
-from tilepress.workflows.run import Run
-from tilepress.workflows.tune import Tuner, check_tune
+from tilepress.workflows.report import Report, check_writable_report
+from tilepress.workflows.request import (
+    PathLike,
+    Request,
+    check_options,
+    conclude,
+    found_in,
+    make_executor,
+    todos,
+)
+from tilepress.workflows.run import WHOLE_BYTES, Run
+from tilepress.workflows.task import Job
+from tilepress.workflows.tune import Tuner
 
 __all__ = ["compress"]
-
-MIN_TILE, MAX_TILE = 16, 2048
-"""Rows and columns of one record."""
-
-LISTED_IMAGES = 10
-"""Images that a message names at most."""
-
-PathLike = str | Path
 
 
 def compress(
@@ -43,9 +40,13 @@ def compress(
     tune: float | None = None,
     tile: int = 512,
     stack: str | None = None,
+    device: str = "auto",
     workers: int | None = None,
+    cluster: str | None = None,
+    dashboard: bool = False,
+    part: str | None = None,
     force: bool = False,
-    report: PathLike | None = None,
+    report: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Compress images into Zarr stores.
@@ -56,10 +57,11 @@ def compress(
     Parameters
     ----------
     sources :
-        Files and folders. Folders are searched; what is an image is decided by content.
+        Files, folders, patterns (``"/archive/**/*.tif"``), ``s3://…``, "-" (a list on standard
+        input) and "@FILE" (a list). Folders are searched; what is an image is decided by content.
     destination :
-        A path that ends in ``.zarr`` takes exactly one image; any other is a folder that mirrors
-        the sources.
+        A path that ends in ``.zarr`` takes exactly one image; any other is an archive, a folder or
+        ``s3://bucket/prefix``, that mirrors the sources.
     max_error :
         Largest difference of any sample that coding may make; 0 is lossless. In stored units for
         integers, physical ones for floats.
@@ -74,9 +76,20 @@ def compress(
         Rows and columns of one record, 16 to 2048.
     stack :
         Pattern of single-band files that make one image together, e.g. ``"*_B*.TIF"``.
+    device :
+        "auto" codes on GPUs where workers have them, "cpu" never, "cuda" refuses to go without.
     workers :
         Worker processes; None is one per processor, 0 codes in this process without Dask. A script
         that starts workers needs ``if __name__ == "__main__":`` around the call.
+    cluster :
+        Where workers run: "local" (None), "cuda", the path of a profile of a batch system, the
+        address of a running scheduler (``tcp://…``), or "slurm-runner".
+    dashboard :
+        Serve Dask's dashboard of local workers on the loopback interface (extra ``dashboard``).
+    part :
+        "i/n", i from 0 to n − 1: write only this share of the shards, in this process without Dask.
+        All parts together write everything, in any order and at the same time; then ``finish``
+        seals. The first part fixes the plan, unless ``plan`` did.
     force :
         Replace what the destination holds.
     report :
@@ -96,18 +109,32 @@ def compress(
         Where the request as a whole makes no sense; nothing was written.
     """
     started = time.monotonic()
-    options = EncodeOptions(
-        codec=codec or "wave", max_error=max_error, tier=tier, model=model, tile=tile
+    if report is not None:
+        check_writable_report(Path(report))
+    request = Request.of(
+        sources, destination, stack, codec=codec, max_error=max_error, tier=tier, model=model,
+        tile=tile,
+    )  # fmt: skip
+    check_options(request.options, workers, tune)
+    facts = request.facts(
+        tune=tune, device=device, workers=workers, cluster=cluster, part=part, force=force
     )
-    _check(options, workers, tune)
-    target = Destination(Path(destination))
-    found = _found(sources, stack, target)
+    if part is not None:
+        if tune is not None or workers or force or cluster is not None:
+            raise UsageError(
+                "compressing a part: --tune, --workers, --cluster and --force do not go with "
+                "--part; replace what is there with tilepress plan --force"
+            )
+        return compress_part(request, Part.parse(part), device, report, progress, started, facts)
+    target, options = request.destination, request.options
+    executor = make_executor(workers, cluster, device, options, progress, dashboard=dashboard)
+    found = found_in(request)
     target.check_writable()
     tuner = None
     if tune is not None:
         tuner = Tuner(
             tune,
-            sources=_paths(sources),
+            sources=request.sources,
             stack=stack,
             destination=target,
             options=options,
@@ -116,107 +143,23 @@ def compress(
     with contextlib.ExitStack() as resources:
         progress = resources.enter_context(progress or SilentProgress())
         if tuner is not None:
-            options = tuner.options(_found(sources, stack, target), progress)
+            options = tuner.options(found_in(request), progress)
         keeper = resources.enter_context(LeaseKeeper())
-        executor = resources.enter_context(_executor(workers))
         run = Run(
-            executor=executor,
+            executor=resources.enter_context(executor),
             keeper=keeper,
-            destination=target,
-            options=options,
+            job=Job(
+                destination=target,
+                options=options,
+                holder=keeper.holder,
+                force=force,
+                whole_bytes=WHOLE_BYTES,
+            ),
             progress=progress,
-            force=force,
         )
-        result = run.run(_specs(found, run))
+        result = run.run(todos(found, run))
     if tuner is not None and not run.unfinished:
         tuner.forget()
     if not result.images and not result.failures:
-        raise UsageError(f"compressing: found no image in {', '.join(map(str, _paths(sources)))}")
-    result.seconds = time.monotonic() - started
-    if report is not None:
-        result.write(Path(report))
-    return result
-
-
-def _paths(sources: PathLike | Sequence[PathLike]) -> list[PathLike]:
-    paths = [sources] if isinstance(sources, (str, Path)) else list(sources)
-    if not paths:
-        raise UsageError("compressing: no sources were given")
-    return paths
-
-
-def _check(options: EncodeOptions, workers: int | None, tune: float | None) -> None:
-    """Raise UsageError for options that no image could be coded with."""
-    if not 0 <= options.max_error < float("inf"):
-        raise UsageError(f"compressing: got max error {options.max_error}, want 0 or more")
-    if not MIN_TILE <= options.tile <= MAX_TILE:
-        raise UsageError(f"compressing: got tile {options.tile}, want {MIN_TILE} to {MAX_TILE}")
-    if workers is not None and workers < 0:
-        raise UsageError(f"compressing: got {workers} workers, want 0 or more")
-    try:
-        codec = TileCodec(
-            codec=options.codec,
-            max_error=options.max_error,
-            tier=options.tier,
-            model=options.model,
-        )
-    except CodecError as error:
-        raise UsageError(f"compressing: {error}") from error
-    if tune is not None:
-        check_tune(tune, codec.model)
-
-
-def _executor(workers: int | None) -> Executor:
-    if workers == 0:
-        return InProcessExecutor()
-    return DaskExecutor(cpu_count() if workers is None else workers)
-
-
-def _found(
-    sources: PathLike | Sequence[PathLike], stack: str | None, destination: Destination
-) -> Iterator[SourceSpec | Failure]:
-    """Yield what there is to compress; raise UsageError where the destination cannot take it."""
-    found = _own_output_left_out(discover(_paths(sources), stack), destination)
-    return _one_image(found, destination) if destination.is_store else found
-
-
-def _own_output_left_out(
-    found: Iterator[SourceSpec | Failure], destination: Destination
-) -> Iterator[SourceSpec | Failure]:
-    """Pass over what lies in the destination, which may be inside a source folder."""
-    for item in found:
-        path = item.path if isinstance(item, Failure) else item.paths[0]
-        if not destination.holds_part(Path(path)):
-            yield item
-
-
-def _one_image(
-    found: Iterator[SourceSpec | Failure], destination: Destination
-) -> Iterator[SourceSpec | Failure]:
-    """Return what was found, or raise UsageError where it is more than one image."""
-    items: list[SourceSpec | Failure] = []
-    images: list[str] = []
-    for item in found:
-        items.append(item)
-        if isinstance(item, SourceSpec):
-            page = f" (page {item.options['page']})" if "page" in item.options else ""
-            images.append(item.paths[0] + page)
-        if len(images) > LISTED_IMAGES:
-            break
-    if len(images) > 1:
-        more = ", …" if len(images) > LISTED_IMAGES else ""
-        listed = ", ".join(images[:LISTED_IMAGES])
-        raise UsageError(
-            f"compressing into {destination.path}: a .zarr destination takes one image, got "
-            f"{listed}{more}; give a folder"
-        )
-    return itertools.chain(items, found)
-
-
-def _specs(found: Iterator[SourceSpec | Failure], run: Run) -> Iterator[SourceSpec]:
-    """Yield the images; list what is none."""
-    for item in found:
-        if isinstance(item, Failure):
-            run.fail(str(item.path), item.error)
-        else:
-            yield item
+        raise UsageError(f"compressing: found no image in {', '.join(map(str, request.sources))}")
+    return conclude(result, report, started, facts, target, progress)

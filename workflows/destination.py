@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tilepress.codecs.errors import DestinationConflict, TilepressError, UsageError
 from tilepress.pipeline.discover import store_path
+from tilepress.pipeline.place import BucketPlace, FolderPlace, Place, is_url, place
 from tilepress.pipeline.source import SourceSpec
 from tilepress.pipeline.store import StoreReader, is_sealed, remove_store
+from tilepress.workflows.catalogue import is_catalogue_object
 from tilepress.workflows.ledger import Ledger, remove_plans
 from tilepress.workflows.plan import ImagePlan
 
@@ -25,46 +25,52 @@ StoreState = Literal["absent", "begun", "sealed", "other"]
 class Destination:
     """One store (``*.zarr``) or an archive: a folder of stores that mirrors the sources."""
 
-    path: Path
+    path: Place
 
     @property
     def is_store(self) -> bool:
         return self.path.suffix == ".zarr"
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         """The folder that the stores lie in or below."""
         return self.path.parent if self.is_store else self.path
 
-    def store_of(self, spec: SourceSpec) -> Path:
-        """Return the path of a discovered image's store."""
+    def store_of(self, spec: SourceSpec) -> Place:
+        """Return the place of a discovered image's store."""
         if self.is_store:
             return self.path
-        below = store_path(spec)
-        return self.path / below.with_name(f"{below.name}.zarr")
+        return self.path / f"{store_path(spec)}.zarr"
 
-    def holds_part(self, path: Path) -> bool:
-        """Whether a path is a part of a store in here: our output, finished or not, is no input."""
-        root, path = self.path.resolve(), path.resolve()
-        if not path.is_relative_to(root):
+    def holds_part(self, source: str) -> bool:
+        """Whether a source is a part of a store in here: our own output is no input."""
+        below = _below(source, self.path)
+        if below is None:
             return False
-        return self.is_store or any(
-            part.endswith(".zarr") for part in path.relative_to(root).parts[:-1]
-        )
+        if self.is_store or is_catalogue_object(below):
+            return True
+        return any(part.endswith(".zarr") for part in below.split("/")[:-1])
 
     def check_writable(self) -> None:
         """Raise UsageError where nothing can be written here, before any work is done."""
-        folder = self.folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if self.path.exists() and not self.path.is_dir():
+            if self.path.size() is not None and not self.path.is_folder():
                 raise NotADirectoryError("a file of that name exists")
-            handle, name = tempfile.mkstemp(prefix=".tilepress-", dir=folder)
-            os.close(handle)
-            os.unlink(name)
+            self.folder.check_writable()
         except OSError as error:
             reason = error.strerror or str(error)
             raise UsageError(f"opening the destination: {reason}: {self.path}") from error
+
+
+def _below(source: str, root: Place) -> str | None:
+    """Return the key of a source below ``root``; None where it is elsewhere."""
+    if is_url(source) != isinstance(root, BucketPlace):
+        return None
+    with contextlib.suppress(ValueError):
+        if isinstance(root, FolderPlace):
+            return Path(source).resolve().relative_to(root.path.resolve()).as_posix()
+        return place(source).relative_to(root)
+    return None
 
 
 def state_of_store(plan: ImagePlan) -> StoreState:
@@ -72,14 +78,14 @@ def state_of_store(plan: ImagePlan) -> StoreState:
 
     ``sealed`` and ``begun`` are this very plan, finished or not; ``other`` is anything else.
     """
-    store = Path(plan.store)
+    store = place(plan.store)
     if not store.exists():
         return "absent"
     if is_sealed(store):
         return "sealed" if _sealed_digest(store) == plan.digest else "other"
     if Ledger(plan).exists:
         return "begun"
-    return "absent" if store.is_dir() and not any(store.iterdir()) else "other"
+    return "absent" if store.is_folder() and next(store.walk(), None) is None else "other"
 
 
 def prepare_store(plan: ImagePlan, *, force: bool) -> Literal["write", "unchanged"]:
@@ -97,21 +103,21 @@ def prepare_store(plan: ImagePlan, *, force: bool) -> Literal["write", "unchange
             "version of the source; choose another destination or pass --force to replace it"
         )
     if state in ("sealed", "other"):
-        _remove(Path(plan.store))
+        _remove(place(plan.store))
     if state != "begun":
-        remove_plans(Path(plan.store))
+        remove_plans(plan.store)
     Ledger(plan).create()
     return "write"
 
 
-def _sealed_digest(store: Path) -> str | None:
+def _sealed_digest(store: Place) -> str | None:
     """Return the digest of the plan that a sealed store was written by; None where unknown."""
     with contextlib.suppress(TilepressError, OSError, ValueError, KeyError):
         return str(StoreReader.open(store).statement.get("plan_digest"))
     return None
 
 
-def _remove(store: Path) -> None:
-    if not store.is_dir() or store.is_symlink():
+def _remove(store: Place) -> None:
+    if isinstance(store, FolderPlace) and (store.path.is_symlink() or not store.path.is_dir()):
         raise DestinationConflict(f"replacing {store}: it is no folder; remove it yourself")
     remove_store(store)

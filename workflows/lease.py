@@ -1,30 +1,30 @@
-"""Keep two writers from one store: a lease file with its holder and a heartbeat.
+"""Keep two writers from one store: a lease that names its holder and plan, and a heartbeat.
 
-The lease is a file made with O_EXCL that names its holder; its modification time is the
-heartbeat. A lease is stale when its holder was a process of this host that no longer runs, or
-when the heartbeat of another host is older than ``STALE_AFTER_S``. Judging and replacing a stale
-lease happen under an advisory lock on the directory that holds the store, so that two that come at
-once cannot both take it over.
+The lease is an object made only where none is (O_EXCL on disks, If-None-Match in buckets); the time
+it was last written is the heartbeat. The parts of one plan share a lease, for they write the same
+bytes. A lease is stale when its holder was a process of this host that no longer runs, or when the
+heartbeat of another host, or of parts, is older than ``STALE_AFTER_S``. A stale lease is replaced
+by compare-and-swap, so that two that come at once cannot both take it over.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
-import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from tilepress.codecs.errors import DestinationConflict
+from tilepress.pipeline.place import Place
+from tilepress.workflows.patience import patiently
 
-__all__ = ["Lease", "LeaseKeeper", "holds"]
+__all__ = ["Holder", "Lease", "LeaseKeeper", "Role", "holds"]
 
 HEARTBEAT_S = 10.0
 """Seconds between two heartbeats of a live holder."""
@@ -34,81 +34,119 @@ STALE_AFTER_S = 120.0
 
 _LEASE = "lease.json"
 
+Role = Literal["run", "part", "finish"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Holder:
-    """Who holds a lease. Process start time tells a reused process id from the holder's."""
+class Holder:
+    """Who may write a store. Workers get it along with each task."""
 
     id: str
     host: str
     boot: str
     pid: int
     started: str
+    """When the process started: tells a reused process id from the holder's."""
+    role: Role = "run"
+    """"run": alone. "part": beside other parts of the same plan. "finish": after all parts."""
+    plan: str = ""
+    """Digest of the plan that is written."""
+
+    @classmethod
+    def this_process(cls, role: Role = "run") -> Holder:
+        pid = os.getpid()
+        return cls(
+            id=uuid.uuid4().hex,
+            host=platform.node(),
+            boot=_boot_id(),
+            pid=pid,
+            started=_process_start(pid) or "",
+            role=role,
+        )
+
+    def of_plan(self, digest: str) -> Holder:
+        """Return the same holder with the plan that it writes."""
+        return replace(self, plan=digest)
+
+    def shares(self, other: Holder) -> bool:
+        """Whether the lease of ``other`` is as good as this holder's own."""
+        if self.id == other.id:
+            return True
+        return self.role == other.role == "part" and self.plan == other.plan
+
+    def follows(self, other: Holder) -> bool:
+        """Whether this holder seals what the parts that hold the lease have written."""
+        return self.role == "finish" and other.role == "part" and self.plan == other.plan
 
 
 class Lease:
-    """The right to write one store, held by this process until ``release``."""
+    """The right to write one store, held until ``release``."""
 
-    def __init__(self, folder: Path, holder_id: str) -> None:
+    def __init__(self, folder: Place, holder: Holder) -> None:
         self.folder = folder
-        self.holder_id = holder_id
+        self.holder = holder
 
     @classmethod
-    def acquire(cls, folder: Path) -> Lease:
+    def acquire(cls, folder: Place, holder: Holder | None = None) -> Lease:
         """Take the lease of ``folder`` (made where it is missing).
 
         Raises DestinationConflict while another live process holds it.
         """
-        me = _this_holder()
-        folder.parent.parent.mkdir(parents=True, exist_ok=True)
-        with _guard(folder.parent.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-            if not _create(folder, me):
-                _remove_stale(folder)
-                if not _create(folder, me):
-                    raise DestinationConflict(f"locking {folder}: another process was quicker")
-        return cls(folder, me.id)
+        me = holder or Holder.this_process()
+        folder.make_folder()
+        with folder.parent.parent.guard():
+            folder.make_folder()  # whoever held the lock may have removed it
+            _take(folder, me)
+        return cls(folder, me)
 
     def beat(self) -> bool:
-        """Renew the heartbeat; False where the lease is no longer this process's."""
-        if not holds(self.folder, self.holder_id):
-            return False
-        try:
-            os.utime(self.folder / _LEASE)
-        except FileNotFoundError:
-            return False
-        return True
+        """Renew the heartbeat; False where the lease is no longer this holder's."""
+        return holds(self.folder, self.holder) and (self.folder / _LEASE).touch()
 
-    def release(self) -> None:
-        """Give the lease back, and remove its folder and the one above where nothing is left."""
-        with _guard(self.folder.parent.parent):
-            if holds(self.folder, self.holder_id):
-                (self.folder / _LEASE).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self.folder.rmdir()
-                self.folder.parent.rmdir()
+    def release(self, *, sealed: bool = False) -> None:
+        """Give the lease back, and remove its folder and the one above where nothing is left.
+
+        Parts only stop beating, for others may be at work under the same lease, unless the store is
+        sealed.
+        """
+        if self.holder.role == "part" and not sealed:
+            return
+        with self.folder.parent.parent.guard():
+            if holds(self.folder, self.holder):
+                self.folder.sweep()  # a killed process may have left half a lease
+                (self.folder / _LEASE).remove()
+            self.folder.remove_empty()
+            self.folder.parent.remove_empty()
 
 
 class LeaseKeeper:
     """A thread that beats for every lease of a run."""
 
-    def __init__(self, interval_s: float = HEARTBEAT_S) -> None:
+    def __init__(self, holder: Holder | None = None, interval_s: float = HEARTBEAT_S) -> None:
+        self.holder = holder or Holder.this_process()
         self._interval_s = interval_s
         self._leases: dict[str, Lease] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_all, name="tilepress-lease", daemon=True)
 
-    def acquire(self, folder: Path) -> Lease:
-        lease = Lease.acquire(folder)
+    def acquire(self, folder: Place, plan: str = "") -> Lease:
+        """Take the lease of a store for a plan; see ``Lease.acquire``."""
+        lease = patiently(lambda: Lease.acquire(folder, self.holder.of_plan(plan)))
         with self._lock:
-            self._leases[lease.holder_id] = lease
+            self._leases[str(folder)] = lease
         return lease
 
-    def release(self, lease: Lease) -> None:
+    def release(self, lease: Lease, *, sealed: bool = False) -> None:
+        """Stop beating for a lease and give it back; a second time nothing happens.
+
+        What storage does not take back goes stale: no reason to fail an image, or a run.
+        """
         with self._lock:
-            self._leases.pop(lease.holder_id, None)
-        lease.release()
+            known = self._leases.pop(str(lease.folder), None)
+        if known is not None:
+            with contextlib.suppress(OSError):
+                patiently(lambda: lease.release(sealed=sealed))
 
     def __enter__(self) -> LeaseKeeper:
         self._thread.start()
@@ -135,118 +173,63 @@ class LeaseKeeper:
                     lease.beat()
 
 
-def holds(folder: Path, holder_id: str) -> bool:
-    """Tell whether the lease of ``folder`` names ``holder_id``; workers ask before they write."""
-    holder = _read(folder / _LEASE)
-    return holder is not None and holder.id == holder_id
+def holds(folder: Place, holder: Holder) -> bool:
+    """Tell whether ``holder`` may write; workers ask before they do."""
+    found = (folder / _LEASE).read_tagged()
+    other = None if found is None else _parse(found[0])
+    return other is not None and holder.shares(other)
 
 
-def _create(folder: Path, holder: _Holder) -> bool:
-    """Make the lease file in one step (a link to a finished file); False where one exists."""
-    handle, name = tempfile.mkstemp(prefix=".lease-", dir=folder)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            json.dump(asdict(holder), file)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(name, folder / _LEASE)
-        except FileExistsError:
-            return False
-        except OSError:
-            return _create_exclusive(folder, holder)
-    finally:
-        os.unlink(name)
-    return True
-
-
-def _create_exclusive(folder: Path, holder: _Holder) -> bool:
-    """Make the lease file with O_EXCL, for file systems without hard links."""
-    try:
-        with (folder / _LEASE).open("x", encoding="ascii") as file:
-            json.dump(asdict(holder), file)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _remove_stale(folder: Path) -> None:
-    """Clear away a lease whose holder is dead; raise DestinationConflict where it lives."""
-    other = _read(folder / _LEASE)
-    if other is not None and not _is_stale(folder, other):
-        raise DestinationConflict(
-            f"locking {folder}: process {other.pid} on {other.host} is writing there"
-        )
-    aside = folder / f".lease-{uuid.uuid4().hex}"
-    try:
-        os.rename(folder / _LEASE, aside)
-    except FileNotFoundError:
+def _take(folder: Place, me: Holder) -> None:
+    lease = folder / _LEASE
+    data = json.dumps(asdict(me)).encode("ascii")
+    if lease.create(data):
         return
-    try:
-        if _read(aside) != other:  # without locks, another process was quicker: put its lease back
-            with contextlib.suppress(OSError):
-                os.link(aside, folder / _LEASE)
-    finally:
-        aside.unlink()
+    found = lease.read_tagged()
+    if found is None:  # its holder let go just now
+        if lease.create(data):
+            return
+        raise DestinationConflict(f"locking {folder}: another process was quicker")
+    other = _parse(found[0])
+    if other is not None:
+        if me.shares(other):
+            lease.touch()
+            return
+        if not me.follows(other) and not _is_stale(lease, other):
+            raise DestinationConflict(f"locking {folder}: {_described(other)} is writing there")
+    if not lease.swap(data, found[1]):
+        raise DestinationConflict(f"locking {folder}: another process was quicker")
 
 
-def _read(path: Path) -> _Holder | None:
-    """Return whom a lease file names; None where there is none or it is no lease."""
+def _described(other: Holder) -> str:
+    if other.role == "part":
+        return "a part of a plan (tilepress compress --part)"
+    return f"process {other.pid} on {other.host}"
+
+
+def _parse(data: bytes) -> Holder | None:
+    """Return whom a lease names; None where it is no lease."""
     try:
-        fields = json.loads(path.read_text(encoding="ascii"))
-        return _Holder(
+        fields = json.loads(data)
+        role = fields.get("role", "run")
+        return Holder(
             id=str(fields["id"]),
             host=str(fields["host"]),
             boot=str(fields["boot"]),
             pid=int(fields["pid"]),
             started=str(fields["started"]),
+            role=role if role in ("part", "finish") else "run",
+            plan=str(fields.get("plan", "")),
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _is_stale(folder: Path, holder: _Holder) -> bool:
-    me = _this_holder()
-    if (holder.host, holder.boot) == (me.host, me.boot):
+def _is_stale(lease: Place, holder: Holder) -> bool:
+    if holder.role != "part" and (holder.host, holder.boot) == (platform.node(), _boot_id()):
         return _process_start(holder.pid) != holder.started
-    try:
-        beat = (folder / _LEASE).stat().st_mtime
-    except FileNotFoundError:
-        return True
-    return _storage_now(folder) - beat > STALE_AFTER_S
-
-
-def _storage_now(folder: Path) -> float:
-    """Return the time by the clock that stamps files in ``folder``: hosts' clocks may differ."""
-    handle, name = tempfile.mkstemp(prefix=".clock-", dir=folder)
-    try:
-        return os.fstat(handle).st_mtime
-    finally:
-        os.close(handle)
-        os.unlink(name)
-
-
-@contextlib.contextmanager
-def _guard(folder: Path) -> Iterator[None]:
-    """Hold an advisory lock on a directory; without effect where the file system has none."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _this_holder() -> _Holder:
-    pid = os.getpid()
-    return _Holder(
-        id=uuid.uuid4().hex,
-        host=platform.node(),
-        boot=_boot_id(),
-        pid=pid,
-        started=_process_start(pid) or "",
-    )
+    age_s = lease.age_s()
+    return age_s is None or age_s > STALE_AFTER_S
 
 
 def _boot_id() -> str:

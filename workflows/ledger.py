@@ -3,7 +3,9 @@
     ARCHIVE/scene.zarr/                        the store, without metadata until it is sealed
     ARCHIVE/.tilepress/scene.zarr/lease.json   who writes it now
     ARCHIVE/.tilepress/scene.zarr/<digest>/    what is done of the plan with this digest
+        begun                                  it was begun (buckets have no empty folders)
         image-0.3.1.json                       one finished shard
+        image-0.3.2.tries                      how often a part began a shard without finishing it
 
 The folder is named by the store, so that one lease guards a store against every other plan.
 """
@@ -12,15 +14,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import islice
 
-from tilepress.pipeline.atomic import write_atomic
+from tilepress.pipeline.place import Place, Where, place
+from tilepress.workflows.patience import patiently
 from tilepress.workflows.plan import ImagePlan, ShardRef
 
 __all__ = ["Ledger", "ShardEntry", "ledger_folder", "remove_plans"]
+
+READERS = 8
+"""Entries that are read at a time: from a bucket each takes a round trip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,51 +57,70 @@ class Ledger:
     """The finished shards of one plan."""
 
     def __init__(self, plan: ImagePlan) -> None:
-        self._folder = ledger_folder(Path(plan.store)) / plan.digest
+        self._folder = ledger_folder(plan.store) / plan.digest
 
     @property
     def exists(self) -> bool:
         """Whether this very plan was begun before and is not sealed."""
-        return self._folder.is_dir()
+        return self._folder.is_folder()
 
     def create(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "begun").create(b"")
 
     def record(self, entry: ShardEntry) -> None:
         """Note a finished shard; on return it survives a power cut."""
         data = json.dumps(asdict(entry), separators=(",", ":")).encode("ascii")
-        write_atomic(self._folder / f"{entry.ref.name}.json", data)
+        (self._folder / f"{entry.ref.name}.json").write(data)
 
     def get(self, ref: ShardRef) -> ShardEntry | None:
         """Return the entry of a shard; None where it is missing or unreadable."""
         try:
-            return _parse_entry((self._folder / f"{ref.name}.json").read_bytes())
+            return _parse_entry((self._folder / f"{ref.name}.json").read())
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
     def entries(self, plan: ImagePlan) -> Iterator[ShardEntry]:
         """Yield the entries of a plan's shards in their order; those without one are left out."""
-        for ref in plan.shards():
-            entry = self.get(ref)
-            if entry is not None:
-                yield entry
+        refs = plan.shards()
+        with ThreadPoolExecutor(READERS) as pool:
+            while batch := list(islice(refs, 16 * READERS)):
+                yield from (entry for entry in pool.map(self.get, batch) if entry is not None)
+
+    def missing(self, refs: Iterable[ShardRef]) -> list[ShardRef]:
+        """Return which of the shards have no entry."""
+        names = {key for key, _ in self._folder.walk()}
+        return [ref for ref in refs if f"{ref.name}.json" not in names]
+
+    def begin(self, ref: ShardRef) -> int:
+        """Note that a shard is begun; return how often it was begun before without an end."""
+        mark = self._folder / f"{ref.name}.tries"
+        found = mark.read_tagged()
+        tries = int(found[0]) if found is not None and found[0].isdigit() else 0
+        mark.write(b"%d" % (tries + 1))
+        return tries
+
+    def end(self, ref: ShardRef) -> None:
+        """Take back ``begin``: the shard was written, or failed with an error."""
+        (self._folder / f"{ref.name}.tries").remove()
 
     def remove(self) -> None:
-        """Forget everything: the store is sealed, or is to be written anew."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Forget everything: the store is sealed. What storage keeps, a later run removes."""
+        with contextlib.suppress(OSError):
+            patiently(self._folder.remove_tree)
 
 
-def ledger_folder(store: Path) -> Path:
+def ledger_folder(store: Where) -> Place:
     """Return the folder that holds the lease and the ledgers of a store."""
-    return store.parent / ".tilepress" / store.name
+    where = place(store)
+    return where.parent / f".tilepress/{where.name}"
 
 
-def remove_plans(store: Path) -> None:
+def remove_plans(store: Where) -> None:
     """Forget every plan of a store: its files are about to be removed."""
-    with contextlib.suppress(FileNotFoundError):
-        for entry in ledger_folder(store).iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
+    folder = ledger_folder(store)
+    if folder.is_folder():
+        for name in folder.folders():
+            (folder / name).remove_tree()
 
 
 def _parse_entry(data: bytes) -> ShardEntry:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tilepress.pipeline.geometry import ShardGrid, choose_grid
+from tilepress.pipeline.place import Place
 from tilepress.pipeline.source import ImageInfo, SourceSpec, TileSource
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "TuneOptions",
     "Tuning",
     "make_plan",
+    "part_of",
     "plan_digest",
     "with_codec",
 ]
@@ -82,7 +84,7 @@ class ImagePlan:
     digest: str
     """sha256 over what decides the bytes: source, grid, codec configuration, plan version."""
     store: str
-    """Path of the store that is written."""
+    """Path or URL of the store that is written."""
     spec: SourceSpec
     info: ImageInfo
     grid: ShardGrid
@@ -129,7 +131,16 @@ class ImagePlan:
         return "task-" + hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def make_plan(source: TileSource, store: Path, options: EncodeOptions) -> ImagePlan:
+def part_of(digest: str, ref: ShardRef, grid: ShardGrid, parts: int) -> int:
+    """Return which of ``parts`` writes a shard: a hash of image and shard.
+
+    An image of one shard goes to one part with its mask, so that this part can seal it.
+    """
+    name = ref.name if grid.total > 1 else "whole"
+    return int(hashlib.sha256(f"{digest}/{name}".encode()).hexdigest()[:16], 16) % parts
+
+
+def make_plan(source: TileSource, store: Place, options: EncodeOptions) -> ImagePlan:
     """Plan the store of one open source.
 
     Raises UnsupportedArray where the options make no sense for this image.

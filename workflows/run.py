@@ -1,43 +1,62 @@
 """Drive a run: plan images, keep a bounded number of shards in flight, seal what is complete.
 
-    specs ──► plan_image ──► lease, conflicts ──► write_shard × n ──► seal_image ──► result
-              (a worker)       (here)              (workers)           (a worker)
+    todos ──► plan_images ──► lease, conflicts ──► write_shard × n ──► seal_image ──► result
+              (a worker)          (here)             (workers)          (a worker)
+                   └── small images are written and sealed by the task that plans them ──► result
 
-Memory does not grow with the archive: specs and shards are streams, at most ``executor.window``
+Memory does not grow with the archive: images and shards are streams, at most ``executor.window``
 tasks exist at a time, and what a shard gave is in the ledger, not here. An error fails its image,
-the others go on. A shard that kills its workers is tried once more alone, with nothing beside it,
-and then listed.
+the others go on. A task that kills its workers is taken apart, its images or shard are tried once
+more with nothing beside them, and what kills again is listed by name.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tilepress.codecs.errors import DestinationConflict, TilepressError
-from tilepress.pipeline.source import SourceSpec
-from tilepress.workflows.destination import Destination, prepare_store, state_of_store
+from tilepress.workflows.destination import prepare_store, state_of_store
 from tilepress.workflows.edge import describe_error
 from tilepress.workflows.executor import Completed, Executor, Killed
-from tilepress.workflows.lease import Lease, LeaseKeeper
-from tilepress.workflows.ledger import Ledger, ledger_folder, remove_plans
-from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef
+from tilepress.workflows.lease import Holder, Lease, LeaseKeeper
+from tilepress.workflows.ledger import Ledger, ledger_folder
+from tilepress.workflows.patience import patiently
+from tilepress.workflows.plan import ImagePlan, ShardRef
+from tilepress.workflows.planfile import Part
 from tilepress.workflows.progress import Progress
 from tilepress.workflows.report import ImageFailure, ImageResult, Report
+from tilepress.workflows.stages import Stages
+from tilepress.workflows.taken import Taken
 from tilepress.workflows.task import (
+    Job,
+    Outcome,
     SealedImage,
     ShardDone,
-    plan_image,
+    Todo,
+    clear_leftovers,
+    image_result,
+    plan_images,
     seal_image,
     sealed_sizes,
     write_shard,
 )
 
-__all__ = ["Run"]
+__all__ = ["WHOLE_BYTES", "Run"]
+
+WHOLE_BYTES = 32 * 2**20
+"""Decoded size of images that one task plans, writes and seals."""
+
+GROUP_IMAGES = 32
+"""Small images that one task plans, and writes, at most."""
+
+GROUP_BYTES = 16 * 2**20
+"""Bytes of source files that such a group has at most; a larger file is a group of its own."""
+
+GROUPS_PER_SLOT = 4
+"""How often every worker should get a group before groups grow: few images are spread out."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +77,7 @@ class _Image:
     """An error ended it: no further shards."""
     whole: bool = True
     """Whether every shard so far was written."""
+    stages: Stages = field(default_factory=Stages)
 
 
 @dataclass(slots=True, eq=False)
@@ -69,78 +89,83 @@ class _Task:
     args: tuple[Any, ...]
     on_result: Callable[[Any], None]
     on_error: Callable[[Exception], None]
+    codes: bool = False
+    alone: tuple[_Task, ...] = ()
+    """What to try one after another if this kills its workers; itself where nothing is given."""
     tries: int = 0
+
+
+Group = Callable[[tuple[Todo, ...], Job, int], list[Outcome]]
 
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """One call of ``compress``, from specs to a report."""
+    """One call of ``compress``, from images to a report."""
 
     executor: Executor
     keeper: LeaseKeeper
-    destination: Destination
-    options: EncodeOptions
+    job: Job
     progress: Progress
-    force: bool = False
+    part: Part | None = None
+    """Which shards of every image to write; None for all, and to seal."""
+    group: Group = plan_images
+    """What a worker does with a group of images."""
+    on_plan: Callable[[ImagePlan], None] | None = None
+    """What to do with a plan instead of writing its shards."""
+    write: Callable[..., ShardDone] = write_shard
+    """What a worker does with a shard."""
+    seal: Callable[[ImagePlan, Holder], SealedImage] = seal_image
+    """What a worker does once all shards of an image are written."""
     report: Report = field(default_factory=Report)
+    unfinished: int = 0
+    """Stores that were begun and are not sealed."""
 
     _in_flight: dict[str, _Task] = field(default_factory=dict)
     _ready: deque[_Task] = field(default_factory=deque)
     _suspects: deque[_Task] = field(default_factory=deque)
     _images: deque[_Image] = field(default_factory=deque)
-    _stores: dict[str, str] = field(default_factory=dict)
+    _taken: Taken = field(default_factory=Taken)
+    _next: Todo | None = None
     _planned: int = 0
-    _listed_specs: bool = False
+    _groups: int = 0
+    _listed_all: bool = False
 
-    def run(self, specs: Iterator[SourceSpec]) -> Report:
-        """Write every image of ``specs``; what fails is in the report, not raised."""
-        ahead = self._look_ahead(specs)
+    def run(self, todos: Iterator[Todo]) -> Report:
+        """Write every image of ``todos``; what fails is in the report, not raised."""
         while True:
-            self._fill(ahead)
+            self._fill(todos)
             if not self._in_flight:
                 return self.report
             self._take(self.executor.next())
 
-    @property
-    def unfinished(self) -> set[str]:
-        """Stores that were begun and are not sealed."""
-        return self._stores.keys() - {image.store for image in self.report.images}
-
     def fail(self, source: str, error: Exception, shard: ShardRef | None = None) -> None:
         """List a failure."""
         kind, message = describe_error(error)
-        failure = ImageFailure(
-            source=source, kind=kind, message=message, shard=shard.name if shard else None
+        self._failed(
+            ImageFailure(
+                source=source, kind=kind, message=message, shard=shard.name if shard else None
+            )
         )
+
+    def _failed(self, failure: ImageFailure) -> None:
         self.report.failures.append(failure)
         self.progress.failed(failure)
 
-    def _look_ahead(self, specs: Iterator[SourceSpec]) -> Iterator[SourceSpec]:
-        """Yield the specs one late, so that it is known when the last one has been taken."""
-        previous = next(specs, None)
-        for spec in specs:
-            if previous is not None:
-                yield previous
-            previous = spec
-        self._listed_specs = True
-        if previous is not None:
-            yield previous
-
     # tasks
 
-    def _fill(self, specs: Iterator[SourceSpec]) -> None:
+    def _fill(self, todos: Iterator[Todo]) -> None:
         """Submit until the window is full or nothing is left; a suspect runs with none beside."""
         if self._suspects:
             if not self._in_flight:
                 self._submit(self._suspects.popleft())
             return
         while len(self._in_flight) < self.executor.window:
-            task = self._next_task(specs)
+            task = self._next_task(todos)
             if task is None:
                 return
             self._submit(task)
 
-    def _next_task(self, specs: Iterator[SourceSpec]) -> _Task | None:
+    def _next_task(self, todos: Iterator[Todo]) -> _Task | None:
         """Choose what is closest to done: a seal, else a shard of a planned image, else a plan."""
         if self._ready:
             return self._ready.popleft()
@@ -154,73 +179,136 @@ class Run:
             self._settle(image)
             if self._ready:
                 return self._ready.popleft()
-        spec = next(specs, None)
-        return None if spec is None else self._plan_task(spec)
+        group = self._next_group(todos)
+        return self._group_task(group) if group else None
 
     def _submit(self, task: _Task) -> None:
         task.tries += 1
         key = f"{task.name}-{task.tries}"
         self._in_flight[key] = task
-        self.executor.submit(key, task.function, *task.args)
+        self.executor.submit(key, task.function, *task.args, codes=task.codes)
 
     def _take(self, completed: Completed) -> None:
         task = self._in_flight.pop(completed.key)
         if completed.error is None:
             task.on_result(completed.result)
         elif isinstance(completed.error, Killed) and task.tries == 1:
-            self._suspects.append(task)
+            self._suspects.extend(task.alone or (task,))
         else:
             task.on_error(completed.error)
 
-    # plan
+    # groups of images
 
-    def _plan_task(self, spec: SourceSpec) -> _Task:
+    def _next_group(self, todos: Iterator[Todo]) -> tuple[Todo, ...]:
+        """Take the next images: one large one, or some small ones."""
+        limit = max(1, min(GROUP_IMAGES, self._groups // (GROUPS_PER_SLOT * self.executor.slots)))
+        group: list[Todo] = []
+        total = 0
+        while len(group) < limit:
+            todo = self._next or self._next_todo(todos)
+            self._next = None
+            if todo is None:
+                break
+            total += todo.spec.source_bytes or 0
+            if group and total > GROUP_BYTES:
+                self._next = todo
+                break
+            group.append(todo)
+        if self._next is None:  # so that it is known when the last one has been taken
+            self._next = self._next_todo(todos)
+        self._groups += 1
+        return tuple(group)
+
+    def _next_todo(self, todos: Iterator[Todo]) -> Todo | None:
+        """Take the next image that was not named before."""
+        if self._listed_all:
+            return None
+        for todo in todos:
+            store = str(self.job.destination.store_of(todo.spec))
+            source = _name(todo)
+            taken = self._taken.by(store, source)
+            if taken is None:
+                return todo
+            if taken != source:
+                return replace(todo, rival=taken)
+        self._listed_all = True
+        return None
+
+    def _group_task(self, group: tuple[Todo, ...]) -> _Task:
+        alone = tuple(self._group_task((todo,)) for todo in group) if len(group) > 1 else ()
+        for task in alone:
+            task.tries = 1
         self._planned += 1
         return _Task(
             f"plan-{self._planned}",
-            plan_image,
-            (spec, self.destination, self.options),
-            self._plan_made,
-            lambda error: self.fail(spec.paths[0], error),
+            self.group,
+            (group, self.job, self._threads()),
+            lambda outcomes: self._group_done(group, outcomes),
+            lambda error: self._group_failed(group, error),
+            codes=self.group is plan_images,
+            alone=alone,
         )
 
-    def _plan_made(self, plan: ImagePlan) -> None:
+    def _group_done(self, group: tuple[Todo, ...], outcomes: list[Outcome]) -> None:
+        for todo, outcome in zip(group, outcomes, strict=True):
+            if outcome.failure is not None:
+                self._failed(outcome.failure)
+            elif outcome.result is not None:
+                self._whole_done(outcome.result, outcome.shards)
+            else:
+                assert outcome.plan is not None, "an outcome is one of three"
+                self._plan_made(todo, outcome.plan)
+
+    def _group_failed(self, group: tuple[Todo, ...], error: Exception) -> None:
+        for todo in group:
+            self.fail(todo.spec.paths[0], error)
+
+    def _whole_done(self, result: ImageResult, shards: tuple[ShardDone, ...]) -> None:
+        """Tell of an image that the task wrote which planned it, or that was there."""
+        for done in shards:
+            self.progress.shard_done(
+                done.raw_bytes, done.stored_bytes, reused=done.reused, store=result.store
+            )
+        if result.stages is not None:
+            self.report.stages += result.stages
+        self._image_done(result)
+
+    def _plan_made(self, todo: Todo, plan: ImagePlan) -> None:
         try:
-            self._begin(plan)
+            (self.on_plan or self._begin)(plan)
         except (TilepressError, OSError) as error:
-            self.fail(plan.source_name, error)
+            self.fail(todo.spec.paths[0], error)
 
     def _begin(self, plan: ImagePlan) -> None:
         """Take the lease of the store and queue the shards, unless it is sealed already."""
-        taken = self._stores.get(plan.store, plan.source_name)
-        if taken != plan.source_name:
-            raise DestinationConflict(
-                f"planning {plan.source_name}: its store {plan.store} is that of {taken} already; "
-                "give it a destination of its own"
-            )
-        if not self.force and state_of_store(plan) == "sealed":
-            self._clear_leftovers(plan)
-            self._stores[plan.store] = plan.source_name
-            return self._image_done(plan, sealed_sizes(plan), "unchanged", 0)
-        lease = self.keeper.acquire(ledger_folder(Path(plan.store)))
+        if not self.job.force and state_of_store(plan) == "sealed":
+            clear_leftovers(plan.store, self.keeper)
+            return self._image_done(image_result(plan, sealed_sizes(plan), "unchanged"))
+        lease = self.keeper.acquire(ledger_folder(plan.store), plan.digest)
         try:
-            prepare_store(plan, force=self.force)
+            self._make_way(plan)
         except BaseException:
             self.keeper.release(lease)
             raise
-        self._stores[plan.store] = plan.source_name
+        self.unfinished += 1
         self.progress.image_started(plan)
-        self._images.append(_Image(plan, lease, plan.shards()))
+        self._images.append(_Image(plan, lease, self._shards(plan)))
         return None
 
-    def _clear_leftovers(self, plan: ImagePlan) -> None:
-        """Remove the ledger of a sealed store whose writer was killed just after sealing."""
-        if not ledger_folder(Path(plan.store)).exists():
-            return
-        with contextlib.suppress(DestinationConflict):  # its writer lives: it will do so itself
-            lease = self.keeper.acquire(ledger_folder(Path(plan.store)))
-            remove_plans(Path(plan.store))
-            self.keeper.release(lease)
+    def _make_way(self, plan: ImagePlan) -> None:
+        if self.part is None:
+            patiently(lambda: prepare_store(plan, force=self.job.force))
+        elif state_of_store(plan) == "other" or not Ledger(plan).exists:
+            raise DestinationConflict(
+                f"writing {plan.store}: it is not what was planned for parts; "
+                "run tilepress plan again"
+            )
+
+    def _shards(self, plan: ImagePlan) -> Iterator[ShardRef]:
+        part = self.part
+        if part is None:
+            return plan.shards()
+        return (ref for ref in plan.shards() if part.takes(plan.digest, ref, plan.grid))
 
     # shards
 
@@ -230,30 +318,41 @@ class Run:
         image.listed += 1
         return _Task(
             image.plan.key(ref.name),
-            write_shard,
-            (image.plan, ref, image.lease.holder_id, threads),
-            lambda done: self._shard_done(image, done),
+            self.write,
+            (image.plan, ref, image.lease.holder, threads),
+            lambda done: self._shard_done(image, ref, done),
             lambda error: self._shard_failed(image, ref, error),
+            codes=True,
         )
 
     def _threads(self) -> int:
-        """Return the threads that the next shard may code with: several where workers are idle."""
-        if not self._listed_specs:
-            return max(1, self.executor.coders // self.executor.slots)
+        """Return the threads that the next task may code with: several where workers are idle."""
+        if not self._listed_all:
+            return self.executor.threads(self.executor.slots)
         waiting = sum(image.plan.total_shards - image.listed for image in self._images)
-        tasks = min(self.executor.slots, len(self._in_flight) + waiting)
-        return max(1, self.executor.coders // max(1, tasks))
+        tasks = min(self.executor.slots, len(self._in_flight) + max(1, waiting))
+        return self.executor.threads(tasks)
 
-    def _shard_done(self, image: _Image, done: ShardDone) -> None:
+    def _shard_done(self, image: _Image, ref: ShardRef, done: ShardDone) -> None:
         image.reused += done.reused
-        self.progress.shard_done(done.raw_bytes, done.stored_bytes, reused=done.reused)
+        if done.stages is not None:
+            image.stages += done.stages
+            self.report.stages += done.stages
+        self.progress.shard_done(
+            done.raw_bytes,
+            done.stored_bytes,
+            reused=done.reused,
+            stages=done.stages,
+            store=image.plan.store,
+            shard=ref.name,
+        )
         self._shard_ended(image)
 
     def _shard_failed(self, image: _Image, ref: ShardRef, error: Exception) -> None:
         """Give up the image, unless only this shard is poison: then the others go on."""
         image.whole = False
         if not image.given_up:
-            image.given_up = not isinstance(error, Killed)
+            image.given_up = getattr(error, "kind", "") != Killed.kind
             self.fail(image.plan.source_name, error, ref)
         self._shard_ended(image)
 
@@ -270,11 +369,16 @@ class Run:
         if not image.whole:
             self.keeper.release(image.lease)
             return
+        if self.part is not None and image.listed < image.plan.total_shards:
+            self.keeper.release(image.lease)  # ``tilepress finish`` seals it
+            self.unfinished -= 1
+            self.report.shared += 1
+            return
         self._ready.append(
             _Task(
                 image.plan.key("seal"),
-                seal_image,
-                (image.plan, image.lease.holder_id),
+                self.seal,
+                (image.plan, image.lease.holder),
                 lambda sealed: self._sealed(image, sealed),
                 lambda error: self._seal_failed(image, error),
             )
@@ -282,35 +386,21 @@ class Run:
 
     def _sealed(self, image: _Image, sealed: SealedImage) -> None:
         Ledger(image.plan).remove()
-        self.keeper.release(image.lease)
-        self._image_done(image.plan, sealed, "written", image.reused)
+        self.keeper.release(image.lease, sealed=True)
+        self.unfinished -= 1
+        stages = image.stages if image.stages.seconds else None
+        self._image_done(image_result(image.plan, sealed, "written", image.reused, stages))
 
     def _seal_failed(self, image: _Image, error: Exception) -> None:
         self.keeper.release(image.lease)
         self.fail(image.plan.source_name, error)
 
-    def _image_done(
-        self,
-        plan: ImagePlan,
-        sealed: SealedImage,
-        status: Literal["written", "unchanged"],
-        reused: int,
-    ) -> None:
-        result = ImageResult(
-            source=plan.source_name,
-            store=plan.store,
-            status=status,
-            axes=plan.info.axes,
-            shape=plan.info.shape,
-            dtype=plan.info.dtype.name,
-            raw_bytes=sealed.raw_bytes,
-            stored_bytes=sealed.stored_bytes,
-            shards=plan.total_shards,
-            shards_reused=reused,
-            remarks=plan.info.remarks,
-            files=len(plan.spec.paths),
-            tuned=plan.tuning.used if plan.tuning is not None else None,
-            tuning_saved_bytes=plan.tuning.saved_bytes if plan.tuning is not None else None,
-        )
+    def _image_done(self, result: ImageResult) -> None:
         self.report.images.append(result)
         self.progress.image_done(result)
+
+
+def _name(todo: Todo) -> str:
+    """Return what tells an image from any other: its first file, and the page."""
+    page = todo.spec.options.get("page")
+    return todo.spec.paths[0] + ("" if page is None else f" (page {page})")

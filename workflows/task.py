@@ -1,44 +1,61 @@
-"""What a worker does: plan an image, write one shard, seal a store.
+"""What a worker does: plan images, write one shard, seal a store; or all of it for small images.
 
 Each function is a whole task: it may run twice, on any worker, or die at any point, and running it
-again gives the same files.
+again gives the same objects.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
-import hashlib
 import json
 import math
-import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
+from typing import Literal
 
 import numpy as np
 
 from tilepress.codecs import batcher
-from tilepress.codecs.errors import DamagedSource, StoreError
+from tilepress.codecs.errors import (
+    DamagedSource,
+    DestinationConflict,
+    StoreError,
+    TilepressError,
+    UnsealedStore,
+)
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.discover import open_source
+from tilepress.pipeline.geometry import ShardGrid
+from tilepress.pipeline.place import Place, is_url, place
 from tilepress.pipeline.shard import ShardBytes, encode_shard
 from tilepress.pipeline.source import SourceSpec, TileSource
-from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader, StoreWriter, store_bytes
-from tilepress.workflows.destination import Destination
-from tilepress.workflows.lease import holds
-from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder
+from tilepress.pipeline.store import StoreReader, StoreWriter, is_sealed, store_bytes
+from tilepress.workflows.destination import Destination, prepare_store, state_of_store
+from tilepress.workflows.edge import describe_error
+from tilepress.workflows.lease import Holder, Lease, LeaseKeeper, holds
+from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
+from tilepress.workflows.patience import patiently
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan, plan_digest
+from tilepress.workflows.report import ImageFailure, ImageResult
+from tilepress.workflows.stages import StageClock, Stages
 from tilepress.workflows.tune import choose_weights
+from tilepress.workflows.worker import device
 
 __all__ = [
+    "Job",
     "LeaseLost",
+    "Outcome",
+    "PoisonShard",
     "SealedImage",
     "ShardDone",
-    "plan_image",
+    "Todo",
+    "clear_leftovers",
+    "finish_images",
+    "image_result",
+    "plan_images",
+    "prepare_images",
     "seal_image",
     "sealed_sizes",
     "write_shard",
@@ -47,34 +64,38 @@ __all__ = [
 OPEN_SOURCES = 2
 """Sources that one process keeps open: shards of one image mostly come in a row."""
 
-STORAGE_TRIES = 4
-"""Times that a file operation is tried when storage reports what may pass."""
+GPU_THREADS = 64
+"""Threads that hand chunks to a GPU: as many chunks as a shard has mostly, for one batch."""
 
-STORAGE_WAIT_S = 0.5
-"""Seconds before the second try; doubled each time."""
+PART_TRIES = 5
+"""Times that parts begin a shard whose processes end without a word, before it is left out."""
 
-PASSING_ERRORS = frozenset(
-    {
-        errno.EIO,
-        errno.EAGAIN,
-        errno.EBUSY,
-        errno.EINTR,
-        errno.ESTALE,
-        errno.ETIMEDOUT,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.ENOLCK,
-    }
-)
-"""What networked storage reports for a while; a full or read-only disk is not among them."""
-
-T = TypeVar("T")
+SLICE_AXES = ("z", "t")
+"""Leading axes of which a source reads one plane after another; bands are read together."""
 
 
 class LeaseLost(StoreError):
     """Another process took over the store while this one was away."""
 
     kind = "lease-lost"
+
+
+class PoisonShard(TilepressError):
+    """A shard that ended the process of a part each time it was begun."""
+
+    kind = "killed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What all tasks of a run have in common."""
+
+    destination: Destination
+    options: EncodeOptions
+    holder: Holder
+    force: bool = False
+    whole_bytes: int = 0
+    """Images of one shard and up to so many decoded bytes are written by the task that plans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +106,8 @@ class ShardDone:
     stored_bytes: int
     reused: bool
     """Whether an earlier run had written it."""
+    stages: Stages | None = None
+    """Where the time went; None for a shard that was there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +118,296 @@ class SealedImage:
     stored_bytes: int
 
 
-def plan_image(spec: SourceSpec, destination: Destination, options: EncodeOptions) -> ImagePlan:
-    """Open a source and plan its store."""
-    with contextlib.closing(open_source(spec)) as source:
-        plan = make_plan(source, destination.store_of(spec), options)
-        return plan if options.tune is None else choose_weights(plan, source, options.tune)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one image of a group; exactly one of the first three is there."""
+
+    plan: ImagePlan | None = None
+    """It is to be written shard by shard."""
+    result: ImageResult | None = None
+    """It is sealed."""
+    failure: ImageFailure | None = None
+    shards: tuple[ShardDone, ...] = ()
+    """Of an image that this very task wrote."""
 
 
-def write_shard(plan: ImagePlan, ref: ShardRef, holder_id: str, threads: int = 1) -> ShardDone:
-    """Read, code, check and write one shard, unless it is on disk as the ledger says."""
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """One image to plan, with the digest of its plan where that was fixed before."""
+
+    spec: SourceSpec
+    digest: str | None = None
+    rival: str | None = None
+    """Another image of this run whose store is the same: this one may only find its own there."""
+
+
+def plan_images(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
+    """Plan images; write those that are small at once, for three tasks each would cost more."""
+    _code_with(threads)
+    with LeaseKeeper(job.holder) as keeper:
+        return [_outcome(todo, job, keeper) for todo in todos]
+
+
+def prepare_images(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
+    """Plan images for parts that will write them: make the way free, write nothing else."""
+    return [_prepared(todo, job) for todo in todos]
+
+
+def finish_images(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
+    """Seal images that parts have written; those of which shards are missing are failures."""
+    with LeaseKeeper(job.holder) as keeper:
+        return [_finished(todo, job, keeper) for todo in todos]
+
+
+def write_shard(plan: ImagePlan, ref: ShardRef, holder: Holder, threads: int = 1) -> ShardDone:
+    """Read, code, check and write one shard, unless it is stored as the ledger says."""
+    _code_with(threads)
+    ledger = Ledger(plan)
+    known = patiently(lambda: ledger.get(ref))
+    if known is not None and patiently(lambda: _is_stored(plan, known)):
+        return ShardDone(known.raw_bytes, known.length, reused=True)
+    with _counted(plan, ledger, ref, holder):
+        entry, stages = _write(plan, ref, holder)
+        clock = StageClock()
+        with clock.time("write"):
+            patiently(lambda: ledger.record(entry))
+    return ShardDone(entry.raw_bytes, entry.length, reused=False, stages=stages + clock.stages)
+
+
+def seal_image(
+    plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...] | None = None
+) -> SealedImage:
+    """Write what makes a store of the shards; refuse where the source is not what was planned.
+
+    ``entries`` are those of all shards where the caller has them; else they are the ledger's.
+    """
+    _check_lease(plan, holder)
+    if is_sealed(plan.store):  # this task ran before, its worker died late
+        return sealed_sizes(plan)
+    with contextlib.closing(open_source(plan.spec)) as source:
+        if plan_digest(source, plan.grid, plan.codec_config) != plan.digest:
+            raise DamagedSource(
+                f"sealing {plan.store}: {plan.source_name} changed while it was read; "
+                "run the same command again"
+            )
+        known = tuple(Ledger(plan).entries(plan)) if entries is None else entries
+        attributes = {"plan_digest": plan.digest} | _loss(plan, known)
+        patiently(lambda: _writer(plan).seal(source.source_items(), known, attributes))
+    _forget_sources()
+    return sealed_sizes(plan)
+
+
+def sealed_sizes(plan: ImagePlan) -> SealedImage:
+    """Return an image's size as samples, and that of its sealed store with all that is in it."""
+    statement = StoreReader.open(plan.store).statement
+    return SealedImage(int(statement["raw_bytes"]), store_bytes(plan.store))
+
+
+def image_result(
+    plan: ImagePlan,
+    sealed: SealedImage,
+    status: Literal["written", "unchanged"],
+    reused: int = 0,
+    stages: Stages | None = None,
+) -> ImageResult:
+    """Return what a report says of a sealed store."""
+    return ImageResult(
+        source=plan.source_name,
+        store=plan.store,
+        status=status,
+        axes=plan.info.axes,
+        shape=plan.info.shape,
+        dtype=plan.info.dtype.name,
+        raw_bytes=sealed.raw_bytes,
+        stored_bytes=sealed.stored_bytes,
+        shards=plan.total_shards,
+        shards_reused=reused,
+        remarks=plan.info.remarks,
+        files=len(plan.spec.paths),
+        tuned=plan.tuning.used if plan.tuning is not None else None,
+        tuning_saved_bytes=plan.tuning.saved_bytes if plan.tuning is not None else None,
+        stages=stages,
+    )
+
+
+# groups
+
+
+def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
+    try:
+        plan = _plan(todo, job)
+        if todo.rival is not None and (job.force or state_of_store(plan) != "sealed"):
+            return Outcome(failure=_rivalry(todo, plan))
+        if plan.grid.total > 1 or plan.raw_bytes > job.whole_bytes:
+            return Outcome(plan=plan)
+        return _whole(plan, job, keeper)
+    except Exception as error:  # the edge of a task: one image must not fail its neighbours
+        return _failure(todo, error)
+
+
+def _prepared(todo: Todo, job: Job) -> Outcome:
+    try:
+        plan = _plan(todo, job)
+        if todo.rival is not None and (job.force or state_of_store(plan) != "sealed"):
+            return Outcome(failure=_rivalry(todo, plan))
+        if not job.force and state_of_store(plan) == "sealed":
+            return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
+        folder = ledger_folder(plan.store)
+        patiently(lambda: Lease.acquire(folder, job.holder.of_plan(plan.digest)))
+        patiently(lambda: prepare_store(plan, force=job.force))
+        return Outcome(plan=plan)
+    except Exception as error:  # as above
+        return _failure(todo, error)
+
+
+def _finished(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
+    try:
+        sealed_before = _sealed_before(todo, job, keeper)
+        if sealed_before is not None:
+            return Outcome(result=sealed_before)
+        plan = _plan(todo, job)
+        _check_complete(plan)
+        lease = keeper.acquire(ledger_folder(plan.store), plan.digest)
+        try:
+            sealed = seal_image(plan, lease.holder)
+            Ledger(plan).remove()
+        finally:
+            keeper.release(lease)
+        return Outcome(result=image_result(plan, sealed, "written"))
+    except Exception as error:  # as above
+        return _failure(todo, error)
+
+
+def _sealed_before(todo: Todo, job: Job, keeper: LeaseKeeper) -> ImageResult | None:
+    """Return what an image is that a part sealed, without opening its source; else None."""
+    store = job.destination.store_of(todo.spec)
+    if not is_sealed(store):
+        return None
+    reader = StoreReader.open(store)
+    if reader.statement.get("plan_digest") != todo.digest:
+        return None
+    clear_leftovers(str(store), keeper)
+    return ImageResult(
+        source=todo.spec.paths[0],
+        store=str(store),
+        status="unchanged",
+        axes=reader.axes,
+        shape=reader.shape,
+        dtype=reader.dtype.name,
+        raw_bytes=int(reader.statement["raw_bytes"]),
+        stored_bytes=store_bytes(store),
+        shards=sum(reader.grid(name).total for name in reader.arrays),
+        shards_reused=0,
+        files=len(todo.spec.paths),
+    )
+
+
+def _check_complete(plan: ImagePlan) -> None:
+    missing = Ledger(plan).missing(plan.shards())
+    if missing:
+        raise UnsealedStore(
+            f"finishing {plan.store}: {len(missing)} of {plan.total_shards} shards are missing, "
+            f"the first is {missing[0].name}; run the parts again"
+        )
+    if state_of_store(plan) == "other":
+        raise DestinationConflict(
+            f"finishing {plan.store}: it is not what the parts of this plan wrote"
+        )
+
+
+def _rivalry(todo: Todo, plan: ImagePlan) -> ImageFailure:
+    text = f"planning {plan.source_name}: its store {plan.store} is that of {todo.rival} already"
+    error = DestinationConflict(f"{text}; give it a destination of its own")
+    return ImageFailure(source=plan.source_name, kind=error.kind, message=str(error))
+
+
+def _failure(todo: Todo, error: Exception) -> Outcome:
+    kind, message = describe_error(error)
+    return Outcome(failure=ImageFailure(source=todo.spec.paths[0], kind=kind, message=message))
+
+
+def _plan(todo: Todo, job: Job) -> ImagePlan:
+    with contextlib.closing(open_source(todo.spec)) as source:
+        plan = make_plan(source, job.destination.store_of(todo.spec), job.options)
+        if job.options.tune is not None:
+            plan = choose_weights(plan, source, job.options.tune)
+    if todo.digest not in (None, plan.digest):
+        raise DamagedSource(
+            f"planning {plan.store}: {plan.source_name} is not what it was when the parts were "
+            "planned; run tilepress plan again"
+        )
+    return plan
+
+
+def _whole(plan: ImagePlan, job: Job, keeper: LeaseKeeper) -> Outcome:
+    """Write and seal a small image, of one shard and perhaps a mask."""
+    if not job.force and state_of_store(plan) == "sealed":
+        clear_leftovers(plan.store, keeper)
+        return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
+    lease = keeper.acquire(ledger_folder(plan.store), plan.digest)
+    try:
+        patiently(lambda: prepare_store(plan, force=job.force))
+        stages = Stages()
+        entries: list[ShardEntry] = []
+        for ref in plan.shards():
+            entry, spent = _write(plan, ref, lease.holder)
+            entries.append(entry)
+            stages += spent
+        sealed = seal_image(plan, lease.holder, tuple(entries))
+        Ledger(plan).remove()
+        keeper.release(lease, sealed=True)
+    finally:
+        keeper.release(lease)
+    done = tuple(ShardDone(e.raw_bytes, e.length, reused=False) for e in entries)
+    return Outcome(result=image_result(plan, sealed, "written", 0, stages), shards=done)
+
+
+def clear_leftovers(store: str, keeper: LeaseKeeper) -> None:
+    """Remove the ledger of a sealed store whose writer was killed just after sealing."""
+    folder = ledger_folder(store)
+    if not folder.exists():
+        return
+    with contextlib.suppress(StoreError):  # its writer lives: it will do so itself
+        lease = keeper.acquire(folder)
+        remove_plans(store)
+        keeper.release(lease, sealed=True)
+
+
+# one shard
+
+
+def _code_with(threads: int) -> None:
+    """Set the threads that code chunks; a GPU takes together what many threads ask for."""
+    if device() == "cuda":
+        threads = max(threads, GPU_THREADS)
     if batcher.threads() != threads:
         batcher.set_threads(threads)
-    ledger = Ledger(plan)
+
+
+def _write(plan: ImagePlan, ref: ShardRef, holder: Holder) -> tuple[ShardEntry, Stages]:
+    """Code a shard and put it where it belongs."""
     writer = _writer(plan)
-    path = writer.shard_path(ref.array, ref.index)
-    known = _patiently(lambda: ledger.get(ref))
-    if known is not None and _patiently(lambda: _is_on_disk(path, known)):
-        return ShardDone(known.raw_bytes, known.length, reused=True)
     coded = _encode(plan, writer, ref)
-    _check_lease(plan, holder_id)
-    _patiently(lambda: writer.write_shard(ref.array, ref.index, coded.data))
-    entry = ShardEntry(
+    clock = StageClock()
+    with clock.time("write"):
+        _check_lease(plan, holder)
+        patiently(
+            lambda: writer.write_shard(
+                ref.array, ref.index, coded.data, lambda: _check_lease(plan, holder)
+            )
+        )
+    spent = Stages(
+        read_s=coded.read_s,
+        code_s=coded.code_s,
+        check_s=coded.check_s,
+        read_bytes=coded.raw_bytes,
+        written_bytes=coded.length,
+    )
+    return _entry(ref, coded), spent + clock.stages
+
+
+def _entry(ref: ShardRef, coded: ShardBytes) -> ShardEntry:
+    return ShardEntry(
         array=ref.array,
         index=ref.index,
         length=coded.length,
@@ -125,45 +417,53 @@ def write_shard(plan: ImagePlan, ref: ShardRef, holder_id: str, threads: int = 1
         max_error=coded.max_error,
         squared_error=coded.squared_error,
     )
-    _patiently(lambda: ledger.record(entry))
-    return ShardDone(entry.raw_bytes, entry.length, reused=False)
-
-
-def seal_image(plan: ImagePlan, holder_id: str) -> SealedImage:
-    """Write what makes a store of the shards; refuse where the source is not what was planned."""
-    _check_lease(plan, holder_id)
-    if (Path(plan.store) / ROOT_DOCUMENT).exists():  # this task ran before, its worker died late
-        return sealed_sizes(plan)
-    with contextlib.closing(open_source(plan.spec)) as source:
-        if plan_digest(source, plan.grid, plan.codec_config) != plan.digest:
-            raise DamagedSource(
-                f"sealing {plan.store}: {plan.source_name} changed while it was read; "
-                "run the same command again"
-            )
-        ledger = Ledger(plan)
-        attributes = {"plan_digest": plan.digest} | _loss(plan, ledger)
-        _writer(plan).seal(source.source_items(), ledger.entries(plan), attributes)
-    _forget_sources()
-    return sealed_sizes(plan)
-
-
-def sealed_sizes(plan: ImagePlan) -> SealedImage:
-    """Return an image's size as samples, and that of its sealed store with all that is in it."""
-    store = Path(plan.store)
-    statement = StoreReader.open(store).statement
-    return SealedImage(int(statement["raw_bytes"]), store_bytes(store))
 
 
 def _encode(plan: ImagePlan, writer: StoreWriter, ref: ShardRef) -> ShardBytes:
     grid = plan.grid_of(ref)
     box = grid.box(ref.index)
     source = _source(plan)
-    samples = source.read(box) if ref.array == "image" else source.read_mask(box)
-    codec = _codec(json.dumps(writer.codec_config(ref.array), sort_keys=True))
-    return encode_shard(codec, samples, box, grid, ref.index, writer.fill(ref.array))
+    is_image = ref.array == "image"
+    config = json.dumps(writer.codec_config(ref.array), sort_keys=True)
+    where = device()
+    return encode_shard(
+        _codec(config, where),
+        source.read if is_image else source.read_mask,
+        box,
+        grid,
+        ref.index,
+        writer.fill(ref.array),
+        dtype=plan.info.dtype if is_image else np.dtype(np.uint8),
+        slab_axis=0 if plan.info.axes[0] in SLICE_AXES and is_image else -2,
+        witness=None if where == "cpu" else _codec(config, "cpu"),
+    )
 
 
-def _loss(plan: ImagePlan, ledger: Ledger) -> dict[str, float]:
+@contextlib.contextmanager
+def _counted(plan: ImagePlan, ledger: Ledger, ref: ShardRef, holder: Holder) -> Iterator[None]:
+    """Leave out a shard that ended the process of a part again and again.
+
+    Nobody watches the processes of parts, as a scheduler watches its workers: what was begun and
+    neither done nor failed ended its process, or was killed with it.
+    """
+    if holder.role != "part":
+        yield
+        return
+    tries = patiently(lambda: ledger.begin(ref))
+    if tries >= PART_TRIES:
+        raise PoisonShard(
+            f"writing {plan.store}: its process ended {tries} times at this shard; "
+            "compress it without --part, where workers are watched"
+        )
+    try:
+        yield
+    except BaseException:
+        ledger.end(ref)
+        raise
+    ledger.end(ref)
+
+
+def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, float]:
     """Return what coding did to the samples: {} for lossless, else what the checks measured.
 
     PSNR is over all samples of the image, against the whole range that they may take.
@@ -171,7 +471,7 @@ def _loss(plan: ImagePlan, ledger: Ledger) -> dict[str, float]:
     if not plan.codec_config["max_error"]:
         return {}
     worst, squares, samples = 0.0, 0.0, 0
-    for entry in ledger.entries(plan):
+    for entry in entries:
         if entry.array == "image":
             worst = max(worst, entry.max_error)
             squares += entry.squared_error
@@ -185,14 +485,16 @@ def _loss(plan: ImagePlan, ledger: Ledger) -> dict[str, float]:
 
 
 def _writer(plan: ImagePlan) -> StoreWriter:
-    return StoreWriter.create(
-        Path(plan.store), plan.info, plan.grid, plan.codec_config, mask_grid=plan.mask_grid
-    )
+    """Return a writer of a store that was prepared."""
+    grids: dict[str, ShardGrid] = {"image": plan.grid}
+    if plan.mask_grid is not None:
+        grids["mask"] = plan.mask_grid
+    return StoreWriter(place(plan.store), plan.info, grids, plan.codec_config)
 
 
-@functools.lru_cache(maxsize=4)
-def _codec(config: str) -> TileCodec:
-    return TileCodec.from_config(json.loads(config))
+@functools.lru_cache(maxsize=8)
+def _codec(config: str, where: Literal["cpu", "cuda"]) -> TileCodec:
+    return TileCodec.from_config(json.loads(config), device=where)
 
 
 _sources: OrderedDict[str, TileSource] = OrderedDict()
@@ -202,7 +504,8 @@ _sources: OrderedDict[str, TileSource] = OrderedDict()
 def _source(plan: ImagePlan) -> TileSource:
     key = f"{plan.digest}/{plan.source_name}"
     if key not in _sources:
-        while len(_sources) >= OPEN_SOURCES:
+        keep = 1 if is_url(plan.source_name) else OPEN_SOURCES  # a remote one holds a copy
+        while len(_sources) >= keep:
             _sources.popitem(last=False)[1].close()
         _sources[key] = open_source(plan.spec)
     _sources.move_to_end(key)
@@ -214,35 +517,16 @@ def _forget_sources() -> None:
         _sources.popitem()[1].close()
 
 
-def _is_on_disk(path: Path, entry: ShardEntry) -> bool:
+def _is_stored(plan: ImagePlan, entry: ShardEntry) -> bool:
     """Whether a shard object is there, whole and with the right checksum."""
-    try:
-        if path.stat().st_size != entry.length:
-            return False
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
-    except FileNotFoundError:
-        return False
+    path: Place = _writer(plan).shard_path(entry.array, entry.index)
+    return path.size() == entry.length and path.sha256() == entry.sha256
 
 
-def _check_lease(plan: ImagePlan, holder_id: str) -> None:
+def _check_lease(plan: ImagePlan, holder: Holder) -> None:
     """Raise LeaseLost where the store has another writer by now: a run that slept too long."""
-    if not holds(ledger_folder(Path(plan.store)), holder_id):
+    if not patiently(lambda: holds(ledger_folder(plan.store), holder)):
         raise LeaseLost(
             f"writing {plan.store}: another process has taken the store over; "
             "run the same command again when it has finished"
         )
-
-
-def _patiently(operation: Callable[[], T]) -> T:
-    """Do a file operation again while storage reports what may pass."""
-    wait_s = STORAGE_WAIT_S
-    for _ in range(STORAGE_TRIES - 1):
-        try:
-            return operation()
-        except OSError as error:
-            if error.errno not in PASSING_ERRORS:
-                raise
-        time.sleep(wait_s)
-        wait_s *= 2
-    return operation()

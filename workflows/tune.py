@@ -37,6 +37,8 @@ from tilepress.codecs.zarr_codec import encode_chunk
 from tilepress.pipeline.atomic import write_atomic
 from tilepress.pipeline.discover import open_source, store_path
 from tilepress.pipeline.geometry import Box, ShardGrid, choose_grid
+from tilepress.pipeline.inputs import absolute
+from tilepress.pipeline.place import FolderPlace
 from tilepress.pipeline.source import SourceSpec, TileSource
 from tilepress.pipeline.store import StoreReader, is_sealed
 from tilepress.workflows.destination import Destination
@@ -124,7 +126,12 @@ class Tuner:
         self._force = force
         self._base = TileCodec(tier=options.tier, model=options.model).model
         digest = _line_digest(seconds, sources, stack, options, self._base)
-        self._folder = destination.folder / ".tilepress" / f"tuned-{digest}"
+        if not isinstance(destination.folder, FolderPlace):
+            raise UsageError(
+                f"tuning for {destination.path}: workers need the weights in a folder; train a "
+                "model first and give it with --model"
+            )
+        self._folder = destination.folder.path / ".tilepress" / f"tuned-{digest}"
         self._names = tuned_names(self._base.name)
 
     def options(self, found: Iterable[object], progress: Progress) -> EncodeOptions:
@@ -202,7 +209,7 @@ def _line_digest(
     So a file that was added to the archive meanwhile does not orphan the stores that were begun.
     """
     material = {
-        "sources": [str(Path(source).absolute()) for source in sources],
+        "sources": [absolute(source) for source in sources],
         "stack": stack,
         "codec": options.codec,
         "tier": options.tier,
@@ -345,7 +352,7 @@ def choose_weights(plan: ImagePlan, source: TileSource, tune: TuneOptions) -> Im
     A sealed store keeps its weights and a begun one goes on with those that it was begun with.
     """
     base = replace(plan, tuning=Tuning(used=False))
-    if not tune.force and is_sealed(Path(plan.store)):
+    if not tune.force and is_sealed(plan.store):
         return _as_sealed(base, source)
     if Ledger(base).exists:
         return base

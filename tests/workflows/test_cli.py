@@ -243,7 +243,7 @@ class TestShelf:
     def test_ls_lists_sealed_and_marks_unsealed(self, call: Command, archive: Path):
         done = call("ls", archive)
         assert done.returncode == 0, done.stderr
-        lines = {line.split()[1]: line for line in done.stdout.splitlines() if ".zarr" in line}
+        lines = {line.split()[0]: line for line in done.stdout.splitlines() if ".zarr" in line}
         assert set(lines) == {"deep/scene.zarr", "half.zarr", "map.zarr"}
         assert "unsealed" in lines["half.zarr"]
         assert "lossless" in lines["map.zarr"]

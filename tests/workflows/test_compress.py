@@ -17,7 +17,7 @@ import tilepress
 from tilepress.codecs import batcher
 from tilepress.codecs.errors import UsageError
 from tilepress.pipeline.store import StoreReader
-from tilepress.workflows import task
+from tilepress.workflows import patience, task
 from tilepress.workflows.compress import compress
 from tilepress.workflows.executor import Completed, InProcessExecutor, Killed
 from tilepress.workflows.lease import Lease
@@ -67,7 +67,9 @@ class Interrupt(SilentProgress):
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def shard_done(self, raw_bytes: int, stored_bytes: int, *, reused: bool) -> None:
+    def shard_done(
+        self, raw_bytes: int, stored_bytes: int, *, reused: bool, **more: object
+    ) -> None:
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt
@@ -182,7 +184,7 @@ class TestAgain:
         store = tmp_path / "many.zarr"
         with pytest.raises(KeyboardInterrupt):
             run(many_shards, store, tile=64, progress=Interrupt(5))
-        entries = sorted(ledger_folder(store).rglob("image-*.json"))
+        entries = sorted(Path(ledger_folder(store)).rglob("image-*.json"))
         entries[0].write_bytes(entries[0].read_bytes()[:20])
         (result,) = run(many_shards, store, tile=64).images
         assert result.shards_reused == 4
@@ -191,7 +193,7 @@ class TestAgain:
         """The last thing that a run removes is its ledger; it may be killed before that."""
         run(image, tmp_path / "scene.zarr")
         statement = zarr.open_group(tmp_path / "scene.zarr", mode="r").attrs["tilepress"]
-        left = ledger_folder(tmp_path / "scene.zarr") / statement["plan_digest"]
+        left = Path(ledger_folder(tmp_path / "scene.zarr") / statement["plan_digest"])
         left.mkdir(parents=True)
         (left / "image-0.0.0.json").write_text("{}")
         report = run(image, tmp_path / "scene.zarr")
@@ -293,14 +295,19 @@ class TestFailures:
             "gone.tif", "page.bin", "torn.npy",
         ]  # fmt: skip
         assert all("\n" not in failure.line for failure in report.failures)
-        assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.zarr"]
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+            "catalogue",
+            "good.zarr",
+        ]
 
-    def test_a_source_that_changes_meanwhile_is_not_sealed(self, image: Path, tmp_path: Path):
+    def test_a_source_that_changes_meanwhile_is_not_sealed(self, many_shards: Path, tmp_path: Path):
         class Touch(SilentProgress):
-            def shard_done(self, raw_bytes: int, stored_bytes: int, *, reused: bool) -> None:
-                os.utime(image, ns=(0, 5))
+            def shard_done(
+                self, raw_bytes: int, stored_bytes: int, *, reused: bool, **more: object
+            ) -> None:
+                os.utime(many_shards, ns=(0, 5))
 
-        report = run(image, tmp_path / "x.zarr", progress=Touch())
+        report = run(many_shards, tmp_path / "x.zarr", tile=64, progress=Touch())
         assert [failure.kind for failure in report.failures] == ["damaged-source"]
         assert "changed while it was read" in report.failures[0].message
         assert not (tmp_path / "x.zarr" / "zarr.json").exists()
@@ -317,7 +324,7 @@ class TestFailures:
             write(self, *arguments)  # type: ignore[arg-type]
 
         monkeypatch.setattr(task.StoreWriter, "write_shard", flaky)
-        monkeypatch.setattr(task, "STORAGE_WAIT_S", 0.001)
+        monkeypatch.setattr(patience, "STORAGE_WAIT_S", 0.001)
         assert run(image, tmp_path / "x.zarr").ok
 
     def test_a_full_disk_is_one_line_and_resumable(
@@ -339,7 +346,7 @@ class TestFailures:
     ):
         """Their text may quote a header, and a header may hold a name."""
 
-        def quote(*_: object) -> None:
+        def quote(*_: object, **__: object) -> None:
             raise ValueError("bad value in PatientName=Doe^Jane")
 
         monkeypatch.setattr(task, "encode_shard", quote)
@@ -386,7 +393,7 @@ class TestPoison:
         from tilepress.workflows import compress as room
 
         executor = DeadlyExecutor("image-0.1.2")
-        monkeypatch.setattr(room, "_executor", lambda workers: executor)
+        monkeypatch.setattr(room, "make_executor", lambda *_: executor)
         return executor
 
     def test_it_is_tried_alone_then_listed_and_the_others_are_kept(
@@ -502,20 +509,23 @@ class TestIdleWorkersHelp:
         class Wide(InProcessExecutor):
             def __init__(self) -> None:
                 super().__init__()
-                self.window, self.slots, self.coders = 24, 8, 8
+                self.window, self.slots, self._coders = 24, 8, 8
 
-            def submit(self, key: str, function: object, *args: object) -> None:
+            def submit(self, key: str, function: object, *args: object, **how: object) -> None:
                 if function is task.write_shard:
                     given.append(args[3])
-                super().submit(key, function, *args)  # type: ignore[arg-type]
+                elif function is task.plan_images:
+                    planned.append(args[2])
+                super().submit(key, function, *args, **how)  # type: ignore[arg-type]
 
         given: list[int] = []
-        monkeypatch.setattr(room, "_executor", lambda workers: Wide())
+        planned: list[int] = []
+        monkeypatch.setattr(room, "make_executor", lambda *_: Wide())
         try:
             assert compress(sources, store, tile=64).ok
         finally:
             batcher.set_threads(None)
-        return given
+        return given or planned
 
     def test_one_shard_gets_every_thread(
         self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from tilepress.codecs.errors import DestinationConflict
+from tilepress.pipeline.place import BucketPlace, place
 from tilepress.workflows import lease as room
-from tilepress.workflows.lease import Lease, LeaseKeeper, holds
+from tilepress.workflows.lease import Holder, Lease, LeaseKeeper, holds
 
 HOLD_FOR_EVER = """
 import sys, time
-from pathlib import Path
+from tilepress.pipeline.place import place
 from tilepress.workflows.lease import Lease
-Lease.acquire(Path(sys.argv[1]))
+Lease.acquire(place(sys.argv[1]))
 print("held", flush=True)
 time.sleep(600)
 """
@@ -41,21 +42,21 @@ class TestOneWriter:
     """Two runs into one store would interleave shards of different plans."""
 
     def test_a_second_writer_is_refused_and_told_who_writes(self, folder: Path):
-        Lease.acquire(folder)
+        Lease.acquire(place(folder))
         with pytest.raises(DestinationConflict, match=f"process {os.getpid()} on"):
-            Lease.acquire(folder)
+            Lease.acquire(place(folder))
 
     def test_a_released_lease_leaves_nothing_behind(self, folder: Path):
-        Lease.acquire(folder).release()
+        Lease.acquire(place(folder)).release()
         assert not folder.parent.exists()
 
     def test_a_released_lease_can_be_taken(self, folder: Path):
-        Lease.acquire(folder).release()
-        lease = Lease.acquire(folder)
-        assert holds(folder, lease.holder_id)
+        Lease.acquire(place(folder)).release()
+        lease = Lease.acquire(place(folder))
+        assert holds(place(folder), lease.holder)
 
     def test_what_others_left_in_the_folder_stays(self, folder: Path):
-        lease = Lease.acquire(folder)
+        lease = Lease.acquire(place(folder))
         (folder / "digest").mkdir()
         lease.release()
         assert [path.name for path in folder.iterdir()] == ["digest"]
@@ -63,7 +64,7 @@ class TestOneWriter:
     def test_of_many_that_come_at_once_one_wins(self, folder: Path):
         def attempt(_: int) -> int:
             try:
-                Lease.acquire(folder)
+                Lease.acquire(place(folder))
             except DestinationConflict:
                 return 0
             return 1
@@ -72,13 +73,13 @@ class TestOneWriter:
             assert sum(pool.map(attempt, range(64))) == 1
 
     def test_a_stale_lease_is_taken_over_by_one_of_many(self, folder: Path):
-        Lease.acquire(folder)
+        Lease.acquire(place(folder))
         path = folder / "lease.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "started": "0"}))
 
         def attempt(_: int) -> int:
             try:
-                Lease.acquire(folder)
+                Lease.acquire(place(folder))
             except DestinationConflict:
                 return 0
             return 1
@@ -98,52 +99,52 @@ class TestDeadHolders:
             assert child.stdout is not None
             assert child.stdout.readline() == b"held\n"
             with pytest.raises(DestinationConflict, match=f"process {child.pid} on"):
-                Lease.acquire(folder)
+                Lease.acquire(place(folder))
         finally:
             child.kill()
             child.communicate()
-        lease = Lease.acquire(folder)
-        assert holds(folder, lease.holder_id)
+        lease = Lease.acquire(place(folder))
+        assert holds(place(folder), lease.holder)
 
     def test_a_process_id_that_was_used_again_is_not_the_holder(self, folder: Path):
-        Lease.acquire(folder)
+        Lease.acquire(place(folder))
         path = folder / "lease.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "started": "1"}))
-        Lease.acquire(folder)
+        Lease.acquire(place(folder))
 
     def test_another_host_is_believed_while_its_heart_beats(self, folder: Path):
-        Lease.acquire(folder)
+        Lease.acquire(place(folder))
         foreign(folder)
         with pytest.raises(DestinationConflict, match="elsewhere"):
-            Lease.acquire(folder)
+            Lease.acquire(place(folder))
 
     def test_another_host_without_heartbeat_loses_its_lease(self, folder: Path):
-        Lease.acquire(folder)
+        Lease.acquire(place(folder))
         foreign(folder)
         old = time.time() - room.STALE_AFTER_S - 5
         os.utime(folder / "lease.json", (old, old))
-        Lease.acquire(folder)
+        Lease.acquire(place(folder))
 
     def test_a_torn_lease_file_is_no_lease(self, folder: Path):
         folder.mkdir(parents=True)
         (folder / "lease.json").write_text('{"id": "ab')
-        Lease.acquire(folder)
+        Lease.acquire(place(folder))
 
 
 class TestLosersNotice:
     """A holder that slept through its own funeral must not write, beat or release."""
 
     def test_a_lost_lease_neither_beats_nor_releases(self, folder: Path):
-        first = Lease.acquire(folder)
+        first = Lease.acquire(place(folder))
         foreign(folder, id="other")
-        assert not holds(folder, first.holder_id)
+        assert not holds(place(folder), first.holder)
         assert not first.beat()
         first.release()
-        assert holds(folder, "other")
+        assert json.loads((folder / "lease.json").read_text())["id"] == "other"
 
     def test_a_keeper_beats_for_its_leases_and_releases_them(self, folder: Path):
         with LeaseKeeper(interval_s=0.02) as keeper:
-            keeper.acquire(folder)
+            keeper.acquire(place(folder))
             path = folder / "lease.json"
             os.utime(path, (1, 1))
             deadline = time.monotonic() + 10
@@ -151,3 +152,97 @@ class TestLosersNotice:
                 time.sleep(0.01)
             assert path.stat().st_mtime > 1
         assert not folder.exists()
+
+
+class TestPartsShare:
+    """The parts of one plan write the same bytes; any other writer would not."""
+
+    def part(self, plan: str) -> Holder:
+        return Holder.this_process("part").of_plan(plan)
+
+    def test_parts_of_one_plan_hold_it_together(self, folder: Path):
+        first = Lease.acquire(place(folder), self.part("a"))
+        second = Lease.acquire(place(folder), self.part("a"))
+        assert holds(place(folder), first.holder)
+        assert holds(place(folder), second.holder)
+        first.release()
+        assert holds(place(folder), second.holder)
+
+    def test_neither_another_plan_nor_a_run_comes_between(self, folder: Path):
+        Lease.acquire(place(folder), self.part("a"))
+        with pytest.raises(DestinationConflict, match="a part of a plan"):
+            Lease.acquire(place(folder), self.part("b"))
+        with pytest.raises(DestinationConflict, match="a part of a plan"):
+            Lease.acquire(place(folder), Holder.this_process().of_plan("a"))
+
+    def test_dead_parts_lose_it_after_a_while(self, folder: Path):
+        Lease.acquire(place(folder), self.part("a"))
+        old = time.time() - room.STALE_AFTER_S - 5
+        os.utime(folder / "lease.json", (old, old))
+        Lease.acquire(place(folder), self.part("b"))
+
+    def test_who_finishes_takes_it_from_them(self, folder: Path):
+        part = Lease.acquire(place(folder), self.part("a"))
+        finish = Lease.acquire(place(folder), Holder.this_process("finish").of_plan("a"))
+        assert not holds(place(folder), part.holder)
+        finish.release()
+        assert not folder.exists()
+
+    def test_who_finishes_another_plan_does_not(self, folder: Path):
+        Lease.acquire(place(folder), self.part("a"))
+        with pytest.raises(DestinationConflict):
+            Lease.acquire(place(folder), Holder.this_process("finish").of_plan("b"))
+
+
+class TestBuckets:
+    """Buckets have no locks: conditional puts decide."""
+
+    @pytest.fixture
+    def folder(self, bucket: str) -> BucketPlace:
+        found = place(f"{bucket}/archive/.tilepress/scene.zarr")
+        assert isinstance(found, BucketPlace)
+        return found
+
+    def test_of_many_that_come_at_once_one_wins(self, folder: BucketPlace):
+        def attempt(_: int) -> int:
+            try:
+                Lease.acquire(folder)
+            except DestinationConflict:
+                return 0
+            return 1
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(attempt, range(24))) == 1
+
+    def test_a_stale_lease_is_taken_over_by_one_of_many(self, folder: BucketPlace):
+        Lease.acquire(folder)
+        lease = folder / "lease.json"
+        lease.write(json.dumps({**json.loads(lease.read()), "started": "0"}).encode())
+
+        def attempt(_: int) -> int:
+            try:
+                Lease.acquire(folder)
+            except DestinationConflict:
+                return 0
+            return 1
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(attempt, range(24))) == 1
+
+    def test_a_released_lease_leaves_nothing_behind(self, folder: BucketPlace):
+        lease = Lease.acquire(folder)
+        assert lease.beat()
+        lease.release()
+        assert not lease.beat()
+        assert list(folder.walk()) == []
+
+    def test_another_host_is_believed_while_its_heart_beats(
+        self, folder: BucketPlace, monkeypatch: pytest.MonkeyPatch
+    ):
+        Lease.acquire(folder)
+        lease = folder / "lease.json"
+        lease.write(json.dumps({**json.loads(lease.read()), "host": "elsewhere"}).encode())
+        with pytest.raises(DestinationConflict, match="elsewhere"):
+            Lease.acquire(folder)
+        monkeypatch.setattr(room, "STALE_AFTER_S", -1.0)
+        Lease.acquire(folder)

@@ -11,6 +11,7 @@ import pytest
 
 from tilepress.codecs.errors import UnsupportedArray
 from tilepress.pipeline.discover import discover, open_source
+from tilepress.pipeline.place import place
 from tilepress.pipeline.source import SourceSpec
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan
@@ -81,7 +82,7 @@ class TestRefusals:
                 self.info = replace(self._source.info, lossy_refusal="samples are palette indices")
 
         with pytest.raises(UnsupportedArray, match="palette indices"):
-            make_plan(Palette(), tmp_path / "a.zarr", EncodeOptions(max_error=1))  # type: ignore[arg-type]
+            make_plan(Palette(), place(tmp_path / "a.zarr"), EncodeOptions(max_error=1))  # type: ignore[arg-type]
 
 
 class TestDestination:
@@ -90,7 +91,7 @@ class TestDestination:
     def store_of(self, relative: str) -> Path:
         options = {"name": Path(relative).stem, "relative": relative}
         spec = SourceSpec(kind="array", paths=("scene.npy",), options=options)
-        return Destination(Path("out")).store_of(spec)
+        return Path(Destination(place("out")).store_of(spec))
 
     def test_an_archive_mirrors_the_sources(self):
         assert self.store_of("2024/may/scene.npy") == Path("out/2024/may/scene.zarr")
@@ -106,10 +107,10 @@ class TestDestination:
 
     def test_a_single_store_takes_any_name(self):
         spec = SourceSpec(kind="array", paths=("scene.npy",))
-        assert Destination(Path("x.zarr")).store_of(spec) == Path("x.zarr")
+        assert Destination(place("x.zarr")).store_of(spec) == place("x.zarr")
 
     def test_parts_of_stores_are_no_input(self, tmp_path: Path):
-        archive = Destination(tmp_path)
-        assert archive.holds_part(tmp_path / "a.zarr" / "0" / "image" / "c" / "0")
-        assert not archive.holds_part(tmp_path / "a.tif")
-        assert not archive.holds_part(tmp_path / "foreign.zarr")
+        archive = Destination(place(tmp_path))
+        assert archive.holds_part(str(tmp_path / "a.zarr" / "0" / "image" / "c" / "0"))
+        assert not archive.holds_part(str(tmp_path / "a.tif"))
+        assert not archive.holds_part(str(tmp_path / "foreign.zarr"))

@@ -55,7 +55,9 @@ class Notes(SilentProgress):
     def note(self, text: str) -> None:
         self.texts.append(text)
 
-    def shard_done(self, raw_bytes: int, stored_bytes: int, *, reused: bool) -> None:
+    def shard_done(
+        self, raw_bytes: int, stored_bytes: int, *, reused: bool, **more: object
+    ) -> None:
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt

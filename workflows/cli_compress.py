@@ -1,0 +1,346 @@
+"""The commands that write archives: compress, plan, finish, repair."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tilepress.codecs.errors import UsageError
+from tilepress.workflows.console import EXIT_FAILED, Json, complain, open_console
+
+if TYPE_CHECKING:
+    from tilepress.workflows.progress import Progress
+    from tilepress.workflows.report import Report
+
+__all__ = ["compress", "finish", "plan", "repair"]
+
+
+class Tier(StrEnum):
+    """How much work goes into a tile."""
+
+    fast = "fast"
+    standard = "standard"
+    max = "max"
+
+
+class DeviceName(StrEnum):
+    """Where tiles are coded."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+SourcesAndDestination = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SRC... DST",
+        help="Files, folders, 'globs', @LIST, - (a list on stdin) or s3://…, then the destination.",
+    ),
+]
+Lossless = Annotated[
+    bool, typer.Option("--lossless", help="Every sample comes back as it was (the default).")
+]
+MaxError = Annotated[float, typer.Option(metavar="K", help="No sample changes by more than K.")]
+Codec = Annotated[str, typer.Option(help="Codec of the tiles.")]
+TierOption = Annotated[
+    Tier,
+    typer.Option(
+        help="How much work goes into a tile. fast: the fitted linear path alone; standard; "
+        "max: a larger network, slower."
+    ),
+]
+Model = Annotated[str, typer.Option(help="Name or path of a model; default: that of the tier.")]
+Stack = Annotated[
+    str | None,
+    typer.Option(metavar="GLOB", help="Single-band files that make one image together."),
+]
+Tile = Annotated[int, typer.Option(help="Rows and columns of one record, 16 to 2048.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Worker processes; default one per processor, 0 none (in this process)."),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE|ADDRESS",
+        help="Where workers run: local (the default), cuda, a profile.yaml of a batch system "
+        "(see tilepress cluster init), tcp://… of a running scheduler, or slurm-runner.",
+    ),
+]
+Device = Annotated[
+    DeviceName, typer.Option(help="Where tiles are coded; auto: on GPUs where workers have them.")
+]
+ReportFile = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help="Write what was done as JSON.")
+]
+Events = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Append every event as a line of JSON; - is stdout."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="A line for every image, however many there are.")
+]
+
+
+def compress(
+    paths: SourcesAndDestination,
+    lossless: Lossless = False,
+    max_error: MaxError = 0.0,
+    codec: Codec = "wave",
+    tier: TierOption = Tier.standard,
+    model: Model = "auto",
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Tune the model on a sample of the images first; its weights go into those stores "
+            "where they save more than they take on a sample of chunks (needs the extra torch).",
+        ),
+    ] = None,
+    stack: Stack = None,
+    tile: Tile = 512,
+    device: Device = DeviceName.auto,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    dashboard: Annotated[
+        bool,
+        typer.Option(
+            "--dashboard", help="Serve Dask's dashboard of local workers on this machine (bokeh)."
+        ),
+    ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Write only this share of the shards, I from 0 to N-1, without Dask; all parts "
+            "may run at the same time. Then: tilepress finish DST.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what the destination holds.")
+    ] = False,
+    report: ReportFile = None,
+    events: Events = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compress images into Zarr stores; lossless by default, checked, resumable.
+
+    A DST that ends in .zarr takes exactly one image. Any other DST is an archive, a folder or
+    s3://bucket/prefix that mirrors the sources. Run the same line again to go on after an
+    interruption; what is unchanged is skipped.
+
+    **Examples**
+
+        tilepress compress scene.tif scene.zarr
+
+        tilepress compress /archive out/ --workers 8
+
+        tilepress compress '/archive/**/*.tif' s3://bucket/out --report report.json
+
+        find /archive -name '*.dcm' -print0 | tilepress compress - out/
+
+        tilepress compress ct-series/ out/ --max-error 2
+
+        tilepress compress LC08_scene/ out/ --stack '*_B*.TIF'
+
+        tilepress compress /archive out/ --cluster slurm.yaml
+
+        tilepress compress /archive out/ --part $SLURM_ARRAY_TASK_ID/64
+    """
+    from tilepress.workflows.compress import compress as run_compress
+
+    sources, destination = _split(paths, "compressing")
+    if lossless and max_error:
+        raise UsageError("compressing: --lossless and --max-error exclude each other")
+    options = {k: v for k, v in locals().items() if k not in ("run_compress", "size", "paths")}
+    done = run_compress(
+        sources,
+        destination,
+        max_error=max_error,
+        codec=codec,
+        tier=tier.value,
+        model=model,
+        tune=tune,
+        stack=stack,
+        tile=tile,
+        device=device.value,
+        workers=workers,
+        cluster=cluster,
+        dashboard=dashboard,
+        part=part,
+        force=force,
+        report=report,
+        progress=_progress(events, options, quiet=quiet, verbose=verbose),
+    )
+    _conclude(done, quiet=quiet, events=events, tuned=tune is not None)
+
+
+def plan(
+    paths: SourcesAndDestination,
+    max_error: MaxError = 0.0,
+    codec: Codec = "wave",
+    tier: TierOption = Tier.standard,
+    model: Model = "auto",
+    stack: Stack = None,
+    tile: Tile = 512,
+    workers: Workers = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Plan anew, and replace what the destination holds."),
+    ] = False,
+    events: Events = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Fix what compress --part will write: every image, its store and its shards.
+
+    Without it, the first part plans and the others wait for it.
+
+    **Examples**
+
+        tilepress plan /archive out/
+
+        tilepress plan @list.txt s3://bucket/out --tier fast
+    """
+    from tilepress.workflows.parts import plan as run_plan
+    from tilepress.workflows.progress import size
+
+    sources, destination = _split(paths, "planning")
+    head = run_plan(
+        sources,
+        destination,
+        max_error=max_error,
+        codec=codec,
+        tier=tier.value,
+        model=model,
+        stack=stack,
+        tile=tile,
+        workers=workers,
+        force=force,
+        progress=_progress(events, {}, quiet=quiet, verbose=verbose),
+    )
+    if not quiet:
+        print(
+            f"{head.images} images to write in {head.shards} shards ({size(head.raw_bytes)}), "
+            f"{head.unchanged} unchanged, {len(head.failures)} failed"
+        )
+    if head.failures:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def finish(
+    destination: Annotated[str, typer.Argument(metavar="DST", help="What the parts wrote to.")],
+    workers: Workers = None,
+    report: ReportFile = None,
+    events: Events = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Seal what compress --part has written; list what is still missing.
+
+    **Example**
+
+        tilepress finish out/
+    """
+    from tilepress.workflows.parts import finish as run_finish
+
+    done = run_finish(
+        destination,
+        workers=workers,
+        report=report,
+        progress=_progress(events, {"destination": destination}, quiet=quiet, verbose=verbose),
+    )
+    _conclude(done, quiet=quiet, events=events)
+
+
+def repair(
+    store: Annotated[str, typer.Argument(metavar="STORE|ARCHIVE", help="What to repair.")],
+    source: Annotated[
+        list[str], typer.Option(metavar="SRC", help="What it was made of (repeatable).")
+    ],
+    stack: Annotated[str | None, typer.Option(metavar="GLOB", help="As it was compressed.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write damaged or missing objects of a store again from its source.
+
+    Whatever is sound stays as it is. The source must be what the store was made of.
+
+    **Example**
+
+        tilepress repair out/scene.zarr --source /archive/scene.tif
+    """
+    import json
+
+    from tilepress.workflows.repair import repair_stores
+
+    repairs = list(repair_stores(store, source, stack))
+    if as_json:
+        print(json.dumps([r.to_json() for r in repairs], indent=2))
+    else:
+        for one in repairs:
+            for line in one.lines():
+                print(line)
+    if any(not one.ok for one in repairs):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _split(paths: list[str], doing: str) -> tuple[list[str], str]:
+    if len(paths) < 2:
+        raise UsageError(f"{doing}: give at least one source and a destination")
+    return paths[:-1], paths[-1]
+
+
+def _progress(
+    events: str | None, options: dict[str, Any], *, quiet: bool, verbose: bool
+) -> Progress:
+    from tilepress.workflows.events import EventLog, several
+    from tilepress.workflows.progress import progress_for
+
+    bar = events != "-"  # which may be the same terminal
+    shown = progress_for(open_console(stderr=True), quiet=quiet, verbose=verbose, bar=bar)
+    return shown if events is None else several(shown, EventLog(events, options))
+
+
+def _conclude(done: Report, *, quiet: bool, events: str | None = None, tuned: bool = False) -> None:
+    """Print the last lines of a run, beside events on stdout; exit with 1 where inputs failed."""
+    from tilepress.workflows.progress import size
+
+    out = sys.stderr if events == "-" else sys.stdout
+    if quiet:
+        for failure in done.failures:
+            complain(failure.line)
+    else:
+        parts = [f"{done.written} written", f"{done.unchanged} unchanged"]
+        if done.shared:
+            parts.append(f"{done.shared} shared with other parts")
+        parts.append(f"{len(done.failures)} failed")
+        if done.images:
+            parts.append(
+                f"{size(done.raw_bytes)} → {size(done.stored_bytes)} (ratio {done.ratio:.2f})"
+            )
+        if tuned:
+            parts.append(_tuned(done))
+        print(f"{', '.join(parts)}, {done.seconds:.1f} s", file=out)
+        if done.stages.text:
+            print(done.stages.text, file=out)
+    if not done.ok:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _tuned(report: Report) -> str:
+    """Say what tuning brought, e.g. "tuned weights in 2 of 5 stores (save about 1.2 MB)"."""
+    from tilepress.workflows.progress import size
+
+    used = saved = 0
+    for image in report.images:
+        used += bool(image.tuned)
+        saved += (image.tuning_saved_bytes or 0) if image.tuned else 0
+    gain = f" (save about {size(saved)})" if saved else ""
+    return f"tuned weights in {used} of {len(report.images)} stores{gain}"

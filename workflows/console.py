@@ -1,0 +1,42 @@
+"""What all rooms of the command line share: exit codes, error lines, consoles, common options."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "EXIT_CANNOT_TELL",
+    "EXIT_DONE",
+    "EXIT_FAILED",
+    "EXIT_USAGE",
+    "PIPE_WIDTH",
+    "Json",
+    "complain",
+    "open_console",
+]
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_TELL = 0, 1, 2, 3
+
+PIPE_WIDTH = 160
+"""Columns of a table that no terminal shows."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def complain(text: str) -> None:
+    """Print one line about what went wrong."""
+    print(f"tilepress: {' '.join(text.split())}", file=sys.stderr)
+
+
+def open_console(*, stderr: bool = False, pipe_width: int = PIPE_WIDTH) -> Console:
+    """Return a console as wide as the terminal, or as ``pipe_width`` where there is none."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else pipe_width)

@@ -1,0 +1,238 @@
+"""Share the work of an archive out to processes that know nothing of each other.
+
+plan (or the first part) ──► plan in storage ──► part 0 … part n−1 ──► finish: seal, catalogue
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from tilepress.codecs.errors import DestinationConflict, UsageError
+from tilepress.pipeline.place import place
+from tilepress.pipeline.store import is_sealed
+from tilepress.workflows.destination import Destination
+from tilepress.workflows.lease import Holder, Lease, LeaseKeeper
+from tilepress.workflows.patience import patiently
+from tilepress.workflows.planfile import Part, PlanFile, PlanHead, PlannedImage
+from tilepress.workflows.progress import Progress, SilentProgress
+from tilepress.workflows.report import Report, RunFacts, check_writable_report
+from tilepress.workflows.request import (
+    PathLike,
+    Request,
+    check_options,
+    conclude,
+    found_in,
+    make_executor,
+    options_of,
+    todos,
+)
+from tilepress.workflows.run import WHOLE_BYTES, Run
+from tilepress.workflows.task import Job, Todo, finish_images, prepare_images
+
+__all__ = ["compress_part", "finish", "plan"]
+
+WAIT_FOR_PLAN_S = 2.0
+"""Seconds between two looks of a part for the plan that another one makes."""
+
+
+def plan(
+    sources: PathLike | Sequence[PathLike],
+    destination: PathLike,
+    *,
+    max_error: float = 0,
+    codec: str | None = None,
+    tier: str = "standard",
+    model: str = "auto",
+    tile: int = 512,
+    stack: str | None = None,
+    workers: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> PlanHead:
+    """Fix what the parts of an archive will write: every image, its store and its shards.
+
+    Takes what ``compress`` takes. A plan that is there is kept, unless ``force`` says to make it
+    anew (and to replace what the destination holds).
+    """
+    request = Request.of(
+        sources, destination, stack, codec=codec, max_error=max_error, tier=tier, model=model,
+        tile=tile,
+    )  # fmt: skip
+    check_options(request.options, workers, None)
+    request.destination.check_writable()
+    with progress or SilentProgress() as told:
+        return _fixed_plan(request, workers, force, told)
+
+
+def finish(
+    destination: PathLike,
+    *,
+    workers: int | None = None,
+    report: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Seal what the parts of a plan have written; what they have not is listed as failures.
+
+    May be called again after more parts have run. The plan is removed once everything is sealed.
+    """
+    started = time.monotonic()
+    if report is not None:
+        check_writable_report(Path(report))
+    target = Destination(place(destination))
+    facts = RunFacts.now({"destination": str(target.path), "workers": workers})
+    plan_file = PlanFile(target)
+    head = plan_file.head()
+    if head is None and _was_finished(plan_file, target):
+        return conclude(Report(), report, started, facts, target, progress)
+    if head is None:
+        raise UsageError(
+            f"finishing {target.path}: there is no plan of parts; "
+            "run tilepress plan or compress --part first"
+        )
+    options = options_of(head.request)
+    with contextlib.ExitStack() as resources:
+        told = resources.enter_context(progress or SilentProgress())
+        keeper = resources.enter_context(LeaseKeeper(Holder.this_process("finish")))
+        run = Run(
+            executor=resources.enter_context(
+                make_executor(workers, None, "cpu", options, progress)
+            ),
+            keeper=keeper,
+            job=Job(destination=target, options=options, holder=keeper.holder),
+            progress=told,
+            group=finish_images,
+        )
+        for failure in head.failures:
+            run.report.failures.append(failure)
+            told.failed(failure)
+        result = run.run(Todo(image.spec, image.digest) for image in plan_file.images(head))
+    if len(result.failures) == len(head.failures):
+        plan_file.remove()
+    return conclude(result, report, started, facts, target, progress)
+
+
+def _was_finished(plan_file: PlanFile, target: Destination) -> bool:
+    """Whether all that is left of a plan is sealed: then ``finish`` was killed at its very end."""
+    images = plan_file.remains()
+    if not images:
+        return False
+    lease = Lease.acquire(plan_file.folder)  # DestinationConflict while a plan is being made
+    try:
+        finished = all(is_sealed(target.store_of(image.spec)) for image in images)
+        if finished:
+            plan_file.remove()
+    finally:
+        lease.release()
+    return finished
+
+
+def compress_part(
+    request: Request,
+    part: Part,
+    device: str,
+    report: str | Path | None,
+    progress: Progress | None,
+    started: float,
+    facts: RunFacts,
+) -> Report:
+    request.destination.check_writable()
+    with contextlib.ExitStack() as resources:
+        told = resources.enter_context(progress or SilentProgress())
+        head = _fixed_plan(request, 0, False, told)
+        keeper = resources.enter_context(LeaseKeeper(Holder.this_process("part")))
+        run = Run(
+            executor=resources.enter_context(
+                make_executor(0, None, device, request.options, progress)
+            ),
+            keeper=keeper,
+            job=Job(
+                destination=request.destination,
+                options=request.options,
+                holder=keeper.holder,
+                whole_bytes=WHOLE_BYTES,
+            ),
+            progress=told,
+            part=part,
+        )
+        images = PlanFile(request.destination).images(head)
+        result = run.run(Todo(image.spec, image.digest) for image in images if image.concerns(part))
+        told.note(
+            f"part {part.index} of {part.count}: {len(result.images)} images sealed, "
+            f"{result.shared} shared with other parts; tilepress finish seals those"
+        )
+    return conclude(result, report, started, facts)
+
+
+def _fixed_plan(request: Request, workers: int | None, force: bool, progress: Progress) -> PlanHead:
+    """Return the plan that is there, or make it; one process makes it, the others wait."""
+    plan_file = PlanFile(request.destination)
+    told = False
+    while True:
+        head = None if force else plan_file.head()
+        if head is not None:
+            _check_same(head, request, plan_file)
+            return head
+        try:
+            lease = patiently(partial(Lease.acquire, plan_file.folder))
+        except DestinationConflict:
+            if not told:
+                progress.note("waiting for another part, which makes the plan")
+            told = True
+            time.sleep(WAIT_FOR_PLAN_S)
+            continue
+        with contextlib.ExitStack() as stack:
+            stack.callback(lease.release)
+            head = None if force else plan_file.head()  # made while this process took the lease
+            return head or _make_plan(request, plan_file, workers, force, progress)
+
+
+def _make_plan(
+    request: Request,
+    plan_file: PlanFile,
+    workers: int | None,
+    force: bool,
+    progress: Progress,
+) -> PlanHead:
+    """List all images in storage and make the way free for them."""
+    if force:
+        (plan_file.folder / "head.json").remove()
+    found = found_in(request)
+    with contextlib.ExitStack() as resources:
+        keeper = resources.enter_context(LeaseKeeper(Holder.this_process("part")))
+        run = Run(
+            executor=resources.enter_context(
+                make_executor(workers, None, "cpu", request.options, progress)
+            ),
+            keeper=keeper,
+            job=Job(
+                destination=request.destination,
+                options=request.options,
+                holder=keeper.holder,
+                force=force,
+            ),
+            progress=progress,
+            group=prepare_images,
+            on_plan=lambda plan: plan_file.add(PlannedImage.of(plan)),
+        )
+        result = run.run(todos(found, run))
+    head = plan_file.close(request.to_json(), len(result.images), tuple(result.failures))
+    if not head.images and not head.unchanged and not head.failures:
+        plan_file.remove()
+        raise UsageError(f"planning: found no image in {', '.join(map(str, request.sources))}")
+    return head
+
+
+def _check_same(head: PlanHead, request: Request, plan_file: PlanFile) -> None:
+    """Raise UsageError where a part asks for something else than was planned."""
+    asked = request.to_json()
+    for name, planned in head.request.items():
+        if asked.get(name) != planned:
+            raise UsageError(
+                f"compressing a part: got {name} {asked.get(name)!r}, the plan in "
+                f"{plan_file.folder} has {planned!r}; finish it, or make another with "
+                "tilepress plan --force"
+            )

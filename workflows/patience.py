@@ -1,0 +1,49 @@
+"""Do storage operations again while storage reports what may pass."""
+
+from __future__ import annotations
+
+import errno
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+__all__ = ["PASSING_ERRORS", "patiently"]
+
+STORAGE_TRIES = 4
+"""Times that an operation is tried."""
+
+STORAGE_WAIT_S = 0.5
+"""Seconds before the second try; doubled each time, give or take a quarter by chance."""
+
+PASSING_ERRORS = frozenset(
+    {
+        errno.EIO,
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.EINTR,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENOLCK,
+    }
+)
+"""What networked storage reports for a while; a full or read-only disk is not among them."""
+
+T = TypeVar("T")
+
+
+def patiently(operation: Callable[[], T]) -> T:
+    """Call an operation that may be called twice, again while it fails with a passing error."""
+    wait_s = STORAGE_WAIT_S
+    for _ in range(STORAGE_TRIES - 1):
+        try:
+            return operation()
+        except OSError as error:
+            if error.errno not in PASSING_ERRORS:
+                raise
+        # not all of many workers at once
+        time.sleep(wait_s * random.uniform(0.75, 1.25))  # noqa: S311
+        wait_s *= 2
+    return operation()

@@ -1,0 +1,228 @@
+"""Fix the plan of an archive in storage, so that parts on many machines share out the same work.
+
+    ARCHIVE/.tilepress/plan/images-000000.jsonl   a line per image: source, store, digest, shards
+    ARCHIVE/.tilepress/plan/images-000001.jsonl   …
+    ARCHIVE/.tilepress/plan/head.json             written last: options, counts, digest of all
+
+A destination ``x.zarr`` has ``.tilepress/plan-x.zarr`` beside it. The plan is removed once every
+image in it is sealed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tilepress.codecs.errors import DamagedStore, UsageError
+from tilepress.pipeline.geometry import ShardGrid
+from tilepress.pipeline.place import Place
+from tilepress.pipeline.source import SourceSpec
+from tilepress.workflows.destination import Destination
+from tilepress.workflows.plan import ImagePlan, ShardRef, part_of
+from tilepress.workflows.report import ImageFailure
+
+__all__ = ["Part", "PlanFile", "PlanHead", "PlannedImage"]
+
+IMAGES_PER_OBJECT = 500
+"""Images per object of a plan: a few hundred kilobytes."""
+
+PLAN_FILE_VERSION = 1
+
+_HEAD = "head.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the processes that share out a plan."""
+
+    index: int
+    """From 0."""
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Return the part of "i/n"; raise UsageError for anything else."""
+        index, slash, count = text.partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+            raise UsageError(f"compressing a part: got {text!r}, want i/n with i from 0 to n − 1")
+        return cls(int(index), int(count))
+
+    def takes(self, digest: str, ref: ShardRef, grid: ShardGrid) -> bool:
+        """Whether a shard of the image with this plan digest is this part's."""
+        return part_of(digest, ref, grid, self.count) == self.index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedImage:
+    """One line of a plan."""
+
+    spec: SourceSpec
+    digest: str
+    raw_bytes: int
+    shards: int
+    grid: ShardGrid
+    """Of the image; a mask goes by the same hash."""
+    mask_grid: ShardGrid | None = None
+
+    @classmethod
+    def of(cls, plan: ImagePlan) -> PlannedImage:
+        return cls(
+            spec=plan.spec,
+            digest=plan.digest,
+            raw_bytes=plan.raw_bytes,
+            shards=plan.total_shards,
+            grid=plan.grid,
+            mask_grid=plan.mask_grid,
+        )
+
+    def concerns(self, part: Part) -> bool:
+        """Whether any shard is the part's: else it need not even open the image."""
+        grids = {"image": self.grid} | ({"mask": self.mask_grid} if self.mask_grid else {})
+        return any(
+            part.takes(self.digest, ShardRef(name, index), self.grid)
+            for name, grid in grids.items()
+            for index in grid.indices()
+        )
+
+    def to_line(self) -> bytes:
+        return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> PlannedImage:
+        fields = json.loads(line)
+        spec = fields["spec"]
+        mask = fields["mask_grid"]
+        return cls(
+            spec=SourceSpec(**{**spec, "paths": tuple(spec["paths"])}),
+            digest=str(fields["digest"]),
+            raw_bytes=int(fields["raw_bytes"]),
+            shards=int(fields["shards"]),
+            grid=_grid(fields["grid"]),
+            mask_grid=None if mask is None else _grid(mask),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanHead:
+    """What a plan is of."""
+
+    request: Mapping[str, Any]
+    """Sources and options as they were given: parts that say otherwise are refused."""
+    images: int
+    shards: int
+    raw_bytes: int
+    unchanged: int
+    """Images that were sealed already; they are not in the plan."""
+    digest: str
+    """sha256 of all lines."""
+    objects: int
+    failures: tuple[ImageFailure, ...] = field(default=())
+    """What could not be planned."""
+
+
+class PlanFile:
+    """The plan of one destination, in storage."""
+
+    def __init__(self, destination: Destination) -> None:
+        name = f"plan-{destination.path.name}" if destination.is_store else "plan"
+        self.folder: Place = destination.folder / f".tilepress/{name}"
+        self._lines: list[bytes] = []
+        self._digest = hashlib.sha256()
+        self._images = self._shards = self._raw_bytes = self._objects = 0
+
+    def head(self) -> PlanHead | None:
+        """Return the head of a finished plan; None where there is none."""
+        found = (self.folder / _HEAD).read_tagged()
+        if found is None:
+            return None
+        try:
+            fields = json.loads(found[0])
+            if fields.pop("version") != PLAN_FILE_VERSION:
+                raise UsageError(
+                    f"reading the plan in {self.folder}: it is of another version of tilepress; "
+                    "run tilepress plan --force"
+                )
+            failures = tuple(ImageFailure(**one) for one in fields.pop("failures"))
+            return PlanHead(**fields, failures=failures)
+        except (ValueError, KeyError, TypeError) as error:
+            text = f"reading the plan in {self.folder}: it is damaged; run tilepress plan --force"
+            raise DamagedStore(text) from error
+
+    def images(self, head: PlanHead) -> Iterator[PlannedImage]:
+        """Yield the images as a stream; raises DamagedStore where they are not those planned."""
+        digest = hashlib.sha256()
+        for number in range(head.objects):
+            try:
+                data = (self.folder / _object(number)).read()
+                digest.update(data)
+                images = [PlannedImage.from_line(line) for line in data.splitlines()]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                text = f"reading the plan in {self.folder}: {_object(number)} is damaged"
+                raise DamagedStore(f"{text}; run tilepress plan --force") from error
+            yield from images
+        if digest.hexdigest() != head.digest:
+            raise DamagedStore(f"reading the plan in {self.folder}: its images are not its own")
+
+    def add(self, image: PlannedImage) -> None:
+        """Add an image to a plan that is being made."""
+        self._lines.append(image.to_line())
+        self._images += 1
+        self._shards += image.shards
+        self._raw_bytes += image.raw_bytes
+        if len(self._lines) == IMAGES_PER_OBJECT:
+            self._flush()
+
+    def close(
+        self, request: Mapping[str, Any], unchanged: int, failures: tuple[ImageFailure, ...]
+    ) -> PlanHead:
+        """Write what is left, and the head last: from now on the plan is fixed."""
+        self._flush()
+        head = PlanHead(
+            request=request,
+            images=self._images,
+            shards=self._shards,
+            raw_bytes=self._raw_bytes,
+            unchanged=unchanged,
+            digest=self._digest.hexdigest(),
+            objects=self._objects,
+            failures=failures,
+        )
+        text = json.dumps({"version": PLAN_FILE_VERSION, **asdict(head)}, separators=(",", ":"))
+        (self.folder / _HEAD).write(text.encode())
+        return head
+
+    def remains(self) -> list[PlannedImage]:
+        """Return images of a plan without head: one that was not completed, or half removed."""
+        keys = [key for key, _ in self.folder.walk() if key.endswith(".jsonl")]
+        found: list[PlannedImage] = []
+        for key in sorted(keys):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                lines = (self.folder / key).read().splitlines()
+                found += [PlannedImage.from_line(line) for line in lines]
+        return found
+
+    def remove(self) -> None:
+        """Forget the plan, its head first."""
+        (self.folder / _HEAD).remove()
+        self.folder.remove_tree()
+        self.folder.parent.remove_empty()
+
+    def _flush(self) -> None:
+        if self._lines:
+            data = b"".join(self._lines)
+            self._digest.update(data)
+            (self.folder / _object(self._objects)).write(data)
+            self._objects += 1
+            self._lines.clear()
+
+
+def _object(number: int) -> str:
+    return f"images-{number:06}.jsonl"
+
+
+def _grid(fields: Mapping[str, Any]) -> ShardGrid:
+    return ShardGrid(*(tuple(int(n) for n in fields[key]) for key in ("shape", "chunk", "shard")))

@@ -1,0 +1,256 @@
+"""Take a request to compress apart: sources, destination, options, and who does the work."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from tilepress.codecs.errors import CodecError, UsageError
+from tilepress.codecs.tile import TileCodec
+from tilepress.pipeline import staging
+from tilepress.pipeline.discover import Failure, discover
+from tilepress.pipeline.inputs import absolute
+from tilepress.pipeline.place import Place, place
+from tilepress.pipeline.source import SourceSpec
+from tilepress.workflows.cataloguing import update_catalogue
+from tilepress.workflows.cluster import choose_cluster
+from tilepress.workflows.destination import Destination
+from tilepress.workflows.executor import DaskExecutor, Executor, InProcessExecutor
+from tilepress.workflows.plan import EncodeOptions
+from tilepress.workflows.progress import Progress
+from tilepress.workflows.report import Report, RunFacts
+from tilepress.workflows.run import Run
+from tilepress.workflows.task import Todo
+from tilepress.workflows.tune import check_tune
+from tilepress.workflows.worker import WantedDevice, set_up
+
+__all__ = [
+    "PathLike",
+    "Request",
+    "check_options",
+    "conclude",
+    "found_in",
+    "make_executor",
+    "options_of",
+    "todos",
+]
+
+MIN_TILE, MAX_TILE = 16, 2048
+"""Rows and columns of one record."""
+
+LISTED_IMAGES = 10
+"""Images that a message names at most."""
+
+PathLike = str | Path | Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the caller asked for."""
+
+    sources: list[str | Path]
+    destination: Destination
+    stack: str | None
+    options: EncodeOptions
+
+    @classmethod
+    def of(
+        cls,
+        sources: PathLike | Sequence[PathLike],
+        destination: PathLike,
+        stack: str | None,
+        *,
+        codec: str | None,
+        max_error: float,
+        tier: str,
+        model: str,
+        tile: int,
+    ) -> Request:
+        return cls(
+            sources=_paths(sources),
+            destination=Destination(place(destination)),
+            stack=stack,
+            options=EncodeOptions(
+                codec=codec or "wave",
+                max_error=float(max_error),
+                tier=tier,
+                model=model,
+                tile=tile,
+            ),
+        )
+
+    def facts(self, **others: object) -> RunFacts:
+        """Return what a report says of the request; ``others`` are further options."""
+        destination = {"destination": str(self.destination.path)}
+        return RunFacts.now(self.to_json() | destination | others)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the parts of one plan must agree on."""
+        options = self.options
+        return {
+            "sources": [absolute(source) for source in self.sources],
+            "stack": self.stack,
+            "codec": options.codec,
+            "max_error": options.max_error,
+            "tier": options.tier,
+            "model": options.model,
+            "tile": options.tile,
+        }
+
+
+def options_of(request: Mapping[str, Any]) -> EncodeOptions:
+    """Return the options that ``Request.to_json`` told."""
+    names = ("codec", "max_error", "tier", "model", "tile")
+    return EncodeOptions(**{name: request[name] for name in names})
+
+
+def _paths(sources: PathLike | Sequence[PathLike]) -> list[str | Path]:
+    given = (
+        list(sources)
+        if isinstance(sources, Sequence) and not isinstance(sources, str)
+        else [sources]
+    )
+    paths = [one if isinstance(one, (str, Path)) else str(one) for one in given]
+    if not paths:
+        raise UsageError("compressing: no sources were given")
+    return paths
+
+
+def check_options(options: EncodeOptions, workers: int | None, tune: float | None) -> None:
+    """Raise UsageError for options that no image could be coded with."""
+    if not 0 <= options.max_error < float("inf"):
+        raise UsageError(f"compressing: got max error {options.max_error}, want 0 or more")
+    if not MIN_TILE <= options.tile <= MAX_TILE:
+        raise UsageError(f"compressing: got tile {options.tile}, want {MIN_TILE} to {MAX_TILE}")
+    if workers is not None and workers < 0:
+        raise UsageError(f"compressing: got {workers} workers, want 0 or more")
+    try:
+        codec = TileCodec(
+            codec=options.codec,
+            max_error=options.max_error,
+            tier=options.tier,
+            model=options.model,
+        )
+    except CodecError as error:
+        raise UsageError(f"compressing: {error}") from error
+    if tune is not None:
+        check_tune(tune, codec.model)
+
+
+def make_executor(
+    workers: int | None,
+    cluster: str | None,
+    device: str,
+    options: EncodeOptions,
+    progress: Progress | None,
+    *,
+    dashboard: bool = False,
+) -> Executor:
+    """Return what runs the tasks; nothing is started before the first one."""
+    wanted = _device(device)
+    if workers == 0:
+        if cluster is not None:
+            raise UsageError(f"starting workers: --workers 0 does not go with --cluster {cluster}")
+        set_up(wanted, has_gpu=wanted == "cuda")
+        return InProcessExecutor()
+    codec = {"codec": options.codec, "tier": options.tier, "model": options.model}
+    note = None if progress is None else progress.note
+    return DaskExecutor(
+        choose_cluster(
+            cluster, workers=workers, device=wanted, codec=codec, note=note, dashboard=dashboard
+        )
+    )
+
+
+def _device(name: str) -> WantedDevice:
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"compressing: got device {name!r}, want auto, cpu or cuda")
+    return cast("WantedDevice", name)
+
+
+def found_in(request: Request) -> Iterator[SourceSpec | Failure]:
+    """Yield what there is to compress; raise UsageError where the destination cannot take it."""
+    destination = request.destination
+    found = _own_output_left_out(discover(request.sources, request.stack), destination)
+    return _one_image(found, destination) if destination.is_store else found
+
+
+def _own_output_left_out(
+    found: Iterator[SourceSpec | Failure], destination: Destination
+) -> Iterator[SourceSpec | Failure]:
+    """Pass over what lies in the destination, which may be inside a source folder."""
+    for item in found:
+        path = item.path if isinstance(item, Failure) else item.paths[0]
+        if not destination.holds_part(path):
+            yield item
+
+
+def _one_image(
+    found: Iterator[SourceSpec | Failure], destination: Destination
+) -> Iterator[SourceSpec | Failure]:
+    """Return what was found, or raise UsageError where it is more than one image."""
+    items: list[SourceSpec | Failure] = []
+    images: list[str] = []
+    for item in found:
+        items.append(item)
+        if isinstance(item, SourceSpec):
+            page = f" (page {item.options['page']})" if "page" in item.options else ""
+            images.append(item.paths[0] + page)
+        if len(images) > LISTED_IMAGES:
+            break
+    if len(images) > 1:
+        more = ", …" if len(images) > LISTED_IMAGES else ""
+        listed = ", ".join(images[:LISTED_IMAGES])
+        raise UsageError(
+            f"compressing into {destination.path}: a .zarr destination takes one image, got "
+            f"{listed}{more}; give a folder"
+        )
+    return itertools.chain(items, found)
+
+
+def todos(found: Iterator[SourceSpec | Failure], run: Run) -> Iterator[Todo]:
+    """Yield the images; list what is none."""
+    files = images = 0
+    for item in found:
+        if isinstance(item, Failure):
+            files += 1
+            run.fail(str(item.path), item.error)
+        else:
+            files += len(item.paths)
+            images += 1
+            yield Todo(item)
+        run.progress.discovered(files, images)
+    run.progress.discovered(files, images, done=True)
+
+
+def conclude(
+    result: Report,
+    report: str | Path | None,
+    started: float,
+    facts: RunFacts,
+    archive: Destination | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Bring the catalogue of an archive up to date, and write the report."""
+    staging.clear()  # copies of remote images may hold what is private
+    if archive is not None and not archive.is_store and result.images:
+        _update_catalogue(archive, progress)
+    result.seconds = time.monotonic() - started
+    result.run = facts
+    if report is not None:
+        result.write(Path(report))
+    return result
+
+
+def _update_catalogue(archive: Destination, progress: Progress | None) -> None:
+    """Bring the catalogue up to date; a failure is told: every store is sealed without it."""
+    try:
+        update_catalogue(archive.path)
+    except OSError as error:
+        if progress is not None:
+            reason = error.strerror or type(error).__name__
+            progress.note(f"the catalogue of {archive.path} is not up to date ({reason})")
