@@ -221,6 +221,7 @@ def own_settings(system: str) -> AbstractContextManager[None]:
     """Without a walltime in the profile a job gets the queue's; dask-jobqueue would take 30 min."""
     import dask
 
+    _dask_jobqueue()  # its defaults first: it adds none to settings that are there
     context: AbstractContextManager[None] = dask.config.set({f"jobqueue.{system}.walltime": None})
     return context
 

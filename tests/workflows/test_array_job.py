@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,18 @@ class TestCommand:
         ]  # fmt: skip
         last = (tmp_path / "parts.sh").read_text().splitlines()[-1]
         assert "--max-error 2.0 --stack '*_B*.TIF' --quiet -- /archive /out" in last
+
+    @pytest.mark.parametrize("words", [("show",), ("submit", "--parts", "3", "--dry-run")])
+    def test_in_a_process_that_has_not_imported_anything(
+        self, profile: Path, tmp_path: Path, words: tuple[str, ...]
+    ):
+        """dask-jobqueue's settings come with its import, and only where none are there yet."""
+        more = ["--", str(tmp_path), str(tmp_path / "out")] if "submit" in words else []
+        line = [sys.executable, "-m", "tilepress", "cluster", words[0], str(profile)]
+        done = subprocess.run(
+            [*line, *words[1:], *more], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
 
     @pytest.mark.parametrize(
         "more", [["--workers", "2"], ["--part", "0/2"], ["--cluster", "local"], ["--tune", "60"]]

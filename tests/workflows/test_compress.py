@@ -393,7 +393,7 @@ class TestPoison:
         from tilepress.workflows import compress as room
 
         executor = DeadlyExecutor("image-0.1.2")
-        monkeypatch.setattr(room, "make_executor", lambda *_: executor)
+        monkeypatch.setattr(room, "make_executor", lambda *_, **__: executor)
         return executor
 
     def test_it_is_tried_alone_then_listed_and_the_others_are_kept(
@@ -520,7 +520,7 @@ class TestIdleWorkersHelp:
 
         given: list[int] = []
         planned: list[int] = []
-        monkeypatch.setattr(room, "make_executor", lambda *_: Wide())
+        monkeypatch.setattr(room, "make_executor", lambda *_, **__: Wide())
         try:
             assert compress(sources, store, tile=64).ok
         finally:

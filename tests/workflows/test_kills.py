@@ -93,11 +93,13 @@ class Archive:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Archive]:
+    before = set(psutil.Process().children())  # servers that other tests use
     archive = Archive(tmp_path)
     yield archive
-    for process in psutil.Process().children(recursive=True):
+    for child in set(psutil.Process().children()) - before:
         with suppress(psutil.NoSuchProcess):
-            process.kill()
+            for process in (*child.children(recursive=True), child):
+                process.kill()
 
 
 def wait_until_gone(processes: list[psutil.Process], limit_s: float = 30) -> None:
