@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +100,12 @@ class Sources:
         named = {printable(str(path)) for path in self._paths}
         return [f for f in self._failures if f.path in named and type(f.error) is SourceError]
 
-    def left_over(self) -> list[str]:
-        """Return the images that no store was found to be of, by their first file, and page."""
-        every = [spec for specs in self._specs.values() for spec in specs]
+    def left_over(self, stores: Collection[str] = ()) -> list[str]:
+        """Return the images that no store was found to be of, by their first file, and page.
+
+        ``stores`` are the keys of stores that are there, whatever their state.
+        """
+        every = [spec for key, specs in self._places.items() for spec in specs if key not in stores]
         left = [spec for spec in every if self._used.isdisjoint(_images(spec))]
         ends = [
             f" (page {spec.options['page']})" if "page" in spec.options else "" for spec in left

@@ -172,9 +172,15 @@ class ArrayJob:
             f"cd {shlex.quote(str(Path.cwd()))}",
             *(f"export {key}={value}" for key, value in environment.items()),
             *self.profile.prologue,
-            f"exec {shlex.quote(self.profile.python or sys.executable)} -m tilepress {command}",
+            self._line(name, command),
         ]
         return "\n".join(line for line in lines if line) + "\n"
+
+    def _line(self, name: str, command: str) -> str:
+        line = f"{shlex.quote(self.profile.python or sys.executable)} -m tilepress {command}"
+        if name == "plan":  # exit code 1: some inputs cannot be read; finish lists them again
+            return f"{line} || [ $? -eq 1 ]"
+        return f"exec {line}"
 
     def _header(self, *, with_gpus: bool) -> list[str]:
         """Return what dask-jobqueue would ask for one worker, without its name and log."""

@@ -28,6 +28,7 @@ from tilepress.workflows.console import (
     complain,
     open_console,
 )
+from tilepress.workflows.edge import quiet_libraries
 from tilepress.workflows.interrupt import EXIT_INTERRUPTED, interrupts
 
 if TYPE_CHECKING:
@@ -68,17 +69,27 @@ class ExportFormat(StrEnum):
 Store = Annotated[str, typer.Argument(help="A store (*.zarr), a path or s3://…")]
 
 
-@app.callback()
-def common(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         import tilepress
 
         print(f"tilepress {tilepress.__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=_print_version,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 app.command()(cli_compress.compress)
@@ -455,6 +466,7 @@ def main() -> NoReturn:
 
 def _guarded(command: Callable[[], Any]) -> int:
     """Run a command; turn every way in which it can end into an exit code and at most one line."""
+    quiet_libraries()
     try:
         with interrupts():
             result = command()

@@ -226,7 +226,10 @@ def plan(
         force=force,
         progress=_progress(events, {}, quiet=quiet, verbose=verbose),
     )
-    if not quiet:
+    if quiet:
+        for failure in head.failures:
+            complain(failure.line)
+    else:
         print(
             f"{head.images} images to write in {head.shards} shards ({size(head.raw_bytes)}), "
             f"{head.unchanged} unchanged, {len(head.failures)} failed"

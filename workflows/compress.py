@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tilepress.codecs.errors import UsageError
+from tilepress.codecs.wave.compiled import is_first_use
 from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.parts import compress_part
 from tilepress.workflows.planfile import Part
@@ -142,6 +143,8 @@ def compress(
         )
     with contextlib.ExitStack() as resources:
         progress = resources.enter_context(progress or SilentProgress())
+        if is_first_use():
+            progress.note("first use: every worker compiles the codec, for a minute or two")
         if tuner is not None:
             options = tuner.options(found_in(request), progress)
         keeper = resources.enter_context(LeaseKeeper())

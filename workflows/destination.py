@@ -99,8 +99,8 @@ def prepare_store(plan: ImagePlan, *, force: bool) -> Literal["write", "unchange
         return "unchanged"
     if state == "other" and not force:
         raise DestinationConflict(
-            f"writing {plan.store}: it exists and holds another image, other options or an older "
-            "version of the source; choose another destination or pass --force to replace it"
+            f"writing {plan.store}: {_what_is_there(plan)}; choose another destination or pass "
+            "--force to replace it"
         )
     if state in ("sealed", "other"):
         _remove(place(plan.store))
@@ -108,6 +108,28 @@ def prepare_store(plan: ImagePlan, *, force: bool) -> Literal["write", "unchange
         remove_plans(plan.store)
     Ledger(plan).create()
     return "write"
+
+
+def _what_is_there(plan: ImagePlan) -> str:
+    """Say how what is there differs from what would be written."""
+    if not is_sealed(plan.store):
+        return "it exists and was not begun by this command"
+    with contextlib.suppress(TilepressError, OSError, ValueError, KeyError, TypeError):
+        reader = StoreReader.open(plan.store)
+        config, there = plan.codec_config, reader.statement
+        if (reader.shape, reader.dtype) != (plan.info.shape, plan.info.dtype):
+            return "it holds another image"
+        for name in ("codec", "tier"):
+            if there[name] != config[name]:
+                return f"it was written with {name} {there[name]}, this run has {config[name]}"
+        if reader.max_error != config["max_error"]:
+            return f"its max error is {reader.max_error:g}, this run's {config['max_error']:g}"
+        if there["model"]["sha256"] != config["model"]["sha256"]:
+            return f"it was written with model {there['model']['name']}"
+        if reader.chunk != plan.grid.chunk:
+            return "its tiles have another size"
+        return "its source has changed since (name, size, time or header)"
+    return "it exists and cannot be read"
 
 
 def _sealed_digest(store: Place) -> str | None:

@@ -6,16 +6,28 @@ library may not survive that, and its text may hold what the source holds, patie
 
 from __future__ import annotations
 
+import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from tilepress.codecs.errors import TilepressError
 
-__all__ = ["TaskFailed", "at_edge", "describe_error"]
+__all__ = ["TaskFailed", "at_edge", "describe_error", "quiet_libraries"]
 
 T = TypeVar("T")
+
+
+def quiet_libraries() -> None:
+    """Drop warnings of libraries that read sources: they quote what they read.
+
+    ``python -W`` brings them back.
+    """
+    if not sys.warnoptions:
+        for library in ("pydicom", "rasterio", "PIL", "pylibjpeg"):
+            warnings.filterwarnings("ignore", module=library)
 
 
 class TaskFailed(Exception):

@@ -203,7 +203,8 @@ def _take(folder: Place, me: Holder) -> None:
 
 def _described(other: Holder) -> str:
     if other.role == "part":
-        return "a part of a plan (tilepress compress --part)"
+        limit = f"{STALE_AFTER_S:.0f}"
+        return f"a part of a plan (compress --part; it lived within the last {limit} s)"
     return f"process {other.pid} on {other.host}"
 
 

@@ -160,10 +160,11 @@ def compress_part(
         )
         images = PlanFile(request.destination).images(head)
         result = run.run(Todo(image.spec, image.digest) for image in images if image.concerns(part))
-        told.note(
-            f"part {part.index} of {part.count}: {len(result.images)} images sealed, "
-            f"{result.shared} shared with other parts; tilepress finish seals those"
-        )
+        if result.shared:
+            told.note(
+                f"part {part.index} of {part.count}: {result.shared} images are shared with other "
+                "parts; tilepress finish seals them"
+            )
     return conclude(result, report, started, facts)
 
 
@@ -202,7 +203,7 @@ def _make_plan(
         (plan_file.folder / "head.json").remove()
     found = found_in(request)
     with contextlib.ExitStack() as resources:
-        keeper = resources.enter_context(LeaseKeeper(Holder.this_process("part")))
+        keeper = resources.enter_context(LeaseKeeper())
         run = Run(
             executor=resources.enter_context(
                 make_executor(workers, None, "cpu", request.options, progress)

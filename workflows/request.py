@@ -70,6 +70,8 @@ class Request:
         model: str,
         tile: int,
     ) -> Request:
+        if not str(destination).strip():
+            raise UsageError("compressing: the destination is empty")
         return cls(
             sources=_paths(sources),
             destination=Destination(place(destination)),

@@ -34,7 +34,7 @@ from tilepress.pipeline.source import SourceSpec, TileSource
 from tilepress.pipeline.store import StoreReader, StoreWriter, is_sealed, store_bytes
 from tilepress.workflows.destination import Destination, prepare_store, state_of_store
 from tilepress.workflows.edge import describe_error
-from tilepress.workflows.lease import Holder, Lease, LeaseKeeper, holds
+from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
 from tilepress.workflows.patience import patiently
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan, plan_digest
@@ -150,7 +150,8 @@ def plan_images(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Out
 
 def prepare_images(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
     """Plan images for parts that will write them: make the way free, write nothing else."""
-    return [_prepared(todo, job) for todo in todos]
+    with LeaseKeeper(job.holder) as keeper:
+        return [_prepared(todo, job, keeper) for todo in todos]
 
 
 def finish_images(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
@@ -245,16 +246,18 @@ def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
         return _failure(todo, error)
 
 
-def _prepared(todo: Todo, job: Job) -> Outcome:
+def _prepared(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
     try:
         plan = _plan(todo, job)
         if todo.rival is not None and (job.force or state_of_store(plan) != "sealed"):
             return Outcome(failure=_rivalry(todo, plan))
         if not job.force and state_of_store(plan) == "sealed":
             return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
-        folder = ledger_folder(plan.store)
-        patiently(lambda: Lease.acquire(folder, job.holder.of_plan(plan.digest)))
-        patiently(lambda: prepare_store(plan, force=job.force))
+        lease = patiently(lambda: keeper.acquire(ledger_folder(plan.store), plan.digest))
+        try:
+            patiently(lambda: prepare_store(plan, force=job.force))
+        finally:
+            keeper.release(lease)  # the parts take it when they come
         return Outcome(plan=plan)
     except Exception as error:  # as above
         return _failure(todo, error)

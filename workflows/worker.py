@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tilepress.codecs.errors import UsageError
-from tilepress.workflows.edge import at_edge
+from tilepress.workflows.edge import at_edge, quiet_libraries
 
 __all__ = ["Call", "Device", "WantedDevice", "device", "run_task", "set_up"]
 
@@ -44,6 +44,7 @@ def device() -> Device:
 def run_task(call: Call) -> Any:  # noqa: ANN401  # what the task returns
     """Run a task on a worker, one at a time in a process; errors as ``at_edge`` has them."""
     with _one:
+        quiet_libraries()
         return at_edge(call.function, *call.args)
 
 

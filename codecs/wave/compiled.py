@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numba as nb
 
-__all__ = ["jit", "jit_fma"]
+__all__ = ["is_first_use", "jit", "jit_fma"]
 
 
 def _probe() -> None:
@@ -25,6 +28,13 @@ def _can_cache() -> bool:
 
 
 _CACHE = _can_cache()
+
+
+def is_first_use() -> bool:
+    """Whether nothing is compiled yet beside the package, where it can be kept."""
+    folder = Path(__file__).parent
+    return os.access(folder, os.W_OK) and next(folder.glob("__pycache__/*.nbi"), None) is None
+
 
 jit = nb.njit(cache=_CACHE, nogil=True)
 jit_fma = nb.njit(cache=_CACHE, nogil=True, fastmath={"contract", "reassoc", "nsz"})

@@ -52,9 +52,7 @@ class TestScripts:
         wanted = f'-m tilepress compress --part "{part}/4" --tier fast --device cpu -- '
         assert wanted + "'/archive/two words' /out" in lines[-1]
         assert array not in made["plan"]
-        assert made["plan"].endswith(
-            "-m tilepress plan --tier fast -- '/archive/two words' /out\n"
-        )  # fmt: skip
+        assert "-m tilepress plan --tier fast -- '/archive/two words' /out " in made["plan"]
         assert made["finish"].endswith("-m tilepress finish -- /out\n")
 
     @pytest.mark.parametrize("kind", ["slurm", "pbs", "lsf", "sge"])
@@ -69,6 +67,17 @@ class TestScripts:
     def test_what_cannot_be_an_array(self, kind: str, parts: int):
         with pytest.raises(UsageError, match="submitting an array"):
             scripts(kind, parts)
+
+    def test_an_input_that_cannot_be_read_does_not_hold_up_the_parts(self, tmp_path: Path):
+        """They depend on a plan that ends with 0; 1 says that some inputs are none."""
+        line = scripts("slurm")["plan"].splitlines()[-1]
+        for code, ends in ((0, 0), (1, 0), (2, 1)):
+            fake = tmp_path / "fake"
+            fake.write_text(f"#!/bin/sh\nexit {code}\n")
+            fake.chmod(0o755)
+            words = line.replace(sys.executable, str(fake))
+            done = subprocess.run(["bash", "-c", f"set -eu\n{words}"], capture_output=True)
+            assert done.returncode == ends, words
 
 
 class TestCommand:

@@ -126,6 +126,21 @@ class TestExitCodes:
         assert f"{path}: unknown" in done.stdout
         assert "Traceback" not in done.stderr
 
+    def test_version(self, call: Command):
+        done = call("--version")
+        assert (done.returncode, done.stdout.split()[0]) == (0, "tilepress")
+
+    def test_an_empty_destination_is_not_the_current_folder(self, call: Command, image: Path):
+        """What a script gives whose variable is not set."""
+        done = call("compress", image, "")
+        assert done.returncode == 2
+        assert "the destination is empty" in done.stderr
+
+    def test_quiet_is_not_silent_about_failures(self, call: Command, image: Path, tmp_path: Path):
+        done = call("plan", image, tmp_path / "gone.tif", tmp_path / "out", "--quiet")
+        assert done.returncode == 1
+        assert "gone.tif" in done.stderr
+
     def test_help_offers_what_there_is(self, call: Command):
         assert "fast|standard|max" in call("compress", "--help").stdout
         told = " ".join(call("verify", "--help").stdout.replace("│", " ").split())
@@ -249,6 +264,20 @@ class TestShelf:
         assert "lossless" in lines["map.zarr"]
         assert "EPSG:32631" in lines["map.zarr"]
         assert "3×150×200" in lines["deep/scene.zarr"]
+
+    def test_a_store_that_is_gone_is_damage(self, call: Command, archive: Path):
+        """Whoever verifies an archive asks for all of it."""
+        shutil.rmtree(archive / "half.zarr")
+        assert call("verify", archive).returncode == 0
+        shutil.rmtree(archive / "map.zarr")
+        done = call("verify", archive)
+        assert done.returncode == 1
+        assert "the catalogue lists it, and it is gone" in done.stdout
+
+    def test_a_damaged_store_is_one_and_not_missing(self, call: Command, archive: Path):
+        (archive / "map.zarr/zarr.json").unlink()
+        done = call("verify", archive, "--source", archive.parent / "in")
+        assert "holds no store of it" not in done.stdout
 
     def test_ls_as_json(self, call: Command, archive: Path):
         told = {item["path"]: item for item in json.loads(call("ls", archive, "--json").stdout)}

@@ -215,6 +215,12 @@ class TestDestinations:
         run(image, tmp_path / "x.zarr")
         report = run(image, tmp_path / "x.zarr", max_error=1)
         assert [failure.kind for failure in report.failures] == ["destination-conflict"]
+        assert "its max error is 0, this run's 1" in report.failures[0].message
+        (failure,) = run(image, tmp_path / "x.zarr", tier="fast").failures
+        assert "it was written with tier standard, this run has fast" in failure.message
+        os.utime(image, ns=(0, 5))
+        (failure,) = run(image, tmp_path / "x.zarr").failures
+        assert "its source has changed since" in failure.message
 
     def test_a_folder_that_is_no_store_is_kept(self, image: Path, tmp_path: Path):
         (tmp_path / "x.zarr").mkdir()

@@ -149,6 +149,10 @@ class TestMissingParts:
         assert finish(out, workers=0).ok
         check(sources, out)
 
+    def test_a_plan_alone_keeps_nobody_out(self, sources: Path, tmp_path: Path):
+        plan(sources, tmp_path / "out", tile=64, workers=0)
+        assert compress(sources, tmp_path / "out", tile=64, workers=0).ok
+
     def test_without_a_plan_there_is_nothing_to_finish(self, tmp_path: Path):
         with pytest.raises(UsageError, match="there is no plan"):
             finish(tmp_path)
