@@ -201,7 +201,7 @@ class TestResume:
         run(scene, tmp_path / "out", **options)
         np.save(scene, smooth((300, 400), seed=3))
         report = run(scene, tmp_path / "out", **options)
-        assert "holds another image" in report.failures[0].message
+        assert "its source has changed since" in report.failures[0].message
 
     def test_workers_find_the_weights(self, scene: Path, misfit: Path, tmp_path: Path):
         report = run(scene, tmp_path / "out", tune=SECONDS, model=str(misfit), workers=1)
