@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tilepress.codecs.errors import DestinationConflict
-from tilepress.pipeline.place import BucketPlace, place
+from tilepress.pipeline.place import BucketPlace, Place, place
 from tilepress.workflows import lease as room
 from tilepress.workflows.lease import Holder, Lease, LeaseKeeper, holds
 
@@ -36,6 +36,20 @@ def foreign(folder: Path, **changes: object) -> None:
     """Make the lease look as if another host's process held it."""
     path = folder / "lease.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "host": "elsewhere", **changes}))
+
+
+def wins(folder: Place, *, tries: int, threads: int) -> int:
+    """Take a lease many times at once; return how many got it."""
+
+    def attempt(_: int) -> bool:
+        try:
+            Lease.acquire(folder)
+        except DestinationConflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(attempt, range(tries)))
 
 
 class TestOneWriter:
@@ -62,30 +76,14 @@ class TestOneWriter:
         assert [path.name for path in folder.iterdir()] == ["digest"]
 
     def test_of_many_that_come_at_once_one_wins(self, folder: Path):
-        def attempt(_: int) -> int:
-            try:
-                Lease.acquire(place(folder))
-            except DestinationConflict:
-                return 0
-            return 1
-
-        with ThreadPoolExecutor(16) as pool:
-            assert sum(pool.map(attempt, range(64))) == 1
+        assert wins(place(folder), tries=64, threads=16) == 1
 
     def test_a_stale_lease_is_taken_over_by_one_of_many(self, folder: Path):
         Lease.acquire(place(folder))
         path = folder / "lease.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "started": "0"}))
 
-        def attempt(_: int) -> int:
-            try:
-                Lease.acquire(place(folder))
-            except DestinationConflict:
-                return 0
-            return 1
-
-        with ThreadPoolExecutor(16) as pool:
-            assert sum(pool.map(attempt, range(64))) == 1
+        assert wins(place(folder), tries=64, threads=16) == 1
 
 
 class TestDeadHolders:
@@ -204,30 +202,14 @@ class TestBuckets:
         return found
 
     def test_of_many_that_come_at_once_one_wins(self, folder: BucketPlace):
-        def attempt(_: int) -> int:
-            try:
-                Lease.acquire(folder)
-            except DestinationConflict:
-                return 0
-            return 1
-
-        with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(attempt, range(24))) == 1
+        assert wins(folder, tries=24, threads=8) == 1
 
     def test_a_stale_lease_is_taken_over_by_one_of_many(self, folder: BucketPlace):
         Lease.acquire(folder)
         lease = folder / "lease.json"
         lease.write(json.dumps({**json.loads(lease.read()), "started": "0"}).encode())
 
-        def attempt(_: int) -> int:
-            try:
-                Lease.acquire(folder)
-            except DestinationConflict:
-                return 0
-            return 1
-
-        with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(attempt, range(24))) == 1
+        assert wins(folder, tries=24, threads=8) == 1
 
     def test_a_released_lease_leaves_nothing_behind(self, folder: BucketPlace):
         lease = Lease.acquire(folder)
