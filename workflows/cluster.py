@@ -95,7 +95,10 @@ def worker_environment(threads: int) -> dict[str, Any]:
         "GDAL_NUM_THREADS": 1,
         "GDAL_CACHEMAX": 256,  # MiB; GDAL's default of 5 % of the machine is too much per process
         "MALLOC_ARENA_MAX": 2,
-        "MALLOC_TRIM_THRESHOLD_": 65536,
+        # Chunks' arrays are made and let go all the time. Where each is mapped and given back, as
+        # with Dask's own setting (65536), page faults are a third of the whole time.
+        "MALLOC_MMAP_THRESHOLD_": 32 * 2**20,
+        "MALLOC_TRIM_THRESHOLD_": 128 * 2**20,
     }
 
 
