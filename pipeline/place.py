@@ -185,7 +185,8 @@ def place(where: Where) -> Place:
     scheme, _, rest = where.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme.lower() != "s3" or not _BUCKET.fullmatch(bucket):
-        shown = f"{scheme}://…" if "@" in rest else where
+        # What stands before "@" and after "?" may be a password or a signature.
+        shown = f"{scheme}://…" if "@" in rest else re.split(r"[?#]", where, maxsplit=1)[0]
         raise UsageError(f"opening {shown}: want a path or s3://bucket/key")
     return BucketPlace(bucket, _clean_key(key, where))
 
@@ -438,21 +439,22 @@ class BucketPlace:
 
     def create(self, data: bytes | memoryview) -> bool:
         """Put with If-None-Match; an object that our own repeated request made counts as made."""
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
-        try:
-            self._put(data, "create")
-        except (AlreadyExistsError, PreconditionError):
-            return False
-        return True
+        return self._put_if(data, "create")
 
     def swap(self, data: bytes | memoryview, tag: str) -> bool:
-        """Put with If-Match."""
+        """Put with If-Match; what our own repeated request put counts as put."""
+        return self._put_if(data, {"e_tag": tag})
+
+    def _put_if(self, data: bytes | memoryview, mode: PutMode) -> bool:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         try:
-            self._put(data, {"e_tag": tag})
-        except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+            self._put(data, mode)
+        except (AlreadyExistsError, PreconditionError):
+            # A request whose answer was lost is repeated, and then meets what it wrote itself.
+            found = self.read_tagged()
+            return found is not None and len(data) > 0 and found[0] == bytes(data)
+        except FileNotFoundError:
             return False
         return True
 

@@ -155,7 +155,10 @@ class StoreWriter:
         replaced only after ``check`` (which raises where another writer took the store over) and
         only if it is still the one that was there before.
         """
-        target = self.shard_path(array, index)
+        self._write(shard_key(array, index), data, check)
+
+    def _write(self, key: str, data: bytes, check: Callable[[], None]) -> None:
+        target = self.place / key
         if not target.conditional:
             target.write(data)
             return
@@ -166,24 +169,49 @@ class StoreWriter:
             return
         check()
         if not (target.create(data) if found is None else target.swap(data, found[1])):
-            raise DestinationConflict(
-                f"writing {self.place}: another process writes {shard_key(array, index)}"
-            )
+            raise DestinationConflict(f"writing {self.place}: another process writes {key}")
+
+    def _write_root(self, data: bytes) -> None:
+        """Make a store of what was written, unless another writer did so."""
+        root = self.place / ROOT_DOCUMENT
+        if root.conditional:
+            if not root.create(data):
+                raise self._sealed_by_another()
+            return
+        with self.place.guard():
+            if root.size() is not None and root.read() != data:
+                raise self._sealed_by_another()
+            root.write(data)  # again where it is there: an earlier try may have failed to sync it
+
+    def _sealed_by_another(self) -> DestinationConflict:
+        return DestinationConflict(f"sealing {self.place}: another process has sealed it")
 
     def seal(
         self,
         source_items: Iterable[tuple[str, bytes]],
         shard_entries: Iterable[ShardRecord],
         attrs: Mapping[str, Any] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Write everything but the shards, the metadata documents last and the root's very last.
 
         ``attrs`` is added to ``attrs["tilepress"]`` of the root. Only one process may be at work
-        in the store by now. Raises DamagedStore where a shard is not there as its entry says.
+        in the store by now: ``check`` raises where that is another one. Raises DamagedStore where a
+        shard is not there as its entry says, DestinationConflict where another process sealed.
         """
         tables = self._collect(shard_entries)
+        check()
         self.place.sweep()
-        self.compose(source_items, tables, lambda key, data: (self.place / key).write(data), attrs)
+
+        def write(key: str, data: bytes) -> None:
+            if key == ROOT_DOCUMENT or not self.place.conditional:
+                check()
+            if key == ROOT_DOCUMENT:
+                self._write_root(data)
+            else:
+                self._write(key, data, check)
+
+        self.compose(source_items, tables, write, attrs)
 
     def compose(
         self,
@@ -211,8 +239,9 @@ class StoreWriter:
     def _collect(self, entries: Iterable[ShardRecord]) -> dict[str, ShardTable]:
         """Gather the entries; check that each shard of the grid has one and is on disk."""
         tables = {name: ShardTable(grid.counts) for name, grid in self.grids.items()}
+        sizes = dict(self.place.walk())
         for entry in entries:
-            size = self.shard_path(entry.array, entry.index).size()
+            size = sizes.get(shard_key(entry.array, entry.index))
             if size != entry.length:
                 raise DamagedStore(
                     f"sealing {self.place.name}: shard {entry.index} of {entry.array} has "

@@ -16,7 +16,7 @@ from tilepress.workflows.catalogue import is_catalogue_object
 from tilepress.workflows.ledger import Ledger, remove_plans
 from tilepress.workflows.plan import ImagePlan
 
-__all__ = ["Destination", "prepare_store", "state_of_store"]
+__all__ = ["Destination", "check_prepared", "prepare_store", "sealed_digest", "state_of_store"]
 
 StoreState = Literal["absent", "begun", "sealed", "other"]
 
@@ -82,10 +82,17 @@ def state_of_store(plan: ImagePlan) -> StoreState:
     if not store.exists():
         return "absent"
     if is_sealed(store):
-        return "sealed" if _sealed_digest(store) == plan.digest else "other"
+        return "sealed" if sealed_digest(store) == plan.digest else "other"
     if Ledger(plan).exists:
         return "begun"
     return "absent" if store.is_folder() and next(store.walk(), None) is None else "other"
+
+
+def sealed_digest(store: Place) -> str | None:
+    """Return the digest of the plan that wrote a sealed store; None where that is not known."""
+    with contextlib.suppress(TilepressError, OSError, ValueError, KeyError):
+        return str(StoreReader.open(store).statement.get("plan_digest"))
+    return None
 
 
 def prepare_store(plan: ImagePlan, *, force: bool) -> Literal["write", "unchanged"]:
@@ -110,6 +117,17 @@ def prepare_store(plan: ImagePlan, *, force: bool) -> Literal["write", "unchange
     return "write"
 
 
+def check_prepared(plan: ImagePlan) -> None:
+    """Raise DestinationConflict unless the way was made free when the parts were planned.
+
+    A part does not do so itself: others may be at work already.
+    """
+    if state_of_store(plan) == "other" or not Ledger(plan).exists:
+        raise DestinationConflict(
+            f"writing {plan.store}: it is not what was planned for parts; run tilepress plan again"
+        )
+
+
 def _what_is_there(plan: ImagePlan) -> str:
     """Say how what is there differs from what would be written."""
     if not is_sealed(plan.store):
@@ -130,13 +148,6 @@ def _what_is_there(plan: ImagePlan) -> str:
             return "its tiles have another size"
         return "its source has changed since (name, size, time or header)"
     return "it exists and cannot be read"
-
-
-def _sealed_digest(store: Place) -> str | None:
-    """Return the digest of the plan that a sealed store was written by; None where unknown."""
-    with contextlib.suppress(TilepressError, OSError, ValueError, KeyError):
-        return str(StoreReader.open(store).statement.get("plan_digest"))
-    return None
 
 
 def _remove(store: Place) -> None:

@@ -8,15 +8,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from tilepress.codecs.errors import DestinationConflict, UsageError
 from tilepress.pipeline.place import place
-from tilepress.pipeline.store import is_sealed
-from tilepress.workflows.destination import Destination
-from tilepress.workflows.lease import Holder, Lease, LeaseKeeper
-from tilepress.workflows.patience import patiently
+from tilepress.workflows.destination import Destination, sealed_digest
+from tilepress.workflows.lease import Holder, LeaseKeeper
 from tilepress.workflows.planfile import Part, PlanFile, PlanHead, PlannedImage
 from tilepress.workflows.progress import Progress, SilentProgress
 from tilepress.workflows.report import Report, RunFacts, check_writable_report
@@ -120,14 +117,12 @@ def _was_finished(plan_file: PlanFile, target: Destination) -> bool:
     images = plan_file.remains()
     if not images:
         return False
-    lease = Lease.acquire(plan_file.folder)  # DestinationConflict while a plan is being made
-    try:
-        finished = all(is_sealed(target.store_of(image.spec)) for image in images)
-        if finished:
-            plan_file.remove()
-    finally:
-        lease.release()
-    return finished
+    with LeaseKeeper() as keeper:
+        plan_file.lock(keeper)  # DestinationConflict while a plan is being made
+        if any(sealed_digest(target.store_of(image.spec)) != image.digest for image in images):
+            return False
+        plan_file.remove()
+    return True
 
 
 def compress_part(
@@ -172,38 +167,38 @@ def _fixed_plan(request: Request, workers: int | None, force: bool, progress: Pr
     """Return the plan that is there, or make it; one process makes it, the others wait."""
     plan_file = PlanFile(request.destination)
     told = False
-    while True:
-        head = None if force else plan_file.head()
-        if head is not None:
+    with LeaseKeeper() as keeper:
+        while True:
+            head = None if force else plan_file.head()
+            if head is None:
+                try:
+                    plan_file.lock(keeper)
+                except DestinationConflict:
+                    if not told:
+                        progress.note("waiting for another part, which makes the plan")
+                    told = True
+                    time.sleep(WAIT_FOR_PLAN_S)
+                    continue
+                head = None if force else plan_file.head()  # made while the lease was taken
+            if head is None:
+                return _make_plan(request, plan_file, keeper, workers, force, progress)
             _check_same(head, request, plan_file)
             return head
-        try:
-            lease = patiently(partial(Lease.acquire, plan_file.folder))
-        except DestinationConflict:
-            if not told:
-                progress.note("waiting for another part, which makes the plan")
-            told = True
-            time.sleep(WAIT_FOR_PLAN_S)
-            continue
-        with contextlib.ExitStack() as stack:
-            stack.callback(lease.release)
-            head = None if force else plan_file.head()  # made while this process took the lease
-            return head or _make_plan(request, plan_file, workers, force, progress)
 
 
 def _make_plan(
     request: Request,
     plan_file: PlanFile,
+    keeper: LeaseKeeper,
     workers: int | None,
     force: bool,
     progress: Progress,
 ) -> PlanHead:
     """List all images in storage and make the way free for them."""
     if force:
-        (plan_file.folder / "head.json").remove()
+        plan_file.forget_head()
     found = found_in(request)
     with contextlib.ExitStack() as resources:
-        keeper = resources.enter_context(LeaseKeeper())
         run = Run(
             executor=resources.enter_context(
                 make_executor(workers, None, "cpu", request.options, progress)

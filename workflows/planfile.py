@@ -17,11 +17,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tilepress.codecs.errors import DamagedStore, UsageError
+from tilepress.codecs.errors import DamagedStore, DestinationConflict, UsageError
 from tilepress.pipeline.geometry import ShardGrid
 from tilepress.pipeline.place import Place
 from tilepress.pipeline.source import SourceSpec
 from tilepress.workflows.destination import Destination
+from tilepress.workflows.lease import Lease, LeaseKeeper, holds
+from tilepress.workflows.patience import patiently
 from tilepress.workflows.plan import ImagePlan, ShardRef, part_of
 from tilepress.workflows.report import ImageFailure
 
@@ -130,13 +132,21 @@ class PlanFile:
     def __init__(self, destination: Destination) -> None:
         name = f"plan-{destination.path.name}" if destination.is_store else "plan"
         self.folder: Place = destination.folder / f".tilepress/{name}"
+        self._lease: Lease | None = None
         self._lines: list[bytes] = []
         self._digest = hashlib.sha256()
         self._images = self._shards = self._raw_bytes = self._objects = 0
 
+    def lock(self, keeper: LeaseKeeper) -> None:
+        """Become the one process that makes this plan; ``keeper`` lets go of it at its end.
+
+        Raises DestinationConflict while another one does.
+        """
+        self._lease = keeper.acquire(self.folder)
+
     def head(self) -> PlanHead | None:
         """Return the head of a finished plan; None where there is none."""
-        found = (self.folder / _HEAD).read_tagged()
+        found = patiently((self.folder / _HEAD).read_tagged)
         if found is None:
             return None
         try:
@@ -157,10 +167,10 @@ class PlanFile:
         digest = hashlib.sha256()
         for number in range(head.objects):
             try:
-                data = (self.folder / _object(number)).read()
+                data = patiently((self.folder / _object(number)).read)
                 digest.update(data)
                 images = [PlannedImage.from_line(line) for line in data.splitlines()]
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
                 text = f"reading the plan in {self.folder}: {_object(number)} is damaged"
                 raise DamagedStore(f"{text}; run tilepress plan --force") from error
             yield from images
@@ -179,7 +189,10 @@ class PlanFile:
     def close(
         self, request: Mapping[str, Any], unchanged: int, failures: tuple[ImageFailure, ...]
     ) -> PlanHead:
-        """Write what is left, and the head last: from now on the plan is fixed."""
+        """Write what is left, and the head last: from now on the plan is fixed.
+
+        Raises DestinationConflict, as ``add`` does, where another process makes the plan by now.
+        """
         self._flush()
         head = PlanHead(
             request=request,
@@ -192,8 +205,14 @@ class PlanFile:
             failures=failures,
         )
         text = json.dumps({"version": PLAN_FILE_VERSION, **asdict(head)}, separators=(",", ":"))
-        (self.folder / _HEAD).write(text.encode())
+        self._check_lock()
+        if not patiently(lambda: (self.folder / _HEAD).create(text.encode())):
+            raise self._conflict()
         return head
+
+    def forget_head(self) -> None:
+        """Make the plan one that is being made."""
+        (self.folder / _HEAD).remove()
 
     def remains(self) -> list[PlannedImage]:
         """Return images of a plan without head: one that was not completed, or half removed."""
@@ -207,7 +226,7 @@ class PlanFile:
 
     def remove(self) -> None:
         """Forget the plan, its head first."""
-        (self.folder / _HEAD).remove()
+        self.forget_head()
         self.folder.remove_tree()
         self.folder.parent.remove_empty()
 
@@ -215,9 +234,21 @@ class PlanFile:
         if self._lines:
             data = b"".join(self._lines)
             self._digest.update(data)
-            (self.folder / _object(self._objects)).write(data)
+            self._check_lock()
+            patiently(lambda: (self.folder / _object(self._objects)).write(data))
             self._objects += 1
             self._lines.clear()
+
+    def _check_lock(self) -> None:
+        lease = self._lease
+        if lease is None or not patiently(lambda: holds(lease.folder, lease.holder)):
+            raise self._conflict()
+
+    def _conflict(self) -> DestinationConflict:
+        return DestinationConflict(
+            f"planning in {self.folder}: another process makes the plan by now; "
+            "run the same command again"
+        )
 
 
 def _object(number: int) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from tilepress.codecs.errors import CodecError, UsageError
+from tilepress.codecs.errors import CodecError, TilepressError, UsageError
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline import staging
 from tilepress.pipeline.discover import Failure, discover
@@ -252,7 +253,7 @@ def _update_catalogue(archive: Destination, progress: Progress | None) -> None:
     """Bring the catalogue up to date; a failure is told: every store is sealed without it."""
     try:
         update_catalogue(archive.path)
-    except OSError as error:
+    except (OSError, TilepressError, sqlite3.Error, ValueError, KeyError, TypeError) as error:
         if progress is not None:
-            reason = error.strerror or type(error).__name__
+            reason = getattr(error, "strerror", None) or type(error).__name__
             progress.note(f"the catalogue of {archive.path} is not up to date ({reason})")

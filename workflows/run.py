@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tilepress.codecs.errors import DestinationConflict, TilepressError
-from tilepress.workflows.destination import prepare_store, state_of_store
+from tilepress.codecs.errors import TilepressError
+from tilepress.workflows.destination import check_prepared, prepare_store, state_of_store
 from tilepress.workflows.edge import describe_error
 from tilepress.workflows.executor import Completed, Executor, Killed
 from tilepress.workflows.lease import Holder, Lease, LeaseKeeper
@@ -298,11 +298,8 @@ class Run:
     def _make_way(self, plan: ImagePlan) -> None:
         if self.part is None:
             patiently(lambda: prepare_store(plan, force=self.job.force))
-        elif state_of_store(plan) == "other" or not Ledger(plan).exists:
-            raise DestinationConflict(
-                f"writing {plan.store}: it is not what was planned for parts; "
-                "run tilepress plan again"
-            )
+        else:
+            check_prepared(plan)
 
     def _shards(self, plan: ImagePlan) -> Iterator[ShardRef]:
         part = self.part

@@ -32,7 +32,13 @@ from tilepress.pipeline.place import Place, is_url, place
 from tilepress.pipeline.shard import ShardBytes, encode_shard
 from tilepress.pipeline.source import SourceSpec, TileSource
 from tilepress.pipeline.store import StoreReader, StoreWriter, is_sealed, store_bytes
-from tilepress.workflows.destination import Destination, prepare_store, state_of_store
+from tilepress.workflows.destination import (
+    Destination,
+    check_prepared,
+    prepare_store,
+    sealed_digest,
+    state_of_store,
+)
 from tilepress.workflows.edge import describe_error
 from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
@@ -183,8 +189,12 @@ def seal_image(
     ``entries`` are those of all shards where the caller has them; else they are the ledger's.
     """
     _check_lease(plan, holder)
-    if is_sealed(plan.store):  # this task ran before, its worker died late
-        return sealed_sizes(plan)
+    if is_sealed(plan.store):
+        if sealed_digest(place(plan.store)) != plan.digest:
+            raise LeaseLost(
+                f"sealing {plan.store}: another process has sealed it; run the same command again"
+            )
+        return sealed_sizes(plan)  # this task ran before, its worker died late
     with contextlib.closing(open_source(plan.spec)) as source:
         if plan_digest(source, plan.grid, plan.codec_config) != plan.digest:
             raise DamagedSource(
@@ -193,7 +203,11 @@ def seal_image(
             )
         known = tuple(Ledger(plan).entries(plan)) if entries is None else entries
         attributes = {"plan_digest": plan.digest} | _loss(plan, known)
-        patiently(lambda: _writer(plan).seal(source.source_items(), known, attributes))
+        patiently(
+            lambda: _writer(plan).seal(
+                source.source_items(), known, attributes, lambda: _check_lease(plan, holder)
+            )
+        )
     _forget_sources()
     return sealed_sizes(plan)
 
@@ -237,8 +251,7 @@ def image_result(
 def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
     try:
         plan = _plan(todo, job)
-        if todo.rival is not None and (job.force or state_of_store(plan) != "sealed"):
-            return Outcome(failure=_rivalry(todo, plan))
+        _refuse_rival(todo, plan, job)
         if plan.grid.total > 1 or plan.raw_bytes > job.whole_bytes:
             return Outcome(plan=plan)
         return _whole(plan, job, keeper)
@@ -249,8 +262,7 @@ def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
 def _prepared(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
     try:
         plan = _plan(todo, job)
-        if todo.rival is not None and (job.force or state_of_store(plan) != "sealed"):
-            return Outcome(failure=_rivalry(todo, plan))
+        _refuse_rival(todo, plan, job)
         if not job.force and state_of_store(plan) == "sealed":
             return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
         lease = patiently(lambda: keeper.acquire(ledger_folder(plan.store), plan.digest))
@@ -318,10 +330,14 @@ def _check_complete(plan: ImagePlan) -> None:
         )
 
 
-def _rivalry(todo: Todo, plan: ImagePlan) -> ImageFailure:
-    text = f"planning {plan.source_name}: its store {plan.store} is that of {todo.rival} already"
-    error = DestinationConflict(f"{text}; give it a destination of its own")
-    return ImageFailure(source=plan.source_name, kind=error.kind, message=str(error))
+def _refuse_rival(todo: Todo, plan: ImagePlan, job: Job) -> None:
+    """Raise DestinationConflict where another image has the store, unless it is this one's own."""
+    if todo.rival is None or (not job.force and state_of_store(plan) == "sealed"):
+        return
+    raise DestinationConflict(
+        f"planning {plan.source_name}: its store {plan.store} is that of {todo.rival} already; "
+        "give it a destination of its own"
+    )
 
 
 def _failure(todo: Todo, error: Exception) -> Outcome:
@@ -349,15 +365,20 @@ def _whole(plan: ImagePlan, job: Job, keeper: LeaseKeeper) -> Outcome:
         return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
     lease = keeper.acquire(ledger_folder(plan.store), plan.digest)
     try:
-        patiently(lambda: prepare_store(plan, force=job.force))
+        if lease.holder.role == "part":
+            check_prepared(plan)
+        else:
+            patiently(lambda: prepare_store(plan, force=job.force))
         stages = Stages()
         entries: list[ShardEntry] = []
+        ledger = Ledger(plan)
         for ref in plan.shards():
-            entry, spent = _write(plan, ref, lease.holder)
+            with _counted(plan, ledger, ref, lease.holder):
+                entry, spent = _write(plan, ref, lease.holder)
             entries.append(entry)
             stages += spent
         sealed = seal_image(plan, lease.holder, tuple(entries))
-        Ledger(plan).remove()
+        ledger.remove()
         keeper.release(lease, sealed=True)
     finally:
         keeper.release(lease)

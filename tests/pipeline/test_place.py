@@ -95,6 +95,19 @@ class TestObjects:
         assert sum(made) == 1
         assert one.read() == b"new %d" % made.index(True)
 
+    def test_what_a_repeated_request_wrote_itself_counts_as_written(self, bucket: str):
+        """The answer to the first request was lost; the service refuses the second."""
+        one = place(f"{bucket}/repeated")
+        assert [one.create(b"mine"), one.create(b"mine"), one.create(b"other's")] == [
+            True,
+            True,
+            False,
+        ]
+        found = one.read_tagged()
+        assert found is not None
+        assert [one.swap(b"new", found[1]), one.swap(b"new", found[1])] == [True, True]
+        assert not one.swap(b"other's", found[1])
+
     def test_nothing_is_swapped_for_nothing(self, root: Place):
         root.make_folder()
         assert not (root / "none").swap(b"x", "tag")

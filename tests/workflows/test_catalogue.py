@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -20,9 +21,9 @@ import rasterio
 from affine import Affine
 
 import tilepress
-from tilepress.codecs.errors import UsageError
+from tilepress.codecs.errors import DamagedStore, UsageError
 from tilepress.pipeline.place import FolderPlace, Place, place
-from tilepress.workflows import catalogue, catalogue_index, cataloguing
+from tilepress.workflows import catalogue, catalogue_index, cataloguing, request
 from tilepress.workflows.catalogue import (
     find_stores,
     is_catalogue_object,
@@ -34,6 +35,7 @@ from tilepress.workflows.catalogue import (
 )
 from tilepress.workflows.catalogue_index import Entry, Index, merged
 from tilepress.workflows.cataloguing import CatalogueUpdate, update_catalogue
+from tilepress.workflows.progress import SilentProgress
 
 from ..pipeline.dicom.conftest import CANARY, build, save
 from ..stac import validate
@@ -207,6 +209,35 @@ class TestCatalogueSaysWhatIsThere:
         assert {p.suffix for p in files} == {".json"}  # which no search for images looks at
         assert not is_catalogue_object("catalogue/scene.zarr/0/image/c/0/0")
         assert not is_catalogue_object("other/collection.json")
+
+
+class TestItsFailureFailsNothingElse:
+    """Every store is sealed before the catalogue is touched."""
+
+    @pytest.mark.parametrize(
+        "error", [sqlite3.DatabaseError("x"), DamagedStore("x"), ValueError("x"), OSError(28, "x")]
+    )
+    def test_stores_and_report_are_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ):
+        def fail(_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(request, "update_catalogue", fail)
+        told: list[str] = []
+        progress = SilentProgress()
+        monkeypatch.setattr(progress, "note", told.append)
+        np.save(tmp_path / "a.npy", SAMPLES)
+        result = tilepress.compress(
+            tmp_path / "a.npy",
+            tmp_path / "out",
+            workers=0,
+            report=tmp_path / "report.json",
+            progress=progress,
+        )
+        assert result.ok
+        assert json.loads((tmp_path / "report.json").read_text())["written"] == 1
+        assert any("is not up to date" in text for text in told)
 
 
 class TestUpdateWritesOnlyWhatChanged:

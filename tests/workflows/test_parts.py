@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
-from tilepress.codecs.errors import UsageError
-from tilepress.pipeline.place import place
+from tilepress.codecs.errors import DestinationConflict, UsageError
+from tilepress.pipeline.place import FolderPlace, place
 from tilepress.pipeline.verify import verify
-from tilepress.workflows import task
+from tilepress.workflows import parts, task
 from tilepress.workflows.compress import compress
+from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.parts import finish, plan
 from tilepress.workflows.planfile import Part
+from tilepress.workflows.task import Job, Outcome, Todo, prepare_images
 
 from .conftest import smooth
 
@@ -214,10 +221,79 @@ class TestThePlanIsFixed:
         head = plan(sources, tmp_path / "out", tile=64, workers=0)
         assert (head.images, head.unchanged) == (0, 7)
 
+    def test_storage_that_fails_for_a_while_does_not_damage_it(
+        self, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        plan(sources, tmp_path / "out", tile=64, workers=0)
+        monkeypatch.setattr("tilepress.workflows.patience.STORAGE_WAIT_S", 0.0)
+        real, fails = FolderPlace.read, iter([True, True, False, *[True] * 4])
+
+        def read(self: FolderPlace) -> bytes:
+            if self.name == "images-000000.jsonl" and next(fails):
+                raise OSError(errno.EIO, "Input/output error", str(self))
+            return real(self)
+
+        monkeypatch.setattr(FolderPlace, "read", read)
+        assert compress(sources, tmp_path / "out", tile=64, part="0/2").ok
+        with pytest.raises(OSError, match="Input/output error"):
+            compress(sources, tmp_path / "out", tile=64, part="1/2")
+
     def test_force_plans_anew(self, sources: Path, tmp_path: Path):
         plan(sources, tmp_path / "out", tile=64, workers=0)
         head = plan(sources, tmp_path / "out", tile=32, workers=0, force=True)
         assert head.request["tile"] == 32
+
+
+class TestOneMakesThePlan:
+    """Planning an archive takes longer than a lease without a heartbeat lasts."""
+
+    def test_its_lease_is_kept_alive(
+        self, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        lease = tmp_path / "out/.tilepress/plan/lease.json"
+        beats = []
+
+        def prepare(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
+            os.utime(lease, (1, 1))
+            for _ in range(500):
+                if lease.stat().st_mtime > 1:
+                    beats.append(True)
+                    break
+                time.sleep(0.02)
+            return prepare_images(todos, job, threads)
+
+        monkeypatch.setattr(parts, "LeaseKeeper", partial(LeaseKeeper, interval_s=0.02))
+        monkeypatch.setattr(parts, "prepare_images", prepare)
+        plan(sources, tmp_path / "out", tile=64, workers=0)
+        assert len(beats) == 7, "it beat while each image was planned"
+
+    def test_whoever_lost_it_writes_no_plan(
+        self, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        lease = tmp_path / "out/.tilepress/plan/lease.json"
+
+        def prepare(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
+            lease.write_text(json.dumps({**json.loads(lease.read_text()), "id": "another"}))
+            return prepare_images(todos, job, threads)
+
+        monkeypatch.setattr(parts, "prepare_images", prepare)
+        with pytest.raises(DestinationConflict, match="another process makes the plan"):
+            plan(sources, tmp_path / "out", tile=64, workers=0)
+        assert [path.name for path in lease.parent.iterdir()] == ["lease.json"]
+
+    def test_a_plan_that_was_fixed_meanwhile_stays(
+        self, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        head = tmp_path / "out/.tilepress/plan/head.json"
+
+        def prepare(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
+            head.write_text("another's")
+            return prepare_images(todos, job, threads)
+
+        monkeypatch.setattr(parts, "prepare_images", prepare)
+        with pytest.raises(DestinationConflict, match="another process makes the plan"):
+            plan(sources, tmp_path / "out", tile=64, workers=0)
+        assert head.read_text() == "another's"
 
 
 class TestPoison:
@@ -234,6 +310,17 @@ class TestPoison:
         (failure,) = [failure for report in reports for failure in report.failures]
         assert (failure.kind, failure.shard) == ("killed", "image-1.2")
         assert len(list(digest.glob("image-*.json"))) == 15, "the others are written"
+
+    def test_so_is_a_small_image_that_one_task_writes(self, sources: Path, tmp_path: Path):
+        out = tmp_path / "out"
+        plan(sources, out, tile=64, workers=0)
+        (digest,) = [path for path in (out / ".tilepress/small3.zarr").iterdir() if path.is_dir()]
+        (digest / "image-0.0.tries").write_text(str(task.PART_TRIES))
+        reports = [compress(sources, out, tile=64, part=f"{i}/2") for i in range(2)]
+        (failure,) = [failure for report in reports for failure in report.failures]
+        assert (failure.kind, Path(failure.source).name) == ("killed", "small3.npy")
+        (failure,) = finish(out, workers=0).failures
+        assert Path(failure.source).name == "small3.npy", "the others are sealed"
 
     def test_an_orderly_end_is_not_counted(
         self, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -262,6 +349,19 @@ class TestKilledWhileItIsForgotten:
         (out / ".tilepress/plan/head.json").unlink()
         assert finish(out, workers=0).ok
         assert not (out / ".tilepress/plan").exists()
+        with pytest.raises(UsageError, match="there is no plan"):
+            finish(out, workers=0)
+
+    def test_stores_of_another_plan_do_not_end_it(self, sources: Path, tmp_path: Path):
+        out = tmp_path / "out"
+        compress(sources, out, tile=32, workers=0)
+        plan(sources, out, tile=64, workers=0, force=True)
+        compress(sources, tmp_path / "other", tile=32, workers=0)
+        for store in out.glob("*.zarr"):
+            shutil.rmtree(store)
+        for store in (tmp_path / "other").glob("*.zarr"):
+            shutil.copytree(store, out / store.name)
+        (out / ".tilepress/plan/head.json").unlink()
         with pytest.raises(UsageError, match="there is no plan"):
             finish(out, workers=0)
 

@@ -1,0 +1,140 @@
+"""Tasks may run late, or for a run that lost its store: then they must not seal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tilepress.codecs.errors import DestinationConflict
+from tilepress.pipeline.discover import discover
+from tilepress.pipeline.place import Place, place
+from tilepress.pipeline.source import SourceSpec
+from tilepress.pipeline.store import is_sealed
+from tilepress.pipeline.verify import verify
+from tilepress.workflows import task
+from tilepress.workflows.destination import Destination, prepare_store, state_of_store
+from tilepress.workflows.lease import Lease, LeaseKeeper
+from tilepress.workflows.ledger import ledger_folder
+from tilepress.workflows.plan import EncodeOptions, ImagePlan
+from tilepress.workflows.task import Job, LeaseLost, Todo, plan_images, seal_image, write_shard
+
+from .conftest import smooth
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "folder":
+        return place(tmp_path / "out.zarr")
+    bucket = request.getfixturevalue("bucket")
+    return place(f"{bucket}/out.zarr")
+
+
+@pytest.fixture
+def keeper() -> Iterator[LeaseKeeper]:
+    with LeaseKeeper() as found:
+        yield found
+
+
+def planned(tmp_path: Path, store: Place, tile: int) -> ImagePlan:
+    """Return a plan that writes tiles of that size."""
+    source = tmp_path / "scene.npy"
+    np.save(source, smooth((200, 300)))
+    (spec,) = discover([str(source)])
+    assert isinstance(spec, SourceSpec)
+    with LeaseKeeper() as keeper:
+        job = Job(
+            destination=Destination(store), options=EncodeOptions(tile=tile), holder=keeper.holder
+        )
+        (outcome,) = plan_images((Todo(spec),), job)
+    assert outcome.plan is not None, outcome.failure
+    return outcome.plan
+
+
+def written(plan: ImagePlan, lease: Lease) -> None:
+    prepare_store(plan, force=True)
+    for ref in plan.shards():
+        write_shard(plan, ref, lease.holder)
+
+
+def seize(plan: ImagePlan) -> None:
+    """Make another host the holder of the lease."""
+    lease = ledger_folder(plan.store) / "lease.json"
+    lease.write(json.dumps({**json.loads(lease.read()), "id": "0", "host": "elsewhere"}).encode())
+
+
+class TestTheSealIsOnePlans:
+    """Of two writers of one store, each sees when it is the other that sealed it."""
+
+    def test_a_store_that_another_plan_sealed_is_not_taken_for_ones_own(
+        self, tmp_path: Path, store: Place, keeper: LeaseKeeper
+    ):
+        ours, other = planned(tmp_path, store, 64), planned(tmp_path, store, 128)
+        lease = keeper.acquire(ledger_folder(store), other.digest)
+        written(other, lease)
+        seal_image(other, lease.holder)
+        with pytest.raises(LeaseLost, match="another process has sealed it"):
+            seal_image(ours, lease.holder)
+        assert state_of_store(ours) == "other"
+        assert verify(store) == []
+
+    def test_sealing_twice_is_sealing(self, tmp_path: Path, store: Place, keeper: LeaseKeeper):
+        plan = planned(tmp_path, store, 64)
+        lease = keeper.acquire(ledger_folder(store), plan.digest)
+        written(plan, lease)
+        assert seal_image(plan, lease.holder) == seal_image(plan, lease.holder)
+
+    @pytest.mark.parametrize("after", [0, 3, 6])
+    def test_whoever_lost_the_lease_meanwhile_does_not_seal(
+        self,
+        tmp_path: Path,
+        store: Place,
+        keeper: LeaseKeeper,
+        monkeypatch: pytest.MonkeyPatch,
+        after: int,
+    ):
+        """The lease goes after so many objects of the seal are written."""
+        plan = planned(tmp_path, store, 64)
+        lease = keeper.acquire(ledger_folder(store), plan.digest)
+        written(plan, lease)
+        left = after
+        writer = task._writer(plan)
+        real = type(writer)._write
+
+        def write(self: object, key: str, data: bytes, check: object) -> None:
+            nonlocal left
+            if left == 0:
+                seize(plan)
+            left -= 1
+            real(self, key, data, check)
+
+        monkeypatch.setattr(type(writer), "_write", write)
+        with pytest.raises(LeaseLost):
+            seal_image(plan, lease.holder)
+        assert not is_sealed(store)
+
+    def test_a_root_document_of_another_is_never_replaced(
+        self,
+        tmp_path: Path,
+        store: Place,
+        keeper: LeaseKeeper,
+        monkeypatch: pytest.MonkeyPatch,
+    ):
+        """It comes in the very moment between the last look and the write."""
+        plan = planned(tmp_path, store, 64)
+        lease = keeper.acquire(ledger_folder(store), plan.digest)
+        written(plan, lease)
+        writer = task._writer(plan)
+        real = type(writer)._write_root
+
+        def write_root(self: object, data: bytes) -> None:
+            (store / "zarr.json").write(b"another's")
+            real(self, data)
+
+        monkeypatch.setattr(type(writer), "_write_root", write_root)
+        with pytest.raises(DestinationConflict, match="another process has sealed it"):
+            seal_image(plan, lease.holder)
+        assert (store / "zarr.json").read() == b"another's"
