@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import faulthandler
 import filecmp
+import hashlib
 import json
 import os
 import shutil
@@ -93,10 +94,17 @@ class Figures:
     kept: int = 0
     """Stores that interrupted runs had sealed."""
     identical: int = 0
+    objects: int = 0
+    """Objects that were there before the stores were damaged, and again after their repair."""
+    repair_seconds: float = 0
     mismatches: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
+        repaired = (
+            f"{self.objects} objects are as before after one of each store was damaged and "
+            f"repaired, {self.repair_seconds:.0f} s"
+        )
         lines = [
             f"\n{name}: {self.images} images of {self.files} files, {self.bytes_in} bytes in, "
             f"{self.raw_bytes} bytes decoded",
@@ -104,6 +112,7 @@ class Figures:
             f"{self.seconds:.0f} s",
             f"  {self.kept} stores were sealed by runs that were interrupted",
             f"  {self.identical} DICOM files came back byte for byte",
+            f"  {repaired}",
             f"  mismatches: {len(self.mismatches)}; refused: {len(self.refused)}",
             *(f"  mismatch: {text}" for text in self.mismatches),
             *(f"  refused: {file}: {text}" for file, text in self.refused.items()),
@@ -324,6 +333,29 @@ def differences(spec: SourceSpec, store: Path, out: Path, figures: Figures) -> l
     return wrong + raster_differences(source, export(store, out.with_suffix(".tif"))[0])
 
 
+DAMAGED = ("0/image/c", "zarr.json", "manifest", "0/image/zarr.json")
+
+
+def repair(command: Command, folder: Path, archive: Path, figures: Figures) -> None:
+    """Cut the end off one object of every store; the command must write them as they were."""
+    before = {file: digest(file) for file in tree_of(archive)}
+    for number, store in enumerate(sorted(archive.rglob("*.zarr"))):
+        place = store / DAMAGED[number % len(DAMAGED)]
+        file = place if place.is_file() else tree_of(place)[-1]
+        file.write_bytes(file.read_bytes()[:-9])
+    begin = time.monotonic()
+    run = command("repair", archive, "--source", folder, timeout_s=3600)
+    figures.repair_seconds = time.monotonic() - begin
+    assert run.returncode == 0, run.stdout + run.stderr
+    after = {file: digest(file) for file in tree_of(archive)}
+    assert {file for file in before if after.get(file) != before[file]} == set()
+    figures.objects = len(before)
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 @pytest.mark.long
 @pytest.mark.shared
 @pytest.mark.timeout(2 * 3600)
@@ -367,6 +399,7 @@ def test_there_and_back(
     figures.files, figures.stores = len(taken), len(stores)
     figures.bytes_in = sum(file.stat().st_size for file in taken)
     figures.bytes_of_stores = sum(map(size_of, stores))
+    repair(command, folder, archive, figures)
     shutil.rmtree(archive)
     with capsys.disabled():
         print(figures.text(name))
