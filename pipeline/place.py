@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from tilepress.codecs.errors import UsageError
 from tilepress.pipeline.atomic import (
+    PARTIAL_SUFFIX,
     file_lock,
     make_directory,
     sweep_partials,
@@ -317,7 +318,9 @@ class FolderPlace:
             written = self.path.stat().st_mtime
         except FileNotFoundError:
             return None
-        handle, name = tempfile.mkstemp(prefix=".clock-", dir=self.path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=".clock-", suffix=PARTIAL_SUFFIX, dir=self.path.parent
+        )
         try:
             return os.fstat(handle).st_mtime - written
         finally:
@@ -333,7 +336,7 @@ class FolderPlace:
 
     def check_writable(self) -> None:
         make_directory(self.path)
-        handle, name = tempfile.mkstemp(prefix=".tilepress-", dir=self.path)
+        handle, name = tempfile.mkstemp(prefix=".tilepress-", suffix=PARTIAL_SUFFIX, dir=self.path)
         os.close(handle)
         os.unlink(name)
 
