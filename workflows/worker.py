@@ -6,6 +6,8 @@ here imports Dask, for the parts of an array job run the same tasks without it.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +16,16 @@ from typing import Any, Literal
 from tilepress.codecs.errors import UsageError
 from tilepress.workflows.edge import at_edge, quiet_libraries
 
-__all__ = ["Call", "Device", "WantedDevice", "device", "run_task", "set_up"]
+__all__ = ["Call", "Device", "WantedDevice", "device", "keep_memory", "run_task", "set_up"]
 
 Device = Literal["cpu", "cuda"]
 WantedDevice = Literal["auto", "cpu", "cuda"]
 
 WARM_TILE = 16
 """Rows and columns of the tile that is coded so that kernels are compiled before the first task."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Of malloc.h."""
 
 _device: Device = "cpu"
 _one = threading.Lock()
@@ -59,6 +64,18 @@ def set_up(wanted: WantedDevice, has_gpu: bool, codec: dict[str, Any] | None = N
     if codec is not None:
         _warm(codec, _device)
     return _device
+
+
+def keep_memory() -> None:
+    """Let this process keep what it frees, for the arrays of the next chunk, where glibc is.
+
+    Dask starts its workers with MALLOC_TRIM_THRESHOLD_=65536: every array of a chunk is then mapped
+    and faulted in anew, which is a third of the whole time. See mallopt(3).
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest that glibc takes
+        mallopt(_M_TRIM_THRESHOLD, 128 * 2**20)
 
 
 def _usable(wanted: WantedDevice) -> Device:

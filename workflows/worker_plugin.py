@@ -26,4 +26,5 @@ class SetUp(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         has_gpu = worker.state.total_resources.get("GPU", 0) > 0
+        room.keep_memory()
         room.set_up(self.device, has_gpu, self.codec)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -80,3 +84,33 @@ class TestOneAtATime:
         for thread in threads:
             thread.join()
         assert most == 1
+
+
+FAULTS = """
+import resource
+from types import SimpleNamespace
+import numpy as np
+from tilepress.workflows.worker_plugin import SetUp
+
+SetUp("cpu").setup(SimpleNamespace(state=SimpleNamespace(total_resources={})))
+np.ones(1 << 20, np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    np.ones(1 << 20, np.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+class TestMemoryIsUsedAgain:
+    """Dask tells glibc to give everything back; the arrays of every chunk would be mapped anew."""
+
+    @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told so")
+    def test_freed_arrays_cost_no_page_faults(self):
+        done = subprocess.run(
+            [sys.executable, "-c", FAULTS],
+            env={**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert int(done.stdout) < 100 * 256 / 10, "a tenth of the pages of the arrays"
