@@ -20,6 +20,9 @@ from tilepress.pipeline.store import StoreReader, consolidate
 
 __all__ = ["FORMATS", "export"]
 
+NAMES_OF_OTHERS = (".tif", ".tiff", ".npy", ".png", ".zarr")
+"""Endings that no folder of DICOM files is meant to have."""
+
 _DEFAULTS = {"geotiff": "geotiff", "stack": "geotiff", "dicom": "dicom", "array": "zarr"}
 """Format by kind of origin."""
 
@@ -117,6 +120,11 @@ def _to_dicom(reader: StoreReader, out: Path, part: _Part) -> list[Path]:
     from tilepress.pipeline.export_dicom import export_dicom
 
     _want_origin(reader, "dicom", ("dicom",))
+    if out.suffix.lower() in NAMES_OF_OTHERS and not out.is_dir():
+        raise UsageError(
+            f"exporting {reader.path.name}: got {out.name}, want a folder for its DICOM files "
+            "(or NAME.dcm where it is one)"
+        )
     return list(export_dicom(reader, out, slices=part.slices))
 
 

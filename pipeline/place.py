@@ -592,6 +592,12 @@ def _open_bucket(bucket: str, prefix: str) -> S3Store:
     from obstore.store import S3Store
 
     allow_http = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true", "yes")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or ""
+    if endpoint.lower().startswith("http://") and not allow_http:
+        raise UsageError(
+            f"opening s3://{bucket}: AWS_ENDPOINT_URL is http://, which sends everything in the "
+            "clear; set AWS_ALLOW_HTTP=true if that is meant"
+        )
     return S3Store(
         bucket,
         prefix=prefix or None,

@@ -28,7 +28,7 @@ from tilepress.workflows.console import (
     complain,
     open_console,
 )
-from tilepress.workflows.edge import quiet_libraries
+from tilepress.workflows.edge import describe_error, quiet_libraries
 from tilepress.workflows.interrupt import EXIT_INTERRUPTED, interrupts
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ _CommandLineError: Any = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
 """What the parser raises: of the package click or of the copy that newer typers bring."""
+
+DEBUG = "TILEPRESS_DEBUG"
+"""Set to anything: an error that nobody expected shows its traceback."""
 
 WIDE = 400
 """The same for tables with a column per codec: they take what they need of it."""
@@ -487,6 +490,11 @@ def _guarded(command: Callable[[], Any]) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         complain(f"{error.strerror or type(error).__name__}{where}")
+        return EXIT_FAILED
+    except Exception as error:  # a bug of ours; its text may quote what a file holds
+        if os.environ.get(DEBUG):
+            raise
+        complain(f"{describe_error(error)[1]}; please report it ({DEBUG}=1 shows the traceback)")
         return EXIT_FAILED
     if result == EXIT_INTERRUPTED:  # typer may also have caught the interrupt and returned this
         complain("interrupted; run the same line again to go on")

@@ -159,7 +159,8 @@ def compress(
     sources, destination = _split(paths, "compressing")
     if lossless and max_error:
         raise UsageError("compressing: --lossless and --max-error exclude each other")
-    options = {k: v for k, v in locals().items() if k not in ("run_compress", "size", "paths")}
+    untold = ("run_compress", "paths", "lossless")  # max_error says it
+    options = {k: v for k, v in locals().items() if k not in untold}
     done = run_compress(
         sources,
         destination,
@@ -260,7 +261,7 @@ def finish(
         report=report,
         progress=_progress(events, {"destination": destination}, quiet=quiet, verbose=verbose),
     )
-    _conclude(done, quiet=quiet, events=events)
+    _conclude(done, quiet=quiet, events=events, unchanged="sealed before")
 
 
 def repair(
@@ -306,13 +307,25 @@ def _progress(
     from tilepress.workflows.events import EventLog, several
     from tilepress.workflows.progress import progress_for
 
+    if quiet and verbose:
+        raise UsageError("telling of a run: --quiet and --verbose exclude each other")
     bar = events != "-"  # which may be the same terminal
     shown = progress_for(open_console(stderr=True), quiet=quiet, verbose=verbose, bar=bar)
     return shown if events is None else several(shown, EventLog(events, options))
 
 
-def _conclude(done: Report, *, quiet: bool, events: str | None = None, tuned: bool = False) -> None:
-    """Print the last lines of a run, beside events on stdout; exit with 1 where inputs failed."""
+def _conclude(
+    done: Report,
+    *,
+    quiet: bool,
+    events: str | None = None,
+    tuned: bool = False,
+    unchanged: str = "unchanged",
+) -> None:
+    """Print the last lines of a run, beside events on stdout; exit with 1 where inputs failed.
+
+    ``unchanged`` is what to call the images that were sealed already.
+    """
     from tilepress.workflows.progress import size
 
     out = sys.stderr if events == "-" else sys.stdout
@@ -320,7 +333,7 @@ def _conclude(done: Report, *, quiet: bool, events: str | None = None, tuned: bo
         for failure in done.failures:
             complain(failure.line)
     else:
-        parts = [f"{done.written} written", f"{done.unchanged} unchanged"]
+        parts = [f"{done.written} written", f"{done.unchanged} {unchanged}"]
         if done.shared:
             parts.append(f"{done.shared} shared with other parts")
         parts.append(f"{len(done.failures)} failed")

@@ -22,6 +22,7 @@ from tilepress.workflows.request import (
     found_in,
     make_executor,
     todos,
+    told_when_stopped,
 )
 from tilepress.workflows.run import WHOLE_BYTES, Run
 from tilepress.workflows.task import Job
@@ -130,6 +131,7 @@ def compress(
     target, options = request.destination, request.options
     executor = make_executor(workers, cluster, device, options, progress, dashboard=dashboard)
     found = found_in(request)
+    is_new = not target.folder.exists()
     target.check_writable()
     tuner = None
     if tune is not None:
@@ -142,6 +144,8 @@ def compress(
             force=force,
         )
     with contextlib.ExitStack() as resources:
+        if is_new:
+            resources.callback(target.folder.remove_empty)  # where nothing came of it
         progress = resources.enter_context(progress or SilentProgress())
         if is_first_use():
             progress.note("first use: every worker compiles the codec, for a minute or two")
@@ -160,7 +164,8 @@ def compress(
             ),
             progress=progress,
         )
-        result = run.run(todos(found, run))
+        with told_when_stopped(run, report, started, facts):
+            result = run.run(todos(found, run))
     if tuner is not None and not run.unfinished:
         tuner.forget()
     if not result.images and not result.failures:

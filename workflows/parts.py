@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tilepress.codecs.errors import DestinationConflict, UsageError
 from tilepress.pipeline.place import place
+from tilepress.pipeline.store import is_sealed
+from tilepress.workflows.catalogue import walk_stores
 from tilepress.workflows.destination import Destination, sealed_digest
 from tilepress.workflows.lease import Holder, LeaseKeeper
 from tilepress.workflows.planfile import Part, PlanFile, PlanHead, PlannedImage
@@ -26,6 +28,7 @@ from tilepress.workflows.request import (
     make_executor,
     options_of,
     todos,
+    told_when_stopped,
 )
 from tilepress.workflows.run import WHOLE_BYTES, Run
 from tilepress.workflows.task import Job, Todo, finish_images, prepare_images
@@ -83,7 +86,9 @@ def finish(
     facts = RunFacts.now({"destination": str(target.path), "workers": workers})
     plan_file = PlanFile(target)
     head = plan_file.head()
-    if head is None and _was_finished(plan_file, target):
+    if head is None and (_was_finished(plan_file, target) or _is_sealed(plan_file, target)):
+        if progress is not None:
+            progress.note(f"nothing to finish in {target.path}: what parts wrote is sealed")
         return conclude(Report(), report, started, facts, target, progress)
     if head is None:
         raise UsageError(
@@ -106,7 +111,9 @@ def finish(
         for failure in head.failures:
             run.report.failures.append(failure)
             told.failed(failure)
-        result = run.run(Todo(image.spec, image.digest) for image in plan_file.images(head))
+        images = (Todo(image.spec, image.digest) for image in plan_file.images(head))
+        with told_when_stopped(run, report, started, facts):
+            result = run.run(images)
     if len(result.failures) == len(head.failures):
         plan_file.remove()
     return conclude(result, report, started, facts, target, progress)
@@ -123,6 +130,15 @@ def _was_finished(plan_file: PlanFile, target: Destination) -> bool:
             return False
         plan_file.remove()
     return True
+
+
+def _is_sealed(plan_file: PlanFile, target: Destination) -> bool:
+    """Whether there are stores, and no trace of a plan or of a store that is being written."""
+    if target.is_store:
+        return is_sealed(target.path) and not plan_file.folder.is_folder()
+    if not target.path.is_folder() or (target.path / ".tilepress").is_folder():
+        return False
+    return next(walk_stores(target.path), None) is not None
 
 
 def compress_part(
@@ -154,7 +170,9 @@ def compress_part(
             part=part,
         )
         images = PlanFile(request.destination).images(head)
-        result = run.run(Todo(image.spec, image.digest) for image in images if image.concerns(part))
+        mine = (Todo(image.spec, image.digest) for image in images if image.concerns(part))
+        with told_when_stopped(run, report, started, facts):
+            result = run.run(mine)
         if result.shared:
             told.note(
                 f"part {part.index} of {part.count}: {result.shared} images are shared with other "

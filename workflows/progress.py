@@ -254,7 +254,15 @@ class _Meter:
     @property
     def share(self) -> str:
         """Share of the bytes expected, e.g. "25%"; "" where it would say nothing."""
-        return f"{self.done_bytes / max(1.0, self.expected_bytes):.0%}" if self.measured else ""
+        if not self.measured:
+            return ""
+        share = self.done_bytes / max(1.0, self.expected_bytes)
+        return f"{share if self.complete else min(share, 0.99):.0%}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image was found and has ended: the seal comes after the last byte."""
+        return self.found_all and not self.waiting and not self._open
 
     @property
     def rate(self) -> float:

@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 REPORT_VERSION = 2
-"""Of the JSON. 2 added ``run``, the counts and ``stages``; nothing of 1 was changed or removed."""
+"""Of the JSON. 2 added ``run``, ``interrupted``, the counts and ``stages``; nothing of 1 was removed
+or changed."""
 
 SECRET_NAME = re.compile(r"token|secret|passw|credential|api_?key|access_?key", re.IGNORECASE)
 """Names of options whose values are never told."""
@@ -166,12 +167,14 @@ class Report:
     """Where the time of workers went; the run adds it up, work that failed included."""
     shared: int = 0
     """Images of which this run wrote its part and did not seal."""
+    interrupted: bool = False
+    """Whether the run was stopped before it had looked at every input."""
     run: RunFacts | None = None
 
     @property
     def ok(self) -> bool:
         """Whether every input is now a sealed store."""
-        return not self.failures
+        return not self.failures and not self.interrupted
 
     @property
     def written(self) -> int:
@@ -220,6 +223,7 @@ class Report:
             "version": REPORT_VERSION,
             "run": self.run.to_json() if self.run is not None else None,
             "ok": self.ok,
+            "interrupted": self.interrupted,
             "seconds": round(self.seconds, 3),
             "raw_bytes": self.raw_bytes,
             "stored_bytes": self.stored_bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sqlite3
 import time
@@ -38,6 +39,7 @@ __all__ = [
     "make_executor",
     "options_of",
     "todos",
+    "told_when_stopped",
 ]
 
 MIN_TILE, MAX_TILE = 16, 2048
@@ -247,6 +249,25 @@ def conclude(
     if report is not None:
         result.write(Path(report))
     return result
+
+
+@contextlib.contextmanager
+def told_when_stopped(
+    run: Run, report: str | Path | None, started: float, facts: RunFacts
+) -> Iterator[None]:
+    """Say how far a run came that is interrupted, and write its report; the interrupt goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        result = run.report
+        result.interrupted = True
+        begun = f", {run.unfinished} begun" if run.unfinished else ""
+        run.progress.note(
+            f"interrupted: {result.written} images written, {result.unchanged} unchanged, "
+            f"{len(result.failures)} failed{begun}; stopping the workers"
+        )
+        conclude(result, report, started, facts)
+        raise
 
 
 def _update_catalogue(archive: Destination, progress: Progress | None) -> None:

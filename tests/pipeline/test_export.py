@@ -25,6 +25,8 @@ from tilepress.pipeline.source import SourceSpec
 from tilepress.pipeline.store import StoreWriter
 from tilepress.pipeline.verify import verify
 
+from .dicom.conftest import build, save
+
 
 def compress(source: Path, store: Path, stack: str | None = None) -> Path:
     """What the workflows do, without Dask."""
@@ -175,6 +177,15 @@ class TestRefusals:
     ) -> None:
         with pytest.raises(UsageError, match="it was made of array"):
             export(geo_store.path, tmp_path / "out", format=format_)
+
+    def test_a_series_to_the_name_of_a_raster(self, tmp_path: Path) -> None:
+        """Else a folder of that name would be made."""
+        samples = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)
+        save(build(samples), tmp_path / "series/1.dcm")
+        store = compress(tmp_path / "series", tmp_path / "out.zarr")
+        with pytest.raises(UsageError, match=r"got x\.tif, want a folder"):
+            export(store, tmp_path / "x.tif")
+        assert not (tmp_path / "x.tif").exists()
 
     def test_nothing_is_overwritten(self, geo_store: Any, tmp_path: Path) -> None:
         (tmp_path / "there").write_bytes(b"mine")

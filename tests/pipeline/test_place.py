@@ -161,6 +161,17 @@ class TestFailures:
             place("s3://no-such-bucket-here/x").read()
         assert caught.value.errno == errno.ENXIO
 
+    def test_what_goes_in_the_clear_is_to_be_asked_for(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        with pytest.raises(UsageError, match="set AWS_ALLOW_HTTP=true"):
+            place("s3://in-the-clear/x").read()
+
+    def test_a_signature_is_not_repeated(self):
+        with pytest.raises(UsageError) as caught:
+            place("https://host/x.tif?X-Amz-Signature=canary")
+        assert "canary" not in str(caught.value)
+
     def test_a_service_that_is_away_may_come_back(self, monkeypatch: pytest.MonkeyPatch):
         from tilepress.pipeline import place as room
 

@@ -88,6 +88,7 @@ class TestExitCodes:
             ["compress", "a.tif", "out", "--max-error", "2", "--lossless"],
             ["compress", "a.tif", "out", "--max-error", "-1"],
             ["compress", "a.tif", "out", "--max-error", "nan"],
+            ["compress", "a.tif", "out", "--quiet", "--verbose"],
             ["compress", "a.tif", "out", "--tile", "3"],
             ["compress", "a.tif", "out", "--tile", "4096"],
             ["compress", "a.tif", "out", "--tier", "best"],
@@ -125,6 +126,30 @@ class TestExitCodes:
         assert done.returncode == 3
         assert f"{path}: unknown" in done.stdout
         assert "Traceback" not in done.stderr
+
+    def test_1_and_one_line_for_a_bug_of_ours(
+        self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ):
+        """The text of an error may hold what a file holds; it is shown to who asks for it."""
+
+        def broken() -> None:
+            raise RuntimeError("PATIENT^NAME")
+
+        assert cli._guarded(broken) == 1
+        (line,) = capfd.readouterr().err.splitlines()
+        assert "unexpected RuntimeError at test_cli.py:" in line
+        assert "PATIENT" not in line
+        monkeypatch.setenv("TILEPRESS_DEBUG", "1")
+        with pytest.raises(RuntimeError, match="PATIENT"):
+            cli._guarded(broken)
+
+    def test_what_came_to_nothing_leaves_no_folder(self, call: Command, tmp_path: Path):
+        (tmp_path / "notes.txt").write_text("no image")
+        (tmp_path / "kept").mkdir()
+        for out in ("new", "kept"):
+            done = call("compress", tmp_path / "notes.txt", tmp_path / out, "--workers", 0)
+            assert done.returncode != 0
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "notes.txt"]
 
     def test_version(self, call: Command):
         done = call("--version")

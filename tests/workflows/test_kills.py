@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
@@ -53,6 +54,7 @@ class Archive:
     def __init__(self, folder: Path) -> None:
         self.source = folder / "scene.npy"
         self.store = folder / "out" / "scene.zarr"
+        self.report = folder / "report.json"
         self.samples = smooth((SIDE, SIDE))
         np.save(self.source, self.samples)
         self._script = folder / "command.py"
@@ -61,7 +63,7 @@ class Archive:
     def start(self) -> subprocess.Popen[bytes]:
         line = ["compress", self.source, self.store.parent, "--tile", "64", "--workers", "2"]
         return subprocess.Popen(
-            [sys.executable, str(self._script), *map(str, line)],
+            [sys.executable, str(self._script), *map(str, line), "--report", str(self.report)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -229,6 +231,8 @@ class TestInterrupts:
         assert command.returncode == 130, text
         assert text.splitlines()[-1] == "tilepress: interrupted; run the same line again to go on"
         assert "Traceback" not in text
+        assert "interrupted: 0 images written, 0 unchanged, 0 failed, 1 begun" in text
+        assert json.loads(archive.report.read_text())["interrupted"]
         wait_until_gone(family)
         archive.check_unfinished()
         assert not list(archive.store.parent.rglob("lease.json"))

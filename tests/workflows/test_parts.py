@@ -24,6 +24,7 @@ from tilepress.workflows.compress import compress
 from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.parts import finish, plan
 from tilepress.workflows.planfile import Part
+from tilepress.workflows.progress import SilentProgress
 from tilepress.workflows.task import Job, Outcome, Todo, prepare_images
 
 from .conftest import smooth
@@ -334,8 +335,10 @@ class TestPoison:
         with monkeypatch.context() as patch:
             patch.setattr(task, "encode_shard", interrupted)
             with pytest.raises(KeyboardInterrupt):
-                compress(sources, out, tile=64, part="0/1")
+                compress(sources, out, tile=64, part="0/1", report=tmp_path / "report.json")
         assert not list(out.rglob("*.tries"))
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert (report["interrupted"], report["ok"], report["written"]) == (True, False, 0)
         lines = (out / ".tilepress/plan/images-000000.jsonl").read_bytes().splitlines()
         assert all(json.loads(line)["digest"] for line in lines)
 
@@ -349,8 +352,18 @@ class TestKilledWhileItIsForgotten:
         (out / ".tilepress/plan/head.json").unlink()
         assert finish(out, workers=0).ok
         assert not (out / ".tilepress/plan").exists()
-        with pytest.raises(UsageError, match="there is no plan"):
-            finish(out, workers=0)
+
+    def test_to_finish_once_more_is_no_error(
+        self, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        out, told = tmp_path / "out", list[str]()
+        progress = SilentProgress()
+        monkeypatch.setattr(progress, "note", told.append)
+        assert compress(sources, out, tile=64, part="0/1").ok
+        assert finish(out, workers=0, progress=progress).ok
+        assert told == []
+        assert finish(out, workers=0, progress=progress).ok
+        assert [text.split(" in ")[0] for text in told] == ["nothing to finish"]
 
     def test_stores_of_another_plan_do_not_end_it(self, sources: Path, tmp_path: Path):
         out = tmp_path / "out"
