@@ -48,7 +48,7 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 GresTypes=gpu
 SchedulerParameters=sched_interval=1,batch_sched_delay=0,defer_batch=0
-KillWait=3
+KillWait=1
 MinJobAge=30
 NodeName={host} NodeAddr=127.0.0.1 CPUs=4 Sockets=1 CoresPerSocket=4 ThreadsPerCore=1 \
 RealMemory=6000 Gres=gpu:1 State=UNKNOWN

@@ -1,4 +1,10 @@
-"""Join a scheduler that somebody else runs: by hand, the Kubernetes operator, Dask Gateway."""
+"""Join a scheduler that somebody else runs: by hand, the Kubernetes operator, Dask Gateway.
+
+How often a task may see its worker die is that scheduler's own setting, which a client cannot
+change: ``distributed.scheduler.allowed-failures``, 3 where nobody set it, so that a task that kills
+its workers takes 4 of them along; the clusters that tilepress starts give it up after 2. To have
+the same, start the scheduler with DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=1.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tilepress.codecs.errors import UsageError
-from tilepress.workflows.cluster import OpenedCluster, check_versions, stop
+from tilepress.workflows.cluster import OpenedCluster, check_versions, stop, unheard
+from tilepress.workflows.executor import WORKER_DEATHS
 from tilepress.workflows.lanes import Lanes
 from tilepress.workflows.profiles import AddressProfile
 from tilepress.workflows.signals import interrupts_stay_here
@@ -35,10 +42,12 @@ class AddressOpener:
     codec: dict[str, Any] | None = None
     note: Callable[[str], None] | None = None
     wait_s: float = NO_WORKERS_AFTER_S
+    """Seconds for which the first worker is waited for."""
 
     expected: Lanes = field(default_factory=lambda: Lanes(plain=1))
     """Nothing is known before it is joined."""
     shared_threads: int | None = None
+    at_once: bool = False
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenedCluster]:
@@ -58,17 +67,30 @@ class AddressOpener:
                     "has a GPU; start workers with --resources GPU=1"
                 )
             client.register_plugin(SetUp(self.device, self.codec))
-            if self.note is not None and client.dashboard_link:
-                self.note(f"dashboard: {client.dashboard_link}")
+            if self.note is not None:
+                self._tell_of(client, self.note)
             yield OpenedCluster(
                 client=client,
                 address=self.profile.address,
-                patience_s=self.wait_s,
+                patience_s=NO_WORKERS_AFTER_S,
                 admit=lambda workers: check_versions(client, workers),
+                note=self.note or unheard,
             )
         finally:
             stop(client)
             quiet.close()
+
+    def _tell_of(self, client: Client, note: Callable[[str], None]) -> None:
+        """Tell where the dashboard is, and where the scheduler gives up tasks later than ours."""
+        if client.dashboard_link:
+            note(f"dashboard: {client.dashboard_link}")
+        deaths = _allowed_deaths(client)
+        if deaths is not None and deaths != WORKER_DEATHS:
+            note(
+                f"the scheduler gives up a task after {deaths} deaths of its workers, tilepress's "
+                f"own after {WORKER_DEATHS}; its setting distributed.scheduler.allowed-failures "
+                f"is {deaths - 1}"
+            )
 
     def _connect(self) -> Client:
         import dask
@@ -107,9 +129,20 @@ class AddressOpener:
                 return Lanes.of(workers.values())
             if time.monotonic() > end:
                 raise NoWorkers(
-                    f"joining {self.profile.address}: it had no workers for {self.wait_s:.0f} s"
+                    f"joining {self.profile.address}: it had no workers for {self.wait_s:g} s"
                 )
             time.sleep(0.5)
+
+
+def _allowed_deaths(client: Client) -> int | None:
+    """Return the deaths of workers after which a scheduler gives up a task; None: it tells not."""
+    try:
+        # by value, as a lambda travels: tilepress need not be there
+        allowed = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures)
+    except Exception as error:  # e.g. one that runs no functions of clients
+        logging.getLogger(__name__).debug("asking for allowed-failures: %r", error)
+        return None
+    return int(allowed) + 1
 
 
 def _know_gateways() -> None:

@@ -23,6 +23,9 @@ cluster_app = typer.Typer(
 
 ProfileFile = Annotated[str, typer.Argument(metavar="PROFILE", help="A profile (*.yaml).")]
 
+WAIT_S = 600.0
+"""Seconds that a check waits for workers where nothing is said."""
+
 NOT_FOR_PARTS = ("cluster", "part", "tune", "workers", "report", "events")
 
 
@@ -71,9 +74,9 @@ def show(profile: ProfileFile) -> None:
 
         tilepress cluster show slurm.yaml
     """
-    from tilepress.workflows.profiles import BatchProfile, load_profile
+    from tilepress.workflows.profiles import BatchProfile
 
-    loaded = load_profile(profile)
+    loaded = _load(profile)
     print(_as_yaml(loaded), end="")
     if isinstance(loaded, BatchProfile):
         from tilepress.workflows.job_cluster import job_script
@@ -85,17 +88,25 @@ def show(profile: ProfileFile) -> None:
 def check(
     profile: ProfileFile,
     run: Annotated[
-        bool, typer.Option("--run", help="Start one worker and tell what it sees.")
+        bool,
+        typer.Option("--run", help="Start one job, or join the scheduler, and ask its workers."),
     ] = False,
     destination: Annotated[
         str | None,
-        typer.Option(metavar="DST", help="With --run: whether a worker can write there."),
+        typer.Option(metavar="DST", help="As --run; and whether workers can write there."),
     ] = None,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", help="With --run: how long to wait for it.")
-    ] = 600.0,
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="As --run; how long to wait for workers. [default: 600]"
+        ),
+    ] = None,
 ) -> None:
-    """Check a profile: its keys, the commands of the system, and one worker with --run.
+    """Check a profile: its keys, the commands of the system, and its workers with --run.
+
+    With --run it tells where the scheduler is and whether connections are encrypted, when the
+    first worker came, and of each worker its host, threads, memory and device, and whether a tile
+    that it codes comes back. The exit code is 0 where all is well, else 1.
 
     **Examples**
 
@@ -103,19 +114,19 @@ def check(
 
         tilepress cluster check slurm.yaml --run --destination /scratch/out
     """
-    from tilepress.workflows.cluster_check import check_worker, problems
-    from tilepress.workflows.profiles import load_profile
+    from tilepress.workflows.cluster_check import check_workers, problems
 
-    loaded = load_profile(profile)
+    if wait is not None and not 0 < wait < float("inf"):
+        raise UsageError(f"checking a profile: got --wait {wait:g}, want seconds, more than 0")
+    loaded = _load(profile)
     print(f"{profile}: the profile is well formed")
     found = problems(loaded)
     for text in found:
         complain(text)
-    if run and not found:
-        seen = check_worker(loaded, destination, wait)
-        for line in seen.lines():
-            print(line)
-        found = seen.problems
+    wanted = run or wait is not None or destination is not None
+    if wanted and not found:
+        wait_s = WAIT_S if wait is None else wait
+        found = check_workers(loaded, destination, wait_s, lambda line: print(line, flush=True))
         for text in found:
             complain(text)
     if found:
@@ -149,9 +160,9 @@ def submit(
         tilepress cluster submit pbs.yaml --parts 16 --dry-run -- /archive s3://bucket/out
     """
     from tilepress.workflows.array_job import ArrayJob
-    from tilepress.workflows.profiles import BatchProfile, load_profile
+    from tilepress.workflows.profiles import BatchProfile
 
-    loaded = load_profile(profile)
+    loaded = _load(profile)
     if not isinstance(loaded, BatchProfile):
         raise UsageError(f"submitting an array: {profile} is an address, want a batch system")
     paths, plan_options, part_options = _compress_line(line)
@@ -170,6 +181,19 @@ def submit(
     if not dry_run:
         for name, job_id in job.submit(scripts).items():
             print(f"{name}: job {job_id}")
+
+
+def _load(name: str) -> Profile:
+    """Read a profile; every mistake in it is a line of its own."""
+    from tilepress.workflows.profiles import load_profile
+
+    try:
+        return load_profile(name)
+    except UsageError as error:
+        *others, last = str(error).splitlines()
+        for line in others:
+            complain(line)
+        raise UsageError(last) from error
 
 
 def _compress_line(line: list[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

@@ -21,6 +21,7 @@ from tilepress.workflows.worker import WantedDevice
 
 if TYPE_CHECKING:
     from distributed import Client
+    from distributed.security import Security
 
 __all__ = [
     "ClusterOpener",
@@ -29,6 +30,8 @@ __all__ = [
     "check_versions",
     "choose_cluster",
     "stop",
+    "temporary_security",
+    "unheard",
     "worker_environment",
 ]
 
@@ -42,6 +45,10 @@ def _nothing() -> None:
 
 def _welcome(_: frozenset[str]) -> None:
     return None
+
+
+def unheard(_: str) -> None:
+    """Take a note that nobody wants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +66,8 @@ class OpenedCluster:
     """Raises where the cluster cannot go on."""
     admit: Callable[[frozenset[str]], None] = _welcome
     """Looks at new workers, by address, and raises where they do not suit."""
+    note: Callable[[str], None] = unheard
+    """Is told what a user wants to know while tasks run."""
 
 
 class VersionMismatch(TilepressError):
@@ -80,6 +89,11 @@ class ClusterOpener(Protocol):
         """Threads to share out among the tasks that run; None: each worker uses its own."""
         ...
 
+    @property
+    def at_once(self) -> bool:
+        """Whether to open it before the first task is there, for others wait to join it."""
+        ...
+
     def open(self) -> AbstractContextManager[OpenedCluster]:
         """Start or join the cluster; leave or stop it at the end."""
         ...
@@ -95,11 +109,25 @@ def worker_environment(threads: int) -> dict[str, Any]:
         "GDAL_NUM_THREADS": 1,
         "GDAL_CACHEMAX": 256,  # MiB; GDAL's default of 5 % of the machine is too much per process
         "MALLOC_ARENA_MAX": 2,
-        # Chunks' arrays are made and let go all the time. Where each is mapped and given back, as
-        # with Dask's own setting (65536), page faults are a third of the whole time.
-        "MALLOC_MMAP_THRESHOLD_": 32 * 2**20,
-        "MALLOC_TRIM_THRESHOLD_": 128 * 2**20,
     }
+
+
+def temporary_security(otherwise: str) -> Security:
+    """Return keys of one run, for its scheduler, workers and client.
+
+    Raises UsageError where the package that makes them is missing; ``otherwise`` says how to go on
+    without.
+    """
+    from distributed.security import Security
+
+    try:
+        made: Security = Security.temporary()
+    except ImportError as error:
+        raise UsageError(
+            "starting a cluster: tls needs the package cryptography; pip install "
+            f"'tilepress[cluster]', or {otherwise} where the network is trusted"
+        ) from error
+    return made
 
 
 def stop(client: Client, cluster: Any = None) -> None:  # noqa: ANN401  # distributed's clusters
@@ -139,7 +167,7 @@ def choose_cluster(
     if name == "slurm-runner":
         from tilepress.workflows.slurm_runner import RunnerOpener
 
-        return RunnerOpener.of(workers, device, codec)
+        return RunnerOpener.of(workers, device, codec, note)
     from tilepress.workflows.profiles import BatchProfile, load_profile, parse_profile
 
     if "://" in name:

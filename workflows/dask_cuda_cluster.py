@@ -45,6 +45,8 @@ class DaskCudaOpener:
             raise UsageError("starting workers: --cluster cuda was asked for, no GPU is visible")
         return cls(gpus if workers is None else gpus[:workers], codec)
 
+    at_once = False
+
     @property
     def expected(self) -> Lanes:
         return Lanes(gpu=len(self.gpus))

@@ -149,6 +149,7 @@ class _Waiting:
     key: str
     call: Call
     lane: Lane
+    codes: bool
 
 
 class DaskExecutor:
@@ -172,6 +173,7 @@ class DaskExecutor:
         self._in_lane = dict.fromkeys(Lane, 0)
         self._pace = _Pace()
         self._submitted = 0
+        self._looked = 0.0
 
     @property
     def window(self) -> int:
@@ -196,9 +198,7 @@ class DaskExecutor:
     def submit(
         self, key: str, function: Callable[..., Any], *args: object, codes: bool = False
     ) -> None:
-        lane = self._lanes.choose(self._in_lane[Lane.gpu], codes=codes)
-        self._in_lane[lane] += 1
-        self._waiting.append(_Waiting(key, Call(function, args), lane))
+        self._queue(key, Call(function, args), codes)
         if len(self._waiting) >= max(self.slots, self.window // 4):
             self._send()
 
@@ -218,6 +218,8 @@ class DaskExecutor:
         return sorted(self._open().client.run(os.getpid).values())
 
     def __enter__(self) -> Self:
+        if self._opener.at_once:
+            self._open()
         return self
 
     def __exit__(
@@ -244,6 +246,11 @@ class DaskExecutor:
             opened = self._stack.enter_context(self._opener.open())
             self._watch = self._stack.enter_context(Watch(opened, self._opener.expected))
         return self._watch
+
+    def _queue(self, key: str, call: Call, codes: bool) -> None:
+        lane = self._lanes.choose(self._in_lane[Lane.gpu], codes=codes)
+        self._in_lane[lane] += 1
+        self._waiting.append(_Waiting(key, call, lane, codes))
 
     def _send(self) -> None:
         """Send what was submitted, one message a lane: a message costs more than a task in it."""
@@ -279,7 +286,9 @@ class DaskExecutor:
             time.sleep(GATHER_S)
         with contextlib.suppress(queue.Empty):
             while True:
-                numbers.append(self._done.get_nowait())
+                number = self._done.get_nowait()
+                if number in self._futures:
+                    numbers.append(number)
         ended = {number: self._futures.pop(number) for number in numbers}
         for task, _ in ended.values():
             self._in_lane[task.lane] -= 1
@@ -291,9 +300,40 @@ class DaskExecutor:
     def _wait(self) -> str:
         """Wait for any future as long as the cluster may go on; return its number."""
         while True:
+            if time.monotonic() - self._looked > LOOK_EVERY_S:
+                self._look()
             with contextlib.suppress(queue.Empty):
-                return self._done.get(timeout=LOOK_EVERY_S)
-            self._open().check({lane for lane, count in self._in_lane.items() if count})
+                number = self._done.get(timeout=LOOK_EVERY_S)
+                if number in self._futures:  # one that was moved ended as cancelled
+                    return number
+
+    def _look(self) -> None:
+        """Raise where the cluster cannot go on; move tasks whose kind of worker is gone."""
+        watch = self._open()
+        for lane in watch.deserted():
+            self._move(lane)
+        watch.check({lane for lane, count in self._in_lane.items() if count})
+        self._looked = time.monotonic()
+
+    def _move(self, lane: Lane) -> None:
+        """Hand the tasks of a lane that wait for its workers to those that are there."""
+        stuck = {
+            number: (task, future)
+            for number, (task, future) in self._futures.items()
+            if task.lane is lane and future.status == "pending"
+        }
+        if not stuck:
+            return
+        watch = self._open()
+        for number, (task, _) in stuck.items():
+            del self._futures[number]
+            self._in_lane[lane] -= 1
+            self._queue(task.key, task.call, task.codes)
+        futures = [future for _, future in stuck.values()]
+        watch.wait_for(watch.client.cancel(futures, asynchronous=True))
+        self._send()
+        others = "CPU workers" if lane is Lane.gpu else "GPU workers"
+        watch.note(f"the {lane.value} workers are gone; going on with {others}")
 
     def _results(self, futures: dict[str, Future[Any]]) -> dict[str, Any]:
         """Fetch what tasks returned, in one message; None of those that failed."""

@@ -2,7 +2,8 @@
 
 The scheduler is a part of this process. Jobs that end are submitted again until the run is over,
 which dask-jobqueue does not do by itself: by ``scale`` a job that died counts on. Where jobs end
-soon after they began, again and again, the run gives up and says where their logs are.
+soon after they began, again and again, the run gives up and says where their logs are; while others
+have stood the test it goes on with these, and tries again now and then.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tilepress.codecs.errors import TilepressError, UsageError
-from tilepress.workflows.cluster import OpenedCluster, check_versions, stop
+from tilepress.workflows.cluster import (
+    OpenedCluster,
+    check_versions,
+    stop,
+    temporary_security,
+    unheard,
+)
 from tilepress.workflows.executor import WORKER_DEATHS
 from tilepress.workflows.lanes import Lanes
 from tilepress.workflows.profiles import BatchProfile, job_arguments
@@ -52,6 +59,9 @@ SOON_S = 60.0
 
 FAILURES = 3
 """Jobs that may fail in a row for every job that should run, before the run gives up."""
+
+PAUSE_S = 1800.0
+"""Seconds without new jobs after so many failures while other jobs run well; doubled each time."""
 
 LONGEST_WAIT_S = 60.0
 """Seconds between a failure and the next try at most."""
@@ -111,6 +121,7 @@ class JobOpener:
     note: Callable[[str], None] | None = None
 
     shared_threads = None
+    at_once = False
 
     @property
     def expected(self) -> Lanes:
@@ -148,6 +159,7 @@ class JobOpener:
                 own_scheduler=True,
                 check=dog.check,
                 admit=lambda workers: check_versions(client, workers),
+                note=self.note or unheard,
             )
 
 
@@ -188,7 +200,7 @@ def make_cluster(profile: BatchProfile) -> JobQueueCluster:
         scheduler["interface"] = options.interface
     arguments = job_arguments(profile)
     if profile.tls:
-        arguments |= {"security": _security(), "protocol": "tls://"}
+        arguments |= {"security": temporary_security("say tls: false"), "protocol": "tls://"}
     try:
         return cluster_class(profile.kind)(
             scheduler_options=scheduler,
@@ -226,18 +238,6 @@ def own_settings(system: str) -> AbstractContextManager[None]:
     return context
 
 
-def _security() -> Any:  # noqa: ANN401  # distributed's
-    from distributed.security import Security
-
-    try:
-        return Security.temporary()
-    except ImportError as error:
-        raise UsageError(
-            "starting a cluster: tls needs the package cryptography; pip install "
-            "'tilepress[cluster]', or say tls: false where the network is trusted"
-        ) from error
-
-
 def _dask_jobqueue() -> ModuleType:
     """Import the package, and take back the handler of SIGINT that it sets on import."""
     before = signal.getsignal(signal.SIGINT)
@@ -269,6 +269,8 @@ class _Seen:
     submitted: float
     running: float | None = None
     """When its worker was first seen."""
+    proven: bool = False
+    """Whether its worker has been there for longer than a job that fails."""
     asked: float = 0.0
     """When the system was last asked about it."""
 
@@ -284,10 +286,13 @@ class Watchdog:
     note: Callable[[str], None] | None = None
     every_s: float = LOOK_EVERY_S
     soon_s: float = SOON_S
+    pause_s: float = PAUSE_S
 
     replaced: int = 0
     """Jobs that were submitted because others had ended."""
     _failures: int = 0
+    """Since a job was last proven, or since the last pause."""
+    _paused_until: float = 0.0
     _fault: TilepressError | None = None
     _jobs: dict[str, _Seen] = field(default_factory=dict)
     _next_try: float = 0.0
@@ -333,15 +338,23 @@ class Watchdog:
                 absent.append((seen.asked, name, seen))
             elif seen.running is None:
                 seen.running = now
-            elif now - seen.running > self.soon_s:
+            elif not seen.proven and now - seen.running > self.soon_s:
+                seen.proven = True
                 self._failures = 0
         for _, name, seen in sorted(absent, key=lambda one: one[0])[:ASKED_AT_ONCE]:
             job = self.cluster.workers.get(name)
             seen.asked = now
             if job is not None and not self._is_there(str(job.job_id)):
                 self._ended(name, str(job.job_id), seen, now)
-        if now >= self._next_try and not self._stop.is_set():
+        if self._stop.is_set() or now < self._next_try:
+            return
+        if now >= self._paused_until or not self._proven:
             self._submit()
+
+    @property
+    def _proven(self) -> int:
+        """Jobs that run and have stood the test."""
+        return sum(seen.proven for seen in self._jobs.values())
 
     def _ended(self, name: str, job_id: str, seen: _Seen, now: float) -> None:
         self._jobs.pop(name)
@@ -351,13 +364,30 @@ class Watchdog:
         if seen.running is None or now - seen.running < self.soon_s:
             self._failures += 1
             self._next_try = now + min(LONGEST_WAIT_S, 2.0 ** (self._failures // self.jobs))
-        if self._failures >= FAILURES * self.jobs:
-            raise JobsEnd(
-                f"keeping {self.jobs} {self.system} jobs running: {self._failures} in a row ended "
-                f"soon after they began, the last is job {job_id}; its log is in {self.where}"
-            )
+        if self._failures < FAILURES * self.jobs:
+            self._tell(f"job {job_id} ended; another one is submitted")
+            return
+        self._pause_or_raise(
+            f"keeping {self.jobs} {self.system} jobs running: {self._failures} in a row ended "
+            f"soon after they began, the last is job {job_id}; its log is in {self.where}"
+        )
+
+    def _pause_or_raise(self, why: str) -> None:
+        """Raise JobsEnd, unless jobs run: then submit no others for a while."""
+        proven = self._proven
+        if not proven:
+            if not any(seen.running is not None for seen in self._jobs.values()):
+                raise JobsEnd(why)
+            self._next_try = time.monotonic() + self.soon_s  # let these show what they are worth
+            return
+        self._tell(f"{why}; going on with {proven}, next try in {self.pause_s / 60:.0f} min")
+        self._failures = 0
+        self._paused_until = time.monotonic() + self.pause_s
+        self.pause_s *= 2
+
+    def _tell(self, text: str) -> None:
         if self.note is not None:
-            self.note(f"job {job_id} ended; another one is submitted")
+            self.note(text)
 
     def _submit(self) -> None:
         """Submit jobs until there are enough; UsageError where the system refuses the first."""
@@ -372,7 +402,7 @@ class Watchdog:
             self._failures += 1
             self._next_try = time.monotonic() + LONGEST_WAIT_S
             if self._failures >= FAILURES * self.jobs:
-                raise JobsEnd(f"submitting {self.system} jobs: {why}") from error
+                self._pause_or_raise(f"submitting {self.system} jobs: {why}")
 
     async def _scale(self) -> None:
         cluster = self.cluster

@@ -19,6 +19,7 @@ from tilepress.codecs.errors import UsageError
 from tilepress.workflows.cluster import (
     OpenedCluster,
     stop,
+    unheard,
     worker_environment,
 )
 from tilepress.workflows.executor import WORKER_DEATHS, cpu_count
@@ -73,6 +74,8 @@ class LocalOpener:
             raise UsageError("starting workers: --device cuda was asked for, and no GPU is visible")
         return cls(workers, device, codec, gpus, dashboard, note)
 
+    at_once = False
+
     @property
     def expected(self) -> Lanes:
         wanted = default_workers() if self.workers is None else self.workers
@@ -111,6 +114,7 @@ class LocalOpener:
                 address="this machine",
                 patience_s=NO_WORKERS_AFTER_S,
                 own_scheduler=True,
+                note=self.note or unheard,
             )
         finally:
             stop(client, cluster)

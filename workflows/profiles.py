@@ -7,9 +7,10 @@ one another again and again while jobs come and go (dask-jobqueue#498).
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -172,7 +173,10 @@ KINDS = (*get_args(System), "address")
 
 
 def load_profile(path: str | Path) -> Profile:
-    """Read and check a profile; UsageError names file, key, what was found and what is wanted."""
+    """Read and check a profile.
+
+    UsageError has a line for every mistake, with file, key, what was found and what is wanted.
+    """
     import yaml
 
     try:
@@ -196,28 +200,96 @@ def parse_profile(content: object, name: str) -> Profile:
         raise UsageError(f"reading profile {name}: got no keys, want kind: slurm and so on")
     kind = content.get("kind")
     if kind not in KINDS:
-        raise UsageError(
-            f"reading profile {name}: kind: got {kind!r}, want one of {', '.join(KINDS)}"
-        )
+        meant = _meant(str(kind), KINDS)
+        told = f"got {kind!r}, want one of" if "kind" in content else "it is missing; want one of"
+        raise UsageError(f"reading profile {name}: kind: {told} {', '.join(KINDS)}{meant}")
     model: type[Profile] = AddressProfile if kind == "address" else BatchProfile
     try:
         return model.model_validate(dict(content))
     except pydantic.ValidationError as error:
-        raise UsageError(f"reading profile {name}: {_first(error, model)}") from error
+        lines = [f"reading profile {name}: {text}" for text in _mistakes(error, model)]
+        raise UsageError("\n".join(lines)) from error
 
 
-def _first(error: pydantic.ValidationError, model: type[BaseModel]) -> str:
-    """Return the first thing that is wrong, in one line."""
-    found = error.errors(include_url=False)[0]
+_WANTED = {
+    "bool_": "true or false",
+    "dict_": "keys and values",
+    "float_": "a number",
+    "int_": "a whole number",
+    "literal_error": "one of {expected}",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+    "model_": "keys and values",
+    "string_": "text; put it in quotes",
+    "tuple_": "a list: [one, two]",
+}
+"""What is wanted in place of a value, by how pydantic's type of the error begins."""
+
+_WANTED_OF_KEY = {
+    "address": "tcp://HOST:PORT, tls://HOST:PORT or gateway://HOST:PORT",
+    "memory": "256MB or more",
+    "memory_per_gpu": "256MB or more",
+    "disk": "256MB or more",
+    "walltime": 'hours:minutes:seconds in quotes, e.g. "04:00:00"',
+}
+"""What is wanted of keys whose values are more than numbers and text."""
+
+
+def _mistakes(error: pydantic.ValidationError, model: type[BaseModel]) -> list[str]:
+    """Return what is wrong: unknown keys first, for a typo makes the right key missing."""
+    found = error.errors(include_url=False)
+    order = ("extra_forbidden", "missing")
+    found.sort(key=lambda one: order.index(one["type"]) if one["type"] in order else len(order))
+    return [_mistake(dict(one), model) for one in found]
+
+
+def _mistake(found: dict[str, Any], model: type[BaseModel]) -> str:
+    """Return one line about one mistake."""
     key = ".".join(map(str, found["loc"]))
     if found["type"] == "extra_forbidden":
-        known = ", ".join(model.model_fields)
-        return f"{key}: there is no such key; known are {known}"
+        *above, name = map(str, found["loc"])
+        known = _model_at(model, above).model_fields
+        meant = _meant(name, known)
+        return f"unknown key {key!r}{meant or '; known are ' + ', '.join(known)}"
     if found["type"] == "missing":
         return f"{key}: it is missing"
-    message = found["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    return f"{key}: got {found['input']!r}, {message}" if key else message
+    wanted = _wanted(found)
+    if wanted is None:
+        wanted = found["msg"].removeprefix("Value error, ").removeprefix("want ")
+        if not key:
+            return str(wanted)
+    return f"{key}: got {found['input']!r}, want {wanted}"
+
+
+def _wanted(found: dict[str, Any]) -> str | None:
+    """Return what is wanted instead; None: a check of our own says so."""
+    if found["type"] == "value_error":
+        return None
+    of_key = _WANTED_OF_KEY.get(str(found["loc"][-1]))
+    if of_key is not None:
+        return of_key
+    for kind, text in _WANTED.items():
+        if str(found["type"]).startswith(kind):
+            return text.format(**found.get("ctx", {}))
+    return None
+
+
+def _model_at(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:
+    """Return what describes the value of nested keys."""
+    for key in keys:
+        annotation = model.model_fields[key].annotation
+        (model,) = (
+            one
+            for one in (annotation, *get_args(annotation))
+            if isinstance(one, type) and issubclass(one, BaseModel)
+        )
+    return model
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    """Return a question where a word is like a known one, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 # how each system is told

@@ -39,6 +39,9 @@ ANSWER_WITHIN_S = 8.0
 NO_SCHEDULER_AFTER_S = 20.0
 """Seconds without any answer after which a scheduler is taken for gone."""
 
+LANE_AFTER_S = 60.0
+"""Seconds without any live worker of one kind after which those of the other get its tasks."""
+
 NO_WORKERS_AFTER_S = 120.0
 """Seconds without any live worker after which a run gives up."""
 
@@ -62,6 +65,7 @@ class Watch:
         self.client: Client = opened.client
         self.lanes = expected
         """The workers that are there; before the first came those that were asked for."""
+        self.note = opened.note
         self._opened = opened
         self._fault: TilepressError | None = None
         self._known: frozenset[str] = frozenset()
@@ -104,6 +108,18 @@ class Watch:
                     f"waiting for workers: no {workers} process was alive for "
                     f"{self._opened.patience_s:.0f} s"
                 )
+
+    def deserted(self) -> list[Lane]:
+        """Return the lanes that have had no worker for long while other workers are there."""
+        now, lanes = time.monotonic(), self.lanes
+        after_s = min(LANE_AFTER_S, self._opened.patience_s / 2)
+        if now - self._alive[Lane.any] > NO_SCHEDULER_AFTER_S:
+            return []
+        return [
+            lane
+            for lane in (Lane.gpu, Lane.cpu)
+            if not lanes.count(lane) and now - self._alive[lane] > after_s
+        ]
 
     def wait_for(self, answer: Coroutine[Any, Any, T]) -> T:
         """Wait for something that the client does, as long as the cluster is there."""

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.metadata
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from tilepress.codecs.errors import UsageError
 from tilepress.workflows import cluster as room
-from tilepress.workflows import local_cluster
+from tilepress.workflows import job_cluster, local_cluster, slurm_runner, watch
 from tilepress.workflows.address_cluster import AddressOpener
 from tilepress.workflows.cli import app
 from tilepress.workflows.cluster import VersionMismatch, choose_cluster
+from tilepress.workflows.cluster_check import Seen, _wrong
 from tilepress.workflows.executor import DaskExecutor, Killed
+from tilepress.workflows.job_cluster import JobsEnd, Watchdog
 from tilepress.workflows.lanes import Lane, Lanes
 from tilepress.workflows.local_cluster import LocalOpener, default_workers, visible_gpus
-from tilepress.workflows.watch import NoScheduler
+from tilepress.workflows.profiles import AddressProfile
+from tilepress.workflows.slurm_runner import RunnerOpener
+from tilepress.workflows.watch import NoScheduler, NoWorkers
 from tilepress.workflows.worker import device
 
 
@@ -56,6 +64,19 @@ def dask(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+def wait_for_file(file: Path) -> None:
+    """Wait until a file has something in it."""
+    end = time.monotonic() + 60
+    while not file.exists() or not file.stat().st_size:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def address_in(file: Path) -> str:
+    address: str = json.loads(file.read_text())["address"]
+    return address
+
+
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Return the address of a scheduler in a process of its own, with two workers."""
@@ -73,11 +94,8 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
                     "--no-nanny", "--resources", resource, "--death-timeout", "5",
                 )
             )  # fmt: skip
-        end = time.monotonic() + 60
-        while not file.exists():
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        yield json.loads(file.read_text())["address"], process
+        wait_for_file(file)
+        yield address_in(file), process
 
 
 class TestNames:
@@ -134,6 +152,270 @@ class TestLanes:
         assert Lanes.of(told) == Lanes(gpu=1, cpu=1, plain=1, threads=4)
 
 
+def visible_after(mark: str) -> str:
+    """Wait until a file is there; tell which GPU this process sees."""
+    end = time.monotonic() + 60
+    while not os.path.exists(mark):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return visible()
+
+
+def retire(executor: DaskExecutor, *resources: str) -> None:
+    """End the workers with these resources, for good."""
+    client = executor._open().client
+    workers = client.scheduler_info(n_workers=-1)["workers"].items()
+    gone = [address for address, worker in workers if {*worker["resources"]} & {*resources}]
+    assert gone
+    client.retire_workers(gone, close_workers=True, remove=True)
+
+
+class TestLostLane:
+    """A worker sees its own GPU alone; where those of one kind are gone, others do their tasks."""
+
+    @pytest.fixture(autouse=True)
+    def _soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(watch, "LOOK_EVERY_S", 0.2)
+        monkeypatch.setattr(watch, "LANE_AFTER_S", 1.0)
+
+    @pytest.mark.parametrize(
+        ("lost", "codes", "seen", "told"),
+        [
+            ("GPU", True, "", "the GPU workers are gone; going on with CPU workers"),
+            ("CPU", False, "GPU-7", "the CPU workers are gone; going on with GPU workers"),
+        ],
+    )
+    def test_tasks_that_wait_for_it_are_moved(
+        self, tmp_path: Path, lost: str, codes: bool, seen: str, told: str
+    ):
+        notes: list[str] = []
+        mark = tmp_path / "mark"
+        opener = LocalOpener(workers=2, device="auto", gpus=("GPU-7",), note=notes.append)
+        with DaskExecutor(opener) as executor:
+            executor.submit("before", visible, codes=codes)
+            assert executor.next().result == {"GPU": "GPU-7", "CPU": ""}[lost]
+            for key in ("runs", "waits"):
+                executor.submit(key, visible_after, str(mark), codes=codes)
+            executor._send()
+            assert executor._in_lane[Lane(lost)] == 2
+            retire(executor, lost)
+            mark.touch()
+            done = {one.key: one.result for one in (executor.next(), executor.next())}
+            assert done == {"runs": seen, "waits": seen}
+            assert notes == [told]
+            executor.submit("later", visible, codes=True)
+            assert executor.next().result == seen
+            assert executor._in_lane[Lane(lost)] == 0 or lost == "CPU"
+
+    def test_without_any_worker_the_run_ends(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(local_cluster, "NO_WORKERS_AFTER_S", 2.0)
+        with DaskExecutor(LocalOpener(workers=2, device="auto", gpus=("GPU-7",))) as executor:
+            executor.submit("waits", visible_after, str(tmp_path / "mark"), codes=True)
+            executor._send()
+            retire(executor, "GPU", "CPU")
+            with pytest.raises(NoWorkers, match="process was alive for 2 s"):
+                executor.next()
+
+
+class FakeJobs:
+    """A cluster of jobs without a batch system; ``lives_s`` tells how long a job lives."""
+
+    def __init__(self, lives_s: Callable[[int], float]) -> None:
+        self.lives_s = lives_s
+        self.now = 1000.0
+        self.submitted = 0
+        self.ends: dict[str, float] = {}
+        self.worker_spec: dict[str, Any] = {}
+        self.workers: dict[str, SimpleNamespace] = {}
+        self._i = 0
+
+    def new_worker_spec(self) -> dict[str, Any]:
+        while str(self._i) in self.worker_spec:
+            self._i += 1
+        return {str(self._i): {}}
+
+    async def _correct_state(self) -> None:
+        for name in self.worker_spec.keys() - self.workers.keys():
+            self.submitted += 1
+            self.workers[name] = SimpleNamespace(job_id=name)
+            self.ends[name] = self.now + self.lives_s(self.submitted)
+
+    def sync(self, call: Callable[[], Coroutine[Any, Any, None]], callback_timeout: float) -> None:
+        asyncio.run(call())
+
+    @property
+    def scheduler(self) -> SimpleNamespace:
+        alive = {name: SimpleNamespace(name=name) for name in self.ends if self.is_there(name)}
+        return SimpleNamespace(workers=alive)
+
+    def is_there(self, job_id: str) -> bool:
+        return self.now < self.ends[job_id]
+
+
+class TestWatchdog:
+    """Jobs that end are submitted again, but not for ever where they end at once."""
+
+    @pytest.fixture
+    def watched(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[..., tuple[FakeJobs, list[str], Callable[[float], None]]]:
+        """Return a function that returns jobs, what is told of them, and what lets time pass."""
+
+        def start(
+            jobs: int, lives_s: Callable[[int], float]
+        ) -> tuple[FakeJobs, list[str], Callable[[float], None]]:
+            fake = FakeJobs(lives_s)
+            told: list[str] = []
+            monkeypatch.setattr(job_cluster, "time", SimpleNamespace(monotonic=lambda: fake.now))
+            monkeypatch.setattr(Watchdog, "_is_there", lambda _, job_id: fake.is_there(job_id))
+            dog = Watchdog(fake, "slurm", jobs, where="/jobs", note=told.append)  # type: ignore[arg-type]
+            dog._submit()
+
+            def passes(seconds: float) -> None:
+                end = fake.now + seconds
+                while fake.now < end:
+                    fake.now += dog.every_s
+                    dog._look()
+
+            return fake, told, passes
+
+        return start
+
+    def test_all_end_at_once(self, watched: Any):
+        jobs, _, passes = watched(4, lambda _: 0)
+        with pytest.raises(JobsEnd, match="keeping 4 slurm jobs running: 12 in a row ended soon"):
+            passes(600)
+        assert jobs.submitted == 12
+
+    def test_most_end_at_once_and_one_runs(self, watched: Any):
+        jobs, told, passes = watched(10, lambda number: 1e9 if number == 1 else 0)
+        passes(3600)
+        assert jobs.submitted < 10 * 3 * 4
+        assert any("going on with 1, next try in 30 min" in text for text in told)
+        before = jobs.submitted
+        passes(24 * 3600)
+        assert before < jobs.submitted < before + 10 * 3 * 6
+
+    def test_one_that_comes_up_late_is_waited_for(self, watched: Any):
+        """Others fail before it has stood the test."""
+        _, _, passes = watched(2, lambda number: {1: 30}.get(number, 0))
+        with pytest.raises(JobsEnd):
+            passes(600)
+
+    def test_the_last_that_ran_ends_in_the_pause(self, watched: Any):
+        jobs, told, passes = watched(3, lambda number: 300 if number == 1 else 0)
+        with pytest.raises(JobsEnd):
+            passes(1200)
+        assert any("going on with 1" in text for text in told)
+        assert jobs.submitted < 3 * 3 * 4
+
+    def test_jobs_that_use_their_time_are_replaced_for_ever(self, watched: Any):
+        jobs, told, passes = watched(4, lambda _: 900)
+        passes(36000)
+        assert jobs.submitted > 4 * 30
+        assert not [text for text in told if "going on" in text]
+
+    def test_failures_now_and_then_do_no_harm(self, watched: Any):
+        jobs, told, passes = watched(4, lambda number: 0 if number % 3 == 0 else 900)
+        passes(36000)
+        assert jobs.submitted > 4 * 30
+        assert not [text for text in told if "going on" in text]
+
+
+class TestRunner:
+    """The tasks of a Slurm step meet in a folder of their own; nobody else can join."""
+
+    @pytest.fixture(autouse=True)
+    def _step(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        step = {"PROCID": "0", "NTASKS": "2", "JOB_ID": "7", "STEP_ID": "0"}
+        for name, value in step.items():
+            monkeypatch.setenv(f"SLURM_{name}", value)
+        monkeypatch.setenv("SLURMD_NODENAME", "127.0.0.1")
+
+    def test_the_scheduler_is_there_before_the_first_task(self):
+        from distributed import Client
+
+        opener = RunnerOpener.of(None, "cpu")
+        assert opener.folder.stat().st_mode & 0o777 == 0o700
+        assert {path.stat().st_mode & 0o777 for path in opener.folder.iterdir()} == {0o600}
+        with DaskExecutor(opener):
+            address = json.loads((opener.folder / "scheduler.json").read_text())["address"]
+            assert address.startswith("tls://")
+            with pytest.raises((OSError, TypeError)):
+                Client(address.replace("tls", "tcp"), timeout=1)
+        assert not opener.folder.exists()
+
+    def test_without_the_package_that_makes_keys_a_user_must_say_so(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        for name in [name for name in sys.modules if name.split(".")[0] == "cryptography"]:
+            monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(UsageError, match="or set TILEPRESS_RUNNER_TLS=off where the network"):
+            RunnerOpener.of(None, "cpu")
+        monkeypatch.setenv("TILEPRESS_RUNNER_TLS", "off")
+        opener = RunnerOpener.of(None, "cpu")
+        assert opener.security is None
+        assert not list(opener.folder.iterdir())
+        monkeypatch.setenv("TILEPRESS_RUNNER_TLS", "no")
+        with pytest.raises(UsageError, match="TILEPRESS_RUNNER_TLS: got 'no', want on or off"):
+            RunnerOpener.of(None, "cpu")
+
+    def test_workers_join_with_the_keys(self, monkeypatch: pytest.MonkeyPatch):
+        folder = RunnerOpener.of(None, "cpu").folder
+        (folder / "scheduler.json").touch()
+        monkeypatch.setenv("SLURM_PROCID", "1")
+        lines: list[list[str]] = []
+        monkeypatch.setattr(os, "environ", os.environ.copy())
+
+        def become(_: str, line: list[str]) -> None:
+            lines.append(line)
+            raise SystemExit(0)
+
+        monkeypatch.setattr(os, "execv", become)
+        with pytest.raises(SystemExit):
+            RunnerOpener.of(None, "cpu")
+        (line,) = [" ".join(line) for line in lines]
+        for option, name in (("ca-file", "cert"), ("key", "key"), ("cert", "cert")):
+            assert f"--tls-{option} {folder / name}.pem" in line
+
+    def test_a_folder_that_others_may_enter_is_refused(self):
+        folder = slurm_runner._meeting_place()
+        folder.mkdir()
+        folder.chmod(0o755)
+        with pytest.raises(UsageError, match="is not ours alone"):
+            slurm_runner._scheduler_comes(folder)
+        (folder / "scheduler.json").touch()
+        with pytest.raises(UsageError, match=r"making .*: Directory not empty"):
+            RunnerOpener.of(None, "cpu")
+
+    def test_workers_wait_while_task_0_lives(self, monkeypatch: pytest.MonkeyPatch):
+        folder = RunnerOpener.of(None, "cpu").folder
+        monkeypatch.setattr(slurm_runner, "WAIT_FOR_FOLDER_S", 0)
+        looks = iter(range(5))
+
+        def look(_: float) -> None:
+            if next(looks) == 3:
+                (folder / "scheduler.json").touch()
+
+        monkeypatch.setattr(
+            slurm_runner, "time", SimpleNamespace(monotonic=time.monotonic, sleep=look)
+        )
+        assert slurm_runner._scheduler_comes(folder)
+
+    def test_workers_end_with_task_0(self, monkeypatch: pytest.MonkeyPatch):
+        folder = RunnerOpener.of(None, "cpu").folder
+
+        def end(_: float) -> None:
+            for path in (*folder.iterdir(), folder):
+                path.rmdir() if path.is_dir() else path.unlink()
+
+        monkeypatch.setattr(
+            slurm_runner, "time", SimpleNamespace(monotonic=time.monotonic, sleep=end)
+        )
+        assert not slurm_runner._scheduler_comes(folder)
+
+
 class TestLocal:
     """This machine's memory and GPUs decide what is started."""
 
@@ -152,14 +434,6 @@ class TestLocal:
         assert LocalOpener.of(None, "cuda").expected == Lanes(gpu=2, cpu=1)
         assert LocalOpener.of(1, "auto").expected == Lanes(gpu=1)
         assert LocalOpener.of(None, "cpu").expected == Lanes(plain=8)
-
-    def test_a_worker_sees_its_own_gpu_alone(self):
-        opener = LocalOpener(workers=2, device="auto", gpus=("GPU-7",))
-        with DaskExecutor(opener) as executor:
-            executor.submit("codes", visible, codes=True)
-            assert executor.next().result == "GPU-7"
-            executor.submit("plans", visible)
-            assert executor.next().result == ""
 
     def test_the_simulator_is_a_gpu(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
@@ -235,8 +509,62 @@ class TestCommands:
             line = ["cluster", "check", str(path), "--run", "--destination", str(tmp_path / "out")]
             done = CliRunner().invoke(app, line)
         assert done.exit_code == 0, done.output
-        assert f"tilepress {importlib.metadata.version('tilepress')}" in done.output
-        assert f"can write {tmp_path / 'out'}" in done.output
+        lines = [line for line in done.output.splitlines() if not line.startswith("dashboard:")]
+        wanted = (
+            r".*: the profile is well formed",
+            r"scheduler: tcp://127\.0\.0\.1:\d+, joined, not encrypted",
+            r"first worker: after \d+\.\d s",
+            r"workers: 1: 1 without resources",
+            rf"versions: Python 3\.\d+ and tilepress {importlib.metadata.version('tilepress')}, .*",
+            r"worker 127\.0\.0\.1: 1 threads of \d+ cores, [\d.]+ GiB, GPUs .*, codes on cpu, "
+            r"round trip the same",
+            rf"worker 127\.0\.0\.1: can write {tmp_path / 'out'}",
+        )
+        for line, pattern in zip(lines, wanted, strict=True):
+            assert re.fullmatch(pattern, line)
+
+    def test_check_asks_a_worker_of_every_kind(self, tmp_path: Path):
+        with LocalOpener(workers=2, device="auto", gpus=("GPU-7",)).open() as opened:
+            path = tmp_path / "here.yaml"
+            path.write_text(f"kind: address\naddress: {opened.client.scheduler.address}\n")
+            done = CliRunner().invoke(app, ["cluster", "check", str(path), "--wait", "60"])
+        assert "workers: 2: 1 on GPUs, 1 on CPUs" in done.output
+        assert done.output.count("round trip the same") == 2
+        assert done.exit_code == 1
+        assert "it has the resource GPU, and codes on the CPU" in done.output
+
+    def test_check_tells_of_a_round_trip_that_fails(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        seen = Seen(cores=1, gpus=(), device="cpu", round_trip="other samples")
+        told = list(
+            _wrong(
+                "worker node1", seen, Lane.cpu, AddressProfile(kind="address", address="tcp://a")
+            )
+        )
+        assert told == ["checking worker node1: a tile coded on cpu came back changed"]
+
+    def test_check_waits_as_long_as_it_is_told(self, tmp_path: Path):
+        file, path = tmp_path / "scheduler.json", tmp_path / "here.yaml"
+        where = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--port", "0"]
+        with dask("distributed.cli.dask_scheduler", *where, "--no-dashboard"):
+            wait_for_file(file)
+            path.write_text(f"kind: address\naddress: {address_in(file)}\n")
+            done = CliRunner().invoke(app, ["cluster", "check", str(path), "--wait", "1.5"])
+        assert str(done.exception).endswith("it had no workers for 1.5 s")
+        again = CliRunner().invoke(app, ["cluster", "check", str(path), "--wait", "0"])
+        assert str(again.exception).endswith("got --wait 0, want seconds, more than 0")
+
+    def test_every_mistake_in_a_profile_is_a_line(self, tmp_path: Path):
+        path = tmp_path / "slurm.yaml"
+        path.write_text("kind: slurm\njobs: many\ncore: 4\nmemory: 4GB\n")
+        done = CliRunner().invoke(app, ["cluster", "check", str(path)])
+        assert done.output.splitlines() == [
+            f"tilepress: reading profile {path}: unknown key 'core'; did you mean 'cores'?",
+            f"tilepress: reading profile {path}: cores: it is missing",
+        ]
+        told = f"reading profile {path}: jobs: got 'many', want a whole number"
+        assert str(done.exception) == told
 
     @pytest.mark.parametrize("name", ["init", "show", "check", "submit"])
     def test_help_has_an_example(self, name: str):
@@ -264,18 +592,26 @@ class TestAddress:
     ):
         address, process = scheduler
         for _ in range(2):
-            with DaskExecutor(choose_cluster(address)) as executor:
+            notes: list[str] = []
+            with DaskExecutor(choose_cluster(address, note=notes.append)) as executor:
                 for number in range(4):
                     executor.submit(f"task-{number}", pid_and_device, codes=True)
                 done = [executor.next() for _ in range(4)]
                 assert {one.error for one in done} == {None}
                 assert executor.slots >= 1
+            (deaths,) = [note for note in notes if "deaths" in note]
+            assert deaths.startswith("the scheduler gives up a task after 4 deaths of its workers")
         assert process.poll() is None
 
     @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
     def test_a_scheduler_that_ends_is_one_error(
-        self, scheduler: tuple[str, subprocess.Popen[bytes]], how: signal.Signals
+        self,
+        scheduler: tuple[str, subprocess.Popen[bytes]],
+        how: signal.Signals,
+        monkeypatch: pytest.MonkeyPatch,
     ):
+        monkeypatch.setattr(watch, "NO_SCHEDULER_AFTER_S", 6.0)
+        monkeypatch.setattr(watch, "ANSWER_WITHIN_S", 3.0)
         address, process = scheduler
         began = 0.0
         with DaskExecutor(choose_cluster(address)) as executor:

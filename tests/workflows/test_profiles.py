@@ -112,18 +112,25 @@ class TestWrongProfilesAreOneLine:
         ("change", "told"),
         [
             ({"kind": "torque"}, "kind: got 'torque', want one of slurm, pbs"),
-            ({"jobs": 0}, "jobs: got 0, input should be greater than or equal to 1"),
-            ({"jobs": "many"}, "jobs: got 'many', input should be a valid integer"),
+            ({"jobs": 0}, "jobs: got 0, want 1 or more"),
+            ({"jobs": "many"}, "jobs: got 'many', want a whole number"),
             ({"memory": "lots"}, "memory: got 'lots', want a size such as 32GB"),
-            ({"memory": "1MB"}, "memory: got '1MB', input should be greater than or equal to"),
+            ({"memory": "1MB"}, "memory: got '1MB', want 256MB or more"),
             ({"walltime": "4h"}, "walltime: got '4h', want hours:minutes:seconds"),
-            ({"walltime": 14400}, "walltime: got 14400, input should be a valid string"),
-            ({"core": 8}, "core: there is no such key; known are kind, jobs, cores"),
-            ({"scheduler": {"hosts": "a"}}, "scheduler.hosts: there is no such key"),
-            ({"cores": None}, "cores: got None, input should be a valid integer"),
+            ({"walltime": 14400}, "walltime: got 14400, want hours:minutes:seconds in quotes"),
+            ({"jobs": 1.5}, "jobs: got 1.5, want a whole number"),
+            ({"cores": 4096}, "cores: got 4096, want 1024 or less"),
+            ({"core": 8}, "unknown key 'core'; did you mean 'cores'?"),
+            ({"xyzzy": 8}, "unknown key 'xyzzy'; known are kind, jobs, cores"),
+            ({"scheduler": {"hosts": "a"}}, "unknown key 'scheduler.hosts'; did you mean 'host'?"),
+            ({"scheduler": "login1"}, "scheduler: got 'login1', want keys and values"),
+            ({"cores": None}, "cores: got None, want a whole number"),
+            ({"account": 3}, "account: got 3, want text; put it in quotes"),
+            ({"tls": "perhaps"}, "tls: got 'perhaps', want true or false"),
+            ({"prologue": "module load"}, "prologue: got 'module load', want a list: [one, two]"),
+            ({"kind": "slrum"}, "kind: got 'slrum', want one of slurm, pbs"),
             ({"memory_property": "memcore"}, "memory_property is for oar only"),
             ({"kind": "htcondor"}, "htcondor needs disk"),
-            ({"kind": "address", "address": "localhost"}, "address: got 'localhost'"),
         ],
     )
     def test_values(self, tmp_path: Path, change: dict[str, object], told: str):
@@ -138,6 +145,23 @@ class TestWrongProfilesAreOneLine:
     def test_what_is_missing_is_named(self):
         with pytest.raises(UsageError, match="memory: it is missing"):
             parse_profile({"kind": "slurm", "jobs": 1, "cores": 1}, "p.yaml")
+
+    def test_unknown_keys_come_first_then_what_is_missing(self):
+        with pytest.raises(UsageError) as caught:
+            parse_profile({"kind": "slurm", "jobs": "many", "core": 4, "tsl": 1}, "p.yaml")
+        assert str(caught.value).splitlines() == [
+            "reading profile p.yaml: unknown key 'core'; did you mean 'cores'?",
+            "reading profile p.yaml: unknown key 'tsl'; did you mean 'tls'?",
+            "reading profile p.yaml: cores: it is missing",
+            "reading profile p.yaml: memory: it is missing",
+            "reading profile p.yaml: jobs: got 'many', want a whole number",
+        ]
+
+    def test_an_address(self):
+        with pytest.raises(UsageError, match="address: got 'localhost', want tcp://HOST:PORT, tls"):
+            parse_profile({"kind": "address", "address": "localhost"}, "p.yaml")
+        with pytest.raises(UsageError, match="kind: it is missing; want one of slurm"):
+            parse_profile({"address": "tcp://a:1"}, "p.yaml")
 
     @pytest.mark.parametrize(
         ("text", "told"),
