@@ -1,14 +1,17 @@
 """The command ``tilepress``: parse the line, call the room that does it, print, set the exit code.
 
 Exit codes: 0 done, 1 some inputs failed or damage was found (each is named), 2 the line makes no
-sense, 3 ``verify`` cannot tell, 130 interrupted (run the same line again to go on).
+sense, 3 ``verify`` cannot tell, 70 an error that nobody expected (please report it), 130 interrupted
+(run the same line again to go on).
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +23,7 @@ from tilepress.codecs.errors import TilepressError, UsageError
 from tilepress.workflows import cli_compress
 from tilepress.workflows.cli_cluster import cluster_app
 from tilepress.workflows.console import (
+    EXIT_BUG,
     EXIT_CANNOT_TELL,
     EXIT_DONE,
     EXIT_FAILED,
@@ -28,7 +32,7 @@ from tilepress.workflows.console import (
     complain,
     open_console,
 )
-from tilepress.workflows.edge import describe_error, quiet_libraries
+from tilepress.workflows.edge import describe_unexpected, quiet_libraries
 from tilepress.workflows.interrupt import EXIT_INTERRUPTED, interrupts
 
 if TYPE_CHECKING:
@@ -42,7 +46,7 @@ _CommandLineError: Any = next(
 """What the parser raises: of the package click or of the copy that newer typers bring."""
 
 DEBUG = "TILEPRESS_DEBUG"
-"""Set to anything: an error that nobody expected shows its traceback."""
+"""As --debug: set to anything, an error that nobody expected shows its traceback."""
 
 WIDE = 400
 """The same for tables with a column per codec: they take what they need of it."""
@@ -80,6 +84,11 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _set_debug(wanted: bool) -> None:
+    if wanted:
+        os.environ[DEBUG] = "1"
+
+
 @app.callback()
 def common(
     version: Annotated[
@@ -89,6 +98,17 @@ def common(
             is_eager=True,
             callback=_print_version,
             help="Print the version and exit.",
+        ),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            is_eager=True,
+            expose_value=False,
+            callback=_set_debug,
+            help=f"Show the traceback of an unexpected error, as {DEBUG}=1 does; goes with any "
+            "command.",
         ),
     ] = False,
 ) -> None:
@@ -462,9 +482,27 @@ def _speed_plan(rounds: int, mebibytes: int, threads: int | None) -> SpeedPlan |
 def main() -> NoReturn:
     """Run the command line and exit."""
     if len(sys.argv) == 1:
-        _guarded(lambda: app(["--help"], standalone_mode=False))
+        _guarded(lambda: _command()(["--help"], standalone_mode=False))
         sys.exit(EXIT_USAGE)
-    sys.exit(_guarded(lambda: app(standalone_mode=False)))
+    sys.exit(_guarded(lambda: _command()(standalone_mode=False)))
+
+
+def _command() -> Any:  # noqa: ANN401  # of the package click or of typer's copy, see above
+    """Return the parser: --debug goes anywhere in the line, and help names no type of flags."""
+    root: Any = typer.main.get_command(app)
+    context = root.make_context("tilepress", [], resilient_parsing=True)
+    debug = copy.copy(next(option for option in root.params if option.name == "debug"))
+    debug.hidden = True  # the help of the program itself names it
+    waiting = [root]
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        if command is not root:
+            command.params.append(debug)
+        for option in (*command.params, command.get_help_option(context)):
+            if getattr(option, "is_flag", False) and option.metavar is None:
+                option.metavar = ""
+    return root
 
 
 def _guarded(command: Callable[[], Any]) -> int:
@@ -491,11 +529,14 @@ def _guarded(command: Callable[[], Any]) -> int:
         where = f": {error.filename}" if error.filename else ""
         complain(f"{error.strerror or type(error).__name__}{where}")
         return EXIT_FAILED
-    except Exception as error:  # a bug of ours; its text may quote what a file holds
-        if os.environ.get(DEBUG):
-            raise
-        complain(f"{describe_error(error)[1]}; please report it ({DEBUG}=1 shows the traceback)")
+    except MemoryError:
+        complain("out of memory; use fewer workers or a smaller tile")
         return EXIT_FAILED
+    except Exception as error:  # a bug of ours
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        complain(f"{describe_unexpected(error)} (please report it; --debug shows where)")
+        return EXIT_BUG
     if result == EXIT_INTERRUPTED:  # typer may also have caught the interrupt and returned this
         complain("interrupted; run the same line again to go on")
     return result if isinstance(result, int) else EXIT_DONE

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "EXIT_BUG",
     "EXIT_CANNOT_TELL",
     "EXIT_DONE",
     "EXIT_FAILED",
@@ -22,6 +23,9 @@ __all__ = [
 ]
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_TELL = 0, 1, 2, 3
+
+EXIT_BUG = 70
+"""An error that nobody expected: EX_SOFTWARE of sysexits.h, so that no other code is mistaken."""
 
 PIPE_WIDTH = 160
 """Columns of a table that no terminal shows."""

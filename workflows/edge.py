@@ -15,9 +15,12 @@ from typing import TypeVar
 
 from tilepress.codecs.errors import TilepressError
 
-__all__ = ["TaskFailed", "at_edge", "describe_error", "quiet_libraries"]
+__all__ = ["TaskFailed", "at_edge", "describe_error", "describe_unexpected", "quiet_libraries"]
 
 T = TypeVar("T")
+
+_SEES_NO_IMAGE = {"tilepress", "typer", "click", "__main__"} | sys.stdlib_module_names
+"""Packages whose errors quote nothing of an image; of ours only what is above the pipeline."""
 
 
 def quiet_libraries() -> None:
@@ -78,3 +81,21 @@ def describe_error(error: Exception) -> tuple[str, str]:
     frame = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" at {Path(frame[0].filename).name}:{frame[0].lineno}" if frame else ""
     return "internal", f"running a task: unexpected {type(error).__name__}{place}"
+
+
+def describe_unexpected(error: Exception) -> str:
+    """Return one line about an error that nobody expected: a bug of ours.
+
+    Its text is told only if nothing that reads images had a hand in it.
+    """
+    name = f"unexpected error: {type(error).__name__}"
+    text = " ".join(str(error).split())
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    may_quote = any(_may_see_images(frame.f_globals.get("__name__", "")) for frame in frames)
+    return name if may_quote or not text else f"{name}: {text}"
+
+
+def _may_see_images(module: str) -> bool:
+    return module.partition(".")[0] not in _SEES_NO_IMAGE or module.startswith(
+        ("tilepress.codecs", "tilepress.pipeline", "tilepress.workflows.task")
+    )

@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 REPORT_VERSION = 2
-"""Of the JSON. 2 added ``run``, ``interrupted``, the counts and ``stages``; nothing of 1 was removed
-or changed."""
+"""Of the JSON. 2 added ``run``, ``interrupted``, the counts and ``stages``; nothing of 1 was taken
+away or changed."""
 
 SECRET_NAME = re.compile(r"token|secret|passw|credential|api_?key|access_?key", re.IGNORECASE)
 """Names of options whose values are never told."""
