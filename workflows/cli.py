@@ -73,7 +73,7 @@ class ExportFormat(StrEnum):
     npy = "npy"
 
 
-Store = Annotated[str, typer.Argument(help="A store (*.zarr), a path or s3://…")]
+Store = Annotated[str, typer.Argument(metavar="STORE", help="A store (*.zarr), a path or s3://…")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -160,7 +160,9 @@ def info(store: Store, as_json: Json = False) -> None:
 
 @app.command("ls")
 def list_archive(
-    archive: Annotated[str, typer.Argument(help="A folder of stores, or s3://…")],
+    archive: Annotated[
+        str, typer.Argument(metavar="ARCHIVE", help="A folder of stores, or s3://…")
+    ],
     as_json: Json = False,
 ) -> None:
     """List the stores of an archive; those whose writing has not finished are marked.
@@ -222,20 +224,23 @@ def verify(
 @app.command()
 def export(
     store: Store,
-    out: Annotated[Path, typer.Argument(help="File or folder to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
     export_format: Annotated[
         ExportFormat | None,
         typer.Option("--format", help="Default: what the source was."),
     ] = None,
     bands: Annotated[
-        str | None, typer.Option(metavar="N,N-N,…", help="Bands of a GeoTIFF, from 1.")
+        str | None, typer.Option(metavar="N,N-N,…", help="Bands of a GeoTIFF, from 1, e.g. 4,2-3.")
     ] = None,
     slices: Annotated[
-        str | None, typer.Option(metavar="N,N-N,…", help="Slices of a DICOM series, from 0.")
+        str | None,
+        typer.Option(metavar="N,N-N,…", help="Slices of a DICOM series, from 0, e.g. 0-9."),
     ] = None,
     bbox: Annotated[
         str | None,
-        typer.Option(metavar="LEFT,BOTTOM,RIGHT,TOP", help="Part of a GeoTIFF, in its CRS."),
+        typer.Option(
+            metavar="LEFT,BOTTOM,RIGHT,TOP", help="Part of a GeoTIFF, in units of its CRS."
+        ),
     ] = None,
 ) -> None:
     """Write a store back as what it was made of, or as another format.
@@ -269,16 +274,19 @@ def export(
 @app.command()
 def train(
     sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Images to learn from.")],
-    out: Annotated[Path, typer.Option(metavar="MODEL", help="File to write the model to.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write the model to.")],
     base: Annotated[
         Path | None,
-        typer.Option("--from", metavar="MODEL", help="Go on from this model: name or path."),
+        typer.Option("--from", metavar="NAME|FILE", help="Go on from this model."),
     ] = None,
     hidden: Annotated[
         int | None,
-        typer.Option(help="Hidden units of a new network: 8, 16, …; default that of standard."),
+        typer.Option(
+            metavar="UNITS",
+            help="Hidden units of a new network: 8, 16, …; default that of standard.",
+        ),
     ] = None,
-    minutes: Annotated[float, typer.Option(help="How long to train.")] = 10.0,
+    minutes: Annotated[float, typer.Option(metavar="MINUTES", help="How long to train.")] = 10.0,
     manifest: Annotated[
         Path | None,
         typer.Option(metavar="FILE.tsv", help="Table with columns file and class: equal shares."),
@@ -343,9 +351,14 @@ def models_list() -> None:
 
 @models_app.command("show")
 def models_show(
-    name: Annotated[str, typer.Argument(help="Name or path of a model.")],
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Name or path of a model.")],
 ) -> None:
-    """Show the card of a model: data, licences, command, figures."""
+    """Show the card of a model: data, licences, command, figures.
+
+    **Example**
+
+        tilepress models show wave-2
+    """
     from tilepress.codecs import weights
 
     print(weights.model_card(name))
@@ -353,9 +366,14 @@ def models_show(
 
 @models_app.command("add")
 def models_add(
-    path: Annotated[Path, typer.Argument(help="A model file (*.safetensors).")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A model file (*.safetensors).")],
 ) -> None:
-    """Copy a model into the user's model folder, where every reader finds it by its sha256."""
+    """Copy a model into the user's model folder, where every reader finds it by its sha256.
+
+    **Example**
+
+        tilepress models add mine.safetensors
+    """
     from tilepress.codecs import weights
 
     model = weights.add_model(path)
@@ -364,12 +382,19 @@ def models_add(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for what the demo writes.")] = Path("demo-out"),
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for what the demo writes.")
+    ] = Path("demo-out"),
     workers: Annotated[
-        int | None, typer.Option(help="Worker processes; default one per processor.")
+        int | None, typer.Option(metavar="N", help="Worker processes; default one per processor.")
     ] = None,
 ) -> None:
-    """Run the main job on the bundled real images and print a table at the end."""
+    """Run the main job on the bundled real images and print a table at the end.
+
+    **Example**
+
+        tilepress demo --out demo-out
+    """
     from tilepress.workflows.demo import run_demo
 
     raise typer.Exit(run_demo(out, open_console(), workers=workers))
@@ -409,7 +434,9 @@ def bench(
     ] = 16,
     threads: Annotated[
         int | None,
-        typer.Option(help="With --speed: threads of every codec; default one per processor."),
+        typer.Option(
+            metavar="N", help="With --speed: threads of every codec; default one per processor."
+        ),
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the sizes of other codecs here.")

@@ -45,8 +45,15 @@ SourcesAndDestination = Annotated[
 Lossless = Annotated[
     bool, typer.Option("--lossless", help="Every sample comes back as it was (the default).")
 ]
-MaxError = Annotated[float, typer.Option(metavar="K", help="No sample changes by more than K.")]
-Codec = Annotated[str, typer.Option(help="Codec of the tiles.")]
+MaxError = Annotated[
+    float,
+    typer.Option(
+        metavar="K",
+        help="No sample changes by more than K, in stored units (physical ones for floats); "
+        "0 is lossless.",
+    ),
+]
+Codec = Annotated[str, typer.Option(metavar="NAME", help="Codec of the tiles.")]
 TierOption = Annotated[
     Tier,
     typer.Option(
@@ -54,15 +61,21 @@ TierOption = Annotated[
         "max: a larger network, slower."
     ),
 ]
-Model = Annotated[str, typer.Option(help="Name or path of a model; default: that of the tier.")]
+Model = Annotated[str, typer.Option(metavar="NAME|FILE", help="The model; auto: that of the tier.")]
 Stack = Annotated[
     str | None,
-    typer.Option(metavar="GLOB", help="Single-band files that make one image together."),
+    typer.Option(
+        metavar="GLOB", help="Single-band files that make one image together, e.g. '*_B*.TIF'."
+    ),
 ]
-Tile = Annotated[int, typer.Option(help="Rows and columns of one record, 16 to 2048.")]
+Tile = Annotated[
+    int, typer.Option(metavar="PIXELS", help="Rows and columns of one record, 16 to 2048.")
+]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Worker processes; default one per processor, 0 none (in this process)."),
+    typer.Option(
+        metavar="N", help="Worker processes; default one per processor, 0 none (in this process)."
+    ),
 ]
 Cluster = Annotated[
     str | None,
@@ -99,7 +112,7 @@ def compress(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="Tune the model on a sample of the images first; its weights go into those stores "
+            help="Tune the model on a sample of the images first, for so long; its weights go into those stores "
             "where they save more than they take on a sample of chunks (needs the extra torch).",
         ),
     ] = None,
@@ -269,16 +282,20 @@ def repair(
     source: Annotated[
         list[str], typer.Option(metavar="SRC", help="What it was made of (repeatable).")
     ],
-    stack: Annotated[str | None, typer.Option(metavar="GLOB", help="As it was compressed.")] = None,
+    stack: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="The pattern that it was compressed with.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write damaged or missing objects of a store again from its source.
 
     Whatever is sound stays as it is. The source must be what the store was made of.
 
-    **Example**
+    **Examples**
 
         tilepress repair out/scene.zarr --source /archive/scene.tif
+
+        tilepress repair out/ --source /archive
     """
     import json
 

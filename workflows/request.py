@@ -266,7 +266,10 @@ def told_when_stopped(
             f"interrupted: {result.written} images written, {result.unchanged} unchanged, "
             f"{len(result.failures)} failed{begun}; stopping the workers"
         )
-        conclude(result, report, started, facts)
+        try:
+            conclude(result, report, started, facts)
+        except OSError as error:  # the exit code is that of the interrupt all the same
+            run.progress.note(f"{error.strerror or type(error).__name__}: {error.filename}")
         raise
 
 
