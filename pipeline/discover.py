@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,7 +21,15 @@ from tilepress.pipeline.place import is_url
 from tilepress.pipeline.remote import RemoteFile, below_common_folder, companions, look_up, reader
 from tilepress.pipeline.source import SourceSpec, TileSource
 from tilepress.pipeline.tiff_header import Pages, find_pages
-from tilepress.pipeline.walk import Batch, End, Failure, InputFile, ZarrNode, printable
+from tilepress.pipeline.walk import (
+    Batch,
+    End,
+    Failure,
+    InputFile,
+    PassedOver,
+    ZarrNode,
+    printable,
+)
 
 if TYPE_CHECKING:
     from tilepress.pipeline.dicom_groups import SeriesGroups
@@ -47,7 +56,9 @@ REMOTE_LOOKS = 16
 
 
 def discover(
-    paths: Sequence[str | Path], stack: str | None = None
+    paths: Sequence[str | Path],
+    stack: str | None = None,
+    passed_over: Counter[str] | None = None,
 ) -> Iterator[SourceSpec | Failure]:
     """Yield a recipe for every image in ``paths``, and a failure for every file that is none.
 
@@ -60,7 +71,7 @@ def discover(
     bands are sorted as people count, B2 before B10. A pattern that no raster matches is a failure,
     too, the last one.
     Hidden files and well-known companions (texts, ``.aux.xml``, ``.ovr``…) are passed over unless
-    named.
+    named. The companions are counted in ``passed_over``, by ending, "" for unusual ones.
 
     Every recipe carries options["name"], the name of its store, and options["relative"], the path
     below the argument that it was found in: where an archive keeps it (``store_path``). That of a
@@ -83,6 +94,9 @@ def discover(
                 yield _zarr_node(item)
             elif isinstance(item, End):
                 yield from series.images()
+            elif isinstance(item, PassedOver):
+                if passed_over is not None:
+                    passed_over.update(item.suffixes)
             else:
                 yield item
     if not stacked and paths:

@@ -20,9 +20,6 @@ from tilepress.pipeline.store import StoreReader, consolidate
 
 __all__ = ["FORMATS", "export"]
 
-NAMES_OF_OTHERS = (".tif", ".tiff", ".npy", ".png", ".zarr")
-"""Endings that no folder of DICOM files is meant to have."""
-
 _DEFAULTS = {"geotiff": "geotiff", "stack": "geotiff", "dicom": "dicom", "array": "zarr"}
 """Format by kind of origin."""
 
@@ -80,6 +77,9 @@ def export(
     for name in ("bands", "bbox", "slices"):
         if getattr(part, name) is not None and name not in takes:
             raise UsageError(f"exporting {reader.path.name}: {format} cannot be cut by {name}")
+    if format not in _ENDINGS.get(out.suffix.lower(), (format,)) and not out.is_dir():
+        wanted = _WANTED[format]
+        raise UsageError(f"exporting {reader.path.name}: got {out.name}, want {wanted}")
     return write(reader, out, part)
 
 
@@ -120,11 +120,6 @@ def _to_dicom(reader: StoreReader, out: Path, part: _Part) -> list[Path]:
     from tilepress.pipeline.export_dicom import export_dicom
 
     _want_origin(reader, "dicom", ("dicom",))
-    if out.suffix.lower() in NAMES_OF_OTHERS and not out.is_dir():
-        raise UsageError(
-            f"exporting {reader.path.name}: got {out.name}, want a folder for its DICOM files "
-            "(or NAME.dcm where it is one)"
-        )
     return list(export_dicom(reader, out, slices=part.slices))
 
 
@@ -185,6 +180,26 @@ FORMATS: dict[str, tuple[_Writer, tuple[str, ...]]] = {
     "npy": (_to_npy, ()),
 }
 """Writer by name of format, and by what it can be cut."""
+
+_ENDINGS = {
+    ".tif": ("geotiff", "cog"),
+    ".tiff": ("geotiff", "cog"),
+    ".dcm": ("dicom",),
+    ".zarr": ("zarr",),
+    ".npy": ("npy",),
+    ".png": (),
+    ".jp2": (),
+    ".json": (),
+}
+"""Formats by what a name that ends so promises; other names promise nothing."""
+
+_WANTED = {
+    "geotiff": "NAME.tif or a folder",
+    "cog": "NAME.tif or a folder",
+    "dicom": "a folder for its DICOM files (or NAME.dcm where it is one)",
+    "zarr": "NAME.zarr (--format says what else)",
+    "npy": "NAME.npy",
+}
 
 
 def _want_origin(reader: StoreReader, wanted: str, kinds: tuple[str, ...]) -> None:

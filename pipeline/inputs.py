@@ -173,7 +173,7 @@ def _refusal(text: str) -> Failure | None:
     try:
         place(text)
     except TilepressError as error:
-        return Failure(text, UnsupportedSource(str(error)))
+        return Failure(printable(text), UnsupportedSource(printable(str(error))))
     return None
 
 

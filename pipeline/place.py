@@ -189,6 +189,12 @@ def place(where: Where) -> Place:
         # What stands before "@" and after "?" may be a password or a signature.
         shown = f"{scheme}://…" if "@" in rest else re.split(r"[?#]", where, maxsplit=1)[0]
         raise UsageError(f"opening {shown}: want a path or s3://bucket/key")
+    if re.search(r"[?&]X-Amz-|[?&]AWSAccessKeyId=", key, re.IGNORECASE):
+        shown = re.split(r"[?#]", where, maxsplit=1)[0]
+        raise UsageError(
+            f"opening {shown}: signed addresses are not taken; set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, and give s3://bucket/key alone"
+        )
     return BucketPlace(bucket, _clean_key(key, where))
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "look_up",
     "reader",
     "scene_of",
+    "shown",
 ]
 
 BLOCK_BYTES = 64 * 2**10
@@ -49,6 +50,8 @@ MAX_READERS = 64
 PIECE_BYTES = 8 * 2**20
 """What a download writes at a time."""
 
+_QUERY = re.compile(r"([a-z][a-z0-9+.-]*:/[^?#]*)[?#][^/=]*=.*", re.IGNORECASE | re.DOTALL)
+"""An address with parameters behind it; a pattern's "?" has no "=" after it."""
 
 MAX_COMPANION_BYTES = 16 * 2**20
 """Size of a companion at most, masks excepted."""
@@ -73,6 +76,11 @@ class RemoteFile:
     def condition(self) -> dict[str, str]:
         """What a request says so that it gets this version or none."""
         return {"if_match": self.version} if self.version.startswith('"') else {}
+
+
+def shown(text: str) -> str:
+    """Return an address as it may stand in a message: its parameters may be a signature."""
+    return _QUERY.sub(r"\1?…", text)
 
 
 def look_up(url: str) -> RemoteFile:
@@ -303,8 +311,9 @@ def _storage(where: BucketPlace) -> Iterator[None]:
                 yield
             except InvalidPathError:
                 raise UnsupportedSource(
-                    f"listing {where}: an object's key has an empty part, '.', '..' or a control "
-                    "character, which cannot be addressed; name folders that hold none such"
+                    f"listing {shown(str(where))}: an object's key has an empty part, '.', '..' "
+                    "or a control character, which cannot be addressed; name folders that hold "
+                    "none such"
                 ) from None
     except PreconditionError:
         raise _changed(str(where)) from None

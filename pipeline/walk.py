@@ -9,7 +9,8 @@ from __future__ import annotations
 import fnmatch
 import os
 import posixpath
-from collections.abc import Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +18,7 @@ from tilepress.codecs.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.arrays import is_array_document, is_zarr_array, is_zarr_node
 from tilepress.pipeline.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.place import BucketPlace
-from tilepress.pipeline.remote import RemoteFile, listing, look_up, scene_of
+from tilepress.pipeline.remote import RemoteFile, listing, look_up, scene_of, shown
 
 __all__ = [
     "Batch",
@@ -27,6 +28,7 @@ __all__ = [
     "FolderWalk",
     "InputFile",
     "Item",
+    "PassedOver",
     "ZarrNode",
     "is_utf8",
     "not_utf8",
@@ -112,12 +114,20 @@ class End:
     """An argument ends here: series of DICOM files do not reach across."""
 
 
-Item = Batch | ZarrNode | Failure | End
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """What a searched folder holds beside images, hidden files left out."""
+
+    suffixes: Mapping[str, int]
+    """How many files by their ending, "" for any that is not well known: names are not told."""
+
+
+Item = Batch | ZarrNode | Failure | End | PassedOver
 
 
 def printable(text: str) -> str:
-    """Return a name as it may stand in a message: one line, and valid UTF-8."""
-    text = text.encode("utf-8", "backslashreplace").decode()
+    """Return a name as it may stand in a message: one line, valid UTF-8, and no signature."""
+    text = shown(text).encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -146,6 +156,12 @@ def is_passed_over(name: str) -> bool:
         or PurePosixPath(name).suffix in SIDECAR_SUFFIXES
         or any(fnmatch.fnmatchcase(name, pattern) for pattern in SIDECAR_NAMES)
     )
+
+
+def _well_known(name: str) -> str:
+    """Return the ending of a companion of images; "" where it may be anything."""
+    suffix = PurePosixPath(name.lower()).suffix
+    return suffix if suffix in SIDECAR_SUFFIXES else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +201,7 @@ class FolderWalk:
     ) -> Iterator[Item | tuple[Path, str, frozenset[int]]]:
         """Yield the arrays and files of one folder, and the folders in it that are searched."""
         files: list[str] = []
+        passed_over: Counter[str] = Counter()
         folders: list[tuple[str, bool]] = []
         try:
             with os.scandir(folder) as entries:
@@ -193,12 +210,18 @@ class FolderWalk:
                         continue
                     if _is_folder(entry):
                         folders.append((entry.name, entry.is_symlink()))
-                    elif not is_passed_over(entry.name) and self._takes(state, entry.name):
+                    elif not self._takes(state, entry.name):
+                        continue
+                    elif is_passed_over(entry.name):
+                        passed_over[_well_known(entry.name)] += 1
+                    else:
                         files.append(entry.name)
         except OSError as error:
             shown = printable(str(folder))
             text = f"reading folder {shown}: {error.strerror}"
             yield Failure(shown, SourceError(text))
+        if passed_over:
+            yield PassedOver(passed_over)
         for name, is_link in sorted(folders):
             yield from self._sub_folder(folder / name, _join(prefix, name), state, is_link)
         yield from (not_utf8(str(folder / name)) for name in files if not is_utf8(name))
@@ -286,6 +309,7 @@ class _OpenFolder:
     own_argument: bool = False
     files: list[InputFile] = field(default_factory=list)
     companions: list[RemoteFile] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
     taken: dict[str, set[str]] = field(default_factory=dict)
 
     def batch(self) -> Iterator[Batch]:
@@ -377,6 +401,8 @@ class BucketWalk:
         if is_passed_over(name):
             if not name.startswith("."):
                 folder.companions.append(remote)
+                if self.pattern is None or self.pattern.takes(folder.state, name):
+                    folder.passed_over[_well_known(name)] += 1
             return
         if self.pattern is not None and not self.pattern.takes(folder.state, name):
             return
@@ -404,6 +430,8 @@ class BucketWalk:
 
 def _closed(folder: _OpenFolder) -> Iterator[Item]:
     yield from folder.batch()
+    if folder.passed_over:
+        yield PassedOver(folder.passed_over)
     if folder.own_argument:
         yield End()
 

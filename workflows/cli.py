@@ -1,8 +1,8 @@
 """The command ``tilepress``: parse the line, call the room that does it, print, set the exit code.
 
 Exit codes: 0 done, 1 some inputs failed or damage was found (each is named), 2 the line makes no
-sense, 3 ``verify`` cannot tell, 70 an error that nobody expected (please report it), 130 interrupted
-(run the same line again to go on).
+sense, 3 ``verify`` cannot tell, 70 an error that nobody expected (please report it), 130
+interrupted (run the same line again to go on).
 """
 
 from __future__ import annotations

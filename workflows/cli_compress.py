@@ -65,7 +65,7 @@ Model = Annotated[str, typer.Option(metavar="NAME|FILE", help="The model; auto: 
 Stack = Annotated[
     str | None,
     typer.Option(
-        metavar="GLOB", help="Single-band files that make one image together, e.g. '*_B*.TIF'."
+        metavar="GLOB", help="Single-band files that make one image together, e.g. `*_B*.TIF`."
     ),
 ]
 Tile = Annotated[
@@ -112,8 +112,8 @@ def compress(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="Tune the model on a sample of the images first, for so long; its weights go into those stores "
-            "where they save more than they take on a sample of chunks (needs the extra torch).",
+            help="Tune the model on a sample of the images first, for so long; its weights go into "
+            "those stores where they save more than they take (needs the extra torch).",
         ),
     ] = None,
     stack: Stack = None,
@@ -137,6 +137,13 @@ def compress(
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace what the destination holds.")
+    ] = False,
+    checksum: Annotated[
+        bool,
+        typer.Option(
+            "--checksum",
+            help="Compare the samples, too, before a store counts as unchanged (reads all of it).",
+        ),
     ] = False,
     report: ReportFile = None,
     events: Events = None,
@@ -190,6 +197,7 @@ def compress(
         dashboard=dashboard,
         part=part,
         force=force,
+        checksum=checksum,
         report=report,
         progress=_progress(events, options, quiet=quiet, verbose=verbose),
     )
@@ -274,7 +282,8 @@ def finish(
         report=report,
         progress=_progress(events, {"destination": destination}, quiet=quiet, verbose=verbose),
     )
-    _conclude(done, quiet=quiet, events=events, unchanged="sealed before")
+    if done.images or done.failures:  # else a note has said that there was nothing to do
+        _conclude(done, quiet=quiet, events=events, unchanged="sealed before")
 
 
 def repair(
@@ -361,6 +370,8 @@ def _conclude(
         if tuned:
             parts.append(_tuned(done))
         print(f"{', '.join(parts)}, {done.seconds:.1f} s", file=out)
+        if done.passed_over:
+            print(done.passed_over_text, file=out)
         if done.stages.text:
             print(done.stages.text, file=out)
     if not done.ok:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from tilepress.codecs.errors import UsageError
 from tilepress.codecs.wave.compiled import is_first_use
+from tilepress.pipeline.place import FolderPlace, Place
 from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.parts import compress_part
 from tilepress.workflows.planfile import Part
@@ -48,6 +50,7 @@ def compress(
     dashboard: bool = False,
     part: str | None = None,
     force: bool = False,
+    checksum: bool = False,
     report: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -94,6 +97,9 @@ def compress(
         seals. The first part fixes the plan, unless ``plan`` did.
     force :
         Replace what the destination holds.
+    checksum :
+        Skip a sealed store only if its samples are those of the source, too, not just the sizes,
+        times and headers of the files; others are listed as conflicts. Reads every source whole.
     report :
         File to write the report to, as JSON.
     progress :
@@ -119,19 +125,21 @@ def compress(
     )  # fmt: skip
     check_options(request.options, workers, tune)
     facts = request.facts(
-        tune=tune, device=device, workers=workers, cluster=cluster, part=part, force=force
-    )
+        tune=tune, device=device, workers=workers, cluster=cluster, part=part, force=force,
+        checksum=checksum,
+    )  # fmt: skip
     if part is not None:
-        if tune is not None or workers or force or cluster is not None:
+        if tune is not None or workers or force or checksum or cluster is not None:
             raise UsageError(
-                "compressing a part: --tune, --workers, --cluster and --force do not go with "
-                "--part; replace what is there with tilepress plan --force"
+                "compressing a part: --tune, --workers, --cluster, --force and --checksum do not "
+                "go with --part; replace what is there with tilepress plan --force"
             )
         return compress_part(request, Part.parse(part), device, report, progress, started, facts)
     target, options = request.destination, request.options
     executor = make_executor(workers, cluster, device, options, progress, dashboard=dashboard)
-    found = found_in(request)
-    is_new = not target.folder.exists()
+    passed_over: Counter[str] = Counter()
+    found = found_in(request, passed_over)
+    missing = _missing(target.folder)
     target.check_writable()
     tuner = None
     if tune is not None:
@@ -144,30 +152,44 @@ def compress(
             force=force,
         )
     with contextlib.ExitStack() as resources:
-        if is_new:
-            resources.callback(target.folder.remove_empty)  # where nothing came of it
+        for folder in reversed(missing):
+            resources.callback(folder.remove_empty)  # where nothing came of it
         progress = resources.enter_context(progress or SilentProgress())
         if is_first_use():
             progress.note("first use: every worker compiles the codec, for a minute or two")
         if tuner is not None:
             options = tuner.options(found_in(request), progress)
-        keeper = resources.enter_context(LeaseKeeper())
-        run = Run(
-            executor=resources.enter_context(executor),
-            keeper=keeper,
-            job=Job(
-                destination=target,
-                options=options,
-                holder=keeper.holder,
-                force=force,
-                whole_bytes=WHOLE_BYTES,
-            ),
-            progress=progress,
-        )
+        with contextlib.ExitStack() as at_work:
+            keeper = at_work.enter_context(LeaseKeeper())
+            run = Run(
+                executor=at_work.enter_context(executor),
+                keeper=keeper,
+                job=Job(
+                    destination=target,
+                    options=options,
+                    holder=keeper.holder,
+                    force=force,
+                    checksum=checksum,
+                    whole_bytes=WHOLE_BYTES,
+                ),
+                progress=progress,
+                report=Report(passed_over=passed_over),
+            )
+            with told_when_stopped(run, report, started, facts):
+                result = run.run(todos(found, run))
+        if tuner is not None and not run.unfinished:
+            tuner.forget()
+        if not result.images and not result.failures:
+            named = ", ".join(map(str, request.sources))
+            raise UsageError(f"compressing: found no image in {named}")
         with told_when_stopped(run, report, started, facts):
-            result = run.run(todos(found, run))
-    if tuner is not None and not run.unfinished:
-        tuner.forget()
-    if not result.images and not result.failures:
-        raise UsageError(f"compressing: found no image in {', '.join(map(str, request.sources))}")
-    return conclude(result, report, started, facts, target, progress)
+            return conclude(result, report, started, facts, target, progress)
+
+
+def _missing(folder: Place) -> list[Place]:
+    """Return the folders that are to be made for this one, itself first; none in a bucket."""
+    missing: list[Place] = []
+    while isinstance(folder, FolderPlace) and not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    return missing

@@ -84,7 +84,8 @@ class EventLog:
         self._stages = Stages()
         self._open: dict[str, str] = {}
         """Sources of the images that are being written, by store."""
-        self._file = _open(path)
+        self._file: int | None = _open(path)
+        """None once the run has ended: what is told then is told to others alone."""
 
     def note(self, text: str) -> None:
         self._tell("note", text=text)
@@ -172,7 +173,9 @@ class EventLog:
             elif error is None:  # somebody took it for a failure of an image
                 raise self._error
         finally:
-            os.close(self._file)
+            file, self._file = self._file, None
+            if file is not None:
+                os.close(file)
 
     def _end(self, error: BaseException | None) -> None:
         facts = {
@@ -190,6 +193,8 @@ class EventLog:
             self._tell("interrupted", **facts)
 
     def _tell(self, event: str, **fields: object) -> None:
+        if self._file is None:
+            return
         if self._error is not None:
             raise self._error
         line = {"time": timestamp(), "event": event, "run": self._run, **fields}

@@ -87,36 +87,43 @@ def finish(
     plan_file = PlanFile(target)
     head = plan_file.head()
     if head is None and (_was_finished(plan_file, target) or _is_sealed(plan_file, target)):
-        if progress is not None:
-            progress.note(f"nothing to finish in {target.path}: what parts wrote is sealed")
-        return conclude(Report(), report, started, facts, target, progress)
+        with progress or SilentProgress() as told:
+            told.note(_nothing(target))
+            return conclude(Report(), report, started, facts, target, told)
     if head is None:
         raise UsageError(
             f"finishing {target.path}: there is no plan of parts; "
             "run tilepress plan or compress --part first"
         )
     options = options_of(head.request)
-    with contextlib.ExitStack() as resources:
-        told = resources.enter_context(progress or SilentProgress())
-        keeper = resources.enter_context(LeaseKeeper(Holder.this_process("finish")))
-        run = Run(
-            executor=resources.enter_context(
-                make_executor(workers, None, "cpu", options, progress)
-            ),
-            keeper=keeper,
-            job=Job(destination=target, options=options, holder=keeper.holder),
-            progress=told,
-            group=finish_images,
-        )
-        for failure in head.failures:
-            run.report.failures.append(failure)
-            told.failed(failure)
-        images = (Todo(image.spec, image.digest) for image in plan_file.images(head))
+    with progress or SilentProgress() as told:
+        with contextlib.ExitStack() as at_work:
+            keeper = at_work.enter_context(LeaseKeeper(Holder.this_process("finish")))
+            run = Run(
+                executor=at_work.enter_context(
+                    make_executor(workers, None, "cpu", options, progress)
+                ),
+                keeper=keeper,
+                job=Job(destination=target, options=options, holder=keeper.holder),
+                progress=told,
+                group=finish_images,
+            )
+            for failure in head.failures:
+                run.report.failures.append(failure)
+                told.failed(failure)
+            images = (Todo(image.spec, image.digest) for image in plan_file.images(head))
+            with told_when_stopped(run, report, started, facts):
+                result = run.run(images)
+        if len(result.failures) == len(head.failures):
+            plan_file.remove()
+        if not result.images and not result.failures:
+            told.note(_nothing(target))
         with told_when_stopped(run, report, started, facts):
-            result = run.run(images)
-    if len(result.failures) == len(head.failures):
-        plan_file.remove()
-    return conclude(result, report, started, facts, target, progress)
+            return conclude(result, report, started, facts, target, told)
+
+
+def _nothing(target: Destination) -> str:
+    return f"nothing to finish in {target.path}: every image of the archive is sealed"
 
 
 def _was_finished(plan_file: PlanFile, target: Destination) -> bool:

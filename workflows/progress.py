@@ -14,7 +14,6 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBar
 from rich.text import Text
 
-from tilepress.codecs.errors import UnsupportedSource
 from tilepress.workflows.plan import ImagePlan
 from tilepress.workflows.report import ImageFailure, ImageResult
 from tilepress.workflows.stages import Stages
@@ -170,7 +169,9 @@ class _Meter:
     """Images that are being written or were: those whose sizes are in ``sized_bytes``."""
     sized_bytes: int = 0
     passed: int = 0
-    """Images that ended otherwise: unchanged or failed."""
+    """Images that ended otherwise: unchanged or failed; and what is none."""
+    refused: int = 0
+    """Inputs among them that are no image: the search itself listed them as failures."""
     done_bytes: int = 0
     coded_bytes: int = 0
     stored_bytes: int = 0
@@ -179,6 +180,11 @@ class _Meter:
     _open: dict[str, ImagePlan] = field(default_factory=dict)
     """Images that are being written, by store."""
     _marks: deque[_Mark] = field(default_factory=lambda: deque([_now()]))
+
+    def discover(self, files: int, found: int, *, done: bool) -> None:
+        """Count what the search has come to: it tells of every image and of every failure."""
+        self.refused += files > self.files and found == self.found
+        self.files, self.found, self.found_all = files, found, done
 
     def start(self, plan: ImagePlan) -> None:
         self.sized += 1
@@ -210,7 +216,7 @@ class _Meter:
     def fail(self, failure: ImageFailure) -> None:
         """Count a failure; what is left undone of its image is not waited for.
 
-        An image fails as often as shards of it do. What is no image was not counted as found.
+        An image fails as often as shards of it do.
         """
         self.failures += 1
         plan = next((p for p in self._open.values() if p.source_name == failure.source), None)
@@ -219,7 +225,7 @@ class _Meter:
             self.sized -= 1
             self.sized_bytes -= plan.raw_bytes
             self.passed += 1
-        elif failure.shard is None and failure.kind != UnsupportedSource.kind:
+        elif failure.shard is None:
             self.passed += 1
 
     def _mark(self) -> None:
@@ -238,7 +244,7 @@ class _Meter:
     @property
     def waiting(self) -> int:
         """Images that were found and of which no more is known."""
-        return max(0, self.found - self.sized - self.passed)
+        return max(0, self.found + self.refused - self.sized - self.passed)
 
     @property
     def expected_bytes(self) -> float:
@@ -253,15 +259,19 @@ class _Meter:
 
     @property
     def share(self) -> str:
-        """Share of the bytes expected, e.g. "25%"; "" where it would say nothing."""
-        if not self.measured:
+        """Share of the bytes expected, e.g. "25%"; "" before any size is known.
+
+        Never "100%" before all is done: the seal comes after the last byte.
+        """
+        if self.complete:
+            return "100%"
+        if not self.measured or not self.expected_bytes:
             return ""
-        share = self.done_bytes / max(1.0, self.expected_bytes)
-        return f"{share if self.complete else min(share, 0.99):.0%}"
+        return f"{min(self.done_bytes / self.expected_bytes, 0.99):.0%}"
 
     @property
     def complete(self) -> bool:
-        """Whether every image was found and has ended: the seal comes after the last byte."""
+        """Whether every image was found and has ended."""
         return self.found_all and not self.waiting and not self._open
 
     @property
@@ -273,7 +283,7 @@ class _Meter:
     @property
     def images(self) -> str:
         """E.g. "12 of 840 images"; "840+" unless the sources were looked through to the end."""
-        known = self.sized + self.passed + self.waiting
+        known = max(self.found, self.sized + self.passed - self.refused)
         more = "" if self.found_all else "+"
         return f"{grouped(self.done)} of {grouped(known)}{more} images"
 
@@ -294,7 +304,7 @@ class _Meter:
     @property
     def amount(self) -> str:
         """E.g. "1.2 GB of 3.4 GB, 12.3 MB/s"."""
-        total = f" of {size(self.expected_bytes)}" if self.measured else ""
+        total = f" of {size(self.expected_bytes)}" if self.measured and self.expected_bytes else ""
         return f"{size(self.done_bytes)}{total}, {size(self.rate)}/s"
 
     @property
@@ -332,8 +342,7 @@ class LogProgress(SilentProgress):
         self._line(text)
 
     def discovered(self, files: int, images: int, *, done: bool = False) -> None:
-        meter = self._meter
-        meter.files, meter.found, meter.found_all = files, images, done
+        self._meter.discover(files, images, done=done)
         self._changed()
 
     def workers(self, count: int) -> None:

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tilepress.codecs import batcher
 from tilepress.codecs.errors import (
@@ -39,7 +38,6 @@ from tilepress.codecs.errors import (
     UnsupportedFormat,
     UsageError,
 )
-from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.atomic import is_partial
 from tilepress.pipeline.discover import open_source
 from tilepress.pipeline.manifest import Manifest, ShardTable, sha256_hex
@@ -49,13 +47,12 @@ from tilepress.pipeline.place import Place, Where, is_url, place
 from tilepress.pipeline.remains import Layout, Remains, read_remains
 from tilepress.pipeline.shard import (
     ShardBytes,
-    compare_shard,
     encode_shard,
     samples_sha256,
     shard_key,
 )
 from tilepress.pipeline.source import SourceSpec, TileSource
-from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader, StoreWriter
+from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader
 from tilepress.pipeline.verify import check_store
 from tilepress.workflows.catalogue import find_stores
 from tilepress.workflows.edge import describe_error
@@ -63,6 +60,7 @@ from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder
 from tilepress.workflows.patience import patiently
 from tilepress.workflows.plan import ImagePlan, ShardRef, plan_digest
+from tilepress.workflows.samples import Samples
 from tilepress.workflows.task import SLICE_AXES, LeaseLost, clear_leftovers, seal_image, write_shard
 
 __all__ = ["StoreRepair", "repair_stores"]
@@ -481,11 +479,9 @@ class _Work:
     ) -> None:
         self.plan, self.remains, self.holder = plan, remains, holder
         self._source = source
+        self._samples = Samples(plan, source)
         self._store = place(plan.store)
-        grids = {"image": plan.grid}
-        if plan.mask_grid is not None:
-            grids["mask"] = plan.mask_grid
-        self.writer = StoreWriter(self._store, plan.info, grids, plan.codec_config)
+        self.writer = self._samples.writer
         self._sound = self._foreign = 0
         self._image_digest = hashlib.sha256()
 
@@ -540,7 +536,7 @@ class _Work:
         is_image = ref.array == "image"
         grid = self.plan.grid_of(ref)
         return encode_shard(
-            self._codec(ref.array),
+            self._samples.codec(ref.array),
             self._source.read if is_image else self._source.read_mask,
             grid.box(ref.index),
             grid,
@@ -568,12 +564,10 @@ class _Work:
 
     def misfit_of_listed(self, refs: Sequence[ShardRef]) -> str | None:
         """Tell why these shards of the manifest cannot come from the source; None: they can."""
-        lossy = {ref for ref in refs if self._is_lossy(ref.array)}
+        lossy = {ref for ref in refs if self._samples.are_lossy(ref.array)}
         for ref in refs:
-            if not self._is_lossy(ref.array):
-                digest = samples_sha256(self._read(ref))
-                if digest != self.listed(ref).samples_sha256:
-                    return f"its samples differ in {ref.name}"
+            if ref not in lossy and not self._samples.are_those_of(self.listed(ref)):
+                return f"its samples differ in {ref.name}"
         if not lossy or self.same_plan:
             return None
         sound = [ref for ref in self.plan.shards() if ref.array == "image" and ref not in lossy]
@@ -591,20 +585,13 @@ class _Work:
 
         Where the manifest is there it is believed: a lossless shard is not decoded once more.
         """
-        if self.remains.manifest is not None and not self._is_lossy(ref.array):
+        if self.remains.manifest is not None and not self._samples.are_lossy(ref.array):
             return self._listed_lossless(ref)
-        samples = self._read(ref)
+        samples = self._samples.read(ref)
         if ref.array == "image" and not self.same_plan:
             self._image_digest.update(bytes.fromhex(samples_sha256(samples)))
         try:
-            coded = compare_shard(
-                self._codec(ref.array),
-                patiently((self._store / _key(ref)).read),
-                samples,
-                self.plan.grid_of(ref),
-                ref.index,
-                self.writer.fill(ref.array),
-            )
+            coded = self._samples.compare(ref, samples)
         except (OSError, DamagedStore, InvalidRecord):
             return None
         except (ModelError, UnsupportedFormat):
@@ -622,32 +609,17 @@ class _Work:
             return None
         if not believed:
             same = self._image_digest.hexdigest() in self.remains.digests
-            if self.same_plan or (same and not self._is_lossy("image")):
+            if self.same_plan or (same and not self._samples.are_lossy("image")):
                 return None
         return f"the samples of {self._foreign} shards differ" if self._foreign else _NO_PROOF
 
     def _listed_lossless(self, ref: ShardRef) -> ShardEntry | None:
         listed = self.listed(ref)
-        if not self.same_plan and samples_sha256(self._read(ref)) != listed.samples_sha256:
+        if not self.same_plan and not self._samples.are_those_of(listed):
             self._foreign += 1
             return None
         self._sound += 1
         return _entry(listed, 0.0, 0.0)
-
-    def _is_lossy(self, array: str) -> bool:
-        return bool(self.writer.codec_config(array)["max_error"])
-
-    def _codec(self, array: str) -> TileCodec:
-        return _codec(json.dumps(self.writer.codec_config(array), sort_keys=True))
-
-    def _read(self, ref: ShardRef) -> npt.NDArray[Any]:
-        box = self.plan.grid_of(ref).box(ref.index)
-        return self._source.read(box) if ref.array == "image" else self._source.read_mask(box)
-
-
-@functools.lru_cache(maxsize=2)
-def _codec(config: str) -> TileCodec:
-    return TileCodec.from_config(json.loads(config))
 
 
 def _entry(sealed: SealedShard, max_error: float, squared_error: float) -> ShardEntry:

@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 REPORT_VERSION = 2
-"""Of the JSON. 2 added ``run``, ``interrupted``, the counts and ``stages``; nothing of 1 was taken
-away or changed."""
+"""Of the JSON. 2 added ``run``, the counts, ``stages``, ``interrupted`` and ``passed_over``;
+nothing of 1 was changed or removed."""
 
 SECRET_NAME = re.compile(r"token|secret|passw|credential|api_?key|access_?key", re.IGNORECASE)
 """Names of options whose values are never told."""
@@ -168,7 +168,9 @@ class Report:
     shared: int = 0
     """Images of which this run wrote its part and did not seal."""
     interrupted: bool = False
-    """Whether the run was stopped before it had looked at every input."""
+    """Whether the run was stopped: before every input was done, or before the catalogue was."""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """Files beside images in searched folders, by ending; "" for endings that are not usual."""
     run: RunFacts | None = None
 
     @property
@@ -185,6 +187,17 @@ class Report:
     def unchanged(self) -> int:
         """Images whose stores were there already."""
         return len(self.images) - self.images.written
+
+    @property
+    def passed_over_text(self) -> str:
+        """E.g. "passed over 14 files that are no images: .txt 9, .xml 4, others 1"; or ""."""
+        count = sum(self.passed_over.values())
+        if not count:
+            return ""
+        ordered = sorted(self.passed_over.items(), key=lambda one: (not one[0], -one[1], one[0]))
+        listed = ", ".join(f"{suffix or 'others'} {number}" for suffix, number in ordered)
+        files = "1 file that is no image" if count == 1 else f"{count} files that are no images"
+        return f"passed over {files}: {listed}"
 
     @property
     def raw_bytes(self) -> int:
@@ -232,6 +245,7 @@ class Report:
             "unchanged": self.unchanged,
             "shared": self.shared,
             "failed": len(self.failures),
+            "passed_over": dict(sorted(self.passed_over.items())),
             "stages": self.stages.to_json(),
         }
 
@@ -287,8 +301,8 @@ def _public(value: object) -> object:
         return [_public(inner) for inner in value]
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    text = re.sub(r"(?<=://)[^/@\s]*@", "", str(value))
-    return re.sub(r"(://[^?\s]*)\?\S*", r"\1", text)
+    text = re.sub(r"(:/+)[^/@\s]*@", r"\1", str(value))  # a path has one slash of two
+    return re.sub(r"(:/[^?#\s]*)[?#][^/=\s]*=\S*", r"\1", text)
 
 
 def _dump_image(image: ImageResult) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,10 +178,16 @@ def _device(name: str) -> WantedDevice:
     return cast("WantedDevice", name)
 
 
-def found_in(request: Request) -> Iterator[SourceSpec | Failure]:
-    """Yield what there is to compress; raise UsageError where the destination cannot take it."""
+def found_in(
+    request: Request, passed_over: Counter[str] | None = None
+) -> Iterator[SourceSpec | Failure]:
+    """Yield what there is to compress; raise UsageError where the destination cannot take it.
+
+    Companions of images are counted in ``passed_over``, by their endings.
+    """
     destination = request.destination
-    found = _own_output_left_out(discover(request.sources, request.stack), destination)
+    everything = discover(request.sources, request.stack, passed_over)
+    found = _own_output_left_out(everything, destination)
     return _one_image(found, destination) if destination.is_store else found
 
 

@@ -45,6 +45,7 @@ from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder, remove
 from tilepress.workflows.patience import patiently
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan, plan_digest
 from tilepress.workflows.report import ImageFailure, ImageResult
+from tilepress.workflows.samples import misfit
 from tilepress.workflows.stages import StageClock, Stages
 from tilepress.workflows.tune import choose_weights
 from tilepress.workflows.worker import device
@@ -100,6 +101,8 @@ class Job:
     options: EncodeOptions
     holder: Holder
     force: bool = False
+    checksum: bool = False
+    """Whether a sealed store is held against the samples of its source before it is skipped."""
     whole_bytes: int = 0
     """Images of one shard and up to so many decoded bytes are written by the task that plans."""
 
@@ -252,6 +255,7 @@ def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
     try:
         plan = _plan(todo, job)
         _refuse_rival(todo, plan, job)
+        _check_samples(plan, job)
         if plan.grid.total > 1 or plan.raw_bytes > job.whole_bytes:
             return Outcome(plan=plan)
         return _whole(plan, job, keeper)
@@ -338,6 +342,22 @@ def _refuse_rival(todo: Todo, plan: ImagePlan, job: Job) -> None:
         f"planning {plan.source_name}: its store {plan.store} is that of {todo.rival} already; "
         "give it a destination of its own"
     )
+
+
+def _check_samples(plan: ImagePlan, job: Job) -> None:
+    """Raise DestinationConflict where a sealed store would be skipped whose samples are others.
+
+    Reads the whole source in this task, whatever its size: nothing is written meanwhile.
+    """
+    if not job.checksum or job.force or state_of_store(plan) != "sealed":
+        return
+    with contextlib.closing(open_source(plan.spec)) as source:
+        wrong = misfit(plan, source)
+    if wrong is not None:
+        raise DestinationConflict(
+            f"checking {plan.store}: its samples are not those of the source ({wrong}); "
+            "pass --force to replace it"
+        )
 
 
 def _failure(todo: Todo, error: Exception) -> Outcome:

@@ -187,6 +187,23 @@ class TestRefusals:
             export(store, tmp_path / "x.tif")
         assert not (tmp_path / "x.tif").exists()
 
+    @pytest.mark.parametrize(
+        ("name", "format_", "wanted"),
+        [
+            ("x.dcm", "geotiff", "NAME.tif or a folder"),
+            ("x.tif", None, "NAME.zarr"),
+            ("x.PNG", "cog", "NAME.tif or a folder"),
+            ("x.tif", "zarr", "NAME.zarr"),
+            ("x.zarr", "npy", "NAME.npy"),
+        ],
+    )
+    def test_a_name_that_promises_another_format(
+        self, geo_store: Any, tmp_path: Path, name: str, format_: str | None, wanted: str
+    ) -> None:
+        with pytest.raises(UsageError, match=f"got {name}, want {wanted}"):
+            export(geo_store.path, tmp_path / name, format=format_)
+        assert not (tmp_path / name).exists()
+
     def test_nothing_is_overwritten(self, geo_store: Any, tmp_path: Path) -> None:
         (tmp_path / "there").write_bytes(b"mine")
         with pytest.raises(DestinationConflict):

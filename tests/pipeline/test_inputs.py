@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import tracemalloc
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -45,6 +46,17 @@ def _stores(*sources: str | Path, stack: str | None = None) -> list[str]:
     """Return where an archive would put the images."""
     found = discover([str(source) for source in sources], stack)
     return sorted(str(store_path(spec)) for spec in found if isinstance(spec, SourceSpec))
+
+
+def _passed_over(source: str | Path) -> dict[str, int]:
+    """Return the companions of images that a search came by."""
+    counted: Counter[str] = Counter()
+    list(discover([source], passed_over=counted))
+    return dict(counted)
+
+
+COMPANIONS = ["a.txt", "in.dir/b.XML", "in.dir/c.aux.xml", "a.tfw", "README.doe", "thumbs.db", ".x"]
+WANTED = {".txt": 1, ".xml": 2, ".tfw": 1, "": 2}
 
 
 def _touch(*paths: Path) -> None:
@@ -101,6 +113,16 @@ class TestPatterns:
         _touch(tmp_path / "d.tif", tmp_path / "out.zarr/0/image/c/0/0")
         (tmp_path / "out.zarr/zarr.json").write_text('{"attributes": {"tilepress": {}}}')
         assert _paths(tmp_path / "**") == [str(tmp_path / "d.tif")]
+
+    def test_companions_are_counted_by_ending_and_hidden_files_are_not(
+        self, tmp_path: Path
+    ) -> None:
+        """A name may be a patient's; so may the ending of a file that is called README."""
+        _touch(*(tmp_path / name for name in COMPANIONS), tmp_path / "in/.hidden/b.txt")
+        assert _passed_over(tmp_path) == WANTED
+        assert _passed_over(f"{tmp_path}/in") == {}
+        assert _passed_over(f"{tmp_path}/*.t*") == {".txt": 1, ".tfw": 1}
+        assert _passed_over(tmp_path / "a.txt") == {}, "it was named, hence it is looked at"
 
     def test_zarr_arrays_are_taken_whole(self, tmp_path: Path) -> None:
         zarr.create_array(tmp_path / "x/array", shape=(20, 30), chunks=(9, 9), dtype="u2")
@@ -446,6 +468,14 @@ class TestBuckets:
         failures = [item for item in discover(["-"]) if isinstance(item, Failure)]
         assert [f.path for f in failures] == [f"{bucket}/pre/none.tif"]
 
+    def test_count_companions_as_folders_do(self, tmp_path: Path, bucket: str) -> None:
+        _touch(*(tmp_path / "in" / name for name in COMPANIONS))
+        for name in COMPANIONS:
+            (tmp_path / "in" / name).write_text("an empty object may stand for a folder")
+        upload(tmp_path / "in", bucket)
+        assert _passed_over(bucket) == WANTED
+        assert _passed_over(f"{bucket}/*.t*") == {".txt": 1, ".tfw": 1}
+
     def test_match_patterns_as_folders_do(self, tmp_path: Path, bucket: str) -> None:
         _touch(*(tmp_path / "in" / name for name in TestPatterns.TREE))
         for path in (tmp_path / "in").rglob("*.t"):
@@ -482,6 +512,16 @@ class TestBuckets:
             assert failures
             assert told in str(failures[-1].error)  # type: ignore[union-attr]
             assert "\n" not in str(failures[-1].error)  # type: ignore[union-attr]
+
+    def test_a_signed_address_is_not_repeated(self, bucket: str, tmp_path: Path) -> None:
+        signed = f"{bucket}/none.tif?X-Amz-Credential=a/b&X-Amz-Signature=hunter2"
+        (tmp_path / "names").write_text(f"{signed}\n{signed.replace('?', '#')}/\n")
+        for source in (signed, f"{signed}/", f"@{tmp_path / 'names'}"):
+            failures = list(discover([source]))
+            assert all(isinstance(one, Failure) for one in failures)
+            told = "".join(f"{one.path}{one.error}" for one in failures)  # type: ignore[union-attr]
+            assert f"{bucket}/none.tif?…" in told or not told, source
+            assert "hunter2" not in told
 
     def test_a_service_that_fails_is_listed(
         self, bucket: str, tmp_path: Path, s3_server: S3Server

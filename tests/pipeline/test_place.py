@@ -45,6 +45,9 @@ class TestNames:
         with pytest.raises(UsageError) as caught:
             place("s3://user:canary@bucket/x")
         assert "canary" not in str(caught.value)
+        with pytest.raises(UsageError, match="signed addresses are not taken") as caught:
+            place("s3://bucket/x.tif?X-Amz-Algorithm=AWS4&X-Amz-Signature=canary")
+        assert "canary" not in str(caught.value)
 
     def test_what_is_elsewhere_is_not_below(self, tmp_path: Path):
         with pytest.raises(ValueError, match="not below"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -127,26 +128,46 @@ class TestExitCodes:
         assert f"{path}: unknown" in done.stdout
         assert "Traceback" not in done.stderr
 
-    def test_1_and_one_line_for_a_bug_of_ours(
-        self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    def test_70_and_one_line_for_a_bug_of_ours(
+        self, call: Command, monkeypatch: pytest.MonkeyPatch
     ):
-        """The text of an error may hold what a file holds; it is shown to who asks for it."""
+        monkeypatch.delenv("TILEPRESS_DEBUG", raising=False)
+        monkeypatch.setattr(cli, "_must_exist", dict[str, str]().__getitem__)
+        done = call("info", "a bug")
+        assert (done.returncode, done.stdout) == (70, "")
+        assert done.stderr == (
+            "tilepress: unexpected error: KeyError: 'a bug' "
+            "(please report it; --debug shows where)\n"
+        )
 
-        def broken() -> None:
+    def test_of_what_may_have_read_an_image_only_the_type_is_told(
+        self, call: Command, monkeypatch: pytest.MonkeyPatch, image: Path
+    ):
+        """The text of such an error may quote a header."""
+
+        def broken(*_: object) -> None:
             raise RuntimeError("PATIENT^NAME")
 
-        assert cli._guarded(broken) == 1
-        (line,) = capfd.readouterr().err.splitlines()
-        assert "unexpected RuntimeError at test_cli.py:" in line
-        assert "PATIENT" not in line
-        monkeypatch.setenv("TILEPRESS_DEBUG", "1")
-        with pytest.raises(RuntimeError, match="PATIENT"):
-            cli._guarded(broken)
+        monkeypatch.delenv("TILEPRESS_DEBUG", raising=False)
+        monkeypatch.setattr("tilepress.pipeline.place.FolderPlace.exists", broken)
+        done = call("info", image)
+        assert (done.returncode, done.stdout) == (70, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("tilepress: unexpected error: RuntimeError (please report it")
+
+    @pytest.mark.parametrize("line", ["--debug info x", "info x --debug", "info --debug x"])
+    def test_debug_shows_where(self, call: Command, monkeypatch: pytest.MonkeyPatch, line: str):
+        monkeypatch.setenv("TILEPRESS_DEBUG", "")  # so that it is as before at the end
+        monkeypatch.setattr(cli, "_must_exist", lambda _: 1 / 0)
+        done = call(*line.split())
+        assert done.returncode == 70
+        assert "in info\n" in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("tilepress: unexpected error: ZeroDivision")
 
     def test_what_came_to_nothing_leaves_no_folder(self, call: Command, tmp_path: Path):
         (tmp_path / "notes.txt").write_text("no image")
         (tmp_path / "kept").mkdir()
-        for out in ("new", "kept"):
+        for out in ("new", "new/er/out", "kept"):
             done = call("compress", tmp_path / "notes.txt", tmp_path / out, "--workers", 0)
             assert done.returncode != 0
         assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "notes.txt"]
@@ -171,16 +192,25 @@ class TestExitCodes:
         told = " ".join(call("verify", "--help").stdout.replace("│", " ").split())
         assert "no tilepress store" in told
 
+    @pytest.mark.parametrize("name", ["compress", "finish", "export", "train", "demo", "bench"])
+    def test_help_names_what_options_take(self, call: Command, name: str):
+        told = call(name, "--help").stdout
+        assert not re.search(r"<(bool|int|str|float|path)> ", told.partition("Options")[2])
+
     def test_the_module_is_the_command(self, command: Command):
         done = command("--help")
         assert done.returncode == 0
         assert "compress" in done.stdout
 
     @pytest.mark.parametrize(
-        "name", ["compress", "info", "ls", "verify", "export", "train", "bench"]
+        "name",
+        [
+            *("compress", "plan", "finish", "repair", "info", "ls", "verify", "export", "train"),
+            *("demo", "bench", "models show", "models add"),
+        ],
     )
     def test_help_shows_an_example(self, call: Command, name: str):
-        done = call(name, "--help")
+        done = call(*name.split(), "--help")
         assert done.returncode == 0
         assert f"tilepress {name} " in done.stdout.replace("Usage: tilepress", "")
 
@@ -261,6 +291,38 @@ class TestLines:
             (told,) = call(*line).stderr.splitlines()
             assert told.startswith(f"{source / 's_B1.tif'} (+2 more) → "), told
             assert status in told
+
+    def test_finish_says_what_parts_sealed_and_then_that_there_is_nothing(
+        self, call: Command, image: Path, tmp_path: Path
+    ):
+        call("compress", image, tmp_path / "out", "--part", "0/1")
+        done = call("finish", tmp_path / "out", "--workers", 0)
+        assert done.returncode == 0
+        assert done.stdout.startswith("0 written, 1 sealed before, 0 failed")
+        again = call("finish", tmp_path / "out", "--workers", 0, "--events", tmp_path / "events")
+        assert (again.returncode, again.stdout) == (0, "")
+        assert again.stderr == (
+            f"nothing to finish in {tmp_path / 'out'}: every image of the archive is sealed\n"
+        )
+        lines = (tmp_path / "events").read_text().splitlines()
+        told = [json.loads(line)["event"] for line in lines]
+        assert told == ["run-started", "note", "run-done"]
+        assert call("finish", tmp_path / "in").returncode == 2
+
+    def test_companions_are_counted_and_not_named(self, call: Command, tmp_path: Path):
+        source = tmp_path / "in"
+        source.mkdir()
+        write_tiff(source / "a.tif")
+        for name in ("doe.txt", "doe.tfw", "b.txt", "README.doe"):
+            (source / name).touch()
+        told = tmp_path / "report.json"
+        done = call("compress", source, tmp_path / "out", "--workers", 0, "--report", told)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[1] == (
+            "passed over 4 files that are no images: .txt 2, .tfw 1, others 1"
+        )
+        assert json.loads(told.read_text())["passed_over"] == {"": 1, ".tfw": 1, ".txt": 2}
+        assert "doe" not in done.stdout + done.stderr
 
     def test_one_file_has_no_more(self, call: Command, image: Path, tmp_path: Path):
         done = call("compress", image, tmp_path / "x.zarr", "--workers", 0)

@@ -17,8 +17,9 @@ import tilepress
 from tilepress.codecs import batcher
 from tilepress.codecs.errors import UsageError
 from tilepress.pipeline.store import StoreReader
-from tilepress.workflows import patience, task
+from tilepress.workflows import patience, request, task
 from tilepress.workflows.compress import compress
+from tilepress.workflows.events import EventLog, read_events
 from tilepress.workflows.executor import Completed, InProcessExecutor, Killed
 from tilepress.workflows.lease import Lease
 from tilepress.workflows.ledger import ledger_folder
@@ -544,3 +545,65 @@ class TestIdleWorkersHelp:
         given = self.threads_of([many_shards], tmp_path / "x.zarr", monkeypatch)
         assert len(given) == 16
         assert set(given[:8]) == {1}
+
+
+class TestInterruptedAtTheEnd:
+    """The report is written, too, and the events end as what they are."""
+
+    def test_while_the_catalogue_is_made(
+        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        def interrupted(_: object) -> None:
+            raise KeyboardInterrupt
+
+        told, events = tmp_path / "report.json", tmp_path / "events"
+        with monkeypatch.context() as patch:
+            patch.setattr(request, "update_catalogue", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run(image, tmp_path / "out", report=told, progress=EventLog(events))
+        report = json.loads(told.read_text())
+        assert (report["interrupted"], report["ok"], report["written"]) == (True, False, 1)
+        assert [event["event"] for event in read_events(events)][-1] == "interrupted"
+        assert run(image, tmp_path / "out").unchanged == 1
+
+    def test_a_catalogue_that_fails_is_told_in_the_events(
+        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        def failing(_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(request, "update_catalogue", failing)
+        assert run(image, tmp_path / "out", progress=EventLog(tmp_path / "events")).ok
+        *_, note, end = read_events(tmp_path / "events")
+        assert "is not up to date (No space left on device)" in note["text"]
+        assert end["event"] == "run-done"
+
+
+class TestChecksum:
+    """A source that was changed behind its time and header is found where that is asked for."""
+
+    @pytest.mark.parametrize("max_error", [0, 2])
+    @pytest.mark.parametrize("tile", [64, 512], ids=["many shards", "small"])
+    def test_other_samples_are_a_conflict(
+        self, many_shards: Path, tmp_path: Path, max_error: int, tile: int
+    ):
+        line = (many_shards, tmp_path / "out")
+        options = {"tile": tile, "max_error": max_error}
+        assert run(*line, **options).written == 1
+        assert run(*line, checksum=True, **options).unchanged == 1
+        times = many_shards.stat()
+        samples = np.load(many_shards, mmap_mode="r+")
+        samples[-1, -1, -1] ^= 1 << 11
+        samples.flush()
+        os.utime(many_shards, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert run(*line, **options).unchanged == 1, "nobody asked"
+        report = run(*line, checksum=True, **options)
+        (failure,) = report.failures
+        assert failure.kind == "destination-conflict"
+        assert "its samples are not those of the source" in failure.message
+        assert run(*line, checksum=True, force=True, **options).written == 1
+        assert run(*line, checksum=True, **options).unchanged == 1
+
+    def test_parts_are_planned_without_it(self, many_shards: Path, tmp_path: Path):
+        with pytest.raises(UsageError, match="--checksum do not go with --part"):
+            run(many_shards, tmp_path / "out", checksum=True, part="0/2", workers=None)

@@ -171,6 +171,16 @@ class TestHowARunEndedIsTold:
         assert last["message"] == "opening x.tif: torn"
         assert last["ok"] is False
 
+    def test_what_is_told_afterwards_goes_nowhere(self, path: Path):
+        """Its number of the file may be that of another one by then."""
+        with EventLog(path) as log:
+            pass
+        told = path.read_bytes()
+        with (path.parent / "other").open("wb"):
+            log.note("later")
+        assert path.read_bytes() == told
+        assert (path.parent / "other").read_bytes() == b""
+
     def test_a_strange_error_does_not_tell_what_it_read(self, path: Path):
         last = ended(path, RuntimeError("PATIENT^NAME"))[-1]
         assert last["kind"] == "internal"

@@ -210,18 +210,47 @@ class TestItSaysHowFarTheRunIs:
         self, log: Screen, clockwork: Callable[[float], None], shard: str | None
     ):
         with progress_for(log) as progress:
-            progress.discovered(3, 2, done=True)
+            progress.discovered(2, 2)
             progress.image_started(plan(1))
             progress.image_started(plan(2))
             progress.failed(failure(2, shard=shard))
             if shard:  # another one of the same image
                 progress.failed(failure(2, shard="image-0.2"))
             progress.failed(failure(3, kind="unsupported-source"))
+            progress.discovered(3, 2)
+            progress.discovered(3, 2, done=True)
             clockwork(20)
             progress.shard_done(RAW_BYTES, 5, reused=False)
         told = next(line for line in log.lines if " of 2 images" in line)
         assert told.startswith("0 of 2 images, 99%, 1.0 MB of 1.0 MB"), "the seal comes after it"
         assert "ETA" not in told
+
+    @pytest.mark.parametrize("kind", ["source", "unsupported-source", "damaged-source"])
+    def test_what_is_no_image_is_not_taken_for_one_that_is_done(
+        self, screen: Screen, always: None, kind: str
+    ):
+        """The search lists it as a failure; the images are still to come."""
+        with progress_for(screen) as progress:
+            progress.failed(failure(3, kind=kind))
+            progress.discovered(1, 0)
+            progress.discovered(2, 1)
+            progress.discovered(2, 1, done=True)
+        assert any("0 of 1 images" in line for line in screen.lines)
+        assert not any("%" in line for line in screen.lines)
+
+    def test_no_share_before_a_size_is_known_and_all_of_it_at_the_end(
+        self, log: Screen, clockwork: Callable[[float], None]
+    ):
+        with progress_for(log) as progress:
+            progress.discovered(3, 3, done=True)
+            clockwork(20)
+            progress.image_done(result(1, status="unchanged"))
+            clockwork(20)
+            progress.failed(failure(2))
+            assert [line for line in log.lines if "%" in line] == []
+            clockwork(20)
+            progress.image_done(result(3, status="unchanged"))
+        assert any(line.startswith("2 of 3 images, 100%") for line in log.lines)
 
 
 class TestALogIsReadable:

@@ -74,6 +74,20 @@ class TestScriptsReadIt:
         assert told["run"]["started"].endswith("Z")
         assert (told["written"], told["unchanged"], told["failed"]) == (1, 1, 1)
 
+    def test_what_was_passed_over_is_counted_by_ending(self, report: Report, tmp_path: Path):
+        assert report.passed_over_text == ""
+        report.passed_over = {"": 1, ".txt": 9, ".xml": 9, ".tfw": 20}
+        assert report.passed_over_text == (
+            "passed over 39 files that are no images: .tfw 20, .txt 9, .xml 9, others 1"
+        )
+        assert written(report, tmp_path / "report.json")["passed_over"] == report.passed_over
+        report.passed_over = {".txt": 1}
+        assert report.passed_over_text == "passed over 1 file that is no image: .txt 1"
+
+    def test_an_interrupted_run_is_not_ok(self, tmp_path: Path):
+        told = written(Report(interrupted=True), tmp_path / "report.json")
+        assert (told["interrupted"], told["ok"]) == (True, False)
+
     def test_the_file_holds_what_to_json_gives(self, report: Report, tmp_path: Path):
         told = written(report, tmp_path / "report.json")
         assert told == json.loads(json.dumps(report.to_json()))
@@ -238,6 +252,7 @@ class TestNoCredentialIsTold:
             {
                 "cluster": "tls://me:pa55@host:8786",
                 "sources": [Path("/in"), "s3://KEY:pa55@bucket/key?X-Amz-Signature=pa55"],
+                "destination": Path("https://me:pa55@host/out?X-Amz-Credential=a/b&x=pa55"),
                 "nested": {"api_token": "pa55", "workers": 3},
                 "password": "pa55",
                 "aws_secret_access_key": "pa55",
@@ -250,6 +265,7 @@ class TestNoCredentialIsTold:
         assert told == {
             "cluster": "tls://host:8786",
             "sources": ["/in", "s3://bucket/key"],
+            "destination": "https:/host/out",
             "nested": {"workers": 3},
             "max_error": 2.5,
             "force": False,
@@ -257,5 +273,6 @@ class TestNoCredentialIsTold:
         }
 
     def test_paths_that_look_a_little_like_it_are_kept(self):
-        options = {"sources": ["/in/a@b?.tif", "out/*_B?.TIF"], "stack": "*_B?.tif"}
+        patterns = ["/in/a@b?.tif", "out/*_B?.TIF", "s3://bucket/*_B?.TIF", "s3://b/a#1.tif"]
+        options = {"sources": patterns, "stack": "*_B?.tif"}
         assert without_credentials(options) == options
