@@ -36,6 +36,7 @@ from tilepress.pipeline.geotiff_record import (
 )
 from tilepress.pipeline.png import png_damage
 from tilepress.pipeline.source import GeoReference, ImageInfo, SourceSpec
+from tilepress.pipeline.tiff_blocks import DeflateBlocks
 from tilepress.pipeline.tiff_header import (
     COMPRESSION,
     PHOTOMETRIC,
@@ -273,6 +274,8 @@ class _File:
     dataset: DatasetReader
     record: dict[str, Any]
     sidecars: tuple[Path, ...]
+    deflated: DeflateBlocks | None = None
+    """Blocks whose checksums GDAL does not look at."""
 
     @property
     def page_facts(self) -> dict[str, int]:
@@ -294,10 +297,12 @@ class _File:
         return COMPLEX_PARTS[name] if name in COMPLEX_PARTS else np.dtype(name)
 
     def read_into(self, indexes: list[int], window: Window, out: npt.NDArray[Any]) -> None:
+        self._check(indexes, window)
         with gdal_calls(_doing("read", self.record.get("page")), self.path):
             self.dataset.read(indexes, window=window, out=out)
 
     def read_complex(self, indexes: list[int], window: Window) -> npt.NDArray[Any]:
+        self._check(indexes, window)
         with gdal_calls(_doing("read", self.record.get("page")), self.path):
             samples: npt.NDArray[Any] = self.dataset.read(indexes, window=window)
         return samples
@@ -306,6 +311,10 @@ class _File:
         with gdal_calls(_doing("read the mask of", self.record.get("page")), self.path):
             mask: npt.NDArray[np.uint8] = self.dataset.read_masks(1, window=window)
         return np.ascontiguousarray(mask)
+
+    def _check(self, indexes: list[int], window: Window) -> None:
+        if self.deflated is not None:
+            self.deflated.check(indexes, window)
 
 
 def _doing(verb: str, page: int | None) -> str:
@@ -356,7 +365,13 @@ def _open_file(path: Path, number: int | None) -> _File:
             raise
     sidecars = tuple(Path(name) for name in record["sidecars"])
     beside = tuple(path.parent / name for name in sidecars)
-    return _File(path=path, dataset=dataset, record=record, sidecars=beside)
+    return _File(
+        path=path,
+        dataset=dataset,
+        record=record,
+        sidecars=beside,
+        deflated=DeflateBlocks.of(path, header),
+    )
 
 
 def _find_page(path: Path, driver: str, number: int) -> tuple[Page, int]:

@@ -1,0 +1,148 @@
+"""A Deflate block that fails its checksum is damage, also where GDAL gives samples for it."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from tilepress.codecs.errors import DamagedSource
+from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.geotiff import GeoTiffSource
+from tilepress.pipeline.tiff_blocks import DeflateBlocks
+from tilepress.pipeline.tiff_header import read_header
+
+SAMPLES = np.random.default_rng(5).integers(0, 900, (3, 100, 130), np.uint16)
+
+GEO: dict[str, Any] = {"crs": "EPSG:32631", "transform": Affine(10, 0, 5e5, 0, -10, 4e6)}
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "strips": {"blockysize": 8},
+    "strips-of-bands": {"blockysize": 8, "interleave": "band"},
+    "tiles": {"tiled": True, "blockxsize": 48, "blockysize": 32},
+    "tiles-of-bands": {"tiled": True, "blockxsize": 48, "blockysize": 32, "interleave": "band"},
+    "predictor": {"tiled": True, "blockxsize": 64, "blockysize": 64, "predictor": 2},
+    "one-strip": {"blockysize": 100},
+}
+
+
+@pytest.fixture(params=list(LAYOUTS))
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / "scene.tif"
+    layout = {"interleave": "pixel"} | LAYOUTS[request.param]
+    with rasterio.open(
+        path, "w", driver="GTiff", **GEO, width=130, height=100, count=3, dtype="uint16",
+        compress="deflate", **layout,
+    ) as made:  # fmt: skip
+        made.write(SAMPLES)
+    return path
+
+
+def blocks_of(file: Path) -> DeflateBlocks:
+    found = DeflateBlocks.of(file, read_header(file))
+    assert found is not None
+    return found
+
+
+def damage(file: Path, number: int) -> None:
+    """Change the checksum that ends a block: every sample is there."""
+    blocks = blocks_of(file)
+    at = int(blocks.offsets[number] + blocks.lengths[number]) - 1
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1
+    file.write_bytes(data)
+
+
+def place_of(file: Path, number: int) -> Box:
+    """Return the samples that a block holds."""
+    b = blocks_of(file)
+    plane, block = divmod(number, b.down * b.across)
+    top, left = block // b.across * b.rows, block % b.across * b.columns
+    bands = (plane, plane + 1) if b.apart else (0, 3)
+    stop = (bands[1], min(100, top + b.rows), min(130, left + b.columns))
+    return Box((bands[0], top, left), stop)
+
+
+class TestDamageIsFoundWhereItIs:
+    """Whatever the layout: the block that is damaged, and no other."""
+
+    def test_every_block(self, file: Path):
+        sound, count = file.read_bytes(), len(blocks_of(file).offsets)
+        for number in {0, count // 2, count - 1}:
+            damage(file, number)
+            box = place_of(file, number)
+            with GeoTiffSource.open(file) as source:
+                with pytest.raises(DamagedSource, match=rf"{number + 1} of {count} fails"):
+                    source.read(box)
+                for other in {0, count // 2, count - 1} - {number}:
+                    box = place_of(file, other)
+                    assert np.array_equal(source.read(box), SAMPLES[box.slices])
+            file.write_bytes(sound)
+
+    def test_gdal_says_nothing(self, file: Path):
+        """Where a damaged stream gives too much: if GDAL told of it, all this could go."""
+        blocks = blocks_of(file)
+        too_much = zlib.compress(bytes(2**20))
+        data = bytearray(file.read_bytes())
+        at = int(blocks.offsets[0])
+        assert len(too_much) < blocks.lengths[0]
+        data[at : at + len(too_much)] = too_much[:-1] + bytes([too_much[-1] ^ 1])
+        file.write_bytes(data)
+        box = place_of(file, 0)
+        with rasterio.open(file) as opened:
+            assert not np.array_equal(opened.read()[box.slices], SAMPLES[box.slices])
+        with GeoTiffSource.open(file) as source, pytest.raises(DamagedSource):
+            source.read(box)
+
+    def test_a_sound_file_is_read(self, file: Path):
+        with GeoTiffSource.open(file) as source:
+            box = Box((0, 0, 0), (3, 100, 130))
+            assert np.array_equal(source.read(box), SAMPLES)
+            assert np.array_equal(source.read(box), SAMPLES)
+
+    def test_damage_in_the_middle(self, file: Path):
+        blocks = blocks_of(file)
+        data = bytearray(file.read_bytes())
+        at = int(blocks.offsets[0] + blocks.lengths[0] // 2)
+        data[at] ^= 0x10
+        file.write_bytes(data)
+        with GeoTiffSource.open(file) as source, pytest.raises(DamagedSource):
+            source.read(place_of(file, 0))
+
+
+class TestOthersAreLeftToGdal:
+    """Sparse files, other compressions, and bytes that follow a stream."""
+
+    @pytest.mark.parametrize("compress", ["lzw", "zstd", "none"])
+    def test_other_compressions(self, tmp_path: Path, compress: str):
+        path = tmp_path / "x.tif"
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            **GEO,
+            width=9,
+            height=9,
+            count=1,
+            dtype="uint8",
+            compress=compress,
+        ) as made:
+            made.write(np.ones((1, 9, 9), np.uint8))
+        assert DeflateBlocks.of(path, read_header(path)) is None
+
+    def test_blocks_that_are_left_out(self, tmp_path: Path):
+        path = tmp_path / "sparse.tif"
+        with rasterio.open(
+            path, "w", driver="GTiff", **GEO, width=96, height=96, count=1, dtype="uint16",
+            compress="deflate", tiled=True, blockxsize=32, blockysize=32, sparse_ok=True,
+        ) as made:  # fmt: skip
+            made.write(SAMPLES[:1, :32, :32], window=((0, 32), (0, 32)))
+        with GeoTiffSource.open(path) as source:
+            found = source.read(Box((0, 0), (96, 96)))
+        assert np.array_equal(found[:32, :32], SAMPLES[0, :32, :32])
+        assert not found[32:].any()
