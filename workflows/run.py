@@ -12,6 +12,7 @@ more with nothing beside them, and what kills again is listed by name.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -55,6 +56,13 @@ GROUP_IMAGES = 32
 GROUP_BYTES = 16 * 2**20
 """Bytes of source files that such a group has at most; a larger file is a group of its own."""
 
+GROUP_S = 1.0
+"""Seconds that such a group should take: long beside what a task costs, and short enough that no
+worker waits long for another one's last group."""
+
+PACE_IMAGES = 32
+"""Images that the pace is taken over: those that are there already go faster than new ones."""
+
 GROUPS_PER_SLOT = 4
 """How often every worker should get a group before groups grow: few images are spread out."""
 
@@ -78,6 +86,24 @@ class _Image:
     whole: bool = True
     """Whether every shard so far was written."""
     stages: Stages = field(default_factory=Stages)
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How fast the latest small images went."""
+
+    seconds: float = 0.0
+    size: float = 0.0
+    """Bytes of their files."""
+
+    def add(self, seconds: float, size: int) -> None:
+        keep = 1 - 1 / PACE_IMAGES
+        self.seconds = self.seconds * keep + seconds
+        self.size = self.size * keep + size
+
+    def size_for(self, seconds: float) -> float:
+        """Return how many bytes take so long; infinite while nothing took any time."""
+        return seconds * self.size / self.seconds if self.seconds > 0 else math.inf
 
 
 @dataclass(slots=True, eq=False)
@@ -128,6 +154,7 @@ class Run:
     _next: Todo | None = None
     _planned: int = 0
     _groups: int = 0
+    _pace: _Pace = field(default_factory=_Pace)
     _listed_all: bool = False
 
     def run(self, todos: Iterator[Todo]) -> Report:
@@ -202,6 +229,7 @@ class Run:
     def _next_group(self, todos: Iterator[Todo]) -> tuple[Todo, ...]:
         """Take the next images: one large one, or some small ones."""
         limit = max(1, min(GROUP_IMAGES, self._groups // (GROUPS_PER_SLOT * self.executor.slots)))
+        most = min(GROUP_BYTES, self._pace.size_for(GROUP_S))
         group: list[Todo] = []
         total = 0
         while len(group) < limit:
@@ -210,7 +238,7 @@ class Run:
             if todo is None:
                 break
             total += todo.spec.source_bytes or 0
-            if group and total > GROUP_BYTES:
+            if group and total > most:
                 self._next = todo
                 break
             group.append(todo)
@@ -239,21 +267,25 @@ class Run:
         for task in alone:
             task.tries = 1
         self._planned += 1
+        threads = self._threads()
         return _Task(
             f"plan-{self._planned}",
             self.group,
-            (group, self.job, self._threads()),
-            lambda outcomes: self._group_done(group, outcomes),
+            (group, self.job, threads),
+            lambda outcomes: self._group_done(group, outcomes, threads),
             lambda error: self._group_failed(group, error),
             codes=self.group is plan_images,
             alone=alone,
         )
 
-    def _group_done(self, group: tuple[Todo, ...], outcomes: list[Outcome]) -> None:
+    def _group_done(self, group: tuple[Todo, ...], outcomes: list[Outcome], threads: int) -> None:
         for todo, outcome in zip(group, outcomes, strict=True):
             if outcome.failure is not None:
                 self._failed(outcome.failure)
             elif outcome.result is not None:
+                if todo.spec.source_bytes is not None:
+                    spent = outcome.result.stages or Stages()
+                    self._pace.add(spent.seconds / threads, todo.spec.source_bytes)
                 self._whole_done(outcome.result, outcome.shards)
             else:
                 assert outcome.plan is not None, "an outcome is one of three"
