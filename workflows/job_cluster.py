@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilepress.codecs.errors import TilepressError, UsageError
 from tilepress.workflows.cluster import (
+    TICK,
     OpenedCluster,
     check_versions,
     stop,
@@ -257,6 +258,7 @@ def _config() -> dict[str, Any]:
     return {
         "distributed.scheduler.allowed-failures": WORKER_DEATHS - 1,
         "distributed.admin.log-length": 0,
+        "distributed.admin.tick.interval": TICK,
         "distributed.deploy.lost-worker-timeout": "1 day",  # the watchdog sees to it
         "distributed.comm.timeouts.connect": "60s",
     }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilepress.codecs.errors import UsageError
 from tilepress.workflows.cluster import (
+    TICK,
     OpenedCluster,
     stop,
     unheard,
@@ -102,6 +103,7 @@ class LocalOpener:
         settings = _config(threads)
         if self.dashboard:
             del settings["distributed.scheduler.http.routes"]
+            settings["distributed.worker.profile.enabled"] = True
         with dask.config.set(settings), interrupts_stay_here():
             cluster = self._start()
             client = Client(cluster)
@@ -207,6 +209,8 @@ def _config(threads: int) -> dict[str, Any]:
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": TERMINATE_AT,
         "distributed.nanny.pre-spawn-environ": worker_environment(threads),
+        "distributed.worker.profile.enabled": False,
         "distributed.admin.log-length": 0,
+        "distributed.admin.tick.interval": TICK,
         "distributed.comm.timeouts.connect": "60s",
     }

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilepress.codecs.errors import UsageError
 from tilepress.workflows.cluster import (
+    TICK,
     OpenedCluster,
     stop,
     temporary_security,
@@ -118,6 +119,7 @@ class RunnerOpener:
             "distributed.scheduler.allowed-failures": WORKER_DEATHS - 1,
             "distributed.scheduler.http.routes": [],
             "distributed.admin.log-length": 0,
+            "distributed.admin.tick.interval": TICK,
         }
         options = {
             # no name to listen by: all interfaces
