@@ -14,6 +14,7 @@ import contextlib
 import multiprocessing
 import os
 import queue
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from tilepress.codecs import batcher
 from tilepress.codecs.errors import TilepressError, UsageError
 from tilepress.workflows.edge import at_edge
 from tilepress.workflows.lanes import GPU_TASKS, Lane, Lanes
-from tilepress.workflows.worker import Call, run_task
+from tilepress.workflows.worker import Call, Raised, run_task
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -172,6 +173,8 @@ class DaskExecutor:
         self._ready: deque[Completed] = deque()
         self._in_lane = dict.fromkeys(Lane, 0)
         self._pace = _Pace()
+        self._run = secrets.token_hex(8)
+        """Of this run alone: a scheduler that several share gives equal keys equal results."""
         self._submitted = 0
         self._looked = 0.0
 
@@ -275,7 +278,7 @@ class DaskExecutor:
     def _number(self, task: _Waiting) -> str:
         """Return a key for the scheduler, which keeps statistics by what stands before the dash."""
         self._submitted += 1
-        return f"{task.call.function.__name__}-{self._submitted}"
+        return f"{task.call.function.__name__}-{self._run}-{self._submitted}"
 
     def _collect(self) -> Iterator[Completed]:
         """Wait for a task to end; yield it and those that ended beside it, fetched together."""
@@ -294,8 +297,13 @@ class DaskExecutor:
             self._in_lane[task.lane] -= 1
         results = self._results({number: future for number, (_, future) in ended.items()})
         for number, (task, future) in ended.items():
-            failed = future.status == "error"
-            yield _failed(task.key, future) if failed else Completed(task.key, results[number])
+            result = results.get(number)
+            if future.status == "error":
+                yield _failed(task.key, future)
+            elif isinstance(result, Raised):
+                yield Completed(task.key, error=result.error)
+            else:
+                yield Completed(task.key, result)
 
     def _wait(self) -> str:
         """Wait for any future as long as the cluster may go on; return its number."""

@@ -10,13 +10,22 @@ import contextlib
 import ctypes
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tilepress.codecs.errors import UsageError
 from tilepress.workflows.edge import at_edge, quiet_libraries
 
-__all__ = ["Call", "Device", "WantedDevice", "device", "keep_memory", "run_task", "set_up"]
+__all__ = [
+    "Call",
+    "Device",
+    "Raised",
+    "WantedDevice",
+    "device",
+    "keep_memory",
+    "run_task",
+    "set_up",
+]
 
 Device = Literal["cpu", "cuda"]
 WantedDevice = Literal["auto", "cpu", "cuda"]
@@ -38,7 +47,15 @@ class Call:
     """A task as it travels; Dask takes it for data and looks no further into it."""
 
     function: Callable[..., Any]
-    args: tuple[Any, ...]
+    args: tuple[Any, ...] = field(repr=False)
+    """Not shown: Dask logs tasks, and paths may be named after patients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The error of a task, which travels as a result: Dask writes the text of others to its log."""
+
+    error: Exception = field(repr=False)
 
 
 def device() -> Device:
@@ -47,10 +64,13 @@ def device() -> Device:
 
 
 def run_task(call: Call) -> Any:  # noqa: ANN401  # what the task returns
-    """Run a task on a worker, one at a time in a process; errors as ``at_edge`` has them."""
+    """Run a task on a worker, one at a time in a process; return ``Raised`` for its errors."""
     with _one:
         quiet_libraries()
-        return at_edge(call.function, *call.args)
+        try:
+            return at_edge(call.function, *call.args)
+        except Exception as error:  # the edge of a worker: see Raised
+            return Raised(error.with_traceback(None))
 
 
 def set_up(wanted: WantedDevice, has_gpu: bool, codec: dict[str, Any] | None = None) -> Device:

@@ -52,16 +52,25 @@ def run_one(executor: DaskExecutor) -> object:
 
 
 @contextlib.contextmanager
-def dask(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def dask(*arguments: str, log: Path = Path(os.devnull)) -> Iterator[subprocess.Popen[bytes]]:
     """Run a Dask command beside the test."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], stdout=out, stderr=subprocess.STDOUT
+        )
     try:
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+def tell(name: str) -> str:
+    return name
+
+
+def refuse(name: str) -> str:
+    raise UsageError(f"reading {name}: it is none")
 
 
 def wait_for_file(file: Path) -> None:
@@ -92,6 +101,7 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
                 dask(
                     "distributed.cli.dask_worker", *where, *quiet, "--nthreads", "1",
                     "--no-nanny", "--resources", resource, "--death-timeout", "5",
+                    log=tmp_path / "workers.log",
                 )
             )  # fmt: skip
         wait_for_file(file)
@@ -602,6 +612,37 @@ class TestAddress:
             (deaths,) = [note for note in notes if "deaths" in note]
             assert deaths.startswith("the scheduler gives up a task after 4 deaths of its workers")
         assert process.poll() is None
+
+    def test_two_runs_at_once_get_their_own_results(
+        self, scheduler: tuple[str, subprocess.Popen[bytes]]
+    ):
+        """Dask takes a task for done whose key it knows, whoever asks."""
+        address, _ = scheduler
+        with contextlib.ExitStack() as stack:
+            runs = [stack.enter_context(DaskExecutor(choose_cluster(address))) for _ in range(2)]
+            for number in range(8):
+                for run, executor in enumerate(runs):
+                    executor.submit(f"task-{number}", tell, f"run {run} image {number}")
+            for run, executor in enumerate(runs):
+                done = [executor.next() for _ in range(8)]
+                assert {one.key: one.result for one in done} == {
+                    f"task-{number}": f"run {run} image {number}" for number in range(8)
+                }
+
+    def test_logs_of_workers_name_no_sources(
+        self, scheduler: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+    ):
+        """Folders may be named after patients."""
+        address, _ = scheduler
+        with DaskExecutor(choose_cluster(address)) as executor:
+            executor.submit("a", refuse, "/archive/DOE^JANE/1.dcm")
+            error = executor.next().error
+            assert isinstance(error, UsageError)
+            assert str(error) == "reading /archive/DOE^JANE/1.dcm: it is none"
+            executor._open().client.run(os.getpid)  # what came before is in the log by now
+        log = (tmp_path / "workers.log").read_text()
+        assert "Starting established connection" in log or "Registered to" in log
+        assert "DOE" not in log
 
     @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
     def test_a_scheduler_that_ends_is_one_error(
