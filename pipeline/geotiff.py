@@ -44,6 +44,7 @@ from tilepress.pipeline.tiff_header import (
     Page,
     TiffHeader,
     read_header,
+    read_mask_header,
     read_pages,
 )
 
@@ -274,8 +275,9 @@ class _File:
     dataset: DatasetReader
     record: dict[str, Any]
     sidecars: tuple[Path, ...]
-    deflated: DeflateBlocks | None = None
-    """Blocks whose checksums GDAL does not look at."""
+    blocks: DeflateBlocks | None = None
+    """Those whose checksums GDAL does not look at."""
+    mask_blocks: DeflateBlocks | None = None
 
     @property
     def page_facts(self) -> dict[str, int]:
@@ -308,13 +310,15 @@ class _File:
         return samples
 
     def read_mask(self, window: Window) -> npt.NDArray[np.uint8]:
+        if self.mask_blocks is not None:
+            self.mask_blocks.check([1], window)
         with gdal_calls(_doing("read the mask of", self.record.get("page")), self.path):
             mask: npt.NDArray[np.uint8] = self.dataset.read_masks(1, window=window)
         return np.ascontiguousarray(mask)
 
     def _check(self, indexes: list[int], window: Window) -> None:
-        if self.deflated is not None:
-            self.deflated.check(indexes, window)
+        if self.blocks is not None:
+            self.blocks.check(indexes, window)
 
 
 def _doing(verb: str, page: int | None) -> str:
@@ -370,8 +374,18 @@ def _open_file(path: Path, number: int | None) -> _File:
         dataset=dataset,
         record=record,
         sidecars=beside,
-        deflated=DeflateBlocks.of(path, header),
+        blocks=DeflateBlocks.of(path, header),
+        mask_blocks=_mask_blocks(path, record["mask"]),
     )
+
+
+def _mask_blocks(path: Path, mask: str) -> DeflateBlocks | None:
+    if mask == "internal":
+        return DeflateBlocks.of(path, read_mask_header(path), " of its mask")
+    if mask == "external":
+        beside = path.with_name(path.name + ".msk")
+        return DeflateBlocks.of(beside, read_header(beside)) if beside.exists() else None
+    return None
 
 
 def _find_page(path: Path, driver: str, number: int) -> tuple[Page, int]:
@@ -382,7 +396,7 @@ def _find_page(path: Path, driver: str, number: int) -> tuple[Page, int]:
         raise UnsupportedSource(f"{doing}: it holds {len(pages)} pages")
     page = pages[number - 1]
     beside = number == 1 and path.with_name(path.name + ".msk").exists()
-    if page.has_mask or beside:
+    if page.mask or beside:
         raise UnsupportedSource(f"{doing}: it has a mask, which GDAL gives for no single page")
     return page, len(pages)
 

@@ -6,7 +6,7 @@ it (RFC 1950 §2.2) is never reached: the samples are wrong, there is no error, 
 the same ones each time. Strips that GDAL reads by the line never come to their checksum at all.
 Other compressions have none (LZW, PackBits), or decoders that look at theirs.
 
-Not held: the blocks of masks and of overviews, of which no image is made.
+Masks are held, too; overviews are not, for nothing is read of them.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class DeflateBlocks:
     path: Path
     what: str
     """"strip" or "tile"."""
+    whose: str
+    """" of its mask", or "" for the image."""
     rows: int
     columns: int
     """Of a block."""
@@ -70,7 +72,7 @@ class DeflateBlocks:
     """Which were found sound before."""
 
     @classmethod
-    def of(cls, path: Path, header: TiffHeader | None) -> DeflateBlocks | None:
+    def of(cls, path: Path, header: TiffHeader | None, whose: str = "") -> DeflateBlocks | None:
         """Return the blocks of an image; None where they have no such checksums."""
         if header is None:
             return None
@@ -91,6 +93,7 @@ class DeflateBlocks:
         return cls(
             path=path,
             what="tile" if tiled else "strip",
+            whose=whose,
             rows=rows,
             columns=columns,
             down=-(-height // rows),
@@ -107,11 +110,10 @@ class DeflateBlocks:
             for number in self._below(bands, window):
                 if self.sound[number]:
                     continue
-                file.seek(int(self.offsets[number]))
-                if not _is_sound(file, int(self.lengths[number])):
+                if not _is_sound(file, int(self.offsets[number]), int(self.lengths[number])):
                     raise DamagedSource(
                         f"read {self.path}: damaged: {self.what} {number + 1} of "
-                        f"{len(self.offsets)} fails its checksum"
+                        f"{len(self.offsets)}{self.whose} fails its checksum"
                     )
                 self.sound[number] = True
 
@@ -127,8 +129,13 @@ class DeflateBlocks:
                         yield number
 
 
-def _is_sound(file: BinaryIO, length: int) -> bool:
-    """Whether the stream where a file stands inflates to its end; no bytes are a sparse block."""
+def _is_sound(file: BinaryIO, offset: int, length: int) -> bool:
+    """Whether the stream at an offset inflates to its end; no bytes are a sparse block."""
+    if length == 0:
+        return True
+    if offset < 0 or length < 0:  # of 64 bits, with the highest set
+        return False
+    file.seek(offset)
     stream, left = zlib.decompressobj(), length
     try:
         while left > 0 and not stream.eof:
@@ -139,4 +146,4 @@ def _is_sound(file: BinaryIO, length: int) -> bool:
             left -= len(data)
     except zlib.error:
         return False
-    return stream.eof or length == 0
+    return stream.eof

@@ -31,6 +31,7 @@ __all__ = [
     "append_entries",
     "find_pages",
     "read_header",
+    "read_mask_header",
     "read_pages",
 ]
 
@@ -175,8 +176,9 @@ class Page:
     """Number of its directory along the file's chain, from 1, as GDAL counts them."""
     offset: int
     """Byte at which that directory starts."""
-    has_mask: bool
-    """Whether mask directories follow it, up to the next page."""
+    mask: int = 0
+    """Byte at which the directory of its mask starts, the first that follows it up to the next
+    page; 0 where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,18 @@ def read_header(path: Path, page: Page | None = None) -> TiffHeader | None:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             return _read_header(file, size, None if page is None else page.offset)
+    except (ValueError, struct.error):
+        return None
+
+
+def read_mask_header(path: Path) -> TiffHeader | None:
+    """Read the directory of the internal mask of a file's first image; None where it has none."""
+    found = read_pages(path).found
+    if not found or not found[0].mask:
+        return None
+    try:
+        with path.open("rb") as file:
+            return _read_header(file, os.fstat(file.fileno()).st_size, found[0].mask)
     except (ValueError, struct.error):
         return None
 
@@ -225,11 +239,11 @@ def find_pages(file: BinaryIO, size: int) -> Pages:
             raw, at = _raw_directory(file, start, layout, size)
             kind = _subfile_type(file, raw, layout, size)
             if len(seen) > 1 and kind & MASK and not kind & REDUCED:
-                found[-1] = replace(found[-1], has_mask=True)
+                found[-1] = replace(found[-1], mask=found[-1].mask or start)
             elif len(seen) == 1 or (kind in (0, PAGE) and _has_samples(raw)):
                 if len(found) == MAX_PAGES:
                     return Pages(tuple(found), f"it holds more than {MAX_PAGES} pages")
-                found.append(Page(len(seen), start, has_mask=False))
+                found.append(Page(len(seen), start))
     except (ValueError, struct.error) as exc:
         return Pages(tuple(found), f"directory {len(seen)} cannot be read: {exc}")
     return Pages(

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.windows import Window
 
 from tilepress.codecs.errors import DamagedSource
 from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.geotiff import GeoTiffSource
 from tilepress.pipeline.tiff_blocks import DeflateBlocks
-from tilepress.pipeline.tiff_header import read_header
+from tilepress.pipeline.tiff_header import read_header, read_mask_header
 
 SAMPLES = np.random.default_rng(5).integers(0, 900, (3, 100, 130), np.uint16)
 
@@ -58,6 +59,16 @@ def damage(file: Path, number: int) -> None:
     file.write_bytes(data)
 
 
+def replace_block(file: Path, blocks: DeflateBlocks, number: int, size: int = 2**20) -> None:
+    """Put a stream where a block is that gives too much, and fails its checksum."""
+    too_much = zlib.compress(bytes(size))
+    data = bytearray(file.read_bytes())
+    at = int(blocks.offsets[number])
+    assert len(too_much) < blocks.lengths[number]
+    data[at : at + len(too_much)] = too_much[:-1] + bytes([too_much[-1] ^ 1])
+    file.write_bytes(data)
+
+
 def place_of(file: Path, number: int) -> Box:
     """Return the samples that a block holds."""
     b = blocks_of(file)
@@ -77,8 +88,9 @@ class TestDamageIsFoundWhereItIs:
             damage(file, number)
             box = place_of(file, number)
             with GeoTiffSource.open(file) as source:
-                with pytest.raises(DamagedSource, match=rf"{number + 1} of {count} fails"):
-                    source.read(box)
+                for asked in (box, Box((0, 0, 0), (3, 100, 130))):
+                    with pytest.raises(DamagedSource, match=rf" {number + 1} of {count} fails"):
+                        source.read(asked)
                 for other in {0, count // 2, count - 1} - {number}:
                     box = place_of(file, other)
                     assert np.array_equal(source.read(box), SAMPLES[box.slices])
@@ -86,13 +98,7 @@ class TestDamageIsFoundWhereItIs:
 
     def test_gdal_says_nothing(self, file: Path):
         """Where a damaged stream gives too much: if GDAL told of it, all this could go."""
-        blocks = blocks_of(file)
-        too_much = zlib.compress(bytes(2**20))
-        data = bytearray(file.read_bytes())
-        at = int(blocks.offsets[0])
-        assert len(too_much) < blocks.lengths[0]
-        data[at : at + len(too_much)] = too_much[:-1] + bytes([too_much[-1] ^ 1])
-        file.write_bytes(data)
+        replace_block(file, blocks_of(file), 0)
         box = place_of(file, 0)
         with rasterio.open(file) as opened:
             assert not np.array_equal(opened.read()[box.slices], SAMPLES[box.slices])
@@ -115,8 +121,59 @@ class TestDamageIsFoundWhereItIs:
             source.read(place_of(file, 0))
 
 
+class TestMasks:
+    """They say which samples are there: a wrong one is as bad as wrong samples."""
+
+    @pytest.mark.parametrize("internal", [True, False])
+    def test_damage(self, tmp_path: Path, internal: bool):
+        path = tmp_path / "masked.tif"
+        mask = np.random.default_rng(1).integers(0, 2, (100, 130), np.uint8) * 255
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal),
+            rasterio.open(
+                path, "w", driver="GTiff", **GEO, width=130, height=100, count=3, dtype="uint16"
+            ) as made,
+        ):
+            made.write(SAMPLES)
+            made.write_mask(mask)
+        box = Box((0, 0), (100, 130))
+        with GeoTiffSource.open(path) as source:
+            assert np.array_equal(source.read_mask(box), mask)
+        beside = tmp_path / "masked.tif.msk"
+        assert beside.exists() != internal
+        file = path if internal else beside
+        blocks = DeflateBlocks.of(file, read_mask_header(path) if internal else read_header(file))
+        assert blocks is not None
+        replace_block(file, blocks, 0, 2**15)
+        with rasterio.open(path) as opened:
+            assert not np.array_equal(opened.read_masks(1), mask)  # and not a word
+        with GeoTiffSource.open(path) as source:
+            assert np.array_equal(source.read(Box((0, 0, 0), (3, 100, 130))), SAMPLES)
+            with pytest.raises(DamagedSource, match=f"{file.name}: damaged: strip 1 of"):
+                source.read_mask(box)
+
+
 class TestOthersAreLeftToGdal:
     """Sparse files, other compressions, and bytes that follow a stream."""
+
+    def test_bytes_that_follow_a_stream(self, file: Path):
+        blocks = blocks_of(file)
+        data = bytearray(file.read_bytes())
+        at, length = int(blocks.offsets[0]), int(blocks.lengths[0])
+        shorter = zlib.compress(zlib.decompress(data[at : at + length]), 9)
+        if len(shorter) >= length:  # the same bytes, with the next block's behind them
+            blocks.lengths[0] = length + 7
+        else:
+            data[at : at + len(shorter)] = shorter
+            file.write_bytes(data)
+        blocks.check([1, 2, 3], Window(0, 0, 130, 100))
+
+    def test_a_place_that_no_file_has(self, file: Path):
+        """Of 64 bits, the highest of them set."""
+        blocks = blocks_of(file)
+        blocks.offsets[0] = -1
+        with pytest.raises(DamagedSource, match=r"1 of \d+ fails"):
+            blocks.check([1, 2, 3], Window(0, 0, 130, 100))
 
     @pytest.mark.parametrize("compress", ["lzw", "zstd", "none"])
     def test_other_compressions(self, tmp_path: Path, compress: str):
