@@ -26,7 +26,16 @@ ProfileFile = Annotated[str, typer.Argument(metavar="PROFILE", help="A profile (
 WAIT_S = 600.0
 """Seconds that a check waits for workers where nothing is said."""
 
-NOT_FOR_PARTS = ("cluster", "part", "tune", "workers", "report", "events")
+NOT_FOR_PARTS = (
+    "cluster",
+    "part",
+    "tune",
+    "workers",
+    "checksum",
+    "dashboard",
+    "report",
+    "events",
+)
 
 
 @cluster_app.command()

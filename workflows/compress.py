@@ -129,10 +129,11 @@ def compress(
         checksum=checksum,
     )  # fmt: skip
     if part is not None:
-        if tune is not None or workers or force or checksum or cluster is not None:
+        if tune is not None or workers or force or checksum or dashboard or cluster is not None:
             raise UsageError(
-                "compressing a part: --tune, --workers, --cluster, --force and --checksum do not "
-                "go with --part; replace what is there with tilepress plan --force"
+                "compressing a part: --tune, --workers, --cluster, --force, --checksum and "
+                "--dashboard do not go with --part; replace what is there with tilepress plan "
+                "--force"
             )
         return compress_part(request, Part.parse(part), device, report, progress, started, facts)
     target, options = request.destination, request.options

@@ -255,5 +255,5 @@ def _check_same(head: PlanHead, request: Request, plan_file: PlanFile) -> None:
             raise UsageError(
                 f"compressing a part: got {name} {asked.get(name)!r}, the plan in "
                 f"{plan_file.folder} has {planned!r}; finish it, or make another with "
-                "tilepress plan --force"
+                "tilepress plan --force, which replaces what is there"
             )

@@ -126,6 +126,9 @@ class PlanHead:
     """What could not be planned."""
 
 
+REMEDY = "remove that folder and run tilepress plan again: it keeps what is finished"
+
+
 class PlanFile:
     """The plan of one destination, in storage."""
 
@@ -154,12 +157,12 @@ class PlanFile:
             if fields.pop("version") != PLAN_FILE_VERSION:
                 raise UsageError(
                     f"reading the plan in {self.folder}: it is of another version of tilepress; "
-                    "run tilepress plan --force"
+                    f"{REMEDY}"
                 )
             failures = tuple(ImageFailure(**one) for one in fields.pop("failures"))
             return PlanHead(**fields, failures=failures)
         except (ValueError, KeyError, TypeError) as error:
-            text = f"reading the plan in {self.folder}: it is damaged; run tilepress plan --force"
+            text = f"reading the plan in {self.folder}: it is damaged; {REMEDY}"
             raise DamagedStore(text) from error
 
     def images(self, head: PlanHead) -> Iterator[PlannedImage]:
@@ -172,10 +175,11 @@ class PlanFile:
                 images = [PlannedImage.from_line(line) for line in data.splitlines()]
             except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
                 text = f"reading the plan in {self.folder}: {_object(number)} is damaged"
-                raise DamagedStore(f"{text}; run tilepress plan --force") from error
+                raise DamagedStore(f"{text}; {REMEDY}") from error
             yield from images
         if digest.hexdigest() != head.digest:
-            raise DamagedStore(f"reading the plan in {self.folder}: its images are not its own")
+            text = f"reading the plan in {self.folder}: its images are not its own; {REMEDY}"
+            raise DamagedStore(text)
 
     def add(self, image: PlannedImage) -> None:
         """Add an image to a plan that is being made."""
@@ -233,9 +237,9 @@ class PlanFile:
     def _flush(self) -> None:
         if self._lines:
             data = b"".join(self._lines)
-            self._digest.update(data)
             self._check_lock()
             patiently(lambda: (self.folder / _object(self._objects)).write(data))
+            self._digest.update(data)
             self._objects += 1
             self._lines.clear()
 

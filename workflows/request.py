@@ -161,7 +161,9 @@ def make_executor(
     if workers == 0:
         if cluster is not None:
             raise UsageError(f"starting workers: --workers 0 does not go with --cluster {cluster}")
-        set_up(wanted, has_gpu=wanted == "cuda")
+        from tilepress.workflows.local_cluster import visible_gpus
+
+        set_up(wanted, has_gpu=wanted == "cuda" or (wanted == "auto" and bool(visible_gpus())))
         return InProcessExecutor()
     codec = {"codec": options.codec, "tier": options.tier, "model": options.model}
     note = None if progress is None else progress.note

@@ -306,8 +306,11 @@ class Run:
         self._image_done(result)
 
     def _plan_made(self, todo: Todo, plan: ImagePlan) -> None:
+        if self.on_plan is not None:
+            self.on_plan(plan)  # what it raises ends the run: a plan with a gap is of no use
+            return
         try:
-            (self.on_plan or self._begin)(plan)
+            self._begin(plan)
         except (TilepressError, OSError) as error:
             self.fail(todo.spec.paths[0], error)
 

@@ -79,6 +79,16 @@ class TestScripts:
             done = subprocess.run(["bash", "-c", f"set -eu\n{words}"], capture_output=True)
             assert done.returncode == ends, words
 
+    def test_a_prologue_may_be_as_careless_as_in_jobs_of_workers(self, tmp_path: Path):
+        """Those of module systems read variables that are not set, and end with 1."""
+        prologue = ['echo "$NOBODY_SET_THIS"', "false"]
+        script = scripts("slurm", prologue=prologue)["parts"]
+        script = script.replace(f"cd {Path.cwd()}", f"cd {tmp_path}")
+        script = script.replace(f"exec {sys.executable}", "exec echo")
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "-m tilepress compress --part /4" in done.stdout
+
 
 class TestCommand:
     """``cluster submit`` takes what compress takes, and refuses what parts cannot do."""
@@ -113,7 +123,15 @@ class TestCommand:
         assert done.returncode == 0, done.stderr
 
     @pytest.mark.parametrize(
-        "more", [["--workers", "2"], ["--part", "0/2"], ["--cluster", "local"], ["--tune", "60"]]
+        "more",
+        [
+            ["--workers", "2"],
+            ["--part", "0/2"],
+            ["--cluster", "local"],
+            ["--tune", "60"],
+            ["--checksum"],
+            ["--dashboard"],
+        ],
     )
     def test_what_parts_cannot_do(self, profile: Path, more: list[str]):
         line = ["cluster", "submit", str(profile), "--parts", "2", "--", "/archive", "/out", *more]

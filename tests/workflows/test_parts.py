@@ -21,9 +21,10 @@ from tilepress.pipeline.place import FolderPlace, place
 from tilepress.pipeline.verify import verify
 from tilepress.workflows import parts, task
 from tilepress.workflows.compress import compress
+from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.parts import finish, plan
-from tilepress.workflows.planfile import Part
+from tilepress.workflows.planfile import Part, PlanFile
 from tilepress.workflows.progress import SilentProgress
 from tilepress.workflows.task import Job, Outcome, Todo, prepare_images
 
@@ -214,8 +215,36 @@ class TestThePlanIsFixed:
         plan(sources, tmp_path / "out", tile=64, workers=0)
         lines = tmp_path / "out/.tilepress/plan/images-000000.jsonl"
         lines.write_bytes(lines.read_bytes().replace(b"small1", b"small2"))
-        with pytest.raises(DamagedStore, match="its images are not its own"):
+        compress(sources / "small0.npy", tmp_path / "out", tile=64, workers=0)
+        with pytest.raises(DamagedStore, match="its images are not its own; remove that folder"):
             compress(sources, tmp_path / "out", tile=64, part="0/2")
+        shutil.rmtree(lines.parent)
+        for lease in (tmp_path / "out/.tilepress").rglob("lease.json"):
+            os.utime(lease, (1, 1))  # two minutes later
+        head = plan(sources, tmp_path / "out", tile=64, workers=0)
+        assert not head.failures
+        assert head.unchanged >= 1
+        assert head.images + head.unchanged == 7
+
+    def test_storage_that_fails_while_planning_leaves_no_plan(
+        self, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """One with a gap would be found out by the parts, at their end."""
+        monkeypatch.setattr("tilepress.workflows.patience.STORAGE_WAIT_S", 0.0)
+        monkeypatch.setattr("tilepress.workflows.planfile.IMAGES_PER_OBJECT", 2)
+        real, fails = FolderPlace.write, iter([True] * 4)
+
+        def write(self: FolderPlace, data: bytes) -> None:
+            if self.name == "images-000001.jsonl" and next(fails, False):
+                raise OSError(errno.EIO, "Input/output error", str(self))
+            real(self, data)
+
+        monkeypatch.setattr(FolderPlace, "write", write)
+        with pytest.raises(OSError, match="Input/output error"):
+            plan(sources, tmp_path / "out", tile=64, workers=0)
+        assert PlanFile(Destination(place(tmp_path / "out"))).head() is None
+        assert plan(sources, tmp_path / "out", tile=64, workers=0).images == 7
+        assert all(compress(sources, tmp_path / "out", tile=64, part=f"{i}/2").ok for i in range(2))
 
     def test_what_is_sealed_is_not_planned_again(self, sources: Path, tmp_path: Path):
         compress(sources, tmp_path / "out", tile=64, workers=0)

@@ -14,7 +14,9 @@ import pytest
 
 from tilepress.codecs.errors import UsageError
 from tilepress.codecs.wave import cuda
-from tilepress.workflows import worker
+from tilepress.workflows import local_cluster, worker
+from tilepress.workflows.plan import EncodeOptions
+from tilepress.workflows.request import make_executor
 from tilepress.workflows.worker import Call, run_task, set_up
 
 
@@ -53,6 +55,18 @@ class TestDevice:
         monkeypatch.setattr(cuda, "cuda_available", lambda: False)
         with pytest.raises(UsageError, match="no CUDA device is seen"):
             set_up("cuda", has_gpu=True)
+
+    @pytest.mark.parametrize(
+        ("wanted", "gpus", "found"),
+        [("auto", ("0",), "cuda"), ("auto", (), "cpu"), ("cpu", ("0",), "cpu")],
+    )
+    def test_parts_take_the_gpu_that_their_job_has(
+        self, monkeypatch: pytest.MonkeyPatch, wanted: str, gpus: tuple[str, ...], found: str
+    ):
+        monkeypatch.setattr(local_cluster, "visible_gpus", lambda: gpus)
+        monkeypatch.setattr(cuda, "cuda_available", lambda: True)
+        make_executor(0, None, wanted, EncodeOptions(), None)
+        assert worker.device() == found
 
     def test_the_model_is_loaded_once_and_a_wrong_one_is_told(self):
         set_up("cpu", has_gpu=False, codec={"tier": "fast"})
