@@ -331,12 +331,13 @@ class Watchdog:
     def _look(self) -> None:
         """See which jobs are over, and submit others for them."""
         scheduler: Any = self.cluster.scheduler
-        here = {worker.name for worker in list(scheduler.workers.values())}
+        names = {str(worker.name) for worker in list(scheduler.workers.values())}
+        here = names | {name.rpartition("-")[0] for name in names}  # several of a job: "job-0", …
         now = time.monotonic()
         absent: list[tuple[float, str, _Seen]] = []
         for name in list(self.cluster.worker_spec):
             seen = self._jobs.setdefault(name, _Seen(now))
-            if name not in here:
+            if str(name) not in here:
                 absent.append((seen.asked, name, seen))
             elif seen.running is None:
                 seen.running = now

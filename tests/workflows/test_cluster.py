@@ -237,6 +237,8 @@ class FakeJobs:
         self.ends: dict[str, float] = {}
         self.worker_spec: dict[str, Any] = {}
         self.workers: dict[str, SimpleNamespace] = {}
+        self.endings: tuple[str, ...] = ("",)
+        """Of the names of a job's workers."""
         self._i = 0
 
     def new_worker_spec(self) -> dict[str, Any]:
@@ -255,8 +257,13 @@ class FakeJobs:
 
     @property
     def scheduler(self) -> SimpleNamespace:
-        alive = {name: SimpleNamespace(name=name) for name in self.ends if self.is_there(name)}
-        return SimpleNamespace(workers=alive)
+        alive = [
+            SimpleNamespace(name=f"{name}{ending}")
+            for name in self.ends
+            for ending in self.endings
+            if self.is_there(name)
+        ]
+        return SimpleNamespace(workers=dict(enumerate(alive)))
 
     def is_there(self, job_id: str) -> bool:
         return self.now < self.ends[job_id]
@@ -323,6 +330,14 @@ class TestWatchdog:
         jobs, told, passes = watched(4, lambda _: 900)
         passes(36000)
         assert jobs.submitted > 4 * 30
+        assert not [text for text in told if "going on" in text]
+
+    def test_jobs_of_several_gpus_have_several_workers(self, watched: Any):
+        """dask-cuda numbers them: "job-0", "job-1"."""
+        jobs, told, passes = watched(2, lambda _: 900)
+        jobs.endings = ("-0", "-1")
+        passes(36000)
+        assert jobs.submitted > 2 * 30
         assert not [text for text in told if "going on" in text]
 
     def test_failures_now_and_then_do_no_harm(self, watched: Any):
