@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -28,8 +29,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +52,9 @@ WAIT_FOR_ROOM_S = 60.0
 
 FETCHES = 8
 """Objects of one image that are fetched at the same time."""
+
+_copies: WeakSet[_Copy] = WeakSet()
+"""Of this process."""
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -113,15 +119,14 @@ def scratch_folder() -> Path:
 
     Raises UsageError where it belongs to somebody else.
     """
-    base = Path(os.environ.get("TILEPRESS_SCRATCH") or tempfile.gettempdir())
-    folder = base / f"tilepress-{os.getuid()}"
+    folder = _folder()
     try:
-        base.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        own = _is_own(folder)
     except OSError as error:
         raise UsageError(f"opening the scratch folder {folder}: {error.strerror}") from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    if not own:
         raise UsageError(
             f"opening the scratch folder {folder}: it is not this user's own with mode 700; "
             "set TILEPRESS_SCRATCH to another folder"
@@ -130,12 +135,47 @@ def scratch_folder() -> Path:
 
 
 def clear() -> int:
-    """Remove every copy that nobody has open; return the bytes that were freed."""
+    """Remove every copy that nobody has open; return the bytes that were freed.
+
+    Where there is no folder of this user's, there are no copies. A process that has fetched any
+    does this at its end, too, unless it is killed.
+    """
+    folder = _folder()
+    if not _is_own(folder):
+        return 0
     freed = 0
-    with _locked(scratch_folder() / "lock", fcntl.LOCK_EX):
-        for entry in _entries(scratch_folder()):
+    with contextlib.suppress(FileNotFoundError), _locked(folder / "lock", fcntl.LOCK_EX):
+        for entry in _entries(folder):
             freed += entry.remove()
     return freed
+
+
+@functools.cache
+def _see_to_the_end() -> None:
+    # atexit would not do: processes that multiprocessing started end without it
+    Finalize(None, _clear_at_exit, exitpriority=0)
+
+
+def _clear_at_exit() -> None:
+    for copy in list(_copies):
+        copy.close()
+    with contextlib.suppress(OSError):
+        clear()
+
+
+def _folder() -> Path:
+    base = Path(os.environ.get("TILEPRESS_SCRATCH") or tempfile.gettempdir())
+    return base / f"tilepress-{os.getuid()}"
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is there which is this user's alone; OSError where storage fails."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return own and not found.st_mode & 0o077
 
 
 def _files(spec: SourceSpec) -> list[tuple[str, RemoteFile]]:
@@ -203,6 +243,8 @@ class _Copy:
         self.folder = self._root / self._name
         self.paths = [self.folder / name for name, _ in files]
         self._lock = -1
+        _see_to_the_end()
+        _copies.add(self)
         try:
             while not self._open():
                 self._fetch()

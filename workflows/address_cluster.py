@@ -16,7 +16,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tilepress.codecs.errors import UsageError
-from tilepress.workflows.cluster import OpenedCluster, check_versions, stop, unheard
+from tilepress.workflows.cluster import (
+    STOP_AFTER_S,
+    OpenedCluster,
+    check_versions,
+    stop,
+    unheard,
+)
 from tilepress.workflows.executor import WORKER_DEATHS
 from tilepress.workflows.lanes import Lanes
 from tilepress.workflows.profiles import AddressProfile
@@ -57,16 +63,18 @@ class AddressOpener:
         from tilepress.workflows.worker_plugin import SetUp
 
         client = self._connect()
-        quiet = contextlib.ExitStack()
-        quiet.enter_context(silence_logging_cmgr(logging.CRITICAL + 1))
-        try:
+        with contextlib.ExitStack() as leaving:
+            leaving.enter_context(silence_logging_cmgr(logging.CRITICAL + 1))
+            leaving.callback(stop, client)
             self.expected = lanes = self._lanes(client)
             if self.device == "cuda" and not lanes.gpu:
                 raise UsageError(
                     f"joining {self.profile.address}: --device cuda was asked for, and no worker "
                     "has a GPU; start workers with --resources GPU=1"
                 )
-            client.register_plugin(SetUp(self.device, self.codec))
+            plugin = SetUp(self.device, self.codec)
+            leaving.callback(_take_back, client, plugin.name)
+            client.register_plugin(plugin)
             if self.note is not None:
                 self._tell_of(client, self.note)
             yield OpenedCluster(
@@ -76,9 +84,6 @@ class AddressOpener:
                 admit=lambda workers: check_versions(client, workers),
                 note=self.note or unheard,
             )
-        finally:
-            stop(client)
-            quiet.close()
 
     def _tell_of(self, client: Client, note: Callable[[str], None]) -> None:
         """Tell where the dashboard is, and where the scheduler gives up tasks later than ours."""
@@ -132,6 +137,14 @@ class AddressOpener:
                     f"joining {self.profile.address}: it had no workers for {self.wait_s:g} s"
                 )
             time.sleep(0.5)
+
+
+def _take_back(client: Client, plugin: str) -> None:
+    """Let workers that go on without us close what they have open."""
+    try:
+        client.sync(client._unregister_worker_plugin, name=plugin, callback_timeout=STOP_AFTER_S)
+    except Exception as error:  # the scheduler may be gone, or busy with what we left
+        logging.getLogger(__name__).debug("taking the plugin back: %r", error)
 
 
 def _allowed_deaths(client: Client) -> int | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from distributed.security import Security
 
 __all__ = [
+    "STOP_AFTER_S",
     "TICK",
     "ClusterOpener",
     "OpenedCluster",

@@ -6,6 +6,7 @@ library may not survive that, and its text may hold what the source holds, patie
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 import warnings
@@ -15,12 +16,25 @@ from typing import TypeVar
 
 from tilepress.codecs.errors import TilepressError
 
-__all__ = ["TaskFailed", "at_edge", "describe_error", "describe_unexpected", "quiet_libraries"]
+__all__ = [
+    "NO_ROOM",
+    "TaskFailed",
+    "at_edge",
+    "describe_error",
+    "describe_unexpected",
+    "quiet_libraries",
+]
 
 T = TypeVar("T")
 
 _SEES_NO_IMAGE = {"tilepress", "typer", "click", "__main__"} | sys.stdlib_module_names
 """Packages whose errors quote nothing of an image; of ours only what is above the pipeline."""
+
+
+NO_ROOM = "no-room"
+"""Kind of an error of storage that takes nothing more, whatever comes next."""
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 def quiet_libraries() -> None:
@@ -71,11 +85,10 @@ def describe_error(error: Exception) -> tuple[str, str]:
     if isinstance(error, TilepressError):
         return error.kind, " ".join(str(error).split())
     if isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename else ""
-        return (
-            "storage",
-            f"reading or writing files: {error.strerror or type(error).__name__}{where}",
-        )
+        what = f"reading or writing files: {error.strerror or type(error).__name__}"
+        if error.errno in _NO_ROOM:
+            return NO_ROOM, what  # whichever file it was
+        return "storage", f"{what}: {error.filename}" if error.filename else what
     if isinstance(error, MemoryError):
         return "memory", "running a task: out of memory; use fewer workers or a smaller tile"
     frame = traceback.extract_tb(error.__traceback__)[-1:]

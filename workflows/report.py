@@ -87,7 +87,7 @@ class ImageFailure:
 
     source: str
     kind: str
-    """Stable name: ``TilepressError.kind``, "storage", "memory" or "internal"."""
+    """Stable name: ``TilepressError.kind``, "storage", "memory", "internal" or "catalogue"."""
     message: str
     """One line: what was being done, what was found, where."""
     shard: str | None = None

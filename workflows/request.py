@@ -25,7 +25,7 @@ from tilepress.workflows.destination import Destination
 from tilepress.workflows.executor import DaskExecutor, Executor, InProcessExecutor
 from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.progress import Progress
-from tilepress.workflows.report import Report, RunFacts
+from tilepress.workflows.report import ImageFailure, Report, RunFacts
 from tilepress.workflows.run import Run
 from tilepress.workflows.task import Todo
 from tilepress.workflows.tune import check_tune
@@ -250,9 +250,10 @@ def conclude(
     progress: Progress | None = None,
 ) -> Report:
     """Bring the catalogue of an archive up to date, and write the report."""
-    staging.clear()  # copies of remote images may hold what is private
+    with contextlib.suppress(OSError):
+        staging.clear()  # copies of remote images may hold what is private
     if archive is not None and not archive.is_store and result.images:
-        _update_catalogue(archive, progress)
+        _update_catalogue(archive, result, progress)
     result.seconds = time.monotonic() - started
     result.run = facts
     if report is not None:
@@ -264,15 +265,21 @@ def conclude(
 def told_when_stopped(
     run: Run, report: str | Path | None, started: float, facts: RunFacts
 ) -> Iterator[None]:
-    """Say how far a run came that is interrupted, and write its report; the interrupt goes on."""
+    """Say how far a run came that does not end by itself, and write its report.
+
+    The interrupt, or the error that ends it (no workers, no room), goes on.
+    """
     try:
         yield
-    except KeyboardInterrupt:
+    except UsageError:
+        raise  # nothing was done yet
+    except (KeyboardInterrupt, TilepressError, OSError) as reason:
         result = run.report
         result.interrupted = True
         begun = f", {run.unfinished} begun" if run.unfinished else ""
+        stopped = "interrupted" if isinstance(reason, KeyboardInterrupt) else "stopped"
         run.progress.note(
-            f"interrupted: {result.written} images written, {result.unchanged} unchanged, "
+            f"{stopped}: {result.written} images written, {result.unchanged} unchanged, "
             f"{len(result.failures)} failed{begun}; stopping the workers"
         )
         try:
@@ -282,11 +289,18 @@ def told_when_stopped(
         raise
 
 
-def _update_catalogue(archive: Destination, progress: Progress | None) -> None:
-    """Bring the catalogue up to date; a failure is told: every store is sealed without it."""
+def _update_catalogue(archive: Destination, result: Report, progress: Progress | None) -> None:
+    """Bring the catalogue up to date; a failure is listed: every store is sealed without it."""
     try:
         update_catalogue(archive.path)
     except (OSError, TilepressError, sqlite3.Error, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        failure = ImageFailure(
+            source=str(archive.path),
+            kind="catalogue",
+            message=f"the catalogue of {archive.path} is not up to date ({reason}); every image "
+            "is sealed, and the next run tries again",
+        )
+        result.failures.append(failure)
         if progress is not None:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            progress.note(f"the catalogue of {archive.path} is not up to date ({reason})")
+            progress.failed(failure)

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tilepress.codecs.errors import TilepressError
+from tilepress.codecs.errors import StoreError, TilepressError
 from tilepress.workflows.destination import check_prepared, prepare_store, state_of_store
-from tilepress.workflows.edge import describe_error
+from tilepress.workflows.edge import NO_ROOM, describe_error
 from tilepress.workflows.executor import Completed, Executor, Killed
 from tilepress.workflows.lease import Holder, Lease, LeaseKeeper
 from tilepress.workflows.ledger import Ledger, ledger_folder
@@ -45,7 +45,7 @@ from tilepress.workflows.task import (
     write_shard,
 )
 
-__all__ = ["WHOLE_BYTES", "Run"]
+__all__ = ["WHOLE_BYTES", "NoRoom", "Run"]
 
 WHOLE_BYTES = 32 * 2**20
 """Decoded size of images that one task plans, writes and seals."""
@@ -86,6 +86,12 @@ class _Image:
     whole: bool = True
     """Whether every shard so far was written."""
     stages: Stages = field(default_factory=Stages)
+
+
+class NoRoom(StoreError):
+    """The destination is full, or read-only: no other image would fare better."""
+
+    kind = NO_ROOM
 
 
 @dataclass(slots=True)
@@ -175,6 +181,12 @@ class Run:
         )
 
     def _failed(self, failure: ImageFailure) -> None:
+        if failure.kind == NO_ROOM:
+            reason = failure.message.removeprefix("reading or writing files: ")
+            raise NoRoom(
+                f"writing into {self.job.destination.path}: {reason}; make room and run the same "
+                "line again to go on"
+            )
         self.report.failures.append(failure)
         self.progress.failed(failure)
 

@@ -59,6 +59,7 @@ __all__ = [
     "ShardDone",
     "Todo",
     "clear_leftovers",
+    "close_sources",
     "finish_images",
     "image_result",
     "plan_images",
@@ -211,7 +212,7 @@ def seal_image(
                 source.source_items(), known, attributes, lambda: _check_lease(plan, holder)
             )
         )
-    _forget_sources()
+    close_sources()
     return sealed_sizes(plan)
 
 
@@ -556,7 +557,8 @@ def _source(plan: ImagePlan) -> TileSource:
     return _sources[key]
 
 
-def _forget_sources() -> None:
+def close_sources() -> None:
+    """Close the sources that this process keeps open between tasks."""
     while _sources:
         _sources.popitem()[1].close()
 

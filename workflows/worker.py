@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ __all__ = [
     "WantedDevice",
     "device",
     "keep_memory",
+    "let_go",
     "run_task",
     "set_up",
 ]
@@ -32,6 +34,9 @@ WantedDevice = Literal["auto", "cpu", "cuda"]
 
 WARM_TILE = 16
 """Rows and columns of the tile that is coded so that kernels are compiled before the first task."""
+
+LET_GO_S = 2.0
+"""How long a worker that should let go waits for the task that it runs."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of malloc.h."""
@@ -84,6 +89,23 @@ def set_up(wanted: WantedDevice, has_gpu: bool, codec: dict[str, Any] | None = N
     if codec is not None:
         _warm(codec, _device)
     return _device
+
+
+def let_go() -> None:
+    """Close what tasks keep open for the next one, and remove this machine's copies of objects.
+
+    Left out while a task runs, which is another run's: that one will do so.
+    """
+    tasks = sys.modules.get("tilepress.workflows.task")
+    if tasks is None or not _one.acquire(timeout=LET_GO_S):  # no task ever came: nothing is open
+        return
+    try:
+        tasks.close_sources()
+        copies = sys.modules.get("tilepress.pipeline.staging")
+        if copies is not None:
+            copies.clear()
+    finally:
+        _one.release()
 
 
 def keep_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
@@ -16,11 +17,13 @@ __all__ = ["SetUp"]
 
 
 class SetUp(WorkerPlugin):
-    """Pins the device of a worker and loads the model that its tasks code with."""
+    """Pins the device of a worker and loads the model that its tasks code with.
 
-    name = "tilepress"
+    A worker that outlives the run closes the sources when the plugin is taken back.
+    """
 
     def __init__(self, device: WantedDevice, codec: dict[str, Any] | None = None) -> None:
+        self.name = f"tilepress-{secrets.token_hex(4)}"  # several runs may share a worker
         self.device = device
         self.codec = codec
 
@@ -28,3 +31,6 @@ class SetUp(WorkerPlugin):
         has_gpu = worker.state.total_resources.get("GPU", 0) > 0
         room.keep_memory()
         room.set_up(self.device, has_gpu, self.codec)
+
+    def teardown(self, worker: Worker) -> None:
+        room.let_go()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import random
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from tilepress.codecs.errors import UsageError
 from tilepress.pipeline.place import place
 from tilepress.workflows import cli
+from tilepress.workflows.run import NoRoom
 
 from .conftest import TILE, Scene, check_any, check_archive
 from .recording import watched
@@ -62,7 +64,7 @@ def run_to_an_error(scene: Scene, target: Path) -> str:
     """Run; return what a person is told of the failure, or "" where there was none."""
     try:
         report = scene.compress(target)
-    except (OSError, UsageError) as error:  # the command prints one line of these
+    except (OSError, UsageError, NoRoom) as error:  # the command prints one line of these
         return str(error)
     assert {failure.kind for failure in report.failures} <= {"storage"}
     return "".join(failure.message for failure in report.failures)
@@ -136,6 +138,27 @@ class TestTheCommand:
         assert "Traceback" not in told
         assert check_any(place(out / "large.zarr"), (one.images["large"],)) == "unsealed"
 
+    def test_says_it_once_for_a_whole_archive(
+        self, scene: Scene, folder: Path, capfd: pytest.CaptureFixture[str]
+    ):
+        """No other image would fare better: the run ends, and the report tells how far it came."""
+        out, report = folder / "out", folder / "report.json"
+        out.mkdir()
+        words = ["compress", scene.folder, out, "--tile", TILE, "--tier", "fast", "--workers", 0]
+        words += ["--report", report]
+        with watched(out, Failing(60, errno.ENOSPC, KINDS)):
+            exit_code = cli._guarded(lambda: cli.app(list(map(str, words)), standalone_mode=False))
+        told = capfd.readouterr().err
+        assert exit_code == 1
+        assert told.count("on demand") == 1, told
+        assert f"writing into {out}: " in told
+        assert "make room and run the same line again" in told
+        written = json.loads(report.read_text())
+        assert written["interrupted"]
+        assert written["written"] < len(scene.images)
+        assert scene.compress(out).ok
+        check_archive(scene, out)
+
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
@@ -194,6 +217,6 @@ def run_large(scene: Scene, out: Path) -> str:
 
     try:
         report = compress(scene.folder, out / "large.zarr", tile=256, tier="fast", workers=0)
-    except (OSError, UsageError) as error:
+    except (OSError, UsageError, NoRoom) as error:
         return str(error)
     return "".join(failure.message for failure in report.failures)

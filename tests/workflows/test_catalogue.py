@@ -226,7 +226,7 @@ class TestItsFailureFailsNothingElse:
         monkeypatch.setattr(request, "update_catalogue", fail)
         told: list[str] = []
         progress = SilentProgress()
-        monkeypatch.setattr(progress, "note", told.append)
+        monkeypatch.setattr(progress, "failed", lambda failure: told.append(failure.line))
         np.save(tmp_path / "a.npy", SAMPLES)
         result = tilepress.compress(
             tmp_path / "a.npy",
@@ -235,8 +235,10 @@ class TestItsFailureFailsNothingElse:
             report=tmp_path / "report.json",
             progress=progress,
         )
-        assert result.ok
-        assert json.loads((tmp_path / "report.json").read_text())["written"] == 1
+        assert not result.ok
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert report["written"] == 1
+        assert [failure["kind"] for failure in report["failures"]] == ["catalogue"]
         assert any("is not up to date" in text for text in told)
 
 

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from typer.testing import CliRunner
 
 from tilepress.codecs.errors import UsageError
 from tilepress.workflows import cluster as room
-from tilepress.workflows import job_cluster, local_cluster, slurm_runner, watch
+from tilepress.workflows import job_cluster, local_cluster, slurm_runner, task, watch
 from tilepress.workflows.address_cluster import AddressOpener
 from tilepress.workflows.cli import app
 from tilepress.workflows.cluster import VersionMismatch, choose_cluster
@@ -67,6 +68,15 @@ def dask(*arguments: str, log: Path = Path(os.devnull)) -> Iterator[subprocess.P
 
 def tell(name: str) -> str:
     return name
+
+
+def keep_open() -> int:
+    task._sources[secrets.token_hex(4)] = SimpleNamespace(close=lambda: None)  # type: ignore[assignment]
+    return count_open()
+
+
+def count_open() -> int:
+    return len(task._sources)
 
 
 def refuse(name: str) -> str:
@@ -643,6 +653,18 @@ class TestAddress:
                 assert {one.key: one.result for one in done} == {
                     f"task-{number}": f"run {run} image {number}" for number in range(8)
                 }
+
+    def test_workers_that_go_on_keep_nothing_open(
+        self, scheduler: tuple[str, subprocess.Popen[bytes]]
+    ):
+        address, _ = scheduler
+        with DaskExecutor(choose_cluster(address)) as executor:
+            for number in range(4):
+                executor.submit(f"task-{number}", keep_open)
+            assert {executor.next().result for _ in range(4)} <= {1, 2, 3, 4}
+        with DaskExecutor(choose_cluster(address)) as executor:
+            executor._open()
+            assert set(executor._open().client.run(count_open).values()) == {0}
 
     def test_logs_of_workers_name_no_sources(
         self, scheduler: tuple[str, subprocess.Popen[bytes]], tmp_path: Path

@@ -25,6 +25,8 @@ from tilepress.workflows.lease import Lease
 from tilepress.workflows.ledger import ledger_folder
 from tilepress.workflows.progress import SilentProgress
 from tilepress.workflows.report import Report
+from tilepress.workflows.run import NoRoom
+from tilepress.workflows.watch import NoWorkers
 
 from .conftest import smooth
 
@@ -342,10 +344,12 @@ class TestFailures:
 
         with monkeypatch.context() as patch:
             patch.setattr(task.StoreWriter, "write_shard", full)
-            report = run(image, tmp_path / "x.zarr")
-        (failure,) = report.failures
-        assert failure.kind == "storage"
-        assert "No space left on device" in failure.line
+            with pytest.raises(NoRoom) as caught:
+                run(image, tmp_path / "x.zarr")
+        assert str(caught.value) == (
+            f"writing into {tmp_path / 'x.zarr'}: No space left on device; make room and run the "
+            "same line again to go on"
+        )
         assert run(image, tmp_path / "x.zarr").ok
 
     def test_errors_of_libraries_do_not_tell_what_they_read(
@@ -566,17 +570,40 @@ class TestInterruptedAtTheEnd:
         assert [event["event"] for event in read_events(events)][-1] == "interrupted"
         assert run(image, tmp_path / "out").unchanged == 1
 
-    def test_a_catalogue_that_fails_is_told_in_the_events(
+    def test_a_catalogue_that_fails_is_listed(
         self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         def failing(_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(request, "update_catalogue", failing)
-        assert run(image, tmp_path / "out", progress=EventLog(tmp_path / "events")).ok
-        *_, note, end = read_events(tmp_path / "events")
-        assert "is not up to date (No space left on device)" in note["text"]
+        with monkeypatch.context() as patch:
+            patch.setattr(request, "update_catalogue", failing)
+            report = run(image, tmp_path / "out", progress=EventLog(tmp_path / "events"))
+        (failure,) = report.failures
+        assert (report.ok, report.written, failure.kind) == (False, 1, "catalogue")
+        *_, told, end = read_events(tmp_path / "events")
+        assert "is not up to date (No space left on device)" in told["message"]
         assert end["event"] == "run-done"
+        assert run(image, tmp_path / "out").ok
+
+    def test_workers_that_end_leave_a_report(
+        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        def gone(*_: object) -> None:
+            raise NoWorkers("waiting for workers: none")
+
+        other = tmp_path / "in"
+        other.mkdir()
+        np.save(other / "a.npy", np.zeros((40, 40), np.uint16))
+        assert run(other, tmp_path / "out").ok
+        np.save(other / "b.npy", np.ones((40, 40), np.uint16))
+        real = InProcessExecutor.next
+        answers = iter([real])
+        monkeypatch.setattr(InProcessExecutor, "next", lambda self: next(answers, gone)(self))
+        with pytest.raises(NoWorkers):
+            run(other, tmp_path / "out", report=tmp_path / "report.json")
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert (report["interrupted"], report["ok"], report["unchanged"]) == (True, False, 1)
 
 
 class TestChecksum:
@@ -605,5 +632,5 @@ class TestChecksum:
         assert run(*line, checksum=True, **options).unchanged == 1
 
     def test_parts_are_planned_without_it(self, many_shards: Path, tmp_path: Path):
-        with pytest.raises(UsageError, match="--checksum do not go with --part"):
+        with pytest.raises(UsageError, match="--checksum and --dashboard do not go with --part"):
             run(many_shards, tmp_path / "out", checksum=True, part="0/2", workers=None)

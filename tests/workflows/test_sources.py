@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +13,11 @@ import numpy as np
 import obstore
 import pytest
 import rasterio
+import xarray as xr
 from obstore.store import S3Store
+from zarr.storage import ObjectStore
 
+import tilepress
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.compress import compress
 from tilepress.workflows.report import Report
@@ -33,6 +37,14 @@ def images(tmp_path: Path) -> Path:
     npy(root / "b/array.npy")
     (root / "text.tif").write_text("no image")
     return root
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setenv("TILEPRESS_SCRATCH", str(folder))
+    return folder
 
 
 def _press(source: str | list[str], destination: str) -> Report:
@@ -60,6 +72,16 @@ class TestABucket:
             assert verify(image.store, f"{bucket}/in/{_source_of(image.source)}") == []
         again = _told(_press(f"{bucket}/in", target), target)
         assert again == dict.fromkeys(local, "unchanged")
+
+    def test_is_read_by_xarray(self, images: Path, bucket: str) -> None:
+        upload(images / "a", f"{bucket}/in")
+        _press(f"{bucket}/in", f"{bucket}/out")
+        store = S3Store(bucket.removeprefix("s3://"), prefix="out/scene.zarr")
+        found = xr.open_zarr(ObjectStore(store, read_only=True), group="0")
+        assert found["image"].dims == ("y", "x")
+        assert np.array_equal(found["image"].values, IMAGE + ord("a"))
+        again = tilepress.open(f"{bucket}/out/scene.zarr")
+        assert np.array_equal(again["image"].values, found["image"].values)
 
     def test_that_holds_the_archive_too(self, images: Path, bucket: str) -> None:
         """What an earlier run wrote is no input of the next."""
@@ -104,6 +126,31 @@ class TestABucket:
 def _source_of(url: str) -> str:
     """Return what verify is given: of a series all folders."""
     return "c" if "/in/c/" in url else url.partition("/in/")[2]
+
+
+class TestCopies:
+    """Of objects that are read on this machine: what is private does not stay."""
+
+    def test_go_with_the_process_that_made_them(
+        self, images: Path, bucket: str, scratch: Path
+    ) -> None:
+        """Also where no run concludes: ``verify --source`` reads them, too."""
+        upload(images / "a", f"{bucket}/in")
+        _press(f"{bucket}/in", f"{bucket}/out")
+        line = [sys.executable, "-m", "tilepress", "verify", f"{bucket}/out/scene.zarr"]
+        done = subprocess.run([*line, "--source", f"{bucket}/in"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert not [path for path in scratch.rglob("*") if path.suffix == ".tif"]
+
+    def test_a_folder_for_them_that_is_not_ours_is_no_matter_where_none_are_made(
+        self, images: Path, scratch: Path, tmp_path: Path
+    ) -> None:
+        folder = scratch / f"tilepress-{os.getuid()}"
+        folder.mkdir(mode=0o755)
+        folder.chmod(0o755)
+        report = _press(str(images / "a"), str(tmp_path / "out"))
+        assert report.ok
+        assert not list(folder.iterdir())
 
 
 class TestPatternsAndLists:
