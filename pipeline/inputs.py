@@ -22,6 +22,7 @@ import posixpath
 import re
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -51,6 +52,9 @@ __all__ = ["absolute", "expand", "is_virtual", "read_list"]
 
 BATCH_FILES = 1000
 """Files that are looked at together, so that the first image is found at once."""
+
+BATCH_S = 1.0
+"""Seconds for which named files are gathered: a list on a pipe may come slowly."""
 
 MAX_ENTRY_BYTES = 2**16
 """One entry of a list; paths end at 4096 bytes, keys at 1024."""
@@ -308,13 +312,18 @@ class _Named:
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._count = 0
+        self._since = 0.0
         self._folders: dict[str, dict[str, InputFile]] = {}
 
     def add(self, file: InputFile) -> Iterator[Batch]:
+        if not self._count:
+            self._since = time.monotonic()
         files = self._folders.setdefault(posixpath.dirname(file.path), {})
         self._count += file.path not in files
         files.setdefault(file.path, file)
-        if self._limit is not None and self._count >= self._limit:
+        if self._limit is None:
+            return
+        if self._count >= self._limit or time.monotonic() - self._since > BATCH_S:
             yield from self.flush()
 
     def flush(self) -> Iterator[Batch]:

@@ -6,7 +6,6 @@ names; Zarr arrays as they are; and what cannot be read.
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import posixpath
 from collections import Counter
@@ -46,15 +45,16 @@ SIDECAR_SUFFIXES = frozenset(
 )
 """Endings of what accompanies images; in folders such files are passed over."""
 
-SIDECAR_NAMES = (
-    "licen[cs]e*",
-    "readme*",
-    "copying*",
-    "dicomdir",
-    "thumbs.db",
-    "md5sum*",
-    "makefile",
+SIDECAR_STEMS = frozenset(
+    {
+        *("readme", "license", "licence", "copying", "dicomdir", "thumbs", "makefile"),
+        *("md5sum", "md5sums"),
+    }
 )
+"""Names of such files, whatever their endings."""
+
+LINKED_FOLDER = "links to folders"
+"""What links to folders are counted as that are not followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,8 @@ class PassedOver:
     """What a searched folder holds beside images, hidden files left out."""
 
     suffixes: Mapping[str, int]
-    """How many files by their ending, "" for any that is not well known: names are not told."""
+    """How many files by their ending, "" for any that is not well known: names are not told.
+    Links to folders are counted here, too."""
 
 
 Item = Batch | ZarrNode | Failure | End | PassedOver
@@ -154,7 +155,7 @@ def is_passed_over(name: str) -> bool:
     return (
         name.startswith(".")
         or PurePosixPath(name).suffix in SIDECAR_SUFFIXES
-        or any(fnmatch.fnmatchcase(name, pattern) for pattern in SIDECAR_NAMES)
+        or name.partition(".")[0] in SIDECAR_STEMS
     )
 
 
@@ -236,7 +237,7 @@ class FolderWalk:
 
     def _sub_folder(
         self, path: Path, relative: str, state: frozenset[int], is_link: bool
-    ) -> Iterator[ZarrNode | Failure | tuple[Path, str, frozenset[int]]]:
+    ) -> Iterator[Item | tuple[Path, str, frozenset[int]]]:
         """Yield a folder as the array that it is, or to be searched; nothing for stores of ours."""
         pattern = self.pattern or EVERYTHING
         below = pattern.enter(state, path.name)
@@ -245,8 +246,7 @@ class FolderWalk:
         elif not below or _is_unfinished(path):
             return
         elif not is_zarr_node(path):
-            if not is_link:
-                yield path, relative, below
+            yield PassedOver(Counter({LINKED_FOLDER: 1})) if is_link else (path, relative, below)
         elif pattern.includes(below) and not _is_ours(path):
             yield _node(path, relative)
 

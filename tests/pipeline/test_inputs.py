@@ -124,6 +124,17 @@ class TestPatterns:
         assert _passed_over(f"{tmp_path}/*.t*") == {".txt": 1, ".tfw": 1}
         assert _passed_over(tmp_path / "a.txt") == {}, "it was named, hence it is looked at"
 
+    def test_an_image_may_be_called_nearly_like_a_companion(self, tmp_path: Path) -> None:
+        _touch(tmp_path / "readme_area.npy", tmp_path / "README", tmp_path / "licence.txt")
+        assert _paths(tmp_path) == [str(tmp_path / "readme_area.npy")]
+
+    def test_links_to_folders_are_counted(self, tmp_path: Path) -> None:
+        _touch(tmp_path / "in/a.tif", tmp_path / "elsewhere/b.tif")
+        (tmp_path / "in/more").symlink_to(tmp_path / "elsewhere")
+        for source in (tmp_path / "in", f"{tmp_path}/in/**/*.tif"):
+            assert _paths(source) == [str(tmp_path / "in/a.tif")]
+            assert _passed_over(source) == {"links to folders": 1}
+
     def test_zarr_arrays_are_taken_whole(self, tmp_path: Path) -> None:
         zarr.create_array(tmp_path / "x/array", shape=(20, 30), chunks=(9, 9), dtype="u2")
         for pattern in ("**", "x/*", "*/array", "x"):
@@ -252,6 +263,19 @@ class TestLists:
             writer.write(f"{tmp_path}/a.tif\n{tmp_path}/folder\n".encode())
             first = next(discover(["-"]))
             assert isinstance(first, SourceSpec)
+
+    def test_a_list_that_comes_slowly_is_not_gathered_for_long(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tilepress.pipeline.inputs.BATCH_S", 0.0)
+        tiff(tmp_path / "a.tif")
+        tiff(tmp_path / "b.tif")
+        end, begin = os.pipe()
+        with os.fdopen(end, "rb") as pipe, os.fdopen(begin, "wb", buffering=0) as writer:
+            monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
+            writer.write(f"{tmp_path}/a.tif\n{tmp_path}/b.tif\n".encode())
+            found = discover(["-"])
+            assert [Path(next(found).paths[0]).name for _ in "ab"] == ["a.tif", "b.tif"]
 
     def test_a_closed_standard_input_is_listed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", None)
