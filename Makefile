@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV ?= .venv-make
 OUT ?= demo-out
 # A file of tests runs in one process; many of them wait for other processes, so two share a processor well.
-PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml README.md LICENSE $(shell find src codecs pipeline workflows examples -type f -not -path '*/__pycache__/*')
