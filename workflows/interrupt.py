@@ -2,7 +2,14 @@
 
 Python runs a signal handler wherever the main thread happens to be. Where that is a destructor or a
 callback from C, the exception is printed and dropped (``sys.unraisablehook``) and the program would
-go on as if nobody had asked it to stop. Such an interrupt is raised again a moment later.
+go on as if nobody had asked it to stop. Such an interrupt is raised again a moment later. So is one
+that comes while a compiled function hands over its result: numba unpickles the types of arrays
+there, and does not look whether that went well (SystemError, or a crash).
+
+Where that is code given to ``exec`` as text (dataclasses and named tuples are made so, thousands of
+them while torch is imported), the interpreter notes that nobody handled the interrupt, although
+somebody does, and ``python -m`` then ends by SIGINT whatever the exit code was to be. The next text
+that is executed takes the note away.
 """
 
 from __future__ import annotations
@@ -40,16 +47,27 @@ def interrupts() -> Iterator[None]:
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
+        exec("")  # noqa: S102  # takes away the note that nobody handled the interrupt
 
 
 def _first(number: int, frame: FrameType | None) -> None:
     for later in STOP_SIGNALS:
         signal.signal(later, lambda *_: os._exit(EXIT_INTERRUPTED))
-    raise KeyboardInterrupt
+    _again(number, frame)
 
 
 def _again(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    if _is_within(frame, "_numba_unpickle"):
+        signal.setitimer(signal.ITIMER_REAL, RAISE_AGAIN_AFTER_S)
+    else:
+        raise KeyboardInterrupt
+
+
+def _is_within(frame: FrameType | None, function: str) -> bool:
+    """Whether the function is being executed, or anything that it calls."""
+    while frame is not None and frame.f_code.co_name != function:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _unraisable(dropped: sys.UnraisableHookArgs) -> None:
