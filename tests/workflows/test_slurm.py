@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import tilepress
+from tilepress.pipeline.store import is_sealed
 
 from ..slurm import PARTITION, Slurm
 from .conftest import smooth
@@ -47,9 +48,9 @@ def slow_archive(tmp_path: Path) -> Path:
     return make_images(tmp_path / "archive", LARGE)
 
 
-def make_images(folder: Path, size: int) -> Path:
+def make_images(folder: Path, size: int, count: int = IMAGES) -> Path:
     folder.mkdir()
-    for number in range(IMAGES):
+    for number in range(count):
         np.save(folder / f"image-{number}.npy", smooth((4, size, size), seed=number))
     return folder
 
@@ -223,6 +224,26 @@ class TestArrays:
         slurm.wait_until_idle(timeout_s=120)
         logs = {path.name: path.read_text() for path in (tmp_path / "jobs").glob("*.log")}
         assert len(logs) == 4, logs
+        assert_whole(archive, out)
+
+    def test_what_a_cancelled_part_left_is_named_and_the_script_goes_on_from_there(
+        self, slurm: Slurm, start: Callable[..., subprocess.Popen[str]],
+        profile: Path, tmp_path: Path,
+    ):  # fmt: skip
+        archive, out = make_images(tmp_path / "archive", LARGE, count=5), tmp_path / "out"
+        line = ["cluster", "submit", profile, "--parts", 1, "--", archive, out, *SLOW]
+        told = finish(start(*line)).splitlines()
+        wait_for(lambda: shards_done(out) > 0)
+        slurm.run("scancel", "--state=RUNNING")
+        slurm.wait_until_idle(timeout_s=120)
+        (log,) = (tmp_path / "jobs").glob("finish-*.log")
+        assert "shards are missing" in log.read_text()
+        assert "run the parts again" in log.read_text()
+        assert not is_sealed(out / "image-4.zarr")
+        (script,) = (text for text in told if text.endswith("parts.sh"))
+        slurm.run("sbatch", script.split()[-1])
+        slurm.wait_until_idle(timeout_s=120)
+        finish(start("finish", out))
         assert_whole(archive, out)
 
 
