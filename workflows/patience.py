@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["PASSING_ERRORS", "patiently"]
+__all__ = ["PASSING_ERRORS", "may_pass", "patiently"]
 
 STORAGE_TRIES = 4
 """Times that an operation is tried."""
@@ -40,10 +40,22 @@ def patiently(operation: Callable[[], T]) -> T:
     for _ in range(STORAGE_TRIES - 1):
         try:
             return operation()
-        except OSError as error:
-            if error.errno not in PASSING_ERRORS:
+        except Exception as error:
+            if not may_pass(error):
                 raise
         # not all of many workers at once
         time.sleep(wait_s * random.uniform(0.75, 1.25))  # noqa: S311
         wait_s *= 2
     return operation()
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Whether storage reported an error that may pass, or the one that this error came of.
+
+    Readers of sources translate what storage reports. GDAL does not tell: its errors never pass.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in PASSING_ERRORS:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

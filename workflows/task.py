@@ -21,6 +21,7 @@ from tilepress.codecs import batcher
 from tilepress.codecs.errors import (
     DamagedSource,
     DestinationConflict,
+    SourceError,
     StoreError,
     TilepressError,
     UnsealedStore,
@@ -199,19 +200,8 @@ def seal_image(
                 f"sealing {plan.store}: another process has sealed it; run the same command again"
             )
         return sealed_sizes(plan)  # this task ran before, its worker died late
-    with contextlib.closing(open_source(plan.spec)) as source:
-        if plan_digest(source, plan.grid, plan.codec_config) != plan.digest:
-            raise DamagedSource(
-                f"sealing {plan.store}: {plan.source_name} changed while it was read; "
-                "run the same command again"
-            )
-        known = tuple(Ledger(plan).entries(plan)) if entries is None else entries
-        attributes = {"plan_digest": plan.digest} | _loss(plan, known)
-        patiently(
-            lambda: _writer(plan).seal(
-                source.source_items(), known, attributes, lambda: _check_lease(plan, holder)
-            )
-        )
+    known = tuple(Ledger(plan).entries(plan)) if entries is None else entries
+    patiently(lambda: _seal(plan, holder, known))
     close_sources()
     return sealed_sizes(plan)
 
@@ -367,15 +357,20 @@ def _failure(todo: Todo, error: Exception) -> Outcome:
 
 
 def _plan(todo: Todo, job: Job) -> ImagePlan:
-    with contextlib.closing(open_source(todo.spec)) as source:
-        plan = make_plan(source, job.destination.store_of(todo.spec), job.options)
-        if job.options.tune is not None:
-            plan = choose_weights(plan, source, job.options.tune)
+    plan = patiently(lambda: _planned(todo.spec, job))
     if todo.digest not in (None, plan.digest):
         raise DamagedSource(
             f"planning {plan.store}: {plan.source_name} is not what it was when the parts were "
             "planned; run tilepress plan again"
         )
+    return plan
+
+
+def _planned(spec: SourceSpec, job: Job) -> ImagePlan:
+    with contextlib.closing(open_source(spec)) as source:
+        plan = make_plan(source, job.destination.store_of(spec), job.options)
+        if job.options.tune is not None:
+            plan = choose_weights(plan, source, job.options.tune)
     return plan
 
 
@@ -418,6 +413,19 @@ def clear_leftovers(store: str, keeper: LeaseKeeper) -> None:
         keeper.release(lease, sealed=True)
 
 
+def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> None:
+    with contextlib.closing(open_source(plan.spec)) as source:
+        if plan_digest(source, plan.grid, plan.codec_config) != plan.digest:
+            raise DamagedSource(
+                f"sealing {plan.store}: {plan.source_name} changed while it was read; "
+                "run the same command again"
+            )
+        attributes = {"plan_digest": plan.digest} | _loss(plan, entries)
+        _writer(plan).seal(
+            source.source_items(), entries, attributes, lambda: _check_lease(plan, holder)
+        )
+
+
 # one shard
 
 
@@ -432,7 +440,7 @@ def _code_with(threads: int) -> None:
 def _write(plan: ImagePlan, ref: ShardRef, holder: Holder) -> tuple[ShardEntry, Stages]:
     """Code a shard and put it where it belongs."""
     writer = _writer(plan)
-    coded = _encode(plan, writer, ref)
+    coded = patiently(lambda: _read_and_encode(plan, writer, ref))
     clock = StageClock()
     with clock.time("write"):
         _check_lease(plan, holder)
@@ -462,6 +470,14 @@ def _entry(ref: ShardRef, coded: ShardBytes) -> ShardEntry:
         max_error=coded.max_error,
         squared_error=coded.squared_error,
     )
+
+
+def _read_and_encode(plan: ImagePlan, writer: StoreWriter, ref: ShardRef) -> ShardBytes:
+    try:
+        return _encode(plan, writer, ref)
+    except (SourceError, OSError):
+        close_sources()  # a stale handle stays stale
+        raise
 
 
 def _encode(plan: ImagePlan, writer: StoreWriter, ref: ShardRef) -> ShardBytes:

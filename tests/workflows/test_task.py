@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tilepress.codecs.errors import DestinationConflict
+from tilepress.codecs.errors import DamagedSource, DestinationConflict
+from tilepress.pipeline.dicom_bytes import FileBytes
 from tilepress.pipeline.discover import discover
 from tilepress.pipeline.place import Place, place
 from tilepress.pipeline.source import SourceSpec
@@ -22,6 +26,7 @@ from tilepress.workflows.ledger import ledger_folder
 from tilepress.workflows.plan import EncodeOptions, ImagePlan
 from tilepress.workflows.task import Job, LeaseLost, Todo, plan_images, seal_image, write_shard
 
+from ..pipeline.images import dicom
 from .conftest import smooth
 
 
@@ -43,6 +48,10 @@ def planned(tmp_path: Path, store: Place, tile: int) -> ImagePlan:
     """Return a plan that writes tiles of that size."""
     source = tmp_path / "scene.npy"
     np.save(source, smooth((200, 300)))
+    return planned_of(source, store, tile)
+
+
+def planned_of(source: Path, store: Place, tile: int) -> ImagePlan:
     (spec,) = discover([str(source)])
     assert isinstance(spec, SourceSpec)
     with LeaseKeeper() as keeper:
@@ -138,3 +147,62 @@ class TestTheSealIsOnePlans:
         with pytest.raises(DestinationConflict, match="another process has sealed it"):
             seal_image(plan, lease.holder)
         assert (store / "zarr.json").read() == b"another's"
+
+
+class TestStorageOfSources:
+    """Storage that fails for a while fails where sources are read, too."""
+
+    @pytest.fixture
+    def series(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImagePlan:
+        monkeypatch.setattr("tilepress.workflows.patience.STORAGE_WAIT_S", 0.0)
+        source = dicom(tmp_path / "in/1", 5, 1)
+        return planned_of(source, place(tmp_path / "out.zarr"), 16)
+
+    @pytest.mark.parametrize(
+        ("times", "number", "passes"),
+        [
+            (3, errno.EIO, True),
+            (3, errno.ESTALE, True),
+            (4, errno.EIO, False),
+            (1, errno.EACCES, False),
+        ],
+    )
+    @pytest.mark.parametrize("when", ["planning", "writing", "sealing"])
+    def test_what_passes_is_read_again(
+        self, series: ImagePlan, keeper: LeaseKeeper, monkeypatch: pytest.MonkeyPatch,
+        when: str, times: int, number: int, passes: bool,
+    ):  # fmt: skip
+        real, fails = FileBytes.read, iter([True] * times)
+
+        def read(self: FileBytes, offset: int, length: int) -> bytes:
+            if next(fails, False):
+                raise OSError(number, os.strerror(number), "source")
+            return real(self, offset, length)
+
+        def fail() -> None:
+            task.close_sources()
+            monkeypatch.setattr(FileBytes, "read", read)
+
+        lease = keeper.acquire(ledger_folder(series.store), series.digest)
+        job = Job(
+            destination=Destination(place(series.store)),
+            options=EncodeOptions(tile=16),
+            holder=lease.holder,
+        )
+        with contextlib.nullcontext() if passes else pytest.raises(DamagedSource, match="reading"):
+            if when == "planning":
+                fail()
+                (outcome,) = plan_images((Todo(series.spec),), job)
+                if outcome.failure is not None:
+                    raise DamagedSource(outcome.failure.message)
+            else:
+                prepare_store(series, force=True)
+                if when == "writing":
+                    fail()
+                for ref in series.shards():
+                    write_shard(series, ref, lease.holder)
+                if when == "sealing":
+                    fail()
+                seal_image(series, lease.holder)
+        assert next(fails, None) is None, "storage has failed as often as it should"
+        assert is_sealed(series.store) == (passes and when != "planning")
