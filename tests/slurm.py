@@ -99,7 +99,7 @@ class Slurm:
         """Drain or resume the node."""
         self.run("scontrol", "update", f"nodename={self.node}", f"state={state}", "reason=test")
 
-    def wait_until_idle(self, timeout_s: float = 30) -> None:
+    def wait_until_idle(self, timeout_s: float = 60) -> None:
         """Wait until no job is left."""
         end = time.monotonic() + timeout_s
         while self.jobs():

@@ -38,12 +38,14 @@ def interrupts() -> Iterator[None]:
     Every file that we write is atomic, so the second may fall anywhere. Only for the main thread.
     """
     before = {number: signal.signal(number, _first) for number in STOP_SIGNALS}
-    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _again)
+    alarm = signal.getsignal(signal.SIGALRM)
     hook, sys.unraisablehook = sys.unraisablehook, _unraisable
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if signal.getsignal(signal.SIGALRM) is _again:  # else the timer is somebody else's
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, alarm)
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -58,9 +60,14 @@ def _first(number: int, frame: FrameType | None) -> None:
 
 def _again(number: int, frame: FrameType | None) -> None:
     if _is_within(frame, "_numba_unpickle"):
-        signal.setitimer(signal.ITIMER_REAL, RAISE_AGAIN_AFTER_S)
+        _ask_again()
     else:
         raise KeyboardInterrupt
+
+
+def _ask_again() -> None:
+    signal.signal(signal.SIGALRM, _again)
+    signal.setitimer(signal.ITIMER_REAL, RAISE_AGAIN_AFTER_S)
 
 
 def _is_within(frame: FrameType | None, function: str) -> bool:
@@ -73,6 +80,6 @@ def _is_within(frame: FrameType | None, function: str) -> bool:
 def _unraisable(dropped: sys.UnraisableHookArgs) -> None:
     """Raise an interrupt again that fell into a destructor; by timer, for here it is lost too."""
     if dropped.exc_type is KeyboardInterrupt:
-        signal.setitimer(signal.ITIMER_REAL, RAISE_AGAIN_AFTER_S)
+        _ask_again()
     else:
         sys.__unraisablehook__(dropped)

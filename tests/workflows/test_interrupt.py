@@ -84,6 +84,12 @@ class TestInterrupts:
         assert signal.getsignal(number) is before
         assert sys.unraisablehook is hook
 
+    def test_the_timer_of_another_is_left_alone(self, number: signal.Signals):
+        signal.setitimer(signal.ITIMER_REAL, WAIT_S)
+        with interrupts():
+            pass
+        assert signal.setitimer(signal.ITIMER_REAL, 0)[0] > 0
+
     def test_the_second_ends_the_process(self, number: signal.Signals):
         script = (
             "import os, time\n"

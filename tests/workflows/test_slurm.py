@@ -85,14 +85,14 @@ def start(slurm: Slurm) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             process.communicate()
 
 
-def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> str:
+def finish(process: subprocess.Popen[str], timeout_s: float = 200) -> str:
     """Wait for a command that must do well; return what it printed, and then what it noted."""
     out, error = process.communicate(timeout=timeout_s)
     assert process.returncode == 0, (out, error)
     return out + error
 
 
-def wait_for(what: Callable[[], bool], timeout_s: float = 60) -> None:
+def wait_for(what: Callable[[], bool], timeout_s: float = 120) -> None:
     end = time.monotonic() + timeout_s
     while not what():
         assert time.monotonic() < end
