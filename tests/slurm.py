@@ -1,14 +1,17 @@
 """A real Slurm on this machine for a test session: munge, one controller, one node, a fake GPU.
 
 The node's GPU is ``/dev/null`` to Slurm, which sets CUDA_VISIBLE_DEVICES for jobs that ask for it.
-Everything lies in one temporary folder and listens on ports of its own; daemons end by their pid.
+Everything lies in one temporary folder and listens on ports of its own; daemons end by their pid,
+and with the session.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -21,6 +24,10 @@ __all__ = ["Slurm", "running_slurm", "what_is_missing"]
 
 PARTITION = "main"
 START_WITHIN_S = 60.0
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when the one that started it is gone."""
 
 SLURM_CONF = """
 ClusterName=tilepress
@@ -164,10 +171,17 @@ def _start(
     stack: contextlib.ExitStack,
     ends: Path | None = None,
 ) -> None:
-    """Start a daemon that ends with the stack; ``ends`` is the pid file of what must end first."""
+    """Start a daemon that ends with the stack, and with this process should that be killed.
+
+    ``ends`` is the pid file of what must end first.
+    """
     out = stack.enter_context(log.open("wb"))
     process = subprocess.Popen(
-        command, env=os.environ | environment, stdout=out, stderr=subprocess.STDOUT
+        command,
+        env=os.environ | environment,
+        stdout=out,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
     )
 
     def end() -> None:

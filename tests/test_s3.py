@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +33,7 @@ def _answers(endpoint: str) -> bool:
     try:
         with opener.open(f"{endpoint}/-/traffic", timeout=10):
             return True
-    except (urllib.error.URLError, ConnectionError):
+    except (OSError, http.client.HTTPException):
         return False
 
 

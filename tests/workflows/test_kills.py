@@ -119,9 +119,10 @@ def workers_of(command: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return []
 
 
-def wait_for(condition: object, command: subprocess.Popen[bytes], limit_s: float = 60) -> None:
+def wait_for(condition: object, command: subprocess.Popen[bytes], limit_s: float = 120) -> None:
     deadline = time.monotonic() + limit_s
-    while not condition() and command.poll() is None and time.monotonic() < deadline:  # type: ignore[operator]
+    while not condition() and command.poll() is None:  # type: ignore[operator]
+        assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
@@ -175,7 +176,12 @@ class TestKilledCommand:
 
     def test_two_kills(self, archive: Archive):
         dice = random.Random(1)
-        assert sum(kill_command(archive, dice) for _ in range(2)) == 2
+        kills = 0
+        while kills < 2 or archive.sealed:
+            if archive.sealed:  # it was faster than the second kill
+                archive.remove()
+                kills = 0
+            kills += kill_command(archive, dice)
         done = archive.entries
         assert done
         assert f"{done} of {SHARDS} shards were there already" in finish(archive)
