@@ -131,3 +131,15 @@ def test_other_errors_of_destructors_are_still_told():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
     assert done.returncode == 0
     assert b"ValueError: seen" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_still_imports_its_libraries_ends_as_later(number: signal.Signals):
+    line = [sys.executable, "-X", "importtime", "-m", "tilepress", "models"]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        next(text for text in process.stderr if " typer." in text)
+        process.send_signal(number)
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 130
+    assert "Traceback" not in rest
