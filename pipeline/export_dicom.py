@@ -216,7 +216,7 @@ def _selected(
     numbers = range(size)[slices] if isinstance(slices, slice) else slices
     chosen = set(numbers)
     if outside := [n for n in chosen if not 0 <= n < size]:
-        raise UsageError(f"exporting DICOM: slice {outside[0]} of {size}")
+        raise UsageError(f"exporting DICOM: got slice {outside[0]}, want 0 to {size - 1}")
     kept = []
     for part in parts:
         inside = {number % size in chosen for number in part.frames}

@@ -30,6 +30,7 @@ __all__ = [
     "StoreSummary",
     "Totals",
     "find_stores",
+    "gone_stores",
     "is_catalogue_object",
     "is_store",
     "list_json",
@@ -185,6 +186,14 @@ def list_stores(archive: Where) -> Iterator[StoreSummary]:
         for summary in several(pool, lambda pair: _told(where, *pair), pairs):
             if summary is not None:
                 yield summary
+
+
+def gone_stores(archive: Place) -> Iterator[tuple[Place, str]]:
+    """Yield the stores that the catalogue lists and the archive has no more, and what to do."""
+    for summary in list_stores(archive):
+        if summary.state == "missing":
+            text = "the catalogue lists it, and it is gone; compress its source again"
+            yield archive / summary.path, text
 
 
 def summarize(store: Where, name: str) -> StoreSummary:

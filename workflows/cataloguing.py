@@ -44,7 +44,7 @@ from tilepress.workflows.catalogue import (
 )
 from tilepress.workflows.catalogue_index import FOLDER, Entry, Index, merged
 
-__all__ = ["CatalogueUpdate", "update_catalogue"]
+__all__ = ["CatalogueUpdate", "update_catalogue", "why_not_updated"]
 
 PAGE = 1000
 """Items, or series, that one document lists at most; a study is never divided."""
@@ -103,6 +103,16 @@ def update_catalogue(archive: Where, *, rebuild: bool = False) -> CatalogueUpdat
     catalogue.make_folder()
     with catalogue.guard(), contextlib.closing(_Roll()) as roll:
         return _Update(where, roll, rebuild=rebuild).run()
+
+
+def why_not_updated(archive: Where) -> str | None:
+    """Update the catalogue; return in a line why that failed: every store is sound without it."""
+    try:
+        update_catalogue(archive)
+    except (OSError, TilepressError, sqlite3.Error, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        return f"the catalogue of {archive} is not up to date ({reason})"
+    return None
 
 
 class _Update:

@@ -11,7 +11,7 @@ from tilepress.codecs.errors import DamagedStore, InvalidRecord, TilepressError,
 from tilepress.pipeline.matching import Sources
 from tilepress.pipeline.place import Place, Where, place
 from tilepress.pipeline.verify import verify
-from tilepress.workflows.catalogue import find_stores, list_stores
+from tilepress.workflows.catalogue import find_stores, gone_stores
 
 __all__ = ["StoreCheck", "check_stores"]
 
@@ -56,21 +56,14 @@ def check_stores(
     for store in stores:
         yield _check(store, sources, in_archive=archive is not None)
     if archive is not None:
-        yield from _gone(archive)
+        for gone, text in gone_stores(archive):
+            yield StoreCheck(store=str(gone), state="damaged", findings=(text,))
     if sources is not None and archive is not None:
         for left in sources.left_over({store.relative_to(archive) for store in stores}):
             text = f"{path} holds no store of it"
             yield StoreCheck(store=left, state="unknown", findings=(text,))
         for failure in sources.failures:
             yield StoreCheck(store=failure.path, state="unknown", findings=(str(failure.error),))
-
-
-def _gone(archive: Place) -> Iterator[StoreCheck]:
-    """Yield the stores that the catalogue lists and the archive has no more."""
-    for summary in list_stores(archive):
-        if summary.state == "missing":
-            text = "the catalogue lists it, and it is gone; compress its source again"
-            yield StoreCheck(store=str(archive / summary.path), state="damaged", findings=(text,))
 
 
 def _check(store: Place, sources: Sources | None, *, in_archive: bool) -> StoreCheck:

@@ -31,6 +31,7 @@ from tilepress.workflows.console import (
     Json,
     complain,
     open_console,
+    say,
 )
 from tilepress.workflows.edge import describe_unexpected, quiet_libraries
 from tilepress.workflows.interrupt import EXIT_INTERRUPTED, interrupts
@@ -153,9 +154,9 @@ def info(store: Store, as_json: Json = False) -> None:
         if isinstance(value, dict):
             print(f"{key}:")
             for name, item in value.items():
-                print(f"  {name}: {_short(item)}")
+                say(f"  {name}: {_short(item)}")
         else:
-            print(f"{key}: {_short(value)}")
+            say(f"{key}: {_short(value)}")
 
 
 @app.command("ls")
@@ -174,7 +175,7 @@ def list_archive(
     from tilepress.workflows.catalogue import list_json, list_lines, list_stores
 
     for line in (list_json if as_json else list_lines)(list_stores(archive)):
-        print(line)
+        say(line)
 
 
 @app.command()
@@ -208,13 +209,13 @@ def verify(
     from tilepress.workflows.checking import check_stores
 
     _must_exist(path)
-    checks = list(check_stores(path, source or (), stack))
+    checks = []
+    for check in check_stores(path, source or (), stack):
+        checks.append(check)
+        for line in () if as_json else check.lines():
+            say(line)
     if as_json:
         print(json.dumps([c.to_json() for c in checks], indent=2))
-    else:
-        for check in checks:
-            for line in check.lines():
-                print(line)
     if any(c.state == "damaged" for c in checks):
         raise typer.Exit(EXIT_FAILED)
     if any(c.state == "unknown" for c in checks):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tilepress.codecs.errors import UsageError
-from tilepress.workflows.console import EXIT_FAILED, Json, complain, open_console
+from tilepress.workflows.console import EXIT_FAILED, Json, complain, open_console, say
 
 if TYPE_CHECKING:
     from tilepress.workflows.progress import Progress
@@ -310,13 +310,13 @@ def repair(
 
     from tilepress.workflows.repair import repair_stores
 
-    repairs = list(repair_stores(store, source, stack))
+    repairs = []
+    for one in repair_stores(store, source, stack):
+        repairs.append(one)
+        for line in () if as_json else one.lines():
+            say(line)
     if as_json:
         print(json.dumps([r.to_json() for r in repairs], indent=2))
-    else:
-        for one in repairs:
-            for line in one.lines():
-                print(line)
     if any(not one.ok for one in repairs):
         raise typer.Exit(EXIT_FAILED)
 

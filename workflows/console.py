@@ -20,6 +20,8 @@ __all__ = [
     "Json",
     "complain",
     "open_console",
+    "printable",
+    "say",
 ]
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_TELL = 0, 1, 2, 3
@@ -35,7 +37,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 
 def complain(text: str) -> None:
     """Print one line about what went wrong."""
-    print(f"tilepress: {' '.join(text.split())}", file=sys.stderr)
+    print(f"tilepress: {printable(' '.join(text.split()))}", file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """Print one line at once, whatever names of files are in it."""
+    print(printable(text), flush=True)
+
+
+def printable(text: str) -> str:
+    """Return text in one line that no file name can make a terminal do things with."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def open_console(*, stderr: bool = False, pipe_width: int = PIPE_WIDTH) -> Console:

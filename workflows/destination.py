@@ -105,9 +105,10 @@ def prepare_store(plan: ImagePlan, *, force: bool) -> Literal["write", "unchange
     if state == "sealed" and not force:
         return "unchanged"
     if state == "other" and not force:
+        there = _what_is_there(plan)
+        way = "run tilepress repair" if there == _UNREADABLE else "choose another destination"
         raise DestinationConflict(
-            f"writing {plan.store}: {_what_is_there(plan)}; choose another destination or pass "
-            "--force to replace it"
+            f"writing {plan.store}: {there}; {way} or pass --force to replace it"
         )
     if state in ("sealed", "other"):
         _remove(place(plan.store))
@@ -126,6 +127,9 @@ def check_prepared(plan: ImagePlan) -> None:
         raise DestinationConflict(
             f"writing {plan.store}: it is not what was planned for parts; run tilepress plan again"
         )
+
+
+_UNREADABLE = "it is sealed and cannot be read"
 
 
 def _what_is_there(plan: ImagePlan) -> str:
@@ -147,7 +151,7 @@ def _what_is_there(plan: ImagePlan) -> str:
         if reader.chunk != plan.grid.chunk:
             return "its tiles have another size"
         return "its source has changed since (name, size, time or header)"
-    return "it exists and cannot be read"
+    return _UNREADABLE
 
 
 def _remove(store: Place) -> None:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBar
 from rich.text import Text
 
+from tilepress.workflows.console import printable
 from tilepress.workflows.plan import ImagePlan
 from tilepress.workflows.report import ImageFailure, ImageResult
 from tilepress.workflows.stages import Stages
@@ -536,10 +537,3 @@ def clock(seconds: float) -> str:
 def grouped(count: int) -> str:
     """Return a count with its digits in groups, e.g. "12 300"."""
     return f"{count:,}".replace(",", " ")
-
-
-def printable(text: str) -> str:
-    """Return text in one line that no file name can make a terminal do things with."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

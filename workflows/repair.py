@@ -54,7 +54,8 @@ from tilepress.pipeline.shard import (
 from tilepress.pipeline.source import SourceSpec, TileSource
 from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader
 from tilepress.pipeline.verify import check_store
-from tilepress.workflows.catalogue import find_stores
+from tilepress.workflows.catalogue import find_stores, gone_stores
+from tilepress.workflows.cataloguing import why_not_updated
 from tilepress.workflows.edge import describe_error
 from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder
@@ -121,7 +122,8 @@ def repair_stores(
 ) -> Iterator[StoreRepair]:
     """Repair a store, or every damaged one of an archive, from ``source``.
 
-    Sound stores are left alone, and ``source`` is not looked at where all are. Raises UsageError
+    Sound stores are left alone, and ``source`` is not looked at where all are. Of an archive, the
+    stores that its catalogue lists and that are gone come last, as failures. Raises UsageError
     where there is no store or no source, and for a single store whose source cannot be found.
     """
     root = place(path)
@@ -135,9 +137,28 @@ def repair_stores(
         raise UsageError(f"repairing {path}: {what}, want a tilepress store or an archive")
     archive = None if stores == [root] else root
     finder = _Finder(source, stack, archive)
+    repaired = False
     with LeaseKeeper() as keeper:
         for store in stores:
-            yield _repair(_Repair(store, finder, keeper), in_archive=archive is not None)
+            done = _repair(_Repair(store, finder, keeper), in_archive=archive is not None)
+            repaired |= done.state == "repaired"
+            yield done
+    if archive is not None:
+        yield from _in_catalogue(archive, repaired=repaired)
+
+
+def _in_catalogue(archive: Place, *, repaired: bool) -> Iterator[StoreRepair]:
+    """Yield what the catalogue knows and nothing here can mend; list in it what was repaired."""
+    gone = [
+        StoreRepair(store=str(store), state="failed", reason=text)
+        for store, text in gone_stores(archive)
+    ]
+    yield from gone
+    if gone or not repaired:  # an update would forget what is gone
+        return
+    problem = why_not_updated(archive)
+    if problem is not None:
+        yield StoreRepair(store=str(archive), state="failed", reason=problem)
 
 
 def _repair(repair: _Repair, *, in_archive: bool) -> StoreRepair:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from tilepress.pipeline.discover import Failure, discover
 from tilepress.pipeline.inputs import absolute
 from tilepress.pipeline.place import Place, place
 from tilepress.pipeline.source import SourceSpec
-from tilepress.workflows.cataloguing import update_catalogue
+from tilepress.workflows.cataloguing import why_not_updated
 from tilepress.workflows.cluster import choose_cluster
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.executor import DaskExecutor, Executor, InProcessExecutor
@@ -291,15 +290,12 @@ def told_when_stopped(
 
 def _update_catalogue(archive: Destination, result: Report, progress: Progress | None) -> None:
     """Bring the catalogue up to date; a failure is listed: every store is sealed without it."""
-    try:
-        update_catalogue(archive.path)
-    except (OSError, TilepressError, sqlite3.Error, ValueError, KeyError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+    problem = why_not_updated(archive.path)
+    if problem is not None:
         failure = ImageFailure(
             source=str(archive.path),
             kind="catalogue",
-            message=f"the catalogue of {archive.path} is not up to date ({reason}); every image "
-            "is sealed, and the next run tries again",
+            message=f"{problem}; every image is sealed, and the next run tries again",
         )
         result.failures.append(failure)
         if progress is not None:

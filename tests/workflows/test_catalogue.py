@@ -23,7 +23,7 @@ from affine import Affine
 import tilepress
 from tilepress.codecs.errors import DamagedStore, UsageError
 from tilepress.pipeline.place import FolderPlace, Place, place
-from tilepress.workflows import catalogue, catalogue_index, cataloguing, request
+from tilepress.workflows import catalogue, catalogue_index, cataloguing
 from tilepress.workflows.catalogue import (
     find_stores,
     is_catalogue_object,
@@ -223,7 +223,7 @@ class TestItsFailureFailsNothingElse:
         def fail(_: object) -> None:
             raise error
 
-        monkeypatch.setattr(request, "update_catalogue", fail)
+        monkeypatch.setattr(cataloguing, "update_catalogue", fail)
         told: list[str] = []
         progress = SilentProgress()
         monkeypatch.setattr(progress, "failed", lambda failure: told.append(failure.line))

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from tilepress.workflows import cli
+from tilepress.workflows.checking import StoreCheck
+from tilepress.workflows.repair import StoreRepair
 
 from .conftest import smooth
 
@@ -365,6 +367,52 @@ class TestShelf:
         (archive / "map.zarr/zarr.json").unlink()
         done = call("verify", archive, "--source", archive.parent / "in")
         assert "holds no store of it" not in done.stdout
+
+    def test_a_name_of_a_store_stays_in_its_line(self, call: Command, archive: Path):
+        odd = (archive / "map.zarr").rename(archive / "map\n\x1b[31m.zarr")
+        for line in (("ls", archive), ("verify", archive), ("info", odd)):
+            done = call(*line)
+            assert "map\\n\\x1b[31m.zarr" in done.stdout
+            assert "\x1b" not in done.stdout
+
+    @pytest.mark.parametrize("command", ["verify", "repair"])
+    def test_long_work_is_told_as_it_goes(
+        self, call: Command, archive: Path, command: str, capfd: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ):  # fmt: skip
+        def work(*_: object) -> Iterator[StoreCheck | StoreRepair]:
+            kind = StoreCheck if command == "verify" else StoreRepair
+            yield kind(store="first", state="sound")
+            assert capfd.readouterr().out == "first: sound\n"
+            yield kind(store="second", state="sound")
+
+        monkeypatch.setattr("tilepress.workflows.checking.check_stores", work)
+        monkeypatch.setattr("tilepress.workflows.repair.repair_stores", work)
+        done = call(command, archive, "--source", archive)
+        assert (done.returncode, done.stdout) == (0, "second: sound\n")
+
+    def test_repair_names_what_is_gone(self, call: Command, archive: Path):
+        """An update of the catalogue would forget it, so that nobody missed it again."""
+        source = archive.parent / "in"
+        shard = next(p for p in (archive / "deep/scene.zarr/0/image/c").rglob("*") if p.is_file())
+        shard.unlink()
+        shutil.rmtree(archive / "map.zarr")
+        for _ in range(2):
+            done = call("repair", archive, "--source", source)
+            assert done.returncode == 1
+            assert "map.zarr: the catalogue lists it, and it is gone" in done.stdout
+
+    def test_repair_lists_in_the_catalogue_what_it_repaired(self, call: Command, archive: Path):
+        shutil.rmtree(archive / "half.zarr")
+        manifest = archive / "map.zarr/zarr.json"
+        manifest.write_bytes(manifest.read_bytes()[:-2])
+        collection = archive / "catalogue/collection.json"
+        source = archive.parent / "in"
+        assert "run tilepress repair" in call("compress", source, archive, "--workers", 0).stderr
+        assert "map" not in collection.read_text()
+        done = call("repair", archive, "--source", source)
+        assert done.returncode == 0, done.stdout
+        assert "map" in collection.read_text()
 
     def test_ls_as_json(self, call: Command, archive: Path):
         told = {item["path"]: item for item in json.loads(call("ls", archive, "--json").stdout)}

@@ -17,7 +17,7 @@ import tilepress
 from tilepress.codecs import batcher
 from tilepress.codecs.errors import UsageError
 from tilepress.pipeline.store import StoreReader
-from tilepress.workflows import patience, request, task
+from tilepress.workflows import cataloguing, patience, task
 from tilepress.workflows.compress import compress
 from tilepress.workflows.events import EventLog, read_events
 from tilepress.workflows.executor import Completed, InProcessExecutor, Killed
@@ -562,7 +562,7 @@ class TestInterruptedAtTheEnd:
 
         told, events = tmp_path / "report.json", tmp_path / "events"
         with monkeypatch.context() as patch:
-            patch.setattr(request, "update_catalogue", interrupted)
+            patch.setattr(cataloguing, "update_catalogue", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 run(image, tmp_path / "out", report=told, progress=EventLog(events))
         report = json.loads(told.read_text())
@@ -577,7 +577,7 @@ class TestInterruptedAtTheEnd:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(request, "update_catalogue", failing)
+            patch.setattr(cataloguing, "update_catalogue", failing)
             report = run(image, tmp_path / "out", progress=EventLog(tmp_path / "events"))
         (failure,) = report.failures
         assert (report.ok, report.written, failure.kind) == (False, 1, "catalogue")

@@ -304,7 +304,7 @@ class TestSlices:
 
     def test_outside(self, write: Write, tmp_path: Path, one_spec, in_memory):
         reader = in_memory(one_spec(write("x", noise((5, 7)))))
-        with pytest.raises(UsageError, match="slice 1 of 1"):
+        with pytest.raises(UsageError, match="got slice 1, want 0 to 0"):
             export_dicom(reader, tmp_path / "out", slices=[1])
 
 
