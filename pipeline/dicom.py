@@ -205,8 +205,8 @@ class DicomSource:
         yield "dicom-patches", bytes(patches)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return size, mtime and a hash of the header of every file, by path."""
-        return {one.path: _file_print(one) for one in self._instances}
+        """Return size, mtime and a hash of the header of every file, wherever they lie."""
+        return {"files": [_file_print(one) for one in self._instances]}
 
     def close(self) -> None:
         for reader in self._readers.values():

@@ -167,7 +167,7 @@ class TestCopies:
         stack = open_source(spec)
         origin = json.loads(dict(stack.source_items())["origin"])
         assert [one["name"] for one in origin["files"]] == [f"LC_B{n}.TIF" for n in (1, 2, 3)]
-        assert sorted(series.fingerprint()["content"]) == sorted(series.spec.paths)
+        assert len(series.fingerprint()["content"]["files"]) == 3
         for source in (series, stack):
             assert str(scratch) not in json.dumps(source.fingerprint())
             source.close()

@@ -153,6 +153,22 @@ class TestCopies:
         assert not list(folder.iterdir())
 
 
+class TestTheSameImagesByAnotherName:
+    """An archive may be moved, and be named from anywhere: it is the files that count."""
+
+    @pytest.mark.parametrize("name", ["in/../in", "link", "moved"])
+    def test_are_unchanged(self, images: Path, tmp_path: Path, name: str):
+        (images / "text.tif").unlink()
+        first = _press(str(images), str(tmp_path / "out"))
+        if name == "link":
+            (tmp_path / name).symlink_to(images)
+        elif name == "moved":
+            images.rename(tmp_path / name)
+        report = _press(str(tmp_path / name), str(tmp_path / "out"))
+        assert first.written == report.unchanged == 4
+        assert report.ok
+
+
 class TestPatternsAndLists:
     def test_keep_files_of_one_name_apart(
         self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
