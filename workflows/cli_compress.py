@@ -88,8 +88,17 @@ Cluster = Annotated[
 Device = Annotated[
     DeviceName, typer.Option(help="Where tiles are coded; auto: on GPUs where workers have them.")
 ]
+
+
+def _file(report: Path | None) -> Path | None:
+    if report == Path("-"):
+        raise UsageError("writing the report: got '-', want a file; --events - prints as it goes")
+    return report
+
+
 ReportFile = Annotated[
-    Path | None, typer.Option(metavar="FILE.json", help="Write what was done as JSON.")
+    Path | None,
+    typer.Option(metavar="FILE.json", help="Write what was done as JSON.", callback=_file),
 ]
 Events = Annotated[
     str | None,
@@ -179,7 +188,7 @@ def compress(
     sources, destination = _split(paths, "compressing")
     if lossless and max_error:
         raise UsageError("compressing: --lossless and --max-error exclude each other")
-    untold = ("run_compress", "paths", "lossless")  # max_error says it
+    untold = ("run_compress", "paths", "lossless", "untold")  # max_error says it
     options = {k: v for k, v in locals().items() if k not in untold}
     done = run_compress(
         sources,

@@ -311,6 +311,20 @@ class TestLines:
         assert told == ["run-started", "note", "run-done"]
         assert call("finish", tmp_path / "in").returncode == 2
 
+    def test_the_report_is_a_file(self, call: Command, image: Path, tmp_path: Path):
+        done = call("compress", image, tmp_path / "out", "--report", "-")
+        assert done.returncode == 2
+        assert done.stderr.startswith("tilepress: writing the report: got '-', want a file")
+        assert not (tmp_path / "out").exists()
+
+    def test_the_events_begin_with_what_was_asked_for(
+        self, call: Command, image: Path, tmp_path: Path
+    ):
+        done = call("compress", image, tmp_path / "out", "--workers", 0, "--events", "-")
+        options = json.loads(done.stdout.splitlines()[0])["options"]
+        assert options["workers"] == 0
+        assert not {"untold", "run_compress", "paths"} & set(options)
+
     def test_companions_are_counted_and_not_named(self, call: Command, tmp_path: Path):
         source = tmp_path / "in"
         source.mkdir()
