@@ -176,7 +176,12 @@ class FolderWalk:
 
     def items(self, limit: int | None) -> Iterator[Item]:
         root = Path(self.root)
-        if self.pattern is None and is_zarr_node(root):
+        try:
+            is_node = self.pattern is None and is_zarr_node(root)
+        except OSError as error:
+            yield _unreadable(root, error)
+            return
+        if is_node:
             yield _node(root, self.prefix or root.absolute().name)
             return
         start = Pattern.WHOLE if self.pattern is None else self.pattern.start
@@ -218,13 +223,14 @@ class FolderWalk:
                     else:
                         files.append(entry.name)
         except OSError as error:
-            shown = printable(str(folder))
-            text = f"reading folder {shown}: {error.strerror}"
-            yield Failure(shown, SourceError(text))
+            yield _unreadable(folder, error)
         if passed_over:
             yield PassedOver(passed_over)
         for name, is_link in sorted(folders):
-            yield from self._sub_folder(folder / name, _join(prefix, name), state, is_link)
+            try:
+                yield from self._sub_folder(folder / name, _join(prefix, name), state, is_link)
+            except OSError as error:  # its name may be seen, and not what is in it
+                yield _unreadable(folder / name, error)
         yield from (not_utf8(str(folder / name)) for name in files if not is_utf8(name))
         taken: dict[str, set[str]] = {}
         absolute = str(folder.absolute())
@@ -249,6 +255,11 @@ class FolderWalk:
             yield PassedOver(Counter({LINKED_FOLDER: 1})) if is_link else (path, relative, below)
         elif pattern.includes(below) and not _is_ours(path):
             yield _node(path, relative)
+
+
+def _unreadable(folder: Path, error: OSError) -> Failure:
+    shown = printable(str(folder))
+    return Failure(shown, SourceError(f"reading folder {shown}: {error.strerror}"))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -424,6 +424,26 @@ class TestOddFiles:
             (failure,) = [item for item in found if isinstance(item, Failure)]
             assert "Permission denied" in str(failure.error)
 
+    def test_folders_that_may_not_be_entered_are_listed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Their names may be read and nothing below them, not even whether it is there."""
+        tiff(tmp_path / "good.tif")
+        tiff(tmp_path / "closed/a.tif")
+        is_file = Path.is_file
+
+        def refuse(path: Path) -> bool:
+            if path.parent.name == "closed":
+                raise PermissionError(13, "Permission denied", str(path))
+            return is_file(path)
+
+        monkeypatch.setattr(Path, "is_file", refuse)
+        for sources in ([tmp_path], [tmp_path / "closed", tmp_path / "good.tif"]):
+            found = list(discover(sources))
+            assert sum(isinstance(item, SourceSpec) for item in found) == 1
+            (failure,) = [item for item in found if isinstance(item, Failure)]
+            assert "closed: Permission denied" in str(failure.error)
+
     def test_a_large_folder_is_not_looked_through_first(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
