@@ -24,9 +24,12 @@ class StoreCheck:
     state: Literal["sound", "damaged", "unknown"]
     findings: tuple[str, ...] = ()
     """Each damage, or the reason why it cannot be told."""
+    differs: bool = False
+    """Whether all damage is that the source has other samples by now: the store itself is sound."""
 
     def lines(self) -> list[str]:
-        return [f"{self.store}: {text}" for text in (self.state, *self.findings)]
+        state = "sound, and differs from its source" if self.differs else self.state
+        return [f"{self.store}: {text}" for text in (state, *self.findings)]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -79,4 +82,9 @@ def _check(store: Place, sources: Sources | None, *, in_archive: bool) -> StoreC
         text = f"reading {error.filename or store}: {error.strerror or type(error).__name__}"
         return StoreCheck(store=str(store), state="unknown", findings=(text,))
     state: Literal["sound", "damaged"] = "damaged" if damages else "sound"
-    return StoreCheck(store=str(store), state=state, findings=tuple(map(str, damages)))
+    return StoreCheck(
+        store=str(store),
+        state=state,
+        findings=tuple(map(str, damages)),
+        differs=bool(damages) and all(damage.kind == "source" for damage in damages),
+    )

@@ -140,7 +140,10 @@ def _what_is_there(plan: ImagePlan) -> str:
         reader = StoreReader.open(plan.store)
         config, there = plan.codec_config, reader.statement
         if (reader.shape, reader.dtype) != (plan.info.shape, plan.info.dtype):
-            return "it holds another image"
+            return (
+                f"it holds another image ({_dimensions(reader.shape)} {reader.dtype}, this one is "
+                f"{_dimensions(plan.info.shape)} {plan.info.dtype})"
+            )
         for name in ("codec", "tier"):
             if there[name] != config[name]:
                 return f"it was written with {name} {there[name]}, this run has {config[name]}"
@@ -152,6 +155,10 @@ def _what_is_there(plan: ImagePlan) -> str:
             return "its tiles have another size"
         return "its source has changed since (name, size, time or header)"
     return _UNREADABLE
+
+
+def _dimensions(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
 
 
 def _remove(store: Place) -> None:

@@ -295,7 +295,7 @@ def _update_catalogue(archive: Destination, result: Report, progress: Progress |
         failure = ImageFailure(
             source=str(archive.path),
             kind="catalogue",
-            message=f"{problem}; every image is sealed, and the next run tries again",
+            message=f"{problem}; stores are sealed without it, and the next run tries again",
         )
         result.failures.append(failure)
         if progress is not None:

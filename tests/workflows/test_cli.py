@@ -277,7 +277,7 @@ class TestBadInput:
         done = call("compress", tmp_path / "other.npy", tmp_path / "x.zarr", "--workers", 0, "-q")
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
-        assert "holds another image" in done.stderr
+        assert "another image (3×150×200 uint16, this one is 50×60 uint16)" in done.stderr
 
 
 class TestLines:
@@ -466,7 +466,14 @@ class TestShelf:
             file.write(samples, 1)
         done = call("verify", archive / "map.zarr", "--source", source, "--json")
         assert done.returncode == 1
-        assert json.loads(done.stdout)[0]["state"] == "damaged"
+        (told,) = json.loads(done.stdout)
+        assert (told["state"], told["differs"]) == ("damaged", True)
+        done = call("verify", archive / "map.zarr", "--source", source)
+        assert "map.zarr: sound, and differs from its source" in done.stdout
+        shard = next(p for p in (archive / "map.zarr/0/image/c").rglob("*") if p.is_file())
+        shard.unlink()
+        done = call("verify", archive / "map.zarr", "--source", source)
+        assert "map.zarr: damaged" in done.stdout
         assert call("verify", archive, "--source", tmp_path / "none").returncode == 2
 
     def test_verify_an_archive_against_its_sources(self, call: Command, tmp_path: Path):
