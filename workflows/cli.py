@@ -32,6 +32,7 @@ from tilepress.workflows.console import (
     complain,
     open_console,
     say,
+    tell,
 )
 from tilepress.workflows.edge import describe_unexpected, quiet_libraries
 from tilepress.workflows.interrupt import EXIT_INTERRUPTED, interrupts
@@ -209,13 +210,7 @@ def verify(
     from tilepress.workflows.checking import check_stores
 
     _must_exist(path)
-    checks = []
-    for check in check_stores(path, source or (), stack):
-        checks.append(check)
-        for line in () if as_json else check.lines():
-            say(line)
-    if as_json:
-        print(json.dumps([c.to_json() for c in checks], indent=2))
+    checks = tell(check_stores(path, source or (), stack), as_json=as_json)
     if any(c.state == "damaged" for c in checks):
         raise typer.Exit(EXIT_FAILED)
     if any(c.state == "unknown" for c in checks):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tilepress.codecs.errors import UsageError
-from tilepress.workflows.console import EXIT_FAILED, Json, complain, open_console, say
+from tilepress.workflows.console import EXIT_FAILED, Json, complain, open_console, tell
 
 if TYPE_CHECKING:
     from tilepress.workflows.progress import Progress
@@ -315,17 +315,9 @@ def repair(
 
         tilepress repair out/ --source /archive
     """
-    import json
-
     from tilepress.workflows.repair import repair_stores
 
-    repairs = []
-    for one in repair_stores(store, source, stack):
-        repairs.append(one)
-        for line in () if as_json else one.lines():
-            say(line)
-    if as_json:
-        print(json.dumps([r.to_json() for r in repairs], indent=2))
+    repairs = tell(repair_stores(store, source, stack), as_json=as_json)
     if any(not one.ok for one in repairs):
         raise typer.Exit(EXIT_FAILED)
 

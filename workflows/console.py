@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
@@ -22,6 +24,7 @@ __all__ = [
     "open_console",
     "printable",
     "say",
+    "tell",
 ]
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_TELL = 0, 1, 2, 3
@@ -35,6 +38,17 @@ PIPE_WIDTH = 160
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
+class Telling(Protocol):
+    """What became of one store."""
+
+    def lines(self) -> list[str]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+T = TypeVar("T", bound=Telling)
+
+
 def complain(text: str) -> None:
     """Print one line about what went wrong."""
     print(f"tilepress: {printable(' '.join(text.split()))}", file=sys.stderr)
@@ -43,6 +57,18 @@ def complain(text: str) -> None:
 def say(text: str) -> None:
     """Print one line at once, whatever names of files are in it."""
     print(printable(text), flush=True)
+
+
+def tell(results: Iterable[T], *, as_json: bool) -> list[T]:
+    """Print the lines of each result as it comes, or all of them as one JSON list; return them."""
+    told = []
+    for one in results:
+        told.append(one)
+        for line in () if as_json else one.lines():
+            say(line)
+    if as_json:
+        print(json.dumps([one.to_json() for one in told], indent=2))
+    return told
 
 
 def printable(text: str) -> str:

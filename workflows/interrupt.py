@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["EXIT_INTERRUPTED", "interrupts"]
+__all__ = ["EXIT_INTERRUPTED", "end_when_asked", "interrupts"]
 
 EXIT_INTERRUPTED = 130
 """Exit code of an interrupted command: 128 + SIGINT, as shells have it."""
@@ -29,6 +29,12 @@ EXIT_INTERRUPTED = 130
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 RAISE_AGAIN_AFTER_S = 0.02
+
+
+def end_when_asked() -> None:
+    """End the process at a stop signal, as it is. Only for the main thread."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: os._exit(EXIT_INTERRUPTED))
 
 
 @contextmanager
@@ -53,8 +59,7 @@ def interrupts() -> Iterator[None]:
 
 
 def _first(number: int, frame: FrameType | None) -> None:
-    for later in STOP_SIGNALS:
-        signal.signal(later, lambda *_: os._exit(EXIT_INTERRUPTED))
+    end_when_asked()
     _again(number, frame)
 
 

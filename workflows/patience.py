@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["PASSING_ERRORS", "may_pass", "patiently"]
+__all__ = ["PASSING_ERRORS", "patiently"]
 
 STORAGE_TRIES = 4
 """Times that an operation is tried."""
@@ -41,7 +41,7 @@ def patiently(operation: Callable[[], T]) -> T:
         try:
             return operation()
         except Exception as error:
-            if not may_pass(error):
+            if not _may_pass(error):
                 raise
         # not all of many workers at once
         time.sleep(wait_s * random.uniform(0.75, 1.25))  # noqa: S311
@@ -49,7 +49,7 @@ def patiently(operation: Callable[[], T]) -> T:
     return operation()
 
 
-def may_pass(error: BaseException | None) -> bool:
+def _may_pass(error: BaseException | None) -> bool:
     """Whether storage reported an error that may pass, or the one that this error came of.
 
     Readers of sources translate what storage reports. GDAL does not tell: its errors never pass.

@@ -4,18 +4,14 @@ A stop signal that comes before the command knows what to do with it, or when it
 process as it would have ended in between: with exit code 130, and no traceback.
 """
 
-import os
-import signal
 from typing import NoReturn
 
-EXIT_INTERRUPTED = 130
-"""As in workflows/interrupt.py, which would have to be imported first."""
+from tilepress.workflows.interrupt import end_when_asked
 
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(EXIT_INTERRUPTED))
+    end_when_asked()
     from tilepress.workflows.cli import main as run
 
     run()

@@ -405,44 +405,47 @@ class TestOddFiles:
         assert isinstance(failure, Failure)
         assert "symbolic links" in str(failure.error)
 
-    def test_folders_that_may_not_be_read_are_listed(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.fixture
+    def closed(self, tmp_path: Path) -> Path:
+        """Return a folder of an image, beside which is another one."""
         tiff(tmp_path / "good.tif")
-        tiff(tmp_path / "closed/a.tif")
+        return tiff(tmp_path / "closed/a.tif").parent
+
+    def what_is_left(self, *sources: str | Path) -> str:
+        """Return the one failure beside one image."""
+        found = list(discover(sources))
+        assert sum(isinstance(item, SourceSpec) for item in found) == 1
+        (failure,) = [item for item in found if isinstance(item, Failure)]
+        return str(failure.error)
+
+    def test_folders_that_may_not_be_read_are_listed(
+        self, tmp_path: Path, closed: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         scandir = os.scandir
 
         def refuse(folder):
-            if str(folder).endswith("closed"):
+            if str(folder) == str(closed):
                 raise PermissionError(13, "Permission denied", str(folder))
             return scandir(folder)
 
         monkeypatch.setattr(os, "scandir", refuse)
         for source in (tmp_path, f"{tmp_path}/**/*.tif"):
-            found = list(discover([source]))
-            assert sum(isinstance(item, SourceSpec) for item in found) == 1
-            (failure,) = [item for item in found if isinstance(item, Failure)]
-            assert "Permission denied" in str(failure.error)
+            assert "Permission denied" in self.what_is_left(source)
 
     def test_folders_that_may_not_be_entered_are_listed(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, closed: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Their names may be read and nothing below them, not even whether it is there."""
-        tiff(tmp_path / "good.tif")
-        tiff(tmp_path / "closed/a.tif")
         is_file = Path.is_file
 
         def refuse(path: Path) -> bool:
-            if path.parent.name == "closed":
+            if path.parent == closed:
                 raise PermissionError(13, "Permission denied", str(path))
             return is_file(path)
 
         monkeypatch.setattr(Path, "is_file", refuse)
-        for sources in ([tmp_path], [tmp_path / "closed", tmp_path / "good.tif"]):
-            found = list(discover(sources))
-            assert sum(isinstance(item, SourceSpec) for item in found) == 1
-            (failure,) = [item for item in found if isinstance(item, Failure)]
-            assert "closed: Permission denied" in str(failure.error)
+        for sources in ([tmp_path], [closed, tmp_path / "good.tif"]):
+            assert "closed: Permission denied" in self.what_is_left(*sources)
 
     def test_a_large_folder_is_not_looked_through_first(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
