@@ -26,11 +26,10 @@ demo: install-demo
 test: install-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# mypy runs from inside the environment: at the root, `import codecs` would mean our folder to it.
 lint: install-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	cd $(VENV) && bin/mypy --config-file $(CURDIR)/pyproject.toml -p tilepress
+	$(BIN)/mypy -p tilepress
 
 install-demo: $(VENV)/.package
 install-test: $(VENV)/.dependencies-test $(VENV)/.package
@@ -41,21 +40,21 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.dependencies: pyproject.toml constraints.txt | $(BIN)/python
-	rm -rf build *.egg-info
+	rm -rf build src/*.egg-info
 	$(BIN)/python -m pip install --quiet -c constraints.txt '.[torch,demo]'
 	touch $@ $(VENV)/.package
 
 $(VENV)/.dependencies-test: pyproject.toml constraints.txt | $(VENV)/.dependencies
-	rm -rf build *.egg-info
+	rm -rf build src/*.egg-info
 	$(BIN)/python -m pip install --quiet -c constraints.txt '.[torch,test,demo,lint]'
 	touch $@ $(VENV)/.package
 
 # A build folder left by an earlier install would put removed files into the package.
 $(VENV)/.package: $(SOURCES) | $(VENV)/.dependencies
-	rm -rf build *.egg-info
+	rm -rf build src/*.egg-info
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall .
-	rm -rf build *.egg-info
+	rm -rf build src/*.egg-info
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OUT) build *.egg-info
+	rm -rf $(VENV) $(OUT) build src/*.egg-info
