@@ -9,10 +9,10 @@ import numpy.typing as npt
 from numcodecs.abc import Codec
 from typing_extensions import Buffer
 
-from tilepress.codecs.batcher import run_chunk
-from tilepress.codecs.errors import UnsupportedArray
+from tilepress.codecs.threads import run_chunk
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import TilepressTileV3, encode_chunk
+from tilepress.errors import UnsupportedArray
 
 __all__ = ["TilepressTile"]
 

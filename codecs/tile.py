@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.batcher import map_chunks
-from tilepress.codecs.bitstream import (
+from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
+from tilepress.codecs.record import (
     CODER_STORED,
     CODER_WAVE,
     DTYPES,
@@ -19,13 +19,7 @@ from tilepress.codecs.bitstream import (
     samples_crc,
     unpack_record,
 )
-from tilepress.codecs.errors import (
-    ChecksumMismatch,
-    InvalidRecord,
-    UnsupportedArray,
-    UnsupportedFormat,
-)
-from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
+from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.wave.cuda import TreeEffort
 from tilepress.codecs.wave.device import open_device
@@ -37,6 +31,12 @@ from tilepress.codecs.weights import (
     find_model,
     inline_text,
     load_named,
+)
+from tilepress.errors import (
+    ChecksumMismatch,
+    InvalidRecord,
+    UnsupportedArray,
+    UnsupportedFormat,
 )
 
 __all__ = ["TileCodec"]
@@ -223,7 +223,7 @@ class TileCodec:
     def encode_many(self, arrays: Sequence[Array], *, bands: int = 1) -> list[bytes]:
         """Code arrays to records, side by side, with ``encode``'s bytes.
 
-        On the CPU they run in the process's pool (batcher.py); on a GPU their planes do in batches.
+        On the CPU they run in the process's pool (threads.py); on a GPU their planes do in batches.
         Raises the first error in the order of the arrays.
         """
         return self._map(lambda array: self._encode(array, bands), arrays)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tilepress.codecs.errors import ModelError
 from tilepress.codecs.wave.model import WaveModel
+from tilepress.errors import ModelError
 
 __all__ = [
     "INLINE_LIMIT_BYTES",

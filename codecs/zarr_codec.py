@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from zarr.abc.codec import ArrayBytesCodec
 
-from tilepress.codecs.batcher import gather_chunks, run_chunk
-from tilepress.codecs.bitstream import DTYPES
-from tilepress.codecs.errors import UnsupportedArray, UnsupportedFormat
+from tilepress.codecs.record import DTYPES
+from tilepress.codecs.threads import gather_chunks, run_chunk
 from tilepress.codecs.tile import TileCodec
+from tilepress.errors import UnsupportedArray, UnsupportedFormat
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
@@ -123,7 +123,7 @@ class TilepressTileV3(ArrayBytesCodec):
     ) -> None:
         check_chunk(tuple(shape), dtype.to_native_dtype())
 
-    # One function each way; every method of Zarr's feeds it to the batcher.
+    # One function each way; every method of Zarr's feeds it to the pool of threads.
 
     def _decode(self, item: tuple[Buffer | None, ArraySpec]) -> NDBuffer | None:
         record, spec = item

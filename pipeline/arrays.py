@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.bitstream import DTYPES
-from tilepress.codecs.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.codecs.record import DTYPES
+from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.place import BucketPlace, is_url, place
 from tilepress.pipeline.source import ImageInfo, SourceSpec

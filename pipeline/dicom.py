@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom_bytes import Container, file_bytes, open_bytes, open_file
 from tilepress.pipeline.dicom_groups import SeriesGroups, group_key, series_name
 from tilepress.pipeline.dicom_header import Instance, Plane, looks_like_data_set, read_instance

@@ -22,7 +22,7 @@ from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from tilepress.codecs.errors import DamagedSource, TilepressError, UnsupportedSource
+from tilepress.errors import DamagedSource, TilepressError, UnsupportedSource
 from tilepress.pipeline.place import is_url
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from tilepress.codecs.errors import DamagedSource, SourceError
+from tilepress.errors import DamagedSource, SourceError
 from tilepress.pipeline.dicom_bytes import open_file
 from tilepress.pipeline.dicom_header import Instance, hashed
 from tilepress.pipeline.source import SourceSpec

@@ -18,7 +18,7 @@ from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
-from tilepress.codecs.errors import DamagedSource, UnsupportedSource
+from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.dicom_bytes import (
     Container,
     PixelElement,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from tilepress.codecs.errors import TilepressError
+from tilepress.errors import TilepressError
 from tilepress.pipeline.dicom_bytes import EXPLICIT_BIG, foreign_errors, quiet_pydicom
 from tilepress.pipeline.dicom_header import hashed
 from tilepress.pipeline.facts import StoreFacts

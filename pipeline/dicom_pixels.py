@@ -26,7 +26,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tilepress.codecs.errors import DamagedSource, UnsupportedSource
+from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.dicom_bytes import (
     EXPLICIT_BIG,
     NATIVE_SYNTAXES,

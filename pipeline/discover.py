@@ -14,7 +14,7 @@ from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from tilepress.codecs.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.arrays import NPY_MAGIC, ArraySource
 from tilepress.pipeline.inputs import expand, is_virtual
 from tilepress.pipeline.place import is_url

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tilepress.codecs.errors import DestinationConflict, UsageError
+from tilepress.errors import DestinationConflict, UsageError
 from tilepress.pipeline.atomic import PARTIAL_SUFFIX, make_directory
 from tilepress.pipeline.discover import TIFF_MAGICS
 from tilepress.pipeline.geometry import Box, ShardGrid

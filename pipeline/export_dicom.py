@@ -35,7 +35,7 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 
-from tilepress.codecs.errors import DamagedStore, DestinationConflict, UsageError
+from tilepress.errors import DamagedStore, DestinationConflict, UsageError
 from tilepress.pipeline.dicom import deflated
 from tilepress.pipeline.dicom_bytes import EXPLICIT_BIG, EXPLICIT_LITTLE, quiet_pydicom
 from tilepress.pipeline.dicom_pixels import PixelFormat, pair_swapped

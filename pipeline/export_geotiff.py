@@ -36,7 +36,7 @@ from rasterio.io import DatasetWriter
 from rasterio.rpc import RPC
 from rasterio.windows import Window
 
-from tilepress.codecs.errors import DamagedStore, DestinationConflict, StoreError, UsageError
+from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
 from tilepress.pipeline.atomic import make_directory, sync_directory
 from tilepress.pipeline.gdal import gdal_calls
 from tilepress.pipeline.geometry import Box

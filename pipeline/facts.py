@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tilepress.codecs.errors import DamagedStore, UnsupportedFormat
+from tilepress.errors import DamagedStore, UnsupportedFormat
 from tilepress.pipeline.manifest import sha256_hex
 from tilepress.pipeline.place import Where, place
 from tilepress.pipeline.store import ROOT_DOCUMENT, STORE_VERSION, check_seal, store_bytes

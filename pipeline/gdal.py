@@ -18,7 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.session import DummySession
 
-from tilepress.codecs.errors import DamagedSource, TilepressError, UnsupportedSource
+from tilepress.errors import DamagedSource, TilepressError, UnsupportedSource
 
 __all__ = ["ask", "gdal_calls", "open_raster"]
 

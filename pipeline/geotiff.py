@@ -25,7 +25,7 @@ import numpy.typing as npt
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from tilepress.codecs.errors import DamagedSource, UnsupportedSource
+from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.gdal import ask, gdal_calls, open_raster
 from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.geotiff_record import (

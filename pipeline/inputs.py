@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tilepress.codecs.errors import SourceError, TilepressError, UnsupportedSource
+from tilepress.errors import SourceError, TilepressError, UnsupportedSource
 from tilepress.pipeline.patterns import has_wildcard, split_pattern
 from tilepress.pipeline.place import BucketPlace, is_url, place
 from tilepress.pipeline.remote import listing, look_up

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import DamagedStore
+from tilepress.errors import DamagedStore
 
 __all__ = ["FileEntry", "Manifest", "ShardEntry", "ShardRecord", "ShardTable", "sha256_hex"]
 

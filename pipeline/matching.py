@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tilepress.codecs.errors import SourceError, UsageError
+from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline.discover import Failure, discover, stacked_versions, store_path
 from tilepress.pipeline.place import Place, Where, place
 from tilepress.pipeline.source import SourceSpec

@@ -27,7 +27,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.pipeline.atomic import (
     PARTIAL_SUFFIX,
     file_lock,

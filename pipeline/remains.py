@@ -15,7 +15,7 @@ from typing import Any
 
 import zarr
 
-from tilepress.codecs.errors import DamagedStore, StoreError
+from tilepress.errors import DamagedStore, StoreError
 from tilepress.pipeline.geometry import ShardGrid
 from tilepress.pipeline.manifest import Manifest, sha256_hex
 from tilepress.pipeline.place import Place

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from tilepress.codecs.errors import DamagedSource, UnsupportedSource
+from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.place import BucketPlace, is_url, place
 
 if TYPE_CHECKING:

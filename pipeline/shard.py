@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.batcher import map_chunks
-from tilepress.codecs.bitstream import crc32c
-from tilepress.codecs.errors import CodecError, DamagedStore
+from tilepress.codecs.record import crc32c
+from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import decode_chunk, encode_chunk
+from tilepress.errors import CodecError, DamagedStore
 from tilepress.pipeline.geometry import Box, ShardGrid
 from tilepress.pipeline.manifest import ShardEntry, sha256_hex
 

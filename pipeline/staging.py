@@ -37,7 +37,7 @@ from weakref import WeakSet
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import SourceError, TilepressError, UnsupportedSource, UsageError
+from tilepress.errors import SourceError, TilepressError, UnsupportedSource, UsageError
 from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.remote import RemoteFile, below_common_folder, download, look_up
 from tilepress.pipeline.source import ImageInfo, SourceSpec, TileSource

@@ -33,7 +33,8 @@ from zarr.codecs import Crc32cCodec, ShardingCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore, WrapperStore
 
-from tilepress.codecs.errors import (
+from tilepress.codecs.zarr_codec import TilepressTileV3
+from tilepress.errors import (
     DamagedStore,
     DestinationConflict,
     InvalidRecord,
@@ -41,7 +42,6 @@ from tilepress.codecs.errors import (
     UnsealedStore,
     UnsupportedFormat,
 )
-from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.pipeline.conventions import (
     AuxiliaryArray,
     auxiliary_arrays,

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.windows import Window
 
-from tilepress.codecs.errors import DamagedSource
+from tilepress.errors import DamagedSource
 from tilepress.pipeline.tiff_header import (
     COMPRESSION,
     LENGTH,

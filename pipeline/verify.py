@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import (
+from tilepress.errors import (
     DamagedStore,
     ModelError,
     UnsealedStore,

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from tilepress.codecs.errors import SourceError, UnsupportedSource
+from tilepress.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.arrays import is_array_document, is_zarr_array, is_zarr_node
 from tilepress.pipeline.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.place import BucketPlace

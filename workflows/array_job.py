@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.workflows.cluster import worker_environment
 from tilepress.workflows.job_cluster import make_job
 from tilepress.workflows.profiles import BatchProfile

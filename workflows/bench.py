@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import SourceError, TilepressError, UnsupportedFormat, UsageError
 from tilepress.codecs.tile import TileCodec
+from tilepress.errors import SourceError, TilepressError, UnsupportedFormat, UsageError
 from tilepress.pipeline.discover import Failure, discover, open_source
 from tilepress.pipeline.geometry import Box, choose_grid
 from tilepress.pipeline.shard import encode_shard

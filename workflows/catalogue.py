@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tilepress.codecs.errors import TilepressError, UnsealedStore, UsageError
+from tilepress.errors import TilepressError, UnsealedStore, UsageError
 from tilepress.pipeline.facts import StoreFacts, read_facts
 from tilepress.pipeline.place import Place, Where, place
 from tilepress.pipeline.store import ROOT_DOCUMENT

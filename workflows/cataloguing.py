@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tilepress.codecs.errors import TilepressError
+from tilepress.errors import TilepressError
 from tilepress.pipeline import dicom_index, stac
 from tilepress.pipeline.facts import StoreFacts, read_facts, read_seal
 from tilepress.pipeline.place import FolderPlace, Place, Where, place

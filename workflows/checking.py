@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tilepress.codecs.errors import DamagedStore, InvalidRecord, TilepressError, UsageError
+from tilepress.errors import DamagedStore, InvalidRecord, TilepressError, UsageError
 from tilepress.pipeline.matching import Sources
 from tilepress.pipeline.place import Place, Where, place
 from tilepress.pipeline.verify import verify

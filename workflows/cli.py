@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from tilepress.codecs.errors import TilepressError, UsageError
+from tilepress.errors import TilepressError, UsageError
 from tilepress.workflows import cli_compress
 from tilepress.workflows.cli_cluster import cluster_app
 from tilepress.workflows.console import (

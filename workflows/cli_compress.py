@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.workflows.console import EXIT_FAILED, Json, complain, open_console, tell
 
 if TYPE_CHECKING:

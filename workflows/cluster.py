@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tilepress.codecs.errors import TilepressError, UsageError
+from tilepress.errors import TilepressError, UsageError
 from tilepress.workflows.lanes import Lanes
 from tilepress.workflows.worker import WantedDevice
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tilepress.codecs.errors import TilepressError
+from tilepress.errors import TilepressError
 from tilepress.workflows.cluster import ClusterOpener, OpenedCluster
 from tilepress.workflows.lanes import Lane, Lanes
 from tilepress.workflows.profiles import BatchProfile, Profile

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tilepress.codecs.errors import UsageError
 from tilepress.codecs.wave.compiled import is_first_use
+from tilepress.errors import UsageError
 from tilepress.pipeline.place import FolderPlace, Place
 from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.parts import compress_part

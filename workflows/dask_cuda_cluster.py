@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.workflows.cluster import OpenedCluster, stop
 from tilepress.workflows.executor import cpu_count
 from tilepress.workflows.lanes import Lanes

@@ -25,7 +25,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import tilepress
-from tilepress.codecs.errors import TilepressError, UsageError
+from tilepress.errors import TilepressError, UsageError
 from tilepress.examples import data
 from tilepress.pipeline.discover import open_source
 from tilepress.pipeline.source import ImageInfo, SourceSpec

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tilepress.codecs.errors import DestinationConflict, TilepressError, UsageError
+from tilepress.errors import DestinationConflict, TilepressError, UsageError
 from tilepress.pipeline.discover import store_path
 from tilepress.pipeline.place import BucketPlace, FolderPlace, Place, is_url, place
 from tilepress.pipeline.source import SourceSpec

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tilepress.codecs.errors import TilepressError
+from tilepress.errors import TilepressError
 
 __all__ = [
     "NO_ROOM",

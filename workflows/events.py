@@ -35,7 +35,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.workflows.edge import describe_error
 from tilepress.workflows.plan import ImagePlan
 from tilepress.workflows.progress import Progress, SilentProgress

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from tilepress.codecs import batcher
-from tilepress.codecs.errors import TilepressError, UsageError
+from tilepress.codecs import threads as pool
+from tilepress.errors import TilepressError, UsageError
 from tilepress.workflows.edge import at_edge
 from tilepress.workflows.lanes import GPU_TASKS, Lane, Lanes
 from tilepress.workflows.worker import Call, Raised, run_task
@@ -115,7 +115,7 @@ class InProcessExecutor:
     slots = 1
 
     def __init__(self) -> None:
-        self._coders = batcher.threads()
+        self._coders = pool.threads()
         self._tasks: deque[tuple[str, Callable[..., Any], tuple[Any, ...]]] = deque()
 
     def threads(self, tasks: int) -> int:

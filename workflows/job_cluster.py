@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tilepress.codecs.errors import TilepressError, UsageError
+from tilepress.errors import TilepressError, UsageError
 from tilepress.workflows.cluster import (
     TICK,
     OpenedCluster,

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from tilepress.codecs.errors import DestinationConflict
+from tilepress.errors import DestinationConflict
 from tilepress.pipeline.place import Place
 from tilepress.workflows.patience import patiently
 

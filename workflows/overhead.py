@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs import batcher
+from tilepress.codecs import threads as pool
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.discover import discover, open_source
 from tilepress.pipeline.geometry import Box, ShardGrid
@@ -70,7 +70,7 @@ def measure_overhead(
 ) -> Overhead:
     """Compare ``tilepress compress`` of the sources with a bare loop, in turns."""
     shards = list(_shards(sources, tier))
-    batcher.set_threads(cpu_count())
+    pool.set_threads(cpu_count())
     _code(shards[:1])  # the first call compiles
     bare, workflow = [], []
     with tempfile.TemporaryDirectory(prefix="tilepress-overhead-") as folder:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tilepress.codecs.errors import DestinationConflict, UsageError
+from tilepress.errors import DestinationConflict, UsageError
 from tilepress.pipeline.place import place
 from tilepress.pipeline.store import is_sealed
 from tilepress.workflows.catalogue import walk_stores

@@ -145,8 +145,8 @@ def make_plan(source: TileSource, store: Place, options: EncodeOptions) -> Image
 
     Raises UnsupportedArray where the options make no sense for this image.
     """
-    from tilepress.codecs.errors import UnsupportedArray
     from tilepress.codecs.tile import TileCodec
+    from tilepress.errors import UnsupportedArray
 
     info = source.info
     if options.max_error and info.lossy_refusal is not None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tilepress.codecs.errors import DamagedStore, DestinationConflict, UsageError
+from tilepress.errors import DamagedStore, DestinationConflict, UsageError
 from tilepress.pipeline.geometry import ShardGrid
 from tilepress.pipeline.place import Place
 from tilepress.pipeline.source import SourceSpec

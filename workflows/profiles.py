@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, get_args
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.workflows.cluster import worker_environment
 
 __all__ = ["AddressProfile", "BatchProfile", "Profile", "System", "job_arguments", "load_profile"]

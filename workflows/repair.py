@@ -27,8 +27,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tilepress.codecs import batcher
-from tilepress.codecs.errors import (
+from tilepress.codecs import threads as pool
+from tilepress.errors import (
     CodecError,
     DamagedStore,
     InvalidRecord,
@@ -467,7 +467,7 @@ class _Repair:
         work.check_lease()
         patiently((self.store / ROOT_DOCUMENT).remove)
         for ref in unsound:
-            write_shard(work.plan, ref, work.holder, batcher.threads())
+            write_shard(work.plan, ref, work.holder, pool.threads())
             self.written.append(_key(ref))
         seal_image(work.plan, work.holder)
         self.resealed = True

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.pipeline.atomic import PARTIAL_SUFFIX, make_directory, sync_directory
 from tilepress.workflows.spool import Spool
 from tilepress.workflows.stages import Stages

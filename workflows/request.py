@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from tilepress.codecs.errors import CodecError, TilepressError, UsageError
 from tilepress.codecs.tile import TileCodec
+from tilepress.errors import CodecError, TilepressError, UsageError
 from tilepress.pipeline import staging
 from tilepress.pipeline.discover import Failure, discover
 from tilepress.pipeline.inputs import absolute

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tilepress.codecs.errors import StoreError, TilepressError
+from tilepress.errors import StoreError, TilepressError
 from tilepress.workflows.destination import check_prepared, prepare_store, state_of_store
 from tilepress.workflows.edge import NO_ROOM, describe_error
 from tilepress.workflows.executor import Completed, Executor, Killed

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy.typing as npt
 
-from tilepress.codecs.errors import (
+from tilepress.codecs.tile import TileCodec
+from tilepress.errors import (
     CodecError,
     DamagedStore,
     InvalidRecord,
     ModelError,
     UnsupportedFormat,
 )
-from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.manifest import ShardEntry
 from tilepress.pipeline.place import place
 from tilepress.pipeline.shard import ShardBytes, compare_shard, samples_sha256, shard_key

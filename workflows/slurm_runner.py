@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.workflows.cluster import (
     TICK,
     OpenedCluster,

@@ -31,7 +31,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs import batcher
+from tilepress.codecs import threads as pool
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import decode_chunk, encode_chunk
 from tilepress.pipeline.geometry import choose_grid
@@ -144,13 +144,13 @@ class _Way:
 
     def encode_all(self) -> list[bytes]:
         if self.pooled:
-            return batcher.map_chunks(self.encode, self.items)
+            return pool.map_chunks(self.encode, self.items)
         return [self.encode(item) for item in self.items]
 
     def decode_all(self, coded: list[bytes]) -> list[Samples]:
         pairs = zip(coded, self.items, strict=True)
         if self.pooled:
-            return batcher.map_chunks(self.decode, pairs)
+            return pool.map_chunks(self.decode, pairs)
         return [self.decode(pair) for pair in pairs]
 
 
@@ -447,13 +447,11 @@ def measure_speed(
     """
     if rounds < MIN_ROUNDS:
         raise ValueError(f"timing codecs: got {rounds} rounds, want at least {MIN_ROUNDS}")
-    before = batcher.threads()
+    before = pool.threads()
     if threads is not None:
-        batcher.set_threads(threads)
+        pool.set_threads(threads)
     try:
-        result = SpeedResult(
-            threads=batcher.threads(), rounds=rounds, load_before=os.getloadavg()[0]
-        )
+        result = SpeedResult(threads=pool.threads(), rounds=rounds, load_before=os.getloadavg()[0])
         for kind, images in workload.chosen():
             if on_kind is not None:
                 on_kind(kind)
@@ -465,7 +463,7 @@ def measure_speed(
                 result.stages[f"{name}, {kind}"] = _profile(ways[name][0])
     finally:
         if threads is not None:
-            batcher.set_threads(before)
+            pool.set_threads(before)
     return result
 
 

@@ -17,8 +17,9 @@ from typing import Literal
 
 import numpy as np
 
-from tilepress.codecs import batcher
-from tilepress.codecs.errors import (
+from tilepress.codecs import threads as pool
+from tilepress.codecs.tile import TileCodec
+from tilepress.errors import (
     DamagedSource,
     DestinationConflict,
     SourceError,
@@ -26,7 +27,6 @@ from tilepress.codecs.errors import (
     TilepressError,
     UnsealedStore,
 )
-from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.discover import open_source
 from tilepress.pipeline.geometry import ShardGrid
 from tilepress.pipeline.place import Place, is_url, place
@@ -433,8 +433,8 @@ def _code_with(threads: int) -> None:
     """Set the threads that code chunks; a GPU takes together what many threads ask for."""
     if device() == "cuda":
         threads = max(threads, GPU_THREADS)
-    if batcher.threads() != threads:
-        batcher.set_threads(threads)
+    if pool.threads() != threads:
+        pool.set_threads(threads)
 
 
 def _write(plan: ImagePlan, ref: ShardRef, holder: Holder) -> tuple[ShardEntry, Stages]:

@@ -13,11 +13,11 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import DamagedSource, ModelError, SourceError, UsageError
 from tilepress.codecs.wave.layout import MAX_HIDDEN
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.train import STANDARD_HIDDEN, TrainingImage, linear_baseline, train_wave
 from tilepress.codecs.weights import load_named
+from tilepress.errors import DamagedSource, ModelError, SourceError, UsageError
 from tilepress.pipeline.atomic import write_atomic
 from tilepress.pipeline.discover import Failure, discover, open_source
 from tilepress.pipeline.geometry import Box

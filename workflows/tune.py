@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.batcher import map_chunks
-from tilepress.codecs.errors import SourceError, TilepressError, UsageError
+from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.values import choose_map
 from tilepress.codecs.weights import INLINE_LIMIT_BYTES, Weights
 from tilepress.codecs.zarr_codec import encode_chunk
+from tilepress.errors import SourceError, TilepressError, UsageError
 from tilepress.pipeline.atomic import write_atomic
 from tilepress.pipeline.discover import open_source, store_path
 from tilepress.pipeline.geometry import Box, ShardGrid, choose_grid

@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from tilepress.codecs.errors import TilepressError
+from tilepress.errors import TilepressError
 from tilepress.workflows.lanes import Lane, Lanes
 from tilepress.workflows.signals import interrupts_stay_here
 

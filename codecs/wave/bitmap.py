@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import InvalidRecord
 from tilepress.codecs.wave.arithmetic import contexts, decode_bit, encode_bits, start
 from tilepress.codecs.wave.compiled import jit
+from tilepress.errors import InvalidRecord
 
 __all__ = ["decode_bitmap", "encode_bitmap"]
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.bitstream import samples_crc
-from tilepress.codecs.errors import ChecksumMismatch, InvalidRecord
+from tilepress.codecs.record import samples_crc
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.cuda import TreeEffort
 from tilepress.codecs.wave.model import WaveModel
@@ -26,6 +25,7 @@ from tilepress.codecs.wave.plane import (
 from tilepress.codecs.wave.structure import choose_references
 from tilepress.codecs.wave.values import ValueMap, choose_map
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
+from tilepress.errors import ChecksumMismatch, InvalidRecord
 
 __all__ = ["decode_chunk", "encode_chunk"]
 

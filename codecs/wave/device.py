@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import CodecError, UnsupportedFormat
 from tilepress.codecs.wave import cuda
 from tilepress.codecs.wave.coder import LOOK_STRIDE
 from tilepress.codecs.wave.model import WaveModel
@@ -31,6 +30,7 @@ from tilepress.codecs.wave.plane import (
     choose_coding,
     flag_probabilities,
 )
+from tilepress.errors import CodecError, UnsupportedFormat
 
 __all__ = ["MAX_CHUNKS", "PATIENCE_S", "DeviceBackend", "open_device"]
 

@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from tilepress.codecs.errors import ModelError
 from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
 from tilepress.codecs.wave.coder import ESCAPE_BITS, PHASED_CONTEXTS, PHASES, TABLE_BITS, TOKENS
 from tilepress.codecs.wave.layout import FEATURES, MAX_HIDDEN, REGRESSORS
+from tilepress.errors import ModelError
 
 __all__ = ["CONTEXTS", "COST_UNIT", "TABLES", "WaveModel"]
 

@@ -14,7 +14,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import InvalidRecord
 from tilepress.codecs.limits import MAX_SPLITS, MAX_TREE_BYTES
 from tilepress.codecs.wave import kernel
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
@@ -55,6 +54,7 @@ from tilepress.codecs.wave.model import COST_UNIT, TABLES, WaveModel
 from tilepress.codecs.wave.structure import Levels, cluster_starts, replication, used_levels
 from tilepress.codecs.wave.tree import NO_TREE, ContextTree, pack_tree, read_tree
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
+from tilepress.errors import InvalidRecord
 
 __all__ = [
     "CPU",

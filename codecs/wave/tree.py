@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import InvalidRecord
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.wave.arithmetic import contexts, decode_bit, encode_bits, start
 from tilepress.codecs.wave.coder import TABLE_BITS, TOKENS
 from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.layout import MATCH_CONTEXTS, MATCH_LEVELS, PROPERTIES
+from tilepress.errors import InvalidRecord
 
 __all__ = [
     "LEVELS",

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import InvalidRecord
 from tilepress.codecs.wave.wire import Reader
+from tilepress.errors import InvalidRecord
 
 __all__ = ["ValueMap", "choose_map"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tilepress.codecs.errors import InvalidRecord
+from tilepress.errors import InvalidRecord
 
 __all__ = ["Reader", "signed_varint", "varint"]
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from tilepress import TileCodec
-from tilepress.codecs.bitstream import pack_record, unpack_record
-from tilepress.codecs.errors import InvalidRecord
+from tilepress.codecs.record import pack_record, unpack_record
 from tilepress.codecs.wave import cuda, device, plane
 from tilepress.codecs.wave.tree import read_tree
+from tilepress.errors import InvalidRecord
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 

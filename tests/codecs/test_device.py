@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from tilepress import TileCodec
-from tilepress.codecs.errors import CodecError, UnsupportedFormat
 from tilepress.codecs.wave import cuda, device
 from tilepress.codecs.wave.plane import CPU
+from tilepress.errors import CodecError, UnsupportedFormat
 
 _CHECKS = Path(__file__).with_name("device_checks.py")
 _Y, _X = np.mgrid[:12, :16]

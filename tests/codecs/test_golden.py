@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tilepress.codecs.bitstream import CODER_WAVE, VERSION_MAJOR, unpack_record
+from tilepress.codecs.record import CODER_WAVE, VERSION_MAJOR, unpack_record
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave.chunk import decode_chunk
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tilepress.codecs.errors import CodecError
 from tilepress.codecs.tile import TileCodec
+from tilepress.errors import CodecError
 
 FOLDER = Path(__file__).parent / "golden" / "invalid"
 INDEX = json.loads((FOLDER / "index.json").read_text())

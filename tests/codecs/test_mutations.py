@@ -37,18 +37,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tilepress.codecs import bitstream
-from tilepress.codecs.bitstream import (
+from tilepress.codecs.record import (
     DTYPES,
     HEADER_BYTES,
     OVERHEAD_BYTES,
     RecordHeader,
+    crc32c,
+    pack_record,
+    samples_crc,
     unpack_record,
 )
-from tilepress.codecs.errors import CodecError, TilepressError
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import plane, wire
 from tilepress.codecs.wave.tree import ContextTree
+from tilepress.errors import CodecError, TilepressError
 
 GOLDEN = max(Path(__file__).parent.glob("golden/v*"), key=lambda folder: int(folder.name[1:]))
 EVERYDAY = 10_000
@@ -98,7 +100,7 @@ def repair(data: bytearray) -> bytes:
     if len(data) < OVERHEAD_BYTES:
         data = data.ljust(OVERHEAD_BYTES, b"\0")
     struct.pack_into("<I", data, HEADER_BYTES - 4, len(data) - OVERHEAD_BYTES)
-    struct.pack_into("<I", data, len(data) - 4, bitstream.crc32c(bytes(data[:-4])))
+    struct.pack_into("<I", data, len(data) - 4, crc32c(bytes(data[:-4])))
     return bytes(data)
 
 
@@ -167,7 +169,7 @@ def fits(array: npt.NDArray[Any], header: RecordHeader) -> str:
         return f"{array.shape} of {array.dtype.name}, not {shape} of {header.dtype.name}"
     planes = array.reshape(header.shape).astype(header.dtype)
     box = tuple(slice(n) for n in header.coded)
-    if bitstream.samples_crc(np.ascontiguousarray(planes[box])) != header.symbols_crc:
+    if samples_crc(np.ascontiguousarray(planes[box])) != header.symbols_crc:
         return "samples that are not those of their checksum"
     rest = np.ones(header.shape, bool)
     rest[box] = False
@@ -445,7 +447,7 @@ def run_claims(progress: str) -> dict[str, Any]:
         for shape, box in ((each, each), (each, header.coded), ((1, side, side), header.coded)):
             coded = tuple(min(b, n) for b, n in zip(box, shape, strict=True))
             claim = dataclasses.replace(header, shape=shape, coded=coded, two_d=False)
-            forged = bitstream.pack_record(claim, bytes(payload))
+            forged = pack_record(claim, bytes(payload))
             case(f"{valid.name} as {shape}, {coded} coded", valid, forged)
     return {"kinds": kinds, "wrong": wrong[:20], "all_wrong": len(wrong), "took": took,
             "cases": kinds.total(), "grown": 0, "claimed": 0}  # fmt: skip
@@ -480,7 +482,7 @@ def retyped(valid: Valid, code: int, first: int) -> bytes:
     dtype = np.dtype(DTYPES[code]).newbyteorder("<")
     fill = header.fill.ljust(8, b"\0")[: dtype.itemsize]
     other = dataclasses.replace(header, dtype=dtype, fill=fill)
-    return bitstream.pack_record(other, bytes([first]) + bytes(payload[1:]))
+    return pack_record(other, bytes([first]) + bytes(payload[1:]))
 
 
 def in_a_child(

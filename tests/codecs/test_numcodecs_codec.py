@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import zarr
 
-from tilepress.codecs.errors import UnsupportedArray, UnsupportedFormat
 from tilepress.codecs.numcodecs_codec import TilepressTile
+from tilepress.errors import UnsupportedArray, UnsupportedFormat
 
 IMAGE = np.random.default_rng(0).integers(0, 4000, (3, 40, 70), dtype=np.uint16)
 

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tilepress.codecs.bitstream import DTYPES, OVERHEAD_BYTES
+from tilepress.codecs.record import DTYPES, OVERHEAD_BYTES
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import plane
 

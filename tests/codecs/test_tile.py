@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilepress.codecs.bitstream import OVERHEAD_BYTES
-from tilepress.codecs.errors import (
+from tilepress.codecs.record import OVERHEAD_BYTES
+from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave import chunk
+from tilepress.codecs.weights import TIER_MODELS
+from tilepress.errors import (
     CodecError,
     InvalidRecord,
     ModelError,
     UnsupportedArray,
     UnsupportedFormat,
 )
-from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import chunk
-from tilepress.codecs.weights import TIER_MODELS
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 FLOATS = ["float16", "float32", "float64"]
@@ -232,7 +232,7 @@ class TestDamageIsAnError:
                 self.codec.decode(self.record[:length])
 
     def test_another_model_is_refused(self) -> None:
-        from tilepress.codecs.bitstream import RecordHeader, pack_record, unpack_record
+        from tilepress.codecs.record import RecordHeader, pack_record, unpack_record
 
         header, payload = unpack_record(self.record)
         fields = {name: getattr(header, name) for name in RecordHeader.__slots__}
@@ -244,7 +244,7 @@ class TestDamageIsAnError:
     @settings(deadline=None, max_examples=150)
     def test_forged_payload(self, data: st.DataObject) -> None:
         """With both checksums of the bytes right, nonsense inside still is an error."""
-        from tilepress.codecs.bitstream import pack_record, unpack_record
+        from tilepress.codecs.record import pack_record, unpack_record
 
         header, payload = unpack_record(self.record)
         forged = bytearray(payload)
@@ -271,7 +271,7 @@ class TestHostileRecordsAreBounded:
             TileCodec().decode(record, expect=((1, 8192, 8192), np.dtype(np.uint16)))
 
     def test_impossible_sizes(self) -> None:
-        from tilepress.codecs.bitstream import RecordHeader, pack_record, unpack_record
+        from tilepress.codecs.record import RecordHeader, pack_record, unpack_record
 
         header, payload = unpack_record(TileCodec().encode(np.ones((2, 8, 8), np.uint8)))
         fields = {name: getattr(header, name) for name in RecordHeader.__slots__}

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from tilepress.codecs.errors import ModelError
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.weights import (
@@ -24,6 +23,7 @@ from tilepress.codecs.weights import (
     load_named,
     model_card,
 )
+from tilepress.errors import ModelError
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import zarr
 
-from tilepress.codecs.errors import DestinationConflict
+from tilepress.errors import DestinationConflict
 from tilepress.pipeline.place import place
 from tilepress.pipeline.verify import verify
 from tilepress.workflows import task

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.pipeline.place import place
 from tilepress.workflows.catalogue import list_stores
 from tilepress.workflows.parts import finish, plan

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.pipeline.place import place
 from tilepress.workflows import cli
 from tilepress.workflows.run import NoRoom

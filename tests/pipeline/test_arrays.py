@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from tilepress.codecs.errors import DamagedSource, UnsupportedSource
+from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.arrays import ArraySource, is_zarr_array, is_zarr_node, safe_name
 from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.source import SourceSpec

@@ -20,7 +20,7 @@ import rasterio
 import zarr
 from rasterio.errors import NotGeoreferencedWarning
 
-from tilepress.codecs.errors import SourceError, UnsupportedSource
+from tilepress.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.dicom_groups import SeriesGroups
 from tilepress.pipeline.dicom_header import read_instance
 from tilepress.pipeline.discover import Failure, discover, open_source, store_path

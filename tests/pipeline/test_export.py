@@ -15,8 +15,8 @@ import rasterio
 import xarray as xr
 
 import tilepress
-from tilepress.codecs.errors import DestinationConflict, UnsealedStore, UsageError
 from tilepress.codecs.tile import TileCodec
+from tilepress.errors import DestinationConflict, UnsealedStore, UsageError
 from tilepress.pipeline.discover import discover, open_source
 from tilepress.pipeline.export import export
 from tilepress.pipeline.geometry import choose_grid
@@ -219,7 +219,7 @@ class TestRefusals:
         path = geo_store.path / "0/image/c/0/1/1"
         path.write_bytes(path.read_bytes()[:-1])
         for name, format_ in (("out.zarr", "zarr"), ("out.npy", "npy")):
-            with pytest.raises(tilepress.codecs.errors.DamagedStore):
+            with pytest.raises(tilepress.errors.DamagedStore):
                 export(geo_store.path, tmp_path / name, format=format_)
         assert [p.name for p in tmp_path.iterdir()] == ["small.zarr"]
 

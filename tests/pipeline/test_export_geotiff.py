@@ -21,7 +21,7 @@ from rasterio.env import Env
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 
-from tilepress.codecs.errors import DamagedStore, DestinationConflict, SourceError, UsageError
+from tilepress.errors import DamagedStore, DestinationConflict, SourceError, UsageError
 from tilepress.pipeline.export_geotiff import export_geotiff
 from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.geotiff import GeoTiffSource, StackSource

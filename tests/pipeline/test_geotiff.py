@@ -18,7 +18,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.env import Env
 from rasterio.errors import NotGeoreferencedWarning
 
-from tilepress.codecs.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.geotiff import (
     GeoTiffSource,

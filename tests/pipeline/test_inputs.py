@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import S3Store
 
-from tilepress.codecs.errors import UnsupportedSource
+from tilepress.errors import UnsupportedSource
 from tilepress.pipeline import discover as discover_module
 from tilepress.pipeline.discover import discover, open_source, store_path
 from tilepress.pipeline.inputs import absolute, expand, read_list

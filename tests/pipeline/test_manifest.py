@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tilepress.codecs.errors import DamagedStore
+from tilepress.errors import DamagedStore
 from tilepress.pipeline.manifest import FileEntry, Manifest, ShardEntry, ShardTable
 
 

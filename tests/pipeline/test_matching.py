@@ -12,7 +12,7 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from tilepress.codecs.errors import SourceError, UsageError
+from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline.matching import Sources
 from tilepress.pipeline.verify import verify
 

@@ -17,7 +17,7 @@ from affine import Affine
 from rasterio.env import Env
 from rasterio.errors import NotGeoreferencedWarning
 
-from tilepress.codecs.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
+from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
 from tilepress.pipeline import tiff_header
 from tilepress.pipeline.discover import Failure, discover, open_source, store_path
 from tilepress.pipeline.export import export

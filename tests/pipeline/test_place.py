@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.pipeline.place import BucketPlace, FolderPlace, Place, place
 
 

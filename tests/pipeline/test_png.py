@@ -11,7 +11,7 @@ import pytest
 import rasterio
 
 import tilepress
-from tilepress.codecs.errors import DamagedSource
+from tilepress.errors import DamagedSource
 from tilepress.pipeline.geotiff import GeoTiffSource
 from tilepress.pipeline.png import png_damage
 

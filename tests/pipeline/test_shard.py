@@ -11,9 +11,9 @@ import zarr
 from zarr.core.indexing import morton_order_iter
 from zarr.storage import MemoryStore
 
-from tilepress.codecs.errors import CodecError, DamagedStore
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import TilepressTileV3
+from tilepress.errors import CodecError, DamagedStore
 from tilepress.pipeline.geometry import ShardGrid
 from tilepress.pipeline.shard import (
     compare_shard,

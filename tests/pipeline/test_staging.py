@@ -20,7 +20,7 @@ import pytest
 import rasterio
 from obstore.store import S3Store
 
-from tilepress.codecs.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
+from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
 from tilepress.pipeline import staging
 from tilepress.pipeline.discover import discover, open_source
 from tilepress.pipeline.geometry import Box

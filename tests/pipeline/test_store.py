@@ -17,14 +17,14 @@ import pytest
 import xarray as xr
 import zarr
 
-from tilepress.codecs.errors import (
+from tilepress.codecs.tile import TileCodec
+from tilepress.errors import (
     DamagedStore,
     DestinationConflict,
     StoreError,
     UnsealedStore,
     UnsupportedFormat,
 )
-from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline import atomic
 from tilepress.pipeline.geometry import Box, ShardGrid
 from tilepress.pipeline.shard import encode_shard

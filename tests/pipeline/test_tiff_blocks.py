@@ -12,7 +12,7 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
-from tilepress.codecs.errors import DamagedSource
+from tilepress.errors import DamagedSource
 from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.geotiff import GeoTiffSource
 from tilepress.pipeline.tiff_blocks import DeflateBlocks

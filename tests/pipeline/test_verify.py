@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tilepress.codecs.errors import SourceError, StoreError, UnsealedStore, UsageError
+from tilepress.errors import SourceError, StoreError, UnsealedStore, UsageError
 from tilepress.pipeline.verify import Damage, verify
 
 Make = Callable[..., Any]

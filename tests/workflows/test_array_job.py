@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.workflows.profiles import BatchProfile, parse_profile
 
 pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")

@@ -12,7 +12,7 @@ import rasterio
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.pipeline.store import StoreReader
 from tilepress.workflows.bench import (
     Bench,

@@ -21,7 +21,7 @@ import rasterio
 from affine import Affine
 
 import tilepress
-from tilepress.codecs.errors import DamagedStore, UsageError
+from tilepress.errors import DamagedStore, UsageError
 from tilepress.pipeline.place import FolderPlace, Place, place
 from tilepress.workflows import catalogue, catalogue_index, cataloguing
 from tilepress.workflows.catalogue import (

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.workflows import cluster as room
 from tilepress.workflows import job_cluster, local_cluster, slurm_runner, task, watch
 from tilepress.workflows.address_cluster import AddressOpener

@@ -14,8 +14,8 @@ import zarr
 from rasterio.errors import NotGeoreferencedWarning
 
 import tilepress
-from tilepress.codecs import batcher
-from tilepress.codecs.errors import UsageError
+from tilepress.codecs import threads as pool
+from tilepress.errors import UsageError
 from tilepress.pipeline.store import StoreReader
 from tilepress.workflows import cataloguing, patience, task
 from tilepress.workflows.compress import compress
@@ -535,7 +535,7 @@ class TestIdleWorkersHelp:
         try:
             assert compress(sources, store, tile=64).ok
         finally:
-            batcher.set_threads(None)
+            pool.set_threads(None)
         return given or planned
 
     def test_one_shard_gets_every_thread(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.examples import data
 from tilepress.workflows import demo
 from tilepress.workflows.demo import run_demo

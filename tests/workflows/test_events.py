@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 import tilepress
-from tilepress.codecs.errors import DamagedSource, UsageError
+from tilepress.errors import DamagedSource, UsageError
 from tilepress.workflows import events as module
 from tilepress.workflows.events import EventLog, read_events, several
 from tilepress.workflows.progress import LogProgress, Progress, SilentProgress

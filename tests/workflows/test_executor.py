@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tilepress.codecs.errors import UnsupportedSource
+from tilepress.errors import UnsupportedSource
 from tilepress.workflows import local_cluster, signals
 from tilepress.workflows.edge import TaskFailed
 from tilepress.workflows.executor import DaskExecutor, InProcessExecutor, Killed, cpu_count

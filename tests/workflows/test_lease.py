@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tilepress.codecs.errors import DestinationConflict
+from tilepress.errors import DestinationConflict
 from tilepress.pipeline.place import BucketPlace, Place, place
 from tilepress.workflows import lease as room
 from tilepress.workflows.lease import Holder, Lease, LeaseKeeper, holds

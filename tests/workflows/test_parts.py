@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import zarr
 
-from tilepress.codecs.errors import DestinationConflict, UsageError
+from tilepress.errors import DestinationConflict, UsageError
 from tilepress.pipeline.place import FolderPlace, place
 from tilepress.pipeline.verify import verify
 from tilepress.workflows import parts, task
@@ -210,7 +210,7 @@ class TestThePlanIsFixed:
         assert "run tilepress plan again" in failures[0].message
 
     def test_a_damaged_plan_is_refused(self, sources: Path, tmp_path: Path):
-        from tilepress.codecs.errors import DamagedStore
+        from tilepress.errors import DamagedStore
 
         plan(sources, tmp_path / "out", tile=64, workers=0)
         lines = tmp_path / "out/.tilepress/plan/images-000000.jsonl"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tilepress.codecs.errors import UnsupportedArray
+from tilepress.errors import UnsupportedArray
 from tilepress.pipeline.discover import discover, open_source
 from tilepress.pipeline.place import place
 from tilepress.pipeline.source import SourceSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.workflows.profile_texts import SYSTEMS, example_profile
 from tilepress.workflows.profiles import AddressProfile, BatchProfile, load_profile, parse_profile
 

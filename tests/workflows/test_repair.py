@@ -14,8 +14,8 @@ import rasterio
 import zarr
 
 from tilepress.codecs import tile
-from tilepress.codecs.errors import UsageError
 from tilepress.codecs.weights import load_named
+from tilepress.errors import UsageError
 from tilepress.pipeline import geometry
 from tilepress.pipeline.place import FolderPlace, place
 from tilepress.pipeline.store import StoreReader, is_sealed

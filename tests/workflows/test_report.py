@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import tilepress
-from tilepress.codecs.errors import UsageError
+from tilepress.errors import UsageError
 from tilepress.workflows import report as module
 from tilepress.workflows.report import (
     ImageFailure,

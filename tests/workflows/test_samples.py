@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import rasterio
 
-from tilepress.codecs.errors import DamagedStore
+from tilepress.errors import DamagedStore
 from tilepress.pipeline.discover import discover, open_source
 from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.place import place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tilepress.codecs import batcher
+from tilepress.codecs import threads as pool
 from tilepress.codecs.tile import TileCodec
 from tilepress.workflows import speed
 from tilepress.workflows.speed import SPEED_PEERS, SpeedRow, Workload, measure_speed, sample_type
@@ -125,9 +125,9 @@ class TestEveryCodecIsTimedInEveryRound:
         assert len(result.figures()) == 2
 
     def test_the_threads_are_as_before(self):
-        before = batcher.threads()
+        before = pool.threads()
         measure_speed(Workload(), {}, threads=before + 3)
-        assert batcher.threads() == before
+        assert pool.threads() == before
 
 
 class TestOrderTurns:

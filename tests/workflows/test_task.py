@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tilepress.codecs.errors import DamagedSource, DestinationConflict
+from tilepress.errors import DamagedSource, DestinationConflict
 from tilepress.pipeline.dicom_bytes import FileBytes
 from tilepress.pipeline.discover import discover
 from tilepress.pipeline.place import Place, place

@@ -17,10 +17,10 @@ import zarr
 
 pytest.importorskip("torch")
 
-from tilepress.codecs.errors import UsageError
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.train import TrainingImage
 from tilepress.codecs.weights import load_named
+from tilepress.errors import UsageError
 from tilepress.pipeline.store import StoreReader, store_bytes
 from tilepress.workflows import tune as room
 from tilepress.workflows.compress import compress

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tilepress.codecs.errors import UsageError
 from tilepress.codecs.wave import cuda
+from tilepress.errors import UsageError
 from tilepress.workflows import local_cluster, worker
 from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.request import make_executor

@@ -24,18 +24,18 @@ from unittest import mock
 
 import numpy as np
 
-from tilepress.codecs import bitstream
-from tilepress.codecs.bitstream import (
+from tilepress.codecs.limits import MAX_SIDE, MAX_TREE_BYTES, MAX_TREE_NODES
+from tilepress.codecs.record import (
     HEADER_BYTES,
+    crc32c,
     pack_record,
     unpack_record,
 )
-from tilepress.codecs.errors import CodecError
-from tilepress.codecs.limits import MAX_SIDE, MAX_TREE_BYTES, MAX_TREE_NODES
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import plane
 from tilepress.codecs.wave.layout import MATCH_LEVELS, OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.tree import ContextTree, pack_tree
+from tilepress.errors import CodecError
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "invalid"
@@ -60,7 +60,7 @@ def codec(name: str) -> TileCodec:
 def set_bytes(record: bytes, at: int, new: bytes) -> bytes:
     """Put bytes into a record and make its last checksum right again."""
     body = record[:at] + new + record[at + len(new) : -4]
-    return body + struct.pack("<I", bitstream.crc32c(body))
+    return body + struct.pack("<I", crc32c(body))
 
 
 def with_header(record: bytes, **changes: object) -> bytes:

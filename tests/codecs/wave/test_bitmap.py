@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilepress.codecs.errors import InvalidRecord
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
+from tilepress.errors import InvalidRecord
 
 
 class TestBitmapsComeBack:

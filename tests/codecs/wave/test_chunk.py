@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tilepress.codecs.errors import ChecksumMismatch, CodecError
 from tilepress.codecs.wave import chunk
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.wave.plane import Coder
 from tilepress.codecs.weights import load_named
+from tilepress.errors import ChecksumMismatch, CodecError
 
 MODEL = load_named("auto").model
 CODER = Coder(MODEL)

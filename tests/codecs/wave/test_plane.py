@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tilepress.codecs.errors import InvalidRecord
 from tilepress.codecs.wave import linear, plane
 from tilepress.codecs.wave.coder import GAINS
 from tilepress.codecs.wave.layout import FEATURES, REGRESSORS
@@ -17,6 +16,7 @@ from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane import Coder, DecodedPlane, choose_gain, decode_body, encode_body
 from tilepress.codecs.wave.wire import Reader
 from tilepress.codecs.weights import load_named
+from tilepress.errors import InvalidRecord
 
 MODEL = load_named("auto").model
 CLUSTERS = plane._SPLIT | plane._PACKED

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilepress.codecs.errors import InvalidRecord
 from tilepress.codecs.limits import MAX_TREE_BYTES, MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.wave import kernel, tree
 from tilepress.codecs.wave.arithmetic import encode_bits
@@ -22,6 +21,7 @@ from tilepress.codecs.wave.tree import (
     pack_tree,
     read_tree,
 )
+from tilepress.errors import InvalidRecord
 
 Node = tuple[int, int]
 MOST = 2**24 - 1

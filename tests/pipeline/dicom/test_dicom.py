@@ -23,7 +23,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tilepress.codecs.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom import DicomSource, group_series, is_dicom
 from tilepress.pipeline.dicom_bytes import scan_container
 from tilepress.pipeline.geometry import Box

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilepress.codecs.errors import DamagedSource, UnsupportedSource
+from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.dicom_pixels import PixelFormat, pair_swapped
 
 

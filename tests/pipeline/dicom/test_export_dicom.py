@@ -21,7 +21,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tilepress.codecs.errors import DamagedStore, DestinationConflict, UsageError
+from tilepress.errors import DamagedStore, DestinationConflict, UsageError
 from tilepress.pipeline.dicom import DicomSource, group_series
 from tilepress.pipeline.export_dicom import export_dicom
 

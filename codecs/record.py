@@ -10,8 +10,8 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.errors import ChecksumMismatch, InvalidRecord, UnsupportedFormat
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
+from tilepress.errors import ChecksumMismatch, InvalidRecord, UnsupportedFormat
 
 __all__ = [
     "CODER_STORED",
