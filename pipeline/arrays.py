@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from tilepress.codecs.record import DTYPES
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
-from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.place import BucketPlace, is_url, place
-from tilepress.pipeline.source import ImageInfo, SourceSpec
 
 __all__ = [
     "NPY_MAGIC",

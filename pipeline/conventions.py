@@ -19,7 +19,7 @@ import zarr_cm
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from tilepress.pipeline.source import GeoReference, ImageInfo, MedicalGeometry
+from tilepress.pipeline.image.source import GeoReference, ImageInfo, MedicalGeometry
 
 __all__ = [
     "AuxiliaryArray",

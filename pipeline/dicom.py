@@ -31,8 +31,8 @@ from tilepress.pipeline.dicom_groups import SeriesGroups, group_key, series_name
 from tilepress.pipeline.dicom_header import Instance, Plane, looks_like_data_set, read_instance
 from tilepress.pipeline.dicom_pixels import FrameReader, is_pair_swapped
 from tilepress.pipeline.dicom_series import Arrangement, arrange
-from tilepress.pipeline.geometry import Box
-from tilepress.pipeline.source import ImageInfo, SourceSpec
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 
 __all__ = ["DicomSource", "deflated", "group_series", "is_dicom"]
 

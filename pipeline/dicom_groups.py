@@ -16,7 +16,7 @@ from typing import Any
 from tilepress.errors import DamagedSource, SourceError
 from tilepress.pipeline.dicom_bytes import open_file
 from tilepress.pipeline.dicom_header import Instance, hashed
-from tilepress.pipeline.source import SourceSpec
+from tilepress.pipeline.image.source import SourceSpec
 
 __all__ = ["SeriesGroups", "group_key", "series_name"]
 

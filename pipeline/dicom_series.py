@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.pipeline.dicom_header import Instance, Plane
-from tilepress.pipeline.source import MedicalGeometry
+from tilepress.pipeline.image.source import MedicalGeometry
 
 __all__ = ["Arrangement", "arrange"]
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.arrays import NPY_MAGIC, ArraySource
+from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.inputs import expand, is_virtual
 from tilepress.pipeline.place import is_url
 from tilepress.pipeline.remote import RemoteFile, below_common_folder, companions, look_up, reader
-from tilepress.pipeline.source import SourceSpec, TileSource
 from tilepress.pipeline.tiff_header import Pages, find_pages
 from tilepress.pipeline.walk import (
     Batch,

@@ -39,8 +39,8 @@ from tilepress.errors import DamagedStore, DestinationConflict, UsageError
 from tilepress.pipeline.dicom import deflated
 from tilepress.pipeline.dicom_bytes import EXPLICIT_BIG, EXPLICIT_LITTLE, quiet_pydicom
 from tilepress.pipeline.dicom_pixels import PixelFormat, pair_swapped
-from tilepress.pipeline.geometry import Box
-from tilepress.pipeline.source import ExportReader
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import ExportReader
 
 __all__ = ["export_dicom"]
 

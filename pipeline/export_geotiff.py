@@ -39,7 +39,6 @@ from rasterio.windows import Window
 from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
 from tilepress.pipeline.atomic import make_directory, sync_directory
 from tilepress.pipeline.gdal import gdal_calls
-from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.geotiff_record import (
     COLOR_ENTRIES,
     GDAL_ENTRIES,
@@ -50,7 +49,8 @@ from tilepress.pipeline.geotiff_record import (
     parse_crs,
     parse_record,
 )
-from tilepress.pipeline.source import ExportReader
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.tiff_header import append_entries
 
 __all__ = ["export_geotiff", "is_folder"]

@@ -27,15 +27,15 @@ from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.gdal import ask, gdal_calls, open_raster
-from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.geotiff_record import (
     describe_raster,
     dump_record,
     encode_number,
     parse_crs,
 )
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import GeoReference, ImageInfo, SourceSpec
 from tilepress.pipeline.png import png_damage
-from tilepress.pipeline.source import GeoReference, ImageInfo, SourceSpec
 from tilepress.pipeline.tiff_blocks import DeflateBlocks
 from tilepress.pipeline.tiff_header import (
     COMPRESSION,

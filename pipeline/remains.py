@@ -16,7 +16,7 @@ from typing import Any
 import zarr
 
 from tilepress.errors import DamagedStore, StoreError
-from tilepress.pipeline.geometry import ShardGrid
+from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.manifest import Manifest, sha256_hex
 from tilepress.pipeline.place import Place
 from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader

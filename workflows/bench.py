@@ -25,9 +25,9 @@ import numpy.typing as npt
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import SourceError, TilepressError, UnsupportedFormat, UsageError
 from tilepress.pipeline.discover import Failure, discover, open_source
-from tilepress.pipeline.geometry import Box, choose_grid
+from tilepress.pipeline.image.grid import Box, choose_grid
+from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.shard import encode_shard
-from tilepress.pipeline.source import ImageInfo, SourceSpec
 from tilepress.workflows.peers import BEST, PEERS, SizeCache, peer_sizes
 from tilepress.workflows.speed import SPEED_PEERS, SpeedResult, Workload, measure_speed
 from tilepress.workflows.tables import Figures, html_page

@@ -28,7 +28,7 @@ import tilepress
 from tilepress.errors import TilepressError, UsageError
 from tilepress.examples import data
 from tilepress.pipeline.discover import open_source
-from tilepress.pipeline.source import ImageInfo, SourceSpec
+from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.store import StoreReader
 from tilepress.workflows.bench import read_images
 from tilepress.workflows.peers import SizeCache, peer_size

@@ -28,10 +28,10 @@ import numpy.typing as npt
 from tilepress.codecs import threads as pool
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.discover import discover, open_source
-from tilepress.pipeline.geometry import Box, ShardGrid
+from tilepress.pipeline.image.grid import Box, ShardGrid
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.place import place
 from tilepress.pipeline.shard import encode_shard
-from tilepress.pipeline.source import SourceSpec
 from tilepress.workflows.executor import cpu_count
 from tilepress.workflows.plan import EncodeOptions, make_plan
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tilepress.pipeline.geometry import ShardGrid, choose_grid
+from tilepress.pipeline.image.grid import ShardGrid, choose_grid
+from tilepress.pipeline.image.source import ImageInfo, SourceSpec, TileSource
 from tilepress.pipeline.place import Place
-from tilepress.pipeline.source import ImageInfo, SourceSpec, TileSource
 
 __all__ = [
     "EncodeOptions",

@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tilepress.errors import DamagedStore, DestinationConflict, UsageError
-from tilepress.pipeline.geometry import ShardGrid
+from tilepress.pipeline.image.grid import ShardGrid
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.place import Place
-from tilepress.pipeline.source import SourceSpec
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import Lease, LeaseKeeper, holds
 from tilepress.workflows.patience import patiently

@@ -40,6 +40,7 @@ from tilepress.errors import (
 )
 from tilepress.pipeline.atomic import is_partial
 from tilepress.pipeline.discover import open_source
+from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.manifest import Manifest, ShardTable, sha256_hex
 from tilepress.pipeline.manifest import ShardEntry as SealedShard
 from tilepress.pipeline.matching import Sources
@@ -51,7 +52,6 @@ from tilepress.pipeline.shard import (
     samples_sha256,
     shard_key,
 )
-from tilepress.pipeline.source import SourceSpec, TileSource
 from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader
 from tilepress.pipeline.verify import check_store
 from tilepress.workflows.catalogue import find_stores, gone_stores

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tilepress.pipeline.geometry import ShardGrid
+from tilepress.pipeline.image.grid import ShardGrid
+from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.place import place
-from tilepress.pipeline.source import ImageInfo, SourceSpec
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.executor import DaskExecutor
 from tilepress.workflows.lease import Holder, LeaseKeeper

@@ -34,7 +34,7 @@ import numpy.typing as npt
 from tilepress.codecs import threads as pool
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import decode_chunk, encode_chunk
-from tilepress.pipeline.geometry import choose_grid
+from tilepress.pipeline.image.grid import choose_grid
 from tilepress.workflows.peers import usable_planes
 from tilepress.workflows.tables import Figures
 

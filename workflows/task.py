@@ -28,10 +28,10 @@ from tilepress.errors import (
     UnsealedStore,
 )
 from tilepress.pipeline.discover import open_source
-from tilepress.pipeline.geometry import ShardGrid
+from tilepress.pipeline.image.grid import ShardGrid
+from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.place import Place, is_url, place
 from tilepress.pipeline.shard import ShardBytes, encode_shard
-from tilepress.pipeline.source import SourceSpec, TileSource
 from tilepress.pipeline.store import StoreReader, StoreWriter, is_sealed, store_bytes
 from tilepress.workflows.destination import (
     Destination,

@@ -20,8 +20,8 @@ from tilepress.codecs.weights import load_named
 from tilepress.errors import DamagedSource, ModelError, SourceError, UsageError
 from tilepress.pipeline.atomic import write_atomic
 from tilepress.pipeline.discover import Failure, discover, open_source
-from tilepress.pipeline.geometry import Box
-from tilepress.pipeline.source import SourceSpec
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import SourceSpec
 
 __all__ = ["train"]
 

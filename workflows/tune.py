@@ -36,10 +36,10 @@ from tilepress.codecs.zarr_codec import encode_chunk
 from tilepress.errors import SourceError, TilepressError, UsageError
 from tilepress.pipeline.atomic import write_atomic
 from tilepress.pipeline.discover import open_source, store_path
-from tilepress.pipeline.geometry import Box, ShardGrid, choose_grid
+from tilepress.pipeline.image.grid import Box, ShardGrid, choose_grid
+from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.inputs import absolute
 from tilepress.pipeline.place import FolderPlace
-from tilepress.pipeline.source import SourceSpec, TileSource
 from tilepress.pipeline.store import StoreReader, is_sealed
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.ledger import Ledger

@@ -14,7 +14,7 @@ import pytest
 import rasterio
 import zarr
 
-from tilepress.pipeline import geometry
+from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.place import Place, place
 from tilepress.pipeline.verify import verify
 from tilepress.workflows import lease, patience, plan

@@ -46,7 +46,8 @@ import signal
 import sys
 import time
 
-from tilepress.pipeline import atomic, geometry
+from tilepress.pipeline import atomic
+from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.store import StoreWriter
 from tilepress.workflows import plan, task
 from tilepress.workflows.ledger import Ledger

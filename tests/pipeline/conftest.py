@@ -13,10 +13,10 @@ import pytest
 from rasterio.crs import CRS
 
 from tilepress.codecs.tile import TileCodec
-from tilepress.pipeline.geometry import ShardGrid
+from tilepress.pipeline.image.grid import ShardGrid
+from tilepress.pipeline.image.source import GeoReference, ImageInfo
 from tilepress.pipeline.manifest import ShardEntry
 from tilepress.pipeline.shard import encode_shard
-from tilepress.pipeline.source import GeoReference, ImageInfo
 from tilepress.pipeline.store import StoreWriter
 
 

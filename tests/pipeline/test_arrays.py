@@ -11,8 +11,8 @@ import zarr
 
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.arrays import ArraySource, is_zarr_array, is_zarr_node, safe_name
-from tilepress.pipeline.geometry import Box
-from tilepress.pipeline.source import SourceSpec
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import SourceSpec
 
 IMAGE = np.random.default_rng(0).integers(0, 900, (4, 30, 20), dtype=np.int16)
 

@@ -16,7 +16,7 @@ from tilepress.pipeline.conventions import (
     image_attributes,
     ome_attributes,
 )
-from tilepress.pipeline.source import GeoReference, ImageInfo, MedicalGeometry
+from tilepress.pipeline.image.source import GeoReference, ImageInfo, MedicalGeometry
 
 UTM = CRS.from_epsg(32631).to_wkt()
 NORTH_UP = (30.0, 0.0, 500_000.0, 0.0, -30.0, 4_000_000.0)

@@ -24,8 +24,8 @@ from tilepress.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.dicom_groups import SeriesGroups
 from tilepress.pipeline.dicom_header import read_instance
 from tilepress.pipeline.discover import Failure, discover, open_source, store_path
-from tilepress.pipeline.geometry import Box
-from tilepress.pipeline.source import SourceSpec
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import SourceSpec
 
 from .images import IMAGE
 from .images import dicom as _dicom

@@ -19,9 +19,9 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.errors import DestinationConflict, UnsealedStore, UsageError
 from tilepress.pipeline.discover import discover, open_source
 from tilepress.pipeline.export import export
-from tilepress.pipeline.geometry import choose_grid
+from tilepress.pipeline.image.grid import choose_grid
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.shard import encode_shard
-from tilepress.pipeline.source import SourceSpec
 from tilepress.pipeline.store import StoreWriter
 from tilepress.pipeline.verify import verify
 

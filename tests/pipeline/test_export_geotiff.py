@@ -23,8 +23,8 @@ from rasterio.rpc import RPC
 
 from tilepress.errors import DamagedStore, DestinationConflict, SourceError, UsageError
 from tilepress.pipeline.export_geotiff import export_geotiff
-from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.geotiff import GeoTiffSource, StackSource
+from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.tiff_header import Entry, append_entries, read_header
 
 UTM = {"crs": "EPSG:32621", "transform": Affine(30, 0, 500_000, 0, -30, 4_000_000)}

@@ -19,7 +19,6 @@ from rasterio.env import Env
 from rasterio.errors import NotGeoreferencedWarning
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
-from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.geotiff import (
     GeoTiffSource,
     StackSource,
@@ -27,6 +26,7 @@ from tilepress.pipeline.geotiff import (
     stack_name,
     stack_order,
 )
+from tilepress.pipeline.image.grid import Box
 
 UTM = {"crs": "EPSG:32621", "transform": Affine(30, 0, 500_000, 0, -30, 4_000_000)}
 

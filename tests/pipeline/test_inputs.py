@@ -22,9 +22,9 @@ from obstore.store import S3Store
 from tilepress.errors import UnsupportedSource
 from tilepress.pipeline import discover as discover_module
 from tilepress.pipeline.discover import discover, open_source, store_path
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.inputs import absolute, expand, read_list
 from tilepress.pipeline.place import place
-from tilepress.pipeline.source import SourceSpec
 from tilepress.pipeline.walk import Batch, End, Failure, ZarrNode
 
 from ..s3 import S3Server
@@ -653,7 +653,7 @@ def _by_store(found: list[SourceSpec | Failure], root: str) -> dict[str, object]
             continue
         source = open_source(item)
         box = tuple(slice(0, n) for n in source.info.shape)
-        from tilepress.pipeline.geometry import Box
+        from tilepress.pipeline.image.grid import Box
 
         samples = source.read(Box((0,) * len(box), source.info.shape))
         images[str(store_path(item))] = (

@@ -21,10 +21,10 @@ from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, Usag
 from tilepress.pipeline import tiff_header
 from tilepress.pipeline.discover import Failure, discover, open_source, store_path
 from tilepress.pipeline.export import export
-from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.geotiff import GeoTiffSource
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.matching import Sources
-from tilepress.pipeline.source import SourceSpec, TileSource
 from tilepress.pipeline.verify import verify
 
 UTM = {"crs": "EPSG:32621", "transform": Affine(30, 0, 500_000, 0, -30, 4_000_000)}

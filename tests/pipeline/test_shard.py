@@ -14,7 +14,7 @@ from zarr.storage import MemoryStore
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import CodecError, DamagedStore
-from tilepress.pipeline.geometry import ShardGrid
+from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.shard import (
     compare_shard,
     decode_shard,

@@ -23,9 +23,9 @@ from obstore.store import S3Store
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
 from tilepress.pipeline import staging
 from tilepress.pipeline.discover import discover, open_source
-from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.remote import RemoteBytes, look_up, reader
-from tilepress.pipeline.source import SourceSpec
 
 from ..s3 import S3Server
 from .images import IMAGE, dicom, npy, tiff, upload
@@ -364,7 +364,7 @@ FETCH_AND_HANG = """
 import json, sys, time
 from tilepress.pipeline import staging
 from tilepress.pipeline.discover import open_source
-from tilepress.pipeline.source import SourceSpec
+from tilepress.pipeline.image.source import SourceSpec
 
 def hang(file, target):
     target.write(b"half")

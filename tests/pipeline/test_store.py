@@ -26,9 +26,9 @@ from tilepress.errors import (
     UnsupportedFormat,
 )
 from tilepress.pipeline import atomic
-from tilepress.pipeline.geometry import Box, ShardGrid
+from tilepress.pipeline.image.grid import Box, ShardGrid
+from tilepress.pipeline.image.source import ImageInfo, MedicalGeometry
 from tilepress.pipeline.shard import encode_shard
-from tilepress.pipeline.source import ImageInfo, MedicalGeometry
 from tilepress.pipeline.store import (
     SealedStore,
     StoreReader,

@@ -13,8 +13,8 @@ from affine import Affine
 from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource
-from tilepress.pipeline.geometry import Box
 from tilepress.pipeline.geotiff import GeoTiffSource
+from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.tiff_blocks import DeflateBlocks
 from tilepress.pipeline.tiff_header import read_header, read_mask_header
 

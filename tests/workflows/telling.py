@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tilepress.pipeline.geometry import choose_grid
-from tilepress.pipeline.source import ImageInfo, SourceSpec
+from tilepress.pipeline.image.grid import choose_grid
+from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.workflows.plan import ImagePlan
 from tilepress.workflows.report import ImageFailure, ImageResult
 

@@ -30,7 +30,7 @@ from rasterio.enums import ColorInterp
 from typer.testing import CliRunner
 
 from tilepress.pipeline.discover import Failure, discover, store_path
-from tilepress.pipeline.source import SourceSpec
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.cli import app
 

@@ -52,7 +52,7 @@ def shard_files(store: Path) -> dict[str, tuple[int, int]]:
 @pytest.fixture
 def many_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an array whose plan has sixteen tiny shards."""
-    from tilepress.pipeline import geometry
+    from tilepress.pipeline.image import grid as geometry
     from tilepress.workflows import plan
 
     def tiny(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:

@@ -25,7 +25,7 @@ from .conftest import smooth
 SLOW_COMMAND = """
 # The command with tiny shards that take their time, in the workers too (they import this file).
 import time
-from tilepress.pipeline import geometry
+from tilepress.pipeline.image import grid as geometry
 from tilepress.workflows import plan, task
 
 def tiny(shape, itemsize, *, tile):

@@ -22,7 +22,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from tilepress.examples.data import landsat_bands
-from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.store import StoreReader
 
 LIMIT_BYTES = 2_000_000_000

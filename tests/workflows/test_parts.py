@@ -33,7 +33,7 @@ from .conftest import smooth
 PARTS = 3
 
 TINY_SHARDS = """
-from tilepress.pipeline import geometry
+from tilepress.pipeline.image import grid as geometry
 from tilepress.workflows import plan
 
 def tiny(shape, itemsize, *, tile):
@@ -51,7 +51,7 @@ if __name__ == "__main__":
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder of one image of many shards and some of one."""
-    from tilepress.pipeline import geometry
+    from tilepress.pipeline.image import grid as geometry
     from tilepress.workflows import plan as room
 
     def tiny(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:

@@ -16,7 +16,7 @@ import zarr
 from tilepress.codecs import tile
 from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
-from tilepress.pipeline import geometry
+from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.place import FolderPlace, place
 from tilepress.pipeline.store import StoreReader, is_sealed
 from tilepress.pipeline.verify import verify

@@ -14,9 +14,9 @@ import rasterio
 
 from tilepress.errors import DamagedStore
 from tilepress.pipeline.discover import discover, open_source
-from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.place import place
-from tilepress.pipeline.source import SourceSpec, TileSource
 from tilepress.pipeline.store import StoreReader
 from tilepress.workflows.compress import compress
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, make_plan

@@ -15,8 +15,8 @@ import pytest
 from tilepress.errors import DamagedSource, DestinationConflict
 from tilepress.pipeline.dicom_bytes import FileBytes
 from tilepress.pipeline.discover import discover
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.place import Place, place
-from tilepress.pipeline.source import SourceSpec
 from tilepress.pipeline.store import is_sealed
 from tilepress.pipeline.verify import verify
 from tilepress.workflows import task

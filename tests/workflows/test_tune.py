@@ -89,7 +89,7 @@ def scene(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make plans of many tiny shards."""
-    from tilepress.pipeline import geometry
+    from tilepress.pipeline.image import grid as geometry
     from tilepress.workflows import plan
 
     def tiny(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:

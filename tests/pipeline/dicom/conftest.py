@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from tilepress.pipeline.dicom import DicomSource, group_series
-from tilepress.pipeline.geometry import Box, choose_grid
-from tilepress.pipeline.source import SourceSpec
+from tilepress.pipeline.image.grid import Box, choose_grid
+from tilepress.pipeline.image.source import SourceSpec
 
 CANARY = "KANARIENVOGEL"
 """Stands in every text of a synthetic header; nothing outside ``source/`` may hold it."""

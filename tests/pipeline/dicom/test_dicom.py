@@ -26,8 +26,8 @@ from pydicom.uid import (
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom import DicomSource, group_series, is_dicom
 from tilepress.pipeline.dicom_bytes import scan_container
-from tilepress.pipeline.geometry import Box
-from tilepress.pipeline.source import SourceSpec
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import SourceSpec
 
 Write = Callable[..., Path]
 NATIVE = [

@@ -28,10 +28,10 @@ from tilepress.pipeline.dicom_index import (
     study_document,
 )
 from tilepress.pipeline.facts import read_facts
-from tilepress.pipeline.geometry import choose_grid
+from tilepress.pipeline.image.grid import choose_grid
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.manifest import ShardEntry
 from tilepress.pipeline.shard import encode_shard
-from tilepress.pipeline.source import SourceSpec
 from tilepress.pipeline.store import StoreReader, StoreWriter
 
 STUDY = "1.2.826.0.1.3680043.10.999.77"

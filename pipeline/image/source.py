@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.pipeline.geometry import Box
+from tilepress.pipeline.image.grid import Box
 
 __all__ = [
     "ExportReader",

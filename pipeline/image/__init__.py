@@ -1,0 +1,1 @@
+"""What an image is: its grid, its description, and the source that it is read from."""
