@@ -16,7 +16,7 @@ from tilepress.codecs.record import DTYPES
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
-from tilepress.pipeline.place import BucketPlace, is_url, place
+from tilepress.pipeline.storage.path import BucketPlace, is_url, place
 
 __all__ = [
     "NPY_MAGIC",
@@ -191,7 +191,7 @@ def _folder_fingerprint(path: Path) -> dict[str, Any]:
 
 def _bucket_fingerprint(url: str) -> dict[str, Any]:
     """Every object of a Zarr array by its version, as one digest."""
-    from tilepress.pipeline.remote import listing
+    from tilepress.pipeline.storage.ranges import listing
 
     digest, count = hashlib.sha256(), 0
     where = place(url)

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from tilepress.errors import DamagedSource, TilepressError, UnsupportedSource
-from tilepress.pipeline.place import is_url
+from tilepress.pipeline.storage.path import is_url
 
 if TYPE_CHECKING:
-    from tilepress.pipeline.remote import RemoteBytes
+    from tilepress.pipeline.storage.ranges import RemoteBytes
 
 __all__ = [
     "DEFLATED",
@@ -162,7 +162,7 @@ class FileBytes:
 def open_file(path: str | Path) -> FileBytes | RemoteBytes:
     """Open the bytes of a file, or of an object where ``path`` is a URL. Raises OSError."""
     if is_url(path):
-        from tilepress.pipeline.remote import reader
+        from tilepress.pipeline.storage.ranges import reader
 
         return reader(str(path))
     return FileBytes(path)

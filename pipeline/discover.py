@@ -18,8 +18,14 @@ from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.arrays import NPY_MAGIC, ArraySource
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.inputs import expand, is_virtual
-from tilepress.pipeline.place import is_url
-from tilepress.pipeline.remote import RemoteFile, below_common_folder, companions, look_up, reader
+from tilepress.pipeline.storage.path import is_url
+from tilepress.pipeline.storage.ranges import (
+    RemoteFile,
+    below_common_folder,
+    companions,
+    look_up,
+    reader,
+)
 from tilepress.pipeline.tiff_header import Pages, find_pages
 from tilepress.pipeline.walk import (
     Batch,
@@ -120,7 +126,7 @@ def open_source(spec: SourceSpec) -> TileSource:
     if any(map(is_virtual, spec.paths)):
         raise UnsupportedSource(f"opening {spec.paths[0]}: GDAL's virtual files are not opened")
     if "objects" in spec.options:
-        from tilepress.pipeline.staging import StagedSource
+        from tilepress.pipeline.storage.copies import StagedSource
 
         return StagedSource(spec, _open_local)
     return _open_local(spec)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from tilepress.errors import DestinationConflict, UsageError
-from tilepress.pipeline.atomic import PARTIAL_SUFFIX, make_directory
 from tilepress.pipeline.discover import TIFF_MAGICS
 from tilepress.pipeline.image.grid import Box, ShardGrid
-from tilepress.pipeline.place import Where, is_url
+from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory
+from tilepress.pipeline.storage.path import Where, is_url
 from tilepress.pipeline.store import StoreReader, consolidate
 
 __all__ = ["FORMATS", "export"]

@@ -37,7 +37,6 @@ from rasterio.rpc import RPC
 from rasterio.windows import Window
 
 from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
-from tilepress.pipeline.atomic import make_directory, sync_directory
 from tilepress.pipeline.gdal import gdal_calls
 from tilepress.pipeline.geotiff_record import (
     COLOR_ENTRIES,
@@ -51,6 +50,7 @@ from tilepress.pipeline.geotiff_record import (
 )
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
+from tilepress.pipeline.storage.atomic import make_directory, sync_directory
 from tilepress.pipeline.tiff_header import append_entries
 
 __all__ = ["export_geotiff", "is_folder"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tilepress.errors import DamagedStore, UnsupportedFormat
 from tilepress.pipeline.manifest import sha256_hex
-from tilepress.pipeline.place import Where, place
+from tilepress.pipeline.storage.path import Where, place
 from tilepress.pipeline.store import ROOT_DOCUMENT, STORE_VERSION, check_seal, store_bytes
 
 __all__ = ["StoreFacts", "read_facts", "read_seal"]

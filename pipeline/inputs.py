@@ -31,8 +31,8 @@ from typing import BinaryIO
 
 from tilepress.errors import SourceError, TilepressError, UnsupportedSource
 from tilepress.pipeline.patterns import has_wildcard, split_pattern
-from tilepress.pipeline.place import BucketPlace, is_url, place
-from tilepress.pipeline.remote import listing, look_up
+from tilepress.pipeline.storage.path import BucketPlace, is_url, place
+from tilepress.pipeline.storage.ranges import listing, look_up
 from tilepress.pipeline.walk import (
     Batch,
     BucketWalk,

@@ -10,7 +10,7 @@ from typing import Any
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline.discover import Failure, discover, stacked_versions, store_path
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.place import Place, Where, place
+from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store import StoreReader
 from tilepress.pipeline.walk import printable
 

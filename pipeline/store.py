@@ -52,8 +52,8 @@ from tilepress.pipeline.conventions import (
 from tilepress.pipeline.image.grid import Box, ShardGrid, choose_grid
 from tilepress.pipeline.image.source import ImageInfo
 from tilepress.pipeline.manifest import FileEntry, Manifest, ShardRecord, ShardTable, sha256_hex
-from tilepress.pipeline.place import Place, Where, place
 from tilepress.pipeline.shard import shard_key
+from tilepress.pipeline.storage.path import Place, Where, place
 
 if TYPE_CHECKING:
     import xarray as xr

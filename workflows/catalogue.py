@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tilepress.errors import TilepressError, UnsealedStore, UsageError
 from tilepress.pipeline.facts import StoreFacts, read_facts
-from tilepress.pipeline.place import Place, Where, place
+from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store import ROOT_DOCUMENT
 
 if TYPE_CHECKING:

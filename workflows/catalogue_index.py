@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from tilepress.pipeline.place import Place
+from tilepress.pipeline.storage.path import Place
 from tilepress.workflows.catalogue import StoreSummary
 
 __all__ = ["SEGMENT", "Entry", "Index", "merged", "order"]

@@ -566,7 +566,7 @@ def _guarded(command: Callable[[], Any]) -> int:
 
 
 def _must_exist(where: str) -> None:
-    from tilepress.pipeline.place import place
+    from tilepress.pipeline.storage.path import place
 
     if not place(where).exists():
         raise UsageError(f"opening {where}: no such file or folder")

@@ -64,7 +64,7 @@ def look_around(destination: str | None) -> Seen:
 
     trouble = None
     if destination is not None:
-        from tilepress.pipeline.place import place
+        from tilepress.pipeline.storage.path import place
         from tilepress.workflows.destination import Destination
 
         try:

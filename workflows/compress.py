@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tilepress.codecs.wave.compiled import is_first_use
 from tilepress.errors import UsageError
-from tilepress.pipeline.place import FolderPlace, Place
+from tilepress.pipeline.storage.path import FolderPlace, Place
 from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.parts import compress_part
 from tilepress.workflows.planfile import Part

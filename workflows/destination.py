@@ -10,7 +10,7 @@ from typing import Literal
 from tilepress.errors import DestinationConflict, TilepressError, UsageError
 from tilepress.pipeline.discover import store_path
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.place import BucketPlace, FolderPlace, Place, is_url, place
+from tilepress.pipeline.storage.path import BucketPlace, FolderPlace, Place, is_url, place
 from tilepress.pipeline.store import StoreReader, is_sealed, remove_store
 from tilepress.workflows.catalogue import is_catalogue_object
 from tilepress.workflows.ledger import Ledger, remove_plans

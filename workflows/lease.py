@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Literal
 
 from tilepress.errors import DestinationConflict
-from tilepress.pipeline.place import Place
-from tilepress.workflows.patience import patiently
+from tilepress.pipeline.storage.path import Place
+from tilepress.pipeline.storage.retry import patiently
 
 __all__ = ["Holder", "Lease", "LeaseKeeper", "Role", "holds"]
 

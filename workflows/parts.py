@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tilepress.errors import DestinationConflict, UsageError
-from tilepress.pipeline.place import place
+from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store import is_sealed
 from tilepress.workflows.catalogue import walk_stores
 from tilepress.workflows.destination import Destination, sealed_digest

@@ -11,7 +11,7 @@ from typing import Any
 
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec, TileSource
-from tilepress.pipeline.place import Place
+from tilepress.pipeline.storage.path import Place
 
 __all__ = [
     "EncodeOptions",

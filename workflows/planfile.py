@@ -20,10 +20,10 @@ from typing import Any
 from tilepress.errors import DamagedStore, DestinationConflict, UsageError
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.place import Place
+from tilepress.pipeline.storage.path import Place
+from tilepress.pipeline.storage.retry import patiently
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import Lease, LeaseKeeper, holds
-from tilepress.workflows.patience import patiently
 from tilepress.workflows.plan import ImagePlan, ShardRef, part_of
 from tilepress.workflows.report import ImageFailure
 

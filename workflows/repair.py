@@ -38,13 +38,11 @@ from tilepress.errors import (
     UnsupportedFormat,
     UsageError,
 )
-from tilepress.pipeline.atomic import is_partial
 from tilepress.pipeline.discover import open_source
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.manifest import Manifest, ShardTable, sha256_hex
 from tilepress.pipeline.manifest import ShardEntry as SealedShard
 from tilepress.pipeline.matching import Sources
-from tilepress.pipeline.place import Place, Where, is_url, place
 from tilepress.pipeline.remains import Layout, Remains, read_remains
 from tilepress.pipeline.shard import (
     ShardBytes,
@@ -52,6 +50,9 @@ from tilepress.pipeline.shard import (
     samples_sha256,
     shard_key,
 )
+from tilepress.pipeline.storage.atomic import is_partial
+from tilepress.pipeline.storage.path import Place, Where, is_url, place
+from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader
 from tilepress.pipeline.verify import check_store
 from tilepress.workflows.catalogue import find_stores, gone_stores
@@ -59,7 +60,6 @@ from tilepress.workflows.cataloguing import why_not_updated
 from tilepress.workflows.edge import describe_error
 from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder
-from tilepress.workflows.patience import patiently
 from tilepress.workflows.plan import ImagePlan, ShardRef, plan_digest
 from tilepress.workflows.samples import Samples
 from tilepress.workflows.task import SLICE_AXES, LeaseLost, clear_leftovers, seal_image, write_shard

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.atomic import PARTIAL_SUFFIX, make_directory, sync_directory
+from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory, sync_directory
 from tilepress.workflows.spool import Spool
 from tilepress.workflows.stages import Stages
 

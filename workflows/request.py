@@ -13,11 +13,11 @@ from typing import Any, cast
 
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import CodecError, TilepressError, UsageError
-from tilepress.pipeline import staging
 from tilepress.pipeline.discover import Failure, discover
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.inputs import absolute
-from tilepress.pipeline.place import Place, place
+from tilepress.pipeline.storage import copies as staging
+from tilepress.pipeline.storage.path import Place, place
 from tilepress.workflows.cataloguing import why_not_updated
 from tilepress.workflows.cluster import choose_cluster
 from tilepress.workflows.destination import Destination

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tilepress.errors import StoreError, TilepressError
+from tilepress.pipeline.storage.retry import patiently
 from tilepress.workflows.destination import check_prepared, prepare_store, state_of_store
 from tilepress.workflows.edge import NO_ROOM, describe_error
 from tilepress.workflows.executor import Completed, Executor, Killed
 from tilepress.workflows.lease import Holder, Lease, LeaseKeeper
 from tilepress.workflows.ledger import Ledger, ledger_folder
-from tilepress.workflows.patience import patiently
 from tilepress.workflows.plan import ImagePlan, ShardRef
 from tilepress.workflows.planfile import Part
 from tilepress.workflows.progress import Progress

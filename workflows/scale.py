@@ -24,7 +24,7 @@ import numpy as np
 
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
-from tilepress.pipeline.place import place
+from tilepress.pipeline.storage.path import place
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.executor import DaskExecutor
 from tilepress.workflows.lease import Holder, LeaseKeeper

@@ -30,8 +30,9 @@ from tilepress.errors import (
 from tilepress.pipeline.discover import open_source
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.place import Place, is_url, place
 from tilepress.pipeline.shard import ShardBytes, encode_shard
+from tilepress.pipeline.storage.path import Place, is_url, place
+from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store import StoreReader, StoreWriter, is_sealed, store_bytes
 from tilepress.workflows.destination import (
     Destination,
@@ -43,7 +44,6 @@ from tilepress.workflows.destination import (
 from tilepress.workflows.edge import describe_error
 from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
-from tilepress.workflows.patience import patiently
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan, plan_digest
 from tilepress.workflows.report import ImageFailure, ImageResult
 from tilepress.workflows.samples import misfit

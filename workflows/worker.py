@@ -101,7 +101,7 @@ def let_go() -> None:
         return
     try:
         tasks.close_sources()
-        copies = sys.modules.get("tilepress.pipeline.staging")
+        copies = sys.modules.get("tilepress.pipeline.storage.copies")
         if copies is not None:
             copies.clear()
     finally:

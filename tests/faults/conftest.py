@@ -15,9 +15,10 @@ import rasterio
 import zarr
 
 from tilepress.pipeline.image import grid as geometry
-from tilepress.pipeline.place import Place, place
+from tilepress.pipeline.storage import retry as patience
+from tilepress.pipeline.storage.path import Place, place
 from tilepress.pipeline.verify import verify
-from tilepress.workflows import lease, patience, plan
+from tilepress.workflows import lease, plan
 from tilepress.workflows.compress import compress
 
 TILE = 16

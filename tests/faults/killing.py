@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import zarr
 
-from tilepress.pipeline.place import place
+from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.verify import verify
 
 from .conftest import check_any, smooth
@@ -46,7 +46,7 @@ import signal
 import sys
 import time
 
-from tilepress.pipeline import atomic
+from tilepress.pipeline.storage import atomic
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.store import StoreWriter
 from tilepress.workflows import plan, task

@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 from tilepress.errors import DestinationConflict
-from tilepress.pipeline.place import place
+from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.verify import verify
 from tilepress.workflows import task
 from tilepress.workflows.lease import Holder, Lease

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.place import place
+from tilepress.pipeline.storage.path import place
 from tilepress.workflows.catalogue import list_stores
 from tilepress.workflows.parts import finish, plan
 

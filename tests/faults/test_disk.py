@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.place import place
+from tilepress.pipeline.storage.path import place
 from tilepress.workflows import cli
 from tilepress.workflows.run import NoRoom
 

@@ -24,7 +24,7 @@ from tilepress.pipeline import discover as discover_module
 from tilepress.pipeline.discover import discover, open_source, store_path
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.inputs import absolute, expand, read_list
-from tilepress.pipeline.place import place
+from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.walk import Batch, End, Failure, ZarrNode
 
 from ..s3 import S3Server

@@ -25,10 +25,10 @@ from tilepress.errors import (
     UnsealedStore,
     UnsupportedFormat,
 )
-from tilepress.pipeline import atomic
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import ImageInfo, MedicalGeometry
 from tilepress.pipeline.shard import encode_shard
+from tilepress.pipeline.storage import atomic
 from tilepress.pipeline.store import (
     SealedStore,
     StoreReader,

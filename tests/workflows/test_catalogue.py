@@ -22,7 +22,7 @@ from affine import Affine
 
 import tilepress
 from tilepress.errors import DamagedStore, UsageError
-from tilepress.pipeline.place import FolderPlace, Place, place
+from tilepress.pipeline.storage.path import FolderPlace, Place, place
 from tilepress.workflows import catalogue, catalogue_index, cataloguing
 from tilepress.workflows.catalogue import (
     find_stores,

@@ -16,8 +16,9 @@ from rasterio.errors import NotGeoreferencedWarning
 import tilepress
 from tilepress.codecs import threads as pool
 from tilepress.errors import UsageError
+from tilepress.pipeline.storage import retry as patience
 from tilepress.pipeline.store import StoreReader
-from tilepress.workflows import cataloguing, patience, task
+from tilepress.workflows import cataloguing, task
 from tilepress.workflows.compress import compress
 from tilepress.workflows.events import EventLog, read_events
 from tilepress.workflows.executor import Completed, InProcessExecutor, Killed

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from tilepress.errors import DestinationConflict
-from tilepress.pipeline.place import BucketPlace, Place, place
+from tilepress.pipeline.storage.path import BucketPlace, Place, place
 from tilepress.workflows import lease as room
 from tilepress.workflows.lease import Holder, Lease, LeaseKeeper, holds
 
 HOLD_FOR_EVER = """
 import sys, time
-from tilepress.pipeline.place import place
+from tilepress.pipeline.storage.path import place
 from tilepress.workflows.lease import Lease
 Lease.acquire(place(sys.argv[1]))
 print("held", flush=True)

@@ -17,7 +17,7 @@ import pytest
 import zarr
 
 from tilepress.errors import DestinationConflict, UsageError
-from tilepress.pipeline.place import FolderPlace, place
+from tilepress.pipeline.storage.path import FolderPlace, place
 from tilepress.pipeline.verify import verify
 from tilepress.workflows import parts, task
 from tilepress.workflows.compress import compress
@@ -230,7 +230,7 @@ class TestThePlanIsFixed:
         self, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         """One with a gap would be found out by the parts, at their end."""
-        monkeypatch.setattr("tilepress.workflows.patience.STORAGE_WAIT_S", 0.0)
+        monkeypatch.setattr("tilepress.pipeline.storage.retry.STORAGE_WAIT_S", 0.0)
         monkeypatch.setattr("tilepress.workflows.planfile.IMAGES_PER_OBJECT", 2)
         real, fails = FolderPlace.write, iter([True] * 4)
 
@@ -255,7 +255,7 @@ class TestThePlanIsFixed:
         self, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         plan(sources, tmp_path / "out", tile=64, workers=0)
-        monkeypatch.setattr("tilepress.workflows.patience.STORAGE_WAIT_S", 0.0)
+        monkeypatch.setattr("tilepress.pipeline.storage.retry.STORAGE_WAIT_S", 0.0)
         real, fails = FolderPlace.read, iter([True, True, False, *[True] * 4])
 
         def read(self: FolderPlace) -> bytes:

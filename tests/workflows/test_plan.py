@@ -12,7 +12,7 @@ import pytest
 from tilepress.errors import UnsupportedArray
 from tilepress.pipeline.discover import discover, open_source
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.place import place
+from tilepress.pipeline.storage.path import place
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan
 

@@ -17,7 +17,7 @@ from tilepress.codecs import tile
 from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
 from tilepress.pipeline.image import grid as geometry
-from tilepress.pipeline.place import FolderPlace, place
+from tilepress.pipeline.storage.path import FolderPlace, place
 from tilepress.pipeline.store import StoreReader, is_sealed
 from tilepress.pipeline.verify import verify
 from tilepress.workflows import plan, repair

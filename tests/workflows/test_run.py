@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.place import place
+from tilepress.pipeline.storage.path import place
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.executor import InProcessExecutor
 from tilepress.workflows.lease import LeaseKeeper

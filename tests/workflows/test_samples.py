@@ -16,7 +16,7 @@ from tilepress.errors import DamagedStore
 from tilepress.pipeline.discover import discover, open_source
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.place import place
+from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store import StoreReader
 from tilepress.workflows.compress import compress
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, make_plan

@@ -16,7 +16,7 @@ from tilepress.errors import DamagedSource, DestinationConflict
 from tilepress.pipeline.dicom_bytes import FileBytes
 from tilepress.pipeline.discover import discover
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.place import Place, place
+from tilepress.pipeline.storage.path import Place, place
 from tilepress.pipeline.store import is_sealed
 from tilepress.pipeline.verify import verify
 from tilepress.workflows import task
@@ -154,7 +154,7 @@ class TestStorageOfSources:
 
     @pytest.fixture
     def series(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImagePlan:
-        monkeypatch.setattr("tilepress.workflows.patience.STORAGE_WAIT_S", 0.0)
+        monkeypatch.setattr("tilepress.pipeline.storage.retry.STORAGE_WAIT_S", 0.0)
         source = dicom(tmp_path / "in/1", 5, 1)
         return planned_of(source, place(tmp_path / "out.zarr"), 16)
 

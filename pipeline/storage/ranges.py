@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from tilepress.errors import DamagedSource, UnsupportedSource
-from tilepress.pipeline.place import BucketPlace, is_url, place
+from tilepress.pipeline.storage.path import BucketPlace, is_url, place
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta

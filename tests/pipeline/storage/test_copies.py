@@ -21,14 +21,14 @@ import rasterio
 from obstore.store import S3Store
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
-from tilepress.pipeline import staging
 from tilepress.pipeline.discover import discover, open_source
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.remote import RemoteBytes, look_up, reader
+from tilepress.pipeline.storage import copies as staging
+from tilepress.pipeline.storage.ranges import RemoteBytes, look_up, reader
 
-from ..s3 import S3Server
-from .images import IMAGE, dicom, npy, tiff, upload
+from ...s3 import S3Server
+from ..images import IMAGE, dicom, npy, tiff, upload
 
 WHOLE = Box((0, 0), (20, 30))
 
@@ -362,7 +362,7 @@ class TestRoom:
 
 FETCH_AND_HANG = """
 import json, sys, time
-from tilepress.pipeline import staging
+from tilepress.pipeline.storage import copies as staging
 from tilepress.pipeline.discover import open_source
 from tilepress.pipeline.image.source import SourceSpec
 

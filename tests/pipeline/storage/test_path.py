@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.place import BucketPlace, FolderPlace, Place, place
+from tilepress.pipeline.storage.path import BucketPlace, FolderPlace, Place, place
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -176,7 +176,7 @@ class TestFailures:
         assert "canary" not in str(caught.value)
 
     def test_a_service_that_is_away_may_come_back(self, monkeypatch: pytest.MonkeyPatch):
-        from tilepress.pipeline import place as room
+        from tilepress.pipeline.storage import path as room
 
         monkeypatch.setattr(room, "RETRY_FOR_S", 1)
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.atomic import (
+from tilepress.pipeline.storage.atomic import (
     PARTIAL_SUFFIX,
     file_lock,
     make_directory,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tilepress.pipeline import atomic
+from tilepress.pipeline.storage import atomic
 
 
 class TestAFileIsWholeOrAbsent:
