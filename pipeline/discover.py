@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.arrays import NPY_MAGIC, ArraySource
+from tilepress.pipeline.geotiff.header import Pages, find_pages
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.inputs import expand, is_virtual
 from tilepress.pipeline.storage.path import is_url
@@ -26,7 +27,6 @@ from tilepress.pipeline.storage.ranges import (
     look_up,
     reader,
 )
-from tilepress.pipeline.tiff_header import Pages, find_pages
 from tilepress.pipeline.walk import (
     Batch,
     End,
@@ -134,11 +134,11 @@ def open_source(spec: SourceSpec) -> TileSource:
 
 def _open_local(spec: SourceSpec) -> TileSource:
     if spec.kind == "geotiff":
-        from tilepress.pipeline.geotiff import GeoTiffSource
+        from tilepress.pipeline.geotiff.source import GeoTiffSource
 
         return GeoTiffSource(spec)
     if spec.kind == "stack":
-        from tilepress.pipeline.geotiff import StackSource
+        from tilepress.pipeline.geotiff.source import StackSource
 
         return StackSource(spec)
     if spec.kind == "dicom":
@@ -309,7 +309,7 @@ def _several(pages: Pages | None) -> Pages | None:
 def _kind(file: InputFile, head: bytes, size: int) -> str | None:
     """Return what kind of source a file is, by its content; None where it is none."""
     from tilepress.pipeline.dicom import is_dicom
-    from tilepress.pipeline.geotiff import raster_driver
+    from tilepress.pipeline.geotiff.source import raster_driver
 
     if head[128:132] == DICOM_PREFIX:  # first: the preamble before it may be a TIFF header
         return "dicom"
@@ -388,7 +388,7 @@ def stacked_versions(specs: Sequence[SourceSpec]) -> dict[str, Any]:
 
 
 def _stack(files: Sequence[_Looked]) -> SourceSpec:
-    from tilepress.pipeline.geotiff import stack_name, stack_order
+    from tilepress.pipeline.geotiff.source import stack_name, stack_order
 
     by_path = {PurePosixPath(one.file.path): one for one in files}
     ordered = [by_path[PurePosixPath(path)] for path in stack_order(list(by_path))]

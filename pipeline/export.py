@@ -84,7 +84,7 @@ def export(
 
 
 def _to_geotiff(reader: StoreReader, out: Path, part: _Part) -> list[Path]:
-    from tilepress.pipeline.export_geotiff import export_geotiff
+    from tilepress.pipeline.geotiff.export import export_geotiff
 
     _want_origin(reader, "geotiff", ("geotiff", "stack"))
     return list(export_geotiff(reader, out, bands=part.bands, bbox=part.bbox))
@@ -94,7 +94,7 @@ def _to_cog(reader: StoreReader, out: Path, part: _Part) -> list[Path]:
     """Write the GeoTIFF beside the destination, then let GDAL's COG driver copy it."""
     import rasterio.shutil
 
-    from tilepress.pipeline.export_geotiff import is_folder
+    from tilepress.pipeline.geotiff.export import is_folder
 
     _want_origin(reader, "cog", ("geotiff", "stack"))
     make_directory(out.parent)

@@ -126,7 +126,7 @@ class Sources:
 
     def _stacks(self, names: Sequence[str]) -> Iterator[SourceSpec]:
         """Yield stacks of files of these names, which lie below one folder."""
-        from tilepress.pipeline.geotiff import stack_name
+        from tilepress.pipeline.geotiff.source import stack_name
 
         for path in self._rasters_named(names[0].rpartition("/")[2]):
             if not path.endswith(f"/{names[0]}"):

@@ -24,7 +24,7 @@ from urllib.parse import quote, unquote
 
 from tilepress.pipeline.facts import StoreFacts
 from tilepress.pipeline.footprint import Bbox, Footprint, footprint
-from tilepress.pipeline.geotiff_record import parse_record
+from tilepress.pipeline.geotiff.record import parse_record
 from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader
 
 __all__ = [

@@ -18,7 +18,7 @@ from rasterio.warp import transform_bounds
 
 from tilepress.pipeline.facts import read_facts
 from tilepress.pipeline.footprint import Footprint, footprint
-from tilepress.pipeline.geotiff_record import dump_record
+from tilepress.pipeline.geotiff.record import dump_record
 from tilepress.pipeline.image.source import GeoReference
 from tilepress.pipeline.stac import (
     Extent,

@@ -22,10 +22,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 
 from tilepress.errors import DamagedStore, DestinationConflict, SourceError, UsageError
-from tilepress.pipeline.export_geotiff import export_geotiff
-from tilepress.pipeline.geotiff import GeoTiffSource, StackSource
+from tilepress.pipeline.geotiff.export import export_geotiff
+from tilepress.pipeline.geotiff.header import Entry, append_entries, read_header
+from tilepress.pipeline.geotiff.source import GeoTiffSource, StackSource
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.tiff_header import Entry, append_entries, read_header
 
 UTM = {"crs": "EPSG:32621", "transform": Affine(30, 0, 500_000, 0, -30, 4_000_000)}
 
@@ -292,7 +292,7 @@ class TestTheSameFileComesBack:
                 assert dataset.tags(ns="COLOR_PROFILE") == found
 
     def test_windows_are_read_once_and_stay_small(self, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.setattr("tilepress.pipeline.export_geotiff.WINDOW_BYTES", 60_000)
+        monkeypatch.setattr("tilepress.pipeline.geotiff.export.WINDOW_BYTES", 60_000)
         for profile in ({"tiled": True, "blockxsize": 32, "blockysize": 32}, {}):
             path = write(tmp_path / "a.tif", noise((3, 300, 500)), interleave="pixel", **profile)
             reader = reader_of(path)

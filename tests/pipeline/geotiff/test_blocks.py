@@ -13,10 +13,10 @@ from affine import Affine
 from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource
-from tilepress.pipeline.geotiff import GeoTiffSource
+from tilepress.pipeline.geotiff.blocks import DeflateBlocks
+from tilepress.pipeline.geotiff.header import read_header, read_mask_header
+from tilepress.pipeline.geotiff.source import GeoTiffSource
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.tiff_blocks import DeflateBlocks
-from tilepress.pipeline.tiff_header import read_header, read_mask_header
 
 SAMPLES = np.random.default_rng(5).integers(0, 900, (3, 100, 130), np.uint16)
 

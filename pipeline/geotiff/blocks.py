@@ -22,7 +22,7 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource
-from tilepress.pipeline.tiff_header import (
+from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     LENGTH,
     PLANAR,

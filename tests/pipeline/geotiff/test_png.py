@@ -12,8 +12,8 @@ import rasterio
 
 import tilepress
 from tilepress.errors import DamagedSource
-from tilepress.pipeline.geotiff import GeoTiffSource
-from tilepress.pipeline.png import png_damage
+from tilepress.pipeline.geotiff.png import png_damage
+from tilepress.pipeline.geotiff.source import GeoTiffSource
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

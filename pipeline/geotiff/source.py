@@ -26,18 +26,9 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource, UnsupportedSource
-from tilepress.pipeline.gdal import ask, gdal_calls, open_raster
-from tilepress.pipeline.geotiff_record import (
-    describe_raster,
-    dump_record,
-    encode_number,
-    parse_crs,
-)
-from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.source import GeoReference, ImageInfo, SourceSpec
-from tilepress.pipeline.png import png_damage
-from tilepress.pipeline.tiff_blocks import DeflateBlocks
-from tilepress.pipeline.tiff_header import (
+from tilepress.pipeline.geotiff.blocks import DeflateBlocks
+from tilepress.pipeline.geotiff.gdal import ask, gdal_calls, open_raster
+from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     PHOTOMETRIC,
     SAMPLES,
@@ -47,6 +38,15 @@ from tilepress.pipeline.tiff_header import (
     read_mask_header,
     read_pages,
 )
+from tilepress.pipeline.geotiff.png import png_damage
+from tilepress.pipeline.geotiff.record import (
+    describe_raster,
+    dump_record,
+    encode_number,
+    parse_crs,
+)
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import GeoReference, ImageInfo, SourceSpec
 
 __all__ = ["GeoTiffSource", "StackSource", "raster_driver", "stack_name", "stack_order"]
 

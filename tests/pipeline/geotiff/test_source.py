@@ -19,7 +19,7 @@ from rasterio.env import Env
 from rasterio.errors import NotGeoreferencedWarning
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
-from tilepress.pipeline.geotiff import (
+from tilepress.pipeline.geotiff.source import (
     GeoTiffSource,
     StackSource,
     raster_driver,

@@ -18,10 +18,10 @@ from rasterio.env import Env
 from rasterio.errors import NotGeoreferencedWarning
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
-from tilepress.pipeline import tiff_header
 from tilepress.pipeline.discover import Failure, discover, open_source, store_path
 from tilepress.pipeline.export import export
-from tilepress.pipeline.geotiff import GeoTiffSource
+from tilepress.pipeline.geotiff.source import GeoTiffSource
+from tilepress.pipeline.geotiff.source import header as tiff_header
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.matching import Sources

@@ -37,8 +37,9 @@ from rasterio.rpc import RPC
 from rasterio.windows import Window
 
 from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
-from tilepress.pipeline.gdal import gdal_calls
-from tilepress.pipeline.geotiff_record import (
+from tilepress.pipeline.geotiff.gdal import gdal_calls
+from tilepress.pipeline.geotiff.header import append_entries
+from tilepress.pipeline.geotiff.record import (
     COLOR_ENTRIES,
     GDAL_ENTRIES,
     GEO_ENTRIES,
@@ -51,7 +52,6 @@ from tilepress.pipeline.geotiff_record import (
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
-from tilepress.pipeline.tiff_header import append_entries
 
 __all__ = ["export_geotiff", "is_folder"]
 

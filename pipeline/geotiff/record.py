@@ -18,8 +18,8 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 
-from tilepress.pipeline.gdal import ask
-from tilepress.pipeline.tiff_header import Directory, Entry, TiffHeader
+from tilepress.pipeline.geotiff.gdal import ask
+from tilepress.pipeline.geotiff.header import Directory, Entry, TiffHeader
 
 __all__ = [
     "COLOR_ENTRIES",

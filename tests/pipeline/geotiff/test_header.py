@@ -12,7 +12,7 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilepress.pipeline.tiff_header import Entry, append_entries, read_header
+from tilepress.pipeline.geotiff.header import Entry, append_entries, read_header
 
 
 @pytest.fixture(params=["classic little", "classic big", "bigtiff little", "bigtiff big"])
