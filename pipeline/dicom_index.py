@@ -15,8 +15,8 @@ import numpy as np
 import zarr
 
 from tilepress.errors import TilepressError
-from tilepress.pipeline.dicom_bytes import EXPLICIT_BIG, foreign_errors, quiet_pydicom
-from tilepress.pipeline.dicom_header import hashed
+from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG, foreign_errors, quiet_pydicom
+from tilepress.pipeline.dicom.header import hashed
 from tilepress.pipeline.facts import StoreFacts
 from tilepress.pipeline.store import SealedStore, StoreReader
 

@@ -38,8 +38,8 @@ from tilepress.pipeline.walk import (
 )
 
 if TYPE_CHECKING:
-    from tilepress.pipeline.dicom_groups import SeriesGroups
-    from tilepress.pipeline.dicom_header import Instance
+    from tilepress.pipeline.dicom.groups import SeriesGroups
+    from tilepress.pipeline.dicom.header import Instance
 
 __all__ = ["TIFF_MAGICS", "Failure", "discover", "open_source", "stacked_versions", "store_path"]
 
@@ -142,7 +142,7 @@ def _open_local(spec: SourceSpec) -> TileSource:
 
         return StackSource(spec)
     if spec.kind == "dicom":
-        from tilepress.pipeline.dicom import DicomSource
+        from tilepress.pipeline.dicom.source import DicomSource
 
         return DicomSource(spec)
     if spec.kind == "array":
@@ -166,7 +166,7 @@ class _Series:
 
     def add(self, looked: _Looked) -> Iterator[Failure]:
         """Keep a file's header; yield a failure where there is no room for it."""
-        from tilepress.pipeline.dicom_groups import SeriesGroups
+        from tilepress.pipeline.dicom.groups import SeriesGroups
 
         assert looked.instance is not None
         try:
@@ -273,7 +273,7 @@ def _look(file: InputFile, batch: Batch | None = None) -> _Looked | Failure:
 
 
 def _look_at_file(file: InputFile) -> _Looked:
-    from tilepress.pipeline.dicom_header import read_instance
+    from tilepress.pipeline.dicom.header import read_instance
 
     path = Path(file.path)
     if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for a writer
@@ -288,7 +288,7 @@ def _look_at_file(file: InputFile) -> _Looked:
 
 def _look_at_object(file: InputFile, batch: Batch | None) -> _Looked:
     """Look at an object by ranged reads."""
-    from tilepress.pipeline.dicom_header import read_instance
+    from tilepress.pipeline.dicom.header import read_instance
 
     source = reader(file.remote or look_up(file.path))
     kind = _kind(file, source.read(0, 132), source.size)
@@ -308,7 +308,7 @@ def _several(pages: Pages | None) -> Pages | None:
 
 def _kind(file: InputFile, head: bytes, size: int) -> str | None:
     """Return what kind of source a file is, by its content; None where it is none."""
-    from tilepress.pipeline.dicom import is_dicom
+    from tilepress.pipeline.dicom.source import is_dicom
     from tilepress.pipeline.geotiff.source import raster_driver
 
     if head[128:132] == DICOM_PREFIX:  # first: the preamble before it may be a TIFF header

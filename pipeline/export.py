@@ -117,7 +117,7 @@ def _to_cog(reader: StoreReader, out: Path, part: _Part) -> list[Path]:
 
 
 def _to_dicom(reader: StoreReader, out: Path, part: _Part) -> list[Path]:
-    from tilepress.pipeline.export_dicom import export_dicom
+    from tilepress.pipeline.dicom.export import export_dicom
 
     _want_origin(reader, "dicom", ("dicom",))
     return list(export_dicom(reader, out, slices=part.slices))

@@ -21,8 +21,8 @@ import zarr
 from rasterio.errors import NotGeoreferencedWarning
 
 from tilepress.errors import SourceError, UnsupportedSource
-from tilepress.pipeline.dicom_groups import SeriesGroups
-from tilepress.pipeline.dicom_header import read_instance
+from tilepress.pipeline.dicom.groups import SeriesGroups
+from tilepress.pipeline.dicom.header import read_instance
 from tilepress.pipeline.discover import Failure, discover, open_source, store_path
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tilepress.errors import DamagedSource, DestinationConflict
-from tilepress.pipeline.dicom_bytes import FileBytes
+from tilepress.pipeline.dicom.bytes import FileBytes
 from tilepress.pipeline.discover import discover
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place, place

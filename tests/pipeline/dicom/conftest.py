@@ -12,7 +12,7 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from tilepress.pipeline.dicom import DicomSource, group_series
+from tilepress.pipeline.dicom.source import DicomSource, group_series
 from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.source import SourceSpec
 

@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from tilepress.codecs.tile import TileCodec
-from tilepress.pipeline.dicom import DicomSource
+from tilepress.pipeline.dicom.source import DicomSource
 from tilepress.pipeline.dicom_index import (
     Identity,
     SeriesEntry,

@@ -26,11 +26,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
-from tilepress.pipeline.dicom_bytes import Container, file_bytes, open_bytes, open_file
-from tilepress.pipeline.dicom_groups import SeriesGroups, group_key, series_name
-from tilepress.pipeline.dicom_header import Instance, Plane, looks_like_data_set, read_instance
-from tilepress.pipeline.dicom_pixels import FrameReader, is_pair_swapped
-from tilepress.pipeline.dicom_series import Arrangement, arrange
+from tilepress.pipeline.dicom.axes import Arrangement, arrange
+from tilepress.pipeline.dicom.bytes import Container, file_bytes, open_bytes, open_file
+from tilepress.pipeline.dicom.groups import SeriesGroups, group_key, series_name
+from tilepress.pipeline.dicom.header import Instance, Plane, looks_like_data_set, read_instance
+from tilepress.pipeline.dicom.pixels import FrameReader, is_pair_swapped
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 

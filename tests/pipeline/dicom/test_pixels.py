@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tilepress.errors import DamagedSource, UnsupportedSource
-from tilepress.pipeline.dicom_pixels import PixelFormat, pair_swapped
+from tilepress.pipeline.dicom.pixels import PixelFormat, pair_swapped
 
 
 def pixel_format(**fields: object) -> PixelFormat:

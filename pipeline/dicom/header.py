@@ -19,7 +19,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from tilepress.errors import DamagedSource, UnsupportedSource
-from tilepress.pipeline.dicom_bytes import (
+from tilepress.pipeline.dicom.bytes import (
     Container,
     PixelElement,
     foreign_errors,
@@ -28,7 +28,7 @@ from tilepress.pipeline.dicom_bytes import (
     quiet_pydicom,
     scan_container,
 )
-from tilepress.pipeline.dicom_pixels import (
+from tilepress.pipeline.dicom.pixels import (
     UNCUT_SYNTAXES,
     PixelFormat,
     declared_precision,

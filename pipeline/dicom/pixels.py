@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 from tilepress.errors import DamagedSource, UnsupportedSource
-from tilepress.pipeline.dicom_bytes import (
+from tilepress.pipeline.dicom.bytes import (
     EXPLICIT_BIG,
     NATIVE_SYNTAXES,
     ByteSource,

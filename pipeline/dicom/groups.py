@@ -14,8 +14,8 @@ from itertools import pairwise
 from typing import Any
 
 from tilepress.errors import DamagedSource, SourceError
-from tilepress.pipeline.dicom_bytes import open_file
-from tilepress.pipeline.dicom_header import Instance, hashed
+from tilepress.pipeline.dicom.bytes import open_file
+from tilepress.pipeline.dicom.header import Instance, hashed
 from tilepress.pipeline.image.source import SourceSpec
 
 __all__ = ["SeriesGroups", "group_key", "series_name"]

@@ -36,9 +36,9 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 
 from tilepress.errors import DamagedStore, DestinationConflict, UsageError
-from tilepress.pipeline.dicom import deflated
-from tilepress.pipeline.dicom_bytes import EXPLICIT_BIG, EXPLICIT_LITTLE, quiet_pydicom
-from tilepress.pipeline.dicom_pixels import PixelFormat, pair_swapped
+from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG, EXPLICIT_LITTLE, quiet_pydicom
+from tilepress.pipeline.dicom.pixels import PixelFormat, pair_swapped
+from tilepress.pipeline.dicom.source import deflated
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
 

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.pipeline.dicom_header import Instance, Plane
+from tilepress.pipeline.dicom.header import Instance, Plane
 from tilepress.pipeline.image.source import MedicalGeometry
 
 __all__ = ["Arrangement", "arrange"]

@@ -24,8 +24,8 @@ from pydicom.uid import (
 )
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
-from tilepress.pipeline.dicom import DicomSource, group_series, is_dicom
-from tilepress.pipeline.dicom_bytes import scan_container
+from tilepress.pipeline.dicom.bytes import scan_container
+from tilepress.pipeline.dicom.source import DicomSource, group_series, is_dicom
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 

@@ -1,0 +1,1 @@
+"""DICOM series: their headers, pixels and planes, and the files put together again."""
