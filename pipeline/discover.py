@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
-from tilepress.pipeline.arrays import NPY_MAGIC, ArraySource
+from tilepress.pipeline.arrays.source import NPY_MAGIC, ArraySource
 from tilepress.pipeline.geotiff.header import Pages, find_pages
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.inputs import expand, is_virtual

@@ -1,0 +1,1 @@
+"""Plain arrays: .npy files and Zarr arrays of any codec."""
