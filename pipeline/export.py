@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tilepress.errors import DestinationConflict, UsageError
-from tilepress.pipeline.discover import TIFF_MAGICS
+from tilepress.pipeline.find.discover import TIFF_MAGICS
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory
 from tilepress.pipeline.storage.path import Where, is_url

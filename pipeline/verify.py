@@ -17,10 +17,10 @@ from tilepress.errors import (
     UnsealedStore,
     UnsupportedFormat,
 )
-from tilepress.pipeline.discover import open_source
+from tilepress.pipeline.find.discover import open_source
+from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.manifest import Manifest, ShardEntry, sha256_hex
-from tilepress.pipeline.matching import Sources
 from tilepress.pipeline.shard import decode_shard, samples_sha256, shard_key
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader, check_seal

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import SourceError, TilepressError, UnsupportedFormat, UsageError
-from tilepress.pipeline.discover import Failure, discover, open_source
+from tilepress.pipeline.find.discover import Failure, discover, open_source
 from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.shard import encode_shard

@@ -27,7 +27,7 @@ from rich.table import Table
 import tilepress
 from tilepress.errors import TilepressError, UsageError
 from tilepress.examples import data
-from tilepress.pipeline.discover import open_source
+from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.store import StoreReader
 from tilepress.workflows.bench import read_images

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tilepress.errors import DestinationConflict, TilepressError, UsageError
-from tilepress.pipeline.discover import store_path
+from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import BucketPlace, FolderPlace, Place, is_url, place
 from tilepress.pipeline.store import StoreReader, is_sealed, remove_store

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from tilepress.codecs import threads as pool
 from tilepress.codecs.tile import TileCodec
-from tilepress.pipeline.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.shard import encode_shard

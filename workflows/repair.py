@@ -38,11 +38,11 @@ from tilepress.errors import (
     UnsupportedFormat,
     UsageError,
 )
-from tilepress.pipeline.discover import open_source
+from tilepress.pipeline.find.discover import open_source
+from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.manifest import Manifest, ShardTable, sha256_hex
 from tilepress.pipeline.manifest import ShardEntry as SealedShard
-from tilepress.pipeline.matching import Sources
 from tilepress.pipeline.remains import Layout, Remains, read_remains
 from tilepress.pipeline.shard import (
     ShardBytes,

@@ -13,9 +13,9 @@ from typing import Any, cast
 
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import CodecError, TilepressError, UsageError
-from tilepress.pipeline.discover import Failure, discover
+from tilepress.pipeline.find.discover import Failure, discover
+from tilepress.pipeline.find.inputs import absolute
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.inputs import absolute
 from tilepress.pipeline.storage import copies as staging
 from tilepress.pipeline.storage.path import Place, place
 from tilepress.workflows.cataloguing import why_not_updated

@@ -27,7 +27,7 @@ from tilepress.errors import (
     TilepressError,
     UnsealedStore,
 )
-from tilepress.pipeline.discover import open_source
+from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.shard import ShardBytes, encode_shard

@@ -34,10 +34,10 @@ from tilepress.codecs.wave.values import choose_map
 from tilepress.codecs.weights import INLINE_LIMIT_BYTES, Weights
 from tilepress.codecs.zarr_codec import encode_chunk
 from tilepress.errors import SourceError, TilepressError, UsageError
-from tilepress.pipeline.discover import open_source, store_path
+from tilepress.pipeline.find.discover import open_source, store_path
+from tilepress.pipeline.find.inputs import absolute
 from tilepress.pipeline.image.grid import Box, ShardGrid, choose_grid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.inputs import absolute
 from tilepress.pipeline.storage.atomic import write_atomic
 from tilepress.pipeline.storage.path import FolderPlace
 from tilepress.pipeline.store import StoreReader, is_sealed

@@ -17,8 +17,8 @@ import xarray as xr
 import tilepress
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import DestinationConflict, UnsealedStore, UsageError
-from tilepress.pipeline.discover import discover, open_source
 from tilepress.pipeline.export import export
+from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.shard import encode_shard

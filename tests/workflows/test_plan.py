@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tilepress.errors import UnsupportedArray
-from tilepress.pipeline.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import place
 from tilepress.workflows.destination import Destination

@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from tilepress.errors import DamagedStore
-from tilepress.pipeline.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.path import place

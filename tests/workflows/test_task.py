@@ -14,7 +14,7 @@ import pytest
 
 from tilepress.errors import DamagedSource, DestinationConflict
 from tilepress.pipeline.dicom.bytes import FileBytes
-from tilepress.pipeline.discover import discover
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place, place
 from tilepress.pipeline.store import is_sealed

@@ -213,7 +213,7 @@ class TestSample:
     """Tuning sees what the encoder sees, of bounded size, the same each time."""
 
     def windows(self, path: Path, **options: object) -> list[TrainingImage]:
-        from tilepress.pipeline.discover import discover
+        from tilepress.pipeline.find.discover import discover
         from tilepress.workflows.plan import EncodeOptions
 
         return list(room._windows(list(discover([path])), EncodeOptions(**options), 10**9))  # type: ignore[arg-type]

@@ -18,13 +18,13 @@ from rasterio.env import Env
 from rasterio.errors import NotGeoreferencedWarning
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
-from tilepress.pipeline.discover import Failure, discover, open_source, store_path
 from tilepress.pipeline.export import export
+from tilepress.pipeline.find.discover import Failure, discover, open_source, store_path
+from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.geotiff.source import GeoTiffSource
 from tilepress.pipeline.geotiff.source import header as tiff_header
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.matching import Sources
 from tilepress.pipeline.verify import verify
 
 UTM = {"crs": "EPSG:32621", "transform": Affine(30, 0, 500_000, 0, -30, 4_000_000)}

@@ -21,7 +21,7 @@ import rasterio
 from obstore.store import S3Store
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
-from tilepress.pipeline.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage import copies as staging
@@ -363,7 +363,7 @@ class TestRoom:
 FETCH_AND_HANG = """
 import json, sys, time
 from tilepress.pipeline.storage import copies as staging
-from tilepress.pipeline.discover import open_source
+from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.source import SourceSpec
 
 def hang(file, target):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tilepress.errors import SourceError, UsageError
-from tilepress.pipeline.discover import Failure, discover, stacked_versions, store_path
+from tilepress.pipeline.find.discover import Failure, discover, stacked_versions, store_path
+from tilepress.pipeline.find.walk import printable
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store import StoreReader
-from tilepress.pipeline.walk import printable
 
 __all__ = ["Sources"]
 

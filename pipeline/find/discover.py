@@ -16,18 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.arrays.source import NPY_MAGIC, ArraySource
-from tilepress.pipeline.geotiff.header import Pages, find_pages
-from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.inputs import expand, is_virtual
-from tilepress.pipeline.storage.path import is_url
-from tilepress.pipeline.storage.ranges import (
-    RemoteFile,
-    below_common_folder,
-    companions,
-    look_up,
-    reader,
-)
-from tilepress.pipeline.walk import (
+from tilepress.pipeline.find.inputs import expand, is_virtual
+from tilepress.pipeline.find.walk import (
     Batch,
     End,
     Failure,
@@ -35,6 +25,16 @@ from tilepress.pipeline.walk import (
     PassedOver,
     ZarrNode,
     printable,
+)
+from tilepress.pipeline.geotiff.header import Pages, find_pages
+from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.storage.path import is_url
+from tilepress.pipeline.storage.ranges import (
+    RemoteFile,
+    below_common_folder,
+    companions,
+    look_up,
+    reader,
 )
 
 if TYPE_CHECKING:

@@ -23,13 +23,13 @@ from rasterio.errors import NotGeoreferencedWarning
 from tilepress.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.groups import SeriesGroups
 from tilepress.pipeline.dicom.header import read_instance
-from tilepress.pipeline.discover import Failure, discover, open_source, store_path
+from tilepress.pipeline.find.discover import Failure, discover, open_source, store_path
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 
-from .images import IMAGE
-from .images import dicom as _dicom
-from .images import tiff as _tiff
+from ..images import IMAGE
+from ..images import dicom as _dicom
+from ..images import tiff as _tiff
 
 
 def _found(

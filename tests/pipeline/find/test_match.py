@@ -13,10 +13,10 @@ import pytest
 from obstore.store import S3Store
 
 from tilepress.errors import SourceError, UsageError
-from tilepress.pipeline.matching import Sources
+from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.verify import verify
 
-from .images import IMAGE, tiff, upload
+from ..images import IMAGE, tiff, upload
 
 
 @pytest.fixture

@@ -20,15 +20,15 @@ from hypothesis import strategies as st
 from obstore.store import S3Store
 
 from tilepress.errors import UnsupportedSource
-from tilepress.pipeline import discover as discover_module
-from tilepress.pipeline.discover import discover, open_source, store_path
+from tilepress.pipeline.find import discover as discover_module
+from tilepress.pipeline.find.discover import discover, open_source, store_path
+from tilepress.pipeline.find.inputs import absolute, expand, read_list
+from tilepress.pipeline.find.walk import Batch, End, Failure, ZarrNode
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.inputs import absolute, expand, read_list
 from tilepress.pipeline.storage.path import place
-from tilepress.pipeline.walk import Batch, End, Failure, ZarrNode
 
-from ..s3 import S3Server
-from .images import IMAGE, dicom, npy, tiff, upload
+from ...s3 import S3Server
+from ..images import IMAGE, dicom, npy, tiff, upload
 
 
 def _paths(*sources: str | Path) -> list[str]:
@@ -267,7 +267,7 @@ class TestLists:
     def test_a_list_that_comes_slowly_is_not_gathered_for_long(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tilepress.pipeline.inputs.BATCH_S", 0.0)
+        monkeypatch.setattr("tilepress.pipeline.find.inputs.BATCH_S", 0.0)
         tiff(tmp_path / "a.tif")
         tiff(tmp_path / "b.tif")
         end, begin = os.pipe()
@@ -622,7 +622,7 @@ class TestBuckets:
         assert sorted(failures) == ["empty.tif", "text.tif"]
 
     def test_a_large_folder_is_a_stream(self, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tilepress.pipeline.inputs.BATCH_FILES", 10)
+        monkeypatch.setattr("tilepress.pipeline.find.inputs.BATCH_FILES", 10)
         store = S3Store(bucket.removeprefix("s3://"))
         for number in range(35):
             obstore.put(store, f"f/{number:03}.tif", b"x")

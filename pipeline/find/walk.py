@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from tilepress.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.arrays.source import is_array_document, is_zarr_array, is_zarr_node
-from tilepress.pipeline.patterns import EVERYTHING, Pattern
+from tilepress.pipeline.find.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.storage.path import BucketPlace
 from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, scene_of, shown
 

@@ -30,10 +30,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tilepress.errors import SourceError, TilepressError, UnsupportedSource
-from tilepress.pipeline.patterns import has_wildcard, split_pattern
-from tilepress.pipeline.storage.path import BucketPlace, is_url, place
-from tilepress.pipeline.storage.ranges import listing, look_up
-from tilepress.pipeline.walk import (
+from tilepress.pipeline.find.patterns import has_wildcard, split_pattern
+from tilepress.pipeline.find.walk import (
     Batch,
     BucketWalk,
     End,
@@ -47,6 +45,8 @@ from tilepress.pipeline.walk import (
     printable,
     unsupported,
 )
+from tilepress.pipeline.storage.path import BucketPlace, is_url, place
+from tilepress.pipeline.storage.ranges import listing, look_up
 
 __all__ = ["absolute", "expand", "is_virtual", "read_list"]
 
