@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
-from tilepress.pipeline.facts import StoreFacts
 from tilepress.pipeline.footprint import Bbox, Footprint, footprint
 from tilepress.pipeline.geotiff.record import parse_record
-from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader
+from tilepress.pipeline.store.summary import StoreFacts
+from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
 
 __all__ = [
     "COLLECTION",

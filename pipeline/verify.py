@@ -20,10 +20,10 @@ from tilepress.errors import (
 from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.image.source import TileSource
-from tilepress.pipeline.manifest import Manifest, ShardEntry, sha256_hex
-from tilepress.pipeline.shard import decode_shard, samples_sha256, shard_key
 from tilepress.pipeline.storage.path import Place, Where, place
-from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader, check_seal
+from tilepress.pipeline.store.manifest import Manifest, ShardEntry, sha256_hex
+from tilepress.pipeline.store.shard import decode_shard, samples_sha256, shard_key
+from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader, check_seal
 
 __all__ = ["Damage", "check_against_source", "check_store", "verify"]
 

@@ -27,7 +27,7 @@ from tilepress.errors import SourceError, TilepressError, UnsupportedFormat, Usa
 from tilepress.pipeline.find.discover import Failure, discover, open_source
 from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
-from tilepress.pipeline.shard import encode_shard
+from tilepress.pipeline.store.shard import encode_shard
 from tilepress.workflows.peers import BEST, PEERS, SizeCache, peer_sizes
 from tilepress.workflows.speed import SPEED_PEERS, SpeedResult, Workload, measure_speed
 from tilepress.workflows.tables import Figures, html_page

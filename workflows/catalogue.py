@@ -17,9 +17,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tilepress.errors import TilepressError, UnsealedStore, UsageError
-from tilepress.pipeline.facts import StoreFacts, read_facts
 from tilepress.pipeline.storage.path import Place, Where, place
-from tilepress.pipeline.store import ROOT_DOCUMENT
+from tilepress.pipeline.store.summary import StoreFacts, read_facts
+from tilepress.pipeline.store.writer import ROOT_DOCUMENT
 
 if TYPE_CHECKING:
     from tilepress.workflows.catalogue_index import Entry

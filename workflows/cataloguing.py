@@ -31,9 +31,9 @@ from typing import Any
 
 from tilepress.errors import TilepressError
 from tilepress.pipeline import dicom_index, stac
-from tilepress.pipeline.facts import StoreFacts, read_facts, read_seal
 from tilepress.pipeline.storage.path import FolderPlace, Place, Where, place
-from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader
+from tilepress.pipeline.store.summary import StoreFacts, read_facts, read_seal
+from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
 from tilepress.workflows.catalogue import (
     CATALOGUE,
     READERS,

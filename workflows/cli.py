@@ -131,7 +131,7 @@ def info(store: Store, as_json: Json = False) -> None:
 
         tilepress info out/scene.zarr --json
     """
-    from tilepress.pipeline.store import StoreReader
+    from tilepress.pipeline.store.writer import StoreReader
     from tilepress.workflows.catalogue import summarize
 
     _must_exist(store)

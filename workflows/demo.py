@@ -29,7 +29,7 @@ from tilepress.errors import TilepressError, UsageError
 from tilepress.examples import data
 from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
-from tilepress.pipeline.store import StoreReader
+from tilepress.pipeline.store.writer import StoreReader
 from tilepress.workflows.bench import read_images
 from tilepress.workflows.peers import SizeCache, peer_size
 from tilepress.workflows.report import ImageResult

@@ -11,7 +11,7 @@ from tilepress.errors import DestinationConflict, TilepressError, UsageError
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import BucketPlace, FolderPlace, Place, is_url, place
-from tilepress.pipeline.store import StoreReader, is_sealed, remove_store
+from tilepress.pipeline.store.writer import StoreReader, is_sealed, remove_store
 from tilepress.workflows.catalogue import is_catalogue_object
 from tilepress.workflows.ledger import Ledger, remove_plans
 from tilepress.workflows.plan import ImagePlan

@@ -30,8 +30,8 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.shard import encode_shard
 from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.store.shard import encode_shard
 from tilepress.workflows.executor import cpu_count
 from tilepress.workflows.plan import EncodeOptions, make_plan
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tilepress.errors import DestinationConflict, UsageError
 from tilepress.pipeline.storage.path import place
-from tilepress.pipeline.store import is_sealed
+from tilepress.pipeline.store.writer import is_sealed
 from tilepress.workflows.catalogue import walk_stores
 from tilepress.workflows.destination import Destination, sealed_digest
 from tilepress.workflows.lease import Holder, LeaseKeeper

@@ -41,19 +41,19 @@ from tilepress.errors import (
 from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.manifest import Manifest, ShardTable, sha256_hex
-from tilepress.pipeline.manifest import ShardEntry as SealedShard
-from tilepress.pipeline.remains import Layout, Remains, read_remains
-from tilepress.pipeline.shard import (
+from tilepress.pipeline.storage.atomic import is_partial
+from tilepress.pipeline.storage.path import Place, Where, is_url, place
+from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.store.manifest import Manifest, ShardTable, sha256_hex
+from tilepress.pipeline.store.manifest import ShardEntry as SealedShard
+from tilepress.pipeline.store.salvage import Layout, Remains, read_remains
+from tilepress.pipeline.store.shard import (
     ShardBytes,
     encode_shard,
     samples_sha256,
     shard_key,
 )
-from tilepress.pipeline.storage.atomic import is_partial
-from tilepress.pipeline.storage.path import Place, Where, is_url, place
-from tilepress.pipeline.storage.retry import patiently
-from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader
+from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
 from tilepress.pipeline.verify import check_store
 from tilepress.workflows.catalogue import find_stores, gone_stores
 from tilepress.workflows.cataloguing import why_not_updated

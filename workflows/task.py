@@ -30,10 +30,10 @@ from tilepress.errors import (
 from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.shard import ShardBytes, encode_shard
 from tilepress.pipeline.storage.path import Place, is_url, place
 from tilepress.pipeline.storage.retry import patiently
-from tilepress.pipeline.store import StoreReader, StoreWriter, is_sealed, store_bytes
+from tilepress.pipeline.store.shard import ShardBytes, encode_shard
+from tilepress.pipeline.store.writer import StoreReader, StoreWriter, is_sealed, store_bytes
 from tilepress.workflows.destination import (
     Destination,
     check_prepared,

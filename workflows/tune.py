@@ -40,7 +40,7 @@ from tilepress.pipeline.image.grid import Box, ShardGrid, choose_grid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.atomic import write_atomic
 from tilepress.pipeline.storage.path import FolderPlace
-from tilepress.pipeline.store import StoreReader, is_sealed
+from tilepress.pipeline.store.writer import StoreReader, is_sealed
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.ledger import Ledger
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, TuneOptions, Tuning, with_codec

@@ -48,7 +48,7 @@ import time
 
 from tilepress.pipeline.storage import atomic
 from tilepress.pipeline.image import grid as geometry
-from tilepress.pipeline.store import StoreWriter
+from tilepress.pipeline.store.writer import StoreWriter
 from tilepress.workflows import plan, task
 from tilepress.workflows.ledger import Ledger
 

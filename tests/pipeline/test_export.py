@@ -21,8 +21,8 @@ from tilepress.pipeline.export import export
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.shard import encode_shard
-from tilepress.pipeline.store import StoreWriter
+from tilepress.pipeline.store.shard import encode_shard
+from tilepress.pipeline.store.writer import StoreWriter
 from tilepress.pipeline.verify import verify
 
 from .dicom.conftest import build, save

@@ -16,7 +16,6 @@ from pystac.errors import STACValidationError
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
-from tilepress.pipeline.facts import read_facts
 from tilepress.pipeline.footprint import Footprint, footprint
 from tilepress.pipeline.geotiff.record import dump_record
 from tilepress.pipeline.image.source import GeoReference
@@ -29,7 +28,8 @@ from tilepress.pipeline.stac import (
     page_document,
     store_of_item,
 )
-from tilepress.pipeline.store import StoreReader
+from tilepress.pipeline.store.summary import read_facts
+from tilepress.pipeline.store.writer import StoreReader
 
 from ..stac import validate
 

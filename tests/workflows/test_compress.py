@@ -17,7 +17,7 @@ import tilepress
 from tilepress.codecs import threads as pool
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage import retry as patience
-from tilepress.pipeline.store import StoreReader
+from tilepress.pipeline.store.writer import StoreReader
 from tilepress.workflows import cataloguing, task
 from tilepress.workflows.compress import compress
 from tilepress.workflows.events import EventLog, read_events

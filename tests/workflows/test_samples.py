@@ -17,7 +17,7 @@ from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.path import place
-from tilepress.pipeline.store import StoreReader
+from tilepress.pipeline.store.writer import StoreReader
 from tilepress.workflows.compress import compress
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, make_plan
 from tilepress.workflows.samples import misfit

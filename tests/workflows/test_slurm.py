@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tilepress
-from tilepress.pipeline.store import is_sealed
+from tilepress.pipeline.store.writer import is_sealed
 
 from ..slurm import PARTITION, Slurm
 from .conftest import smooth

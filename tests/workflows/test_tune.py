@@ -21,7 +21,7 @@ from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.train import TrainingImage
 from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
-from tilepress.pipeline.store import StoreReader, store_bytes
+from tilepress.pipeline.store.writer import StoreReader, store_bytes
 from tilepress.workflows import tune as room
 from tilepress.workflows.compress import compress
 from tilepress.workflows.progress import SilentProgress, describe

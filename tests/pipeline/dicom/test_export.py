@@ -367,7 +367,7 @@ class TestRealFiles:
 
 def test_a_large_frame_is_read_by_rows(write: Write, one_spec, monkeypatch: pytest.MonkeyPatch):
     """A window of a native frame reads its rows only."""
-    from tilepress.pipeline.dicom.source import bytes as dicom_bytes
+    from tilepress.pipeline.dicom import bytes as dicom_bytes
     from tilepress.pipeline.image.grid import Box
 
     path = write("x", np.zeros((400, 300), np.uint16))

@@ -21,8 +21,8 @@ from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, Usag
 from tilepress.pipeline.export import export
 from tilepress.pipeline.find.discover import Failure, discover, open_source, store_path
 from tilepress.pipeline.find.match import Sources
+from tilepress.pipeline.geotiff import header as tiff_header
 from tilepress.pipeline.geotiff.source import GeoTiffSource
-from tilepress.pipeline.geotiff.source import header as tiff_header
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.verify import verify

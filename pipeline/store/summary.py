@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from tilepress.errors import DamagedStore, UnsupportedFormat
-from tilepress.pipeline.manifest import sha256_hex
 from tilepress.pipeline.storage.path import Where, place
-from tilepress.pipeline.store import ROOT_DOCUMENT, STORE_VERSION, check_seal, store_bytes
+from tilepress.pipeline.store.manifest import sha256_hex
+from tilepress.pipeline.store.writer import ROOT_DOCUMENT, STORE_VERSION, check_seal, store_bytes
 
 __all__ = ["StoreFacts", "read_facts", "read_seal"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tilepress.pipeline.remains import Layout, Remains, read_remains
 from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.store.salvage import Layout, Remains, read_remains
 
 ROOT, LEVEL, OWN = "zarr.json", "0/zarr.json", "0/image/zarr.json"
 

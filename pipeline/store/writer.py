@@ -42,18 +42,24 @@ from tilepress.errors import (
     UnsealedStore,
     UnsupportedFormat,
 )
-from tilepress.pipeline.conventions import (
+from tilepress.pipeline.image.grid import Box, ShardGrid, choose_grid
+from tilepress.pipeline.image.source import ImageInfo
+from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.store.conventions import (
     AuxiliaryArray,
     auxiliary_arrays,
     group_attributes,
     image_attributes,
     ome_attributes,
 )
-from tilepress.pipeline.image.grid import Box, ShardGrid, choose_grid
-from tilepress.pipeline.image.source import ImageInfo
-from tilepress.pipeline.manifest import FileEntry, Manifest, ShardRecord, ShardTable, sha256_hex
-from tilepress.pipeline.shard import shard_key
-from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.store.manifest import (
+    FileEntry,
+    Manifest,
+    ShardRecord,
+    ShardTable,
+    sha256_hex,
+)
+from tilepress.pipeline.store.shard import shard_key
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -17,9 +17,9 @@ import zarr
 
 from tilepress.errors import DamagedStore, StoreError
 from tilepress.pipeline.image.grid import ShardGrid
-from tilepress.pipeline.manifest import Manifest, sha256_hex
 from tilepress.pipeline.storage.path import Place
-from tilepress.pipeline.store import ROOT_DOCUMENT, StoreReader
+from tilepress.pipeline.store.manifest import Manifest, sha256_hex
+from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
 
 __all__ = ["Layout", "Remains", "read_remains"]
 

@@ -26,7 +26,7 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import decode_chunk, encode_chunk
 from tilepress.errors import CodecError, DamagedStore
 from tilepress.pipeline.image.grid import Box, ShardGrid
-from tilepress.pipeline.manifest import ShardEntry, sha256_hex
+from tilepress.pipeline.store.manifest import ShardEntry, sha256_hex
 
 __all__ = [
     "ShardBytes",

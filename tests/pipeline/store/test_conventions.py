@@ -10,13 +10,13 @@ import pytest
 import zarr_cm
 from rasterio.crs import CRS
 
-from tilepress.pipeline.conventions import (
+from tilepress.pipeline.image.source import GeoReference, ImageInfo, MedicalGeometry
+from tilepress.pipeline.store.conventions import (
     auxiliary_arrays,
     group_attributes,
     image_attributes,
     ome_attributes,
 )
-from tilepress.pipeline.image.source import GeoReference, ImageInfo, MedicalGeometry
 
 UTM = CRS.from_epsg(32631).to_wkt()
 NORTH_UP = (30.0, 0.0, 500_000.0, 0.0, -30.0, 4_000_000.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tilepress.errors import DamagedStore
-from tilepress.pipeline.manifest import FileEntry, Manifest, ShardEntry, ShardTable
+from tilepress.pipeline.store.manifest import FileEntry, Manifest, ShardEntry, ShardTable
 
 
 def _entry(index: tuple[int, ...], length: int = 100) -> ShardEntry:

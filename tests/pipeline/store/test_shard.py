@@ -15,7 +15,7 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import CodecError, DamagedStore
 from tilepress.pipeline.image.grid import ShardGrid
-from tilepress.pipeline.shard import (
+from tilepress.pipeline.store.shard import (
     compare_shard,
     decode_shard,
     encode_shard,

@@ -27,9 +27,9 @@ from tilepress.errors import (
 )
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import ImageInfo, MedicalGeometry
-from tilepress.pipeline.shard import encode_shard
 from tilepress.pipeline.storage import atomic
-from tilepress.pipeline.store import (
+from tilepress.pipeline.store.shard import encode_shard
+from tilepress.pipeline.store.writer import (
     SealedStore,
     StoreReader,
     StoreWriter,
