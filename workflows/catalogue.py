@@ -140,7 +140,7 @@ class Totals:
 
     def line(self) -> str:
         """Return e.g. "3 stores (1 unsealed), 1.2 GB → 0.5 GB (ratio 2.40)"."""
-        from tilepress.workflows.progress import size
+        from tilepress.pipeline.storage.text import size
 
         count = self.states.total() - self.states["missing"]
         others = [

@@ -240,8 +240,8 @@ def plan(
 
         tilepress plan @list.txt s3://bucket/out --tier fast
     """
+    from tilepress.pipeline.storage.text import size
     from tilepress.workflows.parts import plan as run_plan
-    from tilepress.workflows.progress import size
 
     sources, destination = _split(paths, "planning")
     head = run_plan(
@@ -353,7 +353,7 @@ def _conclude(
 
     ``unchanged`` is what to call the images that were sealed already.
     """
-    from tilepress.workflows.progress import size
+    from tilepress.pipeline.storage.text import size
 
     out = sys.stderr if events == "-" else sys.stdout
     if quiet:
@@ -381,7 +381,7 @@ def _conclude(
 
 def _tuned(report: Report) -> str:
     """Say what tuning brought, e.g. "tuned weights in 2 of 5 stores (save about 1.2 MB)"."""
-    from tilepress.workflows.progress import size
+    from tilepress.pipeline.storage.text import size
 
     used = saved = 0
     for image in report.images:

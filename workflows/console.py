@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
+from tilepress.pipeline.storage.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,7 +24,6 @@ __all__ = [
     "Json",
     "complain",
     "open_console",
-    "printable",
     "say",
     "tell",
 ]
@@ -69,13 +70,6 @@ def tell(results: Iterable[T], *, as_json: bool) -> list[T]:
     if as_json:
         print(json.dumps([one.to_json() for one in told], indent=2))
     return told
-
-
-def printable(text: str) -> str:
-    """Return text in one line that no file name can make a terminal do things with."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def open_console(*, stderr: bool = False, pipe_width: int = PIPE_WIDTH) -> Console:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBar
 from rich.text import Text
 
-from tilepress.workflows.console import printable
+from tilepress.pipeline.storage.text import clock, grouped, printable, size
 from tilepress.workflows.plan import ImagePlan
 from tilepress.workflows.report import ImageFailure, ImageResult
 from tilepress.workflows.stages import Stages
@@ -24,10 +24,8 @@ __all__ = [
     "Progress",
     "SilentProgress",
     "TerminalProgress",
-    "clock",
     "describe",
     "progress_for",
-    "size",
 ]
 
 LOG_EVERY_S = 15.0
@@ -517,23 +515,3 @@ def describe(result: ImageResult) -> str:
     elif result.tuned is not None:
         text += ", not tuned (would not pay)"
     return "; ".join((text, *result.remarks))
-
-
-def size(n_bytes: float) -> str:
-    """Return a size in decimal units, e.g. "1.2 GB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.2f} TB"
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as h:mm:ss."""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
-
-
-def grouped(count: int) -> str:
-    """Return a count with its digits in groups, e.g. "12 300"."""
-    return f"{count:,}".replace(",", " ")

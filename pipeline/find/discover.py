@@ -24,7 +24,7 @@ from tilepress.pipeline.find.walk import (
     InputFile,
     PassedOver,
     ZarrNode,
-    printable,
+    printable_name,
 )
 from tilepress.pipeline.geotiff.header import Pages, find_pages
 from tilepress.pipeline.image.source import SourceSpec, TileSource
@@ -175,7 +175,7 @@ class _Series:
             remote = looked.file.remote
             self._groups.add(looked.instance, "" if remote is None else remote.version)
         except SourceError as error:
-            yield Failure(printable(looked.file.path), error)
+            yield Failure(printable_name(looked.file.path), error)
 
     def images(self) -> Iterator[SourceSpec | Failure]:
         """Yield the images, and forget them."""
@@ -185,7 +185,7 @@ class _Series:
                     options = {**found.options, "relative": found.options["name"]}
                     yield replace(found, options=options)
                 else:
-                    yield Failure(printable(found[0]), found[1])
+                    yield Failure(printable_name(found[0]), found[1])
         except SourceError as error:
             yield Failure("DICOM files", error)
         self.__exit__()
@@ -210,7 +210,7 @@ class _Looked:
 def _zarr_node(node: ZarrNode) -> SourceSpec | Failure:
     if node.is_array:
         return _spec("array", (_Looked(node.file, "array", None),))
-    path = printable(node.file.path)
+    path = printable_name(node.file.path)
     text = f"opening {path}: a Zarr group is no single image; name one of its arrays"
     return Failure(path, UnsupportedSource(text))
 
@@ -225,7 +225,7 @@ def _discover_files(
         if isinstance(looked, Failure):
             yield looked
             continue
-        path = printable(looked.file.path)
+        path = printable_name(looked.file.path)
         scene = _scene(looked.file, stack) if looked.kind == "geotiff" else None
         if looked.kind is None:
             text = (
@@ -262,7 +262,7 @@ def _look_at_all(batch: Batch) -> Iterator[_Looked | Failure]:
 
 def _look(file: InputFile, batch: Batch | None = None) -> _Looked | Failure:
     """Tell what a file is, by its content."""
-    path = printable(file.path)
+    path = printable_name(file.path)
     try:
         return _look_at_object(file, batch) if is_url(file.path) else _look_at_file(file)
     except OSError as error:
@@ -277,7 +277,7 @@ def _look_at_file(file: InputFile) -> _Looked:
 
     path = Path(file.path)
     if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for a writer
-        raise UnsupportedSource(f"opening {printable(file.path)}: it is no regular file")
+        raise UnsupportedSource(f"opening {printable_name(file.path)}: it is no regular file")
     with path.open("rb") as opened:
         size = os.fstat(opened.fileno()).st_size
         kind = _kind(file, opened.read(132), size)

@@ -42,7 +42,7 @@ from tilepress.pipeline.find.walk import (
     ZarrNode,
     is_utf8,
     not_utf8,
-    printable,
+    printable_name,
     unsupported,
 )
 from tilepress.pipeline.storage.path import BucketPlace, is_url, place
@@ -177,7 +177,7 @@ def _refusal(text: str) -> Failure | None:
     try:
         place(text)
     except TilepressError as error:
-        return Failure(printable(text), UnsupportedSource(printable(str(error))))
+        return Failure(printable_name(text), UnsupportedSource(printable_name(str(error))))
     return None
 
 
@@ -189,7 +189,7 @@ def _named_path(text: str, relative: str) -> Iterator[InputFile | _Tree | Failur
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or str(error)
         found = "there is no such file" if isinstance(error, FileNotFoundError) else found
-        yield Failure(printable(text), SourceError(f"opening {printable(text)}: {found}"))
+        yield Failure(printable_name(text), SourceError(f"opening {printable_name(text)}: {found}"))
         return
     if is_folder:
         yield _Tree(FolderWalk(text))
@@ -215,12 +215,14 @@ def _named_object(url: str) -> Iterator[InputFile | _Tree | _Found | Failure]:
         elif has_wildcard(where.key):
             yield _Found(url)
         else:
-            text = f"opening {printable(url)}: there is no such object, and none below it"
-            yield Failure(printable(url), SourceError(text))
+            text = f"opening {printable_name(url)}: there is no such object, and none below it"
+            yield Failure(printable_name(url), SourceError(text))
     except OSError as error:
-        yield Failure(printable(url), SourceError(f"opening {printable(url)}: {error.strerror}"))
+        yield Failure(
+            printable_name(url), SourceError(f"opening {printable_name(url)}: {error.strerror}")
+        )
     except SourceError as error:
-        yield Failure(printable(url), error)
+        yield Failure(printable_name(url), error)
 
 
 # lists
@@ -232,11 +234,11 @@ def _list_file(path: str) -> Iterator[InputFile | _Tree | _Found | Failure]:
         return
     try:
         with open(path, "rb") as file:
-            yield from _list(iter(lambda: file.read(PIECE_BYTES), b""), printable(path))
+            yield from _list(iter(lambda: file.read(PIECE_BYTES), b""), printable_name(path))
     except OSError as error:
         found = error.strerror or type(error).__name__
-        text = f"reading the list {printable(path)}: {found}"
-        yield Failure(printable(path), SourceError(text))
+        text = f"reading the list {printable_name(path)}: {found}"
+        yield Failure(printable_name(path), SourceError(text))
 
 
 def _list(pieces: Iterable[bytes], where: str) -> Iterator[InputFile | _Tree | _Found | Failure]:
@@ -354,7 +356,7 @@ class _Found:
             any_match |= isinstance(item, (Batch, ZarrNode))
             yield item
         if not any_match:
-            shown = printable(self.pattern)
+            shown = printable_name(self.pattern)
             text = "there is no such file, and as a pattern it matches no image"
             yield Failure(shown, SourceError(f"opening {shown}: {text}"))
         yield End()

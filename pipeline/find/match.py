@@ -9,7 +9,7 @@ from typing import Any
 
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline.find.discover import Failure, discover, stacked_versions, store_path
-from tilepress.pipeline.find.walk import printable
+from tilepress.pipeline.find.walk import printable_name
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store.writer import StoreReader
@@ -97,7 +97,7 @@ class Sources:
     @property
     def missing(self) -> list[Failure]:
         """The failures of arguments that name nothing: no such file, no match, no service."""
-        named = {printable(str(path)) for path in self._paths}
+        named = {printable_name(str(path)) for path in self._paths}
         return [f for f in self._failures if f.path in named and type(f.error) is SourceError]
 
     def left_over(self, stores: Collection[str] = ()) -> list[str]:

@@ -18,6 +18,7 @@ from tilepress.pipeline.arrays.source import is_array_document, is_zarr_array, i
 from tilepress.pipeline.find.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.storage.path import BucketPlace
 from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, scene_of, shown
+from tilepress.pipeline.storage.text import printable
 
 __all__ = [
     "Batch",
@@ -31,7 +32,7 @@ __all__ = [
     "ZarrNode",
     "is_utf8",
     "not_utf8",
-    "printable",
+    "printable_name",
     "unsupported",
 ]
 
@@ -126,14 +127,13 @@ class PassedOver:
 Item = Batch | ZarrNode | Failure | End | PassedOver
 
 
-def printable(text: str) -> str:
+def printable_name(text: str) -> str:
     """Return a name as it may stand in a message: one line, valid UTF-8, and no signature."""
-    text = shown(text).encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(shown(text))
 
 
 def unsupported(text: str, reason: str) -> Failure:
-    shown = printable(text)
+    shown = printable_name(text)
     return Failure(shown, UnsupportedSource(f"opening {shown}: {reason}"))
 
 
@@ -258,7 +258,7 @@ class FolderWalk:
 
 
 def _unreadable(folder: Path, error: OSError) -> Failure:
-    shown = printable(str(folder))
+    shown = printable_name(str(folder))
     return Failure(shown, SourceError(f"reading folder {shown}: {error.strerror}"))
 
 
@@ -351,10 +351,10 @@ class BucketWalk:
             while after is not None:
                 after = yield from self._list(folders, after, limit)
         except OSError as error:
-            text = f"listing {printable(str(self.where))}: {error.strerror}"
-            yield Failure(printable(str(self.where)), SourceError(text))
+            text = f"listing {printable_name(str(self.where))}: {error.strerror}"
+            yield Failure(printable_name(str(self.where)), SourceError(text))
         except SourceError as error:
-            yield Failure(printable(str(self.where)), error)
+            yield Failure(printable_name(str(self.where)), error)
         while folders:
             yield from _closed(folders.pop())
 
