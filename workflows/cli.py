@@ -22,6 +22,7 @@ import typer
 from tilepress.errors import TilepressError, UsageError
 from tilepress.workflows import cli_compress
 from tilepress.workflows.cli_cluster import cluster_app
+from tilepress.workflows.cluster.task_errors import describe_unexpected, quiet_libraries
 from tilepress.workflows.console import (
     EXIT_BUG,
     EXIT_CANNOT_TELL,
@@ -34,7 +35,6 @@ from tilepress.workflows.console import (
     say,
     tell,
 )
-from tilepress.workflows.edge import describe_unexpected, quiet_libraries
 from tilepress.workflows.interrupt import EXIT_INTERRUPTED, interrupts
 
 if TYPE_CHECKING:

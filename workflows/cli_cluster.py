@@ -11,7 +11,7 @@ from tilepress.errors import UsageError
 from tilepress.workflows.console import EXIT_FAILED, complain
 
 if TYPE_CHECKING:
-    from tilepress.workflows.profiles import Profile
+    from tilepress.workflows.cluster.profiles import Profile
 
 __all__ = ["cluster_app"]
 
@@ -59,7 +59,7 @@ def init(
 
         tilepress cluster init pbs --gpu --out pbs.yaml
     """
-    from tilepress.workflows.profile_texts import SYSTEMS, example_profile
+    from tilepress.workflows.cluster.profile_texts import SYSTEMS, example_profile
 
     if system not in SYSTEMS:
         raise UsageError(f"writing a profile: got {system}, want one of {', '.join(SYSTEMS)}")
@@ -83,12 +83,12 @@ def show(profile: ProfileFile) -> None:
 
         tilepress cluster show slurm.yaml
     """
-    from tilepress.workflows.profiles import BatchProfile
+    from tilepress.workflows.cluster.profiles import BatchProfile
 
     loaded = _load(profile)
     print(_as_yaml(loaded), end="")
     if isinstance(loaded, BatchProfile):
-        from tilepress.workflows.job_cluster import job_script
+        from tilepress.workflows.cluster.jobs import job_script
 
         print(f"---\n{job_script(loaded)}", end="")
 
@@ -123,7 +123,7 @@ def check(
 
         tilepress cluster check slurm.yaml --run --destination /scratch/out
     """
-    from tilepress.workflows.cluster_check import check_workers, problems
+    from tilepress.workflows.cluster.check import check_workers, problems
 
     if wait is not None and not 0 < wait < float("inf"):
         raise UsageError(f"checking a profile: got --wait {wait:g}, want seconds, more than 0")
@@ -168,8 +168,8 @@ def submit(
 
         tilepress cluster submit pbs.yaml --parts 16 --dry-run -- /archive s3://bucket/out
     """
-    from tilepress.workflows.array_job import ArrayJob
-    from tilepress.workflows.profiles import BatchProfile
+    from tilepress.workflows.cluster.array_job import ArrayJob
+    from tilepress.workflows.cluster.profiles import BatchProfile
 
     loaded = _load(profile)
     if not isinstance(loaded, BatchProfile):
@@ -194,7 +194,7 @@ def submit(
 
 def _load(name: str) -> Profile:
     """Read a profile; every mistake in it is a line of its own."""
-    from tilepress.workflows.profiles import load_profile
+    from tilepress.workflows.cluster.profiles import load_profile
 
     try:
         return load_profile(name)

@@ -36,7 +36,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tilepress.errors import UsageError
-from tilepress.workflows.edge import describe_error
+from tilepress.workflows.cluster.task_errors import describe_error
 from tilepress.workflows.plan import ImagePlan
 from tilepress.workflows.progress import Progress, SilentProgress
 from tilepress.workflows.report import (

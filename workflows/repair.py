@@ -57,7 +57,7 @@ from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
 from tilepress.pipeline.verify import check_store
 from tilepress.workflows.catalogue import find_stores, gone_stores
 from tilepress.workflows.cataloguing import why_not_updated
-from tilepress.workflows.edge import describe_error
+from tilepress.workflows.cluster.task_errors import describe_error
 from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder
 from tilepress.workflows.plan import ImagePlan, ShardRef, plan_digest

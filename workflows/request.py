@@ -19,16 +19,16 @@ from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage import copies as staging
 from tilepress.pipeline.storage.path import Place, place
 from tilepress.workflows.cataloguing import why_not_updated
-from tilepress.workflows.cluster import choose_cluster
+from tilepress.workflows.cluster.choose import choose_cluster
+from tilepress.workflows.cluster.executor import DaskExecutor, Executor, InProcessExecutor
+from tilepress.workflows.cluster.worker import WantedDevice, set_up
 from tilepress.workflows.destination import Destination
-from tilepress.workflows.executor import DaskExecutor, Executor, InProcessExecutor
 from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.progress import Progress
 from tilepress.workflows.report import ImageFailure, Report, RunFacts
 from tilepress.workflows.run import Run
 from tilepress.workflows.task import Todo
 from tilepress.workflows.tune import check_tune
-from tilepress.workflows.worker import WantedDevice, set_up
 
 __all__ = [
     "PathLike",
@@ -160,7 +160,7 @@ def make_executor(
     if workers == 0:
         if cluster is not None:
             raise UsageError(f"starting workers: --workers 0 does not go with --cluster {cluster}")
-        from tilepress.workflows.local_cluster import visible_gpus
+        from tilepress.workflows.cluster.local import visible_gpus
 
         set_up(wanted, has_gpu=wanted == "cuda" or (wanted == "auto" and bool(visible_gpus())))
         return InProcessExecutor()

@@ -20,9 +20,9 @@ from typing import Any
 
 from tilepress.errors import StoreError, TilepressError
 from tilepress.pipeline.storage.retry import patiently
+from tilepress.workflows.cluster.executor import Completed, Executor, Killed
+from tilepress.workflows.cluster.task_errors import NO_ROOM, describe_error
 from tilepress.workflows.destination import check_prepared, prepare_store, state_of_store
-from tilepress.workflows.edge import NO_ROOM, describe_error
-from tilepress.workflows.executor import Completed, Executor, Killed
 from tilepress.workflows.lease import Holder, Lease, LeaseKeeper
 from tilepress.workflows.ledger import Ledger, ledger_folder
 from tilepress.workflows.plan import ImagePlan, ShardRef

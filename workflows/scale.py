@@ -25,8 +25,8 @@ import numpy as np
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.storage.path import place
+from tilepress.workflows.cluster.executor import DaskExecutor
 from tilepress.workflows.destination import Destination
-from tilepress.workflows.executor import DaskExecutor
 from tilepress.workflows.lease import Holder, LeaseKeeper
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef
 from tilepress.workflows.progress import SilentProgress
@@ -74,7 +74,7 @@ class Scale:
 
 def measure_scale(shards: int, *, workers: int = 2) -> Scale:
     """Run ``shards`` shards through real processes with a coder that does nothing."""
-    from tilepress.workflows.cluster import choose_cluster
+    from tilepress.workflows.cluster.choose import choose_cluster
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tilepress-scale-")))

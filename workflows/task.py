@@ -34,6 +34,8 @@ from tilepress.pipeline.storage.path import Place, is_url, place
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store.shard import ShardBytes, encode_shard
 from tilepress.pipeline.store.writer import StoreReader, StoreWriter, is_sealed, store_bytes
+from tilepress.workflows.cluster.task_errors import describe_error
+from tilepress.workflows.cluster.worker import device
 from tilepress.workflows.destination import (
     Destination,
     check_prepared,
@@ -41,7 +43,6 @@ from tilepress.workflows.destination import (
     sealed_digest,
     state_of_store,
 )
-from tilepress.workflows.edge import describe_error
 from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan, plan_digest
@@ -49,7 +50,6 @@ from tilepress.workflows.report import ImageFailure, ImageResult
 from tilepress.workflows.samples import misfit
 from tilepress.workflows.stages import StageClock, Stages
 from tilepress.workflows.tune import choose_weights
-from tilepress.workflows.worker import device
 
 __all__ = [
     "Job",

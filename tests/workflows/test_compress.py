@@ -19,15 +19,15 @@ from tilepress.errors import UsageError
 from tilepress.pipeline.storage import retry as patience
 from tilepress.pipeline.store.writer import StoreReader
 from tilepress.workflows import cataloguing, task
+from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
+from tilepress.workflows.cluster.watch import NoWorkers
 from tilepress.workflows.compress import compress
 from tilepress.workflows.events import EventLog, read_events
-from tilepress.workflows.executor import Completed, InProcessExecutor, Killed
 from tilepress.workflows.lease import Lease
 from tilepress.workflows.ledger import ledger_folder
 from tilepress.workflows.progress import SilentProgress
 from tilepress.workflows.report import Report
 from tilepress.workflows.run import NoRoom
-from tilepress.workflows.watch import NoWorkers
 
 from .conftest import smooth
 

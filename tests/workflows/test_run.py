@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import place
+from tilepress.workflows.cluster.executor import InProcessExecutor
 from tilepress.workflows.destination import Destination
-from tilepress.workflows.executor import InProcessExecutor
 from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.progress import SilentProgress

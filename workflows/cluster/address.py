@@ -16,19 +16,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import UsageError
-from tilepress.workflows.cluster import (
+from tilepress.workflows.cluster.choose import (
     STOP_AFTER_S,
     OpenedCluster,
     check_versions,
     stop,
     unheard,
 )
-from tilepress.workflows.executor import WORKER_DEATHS
-from tilepress.workflows.lanes import Lanes
-from tilepress.workflows.profiles import AddressProfile
+from tilepress.workflows.cluster.executor import WORKER_DEATHS
+from tilepress.workflows.cluster.profiles import AddressProfile
+from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S, NoScheduler, NoWorkers
+from tilepress.workflows.cluster.worker import WantedDevice
+from tilepress.workflows.cluster.worker_kinds import Lanes
 from tilepress.workflows.signals import interrupts_stay_here
-from tilepress.workflows.watch import NO_WORKERS_AFTER_S, NoScheduler, NoWorkers
-from tilepress.workflows.worker import WantedDevice
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -60,7 +60,7 @@ class AddressOpener:
         """Connect; disconnect on leaving."""
         from distributed.utils import silence_logging_cmgr
 
-        from tilepress.workflows.worker_plugin import SetUp
+        from tilepress.workflows.cluster.worker_plugin import SetUp
 
         client = self._connect()
         with contextlib.ExitStack() as leaving:

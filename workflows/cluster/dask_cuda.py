@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tilepress.errors import UsageError
-from tilepress.workflows.cluster import OpenedCluster, stop
-from tilepress.workflows.executor import cpu_count
-from tilepress.workflows.lanes import Lanes
-from tilepress.workflows.local_cluster import visible_gpus
+from tilepress.workflows.cluster.choose import OpenedCluster, stop
+from tilepress.workflows.cluster.executor import cpu_count
+from tilepress.workflows.cluster.local import visible_gpus
+from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S
+from tilepress.workflows.cluster.worker import WantedDevice
+from tilepress.workflows.cluster.worker_kinds import Lanes
 from tilepress.workflows.signals import interrupts_stay_here
-from tilepress.workflows.watch import NO_WORKERS_AFTER_S
-from tilepress.workflows.worker import WantedDevice
 
 __all__ = ["DaskCudaOpener"]
 
@@ -61,7 +61,7 @@ class DaskCudaOpener:
         from dask_cuda import LocalCUDACluster
         from distributed import Client
 
-        from tilepress.workflows.worker_plugin import SetUp
+        from tilepress.workflows.cluster.worker_plugin import SetUp
 
         with interrupts_stay_here():
             cluster = LocalCUDACluster(

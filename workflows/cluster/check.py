@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tilepress.errors import TilepressError
-from tilepress.workflows.cluster import ClusterOpener, OpenedCluster
-from tilepress.workflows.lanes import Lane, Lanes
-from tilepress.workflows.profiles import BatchProfile, Profile
+from tilepress.workflows.cluster.choose import ClusterOpener, OpenedCluster
+from tilepress.workflows.cluster.profiles import BatchProfile, Profile
+from tilepress.workflows.cluster.worker_kinds import Lane, Lanes
 
 __all__ = ["Seen", "check_workers", "look_around", "problems"]
 
@@ -44,7 +44,7 @@ def problems(profile: Profile) -> list[str]:
     """Return what is missing on this machine."""
     if not isinstance(profile, BatchProfile):
         return []
-    from tilepress.workflows.job_cluster import STATUS, job_class
+    from tilepress.workflows.cluster.jobs import STATUS, job_class
 
     job = job_class(profile.kind)
     commands = (job.submit_command.split()[0], job.cancel_command.split()[0])
@@ -58,9 +58,9 @@ def problems(profile: Profile) -> list[str]:
 
 def look_around(destination: str | None) -> Seen:
     """Return what this process sees; runs on a worker."""
-    from tilepress.workflows.executor import cpu_count
-    from tilepress.workflows.local_cluster import visible_gpus
-    from tilepress.workflows.worker import device
+    from tilepress.workflows.cluster.executor import cpu_count
+    from tilepress.workflows.cluster.local import visible_gpus
+    from tilepress.workflows.cluster.worker import device
 
     trouble = None
     if destination is not None:
@@ -85,7 +85,7 @@ def _comes_back() -> bool:
     import numpy as np
 
     from tilepress.codecs.tile import TileCodec
-    from tilepress.workflows.worker import device
+    from tilepress.workflows.cluster.worker import device
 
     steps = np.random.default_rng(0).integers(-3, 4, (TILE, TILE))
     tile = (steps.cumsum(0).cumsum(1) % 4096).astype(np.uint16)
@@ -119,10 +119,10 @@ def check_workers(
 
 def _opener(profile: Profile, wait_s: float, tell: Tell) -> ClusterOpener:
     if isinstance(profile, BatchProfile):
-        from tilepress.workflows.job_cluster import JobOpener
+        from tilepress.workflows.cluster.jobs import JobOpener
 
         return JobOpener(profile, jobs=1, note=tell)
-    from tilepress.workflows.address_cluster import AddressOpener
+    from tilepress.workflows.cluster.address import AddressOpener
 
     return AddressOpener(profile, note=tell, wait_s=wait_s)
 
@@ -131,7 +131,7 @@ def _wait_for_workers(
     opened: OpenedCluster, wanted: int, began: float, wait_s: float, tell: Tell
 ) -> Workers:
     """Return the workers once there are enough, or at the end those that came."""
-    from tilepress.workflows.watch import NoWorkers
+    from tilepress.workflows.cluster.watch import NoWorkers
 
     first = True
     while True:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilepress.errors import UsageError
-from tilepress.workflows.cluster import (
+from tilepress.workflows.cluster.choose import (
     TICK,
     OpenedCluster,
     stop,
@@ -39,12 +39,12 @@ from tilepress.workflows.cluster import (
     unheard,
     worker_environment,
 )
-from tilepress.workflows.executor import WORKER_DEATHS, cpu_count
-from tilepress.workflows.lanes import Lanes
-from tilepress.workflows.local_cluster import visible_gpus
+from tilepress.workflows.cluster.executor import WORKER_DEATHS, cpu_count
+from tilepress.workflows.cluster.local import visible_gpus
+from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S, NoScheduler
+from tilepress.workflows.cluster.worker import WantedDevice
+from tilepress.workflows.cluster.worker_kinds import Lanes
 from tilepress.workflows.signals import interrupts_stay_here
-from tilepress.workflows.watch import NO_WORKERS_AFTER_S, NoScheduler
-from tilepress.workflows.worker import WantedDevice
 
 if TYPE_CHECKING:
     from distributed.security import Security
@@ -113,7 +113,7 @@ class RunnerOpener:
         import dask
         from distributed import Client, Scheduler, SpecCluster
 
-        from tilepress.workflows.worker_plugin import SetUp
+        from tilepress.workflows.cluster.worker_plugin import SetUp
 
         config = {
             "distributed.scheduler.allowed-failures": WORKER_DEATHS - 1,

@@ -23,20 +23,23 @@ import pytest
 from typer.testing import CliRunner
 
 from tilepress.errors import UsageError
-from tilepress.workflows import cluster as room
-from tilepress.workflows import job_cluster, local_cluster, slurm_runner, task, watch
-from tilepress.workflows.address_cluster import AddressOpener
+from tilepress.workflows import task
 from tilepress.workflows.cli import app
-from tilepress.workflows.cluster import VersionMismatch, choose_cluster
-from tilepress.workflows.cluster_check import Seen, _wrong
-from tilepress.workflows.executor import DaskExecutor, Killed
-from tilepress.workflows.job_cluster import JobsEnd, Watchdog
-from tilepress.workflows.lanes import Lane, Lanes
-from tilepress.workflows.local_cluster import LocalOpener, default_workers, visible_gpus
-from tilepress.workflows.profiles import AddressProfile
-from tilepress.workflows.slurm_runner import RunnerOpener
-from tilepress.workflows.watch import NoScheduler, NoWorkers
-from tilepress.workflows.worker import device
+from tilepress.workflows.cluster import choose as room
+from tilepress.workflows.cluster import jobs as job_cluster
+from tilepress.workflows.cluster import local as local_cluster
+from tilepress.workflows.cluster import slurm_runner, watch
+from tilepress.workflows.cluster.address import AddressOpener
+from tilepress.workflows.cluster.check import Seen, _wrong
+from tilepress.workflows.cluster.choose import VersionMismatch, choose_cluster
+from tilepress.workflows.cluster.executor import DaskExecutor, Killed
+from tilepress.workflows.cluster.jobs import JobsEnd, Watchdog
+from tilepress.workflows.cluster.local import LocalOpener, default_workers, visible_gpus
+from tilepress.workflows.cluster.profiles import AddressProfile
+from tilepress.workflows.cluster.slurm_runner import RunnerOpener
+from tilepress.workflows.cluster.watch import NoScheduler, NoWorkers
+from tilepress.workflows.cluster.worker import device
+from tilepress.workflows.cluster.worker_kinds import Lane, Lanes
 
 
 def pid_and_device() -> tuple[int, str]:
@@ -704,7 +707,7 @@ class TestAddress:
         assert time.monotonic() - began < 60  # a hang would be for ever
 
     def test_nobody_there(self, monkeypatch: pytest.MonkeyPatch):
-        from tilepress.workflows import address_cluster
+        from tilepress.workflows.cluster import address as address_cluster
 
         monkeypatch.setattr(address_cluster, "CONNECT_WITHIN_S", 1)
         with (

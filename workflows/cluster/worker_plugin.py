@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
 
-from tilepress.workflows import worker as room
-from tilepress.workflows.worker import WantedDevice
+from tilepress.workflows.cluster import worker as room
+from tilepress.workflows.cluster.worker import WantedDevice
 
 if TYPE_CHECKING:
     from distributed import Worker

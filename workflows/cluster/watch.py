@@ -15,13 +15,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from tilepress.errors import TilepressError
-from tilepress.workflows.lanes import Lane, Lanes
+from tilepress.workflows.cluster.worker_kinds import Lane, Lanes
 from tilepress.workflows.signals import interrupts_stay_here
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from tilepress.workflows.cluster import OpenedCluster
+    from tilepress.workflows.cluster.choose import OpenedCluster
 
 __all__ = ["NO_WORKERS_AFTER_S", "NoScheduler", "NoWorkers", "Watch"]
 

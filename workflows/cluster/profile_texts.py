@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from tilepress.workflows.profiles import System
+from tilepress.workflows.cluster.profiles import System
 
 __all__ = ["ADDRESS", "SYSTEMS", "example_profile"]
 

@@ -14,10 +14,11 @@ import pytest
 
 from tilepress.codecs.wave import cuda
 from tilepress.errors import UsageError
-from tilepress.workflows import local_cluster, worker
+from tilepress.workflows.cluster import local as local_cluster
+from tilepress.workflows.cluster import worker
+from tilepress.workflows.cluster.worker import Call, run_task, set_up
 from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.request import make_executor
-from tilepress.workflows.worker import Call, run_task, set_up
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +105,7 @@ FAULTS = """
 import resource
 from types import SimpleNamespace
 import numpy as np
-from tilepress.workflows.worker_plugin import SetUp
+from tilepress.workflows.cluster.worker_plugin import SetUp
 
 SetUp("cpu").setup(SimpleNamespace(state=SimpleNamespace(total_resources={})))
 np.ones(1 << 20, np.uint8)

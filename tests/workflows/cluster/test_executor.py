@@ -15,13 +15,14 @@ import psutil
 import pytest
 
 from tilepress.errors import UnsupportedSource
-from tilepress.workflows import local_cluster, signals
-from tilepress.workflows.edge import TaskFailed
-from tilepress.workflows.executor import DaskExecutor, InProcessExecutor, Killed, cpu_count
+from tilepress.workflows import signals
+from tilepress.workflows.cluster import local as local_cluster
+from tilepress.workflows.cluster.executor import DaskExecutor, InProcessExecutor, Killed, cpu_count
+from tilepress.workflows.cluster.task_errors import TaskFailed
 
 ORPHANS = """
 import os, sys, time
-from tilepress.workflows.executor import DaskExecutor
+from tilepress.workflows.cluster.executor import DaskExecutor
 
 if __name__ == "__main__":
     with DaskExecutor(2) as executor:

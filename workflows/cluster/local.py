@@ -16,18 +16,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import UsageError
-from tilepress.workflows.cluster import (
+from tilepress.workflows.cluster.choose import (
     TICK,
     OpenedCluster,
     stop,
     unheard,
     worker_environment,
 )
-from tilepress.workflows.executor import WORKER_DEATHS, cpu_count
-from tilepress.workflows.lanes import Lanes
+from tilepress.workflows.cluster.executor import WORKER_DEATHS, cpu_count
+from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S
+from tilepress.workflows.cluster.worker import WantedDevice
+from tilepress.workflows.cluster.worker_kinds import Lanes
 from tilepress.workflows.signals import interrupts_stay_here
-from tilepress.workflows.watch import NO_WORKERS_AFTER_S
-from tilepress.workflows.worker import WantedDevice
 
 if TYPE_CHECKING:
     from distributed import SpecCluster
@@ -97,7 +97,7 @@ class LocalOpener:
         import dask
         from distributed import Client
 
-        from tilepress.workflows.worker_plugin import SetUp
+        from tilepress.workflows.cluster.worker_plugin import SetUp
 
         threads = _threads_of_each(self.expected.slots)
         settings = _config(threads)

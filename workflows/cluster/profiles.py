@@ -18,7 +18,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tilepress.errors import UsageError
-from tilepress.workflows.cluster import worker_environment
+from tilepress.workflows.cluster.choose import worker_environment
 
 __all__ = ["AddressProfile", "BatchProfile", "Profile", "System", "job_arguments", "load_profile"]
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tilepress.errors import TilepressError, UsageError
-from tilepress.workflows.lanes import Lanes
-from tilepress.workflows.worker import WantedDevice
+from tilepress.workflows.cluster.worker import WantedDevice
+from tilepress.workflows.cluster.worker_kinds import Lanes
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -165,30 +165,30 @@ def choose_cluster(
     if dashboard and name not in (None, "local"):
         raise UsageError(f"serving the dashboard: {name} has its own way, see its profile")
     if name is None or name == "local":
-        from tilepress.workflows.local_cluster import LocalOpener
+        from tilepress.workflows.cluster.local import LocalOpener
 
         return LocalOpener.of(workers, device, codec, dashboard=dashboard, note=note)
     if name == "cuda":
-        from tilepress.workflows.dask_cuda_cluster import DaskCudaOpener
+        from tilepress.workflows.cluster.dask_cuda import DaskCudaOpener
 
         return DaskCudaOpener.of(workers, device, codec)
     if name == "slurm-runner":
-        from tilepress.workflows.slurm_runner import RunnerOpener
+        from tilepress.workflows.cluster.slurm_runner import RunnerOpener
 
         return RunnerOpener.of(workers, device, codec, note)
-    from tilepress.workflows.profiles import BatchProfile, load_profile, parse_profile
+    from tilepress.workflows.cluster.profiles import BatchProfile, load_profile, parse_profile
 
     if "://" in name:
         profile = parse_profile({"kind": "address", "address": name}, name)
     else:
         profile = load_profile(name)
     if isinstance(profile, BatchProfile):
-        from tilepress.workflows.job_cluster import JobOpener
+        from tilepress.workflows.cluster.jobs import JobOpener
 
         if device == "cuda" and not profile.gpus:
             raise UsageError(f"starting workers: --device cuda, and {name} asks for no gpus")
         return JobOpener(profile, device, codec, workers, note)
-    from tilepress.workflows.address_cluster import AddressOpener
+    from tilepress.workflows.cluster.address import AddressOpener
 
     if workers is not None:
         raise UsageError(f"starting workers: --workers does not go with --cluster {name}")

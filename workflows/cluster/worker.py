@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tilepress.errors import UsageError
-from tilepress.workflows.edge import at_edge, quiet_libraries
+from tilepress.workflows.cluster.task_errors import at_edge, quiet_libraries
 
 __all__ = [
     "Call",

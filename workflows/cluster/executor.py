@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tilepress.codecs import threads as pool
 from tilepress.errors import TilepressError, UsageError
-from tilepress.workflows.edge import at_edge
-from tilepress.workflows.lanes import GPU_TASKS, Lane, Lanes
-from tilepress.workflows.worker import Call, Raised, run_task
+from tilepress.workflows.cluster.task_errors import at_edge
+from tilepress.workflows.cluster.worker import Call, Raised, run_task
+from tilepress.workflows.cluster.worker_kinds import GPU_TASKS, Lane, Lanes
 
 if TYPE_CHECKING:
     from distributed import Future
 
-    from tilepress.workflows.cluster import ClusterOpener
-    from tilepress.workflows.watch import Watch
+    from tilepress.workflows.cluster.choose import ClusterOpener
+    from tilepress.workflows.cluster.watch import Watch
 
 __all__ = ["Completed", "DaskExecutor", "Executor", "InProcessExecutor", "Killed", "cpu_count"]
 
@@ -161,7 +161,7 @@ class DaskExecutor:
 
     def __init__(self, cluster: ClusterOpener | int) -> None:
         if isinstance(cluster, int):
-            from tilepress.workflows.local_cluster import LocalOpener
+            from tilepress.workflows.cluster.local import LocalOpener
 
             cluster = LocalOpener(workers=cluster)
         self._opener = cluster
@@ -243,7 +243,7 @@ class DaskExecutor:
 
     def _open(self) -> Watch:
         if self._watch is None:
-            from tilepress.workflows.watch import Watch
+            from tilepress.workflows.cluster.watch import Watch
 
             _refuse_unguarded_main()
             opened = self._stack.enter_context(self._opener.open())

@@ -8,12 +8,17 @@ import pytest
 import yaml
 
 from tilepress.errors import UsageError
-from tilepress.workflows.profile_texts import SYSTEMS, example_profile
-from tilepress.workflows.profiles import AddressProfile, BatchProfile, load_profile, parse_profile
+from tilepress.workflows.cluster.profile_texts import SYSTEMS, example_profile
+from tilepress.workflows.cluster.profiles import (
+    AddressProfile,
+    BatchProfile,
+    load_profile,
+    parse_profile,
+)
 
 pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")
 
-from tilepress.workflows.job_cluster import job_script
+from tilepress.workflows.cluster.jobs import job_script
 
 BATCH = [system for system in SYSTEMS if system != "address"]
 

@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import TilepressError, UsageError
-from tilepress.workflows.cluster import (
+from tilepress.workflows.cluster.choose import (
     TICK,
     OpenedCluster,
     check_versions,
@@ -31,11 +31,11 @@ from tilepress.workflows.cluster import (
     temporary_security,
     unheard,
 )
-from tilepress.workflows.executor import WORKER_DEATHS
-from tilepress.workflows.lanes import Lanes
-from tilepress.workflows.profiles import BatchProfile, job_arguments
+from tilepress.workflows.cluster.executor import WORKER_DEATHS
+from tilepress.workflows.cluster.profiles import BatchProfile, job_arguments
+from tilepress.workflows.cluster.worker import WantedDevice
+from tilepress.workflows.cluster.worker_kinds import Lanes
 from tilepress.workflows.signals import interrupts_stay_here
-from tilepress.workflows.worker import WantedDevice
 
 if TYPE_CHECKING:
     from dask_jobqueue.core import JobQueueCluster
@@ -137,7 +137,7 @@ class JobOpener:
         import dask
         from distributed import Client
 
-        from tilepress.workflows.worker_plugin import SetUp
+        from tilepress.workflows.cluster.worker_plugin import SetUp
 
         profile = self.profile
         with contextlib.ExitStack() as stack:

@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tilepress.errors import UsageError
-from tilepress.workflows.profiles import BatchProfile, parse_profile
+from tilepress.workflows.cluster.profiles import BatchProfile, parse_profile
 
 pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")
 
-from tilepress.workflows.array_job import ArrayJob
 from tilepress.workflows.cli import app
+from tilepress.workflows.cluster.array_job import ArrayJob
 
 
 def scripts(kind: str, parts: int = 4, **more: object) -> dict[str, str]:

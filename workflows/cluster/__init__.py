@@ -1,0 +1,1 @@
+"""Where tasks run: in this process, on this machine, on a scheduler, as jobs."""
