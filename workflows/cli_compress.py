@@ -13,8 +13,8 @@ from tilepress.errors import UsageError
 from tilepress.workflows.console import EXIT_FAILED, Json, complain, open_console, tell
 
 if TYPE_CHECKING:
-    from tilepress.workflows.progress import Progress
-    from tilepress.workflows.report import Report
+    from tilepress.workflows.report.progress import Progress
+    from tilepress.workflows.report.report import Report
 
 __all__ = ["compress", "finish", "plan", "repair"]
 
@@ -331,8 +331,8 @@ def _split(paths: list[str], doing: str) -> tuple[list[str], str]:
 def _progress(
     events: str | None, options: dict[str, Any], *, quiet: bool, verbose: bool
 ) -> Progress:
-    from tilepress.workflows.events import EventLog, several
-    from tilepress.workflows.progress import progress_for
+    from tilepress.workflows.report.events import EventLog, several
+    from tilepress.workflows.report.progress import progress_for
 
     if quiet and verbose:
         raise UsageError("telling of a run: --quiet and --verbose exclude each other")

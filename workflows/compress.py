@@ -14,8 +14,8 @@ from tilepress.pipeline.storage.path import FolderPlace, Place
 from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.parts import compress_part
 from tilepress.workflows.planfile import Part
-from tilepress.workflows.progress import Progress, SilentProgress
-from tilepress.workflows.report import Report, check_writable_report
+from tilepress.workflows.report.progress import Progress, SilentProgress
+from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.request import (
     PathLike,
     Request,

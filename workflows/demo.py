@@ -32,7 +32,7 @@ from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.store.writer import StoreReader
 from tilepress.workflows.bench import read_images
 from tilepress.workflows.peers import SizeCache, peer_size
-from tilepress.workflows.report import ImageResult
+from tilepress.workflows.report.report import ImageResult
 
 __all__ = ["run_demo"]
 

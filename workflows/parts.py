@@ -17,8 +17,8 @@ from tilepress.workflows.catalogue import walk_stores
 from tilepress.workflows.destination import Destination, sealed_digest
 from tilepress.workflows.lease import Holder, LeaseKeeper
 from tilepress.workflows.planfile import Part, PlanFile, PlanHead, PlannedImage
-from tilepress.workflows.progress import Progress, SilentProgress
-from tilepress.workflows.report import Report, RunFacts, check_writable_report
+from tilepress.workflows.report.progress import Progress, SilentProgress
+from tilepress.workflows.report.report import Report, RunFacts, check_writable_report
 from tilepress.workflows.request import (
     PathLike,
     Request,

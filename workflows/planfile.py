@@ -25,7 +25,7 @@ from tilepress.pipeline.storage.retry import patiently
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import Lease, LeaseKeeper, holds
 from tilepress.workflows.plan import ImagePlan, ShardRef, part_of
-from tilepress.workflows.report import ImageFailure
+from tilepress.workflows.report.report import ImageFailure
 
 __all__ = ["Part", "PlanFile", "PlanHead", "PlannedImage"]
 

@@ -24,8 +24,8 @@ from tilepress.workflows.cluster.executor import DaskExecutor, Executor, InProce
 from tilepress.workflows.cluster.worker import WantedDevice, set_up
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.plan import EncodeOptions
-from tilepress.workflows.progress import Progress
-from tilepress.workflows.report import ImageFailure, Report, RunFacts
+from tilepress.workflows.report.progress import Progress
+from tilepress.workflows.report.report import ImageFailure, Report, RunFacts
 from tilepress.workflows.run import Run
 from tilepress.workflows.task import Todo
 from tilepress.workflows.tune import check_tune

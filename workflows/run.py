@@ -27,8 +27,8 @@ from tilepress.workflows.lease import Holder, Lease, LeaseKeeper
 from tilepress.workflows.ledger import Ledger, ledger_folder
 from tilepress.workflows.plan import ImagePlan, ShardRef
 from tilepress.workflows.planfile import Part
-from tilepress.workflows.progress import Progress
-from tilepress.workflows.report import ImageFailure, ImageResult, Report
+from tilepress.workflows.report.progress import Progress
+from tilepress.workflows.report.report import ImageFailure, ImageResult, Report
 from tilepress.workflows.stages import Stages
 from tilepress.workflows.taken import Taken
 from tilepress.workflows.task import (

@@ -46,7 +46,7 @@ from tilepress.workflows.destination import (
 from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan, plan_digest
-from tilepress.workflows.report import ImageFailure, ImageResult
+from tilepress.workflows.report.report import ImageFailure, ImageResult
 from tilepress.workflows.samples import misfit
 from tilepress.workflows.stages import StageClock, Stages
 from tilepress.workflows.tune import choose_weights

@@ -44,7 +44,7 @@ from tilepress.pipeline.store.writer import StoreReader, is_sealed
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.ledger import Ledger
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, TuneOptions, Tuning, with_codec
-from tilepress.workflows.progress import Progress
+from tilepress.workflows.report.progress import Progress
 
 if TYPE_CHECKING:
     from tilepress.codecs.wave.train import TrainingImage

@@ -35,7 +35,7 @@ from tilepress.workflows.catalogue import (
 )
 from tilepress.workflows.catalogue_index import Entry, Index, merged
 from tilepress.workflows.cataloguing import CatalogueUpdate, update_catalogue
-from tilepress.workflows.progress import SilentProgress
+from tilepress.workflows.report.progress import SilentProgress
 
 from ..pipeline.dicom.conftest import CANARY, build, save
 from ..stac import validate

@@ -22,11 +22,11 @@ from tilepress.workflows import cataloguing, task
 from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
 from tilepress.workflows.cluster.watch import NoWorkers
 from tilepress.workflows.compress import compress
-from tilepress.workflows.events import EventLog, read_events
 from tilepress.workflows.lease import Lease
 from tilepress.workflows.ledger import ledger_folder
-from tilepress.workflows.progress import SilentProgress
-from tilepress.workflows.report import Report
+from tilepress.workflows.report.events import EventLog, read_events
+from tilepress.workflows.report.progress import SilentProgress
+from tilepress.workflows.report.report import Report
 from tilepress.workflows.run import NoRoom
 
 from .conftest import smooth

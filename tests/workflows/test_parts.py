@@ -25,7 +25,7 @@ from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.parts import finish, plan
 from tilepress.workflows.planfile import Part, PlanFile
-from tilepress.workflows.progress import SilentProgress
+from tilepress.workflows.report.progress import SilentProgress
 from tilepress.workflows.task import Job, Outcome, Todo, prepare_images
 
 from .conftest import smooth

@@ -10,8 +10,8 @@ from tilepress.workflows.cluster.executor import InProcessExecutor
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.plan import EncodeOptions
-from tilepress.workflows.progress import SilentProgress
-from tilepress.workflows.report import ImageResult
+from tilepress.workflows.report.progress import SilentProgress
+from tilepress.workflows.report.report import ImageResult
 from tilepress.workflows.run import GROUP_BYTES, GROUP_IMAGES, Run
 from tilepress.workflows.stages import Stages
 from tilepress.workflows.task import Job, Outcome, Todo

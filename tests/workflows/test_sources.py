@@ -20,7 +20,7 @@ from zarr.storage import ObjectStore
 import tilepress
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.compress import compress
-from tilepress.workflows.report import Report
+from tilepress.workflows.report.report import Report
 
 from ..pipeline.images import IMAGE, dicom, npy, tiff, upload
 from ..s3 import S3Server

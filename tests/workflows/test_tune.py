@@ -24,8 +24,8 @@ from tilepress.errors import UsageError
 from tilepress.pipeline.store.writer import StoreReader, store_bytes
 from tilepress.workflows import tune as room
 from tilepress.workflows.compress import compress
-from tilepress.workflows.progress import SilentProgress, describe
-from tilepress.workflows.report import ImageResult, Report
+from tilepress.workflows.report.progress import SilentProgress, describe
+from tilepress.workflows.report.report import ImageResult, Report
 
 from .conftest import smooth
 

@@ -20,10 +20,10 @@ from rich.console import Console
 
 import tilepress
 from tilepress.errors import DamagedSource, UsageError
-from tilepress.workflows import events as module
-from tilepress.workflows.events import EventLog, read_events, several
-from tilepress.workflows.progress import LogProgress, Progress, SilentProgress
-from tilepress.workflows.report import Report
+from tilepress.workflows.report import events as module
+from tilepress.workflows.report.events import EventLog, read_events, several
+from tilepress.workflows.report.progress import LogProgress, Progress, SilentProgress
+from tilepress.workflows.report.report import Report
 from tilepress.workflows.stages import Stages
 
 from .telling import failure, plan, result
@@ -231,7 +231,7 @@ class TestTheFileGoesOn:
 
 ENDLESS = """
 import itertools, sys
-from tilepress.workflows.events import EventLog
+from tilepress.workflows.report.events import EventLog
 
 with EventLog(sys.argv[1]) as log:
     for number in itertools.count():

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilepress.workflows.spool import Spool
+from tilepress.workflows.report.spool import Spool
 
 KILLED_WITH_A_SPOOL = """
 import json, os, signal, sys
 from pathlib import Path
-from tilepress.workflows.spool import Spool
+from tilepress.workflows.report.spool import Spool
 
 made = Spool(json.dumps, json.loads, keep=10)
 for number in range(20_000):

@@ -15,8 +15,8 @@ import pytest
 
 import tilepress
 from tilepress.errors import UsageError
-from tilepress.workflows import report as module
-from tilepress.workflows.report import (
+from tilepress.workflows.report import report as module
+from tilepress.workflows.report.report import (
     ImageFailure,
     ImageResult,
     Report,

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from tilepress.pipeline.storage.text import clock, grouped, printable, size
 from tilepress.workflows.plan import ImagePlan
-from tilepress.workflows.report import ImageFailure, ImageResult
+from tilepress.workflows.report.report import ImageFailure, ImageResult
 from tilepress.workflows.stages import Stages
 
 __all__ = [

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from tilepress.workflows import progress as module
-from tilepress.workflows.progress import (
+from tilepress.workflows.report import progress as module
+from tilepress.workflows.report.progress import (
     LogProgress,
     SilentProgress,
     TerminalProgress,
@@ -338,7 +338,7 @@ PROGRAM = """
 import os, signal, sys
 from rich.console import Console
 from tilepress.workflows.interrupt import interrupts
-from tilepress.workflows.progress import progress_for
+from tilepress.workflows.report.progress import progress_for
 
 with progress_for(Console(force_terminal=True, stderr=True)) as progress, interrupts():
     progress.note("working")

@@ -17,7 +17,7 @@ from typing import Any, Literal, TextIO
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory, sync_directory
-from tilepress.workflows.spool import Spool
+from tilepress.workflows.report.spool import Spool
 from tilepress.workflows.stages import Stages
 
 __all__ = [

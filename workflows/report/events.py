@@ -38,8 +38,8 @@ from typing import Any, Self
 from tilepress.errors import UsageError
 from tilepress.workflows.cluster.task_errors import describe_error
 from tilepress.workflows.plan import ImagePlan
-from tilepress.workflows.progress import Progress, SilentProgress
-from tilepress.workflows.report import (
+from tilepress.workflows.report.progress import Progress, SilentProgress
+from tilepress.workflows.report.report import (
     ImageFailure,
     ImageResult,
     check_writable_file,
