@@ -38,7 +38,7 @@ from tilepress.workflows.console import (
 from tilepress.workflows.interrupt import EXIT_INTERRUPTED, interrupts
 
 if TYPE_CHECKING:
-    from tilepress.workflows.bench import SpeedPlan
+    from tilepress.workflows.bench.compare import SpeedPlan
 
 __all__ = ["app", "main"]
 
@@ -304,7 +304,7 @@ def train(
     if not minutes > 0:
         raise UsageError(f"training: got {minutes} minutes, want more than 0")
     try:
-        from tilepress.workflows.training import train as run_train
+        from tilepress.workflows.learn.train import train as run_train
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -391,7 +391,7 @@ def demo(
 
         tilepress demo --out demo-out
     """
-    from tilepress.workflows.demo import run_demo
+    from tilepress.workflows.bench.demo import run_demo
 
     raise typer.Exit(run_demo(out, open_console(), workers=workers))
 
@@ -448,7 +448,7 @@ def bench(
 
         tilepress bench /archive/samples --no-sizes --speed 5
     """
-    from tilepress.workflows import bench as room
+    from tilepress.workflows.bench import compare as room
 
     progress = open_console(stderr=True)
     found = room.run_bench(
@@ -489,8 +489,8 @@ def _errors(text: str) -> list[float]:
 
 def _speed_plan(rounds: int, mebibytes: int, threads: int | None) -> SpeedPlan | None:
     """Return how speeds are measured; None where they are not."""
-    from tilepress.workflows.bench import SpeedPlan
-    from tilepress.workflows.speed import MIN_ROUNDS
+    from tilepress.workflows.bench.compare import SpeedPlan
+    from tilepress.workflows.bench.speed import MIN_ROUNDS
 
     if not rounds:
         return None

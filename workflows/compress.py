@@ -11,6 +11,7 @@ from pathlib import Path
 from tilepress.codecs.wave.compiled import is_first_use
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage.path import FolderPlace, Place
+from tilepress.workflows.learn.tune import Tuner
 from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.parts import compress_part
 from tilepress.workflows.planfile import Part
@@ -28,7 +29,6 @@ from tilepress.workflows.request import (
 )
 from tilepress.workflows.run import WHOLE_BYTES, Run
 from tilepress.workflows.task import Job
-from tilepress.workflows.tune import Tuner
 
 __all__ = ["compress"]
 

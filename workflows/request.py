@@ -23,12 +23,12 @@ from tilepress.workflows.cluster.choose import choose_cluster
 from tilepress.workflows.cluster.executor import DaskExecutor, Executor, InProcessExecutor
 from tilepress.workflows.cluster.worker import WantedDevice, set_up
 from tilepress.workflows.destination import Destination
+from tilepress.workflows.learn.tune import check_tune
 from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.report.progress import Progress
 from tilepress.workflows.report.report import ImageFailure, Report, RunFacts
 from tilepress.workflows.run import Run
 from tilepress.workflows.task import Todo
-from tilepress.workflows.tune import check_tune
 
 __all__ = [
     "PathLike",

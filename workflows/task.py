@@ -43,13 +43,13 @@ from tilepress.workflows.destination import (
     sealed_digest,
     state_of_store,
 )
+from tilepress.workflows.learn.tune import choose_weights
 from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan, plan_digest
 from tilepress.workflows.report.report import ImageFailure, ImageResult
 from tilepress.workflows.samples import misfit
 from tilepress.workflows.stages import StageClock, Stages
-from tilepress.workflows.tune import choose_weights
 
 __all__ = [
     "Job",

@@ -28,9 +28,9 @@ from tilepress.pipeline.find.discover import Failure, discover, open_source
 from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.store.shard import encode_shard
-from tilepress.workflows.peers import BEST, PEERS, SizeCache, peer_sizes
-from tilepress.workflows.speed import SPEED_PEERS, SpeedResult, Workload, measure_speed
-from tilepress.workflows.tables import Figures, html_page
+from tilepress.workflows.bench.peers import BEST, PEERS, SizeCache, peer_sizes
+from tilepress.workflows.bench.speed import SPEED_PEERS, SpeedResult, Workload, measure_speed
+from tilepress.workflows.bench.tables import Figures, html_page
 
 __all__ = [
     "LOSSLESS_CODECS",

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from tilepress.errors import UsageError
 from tilepress.examples import data
-from tilepress.workflows import demo
-from tilepress.workflows.demo import run_demo
+from tilepress.workflows.bench import demo
+from tilepress.workflows.bench.demo import run_demo
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ from tilepress.codecs.wave.train import TrainingImage
 from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
 from tilepress.pipeline.store.writer import StoreReader, store_bytes
-from tilepress.workflows import tune as room
 from tilepress.workflows.compress import compress
+from tilepress.workflows.learn import tune as room
 from tilepress.workflows.report.progress import SilentProgress, describe
 from tilepress.workflows.report.report import ImageResult, Report
 
-from .conftest import smooth
+from ..conftest import smooth
 
 SECONDS = 0.25
 
@@ -353,7 +353,7 @@ class TestTrain:
     """``train --from`` goes on from a model, and what it writes codes."""
 
     def test_a_model_from_a_model_codes(self, scene: Path, tmp_path: Path):
-        from tilepress.workflows.training import train
+        from tilepress.workflows.learn.train import train
 
         out = tmp_path / "mine.safetensors"
         train([scene], out, SECONDS / 60, Path("wave-2"), lambda text: None, samples=50_000)
@@ -374,7 +374,7 @@ class TestTrain:
     def test_options_that_say_no_one_network(
         self, scene: Path, tmp_path: Path, base: Path | None, options: dict[str, int], text: str
     ):
-        from tilepress.workflows.training import train
+        from tilepress.workflows.learn.train import train
 
         with pytest.raises(UsageError, match=text):
             train([scene], tmp_path / "m.safetensors", 1, base, lambda t: None, **options)  # type: ignore[arg-type]

@@ -7,8 +7,14 @@ import pytest
 
 from tilepress.codecs import threads as pool
 from tilepress.codecs.tile import TileCodec
-from tilepress.workflows import speed
-from tilepress.workflows.speed import SPEED_PEERS, SpeedRow, Workload, measure_speed, sample_type
+from tilepress.workflows.bench import speed
+from tilepress.workflows.bench.speed import (
+    SPEED_PEERS,
+    SpeedRow,
+    Workload,
+    measure_speed,
+    sample_type,
+)
 
 
 def ours(nodata: float | int | None) -> TileCodec:

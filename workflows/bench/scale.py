@@ -4,7 +4,7 @@ Everything but reading, coding and writing is as in a real run: the stream of im
 ledgers of each, the bounded window of tasks, client, scheduler and workers in processes of their
 own. Memory is that of the client and of the scheduler, which must not grow with the archive.
 
-    python -m tilepress.workflows.scale 10000 100000 1000000
+    python -m tilepress.workflows.bench.scale 10000 100000 1000000
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ from tilepress.codecs import threads as pool
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import decode_chunk, encode_chunk
 from tilepress.pipeline.image.grid import choose_grid
-from tilepress.workflows.peers import usable_planes
-from tilepress.workflows.tables import Figures
+from tilepress.workflows.bench.peers import usable_planes
+from tilepress.workflows.bench.tables import Figures
 
 __all__ = [
     "MIN_ROUNDS",

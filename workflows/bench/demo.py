@@ -30,8 +30,8 @@ from tilepress.examples import data
 from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.store.writer import StoreReader
-from tilepress.workflows.bench import read_images
-from tilepress.workflows.peers import SizeCache, peer_size
+from tilepress.workflows.bench.compare import read_images
+from tilepress.workflows.bench.peers import SizeCache, peer_size
 from tilepress.workflows.report.report import ImageResult
 
 __all__ = ["run_demo"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tilepress.workflows.scale import measure_scale
+from tilepress.workflows.bench.scale import measure_scale
 
 
 class TestTenThousandShards:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.store.writer import StoreReader
-from tilepress.workflows.bench import (
+from tilepress.workflows.bench.compare import (
     Bench,
     BenchImage,
     BenchResult,

@@ -4,7 +4,7 @@ The bare loop codes and checks the very same shards, from samples in memory, wit
 it reads no file, writes none, starts no process. The workflow is the command as people run it. Both
 take turns, so that a machine that slows down slows both.
 
-    python -m tilepress.workflows.overhead SRC... [--rounds 3] [--tier standard]
+    python -m tilepress.workflows.bench.overhead SRC... [--rounds 3] [--tier standard]
 """
 
 from __future__ import annotations

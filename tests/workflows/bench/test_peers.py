@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tilepress.workflows import peers
-from tilepress.workflows.peers import BEST, PEERS, SizeCache, peer_size, peer_sizes, quantise
+from tilepress.workflows.bench import peers
+from tilepress.workflows.bench.peers import BEST, PEERS, SizeCache, peer_size, peer_sizes, quantise
 
 
 def smooth(dtype: str, planes: int = 1, seed: int = 3) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Sizes and speeds beside established codecs, and what the workflow itself costs."""
