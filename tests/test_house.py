@@ -30,10 +30,10 @@ FORBIDDEN = {
 """What the modules of each room never import."""
 
 PRINTERS = (
-    "workflows/cli.py",
-    "workflows/cli_cluster.py",
-    "workflows/cli_compress.py",
-    "workflows/console.py",
+    "workflows/cli/app.py",
+    "workflows/cli/cluster.py",
+    "workflows/cli/write.py",
+    "workflows/cli/console.py",
 )
 """Modules that may call print() (or write to standard output themselves)."""
 

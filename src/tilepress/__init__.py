@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tilepress.pipeline.export import export
     from tilepress.pipeline.store.writer import open_dataset as open  # noqa: A004  # as in xarray, rasterio
     from tilepress.pipeline.verify import verify
-    from tilepress.workflows.compress import compress
+    from tilepress.workflows.run.compress import compress
 
     __version__: str
 
@@ -28,7 +28,7 @@ __all__ = ["TileCodec", "__version__", "compress", "export", "open", "verify"]
 
 _HOMES = {
     "TileCodec": ("tilepress.codecs.tile", "TileCodec"),
-    "compress": ("tilepress.workflows.compress", "compress"),
+    "compress": ("tilepress.workflows.run.compress", "compress"),
     "export": ("tilepress.pipeline.export", "export"),
     "open": ("tilepress.pipeline.store.writer", "open_dataset"),
     "verify": ("tilepress.pipeline.verify", "verify"),

@@ -6,13 +6,13 @@ process as it would have ended in between: with exit code 130, and no traceback.
 
 from typing import NoReturn
 
-from tilepress.workflows.interrupt import end_when_asked
+from tilepress.workflows.interrupts import end_when_asked
 
 
 def main() -> NoReturn:
     """Run the command line and exit."""
     end_when_asked()
-    from tilepress.workflows.cli import main as run
+    from tilepress.workflows.cli.app import main as run
 
     run()
 

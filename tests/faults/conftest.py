@@ -19,7 +19,7 @@ from tilepress.pipeline.storage import retry as patience
 from tilepress.pipeline.storage.path import Place, place
 from tilepress.pipeline.verify import verify
 from tilepress.workflows import lease, plan
-from tilepress.workflows.compress import compress
+from tilepress.workflows.run.compress import compress
 
 TILE = 16
 

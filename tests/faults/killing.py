@@ -130,7 +130,7 @@ if "encode" not in globals():  # Dask reloads what it preloads
     sealed, StoreWriter.seal = StoreWriter.seal, seal
 
 if __name__ == "__main__":
-    from tilepress.workflows.cli import main
+    from tilepress.workflows.cli.app import main
 
     main()
 '''

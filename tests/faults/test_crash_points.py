@@ -13,7 +13,7 @@ import pytest
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage.path import place
 from tilepress.workflows.catalogue import list_stores
-from tilepress.workflows.parts import finish, plan
+from tilepress.workflows.run.parts import finish, plan
 
 from .conftest import TILE, Scene, check_any, check_archive, write_sources
 from .recording import DAMAGES, Damage, Journal, Tree, read_tree, watched, write_tree

@@ -15,8 +15,8 @@ import pytest
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage.path import place
-from tilepress.workflows import cli
-from tilepress.workflows.run import NoRoom
+from tilepress.workflows.cli import app as cli
+from tilepress.workflows.run.driver import NoRoom
 
 from .conftest import TILE, Scene, check_any, check_archive
 from .recording import watched
@@ -213,7 +213,7 @@ class TestARealDisk:
 
 
 def run_large(scene: Scene, out: Path) -> str:
-    from tilepress.workflows.compress import compress
+    from tilepress.workflows.run.compress import compress
 
     try:
         report = compress(scene.folder, out / "large.zarr", tile=256, tier="fast", workers=0)

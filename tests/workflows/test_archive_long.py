@@ -32,7 +32,7 @@ from typer.testing import CliRunner
 from tilepress.pipeline.find.discover import Failure, discover, store_path
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.verify import verify
-from tilepress.workflows.cli import app
+from tilepress.workflows.cli.app import app
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

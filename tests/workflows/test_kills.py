@@ -38,7 +38,7 @@ def slow(*arguments, **options):
 plan.choose_grid = tiny
 encode_shard, task.encode_shard = task.encode_shard, slow
 
-from tilepress.workflows.cli import main
+from tilepress.workflows.cli.app import main
 
 if __name__ == "__main__":
     main()

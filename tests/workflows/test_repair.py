@@ -21,9 +21,9 @@ from tilepress.pipeline.storage.path import FolderPlace, place
 from tilepress.pipeline.store.writer import StoreReader, is_sealed
 from tilepress.pipeline.verify import verify
 from tilepress.workflows import plan, repair
-from tilepress.workflows.compress import compress
 from tilepress.workflows.ledger import ledger_folder
 from tilepress.workflows.repair import StoreRepair, repair_stores
+from tilepress.workflows.run.compress import compress
 
 from ..pipeline import images
 from .conftest import smooth

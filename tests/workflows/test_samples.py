@@ -18,8 +18,8 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.writer import StoreReader
-from tilepress.workflows.compress import compress
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, make_plan
+from tilepress.workflows.run.compress import compress
 from tilepress.workflows.samples import misfit
 
 from .conftest import smooth

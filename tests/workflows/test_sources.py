@@ -19,8 +19,8 @@ from zarr.storage import ObjectStore
 
 import tilepress
 from tilepress.pipeline.verify import verify
-from tilepress.workflows.compress import compress
 from tilepress.workflows.report.report import Report
+from tilepress.workflows.run.compress import compress
 
 from ..pipeline.images import IMAGE, dicom, npy, tiff, upload
 from ..s3 import S3Server

@@ -30,7 +30,7 @@ from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import Holder, LeaseKeeper
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef
 from tilepress.workflows.report.progress import SilentProgress
-from tilepress.workflows.run import Run
+from tilepress.workflows.run.driver import Run
 from tilepress.workflows.task import Job, Outcome, SealedImage, ShardDone, Todo
 
 __all__ = ["Scale", "measure_scale"]

@@ -25,7 +25,7 @@ from tilepress.workflows.bench.compare import (
     file_table,
     run_bench,
 )
-from tilepress.workflows.cli import app
+from tilepress.workflows.cli.app import app
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tilepress.workflows.cluster.profiles import BatchProfile, parse_profile
 
 pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")
 
-from tilepress.workflows.cli import app
+from tilepress.workflows.cli.app import app
 from tilepress.workflows.cluster.array_job import ArrayJob
 
 

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from tilepress.errors import UsageError
 from tilepress.workflows import task
-from tilepress.workflows.cli import app
+from tilepress.workflows.cli.app import app
 from tilepress.workflows.cluster import choose as room
 from tilepress.workflows.cluster import jobs as job_cluster
 from tilepress.workflows.cluster import local as local_cluster

@@ -18,7 +18,7 @@ from tilepress.workflows.cluster import local as local_cluster
 from tilepress.workflows.cluster import worker
 from tilepress.workflows.cluster.worker import Call, run_task, set_up
 from tilepress.workflows.plan import EncodeOptions
-from tilepress.workflows.request import make_executor
+from tilepress.workflows.run.request import make_executor
 
 
 @pytest.fixture(autouse=True)

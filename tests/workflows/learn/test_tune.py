@@ -22,10 +22,10 @@ from tilepress.codecs.wave.train import TrainingImage
 from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
 from tilepress.pipeline.store.writer import StoreReader, store_bytes
-from tilepress.workflows.compress import compress
 from tilepress.workflows.learn import tune as room
 from tilepress.workflows.report.progress import SilentProgress, describe
 from tilepress.workflows.report.report import ImageResult, Report
+from tilepress.workflows.run.compress import compress
 
 from ..conftest import smooth
 

@@ -337,7 +337,7 @@ class TestFailuresAreAtTheEnd:
 PROGRAM = """
 import os, signal, sys
 from rich.console import Console
-from tilepress.workflows.interrupt import interrupts
+from tilepress.workflows.interrupts import interrupts
 from tilepress.workflows.report.progress import progress_for
 
 with progress_for(Console(force_terminal=True, stderr=True)) as progress, interrupts():

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from tilepress.workflows.interrupt import interrupts
+from tilepress.workflows.interrupts import interrupts
 
 WAIT_S = 10.0
 
@@ -93,7 +93,7 @@ class TestInterrupts:
     def test_the_second_ends_the_process(self, number: signal.Signals):
         script = (
             "import os, time\n"
-            "from tilepress.workflows.interrupt import interrupts\n"
+            "from tilepress.workflows.interrupts import interrupts\n"
             "with interrupts():\n"
             "    try:\n"
             f"        os.kill(os.getpid(), {int(number)})\n"
@@ -109,7 +109,7 @@ def test_the_exit_code_is_kept_where_executed_text_was_interrupted(tmp_path: Pat
     """As while torch is imported: Python itself would end ``python -m`` by the signal then."""
     (tmp_path / "interrupted.py").write_text(
         "import os, signal, sys\n"
-        "from tilepress.workflows.interrupt import interrupts\n"
+        "from tilepress.workflows.interrupts import interrupts\n"
         "try:\n"
         "    with interrupts():\n"
         "        exec('os.kill(os.getpid(), signal.SIGINT)\\nwhile True: pass')\n"
@@ -122,7 +122,7 @@ def test_the_exit_code_is_kept_where_executed_text_was_interrupted(tmp_path: Pat
 
 def test_other_errors_of_destructors_are_still_told():
     script = (
-        "from tilepress.workflows.interrupt import interrupts\n"
+        "from tilepress.workflows.interrupts import interrupts\n"
         "class Fails:\n"
         "    def __del__(self): raise ValueError('seen')\n"
         "with interrupts():\n"

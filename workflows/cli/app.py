@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from tilepress.errors import TilepressError, UsageError
-from tilepress.workflows import cli_compress
-from tilepress.workflows.cli_cluster import cluster_app
-from tilepress.workflows.cluster.task_errors import describe_unexpected, quiet_libraries
-from tilepress.workflows.console import (
+from tilepress.workflows.cli import write as cli_compress
+from tilepress.workflows.cli.cluster import cluster_app
+from tilepress.workflows.cli.console import (
     EXIT_BUG,
     EXIT_CANNOT_TELL,
     EXIT_DONE,
@@ -35,7 +34,8 @@ from tilepress.workflows.console import (
     say,
     tell,
 )
-from tilepress.workflows.interrupt import EXIT_INTERRUPTED, interrupts
+from tilepress.workflows.cluster.task_errors import describe_unexpected, quiet_libraries
+from tilepress.workflows.interrupts import EXIT_INTERRUPTED, interrupts
 
 if TYPE_CHECKING:
     from tilepress.workflows.bench.compare import SpeedPlan

@@ -12,7 +12,7 @@ from tilepress.workflows.lease import LeaseKeeper
 from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.report.progress import SilentProgress
 from tilepress.workflows.report.report import ImageResult
-from tilepress.workflows.run import GROUP_BYTES, GROUP_IMAGES, Run
+from tilepress.workflows.run.driver import GROUP_BYTES, GROUP_IMAGES, Run
 from tilepress.workflows.stages import Stages
 from tilepress.workflows.task import Job, Outcome, Todo
 

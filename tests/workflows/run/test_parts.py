@@ -19,16 +19,17 @@ import zarr
 from tilepress.errors import DestinationConflict, UsageError
 from tilepress.pipeline.storage.path import FolderPlace, place
 from tilepress.pipeline.verify import verify
-from tilepress.workflows import parts, task
-from tilepress.workflows.compress import compress
+from tilepress.workflows import task
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import LeaseKeeper
-from tilepress.workflows.parts import finish, plan
 from tilepress.workflows.planfile import Part, PlanFile
 from tilepress.workflows.report.progress import SilentProgress
+from tilepress.workflows.run import parts
+from tilepress.workflows.run.compress import compress
+from tilepress.workflows.run.parts import finish, plan
 from tilepress.workflows.task import Job, Outcome, Todo, prepare_images
 
-from .conftest import smooth
+from ..conftest import smooth
 
 PARTS = 3
 
@@ -41,7 +42,7 @@ def tiny(shape, itemsize, *, tile):
 
 plan.choose_grid = tiny
 
-from tilepress.workflows.cli import main
+from tilepress.workflows.cli.app import main
 
 if __name__ == "__main__":
     main()

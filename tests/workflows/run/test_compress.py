@@ -21,15 +21,15 @@ from tilepress.pipeline.store.writer import StoreReader
 from tilepress.workflows import cataloguing, task
 from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
 from tilepress.workflows.cluster.watch import NoWorkers
-from tilepress.workflows.compress import compress
 from tilepress.workflows.lease import Lease
 from tilepress.workflows.ledger import ledger_folder
 from tilepress.workflows.report.events import EventLog, read_events
 from tilepress.workflows.report.progress import SilentProgress
 from tilepress.workflows.report.report import Report
-from tilepress.workflows.run import NoRoom
+from tilepress.workflows.run.compress import compress
+from tilepress.workflows.run.driver import NoRoom
 
-from .conftest import smooth
+from ..conftest import smooth
 
 
 def run(*arguments: object, **options: object) -> Report:
@@ -402,7 +402,7 @@ class TestPoison:
 
     @pytest.fixture
     def executor(self, monkeypatch: pytest.MonkeyPatch) -> DeadlyExecutor:
-        from tilepress.workflows import compress as room
+        from tilepress.workflows.run import compress as room
 
         executor = DeadlyExecutor("image-0.1.2")
         monkeypatch.setattr(room, "make_executor", lambda *_, **__: executor)
@@ -516,7 +516,7 @@ class TestIdleWorkersHelp:
     def threads_of(
         self, sources: list[Path], store: Path, monkeypatch: pytest.MonkeyPatch
     ) -> list[int]:
-        from tilepress.workflows import compress as room
+        from tilepress.workflows.run import compress as room
 
         class Wide(InProcessExecutor):
             def __init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tilepress.errors import UsageError
-from tilepress.workflows.console import EXIT_FAILED, Json, complain, open_console, tell
+from tilepress.workflows.cli.console import EXIT_FAILED, Json, complain, open_console, tell
 
 if TYPE_CHECKING:
     from tilepress.workflows.report.progress import Progress
@@ -183,7 +183,7 @@ def compress(
 
         tilepress compress /archive out/ --part $SLURM_ARRAY_TASK_ID/64
     """
-    from tilepress.workflows.compress import compress as run_compress
+    from tilepress.workflows.run.compress import compress as run_compress
 
     sources, destination = _split(paths, "compressing")
     if lossless and max_error:
@@ -241,7 +241,7 @@ def plan(
         tilepress plan @list.txt s3://bucket/out --tier fast
     """
     from tilepress.pipeline.storage.text import size
-    from tilepress.workflows.parts import plan as run_plan
+    from tilepress.workflows.run.parts import plan as run_plan
 
     sources, destination = _split(paths, "planning")
     head = run_plan(
@@ -283,7 +283,7 @@ def finish(
 
         tilepress finish out/
     """
-    from tilepress.workflows.parts import finish as run_finish
+    from tilepress.workflows.run.parts import finish as run_finish
 
     done = run_finish(
         destination,

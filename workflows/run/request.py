@@ -27,7 +27,7 @@ from tilepress.workflows.learn.tune import check_tune
 from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.report.progress import Progress
 from tilepress.workflows.report.report import ImageFailure, Report, RunFacts
-from tilepress.workflows.run import Run
+from tilepress.workflows.run.driver import Run
 from tilepress.workflows.task import Todo
 
 __all__ = [

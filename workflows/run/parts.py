@@ -19,7 +19,8 @@ from tilepress.workflows.lease import Holder, LeaseKeeper
 from tilepress.workflows.planfile import Part, PlanFile, PlanHead, PlannedImage
 from tilepress.workflows.report.progress import Progress, SilentProgress
 from tilepress.workflows.report.report import Report, RunFacts, check_writable_report
-from tilepress.workflows.request import (
+from tilepress.workflows.run.driver import WHOLE_BYTES, Run
+from tilepress.workflows.run.request import (
     PathLike,
     Request,
     check_options,
@@ -30,7 +31,6 @@ from tilepress.workflows.request import (
     todos,
     told_when_stopped,
 )
-from tilepress.workflows.run import WHOLE_BYTES, Run
 from tilepress.workflows.task import Job, Todo, finish_images, prepare_images
 
 __all__ = ["compress_part", "finish", "plan"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tilepress.errors import UsageError
-from tilepress.workflows.console import EXIT_FAILED, complain
+from tilepress.workflows.cli.console import EXIT_FAILED, complain
 
 if TYPE_CHECKING:
     from tilepress.workflows.cluster.profiles import Profile
@@ -207,7 +207,7 @@ def _load(name: str) -> Profile:
 
 def _compress_line(line: list[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return paths, the options for ``plan`` and those for ``compress --part``."""
-    from tilepress.workflows.cli import app
+    from tilepress.workflows.cli.app import app
 
     commands: Any = typer.main.get_command(app)
     compress, plan = commands.commands["compress"], commands.commands["plan"]

@@ -17,11 +17,11 @@ import rasterio
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from tilepress.workflows import cli
 from tilepress.workflows.checking import StoreCheck
+from tilepress.workflows.cli import app as cli
 from tilepress.workflows.repair import StoreRepair
 
-from .conftest import smooth
+from ..conftest import smooth
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -29,8 +29,8 @@ from tilepress.workflows.plan import ImagePlan, ShardRef
 from tilepress.workflows.planfile import Part
 from tilepress.workflows.report.progress import Progress
 from tilepress.workflows.report.report import ImageFailure, ImageResult, Report
+from tilepress.workflows.run.claims import Taken
 from tilepress.workflows.stages import Stages
-from tilepress.workflows.taken import Taken
 from tilepress.workflows.task import (
     Job,
     Outcome,

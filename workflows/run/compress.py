@@ -13,11 +13,12 @@ from tilepress.errors import UsageError
 from tilepress.pipeline.storage.path import FolderPlace, Place
 from tilepress.workflows.learn.tune import Tuner
 from tilepress.workflows.lease import LeaseKeeper
-from tilepress.workflows.parts import compress_part
 from tilepress.workflows.planfile import Part
 from tilepress.workflows.report.progress import Progress, SilentProgress
 from tilepress.workflows.report.report import Report, check_writable_report
-from tilepress.workflows.request import (
+from tilepress.workflows.run.driver import WHOLE_BYTES, Run
+from tilepress.workflows.run.parts import compress_part
+from tilepress.workflows.run.request import (
     PathLike,
     Request,
     check_options,
@@ -27,7 +28,6 @@ from tilepress.workflows.request import (
     todos,
     told_when_stopped,
 )
-from tilepress.workflows.run import WHOLE_BYTES, Run
 from tilepress.workflows.task import Job
 
 __all__ = ["compress"]

@@ -1,0 +1,1 @@
+"""The command line: parse, call the room that does it, print, set the exit code."""

@@ -1,0 +1,1 @@
+"""One call of compress, plan or finish, from the request to the report."""
