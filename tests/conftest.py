@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from .s3 import S3Server, running_server
+from .helpers.s3 import S3Server, running_server
+from .helpers.samples import smooth
+from .helpers.slurm import Slurm, running_slurm, what_is_missing
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -120,6 +125,40 @@ def bucket(
     s3_server.delay(0)
     s3_server.fail(0)
     s3_server.forget_everything()
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """Return a real Slurm of this test session, or skip."""
+    missing = what_is_missing()
+    if missing is not None:
+        pytest.skip(missing)
+    pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")
+    with running_slurm() as running:
+        yield running
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Return a plain array of 3 × 150 × 200 samples."""
+    path = tmp_path / "scene.npy"
+    np.save(path, smooth((3, 150, 200)))
+    return path
+
+
+@pytest.fixture
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs ``tilepress`` in a process of its own."""
+
+    def run(*arguments: object, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tilepress", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+    return run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

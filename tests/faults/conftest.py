@@ -21,6 +21,8 @@ from tilepress.pipeline.verify import verify
 from tilepress.workflows import lease, plan
 from tilepress.workflows.run.compress import compress
 
+from ..helpers.samples import smooth
+
 TILE = 16
 
 
@@ -37,11 +39,6 @@ class Scene:
 
     def compress_part(self, out: Path | str, part: str):
         return compress(self.folder, out, tile=TILE, tier="fast", part=part)
-
-
-def smooth(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    steps = np.random.default_rng(seed).integers(-3, 4, shape)
-    return (steps.cumsum(-1).cumsum(-2) % 4096).astype(np.uint16)
 
 
 def write_sources(folder: Path, seed: int, *, tile: int = TILE) -> Scene:

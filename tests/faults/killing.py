@@ -21,7 +21,8 @@ import zarr
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.verify import verify
 
-from .conftest import check_any, smooth
+from ..helpers.samples import smooth
+from .conftest import check_any
 
 TILE = 64
 SIDE = 5 * TILE

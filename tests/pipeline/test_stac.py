@@ -31,7 +31,7 @@ from tilepress.pipeline.stac import (
 from tilepress.pipeline.store.summary import read_facts
 from tilepress.pipeline.store.writer import StoreReader
 
-from ..stac import validate
+from ..helpers.stac import validate
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UTM = (30.0, 0.0, 300_000.0, 0.0, -30.0, 6_000_000.0)

@@ -37,8 +37,8 @@ from tilepress.workflows.catalogue_index import Entry, Index, merged
 from tilepress.workflows.cataloguing import CatalogueUpdate, update_catalogue
 from tilepress.workflows.report.progress import SilentProgress
 
+from ..helpers.stac import validate
 from ..pipeline.dicom.conftest import CANARY, build, save
-from ..stac import validate
 
 STUDY = "1.2.826.0.1.3680043.10.999.77"
 SAMPLES = (np.arange(2 * 40 * 50).reshape(2, 40, 50) % 251).astype(np.uint16)

@@ -25,8 +25,8 @@ from tilepress.workflows.ledger import ledger_folder
 from tilepress.workflows.repair import StoreRepair, repair_stores
 from tilepress.workflows.run.compress import compress
 
+from ..helpers.samples import smooth
 from ..pipeline import images
-from .conftest import smooth
 
 Tree = dict[str, bytes]
 

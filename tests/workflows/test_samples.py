@@ -22,7 +22,7 @@ from tilepress.workflows.plan import EncodeOptions, ImagePlan, make_plan
 from tilepress.workflows.run.compress import compress
 from tilepress.workflows.samples import misfit
 
-from .conftest import smooth
+from ..helpers.samples import smooth
 
 BOUND = 3
 

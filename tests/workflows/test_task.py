@@ -26,8 +26,8 @@ from tilepress.workflows.ledger import ledger_folder
 from tilepress.workflows.plan import EncodeOptions, ImagePlan
 from tilepress.workflows.task import Job, LeaseLost, Todo, plan_images, seal_image, write_shard
 
+from ..helpers.samples import smooth
 from ..pipeline.images import dicom
-from .conftest import smooth
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -27,7 +27,7 @@ from tilepress.pipeline.find.walk import Batch, End, Failure, ZarrNode
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import place
 
-from ...s3 import S3Server
+from ...helpers.s3 import S3Server
 from ..images import IMAGE, dicom, npy, tiff, upload
 
 

@@ -27,7 +27,7 @@ from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage import copies as staging
 from tilepress.pipeline.storage.ranges import RemoteBytes, look_up, reader
 
-from ...s3 import S3Server
+from ...helpers.s3 import S3Server
 from ..images import IMAGE, dicom, npy, tiff, upload
 
 WHOLE = Box((0, 0), (20, 30))

@@ -21,7 +21,7 @@ from tilepress.workflows.checking import StoreCheck
 from tilepress.workflows.cli import app as cli
 from tilepress.workflows.repair import StoreRepair
 
-from ..conftest import smooth
+from ...helpers.samples import smooth
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -27,7 +27,7 @@ from tilepress.workflows.report.progress import SilentProgress, describe
 from tilepress.workflows.report.report import ImageResult, Report
 from tilepress.workflows.run.compress import compress
 
-from ..conftest import smooth
+from ...helpers.samples import smooth
 
 SECONDS = 0.25
 

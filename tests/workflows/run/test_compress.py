@@ -29,7 +29,7 @@ from tilepress.workflows.report.report import Report
 from tilepress.workflows.run.compress import compress
 from tilepress.workflows.run.driver import NoRoom
 
-from ..conftest import smooth
+from ...helpers.samples import smooth
 
 
 def run(*arguments: object, **options: object) -> Report:

@@ -29,7 +29,7 @@ from tilepress.workflows.run.compress import compress
 from tilepress.workflows.run.parts import finish, plan
 from tilepress.workflows.task import Job, Outcome, Todo, prepare_images
 
-from ..conftest import smooth
+from ...helpers.samples import smooth
 
 PARTS = 3
 

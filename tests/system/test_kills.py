@@ -20,7 +20,7 @@ import zarr
 
 from tilepress.pipeline.verify import verify
 
-from .conftest import smooth
+from ..helpers.samples import smooth
 
 SLOW_COMMAND = """
 # The command with tiny shards that take their time, in the workers too (they import this file).

@@ -17,8 +17,8 @@ import pytest
 import tilepress
 from tilepress.pipeline.store.writer import is_sealed
 
-from ..slurm import PARTITION, Slurm
-from .conftest import smooth
+from ..helpers.samples import smooth
+from ..helpers.slurm import PARTITION, Slurm
 
 IMAGES = 2
 SIZE, LARGE = 96, 224

@@ -22,8 +22,8 @@ from tilepress.pipeline.verify import verify
 from tilepress.workflows.report.report import Report
 from tilepress.workflows.run.compress import compress
 
+from ..helpers.s3 import S3Server
 from ..pipeline.images import IMAGE, dicom, npy, tiff, upload
-from ..s3 import S3Server
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 Run as a script it serves until the process that started it is gone, however that ended::
 
-    python tests/s3.py     # prints the port
+    python tests/helpers/s3.py     # prints the port
 
 It is moto's server with three things that moto lacks: writes are taken one at a time and whole or
 not at all, so that conditional ones decide races as S3's do; ``/-/traffic`` counts requests and
