@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tilepress.errors import DamagedStore, InvalidRecord, TilepressError, UsageError
+from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.verify import verify
-from tilepress.workflows.catalogue import find_stores, gone_stores
 
 __all__ = ["StoreCheck", "check_stores"]
 

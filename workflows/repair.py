@@ -38,6 +38,8 @@ from tilepress.errors import (
     UnsupportedFormat,
     UsageError,
 )
+from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
+from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.image.source import SourceSpec, TileSource
@@ -55,8 +57,6 @@ from tilepress.pipeline.store.shard import (
 )
 from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
 from tilepress.pipeline.verify import check_store
-from tilepress.workflows.catalogue import find_stores, gone_stores
-from tilepress.workflows.cataloguing import why_not_updated
 from tilepress.workflows.cluster.task_errors import describe_error
 from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.catalogue.stores import list_stores
 from tilepress.pipeline.storage.path import place
-from tilepress.workflows.catalogue import list_stores
 from tilepress.workflows.run.parts import finish, plan
 
 from .conftest import TILE, Scene, check_any, check_archive, write_sources

@@ -131,8 +131,8 @@ def info(store: Store, as_json: Json = False) -> None:
 
         tilepress info out/scene.zarr --json
     """
+    from tilepress.pipeline.catalogue.stores import summarize
     from tilepress.pipeline.store.writer import StoreReader
-    from tilepress.workflows.catalogue import summarize
 
     _must_exist(store)
     reader = StoreReader.open(store)
@@ -173,7 +173,7 @@ def list_archive(
 
         tilepress ls out/
     """
-    from tilepress.workflows.catalogue import list_json, list_lines, list_stores
+    from tilepress.pipeline.catalogue.stores import list_json, list_lines, list_stores
 
     for line in (list_json if as_json else list_lines)(list_stores(archive)):
         say(line)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tilepress.errors import DestinationConflict, UsageError
+from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.writer import is_sealed
-from tilepress.workflows.catalogue import walk_stores
 from tilepress.workflows.destination import Destination, sealed_digest
 from tilepress.workflows.lease import Holder, LeaseKeeper
 from tilepress.workflows.planfile import Part, PlanFile, PlanHead, PlannedImage

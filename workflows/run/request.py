@@ -13,12 +13,12 @@ from typing import Any, cast
 
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import CodecError, TilepressError, UsageError
+from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.discover import Failure, discover
 from tilepress.pipeline.find.inputs import absolute
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage import copies as staging
 from tilepress.pipeline.storage.path import Place, place
-from tilepress.workflows.cataloguing import why_not_updated
 from tilepress.workflows.cluster.choose import choose_cluster
 from tilepress.workflows.cluster.executor import DaskExecutor, Executor, InProcessExecutor
 from tilepress.workflows.cluster.worker import WantedDevice, set_up

@@ -16,9 +16,10 @@ from rasterio.errors import NotGeoreferencedWarning
 import tilepress
 from tilepress.codecs import threads as pool
 from tilepress.errors import UsageError
+from tilepress.pipeline.catalogue import update as cataloguing
 from tilepress.pipeline.storage import retry as patience
 from tilepress.pipeline.store.writer import StoreReader
-from tilepress.workflows import cataloguing, task
+from tilepress.workflows import task
 from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
 from tilepress.workflows.cluster.watch import NoWorkers
 from tilepress.workflows.lease import Lease

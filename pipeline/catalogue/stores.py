@@ -22,7 +22,7 @@ from tilepress.pipeline.store.summary import StoreFacts, read_facts
 from tilepress.pipeline.store.writer import ROOT_DOCUMENT
 
 if TYPE_CHECKING:
-    from tilepress.workflows.catalogue_index import Entry
+    from tilepress.pipeline.catalogue.index import Entry
 
 __all__ = [
     "CATALOGUE",
@@ -175,7 +175,7 @@ def find_stores(path: Where) -> list[Place]:
 
 def list_stores(archive: Where) -> Iterator[StoreSummary]:
     """Summarize every store of an archive in the order of their names, as a stream."""
-    from tilepress.workflows.catalogue_index import Index, merged
+    from tilepress.pipeline.catalogue.index import Index, merged
 
     where = _existing(archive)
     if is_store(where):

@@ -19,14 +19,14 @@ from pydicom.uid import (
 )
 
 from tilepress.codecs.tile import TileCodec
-from tilepress.pipeline.dicom.source import DicomSource
-from tilepress.pipeline.dicom_index import (
+from tilepress.pipeline.catalogue.dicom_studies import (
     Identity,
     SeriesEntry,
     identity,
     index_document,
     study_document,
 )
+from tilepress.pipeline.dicom.source import DicomSource
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.store.manifest import ShardEntry

@@ -22,9 +22,11 @@ from affine import Affine
 
 import tilepress
 from tilepress.errors import DamagedStore, UsageError
-from tilepress.pipeline.storage.path import FolderPlace, Place, place
-from tilepress.workflows import catalogue, catalogue_index, cataloguing
-from tilepress.workflows.catalogue import (
+from tilepress.pipeline.catalogue import index as catalogue_index
+from tilepress.pipeline.catalogue import stores as catalogue
+from tilepress.pipeline.catalogue import update as cataloguing
+from tilepress.pipeline.catalogue.index import Entry, Index, merged
+from tilepress.pipeline.catalogue.stores import (
     find_stores,
     is_catalogue_object,
     is_store,
@@ -33,12 +35,12 @@ from tilepress.workflows.catalogue import (
     list_stores,
     walk_stores,
 )
-from tilepress.workflows.catalogue_index import Entry, Index, merged
-from tilepress.workflows.cataloguing import CatalogueUpdate, update_catalogue
+from tilepress.pipeline.catalogue.update import CatalogueUpdate, update_catalogue
+from tilepress.pipeline.storage.path import FolderPlace, Place, place
 from tilepress.workflows.report.progress import SilentProgress
 
-from ..helpers.stac import validate
-from ..pipeline.dicom.conftest import CANARY, build, save
+from ...helpers.stac import validate
+from ..dicom.conftest import CANARY, build, save
 
 STUDY = "1.2.826.0.1.3680043.10.999.77"
 SAMPLES = (np.arange(2 * 40 * 50).reshape(2, 40, 50) % 251).astype(np.uint16)

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
-from tilepress.pipeline.footprint import Bbox, Footprint, footprint
+from tilepress.pipeline.catalogue.footprint import Bbox, Footprint, footprint
 from tilepress.pipeline.geotiff.record import parse_record
 from tilepress.pipeline.store.summary import StoreFacts
 from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader

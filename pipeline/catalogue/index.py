@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from tilepress.pipeline.catalogue.stores import StoreSummary
 from tilepress.pipeline.storage.path import Place
-from tilepress.workflows.catalogue import StoreSummary
 
 __all__ = ["SEGMENT", "Entry", "Index", "merged", "order"]
 

@@ -30,11 +30,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tilepress.errors import TilepressError
-from tilepress.pipeline import dicom_index, stac
-from tilepress.pipeline.storage.path import FolderPlace, Place, Where, place
-from tilepress.pipeline.store.summary import StoreFacts, read_facts, read_seal
-from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
-from tilepress.workflows.catalogue import (
+from tilepress.pipeline.catalogue import dicom_studies as dicom_index
+from tilepress.pipeline.catalogue import stac
+from tilepress.pipeline.catalogue.index import FOLDER, Entry, Index, merged
+from tilepress.pipeline.catalogue.stores import (
     CATALOGUE,
     READERS,
     is_store,
@@ -42,7 +41,9 @@ from tilepress.workflows.catalogue import (
     summary_of,
     walk_stores,
 )
-from tilepress.workflows.catalogue_index import FOLDER, Entry, Index, merged
+from tilepress.pipeline.storage.path import FolderPlace, Place, Where, place
+from tilepress.pipeline.store.summary import StoreFacts, read_facts, read_seal
+from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
 
 __all__ = ["CatalogueUpdate", "update_catalogue", "why_not_updated"]
 

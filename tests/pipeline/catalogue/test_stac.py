@@ -16,10 +16,8 @@ from pystac.errors import STACValidationError
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
-from tilepress.pipeline.footprint import Footprint, footprint
-from tilepress.pipeline.geotiff.record import dump_record
-from tilepress.pipeline.image.source import GeoReference
-from tilepress.pipeline.stac import (
+from tilepress.pipeline.catalogue.footprint import Footprint, footprint
+from tilepress.pipeline.catalogue.stac import (
     Extent,
     acquired,
     collection_document,
@@ -28,10 +26,12 @@ from tilepress.pipeline.stac import (
     page_document,
     store_of_item,
 )
+from tilepress.pipeline.geotiff.record import dump_record
+from tilepress.pipeline.image.source import GeoReference
 from tilepress.pipeline.store.summary import read_facts
 from tilepress.pipeline.store.writer import StoreReader
 
-from ..helpers.stac import validate
+from ...helpers.stac import validate
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UTM = (30.0, 0.0, 300_000.0, 0.0, -30.0, 6_000_000.0)
