@@ -37,6 +37,7 @@ from tilepress.errors import (
     UnsealedStore,
     UnsupportedFormat,
     UsageError,
+    describe_error,
 )
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
@@ -57,7 +58,6 @@ from tilepress.pipeline.store.shard import (
 )
 from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
 from tilepress.pipeline.verify import check_store
-from tilepress.workflows.cluster.task_errors import describe_error
 from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder
 from tilepress.workflows.plan import ImagePlan, ShardRef, plan_digest

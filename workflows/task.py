@@ -26,6 +26,7 @@ from tilepress.errors import (
     StoreError,
     TilepressError,
     UnsealedStore,
+    describe_error,
 )
 from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.grid import ShardGrid
@@ -34,7 +35,6 @@ from tilepress.pipeline.storage.path import Place, is_url, place
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store.shard import ShardBytes, encode_shard
 from tilepress.pipeline.store.writer import StoreReader, StoreWriter, is_sealed, store_bytes
-from tilepress.workflows.cluster.task_errors import describe_error
 from tilepress.workflows.cluster.worker import device
 from tilepress.workflows.destination import (
     Destination,

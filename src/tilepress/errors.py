@@ -22,9 +22,13 @@ A message has three parts: what was being done, what was found, where. Never pix
 
 from __future__ import annotations
 
+import errno
+import traceback
+from pathlib import Path
 from typing import ClassVar
 
 __all__ = [
+    "NO_ROOM",
     "ChecksumMismatch",
     "CodecError",
     "DamagedSource",
@@ -34,13 +38,20 @@ __all__ = [
     "ModelError",
     "SourceError",
     "StoreError",
+    "TaskFailed",
     "TilepressError",
     "UnsealedStore",
     "UnsupportedArray",
     "UnsupportedFormat",
     "UnsupportedSource",
     "UsageError",
+    "describe_error",
 ]
+
+NO_ROOM = "no-room"
+"""Kind of an error of storage that takes nothing more, whatever comes next."""
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class TilepressError(Exception):
@@ -131,3 +142,37 @@ class DestinationConflict(StoreError):
     """The destination exists and holds something else than what this run would write."""
 
     kind = "destination-conflict"
+
+
+class TaskFailed(Exception):
+    """A task raised what is no error of ours; this is all that is told of it."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def describe_error(error: Exception) -> tuple[str, str]:
+    """Return the stable kind of an error and one line about it.
+
+    Of an error that is not ours only the type and the place are told: its text may hold what the
+    source holds, patient text included.
+    """
+    if isinstance(error, TaskFailed):
+        return error.kind, error.message
+    if isinstance(error, TilepressError):
+        return error.kind, " ".join(str(error).split())
+    if isinstance(error, OSError):
+        what = f"reading or writing files: {error.strerror or type(error).__name__}"
+        if error.errno in _NO_ROOM:
+            return NO_ROOM, what  # whichever file it was
+        return "storage", f"{what}: {error.filename}" if error.filename else what
+    if isinstance(error, MemoryError):
+        return "memory", "running a task: out of memory; use fewer workers or a smaller tile"
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" at {Path(frame[0].filename).name}:{frame[0].lineno}" if frame else ""
+    return "internal", f"running a task: unexpected {type(error).__name__}{place}"

@@ -6,21 +6,16 @@ library may not survive that, and its text may hold what the source holds, patie
 
 from __future__ import annotations
 
-import errno
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
-from tilepress.errors import TilepressError
+from tilepress.errors import TaskFailed, TilepressError, describe_error
 
 __all__ = [
-    "NO_ROOM",
-    "TaskFailed",
     "at_edge",
-    "describe_error",
     "describe_unexpected",
     "quiet_libraries",
 ]
@@ -31,12 +26,6 @@ _SEES_NO_IMAGE = {"tilepress", "typer", "click", "__main__"} | sys.stdlib_module
 """Packages whose errors quote nothing of an image; of ours only what is above the pipeline."""
 
 
-NO_ROOM = "no-room"
-"""Kind of an error of storage that takes nothing more, whatever comes next."""
-
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-
-
 def quiet_libraries() -> None:
     """Drop warnings of libraries that read sources: they quote what they read.
 
@@ -45,18 +34,6 @@ def quiet_libraries() -> None:
     if not sys.warnoptions:
         for library in ("pydicom", "rasterio", "PIL", "pylibjpeg"):
             warnings.filterwarnings("ignore", module=library)
-
-
-class TaskFailed(Exception):
-    """A task raised what is no error of ours; this is all that is told of it."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(kind, message)
-        self.kind = kind
-        self.message = message
-
-    def __str__(self) -> str:
-        return self.message
 
 
 def at_edge(function: Callable[..., T], *args: object) -> T:
@@ -72,28 +49,6 @@ def at_edge(function: Callable[..., T], *args: object) -> T:
         raise raised
     finally:
         del raised  # with its traceback it would hold this frame, and the samples in those below
-
-
-def describe_error(error: Exception) -> tuple[str, str]:
-    """Return the stable kind of an error and one line about it.
-
-    Of an error that is not ours only the type and the place are told: its text may hold what the
-    source holds, patient text included.
-    """
-    if isinstance(error, TaskFailed):
-        return error.kind, error.message
-    if isinstance(error, TilepressError):
-        return error.kind, " ".join(str(error).split())
-    if isinstance(error, OSError):
-        what = f"reading or writing files: {error.strerror or type(error).__name__}"
-        if error.errno in _NO_ROOM:
-            return NO_ROOM, what  # whichever file it was
-        return "storage", f"{what}: {error.filename}" if error.filename else what
-    if isinstance(error, MemoryError):
-        return "memory", "running a task: out of memory; use fewer workers or a smaller tile"
-    frame = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" at {Path(frame[0].filename).name}:{frame[0].lineno}" if frame else ""
-    return "internal", f"running a task: unexpected {type(error).__name__}{place}"
 
 
 def describe_unexpected(error: Exception) -> str:

@@ -35,8 +35,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tilepress.errors import UsageError
-from tilepress.workflows.cluster.task_errors import describe_error
+from tilepress.errors import UsageError, describe_error
 from tilepress.workflows.plan import ImagePlan
 from tilepress.workflows.report.progress import Progress, SilentProgress
 from tilepress.workflows.report.report import (

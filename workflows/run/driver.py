@@ -18,10 +18,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tilepress.errors import StoreError, TilepressError
+from tilepress.errors import NO_ROOM, StoreError, TilepressError, describe_error
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.workflows.cluster.executor import Completed, Executor, Killed
-from tilepress.workflows.cluster.task_errors import NO_ROOM, describe_error
 from tilepress.workflows.destination import check_prepared, prepare_store, state_of_store
 from tilepress.workflows.lease import Holder, Lease, LeaseKeeper
 from tilepress.workflows.ledger import Ledger, ledger_folder

@@ -14,11 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tilepress.errors import UnsupportedSource
+from tilepress.errors import TaskFailed, UnsupportedSource
 from tilepress.workflows import signals
 from tilepress.workflows.cluster import local as local_cluster
 from tilepress.workflows.cluster.executor import DaskExecutor, InProcessExecutor, Killed, cpu_count
-from tilepress.workflows.cluster.task_errors import TaskFailed
 
 ORPHANS = """
 import os, sys, time
