@@ -24,8 +24,8 @@ from tilepress.pipeline.storage.path import Place
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import Lease, LeaseKeeper, holds
+from tilepress.workflows.outcome import ImageFailure
 from tilepress.workflows.plan import ImagePlan, ShardRef, part_of
-from tilepress.workflows.report.report import ImageFailure
 
 __all__ = ["Part", "PlanFile", "PlanHead", "PlannedImage"]
 

@@ -35,7 +35,6 @@ from tilepress.pipeline.storage.path import Place, is_url, place
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store.shard import ShardBytes, encode_shard
 from tilepress.pipeline.store.writer import StoreReader, StoreWriter, is_sealed, store_bytes
-from tilepress.workflows.cluster.worker import device
 from tilepress.workflows.destination import (
     Destination,
     check_prepared,
@@ -43,21 +42,19 @@ from tilepress.workflows.destination import (
     sealed_digest,
     state_of_store,
 )
-from tilepress.workflows.learn.tune import choose_weights
+from tilepress.workflows.device import device
 from tilepress.workflows.lease import Holder, LeaseKeeper, holds
 from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
+from tilepress.workflows.outcome import ImageFailure, ImageResult, Outcome, SealedImage, ShardDone
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan, plan_digest
-from tilepress.workflows.report.report import ImageFailure, ImageResult
 from tilepress.workflows.samples import misfit
 from tilepress.workflows.stages import StageClock, Stages
+from tilepress.workflows.weights import choose_weights
 
 __all__ = [
     "Job",
     "LeaseLost",
-    "Outcome",
     "PoisonShard",
-    "SealedImage",
-    "ShardDone",
     "Todo",
     "clear_leftovers",
     "close_sources",
@@ -107,39 +104,6 @@ class Job:
     """Whether a sealed store is held against the samples of its source before it is skipped."""
     whole_bytes: int = 0
     """Images of one shard and up to so many decoded bytes are written by the task that plans."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShardDone:
-    """A shard that is on disk and in the ledger."""
-
-    raw_bytes: int
-    stored_bytes: int
-    reused: bool
-    """Whether an earlier run had written it."""
-    stages: Stages | None = None
-    """Where the time went; None for a shard that was there."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealedImage:
-    """Sizes of a sealed store, in bytes."""
-
-    raw_bytes: int
-    stored_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one image of a group; exactly one of the first three is there."""
-
-    plan: ImagePlan | None = None
-    """It is to be written shard by shard."""
-    result: ImageResult | None = None
-    """It is sealed."""
-    failure: ImageFailure | None = None
-    shards: tuple[ShardDone, ...] = ()
-    """Of an image that this very task wrote."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 __all__ = ["Box", "ShardGrid", "choose_grid"]
 
 MAX_PLANES_PER_CHUNK = 16
@@ -75,6 +77,30 @@ class ShardGrid:
         start = tuple(i * s for i, s in zip(index, self.shard, strict=True))
         stop = tuple(min(a + s, n) for a, s, n in zip(start, self.shard, self.shape, strict=True))
         return Box(start, stop)
+
+    @property
+    def chunk_counts(self) -> tuple[int, ...]:
+        """Chunks along each axis, those clipped by the image's end included."""
+        return tuple(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
+
+    @property
+    def total_chunks(self) -> int:
+        return math.prod(self.chunk_counts)
+
+    def sample_chunks(self, count: int) -> Iterator[Box]:
+        """Yield the boxes of at most ``count`` chunks, clipped to the image, drawn all over it.
+
+        The same ones each time.
+        """
+        chosen = np.arange(self.total_chunks)
+        if self.total_chunks > count:
+            draw = np.random.default_rng(self.total_chunks)
+            chosen = draw.choice(self.total_chunks, count, replace=False)
+        for number in chosen:
+            index = np.unravel_index(int(number), self.chunk_counts)
+            start = tuple(int(i) * c for i, c in zip(index, self.chunk, strict=True))
+            ends = zip(start, self.chunk, self.shape, strict=True)
+            yield Box(start, tuple(min(a + c, n) for a, c, n in ends))
 
     def chunk_boxes(self, index: tuple[int, ...]) -> Iterator[Box]:
         """Yield the *unclipped* boxes of a shard's chunks in C order; some may lie outside."""

@@ -32,7 +32,7 @@ from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.store.writer import StoreReader
 from tilepress.workflows.bench.compare import read_images
 from tilepress.workflows.bench.peers import SizeCache, peer_size
-from tilepress.workflows.report.report import ImageResult
+from tilepress.workflows.outcome import ImageResult
 
 __all__ = ["run_demo"]
 

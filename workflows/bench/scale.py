@@ -28,10 +28,11 @@ from tilepress.pipeline.storage.path import place
 from tilepress.workflows.cluster.executor import DaskExecutor
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import Holder, LeaseKeeper
+from tilepress.workflows.outcome import Outcome, SealedImage, ShardDone
 from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef
 from tilepress.workflows.report.progress import SilentProgress
 from tilepress.workflows.run.driver import Run
-from tilepress.workflows.task import Job, Outcome, SealedImage, ShardDone, Todo
+from tilepress.workflows.task import Job, Todo
 
 __all__ = ["Scale", "measure_scale"]
 

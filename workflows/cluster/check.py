@@ -60,7 +60,7 @@ def look_around(destination: str | None) -> Seen:
     """Return what this process sees; runs on a worker."""
     from tilepress.workflows.cluster.executor import cpu_count
     from tilepress.workflows.cluster.local import visible_gpus
-    from tilepress.workflows.cluster.worker import device
+    from tilepress.workflows.device import device
 
     trouble = None
     if destination is not None:
@@ -85,7 +85,7 @@ def _comes_back() -> bool:
     import numpy as np
 
     from tilepress.codecs.tile import TileCodec
-    from tilepress.workflows.cluster.worker import device
+    from tilepress.workflows.device import device
 
     steps = np.random.default_rng(0).integers(-3, 4, (TILE, TILE))
     tile = (steps.cumsum(0).cumsum(1) % 4096).astype(np.uint16)

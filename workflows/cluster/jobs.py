@@ -33,8 +33,8 @@ from tilepress.workflows.cluster.choose import (
 )
 from tilepress.workflows.cluster.executor import WORKER_DEATHS
 from tilepress.workflows.cluster.profiles import BatchProfile, job_arguments
-from tilepress.workflows.cluster.worker import WantedDevice
 from tilepress.workflows.cluster.worker_kinds import Lanes
+from tilepress.workflows.device import WantedDevice
 from tilepress.workflows.signals import interrupts_stay_here
 
 if TYPE_CHECKING:

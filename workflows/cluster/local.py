@@ -25,8 +25,8 @@ from tilepress.workflows.cluster.choose import (
 )
 from tilepress.workflows.cluster.executor import WORKER_DEATHS, cpu_count
 from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S
-from tilepress.workflows.cluster.worker import WantedDevice
 from tilepress.workflows.cluster.worker_kinds import Lanes
+from tilepress.workflows.device import WantedDevice
 from tilepress.workflows.signals import interrupts_stay_here
 
 if TYPE_CHECKING:

@@ -12,25 +12,20 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cluster.task_errors import at_edge, quiet_libraries
+from tilepress.workflows.device import Device, WantedDevice, code_on
 
 __all__ = [
     "Call",
-    "Device",
     "Raised",
-    "WantedDevice",
-    "device",
     "keep_memory",
     "let_go",
     "run_task",
     "set_up",
 ]
-
-Device = Literal["cpu", "cuda"]
-WantedDevice = Literal["auto", "cpu", "cuda"]
 
 WARM_TILE = 16
 """Rows and columns of the tile that is coded so that kernels are compiled before the first task."""
@@ -41,7 +36,6 @@ LET_GO_S = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of malloc.h."""
 
-_device: Device = "cpu"
 _one = threading.Lock()
 """Held while a task runs: tasks keep sources open, which threads must not share. A task codes with
 as many threads as its worker has."""
@@ -63,11 +57,6 @@ class Raised:
     error: Exception = field(repr=False)
 
 
-def device() -> Device:
-    """Return where this process codes."""
-    return _device
-
-
 def run_task(call: Call) -> Any:  # noqa: ANN401  # what the task returns
     """Run a task on a worker, one at a time in a process; return ``Raised`` for its errors."""
     with _one:
@@ -84,11 +73,11 @@ def set_up(wanted: WantedDevice, has_gpu: bool, codec: dict[str, Any] | None = N
     ``codec`` are arguments of TileCodec. A worker without a GPU codes on the CPU, whatever is
     wanted; one whose GPU cannot be used does so, too, unless "cuda" is wanted (UsageError).
     """
-    global _device
-    _device = _usable(wanted) if has_gpu else "cpu"
+    where = _usable(wanted) if has_gpu else "cpu"
+    code_on(where)
     if codec is not None:
-        _warm(codec, _device)
-    return _device
+        _warm(codec, where)
+    return where
 
 
 def let_go() -> None:

@@ -15,8 +15,8 @@ from rich.progress import Progress as RichBar
 from rich.text import Text
 
 from tilepress.pipeline.storage.text import clock, grouped, printable, size
+from tilepress.workflows.outcome import ImageFailure, ImageResult
 from tilepress.workflows.plan import ImagePlan
-from tilepress.workflows.report.report import ImageFailure, ImageResult
 from tilepress.workflows.stages import Stages
 
 __all__ = [

@@ -13,17 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory, sync_directory
+from tilepress.workflows.outcome import ImageFailure, ImageResult
 from tilepress.workflows.report.spool import Spool
 from tilepress.workflows.stages import Stages
 
 __all__ = [
     "REPORT_VERSION",
-    "ImageFailure",
-    "ImageResult",
     "Report",
     "RunFacts",
     "check_writable_file",
@@ -41,69 +40,6 @@ SECRET_NAME = re.compile(r"token|secret|passw|credential|api_?key|access_?key", 
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """An address, also where it was made a path, which has one slash of two."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageResult:
-    """One sealed store."""
-
-    source: str
-    """Path of the first file of the image."""
-    store: str
-    status: Literal["written", "unchanged"]
-    axes: tuple[str, ...]
-    shape: tuple[int, ...]
-    dtype: str
-    raw_bytes: int
-    """Decoded size of the image, without its mask."""
-    stored_bytes: int
-    """Size of all shards, mask included; metadata and the copies in ``source/`` are not in it."""
-    shards: int
-    shards_reused: int
-    """Shards that an earlier, interrupted run had finished."""
-    remarks: tuple[str, ...] = ()
-    files: int = 1
-    """Files that the image was made of: a stack or a series has several."""
-    tuned: bool | None = None
-    """In a run that tunes: whether the tuned weights code the image, or those they came from."""
-    tuning_saved_bytes: int | None = None
-    """What they save, estimated while planning, the weights in the store counted."""
-    stages: Stages | None = None
-    """Where the time of this run's workers went; None where nothing was timed."""
-
-    @property
-    def ratio(self) -> float:
-        return self.raw_bytes / max(1, self.stored_bytes)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON-able values."""
-        stages = self.stages.to_json() if self.stages is not None else None
-        return {**asdict(self), "ratio": round(self.ratio, 4), "stages": stages}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFailure:
-    """One input that did not become a sealed store."""
-
-    source: str
-    kind: str
-    """Stable name: ``TilepressError.kind``, "storage", "memory", "internal" or "catalogue"."""
-    message: str
-    """One line: what was being done, what was found, where."""
-    shard: str | None = None
-    """The shard that failed, where it was one."""
-
-    @property
-    def line(self) -> str:
-        """One line that names the input."""
-        shard = f", shard {self.shard}" if self.kind == "killed" else ""
-        if Path(self.source).name in self.message:
-            return self.message + shard
-        return f"{self.source}{shard}: {self.message}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the failure as JSON-able values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,17 +24,15 @@ from tilepress.workflows.cluster.executor import Completed, Executor, Killed
 from tilepress.workflows.destination import check_prepared, prepare_store, state_of_store
 from tilepress.workflows.lease import Holder, Lease, LeaseKeeper
 from tilepress.workflows.ledger import Ledger, ledger_folder
+from tilepress.workflows.outcome import ImageFailure, ImageResult, Outcome, SealedImage, ShardDone
 from tilepress.workflows.plan import ImagePlan, ShardRef
 from tilepress.workflows.planfile import Part
 from tilepress.workflows.report.progress import Progress
-from tilepress.workflows.report.report import ImageFailure, ImageResult, Report
+from tilepress.workflows.report.report import Report
 from tilepress.workflows.run.claims import Taken
 from tilepress.workflows.stages import Stages
 from tilepress.workflows.task import (
     Job,
-    Outcome,
-    SealedImage,
-    ShardDone,
     Todo,
     clear_leftovers,
     image_result,

@@ -21,12 +21,14 @@ from tilepress.pipeline.storage import copies as staging
 from tilepress.pipeline.storage.path import Place, place
 from tilepress.workflows.cluster.choose import choose_cluster
 from tilepress.workflows.cluster.executor import DaskExecutor, Executor, InProcessExecutor
-from tilepress.workflows.cluster.worker import WantedDevice, set_up
+from tilepress.workflows.cluster.worker import set_up
 from tilepress.workflows.destination import Destination
+from tilepress.workflows.device import WantedDevice
 from tilepress.workflows.learn.tune import check_tune
+from tilepress.workflows.outcome import ImageFailure
 from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.report.progress import Progress
-from tilepress.workflows.report.report import ImageFailure, Report, RunFacts
+from tilepress.workflows.report.report import Report, RunFacts
 from tilepress.workflows.run.driver import Run
 from tilepress.workflows.task import Todo
 

@@ -38,8 +38,8 @@ from tilepress.workflows.cluster.local import LocalOpener, default_workers, visi
 from tilepress.workflows.cluster.profiles import AddressProfile
 from tilepress.workflows.cluster.slurm_runner import RunnerOpener
 from tilepress.workflows.cluster.watch import NoScheduler, NoWorkers
-from tilepress.workflows.cluster.worker import device
 from tilepress.workflows.cluster.worker_kinds import Lane, Lanes
+from tilepress.workflows.device import device
 
 
 def pid_and_device() -> tuple[int, str]:

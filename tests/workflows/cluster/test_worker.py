@@ -15,17 +15,17 @@ import pytest
 from tilepress.codecs.wave import cuda
 from tilepress.errors import UsageError
 from tilepress.workflows.cluster import local as local_cluster
-from tilepress.workflows.cluster import worker
 from tilepress.workflows.cluster.worker import Call, run_task, set_up
+from tilepress.workflows.device import code_on, device
 from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.run.request import make_executor
 
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    before = worker._device
+    before = device()
     yield
-    worker._device = before
+    code_on(before)
 
 
 class TestDevice:
@@ -48,7 +48,7 @@ class TestDevice:
     ):  # fmt: skip
         monkeypatch.setattr(cuda, "cuda_available", lambda: available)
         assert set_up(wanted, has_gpu) == found
-        assert worker.device() == found
+        assert device() == found
 
     def test_a_gpu_that_cannot_be_used_is_told_where_it_was_insisted_on(
         self, monkeypatch: pytest.MonkeyPatch
@@ -67,7 +67,7 @@ class TestDevice:
         monkeypatch.setattr(local_cluster, "visible_gpus", lambda: gpus)
         monkeypatch.setattr(cuda, "cuda_available", lambda: True)
         make_executor(0, None, wanted, EncodeOptions(), None)
-        assert worker.device() == found
+        assert device() == found
 
     def test_the_model_is_loaded_once_and_a_wrong_one_is_told(self):
         set_up("cpu", has_gpu=False, codec={"tier": "fast"})

@@ -22,9 +22,12 @@ from tilepress.codecs.wave.train import TrainingImage
 from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
 from tilepress.pipeline.store.writer import StoreReader, store_bytes
+from tilepress.workflows import weights
 from tilepress.workflows.learn import tune as room
+from tilepress.workflows.learn import windows
+from tilepress.workflows.outcome import ImageResult
 from tilepress.workflows.report.progress import SilentProgress, describe
-from tilepress.workflows.report.report import ImageResult, Report
+from tilepress.workflows.report.report import Report
 from tilepress.workflows.run.compress import compress
 
 from ...helpers.samples import smooth
@@ -119,7 +122,7 @@ class TestNeverLarger:
         assert model_name(tmp_path / "tuned.zarr").startswith("misfit-tuned")
         saved = store_bytes(tmp_path / "plain.zarr") - store_bytes(tmp_path / "tuned.zarr")
         assert saved >= result.tuning_saved_bytes > 0
-        assert saved - result.tuning_saved_bytes <= 2 * room.SPARE_BYTES  # all chunks were tried
+        assert saved - result.tuning_saved_bytes <= 2 * weights.SPARE_BYTES  # all chunks were tried
         found = zarr.open_group(tmp_path / "tuned.zarr", mode="r")["0/image"][...]
         assert np.abs(found.astype(int) - np.load(scene)).max() <= max_error
 
@@ -140,11 +143,11 @@ class TestNeverLarger:
         config = json.loads(StoreReader.open(tmp_path / "one.zarr").codec("image").configuration)
         documents = [path.read_text() for path in (tmp_path / "one.zarr").rglob("zarr.json")]
         times = sum(text.count(config["model"]["weights"]) for text in documents)
-        assert times == room.DOCUMENTS
+        assert times == weights.DOCUMENTS
 
     def test_an_estimate_from_some_chunks_leaves_room_for_chance(self):
         chunks = [np.zeros((10, 10), np.uint8)] * 4
-        sample = room._Sample(chunks, 4000, False, False)
+        sample = weights._Sample(chunks, 4000, False, False)
         total, surely = sample.scaled(np.array([10.0, 10.0, 10.0, 10.0]))
         assert total == surely == 400
         total, surely = sample.scaled(np.array([0.0, 0.0, 0.0, 40.0]))
@@ -179,7 +182,7 @@ class TestResume:
         kept = (tmp_path / "out" / ".tilepress").glob("tuned-*/*.safetensors")
         names = {path.stem for path in kept}
         assert "wave-2-tuned-tables" in names  # a network that no step has changed is not kept
-        assert names <= set(room.tuned_names("wave-2"))
+        assert names <= set(weights.tuned_names("wave-2"))
 
     def test_what_is_sealed_is_left_alone_without_tuning_again(
         self, scene: Path, misfit: Path, tmp_path: Path
@@ -216,14 +219,14 @@ class TestSample:
         from tilepress.pipeline.find.discover import discover
         from tilepress.workflows.plan import EncodeOptions
 
-        return list(room._windows(list(discover([path])), EncodeOptions(**options), 10**9))  # type: ignore[arg-type]
+        return list(windows.sample_windows(list(discover([path])), EncodeOptions(**options), 10**9))  # type: ignore[arg-type]
 
     def test_large_images_give_windows_from_all_over(self, tmp_path: Path):
         path = tmp_path / "large.npy"
         rows = np.add.outer(np.arange(4096), np.arange(4096)).astype(np.uint16)
         np.save(path, rows)
         found = self.windows(path)
-        assert len(found) == room.MAX_WINDOWS
+        assert len(found) == windows.MAX_WINDOWS
         corners = {(int(w.planes[0, 0, 0])) for w in found}
         assert min(corners) < 2048 < max(corners)
         again = self.windows(path)
@@ -259,14 +262,14 @@ class TestSample:
         samples = np.full((1, 32, 32), 100, np.int16)
         samples[0, 5] = 101
         samples[0, 10:20, 5:25] = -32768
-        planes = room._as_coded(samples, -32768, 0)
+        planes = windows.as_coded(samples, -32768, 0)
         assert planes is not None
         assert set(np.unique(planes)) == {100, 101}
 
     def test_what_teaches_nothing_is_left_out(self, tmp_path: Path):
-        assert room._as_coded(np.zeros((1, 8, 8), np.uint8), None, 0) is None
-        assert room._as_coded(np.zeros((1, 32, 32), np.uint8), None, 0) is None
-        assert room._as_coded(np.full((1, 32, 32), np.nan, np.float32), None, 0) is None
+        assert windows.as_coded(np.zeros((1, 8, 8), np.uint8), None, 0) is None
+        assert windows.as_coded(np.zeros((1, 32, 32), np.uint8), None, 0) is None
+        assert windows.as_coded(np.full((1, 32, 32), np.nan, np.float32), None, 0) is None
         np.save(tmp_path / "flat.npy", np.zeros((64, 64), np.uint8))
         notes = Notes()
         report = run(tmp_path / "flat.npy", tmp_path / "out", tune=SECONDS, progress=notes)

@@ -8,8 +8,8 @@ import numpy as np
 
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
+from tilepress.workflows.outcome import ImageFailure, ImageResult
 from tilepress.workflows.plan import ImagePlan
-from tilepress.workflows.report.report import ImageFailure, ImageResult
 
 SHAPE = (1000, 500)
 RAW_BYTES = 1_000_000

@@ -15,10 +15,9 @@ import pytest
 
 import tilepress
 from tilepress.errors import UsageError
+from tilepress.workflows.outcome import ImageFailure, ImageResult
 from tilepress.workflows.report import report as module
 from tilepress.workflows.report.report import (
-    ImageFailure,
-    ImageResult,
     Report,
     RunFacts,
     check_writable_report,

@@ -9,12 +9,12 @@ from tilepress.pipeline.storage.path import place
 from tilepress.workflows.cluster.executor import InProcessExecutor
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import LeaseKeeper
+from tilepress.workflows.outcome import ImageResult, Outcome
 from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.report.progress import SilentProgress
-from tilepress.workflows.report.report import ImageResult
 from tilepress.workflows.run.driver import GROUP_BYTES, GROUP_IMAGES, Run
 from tilepress.workflows.stages import Stages
-from tilepress.workflows.task import Job, Outcome, Todo
+from tilepress.workflows.task import Job, Todo
 
 MIB = 2**20
 

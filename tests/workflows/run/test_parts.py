@@ -22,12 +22,13 @@ from tilepress.pipeline.verify import verify
 from tilepress.workflows import task
 from tilepress.workflows.destination import Destination
 from tilepress.workflows.lease import LeaseKeeper
+from tilepress.workflows.outcome import Outcome
 from tilepress.workflows.planfile import Part, PlanFile
 from tilepress.workflows.report.progress import SilentProgress
 from tilepress.workflows.run import parts
 from tilepress.workflows.run.compress import compress
 from tilepress.workflows.run.parts import finish, plan
-from tilepress.workflows.task import Job, Outcome, Todo, prepare_images
+from tilepress.workflows.task import Job, Todo, prepare_images
 
 from ...helpers.samples import smooth
 

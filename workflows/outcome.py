@@ -1,0 +1,108 @@
+"""What became of an image: sealed, failed, or still to be written shard by shard."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tilepress.workflows.plan import ImagePlan
+from tilepress.workflows.stages import Stages
+
+__all__ = ["ImageFailure", "ImageResult", "Outcome", "SealedImage", "ShardDone"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageResult:
+    """One sealed store."""
+
+    source: str
+    """Path of the first file of the image."""
+    store: str
+    status: Literal["written", "unchanged"]
+    axes: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    raw_bytes: int
+    """Decoded size of the image, without its mask."""
+    stored_bytes: int
+    """Size of all shards, mask included; metadata and the copies in ``source/`` are not in it."""
+    shards: int
+    shards_reused: int
+    """Shards that an earlier, interrupted run had finished."""
+    remarks: tuple[str, ...] = ()
+    files: int = 1
+    """Files that the image was made of: a stack or a series has several."""
+    tuned: bool | None = None
+    """In a run that tunes: whether the tuned weights code the image, or those they came from."""
+    tuning_saved_bytes: int | None = None
+    """What they save, estimated while planning, the weights in the store counted."""
+    stages: Stages | None = None
+    """Where the time of this run's workers went; None where nothing was timed."""
+
+    @property
+    def ratio(self) -> float:
+        return self.raw_bytes / max(1, self.stored_bytes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON-able values."""
+        stages = self.stages.to_json() if self.stages is not None else None
+        return {**asdict(self), "ratio": round(self.ratio, 4), "stages": stages}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFailure:
+    """One input that did not become a sealed store."""
+
+    source: str
+    kind: str
+    """Stable name: ``TilepressError.kind``, "storage", "memory", "internal" or "catalogue"."""
+    message: str
+    """One line: what was being done, what was found, where."""
+    shard: str | None = None
+    """The shard that failed, where it was one."""
+
+    @property
+    def line(self) -> str:
+        """One line that names the input."""
+        shard = f", shard {self.shard}" if self.kind == "killed" else ""
+        if Path(self.source).name in self.message:
+            return self.message + shard
+        return f"{self.source}{shard}: {self.message}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the failure as JSON-able values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDone:
+    """A shard that is on disk and in the ledger."""
+
+    raw_bytes: int
+    stored_bytes: int
+    reused: bool
+    """Whether an earlier run had written it."""
+    stages: Stages | None = None
+    """Where the time went; None for a shard that was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedImage:
+    """Sizes of a sealed store, in bytes."""
+
+    raw_bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one image of a group; exactly one of the first three is there."""
+
+    plan: ImagePlan | None = None
+    """It is to be written shard by shard."""
+    result: ImageResult | None = None
+    """It is sealed."""
+    failure: ImageFailure | None = None
+    shards: tuple[ShardDone, ...] = ()
+    """Of an image that this very task wrote."""
