@@ -212,3 +212,31 @@ class TestLosslessNeedsNoTorch:
             [sys.executable, "-c", line], capture_output=True, text=True, cwd=tmp_path, timeout=60
         )
         assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def timed_asserts(path: Path) -> Iterator[str]:
+    """Yield the asserts that compare a duration with a number of seconds other than 0."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Assert):
+            continue
+        for comparison in (n for n in ast.walk(node.test) if isinstance(n, ast.Compare)):
+            sides = [comparison.left, *comparison.comparators]
+            names = [getattr(side, "attr", getattr(side, "id", "")) for side in sides]
+            numbers = [side.value for side in sides if isinstance(side, ast.Constant)]
+            duration = any(name.endswith(("_s", "seconds", "elapsed")) for name in names)
+            if duration and any(isinstance(n, (int, float)) and n for n in numbers):
+                yield f"{path.name}:{node.lineno}"
+
+
+class TestNoTestTrustsTheClock:
+    """A machine that is busy is slow: a test that asserts seconds fails there and nowhere else."""
+
+    def test_no_duration_is_compared_with_a_number(self):
+        rooms = ("pipeline/archive", "workflows/report")
+        paths = [path for room in rooms for path in modules(f"tests/{room}")]
+        assert not [found for path in paths for found in timed_asserts(path)]
+
+    def test_the_scan_sees_one(self, tmp_path: Path):
+        path = tmp_path / "test_it.py"
+        path.write_text("assert report.seconds < 5\nassert took_s > 0\n")
+        assert list(timed_asserts(path)) == ["test_it.py:1"]

@@ -17,11 +17,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["EXIT_INTERRUPTED", "end_when_asked", "interrupts"]
+__all__ = ["EXIT_INTERRUPTED", "end_when_asked", "interrupts", "interrupts_stay_here"]
 
 EXIT_INTERRUPTED = 130
 """Exit code of an interrupted command: 128 + SIGINT, as shells have it."""
@@ -88,3 +89,21 @@ def _unraisable(dropped: sys.UnraisableHookArgs) -> None:
         _ask_again()
     else:
         sys.__unraisablehook__(dropped)
+
+
+@contextmanager
+def interrupts_stay_here() -> Iterator[None]:
+    """Block SIGINT while threads and processes are started, which they inherit for good.
+
+    Ctrl-C reaches every process of the terminal's group; only this thread may act on it.
+    """
+    import multiprocessing.resource_tracker  # here, for a command first of all listens to Ctrl-C
+
+    with warnings.catch_warnings():  # of a tracker that somebody killed: nothing of ours leaks
+        warnings.simplefilter("ignore")
+        multiprocessing.resource_tracker.ensure_running()  # else it unblocks the signal later
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

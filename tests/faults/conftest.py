@@ -14,11 +14,11 @@ import pytest
 import rasterio
 import zarr
 
+from tilepress.pipeline.archive import lease, plan
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.storage import retry as patience
 from tilepress.pipeline.storage.path import Place, place
 from tilepress.pipeline.verify import verify
-from tilepress.workflows import lease, plan
 from tilepress.workflows.run.compress import compress
 
 from ..helpers.samples import smooth

@@ -50,8 +50,9 @@ import time
 from tilepress.pipeline.storage import atomic
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.store.writer import StoreWriter
-from tilepress.workflows import plan, task
-from tilepress.workflows.ledger import Ledger
+from tilepress.pipeline.archive import plan
+from tilepress.pipeline.archive import write as task
+from tilepress.pipeline.archive.ledger import Ledger
 
 POINT, _, NUMBER = os.environ.get("DIE_AT", "").partition(":")
 passed = 0

@@ -13,12 +13,12 @@ import pytest
 import zarr
 
 from tilepress.errors import DestinationConflict
+from tilepress.pipeline.archive import write as task
+from tilepress.pipeline.archive.lease import Holder, Lease
+from tilepress.pipeline.archive.ledger import ledger_folder
+from tilepress.pipeline.archive.plan import EncodeOptions, make_plan
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.verify import verify
-from tilepress.workflows import task
-from tilepress.workflows.lease import Holder, Lease
-from tilepress.workflows.ledger import ledger_folder
-from tilepress.workflows.plan import EncodeOptions, make_plan
 
 from .conftest import TILE, Scene
 from .killing import Archive, end, kill_command
@@ -119,6 +119,6 @@ class TestAZombie:
         folder = ledger_folder(plan.store)
         zombie = Lease.acquire(folder, Holder.this_process().of_plan(plan.digest))
         with monkeypatch.context() as patch:
-            patch.setattr("tilepress.workflows.lease._is_stale", lambda *_: True)
+            patch.setattr("tilepress.pipeline.archive.lease._is_stale", lambda *_: True)
             heir = Lease.acquire(folder, Holder.this_process().of_plan(plan.digest))
         return plan, zombie.holder, heir.holder

@@ -26,7 +26,8 @@ SLOW_COMMAND = """
 # The command with tiny shards that take their time, in the workers too (they import this file).
 import time
 from tilepress.pipeline.image import grid as geometry
-from tilepress.workflows import plan, task
+from tilepress.pipeline.archive import plan
+from tilepress.pipeline.archive import write as task
 
 def tiny(shape, itemsize, *, tile):
     return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=64 * 64 * 2)

@@ -27,13 +27,13 @@ import numpy.typing as npt
 
 from tilepress.codecs import threads as pool
 from tilepress.codecs.tile import TileCodec
+from tilepress.pipeline.archive.plan import EncodeOptions, make_plan
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.shard import encode_shard
 from tilepress.workflows.cluster.executor import cpu_count
-from tilepress.workflows.plan import EncodeOptions, make_plan
 
 __all__ = ["Overhead", "measure_overhead"]
 

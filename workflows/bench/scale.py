@@ -22,17 +22,17 @@ from pathlib import Path
 
 import numpy as np
 
+from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
+from tilepress.pipeline.archive.outcome import Outcome, SealedImage, ShardDone
+from tilepress.pipeline.archive.plan import EncodeOptions, ImagePlan, ShardRef
+from tilepress.pipeline.archive.write import Job, Todo
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.storage.path import place
 from tilepress.workflows.cluster.executor import DaskExecutor
-from tilepress.workflows.destination import Destination
-from tilepress.workflows.lease import Holder, LeaseKeeper
-from tilepress.workflows.outcome import Outcome, SealedImage, ShardDone
-from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef
 from tilepress.workflows.report.progress import SilentProgress
 from tilepress.workflows.run.driver import Run
-from tilepress.workflows.task import Job, Todo
 
 __all__ = ["Scale", "measure_scale"]
 

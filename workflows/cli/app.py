@@ -207,7 +207,7 @@ def verify(
 
         tilepress verify out/ --source /archive
     """
-    from tilepress.workflows.checking import check_stores
+    from tilepress.pipeline.archive.verify import check_stores
 
     _must_exist(path)
     checks = tell(check_stores(path, source or (), stack), as_json=as_json)

@@ -315,7 +315,7 @@ def repair(
 
         tilepress repair out/ --source /archive
     """
-    from tilepress.workflows.repair import repair_stores
+    from tilepress.pipeline.archive.repair import repair_stores
 
     repairs = tell(repair_stores(store, source, stack), as_json=as_json)
     if any(not one.ok for one in repairs):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.device import WantedDevice
 from tilepress.workflows.cluster.choose import (
     STOP_AFTER_S,
     OpenedCluster,
@@ -27,8 +28,7 @@ from tilepress.workflows.cluster.executor import WORKER_DEATHS
 from tilepress.workflows.cluster.profiles import AddressProfile
 from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S, NoScheduler, NoWorkers
 from tilepress.workflows.cluster.worker_kinds import Lanes
-from tilepress.workflows.device import WantedDevice
-from tilepress.workflows.signals import interrupts_stay_here
+from tilepress.workflows.interrupts import interrupts_stay_here
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -58,14 +58,14 @@ def problems(profile: Profile) -> list[str]:
 
 def look_around(destination: str | None) -> Seen:
     """Return what this process sees; runs on a worker."""
+    from tilepress.pipeline.archive.device import device
     from tilepress.workflows.cluster.executor import cpu_count
     from tilepress.workflows.cluster.local import visible_gpus
-    from tilepress.workflows.device import device
 
     trouble = None
     if destination is not None:
+        from tilepress.pipeline.archive.destination import Destination
         from tilepress.pipeline.storage.path import place
-        from tilepress.workflows.destination import Destination
 
         try:
             Destination(place(destination)).check_writable()
@@ -85,7 +85,7 @@ def _comes_back() -> bool:
     import numpy as np
 
     from tilepress.codecs.tile import TileCodec
-    from tilepress.workflows.device import device
+    from tilepress.pipeline.archive.device import device
 
     steps = np.random.default_rng(0).integers(-3, 4, (TILE, TILE))
     tile = (steps.cumsum(0).cumsum(1) % 4096).astype(np.uint16)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tilepress.errors import TilepressError, UsageError
+from tilepress.pipeline.archive.device import WantedDevice
 from tilepress.workflows.cluster.worker_kinds import Lanes
-from tilepress.workflows.device import WantedDevice
 
 if TYPE_CHECKING:
     from distributed import Client

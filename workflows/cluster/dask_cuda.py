@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.device import WantedDevice
 from tilepress.workflows.cluster.choose import OpenedCluster, stop
 from tilepress.workflows.cluster.executor import cpu_count
 from tilepress.workflows.cluster.local import visible_gpus
 from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S
 from tilepress.workflows.cluster.worker_kinds import Lanes
-from tilepress.workflows.device import WantedDevice
-from tilepress.workflows.signals import interrupts_stay_here
+from tilepress.workflows.interrupts import interrupts_stay_here
 
 __all__ = ["DaskCudaOpener"]
 

@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import TilepressError, UsageError
+from tilepress.pipeline.archive.device import WantedDevice
 from tilepress.workflows.cluster.choose import (
     TICK,
     OpenedCluster,
@@ -34,8 +35,7 @@ from tilepress.workflows.cluster.choose import (
 from tilepress.workflows.cluster.executor import WORKER_DEATHS
 from tilepress.workflows.cluster.profiles import BatchProfile, job_arguments
 from tilepress.workflows.cluster.worker_kinds import Lanes
-from tilepress.workflows.device import WantedDevice
-from tilepress.workflows.signals import interrupts_stay_here
+from tilepress.workflows.interrupts import interrupts_stay_here
 
 if TYPE_CHECKING:
     from dask_jobqueue.core import JobQueueCluster

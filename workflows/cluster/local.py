@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.device import WantedDevice
 from tilepress.workflows.cluster.choose import (
     TICK,
     OpenedCluster,
@@ -26,8 +27,7 @@ from tilepress.workflows.cluster.choose import (
 from tilepress.workflows.cluster.executor import WORKER_DEATHS, cpu_count
 from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S
 from tilepress.workflows.cluster.worker_kinds import Lanes
-from tilepress.workflows.device import WantedDevice
-from tilepress.workflows.signals import interrupts_stay_here
+from tilepress.workflows.interrupts import interrupts_stay_here
 
 if TYPE_CHECKING:
     from distributed import SpecCluster

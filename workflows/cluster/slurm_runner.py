@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.device import WantedDevice
 from tilepress.workflows.cluster.choose import (
     TICK,
     OpenedCluster,
@@ -43,8 +44,7 @@ from tilepress.workflows.cluster.executor import WORKER_DEATHS, cpu_count
 from tilepress.workflows.cluster.local import visible_gpus
 from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S, NoScheduler
 from tilepress.workflows.cluster.worker_kinds import Lanes
-from tilepress.workflows.device import WantedDevice
-from tilepress.workflows.signals import interrupts_stay_here
+from tilepress.workflows.interrupts import interrupts_stay_here
 
 if TYPE_CHECKING:
     from distributed.security import Security

@@ -65,5 +65,5 @@ def describe_unexpected(error: Exception) -> str:
 
 def _may_see_images(module: str) -> bool:
     return module.partition(".")[0] not in _SEES_NO_IMAGE or module.startswith(
-        ("tilepress.codecs", "tilepress.pipeline", "tilepress.workflows.task")
+        ("tilepress.codecs", "tilepress.pipeline")
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from tilepress.errors import TilepressError
 from tilepress.workflows.cluster.worker_kinds import Lane, Lanes
-from tilepress.workflows.signals import interrupts_stay_here
+from tilepress.workflows.interrupts import interrupts_stay_here
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.device import Device, WantedDevice, code_on
 from tilepress.workflows.cluster.task_errors import at_edge, quiet_libraries
-from tilepress.workflows.device import Device, WantedDevice, code_on
 
 __all__ = [
     "Call",
@@ -85,7 +85,7 @@ def let_go() -> None:
 
     Left out while a task runs, which is another run's: that one will do so.
     """
-    tasks = sys.modules.get("tilepress.workflows.task")
+    tasks = sys.modules.get("tilepress.pipeline.archive.write")
     if tasks is None or not _one.acquire(timeout=LET_GO_S):  # no task ever came: nothing is open
         return
     try:

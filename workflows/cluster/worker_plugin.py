@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
 
+from tilepress.pipeline.archive.device import WantedDevice
 from tilepress.workflows.cluster import worker as room
-from tilepress.workflows.device import WantedDevice
 
 if TYPE_CHECKING:
     from distributed import Worker

@@ -30,17 +30,17 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.weights import INLINE_LIMIT_BYTES, Weights
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.plan import EncodeOptions, TuneOptions
+from tilepress.pipeline.archive.weights import tuned_names
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.find.inputs import absolute
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.atomic import write_atomic
 from tilepress.pipeline.storage.path import FolderPlace
 from tilepress.pipeline.store.writer import is_sealed
-from tilepress.workflows.destination import Destination
 from tilepress.workflows.learn.windows import MAX_WINDOWS, sample_windows
-from tilepress.workflows.plan import EncodeOptions, TuneOptions
 from tilepress.workflows.report.progress import Progress
-from tilepress.workflows.weights import tuned_names
 
 if TYPE_CHECKING:
     pass

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from tilepress.codecs.wave.values import choose_map
 from tilepress.errors import SourceError
+from tilepress.pipeline.archive.plan import EncodeOptions
 from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.workflows.plan import EncodeOptions
 
 if TYPE_CHECKING:
     from tilepress.codecs.wave.train import TrainingImage

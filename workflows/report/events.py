@@ -36,11 +36,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from tilepress.errors import UsageError, describe_error
-from tilepress.workflows.outcome import ImageFailure, ImageResult
-from tilepress.workflows.plan import ImagePlan
+from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
+from tilepress.pipeline.archive.plan import ImagePlan
+from tilepress.pipeline.archive.stages import Stages
 from tilepress.workflows.report.progress import Progress, SilentProgress
 from tilepress.workflows.report.report import check_writable_file, timestamp, without_credentials
-from tilepress.workflows.stages import Stages
 
 __all__ = ["EVENTS_VERSION", "EventLog", "read_events", "several"]
 

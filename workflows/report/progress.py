@@ -14,10 +14,10 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBar
 from rich.text import Text
 
+from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
+from tilepress.pipeline.archive.plan import ImagePlan
+from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.storage.text import clock, grouped, printable, size
-from tilepress.workflows.outcome import ImageFailure, ImageResult
-from tilepress.workflows.plan import ImagePlan
-from tilepress.workflows.stages import Stages
 
 __all__ = [
     "LogProgress",

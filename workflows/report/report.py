@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
+from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory, sync_directory
-from tilepress.workflows.outcome import ImageFailure, ImageResult
 from tilepress.workflows.report.spool import Spool
-from tilepress.workflows.stages import Stages
 
 __all__ = [
     "REPORT_VERSION",

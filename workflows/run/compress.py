@@ -10,10 +10,11 @@ from pathlib import Path
 
 from tilepress.codecs.wave.compiled import is_first_use
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.lease import LeaseKeeper
+from tilepress.pipeline.archive.plan_file import Part
+from tilepress.pipeline.archive.write import Job
 from tilepress.pipeline.storage.path import FolderPlace, Place
 from tilepress.workflows.learn.tune import Tuner
-from tilepress.workflows.lease import LeaseKeeper
-from tilepress.workflows.planfile import Part
 from tilepress.workflows.report.progress import Progress, SilentProgress
 from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
@@ -28,7 +29,6 @@ from tilepress.workflows.run.request import (
     todos,
     told_when_stopped,
 )
-from tilepress.workflows.task import Job
 
 __all__ = ["compress"]
 

@@ -19,19 +19,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tilepress.errors import NO_ROOM, StoreError, TilepressError, describe_error
-from tilepress.pipeline.storage.retry import patiently
-from tilepress.workflows.cluster.executor import Completed, Executor, Killed
-from tilepress.workflows.destination import check_prepared, prepare_store, state_of_store
-from tilepress.workflows.lease import Holder, Lease, LeaseKeeper
-from tilepress.workflows.ledger import Ledger, ledger_folder
-from tilepress.workflows.outcome import ImageFailure, ImageResult, Outcome, SealedImage, ShardDone
-from tilepress.workflows.plan import ImagePlan, ShardRef
-from tilepress.workflows.planfile import Part
-from tilepress.workflows.report.progress import Progress
-from tilepress.workflows.report.report import Report
-from tilepress.workflows.run.claims import Taken
-from tilepress.workflows.stages import Stages
-from tilepress.workflows.task import (
+from tilepress.pipeline.archive.destination import check_prepared, prepare_store, state_of_store
+from tilepress.pipeline.archive.lease import Holder, Lease, LeaseKeeper
+from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
+from tilepress.pipeline.archive.outcome import (
+    ImageFailure,
+    ImageResult,
+    Outcome,
+    SealedImage,
+    ShardDone,
+)
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
+from tilepress.pipeline.archive.plan_file import Part
+from tilepress.pipeline.archive.stages import Stages
+from tilepress.pipeline.archive.write import (
     Job,
     Todo,
     clear_leftovers,
@@ -41,6 +42,11 @@ from tilepress.workflows.task import (
     sealed_sizes,
     write_shard,
 )
+from tilepress.pipeline.storage.retry import patiently
+from tilepress.workflows.cluster.executor import Completed, Executor, Killed
+from tilepress.workflows.report.progress import Progress
+from tilepress.workflows.report.report import Report
+from tilepress.workflows.run.claims import Taken
 
 __all__ = ["WHOLE_BYTES", "NoRoom", "Run"]
 

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tilepress.errors import DestinationConflict, UsageError
+from tilepress.pipeline.archive.destination import Destination, sealed_digest
+from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
+from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, PlannedImage
+from tilepress.pipeline.archive.write import Job, Todo, finish_images, prepare_images
 from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.writer import is_sealed
-from tilepress.workflows.destination import Destination, sealed_digest
-from tilepress.workflows.lease import Holder, LeaseKeeper
-from tilepress.workflows.planfile import Part, PlanFile, PlanHead, PlannedImage
 from tilepress.workflows.report.progress import Progress, SilentProgress
 from tilepress.workflows.report.report import Report, RunFacts, check_writable_report
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
@@ -31,7 +32,6 @@ from tilepress.workflows.run.request import (
     todos,
     told_when_stopped,
 )
-from tilepress.workflows.task import Job, Todo, finish_images, prepare_images
 
 __all__ = ["compress_part", "finish", "plan"]
 

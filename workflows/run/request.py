@@ -13,6 +13,11 @@ from typing import Any, cast
 
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import CodecError, TilepressError, UsageError
+from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.device import WantedDevice
+from tilepress.pipeline.archive.outcome import ImageFailure
+from tilepress.pipeline.archive.plan import EncodeOptions
+from tilepress.pipeline.archive.write import Todo
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.discover import Failure, discover
 from tilepress.pipeline.find.inputs import absolute
@@ -22,15 +27,10 @@ from tilepress.pipeline.storage.path import Place, place
 from tilepress.workflows.cluster.choose import choose_cluster
 from tilepress.workflows.cluster.executor import DaskExecutor, Executor, InProcessExecutor
 from tilepress.workflows.cluster.worker import set_up
-from tilepress.workflows.destination import Destination
-from tilepress.workflows.device import WantedDevice
 from tilepress.workflows.learn.tune import check_tune
-from tilepress.workflows.outcome import ImageFailure
-from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.report.progress import Progress
 from tilepress.workflows.report.report import Report, RunFacts
 from tilepress.workflows.run.driver import Run
-from tilepress.workflows.task import Todo
 
 __all__ = [
     "PathLike",

@@ -17,9 +17,9 @@ import rasterio
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from tilepress.workflows.checking import StoreCheck
+from tilepress.pipeline.archive.repair import StoreRepair
+from tilepress.pipeline.archive.verify import StoreCheck
 from tilepress.workflows.cli import app as cli
-from tilepress.workflows.repair import StoreRepair
 
 from ...helpers.samples import smooth
 
@@ -400,8 +400,8 @@ class TestShelf:
             assert capfd.readouterr().out == "first: sound\n"
             yield kind(store="second", state="sound")
 
-        monkeypatch.setattr("tilepress.workflows.checking.check_stores", work)
-        monkeypatch.setattr("tilepress.workflows.repair.repair_stores", work)
+        monkeypatch.setattr("tilepress.pipeline.archive.verify.check_stores", work)
+        monkeypatch.setattr("tilepress.pipeline.archive.repair.repair_stores", work)
         done = call(command, archive, "--source", archive)
         assert (done.returncode, done.stdout) == (0, "second: sound\n")
 

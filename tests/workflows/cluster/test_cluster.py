@@ -23,7 +23,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tilepress.errors import UsageError
-from tilepress.workflows import task
+from tilepress.pipeline.archive import write as task
+from tilepress.pipeline.archive.device import device
 from tilepress.workflows.cli.app import app
 from tilepress.workflows.cluster import choose as room
 from tilepress.workflows.cluster import jobs as job_cluster
@@ -39,7 +40,6 @@ from tilepress.workflows.cluster.profiles import AddressProfile
 from tilepress.workflows.cluster.slurm_runner import RunnerOpener
 from tilepress.workflows.cluster.watch import NoScheduler, NoWorkers
 from tilepress.workflows.cluster.worker_kinds import Lane, Lanes
-from tilepress.workflows.device import device
 
 
 def pid_and_device() -> tuple[int, str]:

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from tilepress.errors import TaskFailed, UnsupportedSource
-from tilepress.workflows import signals
 from tilepress.workflows.cluster import local as local_cluster
 from tilepress.workflows.cluster.executor import DaskExecutor, InProcessExecutor, Killed, cpu_count
+from tilepress.workflows.interrupts import interrupts_stay_here
 
 ORPHANS = """
 import os, sys, time
@@ -156,7 +156,7 @@ class TestDask:
         tracker = multiprocessing.resource_tracker._resource_tracker
         tracker.ensure_running()
         os.kill(tracker._pid, signal.SIGKILL)
-        with signals.interrupts_stay_here():
+        with interrupts_stay_here():
             assert tracker._check_alive()
 
     def test_every_socket_listens_on_the_loopback_only(self, executor: DaskExecutor):

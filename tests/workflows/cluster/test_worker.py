@@ -14,10 +14,10 @@ import pytest
 
 from tilepress.codecs.wave import cuda
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.device import code_on, device
+from tilepress.pipeline.archive.plan import EncodeOptions
 from tilepress.workflows.cluster import local as local_cluster
 from tilepress.workflows.cluster.worker import Call, run_task, set_up
-from tilepress.workflows.device import code_on, device
-from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.run.request import make_executor
 
 

@@ -21,11 +21,11 @@ from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.train import TrainingImage
 from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive import weights
+from tilepress.pipeline.archive.outcome import ImageResult
 from tilepress.pipeline.store.writer import StoreReader, store_bytes
-from tilepress.workflows import weights
 from tilepress.workflows.learn import tune as room
 from tilepress.workflows.learn import windows
-from tilepress.workflows.outcome import ImageResult
 from tilepress.workflows.report.progress import SilentProgress, describe
 from tilepress.workflows.report.report import Report
 from tilepress.workflows.run.compress import compress
@@ -92,8 +92,8 @@ def scene(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make plans of many tiny shards."""
+    from tilepress.pipeline.archive import plan
     from tilepress.pipeline.image import grid as geometry
-    from tilepress.workflows import plan
 
     def tiny(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:
         return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=128 * 128 * 2)
@@ -216,8 +216,8 @@ class TestSample:
     """Tuning sees what the encoder sees, of bounded size, the same each time."""
 
     def windows(self, path: Path, **options: object) -> list[TrainingImage]:
+        from tilepress.pipeline.archive.plan import EncodeOptions
         from tilepress.pipeline.find.discover import discover
-        from tilepress.workflows.plan import EncodeOptions
 
         return list(windows.sample_windows(list(discover([path])), EncodeOptions(**options), 10**9))  # type: ignore[arg-type]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
+from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
-from tilepress.workflows.outcome import ImageFailure, ImageResult
-from tilepress.workflows.plan import ImagePlan
 
 SHAPE = (1000, 500)
 RAW_BYTES = 1_000_000

@@ -20,11 +20,11 @@ from rich.console import Console
 
 import tilepress
 from tilepress.errors import DamagedSource, UsageError
+from tilepress.pipeline.archive.stages import Stages
 from tilepress.workflows.report import events as module
 from tilepress.workflows.report.events import EventLog, read_events, several
 from tilepress.workflows.report.progress import LogProgress, Progress, SilentProgress
 from tilepress.workflows.report.report import Report
-from tilepress.workflows.stages import Stages
 
 from .telling import failure, plan, result
 

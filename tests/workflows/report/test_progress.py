@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
+from tilepress.pipeline.archive.stages import Stages
 from tilepress.workflows.report import progress as module
 from tilepress.workflows.report.progress import (
     LogProgress,
@@ -20,7 +21,6 @@ from tilepress.workflows.report.progress import (
     describe,
     progress_for,
 )
-from tilepress.workflows.stages import Stages
 
 from .telling import RAW_BYTES, failure, plan, result
 

@@ -15,7 +15,8 @@ import pytest
 
 import tilepress
 from tilepress.errors import UsageError
-from tilepress.workflows.outcome import ImageFailure, ImageResult
+from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
+from tilepress.pipeline.archive.stages import Stages
 from tilepress.workflows.report import report as module
 from tilepress.workflows.report.report import (
     Report,
@@ -23,7 +24,6 @@ from tilepress.workflows.report.report import (
     check_writable_report,
     without_credentials,
 )
-from tilepress.workflows.stages import Stages
 
 from .telling import failure, result
 

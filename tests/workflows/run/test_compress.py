@@ -16,14 +16,14 @@ from rasterio.errors import NotGeoreferencedWarning
 import tilepress
 from tilepress.codecs import threads as pool
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive import write as task
+from tilepress.pipeline.archive.lease import Lease
+from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.catalogue import update as cataloguing
 from tilepress.pipeline.storage import retry as patience
 from tilepress.pipeline.store.writer import StoreReader
-from tilepress.workflows import task
 from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
 from tilepress.workflows.cluster.watch import NoWorkers
-from tilepress.workflows.lease import Lease
-from tilepress.workflows.ledger import ledger_folder
 from tilepress.workflows.report.events import EventLog, read_events
 from tilepress.workflows.report.progress import SilentProgress
 from tilepress.workflows.report.report import Report
@@ -54,8 +54,8 @@ def shard_files(store: Path) -> dict[str, tuple[int, int]]:
 @pytest.fixture
 def many_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an array whose plan has sixteen tiny shards."""
+    from tilepress.pipeline.archive import plan
     from tilepress.pipeline.image import grid as geometry
-    from tilepress.workflows import plan
 
     def tiny(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:
         return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=4 * 64 * 64 * 2)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.lease import LeaseKeeper
+from tilepress.pipeline.archive.outcome import ImageResult, Outcome
+from tilepress.pipeline.archive.plan import EncodeOptions
+from tilepress.pipeline.archive.stages import Stages
+from tilepress.pipeline.archive.write import Job, Todo
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import place
 from tilepress.workflows.cluster.executor import InProcessExecutor
-from tilepress.workflows.destination import Destination
-from tilepress.workflows.lease import LeaseKeeper
-from tilepress.workflows.outcome import ImageResult, Outcome
-from tilepress.workflows.plan import EncodeOptions
 from tilepress.workflows.report.progress import SilentProgress
 from tilepress.workflows.run.driver import GROUP_BYTES, GROUP_IMAGES, Run
-from tilepress.workflows.stages import Stages
-from tilepress.workflows.task import Job, Todo
 
 MIB = 2**20
 

@@ -17,18 +17,18 @@ import pytest
 import zarr
 
 from tilepress.errors import DestinationConflict, UsageError
+from tilepress.pipeline.archive import write as task
+from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.lease import LeaseKeeper
+from tilepress.pipeline.archive.outcome import Outcome
+from tilepress.pipeline.archive.plan_file import Part, PlanFile
+from tilepress.pipeline.archive.write import Job, Todo, prepare_images
 from tilepress.pipeline.storage.path import FolderPlace, place
 from tilepress.pipeline.verify import verify
-from tilepress.workflows import task
-from tilepress.workflows.destination import Destination
-from tilepress.workflows.lease import LeaseKeeper
-from tilepress.workflows.outcome import Outcome
-from tilepress.workflows.planfile import Part, PlanFile
 from tilepress.workflows.report.progress import SilentProgress
 from tilepress.workflows.run import parts
 from tilepress.workflows.run.compress import compress
 from tilepress.workflows.run.parts import finish, plan
-from tilepress.workflows.task import Job, Todo, prepare_images
 
 from ...helpers.samples import smooth
 
@@ -36,7 +36,7 @@ PARTS = 3
 
 TINY_SHARDS = """
 from tilepress.pipeline.image import grid as geometry
-from tilepress.workflows import plan
+from tilepress.pipeline.archive import plan
 
 def tiny(shape, itemsize, *, tile):
     return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=64 * 64 * 2)
@@ -53,8 +53,8 @@ if __name__ == "__main__":
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder of one image of many shards and some of one."""
+    from tilepress.pipeline.archive import plan as room
     from tilepress.pipeline.image import grid as geometry
-    from tilepress.workflows import plan as room
 
     def tiny(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:
         return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=64 * 64 * 2)
@@ -87,8 +87,8 @@ class TestPart:
 
     def test_every_shard_is_one_parts(self, sources: Path, tmp_path: Path):
         head = plan(sources, tmp_path / "out", tile=64, workers=0)
-        from tilepress.workflows.destination import Destination
-        from tilepress.workflows.planfile import PlanFile
+        from tilepress.pipeline.archive.destination import Destination
+        from tilepress.pipeline.archive.plan_file import PlanFile
 
         images = list(PlanFile(Destination(place(tmp_path / "out"))).images(head))
         assert sum(image.shards for image in images) == head.shards == 16 + 6
@@ -171,7 +171,7 @@ class TestMissingParts:
     def test_a_whole_run_may_end_what_parts_began(
         self, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        from tilepress.workflows import lease
+        from tilepress.pipeline.archive import lease
 
         out = tmp_path / "out"
         compress(sources, out, tile=64, part=f"0/{PARTS}")
@@ -233,7 +233,7 @@ class TestThePlanIsFixed:
     ):
         """One with a gap would be found out by the parts, at their end."""
         monkeypatch.setattr("tilepress.pipeline.storage.retry.STORAGE_WAIT_S", 0.0)
-        monkeypatch.setattr("tilepress.workflows.planfile.IMAGES_PER_OBJECT", 2)
+        monkeypatch.setattr("tilepress.pipeline.archive.plan_file.IMAGES_PER_OBJECT", 2)
         real, fails = FolderPlace.write, iter([True] * 4)
 
         def write(self: FolderPlace, data: bytes) -> None:

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from tilepress.errors import DestinationConflict
+from tilepress.pipeline.archive import lease as room
+from tilepress.pipeline.archive.lease import Holder, Lease, LeaseKeeper, holds
 from tilepress.pipeline.storage.path import BucketPlace, Place, place
-from tilepress.workflows import lease as room
-from tilepress.workflows.lease import Holder, Lease, LeaseKeeper, holds
 
 HOLD_FOR_EVER = """
 import sys, time
 from tilepress.pipeline.storage.path import place
-from tilepress.workflows.lease import Lease
+from tilepress.pipeline.archive.lease import Lease
 Lease.acquire(place(sys.argv[1]))
 print("held", flush=True)
 time.sleep(600)

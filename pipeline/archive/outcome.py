@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tilepress.workflows.plan import ImagePlan
-from tilepress.workflows.stages import Stages
+from tilepress.pipeline.archive.plan import ImagePlan
+from tilepress.pipeline.archive.stages import Stages
 
 __all__ = ["ImageFailure", "ImageResult", "Outcome", "SealedImage", "ShardDone"]
 

@@ -28,6 +28,33 @@ from tilepress.errors import (
     UnsealedStore,
     describe_error,
 )
+from tilepress.pipeline.archive.compare import misfit
+from tilepress.pipeline.archive.destination import (
+    Destination,
+    check_prepared,
+    prepare_store,
+    sealed_digest,
+    state_of_store,
+)
+from tilepress.pipeline.archive.device import device
+from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, holds
+from tilepress.pipeline.archive.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
+from tilepress.pipeline.archive.outcome import (
+    ImageFailure,
+    ImageResult,
+    Outcome,
+    SealedImage,
+    ShardDone,
+)
+from tilepress.pipeline.archive.plan import (
+    EncodeOptions,
+    ImagePlan,
+    ShardRef,
+    make_plan,
+    plan_digest,
+)
+from tilepress.pipeline.archive.stages import StageClock, Stages
+from tilepress.pipeline.archive.weights import choose_weights
 from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
@@ -35,21 +62,6 @@ from tilepress.pipeline.storage.path import Place, is_url, place
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store.shard import ShardBytes, encode_shard
 from tilepress.pipeline.store.writer import StoreReader, StoreWriter, is_sealed, store_bytes
-from tilepress.workflows.destination import (
-    Destination,
-    check_prepared,
-    prepare_store,
-    sealed_digest,
-    state_of_store,
-)
-from tilepress.workflows.device import device
-from tilepress.workflows.lease import Holder, LeaseKeeper, holds
-from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
-from tilepress.workflows.outcome import ImageFailure, ImageResult, Outcome, SealedImage, ShardDone
-from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan, plan_digest
-from tilepress.workflows.samples import misfit
-from tilepress.workflows.stages import StageClock, Stages
-from tilepress.workflows.weights import choose_weights
 
 __all__ = [
     "Job",

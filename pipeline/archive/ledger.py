@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.storage.retry import patiently
-from tilepress.workflows.plan import ImagePlan, ShardRef
 
 __all__ = ["Ledger", "ShardEntry", "ledger_folder", "remove_plans"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tilepress.errors import UnsupportedArray
+from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.plan import EncodeOptions, ImagePlan, ShardRef, make_plan
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import place
-from tilepress.workflows.destination import Destination
-from tilepress.workflows.plan import EncodeOptions, ImagePlan, ShardRef, make_plan
 
 
 def plan(path: Path, store: Path, **options: object) -> ImagePlan:

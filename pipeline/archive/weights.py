@@ -16,11 +16,11 @@ from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import encode_chunk
 from tilepress.errors import TilepressError
+from tilepress.pipeline.archive.ledger import Ledger
+from tilepress.pipeline.archive.plan import ImagePlan, TuneOptions, Tuning, with_codec
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.store.writer import StoreReader, is_sealed
-from tilepress.workflows.ledger import Ledger
-from tilepress.workflows.plan import ImagePlan, TuneOptions, Tuning, with_codec
 
 __all__ = ["choose_weights", "tuned_names"]
 

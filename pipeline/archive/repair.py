@@ -39,6 +39,17 @@ from tilepress.errors import (
     UsageError,
     describe_error,
 )
+from tilepress.pipeline.archive.compare import Samples
+from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, holds
+from tilepress.pipeline.archive.ledger import Ledger, ShardEntry, ledger_folder
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
+from tilepress.pipeline.archive.write import (
+    SLICE_AXES,
+    LeaseLost,
+    clear_leftovers,
+    seal_image,
+    write_shard,
+)
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.discover import open_source
@@ -58,11 +69,6 @@ from tilepress.pipeline.store.shard import (
 )
 from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
 from tilepress.pipeline.verify import check_store
-from tilepress.workflows.lease import Holder, LeaseKeeper, holds
-from tilepress.workflows.ledger import Ledger, ShardEntry, ledger_folder
-from tilepress.workflows.plan import ImagePlan, ShardRef, plan_digest
-from tilepress.workflows.samples import Samples
-from tilepress.workflows.task import SLICE_AXES, LeaseLost, clear_leftovers, seal_image, write_shard
 
 __all__ = ["StoreRepair", "repair_stores"]
 

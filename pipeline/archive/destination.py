@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from tilepress.errors import DestinationConflict, TilepressError, UsageError
+from tilepress.pipeline.archive.ledger import Ledger, remove_plans
+from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import BucketPlace, FolderPlace, Place, is_url, place
 from tilepress.pipeline.store.writer import StoreReader, is_sealed, remove_store
-from tilepress.workflows.ledger import Ledger, remove_plans
-from tilepress.workflows.plan import ImagePlan
 
 __all__ = ["Destination", "check_prepared", "prepare_store", "sealed_digest", "state_of_store"]
 

@@ -13,16 +13,16 @@ import pytest
 import rasterio
 
 from tilepress.errors import DamagedStore
+from tilepress.pipeline.archive.compare import misfit
+from tilepress.pipeline.archive.plan import EncodeOptions, ImagePlan, make_plan
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.writer import StoreReader
-from tilepress.workflows.plan import EncodeOptions, ImagePlan, make_plan
 from tilepress.workflows.run.compress import compress
-from tilepress.workflows.samples import misfit
 
-from ..helpers.samples import smooth
+from ...helpers.samples import smooth
 
 BOUND = 3
 

@@ -16,17 +16,17 @@ import zarr
 from tilepress.codecs import tile
 from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive import plan, repair
+from tilepress.pipeline.archive.ledger import ledger_folder
+from tilepress.pipeline.archive.repair import StoreRepair, repair_stores
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.storage.path import FolderPlace, place
 from tilepress.pipeline.store.writer import StoreReader, is_sealed
 from tilepress.pipeline.verify import verify
-from tilepress.workflows import plan, repair
-from tilepress.workflows.ledger import ledger_folder
-from tilepress.workflows.repair import StoreRepair, repair_stores
 from tilepress.workflows.run.compress import compress
 
-from ..helpers.samples import smooth
-from ..pipeline import images
+from ...helpers.samples import smooth
+from .. import images
 
 Tree = dict[str, bytes]
 
@@ -531,7 +531,7 @@ class TestWhatRepairIsNotFor:
         assert tree(store) == before
 
     def test_a_store_that_another_process_writes(self, store: Path, source: Path):
-        from tilepress.workflows.lease import Lease
+        from tilepress.pipeline.archive.lease import Lease
 
         damage(store, SHARD)
         before = tree(store)

@@ -18,14 +18,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tilepress.errors import DamagedStore, DestinationConflict, UsageError
+from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, holds
+from tilepress.pipeline.archive.outcome import ImageFailure
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, part_of
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place
 from tilepress.pipeline.storage.retry import patiently
-from tilepress.workflows.destination import Destination
-from tilepress.workflows.lease import Lease, LeaseKeeper, holds
-from tilepress.workflows.outcome import ImageFailure
-from tilepress.workflows.plan import ImagePlan, ShardRef, part_of
 
 __all__ = ["Part", "PlanFile", "PlanHead", "PlannedImage"]
 

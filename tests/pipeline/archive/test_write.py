@@ -13,21 +13,28 @@ import numpy as np
 import pytest
 
 from tilepress.errors import DamagedSource, DestinationConflict
+from tilepress.pipeline.archive import write as task
+from tilepress.pipeline.archive.destination import Destination, prepare_store, state_of_store
+from tilepress.pipeline.archive.lease import Lease, LeaseKeeper
+from tilepress.pipeline.archive.ledger import ledger_folder
+from tilepress.pipeline.archive.plan import EncodeOptions, ImagePlan
+from tilepress.pipeline.archive.write import (
+    Job,
+    LeaseLost,
+    Todo,
+    plan_images,
+    seal_image,
+    write_shard,
+)
 from tilepress.pipeline.dicom.bytes import FileBytes
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place, place
 from tilepress.pipeline.store.writer import is_sealed
 from tilepress.pipeline.verify import verify
-from tilepress.workflows import task
-from tilepress.workflows.destination import Destination, prepare_store, state_of_store
-from tilepress.workflows.lease import Lease, LeaseKeeper
-from tilepress.workflows.ledger import ledger_folder
-from tilepress.workflows.plan import EncodeOptions, ImagePlan
-from tilepress.workflows.task import Job, LeaseLost, Todo, plan_images, seal_image, write_shard
 
-from ..helpers.samples import smooth
-from ..pipeline.images import dicom
+from ...helpers.samples import smooth
+from ..images import dicom
 
 
 @pytest.fixture(params=["folder", "bucket"])

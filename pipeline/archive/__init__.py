@@ -1,0 +1,1 @@
+"""One image into one store, and the upkeep of many stores: plan, write, seal, verify, repair."""
