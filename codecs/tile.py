@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,10 @@ from tilepress.codecs.record import (
     unpack_record,
 )
 from tilepress.codecs.threads import map_chunks
+from tilepress.codecs.wave.backend import Backend, TreeEffort
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
-from tilepress.codecs.wave.cuda import TreeEffort
-from tilepress.codecs.wave.device import open_device
-from tilepress.codecs.wave.plane import CPU, Backend, Coder
+from tilepress.codecs.wave.cpu import CPU
+from tilepress.codecs.wave.plane import Coder
 from tilepress.codecs.weights import (
     INLINE_LIMIT_BYTES,
     TIER_MODELS,
@@ -38,6 +38,9 @@ from tilepress.errors import (
     UnsupportedArray,
     UnsupportedFormat,
 )
+
+if TYPE_CHECKING:
+    from tilepress.codecs.wave.device import DeviceBackend
 
 __all__ = ["TileCodec"]
 
@@ -114,7 +117,7 @@ class TileCodec:
                 f"making a codec: got device {device!r}, want one of {_DEVICES}"
             )
         if device == "cuda":
-            open_device()  # refused here, not at the first chunk
+            _open_device()  # refused here, not at the first chunk
         self._codec, self._tier, self._max_error, self._nodata = codec, tier, max_error, nodata
         self._weights, self._device = weights, device
         self._model_id = bytes.fromhex(weights.sha256)[:8]
@@ -230,12 +233,12 @@ class TileCodec:
 
     def _map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         if self._device == "cuda":
-            return open_device().map(function, items)
+            return _open_device().map(function, items)
         return map_chunks(function, items)
 
     def _backend(self) -> Backend:
         """Return the backend of this process; a codec may have come from another."""
-        return open_device() if self._device == "cuda" else CPU
+        return _open_device() if self._device == "cuda" else CPU
 
     def _encode(self, array: Array, bands: int) -> bytes:
         self.check(array.dtype)
@@ -375,6 +378,13 @@ class TileCodec:
                 return np.array(self._nodata, dtype)
         except OverflowError as error:
             raise UnsupportedArray(f"coding a tile: nodata is no value of {dtype}") from error
+
+
+def _open_device() -> DeviceBackend:
+    """Return the process's GPU; imported here, so that the CPU's way loads nothing of it."""
+    from tilepress.codecs.wave.device import open_device
+
+    return open_device()
 
 
 def _number(name: str, value: object) -> float | int:

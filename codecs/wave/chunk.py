@@ -11,17 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.record import samples_crc
+from tilepress.codecs.wave.backend import Backend, TreeEffort
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
-from tilepress.codecs.wave.cuda import TreeEffort
+from tilepress.codecs.wave.cpu import CPU
 from tilepress.codecs.wave.model import WaveModel
-from tilepress.codecs.wave.plane import (
-    CPU,
-    Backend,
-    Coder,
-    DecodedPlane,
-    decode_body,
-    encode_body,
-)
+from tilepress.codecs.wave.plane import Coder, DecodedPlane, decode_body, encode_body
 from tilepress.codecs.wave.structure import choose_references
 from tilepress.codecs.wave.values import ValueMap, choose_map
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint

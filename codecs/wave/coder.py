@@ -30,6 +30,7 @@ from tilepress.codecs.wave.layout import (
     FRACTION_BITS,
     GAIN_BITS,
     MATCH_CONTEXTS,
+    MATCH_LEVELS,
     PROPERTIES,
     SHEAR,
     TIME_PAD,
@@ -51,6 +52,7 @@ __all__ = [
     "count_matches",
     "count_tokens",
     "decode_plane",
+    "flag_probabilities",
     "fold_plane",
     "gain_costs",
     "lanes_for",
@@ -371,6 +373,11 @@ def raw_bits() -> npt.NDArray[np.int64]:
     """Return (TOKENS,) how many raw bits follow each token."""
     token = np.arange(TOKENS)
     return np.where(token < 16, 0, (token - 8) >> 2)
+
+
+def flag_probabilities(levels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Return the flags' probabilities of 2^15; 0 where a flag is not coded."""
+    return np.where(levels > 0, MATCH_LEVELS[np.maximum(levels - 1, 0)], 0).astype(np.int32)
 
 
 @jit

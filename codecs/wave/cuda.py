@@ -37,12 +37,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.wave.coder import LANES, lanes_for
+from tilepress.codecs.wave.backend import PlaneToDecode, PlaneToEncode, Prediction
+from tilepress.codecs.wave.coder import LANES, LOOK_STRIDE, lanes_for
 from tilepress.codecs.wave.kernel import empty_sheared, steps
 from tilepress.codecs.wave.layout import CELLS, FEATURES, MAX_SETS, REGRESSORS
 from tilepress.codecs.wave.tree import NO_TREE, TreeArrays
@@ -51,10 +52,6 @@ __all__ = [
     "DEVICE_BYTES",
     "Decisions",
     "EncodedPlane",
-    "PlaneToDecode",
-    "PlaneToEncode",
-    "Prediction",
-    "TreeEffort",
     "cuda_available",
     "decode_planes",
     "encode_planes",
@@ -69,81 +66,7 @@ _STEP_THREADS = 128
 _SCAN_THREADS = 512
 
 Array = npt.NDArray[Any]
-Plane = TypeVar("Plane", "PlaneToDecode", "PlaneToEncode")
-
-
-class PlaneToDecode(NamedTuple):
-    """The arguments of ``coder.decode_plane``, in its order, the tree apart."""
-
-    states: Array
-    words: Array
-    raw: Array
-    refs: Array
-    ref_errors: Array
-    n_refs: int
-    mask: Array
-    height: int
-    width: int
-    top: int
-    first: int
-    classes: tuple[Array, Array, Array]
-    net: tuple[Array, ...]
-    gain: int
-    flags: Array
-    table_map: Array
-    cumulative: Array
-    used: Array
-    lookup: Array
-    tree: TreeArrays
-
-
-class TreeEffort(NamedTuple):
-    """How far the encoder goes for a context tree."""
-
-    bits: float
-    """A sample: a tree is tried up to that, for with more it saves a fraction of a percent."""
-    samples: int
-    """That it is grown on, at most."""
-
-
-class PlaneToEncode(NamedTuple):
-    """The arguments of ``coder.predict_plane``, in its order, and the model's tables."""
-
-    own: Array
-    refs: Array
-    ref_errors: Array
-    n_refs: int
-    mask: Array
-    height: int
-    width: int
-    top: int
-    classes: tuple[Array, Array, Array]
-    net: tuple[Array, ...]
-    cumulative: Array
-    used: Array
-    trees: TreeEffort
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What ``coder.predict_plane`` finds of every sample, bit for bit; in coding order."""
-
-    linears: npt.NDArray[np.int32]
-    corrections: npt.NDArray[np.int32]
-    contexts: npt.NDArray[np.int32]
-    patterns: npt.NDArray[np.int32]
-    samples: npt.NDArray[np.int32]
-    """(3, N): samples, west and north neighbours."""
-    begins: npt.NDArray[np.int64]
-    """(steps + 1,) where each step begins."""
-    errors: npt.NDArray[np.int32]
-    """(T, Y), sheared, of the linear path in 1/64 steps."""
-
-    def look(self, stride: int) -> tuple[int, int]:
-        """Return how many samples every ``stride``-th step has, and how many equal a neighbour."""
-        step = np.repeat(np.arange(len(self.begins) - 1), np.diff(self.begins))
-        sample, west, north = self.samples[:, step % stride == 0]
-        return len(sample), int(np.count_nonzero((sample == west) | (sample == north)))
+Plane = TypeVar("Plane", PlaneToDecode, PlaneToEncode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -577,4 +500,15 @@ def _code(
 def _prediction(columns: Array, begins: Array, errors: Array) -> Prediction:
     n = int(begins[-1])
     linears, corrections, contexts, patterns = columns[:4, :n]
-    return Prediction(linears, corrections, contexts, patterns, columns[4:7, :n], begins, errors)
+    samples = columns[4:7, :n]
+    looked_at, matching = _look(samples, begins)
+    return Prediction(
+        linears, corrections, contexts, patterns, samples, begins, errors, looked_at, matching
+    )
+
+
+def _look(samples: Array, begins: Array) -> tuple[int, int]:
+    """Return how many samples every LOOK_STRIDE-th step has, and how many equal a neighbour."""
+    step = np.repeat(np.arange(len(begins) - 1), np.diff(begins))
+    sample, west, north = samples[:, step % LOOK_STRIDE == 0]
+    return len(sample), int(np.count_nonzero((sample == west) | (sample == north)))

@@ -17,19 +17,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from tilepress.codecs.wave import cuda
-from tilepress.codecs.wave.coder import LOOK_STRIDE
-from tilepress.codecs.wave.model import WaveModel
-from tilepress.codecs.wave.plane import (
-    CPU,
+from tilepress.codecs.wave.backend import (
     Choices,
+    Choose,
+    DecodedStream,
     PlaneStream,
-    choose_coding,
-    flag_probabilities,
+    PlaneToDecode,
+    PlaneToEncode,
+    Prediction,
 )
+from tilepress.codecs.wave.coder import flag_probabilities
+from tilepress.codecs.wave.cpu import CPU
 from tilepress.errors import CodecError, UnsupportedFormat
 
 __all__ = ["MAX_CHUNKS", "PATIENCE_S", "DeviceBackend", "open_device"]
@@ -39,21 +38,20 @@ MAX_CHUNKS = 64
 PATIENCE_S = 0.01
 """How long a plane waits for company at most: less than a plane of 512² takes by itself."""
 
-Decoded = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], int]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class _ToDecode:
-    plane: cuda.PlaneToDecode
-    answer: Future[Decoded] = field(default_factory=Future)
+    plane: PlaneToDecode
+    answer: Future[DecodedStream] = field(default_factory=Future)
 
 
 @dataclass(frozen=True, slots=True)
 class _ToEncode:
-    plane: cuda.PlaneToEncode
-    model: WaveModel
+    plane: PlaneToEncode
+    choose: Choose
     answer: Future[PlaneStream] = field(default_factory=Future)
 
 
@@ -73,14 +71,14 @@ class DeviceBackend:
         """Threads that have asked, or will."""
         self._owner: threading.Thread | None = None
 
-    def encode_stream(self, plane: cuda.PlaneToEncode, model: WaveModel) -> PlaneStream:
+    def encode_stream(self, plane: PlaneToEncode, choose: Choose) -> PlaneStream:
         if not cuda.fits(plane.height, plane.width):
-            return CPU.encode_stream(plane, model)
-        request = _ToEncode(plane, model)
+            return CPU.encode_stream(plane, choose)
+        request = _ToEncode(plane, choose)
         self._hand_over(request)
         return _result(request.answer)
 
-    def decode_stream(self, plane: cuda.PlaneToDecode) -> Decoded:
+    def decode_stream(self, plane: PlaneToDecode) -> DecodedStream:
         if not cuda.fits(plane.height, plane.width):
             return CPU.decode_stream(plane)
         request = _ToDecode(plane)
@@ -194,9 +192,8 @@ def _decode(requests: list[_ToDecode]) -> Sequence[Any]:
 def _encode(requests: list[_ToEncode]) -> Sequence[Any]:
     made: dict[int, Choices] = {}
 
-    def decide(number: int, found: cuda.Prediction) -> cuda.Decisions:
-        request = requests[number]
-        coding = choose_coding(request.plane, found, found.look(LOOK_STRIDE), request.model)
+    def decide(number: int, found: Prediction) -> cuda.Decisions:
+        coding = requests[number].choose(found)
         made[number] = choices = coding.choices
         flags = flag_probabilities(choices.match_levels)
         if choices.tree is None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
+from tilepress.codecs.wave.backend import PlaneToEncode
 from tilepress.codecs.wave.coder import TOKENS, _token, raw_bits
 from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.costs import (
@@ -24,7 +25,6 @@ from tilepress.codecs.wave.costs import (
     frequency_levels,
     n_log_n,
 )
-from tilepress.codecs.wave.cuda import PlaneToEncode
 from tilepress.codecs.wave.kernel import active_rows, steps
 from tilepress.codecs.wave.layout import (
     OWN_PROPERTIES,

@@ -7,15 +7,22 @@ Every step is signalled by a flag and left out where it does not apply.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_SPLITS, MAX_TREE_BYTES
 from tilepress.codecs.wave import kernel
+from tilepress.codecs.wave.backend import (
+    Backend,
+    Choices,
+    Coding,
+    PlaneToDecode,
+    PlaneToEncode,
+    Prediction,
+    TreeEffort,
+)
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.coder import (
     GAINS,
@@ -24,26 +31,20 @@ from tilepress.codecs.wave.coder import (
     best_tables,
     count_matches,
     count_tokens,
+    flag_probabilities,
     fold_plane,
     gain_costs,
-    lanes_for,
-    pack_raw,
     plane_means,
-    predict_plane,
-    rans_encode,
-    symbols,
 )
-from tilepress.codecs.wave.coder import decode_plane as decode_residuals
 from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.costs import BIT, flag_levels
-from tilepress.codecs.wave.cuda import PlaneToDecode, PlaneToEncode, Prediction, TreeEffort
+from tilepress.codecs.wave.cpu import CPU
 from tilepress.codecs.wave.grow import grow_tree
 from tilepress.codecs.wave.kernel import regressor_count
 from tilepress.codecs.wave.layout import (
     CELLS,
     FRACTION_BITS,
     MATCH_CONTEXTS,
-    MATCH_LEVELS,
     MAX_RANGE,
     MAX_SETS,
     REGRESSORS,
@@ -52,24 +53,18 @@ from tilepress.codecs.wave.layout import (
 from tilepress.codecs.wave.linear import Classes, fit_classes, plain_classes
 from tilepress.codecs.wave.model import COST_UNIT, TABLES, WaveModel
 from tilepress.codecs.wave.structure import Levels, cluster_starts, replication, used_levels
-from tilepress.codecs.wave.tree import NO_TREE, ContextTree, pack_tree, read_tree
+from tilepress.codecs.wave.tree import NO_TREE, pack_tree, read_tree
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
 from tilepress.errors import InvalidRecord
 
 __all__ = [
-    "CPU",
-    "Backend",
-    "Choices",
     "Coder",
-    "Coding",
     "DecodedPlane",
-    "PlaneStream",
     "choose_coding",
     "choose_flags",
     "choose_gain",
     "decode_body",
     "encode_body",
-    "flag_probabilities",
 ]
 
 Plane = npt.NDArray[np.int64]
@@ -112,100 +107,6 @@ class DecodedPlane:
     """(y, x), residuals of the linear path in whole steps."""
     mask: Mask | None
     """(y, x), true where samples are absent; None where none is."""
-
-
-class Choices(NamedTuple):
-    """What the encoder decides about a plane once its predictions are known."""
-
-    gain: int
-    match_levels: npt.NDArray[np.int32]
-    """(2, MATCH_CONTEXTS): 1 + index into MATCH_LEVELS of each match flag, 0 where not coded."""
-    table_map: npt.NDArray[np.int32]
-    """(TABLES,), the table that stands in for each."""
-    tree: ContextTree | None = None
-    """Where there is one, ``match_levels`` are by leaf, and no table is exchanged."""
-
-
-class Coding(NamedTuple):
-    """How to code a plane, and what follows for its samples, in coding order."""
-
-    choices: Choices
-    tables: npt.NDArray[np.int16]
-    """(N,), the plane's own tables after the model's."""
-    folded: npt.NDArray[np.int32]
-    """(N,)."""
-    candidates: npt.NDArray[np.int32]
-    """(2, N) folded west and north, or (2, 0)."""
-    matches: npt.NDArray[np.int32]
-    """(N,) contexts of the match flags: patterns, or leaves of the tree."""
-
-
-class PlaneStream(NamedTuple):
-    """A plane as the coder leaves it."""
-
-    choices: Choices
-    states: npt.NDArray[np.uint32]
-    words: npt.NDArray[np.uint16]
-    raw: npt.NDArray[np.uint8]
-    errors: npt.NDArray[np.int32]
-    """(T, Y), sheared, of the linear path in 1/64 steps."""
-
-
-class Backend(Protocol):
-    """Where the heavy half of a plane runs. Bytes and samples are the same everywhere."""
-
-    def encode_stream(self, plane: PlaneToEncode, model: WaveModel) -> PlaneStream:
-        """Predict a plane's samples, decide by ``choose_coding``, and code what is left."""
-        ...
-
-    def decode_stream(
-        self, plane: PlaneToDecode
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], int]:
-        """Return what ``coder.decode_plane`` does: samples and errors, sheared; a fault code."""
-        ...
-
-
-class _Cpu:
-    """The backend that every machine has; works in the thread that asks."""
-
-    def encode_stream(self, plane: PlaneToEncode, model: WaveModel) -> PlaneStream:
-        linears, corrections, contexts, patterns, samples, begins, errors, *look = predict_plane(
-            *plane[:10]
-        )
-        found = Prediction(linears, corrections, contexts, patterns, samples, begins, errors)
-        coding = choose_coding(plane, found, look, model)
-        choices, folded = coding.choices, coding.folded
-        tree = NO_TREE if choices.tree is None else choices.tree.arrays()
-        cumulative, used, _ = tree.after(model.cumulative, model.used, model.lookup)
-        table_map = np.arange(len(used), dtype=np.int32)
-        table_map[:TABLES] = choices.table_map
-        starts, sizes, bits, counts = symbols(
-            coding.tables,
-            folded,
-            coding.matches,
-            coding.candidates,
-            begins,
-            flag_probabilities(choices.match_levels),
-            table_map,
-            cumulative,
-            used,
-        )
-        states, words = rans_encode(starts, sizes, LANES[-1])
-        if (lanes := lanes_for(len(words), len(folded))) != LANES[-1]:
-            states, words = rans_encode(starts, sizes, lanes)
-        return PlaneStream(choices, states, words, pack_raw(bits, counts), errors)
-
-    def decode_stream(
-        self, plane: PlaneToDecode
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], int]:
-        tree = plane.tree
-        cumulative, used, lookup = tree.after(plane.cumulative, plane.used, plane.lookup)
-        whole = plane._replace(cumulative=cumulative, used=used, lookup=lookup)
-        own, errors, fault = decode_residuals(*whole[:-1], tree.nodes, tree.leaf_tables)
-        return own, errors, fault
-
-
-CPU: Backend = _Cpu()
 
 
 _TREES = TreeEffort(3.25, 1 << 18)
@@ -405,23 +306,24 @@ def _encode_levels(
             quick=coder.quick,
         )
         coded_classes = _pack_classes(classes, bits, regressor_count(len(refs)))
+    request = PlaneToEncode(
+        own,
+        ref,
+        ref_errors,
+        len(refs),
+        sheared_mask,
+        height,
+        width,
+        top,
+        classes.arrays(),
+        model.arrays(),
+        model.cumulative,
+        model.used,
+        model.lookup,
+        coder.trees,
+    )
     choices, states, words, raw, errors = coder.backend.encode_stream(
-        PlaneToEncode(
-            own,
-            ref,
-            ref_errors,
-            len(refs),
-            sheared_mask,
-            height,
-            width,
-            top,
-            classes.arrays(),
-            model.arrays(),
-            model.cumulative,
-            model.used,
-            coder.trees,
-        ),
-        model,
+        request, lambda found: choose_coding(request, found, model)
     )
     if choices.tree is None:
         adapted = bytes([choices.gain]) + _pack_flags(choices.match_levels)
@@ -733,18 +635,12 @@ def _shear_references(
     return planes, errors
 
 
-def choose_coding(
-    plane: PlaneToEncode, found: Prediction, look: Sequence[int], model: WaveModel
-) -> Coding:
-    """Return how to code a plane, given what ``coder.predict_plane`` finds.
-
-    look : samples looked at, and how many of them equal a neighbour.
-    """
-    looked_at, matching = look
+def choose_coding(plane: PlaneToEncode, found: Prediction, model: WaveModel) -> Coding:
+    """Return how to code a plane whose prediction is known."""
     gain = 0  # no network, no correction
     if model.hidden:
         gain = choose_gain(found.linears, found.corrections, found.samples[0], found.begins)
-    may_match = matching > _MATCH_SHARE * looked_at
+    may_match = found.matching > _MATCH_SHARE * found.looked_at
     tables, folded, candidates = fold_plane(
         found.linears,
         found.corrections,
@@ -833,11 +729,6 @@ def choose_flags(counted: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32],
     coded = np.stack([first, first & second])
     levels[:, seen] = np.where(coded, level + 1, 0)
     return levels, float((spent + _FLAG_BITS * BIT)[coded].sum() / BIT)
-
-
-def flag_probabilities(levels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Return the flags' probabilities of 2^15; 0 where a flag is not coded."""
-    return np.where(levels > 0, MATCH_LEVELS[np.maximum(levels - 1, 0)], 0).astype(np.int32)
 
 
 def choose_tables(

@@ -30,6 +30,7 @@ from tilepress.codecs.wave.coder import (
     TOKENS,
     count_matches,
     count_tokens,
+    flag_probabilities,
     fold_plane,
     pad_edges,
     predict_plane,
@@ -48,7 +49,7 @@ from tilepress.codecs.wave.layout import (
 )
 from tilepress.codecs.wave.linear import Classes, fit_classes
 from tilepress.codecs.wave.model import TABLES, WaveModel
-from tilepress.codecs.wave.plane import choose_flags, choose_gain, flag_probabilities
+from tilepress.codecs.wave.plane import choose_flags, choose_gain
 from tilepress.codecs.wave.structure import choose_references, used_levels
 
 __all__ = ["TrainingImage", "fine_tune", "linear_baseline", "train_wave"]

@@ -21,7 +21,8 @@ import pytest
 
 from tilepress import TileCodec
 from tilepress.codecs.wave import cuda, device
-from tilepress.codecs.wave.plane import CPU
+from tilepress.codecs.wave.backend import PlaneToDecode
+from tilepress.codecs.wave.cpu import CPU
 from tilepress.errors import CodecError, UnsupportedFormat
 
 _CHECKS = Path(__file__).with_name("device_checks.py")
@@ -89,7 +90,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], None]
     """Put the CPU in the device's place; returns a codec, given what to do before each batch."""
 
     def make(before: Callable[[int], None]) -> TileCodec:
-        def decode_planes(planes: Sequence[cuda.PlaneToDecode]) -> list[Any]:
+        def decode_planes(planes: Sequence[PlaneToDecode]) -> list[Any]:
             before(len(planes))
             return [CPU.decode_stream(plane) for plane in planes]
 

@@ -110,10 +110,10 @@ def keep_memory() -> None:
 
 
 def _usable(wanted: WantedDevice) -> Device:
-    from tilepress.codecs.wave import cuda
-
     if wanted == "cpu":
         return "cpu"
+    from tilepress.codecs.wave import cuda
+
     if cuda.cuda_available():
         return "cuda"
     if wanted == "cuda":

@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -23,8 +24,8 @@ import numpy as np
 
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import chunk, grow, plane
-from tilepress.codecs.wave.cuda import PlaneToEncode
+from tilepress.codecs.wave import chunk, cpu, grow, plane
+from tilepress.codecs.wave.backend import PlaneToEncode
 from tilepress.codecs.wave.layout import OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.weights import TIER_MODELS, load_named
@@ -92,16 +93,20 @@ def asking(splits: int) -> Callable[..., grow.GrownTree]:
 
 MOST = 2**24 - 1
 """Threshold of the most bits."""
-FORCED: dict[str, dict[str, Callable[..., Any]]] = {
-    "gain-0": {"choose_gain": always(0)},
-    "gain-15": {"choose_gain": always(15)},
-    **{f"lanes-{lanes}": {"lanes_for": always(lanes)} for lanes in (1, 4, 8, 32)},
-    "lanes-32-of-few": {"lanes_for": always(32), "grow_tree": always(None)},
-    "match-flags": {"grow_tree": always(None)},
-    "tree-every-property": {"grow_tree": asking(29)},
-    "tree-largest": {"grow_tree": asking(MAX_TREE_NODES)},
+NO_TREE = (plane, "grow_tree", always(None))
+FORCED: dict[str, list[tuple[ModuleType, str, Callable[..., Any]]]] = {
+    "gain-0": [(plane, "choose_gain", always(0))],
+    "gain-15": [(plane, "choose_gain", always(15))],
+    **{f"lanes-{lanes}": [(cpu, "lanes_for", always(lanes))] for lanes in (1, 4, 8, 32)},
+    "lanes-32-of-few": [(cpu, "lanes_for", always(32)), NO_TREE],
+    "match-flags": [NO_TREE],
+    "tree-every-property": [(plane, "grow_tree", asking(29))],
+    "tree-largest": [(plane, "grow_tree", asking(MAX_TREE_NODES))],
 }
-"""What the encoder is made to choose, by case: the format leaves it free, and readers follow."""
+"""What the encoder is made to choose, by case: the format leaves it free, and readers follow.
+
+Module, function in it, what takes its place.
+"""
 
 
 def field(seed: int, shape: tuple[int, ...], top: float, noise: float = 1.0) -> np.ndarray:
@@ -346,15 +351,15 @@ def ways(
     """Code and decode a case; return the record, the samples and the ways that both took."""
     seen: set[str] = {"inline-weights"} if codec.to_config()["model"]["weights"] else set()
     with contextlib.ExitStack() as patched:
-        for what, choice in FORCED.get(name, {}).items():
-            patched.enter_context(mock.patch.object(plane, what, choice))
-        spy = _spied(plane.symbols, seen, _of_symbols)
-        patched.enter_context(mock.patch.object(plane, "symbols", spy))
+        for room, what, choice in FORCED.get(name, []):
+            patched.enter_context(mock.patch.object(room, what, choice))
+        spy = _spied(cpu.symbols, seen, _of_symbols)
+        patched.enter_context(mock.patch.object(cpu, "symbols", spy))
         record = codec.encode(array, bands=bands)
     spies = (
         (chunk, "decode_body", _of_body),
         (plane, "decode_body", _of_body),
-        (plane, "decode_residuals", _of_residuals),
+        (cpu, "decode_plane", _of_stream),
         (plane, "Levels", lambda args, _: {"rare-levels"} if args[1].any() else set()),
         (plane, "_decode_clusters", lambda *_: {"clusters"}),
         (plane, "_decode_split", lambda *a: {"two-splits"} if a[0][-1] < 3 else set()),
@@ -398,7 +403,7 @@ def _of_body(args: tuple[Any, ...], result: Any) -> set[str]:
     return {name for bit, name in enumerate(FLAGS) if flags >> bit & 1}
 
 
-def _of_residuals(args: tuple[Any, ...], result: Any) -> set[str]:
+def _of_stream(args: tuple[Any, ...], result: Any) -> set[str]:
     if result is not None:
         return set()
     states, n_refs, mask, classes, net, gain, flags, table_map, nodes, leaf_tables = (

@@ -22,6 +22,13 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.wave import coder, cuda, kernel
+from tilepress.codecs.wave.backend import (
+    PlaneToDecode,
+    PlaneToEncode,
+    Prediction,
+    TreeEffort,
+)
+from tilepress.codecs.wave.cpu import CPU
 from tilepress.codecs.wave.grow import _route
 from tilepress.codecs.wave.layout import (
     CELLS,
@@ -33,7 +40,6 @@ from tilepress.codecs.wave.layout import (
     REGRESSORS,
 )
 from tilepress.codecs.wave.model import TABLES, WaveModel
-from tilepress.codecs.wave.plane import CPU
 from tilepress.codecs.wave.tree import ContextTree
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
@@ -242,7 +248,7 @@ def samples_of(case: Case, rng: np.random.Generator) -> np.ndarray:
     return np.clip(plane, 0, case.top).astype(np.int32)
 
 
-def plane_of(case: Case, seed: int, model: WaveModel) -> tuple[cuda.PlaneToEncode, Any, np.ndarray]:
+def plane_of(case: Case, seed: int, model: WaveModel) -> tuple[PlaneToEncode, Any, np.ndarray]:
     """Return what to encode, what the encoder decides, and the samples."""
     rng = np.random.default_rng(seed)
     samples = samples_of(case, rng)
@@ -278,7 +284,7 @@ def plane_of(case: Case, seed: int, model: WaveModel) -> tuple[cuda.PlaneToEncod
         rng.integers(0, case.sets, CELLS).astype(np.int32),
         weights,
     )
-    plane = cuda.PlaneToEncode(
+    plane = PlaneToEncode(
         own,
         refs,
         ref_errors,
@@ -291,7 +297,8 @@ def plane_of(case: Case, seed: int, model: WaveModel) -> tuple[cuda.PlaneToEncod
         model.arrays(),
         model.cumulative,
         model.used,
-        cuda.TreeEffort(0, 0),
+        model.lookup,
+        TreeEffort(0, 0),
     )
     flags = np.zeros((2, MATCH_CONTEXTS), np.int32)
     if case.flagged:
@@ -334,7 +341,7 @@ def plane_flags(tree: ContextTree) -> np.ndarray:
     return np.where(levels > 0, MATCH_LEVELS[np.maximum(levels - 1, 0)], 0).astype(np.int32)
 
 
-def leaves_of(plane: cuda.PlaneToEncode, tree: ContextTree, gain: int) -> np.ndarray:
+def leaves_of(plane: PlaneToEncode, tree: ContextTree, gain: int) -> np.ndarray:
     linears, corrections, contexts, _, _, begins, errors, *_ = coder.predict_plane(*plane[:10])
     wanted = np.zeros(PROPERTIES, bool)
     wanted[tree.nodes[:, 0]] = True
@@ -345,7 +352,7 @@ def leaves_of(plane: cuda.PlaneToEncode, tree: ContextTree, gain: int) -> np.nda
     return leaves
 
 
-def encode_on_cpu(plane: cuda.PlaneToEncode, made: cuda.Decisions) -> tuple[Any, ...]:
+def encode_on_cpu(plane: PlaneToEncode, made: cuda.Decisions) -> tuple[Any, ...]:
     """Return the prediction, states, words, raw bits."""
     found = coder.predict_plane(*plane[:10])
     linears, corrections, contexts, matches, samples, begins, *_ = found
@@ -369,10 +376,10 @@ def encode_on_cpu(plane: cuda.PlaneToEncode, made: cuda.Decisions) -> tuple[Any,
 
 
 def to_decode(
-    plane: cuda.PlaneToEncode, made: cuda.Decisions, first: int, stream: Any, model: WaveModel
-) -> cuda.PlaneToDecode:
+    plane: PlaneToEncode, made: cuda.Decisions, first: int, stream: Any, model: WaveModel
+) -> PlaneToDecode:
     states, words, raw = stream
-    return cuda.PlaneToDecode(
+    return PlaneToDecode(
         states,
         words,
         raw,
@@ -390,7 +397,7 @@ def to_decode(
     )
 
 
-def decode_on_cpu(request: cuda.PlaneToDecode) -> tuple[Any, Any, int]:
+def decode_on_cpu(request: PlaneToDecode) -> tuple[Any, Any, int]:
     return CPU.decode_stream(request)
 
 
@@ -402,9 +409,9 @@ class TestDeviceAndCpuAgree:
         model = model_of(case.hidden, 5, case.narrow)
         plane, (made, first), samples = plane_of(case, 3, model)
         expected, states, words, raw = encode_on_cpu(plane, made)
-        seen: list[cuda.Prediction] = []
+        seen: list[Prediction] = []
 
-        def decide(number: int, found: cuda.Prediction) -> cuda.Decisions:
+        def decide(number: int, found: Prediction) -> cuda.Decisions:
             assert number == 0
             seen.append(found)
             return made
@@ -423,7 +430,7 @@ class TestDeviceAndCpuAgree:
         )
         for here, there in zip(mine, expected[:7], strict=True):
             np.testing.assert_array_equal(here, there)
-        assert found.look(coder.LOOK_STRIDE) == expected[7:]
+        assert (found.looked_at, found.matching) == expected[7:]
         np.testing.assert_array_equal(coded.states, states)
         np.testing.assert_array_equal(coded.words, words)
         np.testing.assert_array_equal(coded.raw, raw)

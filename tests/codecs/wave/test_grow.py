@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import costs, grow, kernel, plane
+from tilepress.codecs.wave.backend import TreeEffort
 from tilepress.codecs.wave.coder import TOKENS
-from tilepress.codecs.wave.cuda import TreeEffort
 from tilepress.codecs.wave.layout import MATCH_LEVELS, OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.model import COST_UNIT
 from tilepress.codecs.wave.plane import Coder, DecodedPlane, decode_body, encode_body

@@ -1,0 +1,66 @@
+"""The backend that every machine has; it works in the thread that asks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tilepress.codecs.wave.backend import (
+    Backend,
+    Choose,
+    DecodedStream,
+    PlaneStream,
+    PlaneToDecode,
+    PlaneToEncode,
+    Prediction,
+)
+from tilepress.codecs.wave.coder import (
+    LANES,
+    decode_plane,
+    flag_probabilities,
+    lanes_for,
+    pack_raw,
+    predict_plane,
+    rans_encode,
+    symbols,
+)
+from tilepress.codecs.wave.tree import NO_TREE
+
+__all__ = ["CPU"]
+
+
+class _Cpu:
+    """See ``Backend``."""
+
+    def encode_stream(self, plane: PlaneToEncode, choose: Choose) -> PlaneStream:
+        found = Prediction(*predict_plane(*plane[:10]))
+        coding = choose(found)
+        choices = coding.choices
+        tree = NO_TREE if choices.tree is None else choices.tree.arrays()
+        cumulative, used, _ = tree.after(plane.cumulative, plane.used, plane.lookup)
+        table_map = np.arange(len(used), dtype=np.int32)
+        table_map[: len(choices.table_map)] = choices.table_map
+        starts, sizes, bits, counts = symbols(
+            coding.tables,
+            coding.folded,
+            coding.matches,
+            coding.candidates,
+            found.begins,
+            flag_probabilities(choices.match_levels),
+            table_map,
+            cumulative,
+            used,
+        )
+        states, words = rans_encode(starts, sizes, LANES[-1])
+        if (lanes := lanes_for(len(words), len(coding.folded))) != LANES[-1]:
+            states, words = rans_encode(starts, sizes, lanes)
+        return PlaneStream(choices, states, words, pack_raw(bits, counts), found.errors)
+
+    def decode_stream(self, plane: PlaneToDecode) -> DecodedStream:
+        tree = plane.tree
+        cumulative, used, lookup = tree.after(plane.cumulative, plane.used, plane.lookup)
+        whole = plane._replace(cumulative=cumulative, used=used, lookup=lookup)
+        own, errors, fault = decode_plane(*whole[:-1], tree.nodes, tree.leaf_tables)
+        return own, errors, fault
+
+
+CPU: Backend = _Cpu()
