@@ -23,7 +23,7 @@ from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.wave.backend import Backend, TreeEffort
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.wave.cpu import CPU
-from tilepress.codecs.wave.plane import Coder
+from tilepress.codecs.wave.plane_encode import Coder
 from tilepress.codecs.weights import (
     INLINE_LIMIT_BYTES,
     TIER_MODELS,

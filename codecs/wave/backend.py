@@ -4,7 +4,7 @@
     decoder ─► PlaneToDecode ─► decode  ─► samples, errors, fault
 
 A backend does the heavy half of a plane: it predicts, codes and decodes. What to code and how is
-the encoder's to choose (``plane.py``). Bytes and samples are the same on every backend.
+the encoder's to choose (``choices.py``). Bytes and samples are the same on every backend.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ from tilepress.codecs.wave.backend import Backend, TreeEffort
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.cpu import CPU
 from tilepress.codecs.wave.model import WaveModel
-from tilepress.codecs.wave.plane import Coder, DecodedPlane, decode_body, encode_body
+from tilepress.codecs.wave.plane_decode import decode_body
+from tilepress.codecs.wave.plane_encode import Coder, encode_body
+from tilepress.codecs.wave.plane_format import DecodedPlane
 from tilepress.codecs.wave.structure import choose_references
 from tilepress.codecs.wave.values import ValueMap, choose_map
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint

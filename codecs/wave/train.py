@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from tilepress.codecs.wave import kernel
+from tilepress.codecs.wave.choices import choose_flags, choose_gain
 from tilepress.codecs.wave.coder import (
     PHASED_CONTEXTS,
     PHASES,
@@ -49,7 +50,6 @@ from tilepress.codecs.wave.layout import (
 )
 from tilepress.codecs.wave.linear import Classes, fit_classes
 from tilepress.codecs.wave.model import TABLES, WaveModel
-from tilepress.codecs.wave.plane import choose_flags, choose_gain
 from tilepress.codecs.wave.structure import choose_references, used_levels
 
 __all__ = ["TrainingImage", "fine_tune", "linear_baseline", "train_wave"]

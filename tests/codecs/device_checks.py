@@ -14,7 +14,7 @@ import pytest
 
 from tilepress import TileCodec
 from tilepress.codecs.record import pack_record, unpack_record
-from tilepress.codecs.wave import cuda, device, plane
+from tilepress.codecs.wave import cuda, device, plane_format
 from tilepress.codecs.wave.tree import read_tree
 from tilepress.errors import InvalidRecord
 
@@ -125,7 +125,7 @@ class TestTheDeviceWritesAndReadsTheRecordsOfTheCpu:
             read.append(read_tree(*tree))
             return read[-1]
 
-        monkeypatch.setattr(plane, "read_tree", seen)
+        monkeypatch.setattr(plane_format, "read_tree", seen)
         array, options, _ = CASES["context tree"]
         codec = TileCodec(**options)
         np.testing.assert_array_equal(codec.decode(codec.encode(array)), array)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pytest
 
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import plane
+from tilepress.codecs.wave import choices
 from tilepress.codecs.wave.grow import grow_tree
 
 Array = npt.NDArray[Any]
@@ -212,7 +212,7 @@ class TestThreadsChangeNothing:
                         grown.add(name)
                     return found
 
-                monkeypatch.setattr(plane, "grow_tree", seen)
+                monkeypatch.setattr(choices, "grow_tree", seen)
                 assert codec.encode(array, bands=bands) == records()[name]
         assert grown == {"posters", "posters-max", "posters-fast"}
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import plane
+from tilepress.codecs.wave import plane_format
 from tilepress.codecs.wave.tree import ContextTree, read_tree
 
 HERE = Path(__file__).parent
@@ -119,7 +119,7 @@ class TestTheFormatIsEnough:
             trees.append(n_refs)
             return read_tree(data, n_refs)
 
-        monkeypatch.setattr(plane, "read_tree", read)
+        monkeypatch.setattr(plane_format, "read_tree", read)
         codec = TileCodec(tier=tier, max_error=max_error, nodata=0, device="cpu")
         record = bytes(codec.encode(drawing()))
         samples = codec.decode(record)

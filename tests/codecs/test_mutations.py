@@ -48,7 +48,7 @@ from tilepress.codecs.record import (
     unpack_record,
 )
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import plane, wire
+from tilepress.codecs.wave import plane_format, wire
 from tilepress.codecs.wave.tree import ContextTree
 from tilepress.errors import CodecError, TilepressError
 
@@ -382,7 +382,7 @@ def run_trees(progress: str) -> dict[str, Any]:
     kinds: collections.Counter[str] = collections.Counter()
     wrong: list[str] = []
     trees: dict[str, list[bytes]] = collections.defaultdict(list)
-    read_tree = plane.read_tree
+    read_tree = plane_format.read_tree
 
     def note(data: memoryview, n_refs: int) -> ContextTree:
         trees[valid.name].append(bytes(data))
@@ -397,10 +397,10 @@ def run_trees(progress: str) -> dict[str, Any]:
         kinds["read"] += 1
         return tree
 
-    plane.read_tree = note
+    plane_format.read_tree = note
     for valid in valid_records():
         valid.codec.decode(valid.record)
-    plane.read_tree = lie
+    plane_format.read_tree = lie
     others = [tree for of_record in trees.values() for tree in of_record]
     for index, valid in enumerate(v for v in valid_records() if v.name in trees):
         faulthandler.dump_traceback_later(2 * CASE_SECONDS, exit=True)
@@ -413,7 +413,7 @@ def run_trees(progress: str) -> dict[str, Any]:
             if fault:
                 wrong.append(f"tree {case} of {valid.name}: {fault}")
     faulthandler.cancel_dump_traceback_later()
-    plane.read_tree = read_tree
+    plane_format.read_tree = read_tree
     return {"kinds": kinds, "wrong": wrong[:20], "all_wrong": len(wrong),
             "cases": (index + 1) * TREES, "grown": 0, "claimed": 0}  # fmt: skip
 

@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as hnp
 
 from tilepress.codecs.record import DTYPES, OVERHEAD_BYTES
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import plane
+from tilepress.codecs.wave import plane_format
 
 Array = npt.NDArray[Any]
 
@@ -272,8 +272,10 @@ class TestTreesAreAmongThem:
 
     def test_in_most_arrays_of_some_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
         read: list[int] = []
-        read_tree = plane.read_tree
-        monkeypatch.setattr(plane, "read_tree", lambda *a: read.append(seed) or read_tree(*a))
+        read_tree = plane_format.read_tree
+        monkeypatch.setattr(
+            plane_format, "read_tree", lambda *a: read.append(seed) or read_tree(*a)
+        )
         for seed in range(20):
             array = content("told", (2, 36, 40), "uint16", seed)
             assert check_record(TileCodec(), array).tobytes() == array.tobytes()

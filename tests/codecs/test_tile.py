@@ -281,7 +281,7 @@ class TestHostileRecordsAreBounded:
                 TileCodec().decode(pack_record(forged, bytes(payload)))
 
     def test_splits_within_splits(self) -> None:
-        from tilepress.codecs.wave.plane import decode_body
+        from tilepress.codecs.wave.plane_decode import decode_body
         from tilepress.codecs.wave.wire import Reader, varint
         from tilepress.codecs.weights import load_named
 

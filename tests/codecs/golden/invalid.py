@@ -19,6 +19,7 @@ import json
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -32,7 +33,7 @@ from tilepress.codecs.record import (
     unpack_record,
 )
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import plane
+from tilepress.codecs.wave import choices, plane_format
 from tilepress.codecs.wave.layout import MATCH_LEVELS, OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.tree import ContextTree, pack_tree
 from tilepress.errors import CodecError
@@ -115,17 +116,22 @@ def search(name: str, words: str) -> bytes:
     return b""
 
 
-def coded_again(name: str, **choices: Callable[..., Any]) -> bytes:
-    """Code the samples of a record again, functions of the encoder replaced."""
+def coded_again(name: str, room: ModuleType, **others: Callable[..., Any]) -> bytes:
+    """Code the samples of a record again, functions of a module of the encoder replaced."""
     coder = codec(name)
     samples = coder.decode(valid(name))
-    with mock.patch.multiple(plane, **choices):
+    with mock.patch.multiple(room, **others):
         return coder.encode(samples)
+
+
+def packed_as(name: str, pack: Callable[[ContextTree], bytes]) -> bytes:
+    """Code the samples of a record again, its context trees packed in another way."""
+    return coded_again(name, plane_format, pack_tree=pack)
 
 
 def with_tree(name: str, change: Callable[[ContextTree], ContextTree]) -> bytes:
     """Return a record whose first tree is another than the one that it is coded with."""
-    return coded_again(name, pack_tree=lambda tree: pack_tree(change(tree)))
+    return packed_as(name, lambda tree: pack_tree(change(tree)))
 
 
 class Claiming(bytes):
@@ -138,15 +144,15 @@ class Claiming(bytes):
 def trees() -> Iterator[Case]:
     """Yield records whose context trees are none."""
     refused, name, gain = "invalid-record", "tree-grey", 32
-    steep = coded_again(name, choose_gain=lambda *_: gain)
+    steep = coded_again(name, choices, choose_gain=lambda *_: gain)
     yield "gain-beyond-the-last", name, steep, refused, f"gain {gain}"
-    cut = coded_again(name, pack_tree=lambda tree: pack_tree(tree)[:-12])
+    cut = packed_as(name, lambda tree: pack_tree(tree)[:-12])
     yield "tree-cut", name, cut, refused, "decoding a context tree"
-    none = coded_again(name, pack_tree=lambda tree: b"")
+    none = packed_as(name, lambda tree: b"")
     yield "tree-without-nodes", name, none, refused, "it has no nodes"
-    long = coded_again(name, pack_tree=lambda tree: pack_tree(tree) + b"\0\0\0\0\1")
+    long = packed_as(name, lambda tree: pack_tree(tree) + b"\0\0\0\0\1")
     yield "tree-bytes-left-over", name, long, refused, "bytes are left over"
-    claims = coded_again(name, pack_tree=lambda tree: Claiming(pack_tree(tree)))
+    claims = packed_as(name, lambda tree: Claiming(pack_tree(tree)))
     yield "tree-beyond-limit", name, claims, refused, f"at most {MAX_TREE_BYTES} allowed"
 
     for label, source, change, words in OTHER_TREES:

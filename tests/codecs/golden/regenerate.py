@@ -22,9 +22,9 @@ from unittest import mock
 
 import numpy as np
 
-from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
+from tilepress.codecs.limits import MAX_SPLITS, MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import chunk, cpu, grow, plane
+from tilepress.codecs.wave import choices, chunk, cpu, grow, plane_decode
 from tilepress.codecs.wave.backend import PlaneToEncode
 from tilepress.codecs.wave.layout import OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.model import WaveModel
@@ -93,15 +93,15 @@ def asking(splits: int) -> Callable[..., grow.GrownTree]:
 
 MOST = 2**24 - 1
 """Threshold of the most bits."""
-NO_TREE = (plane, "grow_tree", always(None))
+NO_TREE = (choices, "grow_tree", always(None))
 FORCED: dict[str, list[tuple[ModuleType, str, Callable[..., Any]]]] = {
-    "gain-0": [(plane, "choose_gain", always(0))],
-    "gain-15": [(plane, "choose_gain", always(15))],
+    "gain-0": [(choices, "choose_gain", always(0))],
+    "gain-15": [(choices, "choose_gain", always(15))],
     **{f"lanes-{lanes}": [(cpu, "lanes_for", always(lanes))] for lanes in (1, 4, 8, 32)},
     "lanes-32-of-few": [(cpu, "lanes_for", always(32)), NO_TREE],
     "match-flags": [NO_TREE],
-    "tree-every-property": [(plane, "grow_tree", asking(29))],
-    "tree-largest": [(plane, "grow_tree", asking(MAX_TREE_NODES))],
+    "tree-every-property": [(choices, "grow_tree", asking(29))],
+    "tree-largest": [(choices, "grow_tree", asking(MAX_TREE_NODES))],
 }
 """What the encoder is made to choose, by case: the format leaves it free, and readers follow.
 
@@ -358,11 +358,15 @@ def ways(
         record = codec.encode(array, bands=bands)
     spies = (
         (chunk, "decode_body", _of_body),
-        (plane, "decode_body", _of_body),
+        (plane_decode, "decode_body", _of_body),
         (cpu, "decode_plane", _of_stream),
-        (plane, "Levels", lambda args, _: {"rare-levels"} if args[1].any() else set()),
-        (plane, "_decode_clusters", lambda *_: {"clusters"}),
-        (plane, "_decode_split", lambda *a: {"two-splits"} if a[0][-1] < 3 else set()),
+        (plane_decode, "Levels", lambda args, _: {"rare-levels"} if args[1].any() else set()),
+        (plane_decode, "_decode_clusters", lambda *_: {"clusters"}),
+        (
+            plane_decode,
+            "_decode_split",
+            _of_split,
+        ),
         (chunk, "_from_luma", lambda *_: {"colour"}),
         (chunk, "_apply_patch", lambda *_: {"patch"}),
         (chunk, "_read_index", _of_index),
@@ -401,6 +405,10 @@ def _of_body(args: tuple[Any, ...], result: Any) -> set[str]:
     reader = args[0]
     flags = reader._data[reader._at]
     return {name for bit, name in enumerate(FLAGS) if flags >> bit & 1}
+
+
+def _of_split(args: tuple[Any, ...], _: Any) -> set[str]:
+    return {"two-splits"} if args[1].splits < MAX_SPLITS else set()
 
 
 def _of_stream(args: tuple[Any, ...], result: Any) -> set[str]:

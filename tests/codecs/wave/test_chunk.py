@@ -9,7 +9,7 @@ import pytest
 
 from tilepress.codecs.wave import chunk
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
-from tilepress.codecs.wave.plane import Coder
+from tilepress.codecs.wave.plane_encode import Coder
 from tilepress.codecs.weights import load_named
 from tilepress.errors import ChecksumMismatch, CodecError
 

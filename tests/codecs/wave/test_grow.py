@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import costs, grow, kernel, plane
+from tilepress.codecs.wave import choices, costs, grow, kernel, plane_format
 from tilepress.codecs.wave.backend import TreeEffort
 from tilepress.codecs.wave.coder import TOKENS
 from tilepress.codecs.wave.layout import MATCH_LEVELS, OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.model import COST_UNIT
-from tilepress.codecs.wave.plane import Coder, DecodedPlane, decode_body, encode_body
+from tilepress.codecs.wave.plane_decode import decode_body
+from tilepress.codecs.wave.plane_encode import Coder, encode_body
+from tilepress.codecs.wave.plane_format import DecodedPlane
 from tilepress.codecs.wave.properties import step_leaves, step_properties
 from tilepress.codecs.wave.tree import LEVELS, ContextTree, frequencies_of
 from tilepress.codecs.wave.wire import Reader
@@ -57,8 +59,8 @@ def trees(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ContextTree]]:
         seen.append((n_refs, read_tree(data, n_refs)))
         return seen[-1][1]
 
-    read_tree = plane.read_tree
-    monkeypatch.setattr(plane, "read_tree", read)
+    read_tree = plane_format.read_tree
+    monkeypatch.setattr(plane_format, "read_tree", read)
     return seen
 
 
@@ -131,7 +133,7 @@ class TestNoTreeIsGrown:
         def never(*_: object) -> None:
             raise AssertionError
 
-        monkeypatch.setattr(plane, "grow_tree", never)
+        monkeypatch.setattr(choices, "grow_tree", never)
 
     def test_for_planes_of_many_bits(self) -> None:
         there_and_back(np.random.default_rng(1).integers(0, 200, (64, 64)) + field(2, (64, 64), 99))
@@ -157,9 +159,9 @@ class TestNoTreeIsKept:
         samples = posterised(1, (80, 90))
         without, _ = there_and_back(samples, coder=Coder(MODEL, trees=NONE))
         grown = grow.grow_tree
-        monkeypatch.setattr(plane, "grow_tree", lambda *a: grown(*a)._replace(bits=1e9))
+        monkeypatch.setattr(choices, "grow_tree", lambda *a: grown(*a)._replace(bits=1e9))
         assert there_and_back(samples)[0] == without
-        monkeypatch.setattr(plane, "grow_tree", lambda *a: None)
+        monkeypatch.setattr(choices, "grow_tree", lambda *a: None)
         assert there_and_back(samples)[0] == without
         assert not trees
 
@@ -194,7 +196,7 @@ def grown_from(
         calls.append((arguments, grow.grow_tree(*arguments)))
         return calls[-1][1]
 
-    monkeypatch.setattr(plane, "grow_tree", spy)
+    monkeypatch.setattr(choices, "grow_tree", spy)
     encode_body(samples, mask, [], Coder(MODEL))
     monkeypatch.undo()
     assert len(calls) == 1

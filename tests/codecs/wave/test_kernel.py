@@ -20,7 +20,7 @@ from tilepress.codecs.wave.layout import (
     REGRESSORS,
     SHEAR,
 )
-from tilepress.codecs.wave.plane import _residuals
+from tilepress.codecs.wave.plane_format import residuals
 from tilepress.codecs.weights import load_named
 
 NO_MASK = np.zeros((0, 0), np.uint8)
@@ -151,8 +151,8 @@ class TestLinearPathIsTheFormats:
     def test_residuals_are_whole_steps(self, n_refs: int) -> None:
         """(e + 31) >> 6 is the sample less the prediction rounded as the coder rounds it."""
         plane, found, _, (linear, _) = predicted(n_refs, 5)
-        residuals = _residuals(found[6], *plane.shape)
-        assert np.array_equal(residuals, plane - ((linear + 32) >> 6))
+        found_residuals = residuals(found[6], *plane.shape)
+        assert np.array_equal(found_residuals, plane - ((linear + 32) >> 6))
         assert len(np.unique(linear & 63)) > 32
 
 

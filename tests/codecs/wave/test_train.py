@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="training needs the extra torch")
 
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.wave.model import WaveModel
-from tilepress.codecs.wave.plane import Coder
+from tilepress.codecs.wave.plane_encode import Coder
 from tilepress.codecs.wave.train import TrainingImage, fine_tune, linear_baseline, train_wave
 from tilepress.codecs.weights import load_named
 

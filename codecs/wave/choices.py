@@ -1,0 +1,152 @@
+"""What the encoder chooses once it knows a plane's predictions: gain, flags, tables or a tree.
+
+Every choice is by sums of integers, so that every machine writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.wave.backend import Choices, Coding, PlaneToEncode, Prediction
+from tilepress.codecs.wave.coder import (
+    GAINS,
+    best_tables,
+    count_matches,
+    count_tokens,
+    flag_probabilities,
+    fold_plane,
+    gain_costs,
+    plane_means,
+)
+from tilepress.codecs.wave.costs import BIT, flag_levels
+from tilepress.codecs.wave.grow import grow_tree
+from tilepress.codecs.wave.layout import MATCH_CONTEXTS
+from tilepress.codecs.wave.model import COST_UNIT, TABLES, WaveModel
+
+__all__ = ["MIN_FIT_SAMPLES", "choose_coding", "choose_flags", "choose_gain", "choose_tables"]
+
+MIN_FIT_SAMPLES = 256
+"""Samples below which a plane has neither linear weights nor a tree of its own."""
+_MATCH_SHARE = 0.01
+"""Samples that must equal a neighbour before match flags are looked into."""
+_FLAG_BITS = 16
+"""What a match flag must save at least: about what its probability costs."""
+_MAP_BITS = 20
+"""What exchanging a table must save at least."""
+
+
+def choose_coding(plane: PlaneToEncode, found: Prediction, model: WaveModel) -> Coding:
+    """Return how to code a plane whose prediction is known."""
+    gain = 0  # no network, no correction
+    if model.hidden:
+        gain = choose_gain(found.linears, found.corrections, found.samples[0], found.begins)
+    may_match = found.matching > _MATCH_SHARE * found.looked_at
+    tables, folded, candidates = fold_plane(
+        found.linears,
+        found.corrections,
+        found.contexts,
+        found.samples,
+        gain,
+        plane.top,
+        may_match,
+    )
+    match_levels, table_map, bits = _choose_flags_and_tables(
+        tables, folded, found.patterns, candidates if may_match else None, model
+    )
+    plain = Coding(
+        Choices(gain, match_levels, table_map), tables, folded, candidates, found.patterns
+    )
+    n = len(folded)
+    if n < MIN_FIT_SAMPLES or bits > plane.trees.bits * n:
+        return plain
+    grown = grow_tree(
+        plane,
+        found.errors,
+        found.contexts,
+        plane_means(found.linears, found.corrections, gain, plane.top),
+        found.begins,
+        tables,
+        folded,
+        candidates if match_levels.any() else candidates[:, :0],
+        model.costs,
+        plane.trees.samples,
+    )
+    if grown is None or grown.bits >= bits:
+        return plain
+    tree, leaves = grown.tree, grown.leaves
+    own = tree.tables[leaves]
+    tables = np.where(own > 0, own + (TABLES - 1), tables).astype(np.int16)
+    choices = Choices(gain, tree.match_levels(), np.arange(TABLES, dtype=np.int32), tree)
+    return Coding(choices, tables, folded, candidates, leaves)
+
+
+def choose_gain(
+    linears: npt.NDArray[np.int32],
+    corrections: npt.NDArray[np.int32],
+    samples: npt.NDArray[np.int32],
+    begins: npt.NDArray[np.int64],
+) -> int:
+    """Return the gain of GAINS that leaves least to code; all arrays are ``predict_plane``'s."""
+    return GAINS[int(gain_costs(linears, corrections, samples, begins).argmin())]
+
+
+def _choose_flags_and_tables(
+    tables: npt.NDArray[np.int16],
+    folded: npt.NDArray[np.int32],
+    matches: npt.NDArray[np.int32],
+    candidates: npt.NDArray[np.int32] | None,
+    model: WaveModel,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], float]:
+    """Return levels of the match flags and the exchanged tables, whichever of both costs less.
+
+    And what that is, in bits.
+    """
+    none = np.zeros((2, MATCH_CONTEXTS), np.int32)
+    nobody = np.zeros((2, 0), np.int32)
+    plain_map, plain_bits = choose_tables(
+        count_tokens(tables, folded, matches, nobody, none, TABLES), model
+    )
+    if candidates is None:
+        return none, plain_map, plain_bits
+    counted = count_matches(tables, folded, matches, candidates, model.costs)
+    levels, flag_bits = choose_flags(counted)
+    if not levels.any():
+        return none, plain_map, plain_bits
+    flagged_map, token_bits = choose_tables(
+        count_tokens(tables, folded, matches, candidates, flag_probabilities(levels), TABLES), model
+    )
+    if plain_bits <= flag_bits + token_bits:
+        return none, plain_map, plain_bits
+    return levels, flagged_map, flag_bits + token_bits
+
+
+def choose_flags(counted: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], float]:
+    """Return the match flags that pay and the bits that they and their description cost.
+
+    The flags are (2, MATCH_CONTEXTS) int32: 1 + index into MATCH_LEVELS, or 0.
+    """
+    levels = np.zeros((2, MATCH_CONTEXTS), np.int32)
+    seen = np.flatnonzero((counted[:, :, 0] > 0).any(axis=0))
+    if not len(seen):
+        return levels, 0.0
+    level, spent = flag_levels(counted[:, seen, :2])
+    total = counted[:, seen, :2].sum(-1)
+    cost, saved = np.moveaxis(counted[:, seen, 2:] * (BIT // COST_UNIT), -1, 0)
+    gain = np.where(total > 0, cost + saved - spent, 0) - _FLAG_BITS * BIT
+    # "as north" is counted where "as west" failed, so it is only coded after it
+    second = gain[1] > 0
+    first = gain[0] + np.maximum(gain[1], 0) > 0
+    coded = np.stack([first, first & second])
+    levels[:, seen] = np.where(coded, level + 1, 0)
+    return levels, float((spent + _FLAG_BITS * BIT)[coded].sum() / BIT)
+
+
+def choose_tables(
+    counted: npt.NDArray[np.int64], model: WaveModel
+) -> tuple[npt.NDArray[np.int32], float]:
+    """Return (TABLES,) int32, the table that codes each table's tokens best, and the bits then."""
+    best, cost, saved = best_tables(counted, model.costs)
+    pays = saved > _MAP_BITS * COST_UNIT
+    bits = (cost.sum() - (saved - _MAP_BITS * COST_UNIT)[pays].sum()) / COST_UNIT
+    return np.where(pays, best, np.arange(TABLES)).astype(np.int32), float(bits)
