@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
+from tilepress.codecs.loss import Lossless, Within, bounded
 from tilepress.codecs.record import (
     CODER_STORED,
     CODER_WAVE,
@@ -118,13 +119,19 @@ class TileCodec:
             )
         if device == "cuda":
             _open_device()  # refused here, not at the first chunk
-        self._codec, self._tier, self._max_error, self._nodata = codec, tier, max_error, nodata
+        self._codec, self._tier, self._nodata = codec, tier, nodata
+        self._loss = bounded(max_error)
         self._weights, self._device = weights, device
         self._model_id = bytes.fromhex(weights.sha256)[:8]
 
     @property
+    def loss(self) -> Lossless | Within:
+        """What coding may change of the samples."""
+        return self._loss
+
+    @property
     def max_error(self) -> float:
-        return self._max_error
+        return self._loss.max_error
 
     @property
     def nodata(self) -> float | int | None:
@@ -146,7 +153,7 @@ class TileCodec:
             "version": _CONFIG_VERSION,
             "codec": self._codec,
             "tier": self._tier,
-            "max_error": self._max_error,
+            "max_error": self._loss.max_error,
             "nodata": nodata,
             "model": {
                 "name": self._weights.name,
@@ -202,16 +209,8 @@ class TileCodec:
             raise UnsupportedArray(
                 f"coding a tile: dtype {dtype} is not supported; one of {', '.join(DTYPES)} is"
             )
-        if self._max_error and dtype.kind == "b":
-            raise UnsupportedArray("coding a tile: near-lossless coding of bool makes no sense")
-        if self._max_error and dtype.kind in "ui" and self._max_error != int(self._max_error):
-            raise UnsupportedArray(
-                f"coding a tile: max_error {self._max_error} is no integer, the samples are"
-            )
-        if self._max_error and dtype.kind in "ui" and self._max_error > np.iinfo(dtype).max // 2:
-            raise UnsupportedArray(
-                f"coding a tile: max_error {self._max_error} exceeds the range of {dtype}"
-            )
+        if refusal := self._loss.refusal(dtype):
+            raise UnsupportedArray(f"coding a tile: {refusal}")
         self._absent(dtype)
 
     def encode(self, array: Array, *, bands: int = 1) -> bytes:
@@ -263,7 +262,7 @@ class TileCodec:
                 backend=self._backend(),
                 trees=_TREES[self._tier],
             )
-            result = encode_chunk(samples, mark, self._max_error, coder, bands)
+            result = encode_chunk(samples, mark, self._loss.max_error, coder, bands)
         kind, payload, decoded = CODER_STORED, samples.tobytes(), samples
         if result is not None and len(result[0]) < len(payload):
             kind, (payload, decoded) = CODER_WAVE, result
@@ -274,7 +273,7 @@ class TileCodec:
             coded=coded,
             fill=fill.tobytes(),
             two_d=array.ndim == 2,
-            max_error=float(self._max_error),
+            max_error=float(self._loss.max_error),
             model_id=self._model_id if kind == CODER_WAVE else _NO_MODEL,
             symbols_crc=samples_crc(decoded),
         )

@@ -6,10 +6,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tilepress.errors import (
     DamagedStore,
@@ -106,7 +104,7 @@ def check_store(path: Where) -> Iterator[Damage]:
 
 
 def check_against_source(path: Where, source: TileSource) -> Iterator[Damage]:
-    """Yield where the samples differ from the source: at all, or by more than ``max_error``."""
+    """Yield where the samples differ from the source by more than their loss allows."""
     reader = StoreReader.open(path)
     info = source.info
     if (reader.shape, reader.dtype, reader.axes) != (info.shape, info.dtype, info.axes):
@@ -121,7 +119,7 @@ def check_against_source(path: Where, source: TileSource) -> Iterator[Damage]:
         grid = reader.grid(name)
         read_stored = reader.read if name == "image" else reader.read_mask
         read_source = source.read if name == "image" else source.read_mask
-        bound = reader.max_error if name == "image" else 0.0
+        codec = reader.codec(name).codec
         for index in grid.indices():
             box = grid.box(index)
             try:
@@ -129,7 +127,7 @@ def check_against_source(path: Where, source: TileSource) -> Iterator[Damage]:
             except DamagedStore as error:
                 yield Damage("source", shard_key(name, index), f"cannot be compared: {error}")
                 continue
-            wrong = _differing(stored, read_source(box), bound)
+            wrong = codec.loss.forbidden(read_source(box), stored, codec.nodata)
             if wrong.any():
                 first = [int(i[0]) + a for i, a in zip(np.nonzero(wrong), box.start, strict=True)]
                 yield Damage(
@@ -216,20 +214,3 @@ def _check_shard(reader: StoreReader, entry: ShardEntry) -> Iterator[Damage]:
         yield Damage("undecodable", key, f"chunk {chunk}: {reason}")
     if not wrong and samples_sha256(samples) != entry.samples_sha256:
         yield Damage("samples", key, "the decoded samples are not those that were sealed")
-
-
-def _differing(
-    stored: npt.NDArray[Any], source: npt.NDArray[Any], bound: float
-) -> npt.NDArray[np.bool_]:
-    """Mark samples that differ: in any bit when ``bound`` is 0, by more than ``bound`` else."""
-    if bound == 0:
-        shape = (*stored.shape, stored.dtype.itemsize)
-        a, b = (np.ascontiguousarray(v).view(np.uint8).reshape(shape) for v in (stored, source))
-        return np.asarray((a != b).any(axis=-1))
-    if stored.dtype.kind == "f":
-        same = (stored == source) | (np.isnan(stored) & np.isnan(source))
-        with np.errstate(invalid="ignore"):
-            off = ~(np.abs(stored.astype(np.float64) - source.astype(np.float64)) <= bound)
-        return np.asarray(off & ~same)
-    high, low = np.maximum(stored, source), np.minimum(stored, source)
-    return np.asarray((high.astype(np.uint64) - low.astype(np.uint64)) > bound)

@@ -51,7 +51,7 @@ class Samples:
 
     def are_lossy(self, array: str) -> bool:
         """Whether the store need not have the very samples of the source."""
-        return bool(self.writer.codec_config(array)["max_error"])
+        return not self.writer.loss(array).is_lossless
 
     def are_those_of(self, listed: ShardEntry) -> bool:
         """Whether a lossless shard was made of them, by what the manifest says of it."""

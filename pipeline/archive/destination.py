@@ -147,8 +147,8 @@ def _what_is_there(plan: ImagePlan) -> str:
         for name in ("codec", "tier"):
             if there[name] != config[name]:
                 return f"it was written with {name} {there[name]}, this run has {config[name]}"
-        if reader.max_error != config["max_error"]:
-            return f"its max error is {reader.max_error:g}, this run's {config['max_error']:g}"
+        if reader.loss != plan.loss:
+            return f"its max error is {reader.loss.bound}, this run's {plan.loss.bound}"
         if there["model"]["sha256"] != config["model"]["sha256"]:
             return f"it was written with model {there['model']['name']}"
         if reader.chunk != plan.grid.chunk:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tilepress.codecs.loss import Lossless, Within, bounded
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec, TileSource
 from tilepress.pipeline.storage.path import Place
@@ -63,6 +64,11 @@ class EncodeOptions:
     tile: int = 512
     tune: TuneOptions | None = None
 
+    @property
+    def loss(self) -> Lossless | Within:
+        """What coding may change of the samples."""
+        return bounded(self.max_error)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class ShardRef:
@@ -100,6 +106,11 @@ class ImagePlan:
         if self.mask_grid is not None:
             for index in self.mask_grid.indices():
                 yield ShardRef("mask", index)
+
+    @property
+    def loss(self) -> Lossless | Within:
+        """What coding may change of the image's samples."""
+        return bounded(self.codec_config["max_error"])
 
     def grid_of(self, ref: ShardRef) -> ShardGrid:
         if ref.array == "image":
@@ -149,10 +160,8 @@ def make_plan(source: TileSource, store: Place, options: EncodeOptions) -> Image
     from tilepress.errors import UnsupportedArray
 
     info = source.info
-    if options.max_error and info.lossy_refusal is not None:
-        raise UnsupportedArray(
-            f"planning with max error {options.max_error:g}: {info.lossy_refusal}"
-        )
+    if refusal := info.refusal(options.loss):
+        raise UnsupportedArray(f"planning with {options.loss}: {refusal}")
     codec = TileCodec(
         codec=options.codec,
         max_error=options.max_error,

@@ -28,6 +28,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tilepress.codecs import threads as pool
+from tilepress.codecs.loss import Difference
 from tilepress.errors import (
     CodecError,
     DamagedStore,
@@ -627,7 +628,7 @@ class _Work:
             self._foreign += 1
             return None
         self._sound += 1
-        return _entry(coded.entry(ref.array, ref.index), coded.max_error, coded.squared_error)
+        return _entry(coded.entry(ref.array, ref.index), coded.difference)
 
     def disproof(self) -> str | None:
         """Tell why the source is not the store's, once stock was taken of all shards."""
@@ -646,12 +647,14 @@ class _Work:
             self._foreign += 1
             return None
         self._sound += 1
-        return _entry(listed, 0.0, 0.0)
+        return _entry(listed, Difference())
 
 
-def _entry(sealed: SealedShard, max_error: float, squared_error: float) -> ShardEntry:
+def _entry(sealed: SealedShard, difference: Difference) -> ShardEntry:
     """Return what the ledger keeps of a shard that is there already."""
-    return ShardEntry(**asdict(sealed), max_error=max_error, squared_error=squared_error)
+    return ShardEntry(
+        **asdict(sealed), max_error=difference.worst, squared_error=difference.squared
+    )
 
 
 def _key(ref: ShardRef) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from tilepress.codecs import threads as pool
+from tilepress.codecs.loss import Difference
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import (
     DamagedSource,
@@ -443,8 +443,8 @@ def _entry(ref: ShardRef, coded: ShardBytes) -> ShardEntry:
         sha256=coded.sha256,
         samples_sha256=coded.samples_sha256,
         raw_bytes=coded.raw_bytes,
-        max_error=coded.max_error,
-        squared_error=coded.squared_error,
+        max_error=coded.difference.worst,
+        squared_error=coded.difference.squared,
     )
 
 
@@ -505,19 +505,20 @@ def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, float]:
 
     PSNR is over all samples of the image, against the whole range that they may take.
     """
-    if not plan.codec_config["max_error"]:
+    if plan.loss.is_lossless:
         return {}
-    worst, squares, samples = 0.0, 0.0, 0
+    difference, samples = Difference(), 0
     for entry in entries:
         if entry.array == "image":
-            worst = max(worst, entry.max_error)
-            squares += entry.squared_error
+            difference += Difference(entry.max_error, entry.squared_error)
             samples += entry.raw_bytes // plan.info.dtype.itemsize
-    loss = {"max_error_measured": worst}
-    if plan.info.dtype.kind in "iu" and squares:
+    loss = {"max_error_measured": difference.worst}
+    if plan.info.dtype.kind in "iu":
         limits = np.iinfo(plan.info.dtype)
         low, high = plan.info.valid_range or (limits.min, limits.max)
-        loss["psnr_db"] = round(10 * math.log10((high - low) ** 2 * samples / squares), 3)
+        psnr_db = difference.psnr_db(samples, high - low)
+        if psnr_db is not None:
+            loss["psnr_db"] = round(psnr_db, 3)
     return loss
 
 

@@ -68,7 +68,8 @@ class SeriesEntry:
     raw_bytes: int
     stored_bytes: int
     ratio: float
-    max_error: float
+    max_error: float | None
+    """Largest error of a sample that coding may make, 0 is lossless; None: without a bound."""
     attributes: Mapping[str, Any]
     """Geometry and photometrics, where known."""
 
@@ -85,7 +86,7 @@ class SeriesEntry:
             raw_bytes=facts.raw_bytes,
             stored_bytes=facts.stored_bytes,
             ratio=round(facts.ratio, 4),
-            max_error=facts.max_error,
+            max_error=facts.loss.max_error,
             attributes={
                 name: facts.attributes[name] for name in _ATTRIBUTES if name in facts.attributes
             },

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tilepress.codecs.loss import bounded
 from tilepress.errors import TilepressError, UnsealedStore, UsageError
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store.summary import StoreFacts, read_facts
@@ -75,8 +76,8 @@ class StoreSummary:
     """Decoded size of the image."""
     stored_bytes: int = 0
     """All objects of the store, headers and documents included, as ``compress`` counts them."""
-    max_error: float = 0.0
-    """0 is lossless."""
+    max_error: float | None = 0.0
+    """Largest error of a sample that coding may make, 0 is lossless; None: without a bound."""
     crs: str | None = None
     modality: str | None = None
     """DICOM modality, e.g. "CT"."""
@@ -115,9 +116,17 @@ class StoreSummary:
             "×".join(map(str, self.shape)),
             self.dtype,
             f"{self.ratio:.2f}",
-            f"{self.max_error:g}" if self.max_error else "lossless",
+            _loss_cell(self.max_error),
             self.crs or self.modality or "",
         )
+
+
+def _loss_cell(max_error: float | None) -> str:
+    """Return what a list says of the loss: the largest error that a sample may have."""
+    if max_error is None:
+        return "lossy"
+    loss = bounded(max_error)
+    return str(loss) if loss.is_lossless else loss.bound
 
 
 @dataclass(slots=True)
@@ -219,7 +228,7 @@ def summary_of(name: str, facts: StoreFacts) -> StoreSummary:
         dtype=facts.dtype,
         raw_bytes=facts.raw_bytes,
         stored_bytes=facts.stored_bytes,
-        max_error=facts.max_error,
+        max_error=facts.loss.max_error,
         crs=facts.crs,
         modality=facts.modality,
     )

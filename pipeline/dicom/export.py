@@ -266,7 +266,7 @@ class _Planes:
 def _file_content(part: _Part, planes: _Planes, reader: ExportReader) -> Iterator[bytes]:
     """Yield the bytes of one file in order."""
     body = _native_content(part, planes)
-    if part.encapsulated or reader.max_error > 0:
+    if part.encapsulated or not reader.loss.is_lossless:
         meta, dataset, after = _rewritten(part, planes, reader)
         if part.encapsulated:
             body, length = _plain_content(part, planes)
@@ -397,7 +397,7 @@ def _rewritten(part: _Part, planes: _Planes, reader: ExportReader) -> tuple[byte
             removed |= {0x7FE00001, 0x7FE00002}  # the extended offset table
             _describe_native(changed, dataset, part, planes)
             meta.TransferSyntaxUID = EXPLICIT_LITTLE
-        if reader.max_error > 0:
+        if not reader.loss.is_lossless:
             _describe_loss(changed, dataset, part, reader)
             if len(meta):
                 meta.MediaStorageSOPInstanceUID = changed.SOPInstanceUID
@@ -508,10 +508,7 @@ def _describe_loss(changed: Dataset, dataset: Dataset, part: _Part, reader: Expo
     changed.LossyImageCompression = "01"
     changed.LossyImageCompressionRatio = [*ratios, f"{ratio:.4g}"]
     changed.LossyImageCompressionMethod = [*methods, LOSSY_METHOD]
-    note = (
-        f"tilepress near-lossless: each stored value within {reader.max_error:g} of the source; "
-        f"ratio {ratio:.4g}"
-    )
+    note = f"tilepress {reader.loss.kind}: {reader.loss.promise}; ratio {ratio:.4g}"
     earlier = str(dataset.get("DerivationDescription", "") or "")
     changed.DerivationDescription = f"{earlier}; {note}"[-1024:].lstrip("; ")
     codes = list(dataset.get("DerivationCodeSequence") or ())
@@ -538,7 +535,7 @@ def _derived_uid(source_uid: str, part: _Part, reader: ExportReader) -> str:
     """Return a UID (PS3.5 B.2) that is the same for the same instance, loss and store."""
     statement = reader.attrs.get("tilepress", {})
     digest = statement.get("source_digest") if isinstance(statement, Mapping) else None
-    seed = f"{source_uid}|{part.name}|{reader.max_error!r}|{digest!r}"
+    seed = f"{source_uid}|{part.name}|{reader.loss.max_error!r}|{digest!r}"
     number = uuid.UUID(bytes=hashlib.sha256(seed.encode()).digest()[:16], version=4).int
     return f"2.25.{number}"
 

@@ -36,6 +36,7 @@ from rasterio.io import DatasetWriter
 from rasterio.rpc import RPC
 from rasterio.windows import Window
 
+from tilepress.codecs.loss import Loss
 from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
 from tilepress.pipeline.geotiff.gdal import gdal_calls
 from tilepress.pipeline.geotiff.header import append_entries
@@ -260,9 +261,9 @@ def _write_part(reader: ExportReader, part: _Part) -> list[Path]:
         with gdal_calls("write", part.target, StoreError):
             internal = part.record["mask"] != "external"
             with Env(GDAL_TIFF_INTERNAL_MASK=internal), _created(partial, part) as dataset:
-                _write_metadata(dataset, part, reader.max_error)
+                _write_metadata(dataset, part, reader.loss)
                 _write_samples(dataset, reader, part)
-        _append_carried(partial, part, reader.max_error)
+        _append_carried(partial, part, reader.loss)
         _write_band_nodata(partial, part)
         return _move_into(scratch, part.target)
     except OSError as exc:
@@ -398,17 +399,17 @@ def _has_palette(part: _Part) -> bool:
     return named and part.per_band("colors")[0] == "palette"
 
 
-def _write_metadata(dataset: DatasetWriter, part: _Part, max_error: float) -> None:
+def _write_metadata(dataset: DatasetWriter, part: _Part, loss: Loss) -> None:
     """Write everything beside samples; before them, so that the directory is written once."""
     record = part.record
-    changed = max_error > 0 or not part.is_whole
+    changed = not (loss.is_lossless and part.is_whole)
     # of a TIFF, the carried ICC profile says the same, exactly
     with_profile = record["driver"] != "GTiff" and part.has_all_bands
     for domain, tags in record["tags"].items():
         if domain != "COLOR_PROFILE" or with_profile:
             _update_tags(dataset, 0, domain, tags)
-    if max_error > 0:
-        dataset.update_tags(TILEPRESS_MAX_ERROR=str(max_error))
+    if loss.max_error:
+        dataset.update_tags(TILEPRESS_MAX_ERROR=str(loss.max_error))
     for number, band in enumerate(part.bands, 1):
         for domain, tags in record["band_tags"][band].items():
             kept = {k: v for k, v in tags.items() if not (changed and k.startswith("STATISTICS_"))}
@@ -537,7 +538,7 @@ def _read_run(
     return samples.reshape((2, *planes) if "component" in reader.axes else planes)
 
 
-def _append_carried(path: Path, part: _Part, max_error: float) -> None:
+def _append_carried(path: Path, part: _Part, loss: Loss) -> None:
     """Append the carried TIFF entries that still hold for what is written.
 
     What still holds as a group (colour, CRS, GDAL's texts) becomes exactly the source's: entries
@@ -551,7 +552,7 @@ def _append_carried(path: Path, part: _Part, max_error: float) -> None:
     exact: set[int] = set()
     if is_tiff and not told_beside:
         exact |= GEO_ENTRIES if GEO_ENTRIES & set(entries) else set()
-        exact |= GDAL_ENTRIES if part.is_whole and max_error == 0 else set()
+        exact |= GDAL_ENTRIES if part.is_whole and loss.is_lossless else set()
     if is_tiff and part.has_all_bands and not record["converted"]:
         exact |= COLOR_ENTRIES
     dropped = (COLOR_ENTRIES | GEO_ENTRIES | GDAL_ENTRIES) - exact

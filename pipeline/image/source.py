@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.loss import Loss
 from tilepress.pipeline.image.grid import Box
 
 __all__ = [
@@ -87,6 +88,10 @@ class ImageInfo:
     remarks: tuple[str, ...] = ()
     """What a user should know: gaps between slices, duplicates that were left out."""
 
+    def refusal(self, loss: Loss) -> str | None:
+        """Tell why the image must not be coded with this loss; None where it may be."""
+        return None if loss.is_lossless else self.lossy_refusal
+
 
 class TileSource(Protocol):
     """One image that can be read window by window. Not thread-safe; one per thread."""
@@ -134,8 +139,8 @@ class ExportReader(Protocol):
         ...
 
     @property
-    def max_error(self) -> float:
-        """Largest difference from the source that coding allowed; 0 means lossless."""
+    def loss(self) -> Loss:
+        """What coding may have changed of the image's samples."""
         ...
 
     @property

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.loss import Difference, same_bits
 from tilepress.codecs.record import crc32c
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec
@@ -55,10 +56,8 @@ class ShardBytes:
     """Of the decoded samples, clipped to the image, C order, little-endian; hexadecimal."""
     raw_bytes: int
     """Size of those samples in bytes."""
-    max_error: float
-    """Largest |decoded − given| that the comparison found; 0 for lossless coding."""
-    squared_error: float
-    """Sum of the squares of those differences."""
+    difference: Difference
+    """What the comparison found; none for lossless coding."""
     read_s: float = 0.0
     """Seconds that reading the samples took."""
     code_s: float = 0.0
@@ -87,8 +86,7 @@ class _CodedChunk:
     record: bytes
     decoded: npt.NDArray[Any] | None
     """Clipped to the image; None where it equals the source."""
-    max_error: float
-    squared_error: float
+    difference: Difference
     code_s: float
     check_s: float
 
@@ -126,8 +124,8 @@ def encode_shard(
     witness :
         A codec on another device, which decodes one record, too.
 
-    Raises CodecError where a record does not decode to what it codes (or, for near-lossless
-    coding, to within ``max_error``): nothing is returned that was not checked.
+    Raises CodecError where a record decodes to samples that the codec's loss does not allow:
+    nothing is returned that was not checked.
     """
     if callable(samples):
         assert dtype is not None, "what is read has a dtype"
@@ -156,11 +154,11 @@ def encode_shard(
         begun = time.perf_counter()
         record = encode_chunk(codec, chunk)
         coded = time.perf_counter()
-        decoded, worst, squared = check(chunk, record, is_first=is_first)
+        decoded, difference = check(chunk, record, is_first=is_first)
         if decoded is not None:
             decoded = decoded[tuple(slice(0, n) for n in clipped.shape)]
         checked = time.perf_counter()
-        return _CodedChunk(record, decoded, worst, squared, coded - begun, checked - coded)
+        return _CodedChunk(record, decoded, difference, coded - begun, checked - coded)
 
     results = map_chunks(code, places())
     coded = {chunk: result for (chunk, _), result in zip(chunks, results, strict=True)}
@@ -176,8 +174,7 @@ def encode_shard(
         sha256=sha256_hex(data),
         samples_sha256=samples_sha256(stored),
         raw_bytes=array.nbytes,
-        max_error=max(c.max_error for c in results),
-        squared_error=math.fsum(c.squared_error for c in results),
+        difference=Difference.total(c.difference for c in results),
         read_s=reading.seconds,
         code_s=math.fsum(c.code_s for c in results),
         check_s=math.fsum(c.check_s for c in results),
@@ -208,23 +205,20 @@ class _Check:
     """Decodes records and compares them with what they code."""
 
     def __init__(self, codec: TileCodec, witness: TileCodec | None) -> None:
-        config = codec.to_config()
         self._codec, self._witness = codec, witness
-        self._max_error, self._nodata = float(config["max_error"]), config["nodata"]
 
     def __call__(
         self, chunk: npt.NDArray[Any], record: bytes, *, is_first: bool
-    ) -> tuple[npt.NDArray[Any] | None, float, float]:
-        """Return the decoded samples (None: the same), the worst difference, the sum of squares."""
+    ) -> tuple[npt.NDArray[Any] | None, Difference]:
+        """Return the decoded samples, None where they are the same, and how they differ."""
         decoded = decode_chunk(self._codec, record, chunk.shape, chunk.dtype)
         if is_first and self._witness is not None:
             other = decode_chunk(self._witness, record, chunk.shape, chunk.dtype)
-            if not _same_bits(decoded, other):
+            if not same_bits(decoded, other):
                 raise CodecError("checking a record: two devices decode it to different samples")
-        if _same_bits(chunk, decoded):
-            return None, 0.0, 0.0
-        worst, squared = _difference(chunk, decoded, self._max_error, self._nodata)
-        return decoded, worst, squared
+        if same_bits(chunk, decoded):
+            return None, Difference()
+        return decoded, self._codec.loss.check(chunk, decoded, self._codec.nodata)
 
 
 def _slabs(
@@ -263,7 +257,7 @@ def compare_shard(
 
     Returns what ``encode_shard`` returned for it, the measured errors to the bit. Raises
     DamagedStore or InvalidRecord where it does not decode, and CodecError itself where it decodes
-    to other samples, or to some off by more than ``max_error``.
+    to samples that the codec's loss does not allow.
     """
     inside = _inside(grid, index)
     records = split_shard(data, grid.chunks_per_shard)
@@ -275,10 +269,10 @@ def compare_shard(
         chunk, place = item
         clipped = samples[place.slices]
         given = _fill_up(clipped, grid.chunk, fill)
-        decoded, worst, squared = check(given, bytes(records[chunk]), is_first=False)
+        decoded, difference = check(given, bytes(records[chunk]), is_first=False)
         if decoded is not None:
             decoded = decoded[tuple(slice(0, n) for n in clipped.shape)]
-        return _CodedChunk(b"", decoded, worst, squared, 0.0, 0.0)
+        return _CodedChunk(b"", decoded, difference, 0.0, 0.0)
 
     results = map_chunks(compare, inside)
     stored = samples.copy()
@@ -290,8 +284,7 @@ def compare_shard(
         sha256=sha256_hex(data),
         samples_sha256=samples_sha256(stored),
         raw_bytes=samples.nbytes,
-        max_error=max(c.max_error for c in results),
-        squared_error=math.fsum(c.squared_error for c in results),
+        difference=Difference.total(c.difference for c in results),
     )
 
 
@@ -409,44 +402,6 @@ def _fill_up(
     chunk = np.full(shape, fill, clipped.dtype)
     chunk[tuple(slice(0, n) for n in clipped.shape)] = clipped
     return chunk
-
-
-def _same_bits(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
-    """Whether two contiguous arrays are the same to the bit, NaN payloads and −0.0 included."""
-    return bool(np.array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8)))
-
-
-def _difference(
-    given: npt.NDArray[Any], decoded: npt.NDArray[Any], max_error: float, nodata: object
-) -> tuple[float, float]:
-    """Return the largest difference and the sum of squares; raise CodecError beyond the bound."""
-    if max_error == 0:
-        raise CodecError("checking a record: lossless coding did not give back the same samples")
-    mark = math.nan if nodata == "NaN" else nodata
-    absent = _absent(given, mark)
-    if not np.array_equal(absent, _absent(decoded, mark)):
-        raise CodecError("checking a record: coding made or unmade nodata")
-    valid = ~absent
-    a, b = given[valid], decoded[valid]
-    if a.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):
-            difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
-        difference[a == b] = 0.0  # infinities that stayed
-    else:  # without overflow, for every integer
-        difference = (
-            np.maximum(a, b).astype(np.uint64) - np.minimum(a, b).astype(np.uint64)
-        ).astype(np.float64)
-    worst = float(difference.max(initial=0.0))
-    if not worst <= max_error:
-        raise CodecError(
-            f"checking a record: decoding is off by {worst:g}, more than max error {max_error:g}"
-        )
-    return worst, float(np.square(difference).sum())
-
-
-def _absent(samples: npt.NDArray[Any], mark: object) -> npt.NDArray[np.bool_]:
-    absent = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, bool)
-    return absent if mark is None or mark != mark else absent | (samples == mark)
 
 
 def _c_order(grid: ShardGrid) -> Iterator[Chunk]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from tilepress.codecs.loss import Loss, stated_loss
 from tilepress.errors import DamagedStore, UnsupportedFormat
 from tilepress.pipeline.storage.path import Where, place
 from tilepress.pipeline.store.manifest import sha256_hex
@@ -65,8 +66,9 @@ class StoreFacts:
         return self.raw_bytes / max(1, self.stored_bytes)
 
     @property
-    def max_error(self) -> float:
-        return float(self.statement["loss"]["max_error"])
+    def loss(self) -> Loss:
+        """What coding may have changed of the image's samples."""
+        return stated_loss(self.statement["loss"])
 
     @property
     def modality(self) -> str | None:

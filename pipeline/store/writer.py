@@ -33,6 +33,7 @@ from zarr.codecs import Crc32cCodec, ShardingCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore, WrapperStore
 
+from tilepress.codecs.loss import Loss, Lossless, Within, bounded, stated_loss
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import (
     DamagedStore,
@@ -137,6 +138,10 @@ class StoreWriter:
         if array == "image":
             return dict(self._codec_config)
         return {**self._codec_config, "max_error": 0, "nodata": None}
+
+    def loss(self, array: str) -> Lossless | Within:
+        """Return what coding may change of an array's samples."""
+        return bounded(self.codec_config(array)["max_error"])
 
     def fill(self, array: str) -> float | int:
         """Return the fill value of an array: what edge chunks are filled up with."""
@@ -269,10 +274,9 @@ class StoreWriter:
         statement = _statement(self, tables, tools)
         builder.group("0", group_attributes(info) | {"tilepress": statement})
         for name in self.grids:
-            config = self.codec_config(name)
-            hint = {"pip": _INSTALL, "lossless": not config["max_error"]} | {
-                key: config[key] for key in ("codec", "max_error")
-            }
+            config, loss = self.codec_config(name), self.loss(name)
+            hint = {"pip": _INSTALL, "lossless": loss.is_lossless, "codec": config["codec"]}
+            hint |= loss.statement()
             attributes = (
                 image_attributes(info)
                 if name == "image"
@@ -532,8 +536,9 @@ class StoreReader:
         return statement
 
     @property
-    def max_error(self) -> float:
-        return float(self.statement["loss"]["max_error"])
+    def loss(self) -> Loss:
+        """What coding may have changed of the image's samples."""
+        return stated_loss(self.statement["loss"])
 
     @property
     def has_mask(self) -> bool:
@@ -708,11 +713,8 @@ def _statement(
         "codec": config["codec"],
         "tier": config["tier"],
         "model": {key: config["model"][key] for key in ("name", "sha256")},
-        "loss": {
-            "lossless": config["max_error"] == 0,
-            "max_error": config["max_error"],
-            "bits_per_sample": round(8 * image.stored_bytes / samples, 4),
-        },
+        "loss": writer.loss("image").statement()
+        | {"bits_per_sample": round(8 * image.stored_bytes / samples, 4)},
         "raw_bytes": image.raw_bytes,
         "stored_bytes": sum(table.stored_bytes for table in tables.values()),
         "source_digest": {"sha256": image.samples_digest, "of": "sha256 of each shard's samples"},

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.loss import Lossless, Within, bounded
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import SourceError, TilepressError, UnsupportedFormat, UsageError
 from tilepress.pipeline.find.discover import Failure, discover, open_source
@@ -132,6 +133,11 @@ class BenchResult:
     """The columns: codecs, then ``BEST`` where there is more than one peer."""
     max_error: float = 0
     images: list[BenchImage] = field(default_factory=list)
+
+    @property
+    def loss(self) -> Lossless | Within:
+        """What coding may change of the samples."""
+        return bounded(self.max_error)
 
     def by_class(self) -> dict[str, list[BenchImage]]:
         classes: dict[str, list[BenchImage]] = {}
@@ -309,8 +315,8 @@ def run_bench(
         if workload is not None:
             workload.add(samples, _bands(info), kind, info.nodata)
         for result in bench.results:
-            if result.max_error and info.lossy_refusal:
-                bench.skipped.append(f"{path}: {info.lossy_refusal}")
+            if refusal := info.refusal(result.loss):
+                bench.skipped.append(f"{path}: {refusal}")
                 continue
             task = _Task(path, kind, info, samples, result.max_error)
             try:
@@ -355,8 +361,7 @@ def tilepress_size(
 ) -> int:
     """Return the bytes of all shards that a store of the image would hold, every record checked.
 
-    Near-lossless, the check is that no sample is off by more than ``max_error`` and that none
-    became nodata or ceased to be.
+    What the check allows is said in codecs/loss.py.
     """
     coder = (codec or OurCodec(OURS)).open(max_error, info.nodata)
     grid = choose_grid(samples.shape, samples.dtype.itemsize)
@@ -558,7 +563,7 @@ def class_table(result: BenchResult) -> Figures:
 
 
 def _table(title: str, first: str, second: str, result: BenchResult) -> Figures:
-    title += f", max error {result.max_error:g}" if result.max_error else ", lossless"
+    title += f", {result.loss}"
     several = len(result.ours) > 1
     deltas = [
         f"Δ {reference}" + (f" ({name})" if several else "") for name, reference in result.deltas
@@ -566,7 +571,7 @@ def _table(title: str, first: str, second: str, result: BenchResult) -> Figures:
     table = Figures(title, (first, second, *result.codecs, *deltas))
     if "jpegxl" in result.codecs:
         table.notes.append("jpegxl: the best of efforts 3, 7 and 9; RGB also as one image")
-    if result.max_error and "jpegls" in result.codecs:
+    if not result.loss.is_lossless and "jpegls" in result.codecs:
         table.notes.append("jpegls: NEAR = max error, or lossless on quantised samples")
     if BEST in result.codecs:
         table.notes.append("best: the smallest of all other codecs, plane by plane")

@@ -33,6 +33,8 @@ import jpeg_ls
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.loss import bounded
+
 __all__ = [
     "BEST",
     "PEERS",
@@ -270,6 +272,7 @@ Decode = Callable[[bytes], Samples]
 
 def _verified(encode: Encode, decode: Decode, max_error: float = 0) -> Measure:
     """Return a function that measures samples, or gives None where they do not come back."""
+    loss = bounded(max_error)
 
     def measure(samples: Samples) -> int | None:
         try:
@@ -277,26 +280,11 @@ def _verified(encode: Encode, decode: Decode, max_error: float = 0) -> Measure:
             back = np.asarray(decode(data)).reshape(samples.shape)
         except (RuntimeError, ValueError):  # the codec's own way to refuse a dtype or size
             return None
-        if back.dtype != samples.dtype:
+        if back.dtype != samples.dtype or loss.forbidden(samples, back).any():
             return None
-        if max_error:
-            return len(data) if _within(samples, back, max_error) else None
-        return len(data) if back.tobytes() == samples.tobytes() else None
+        return len(data)
 
     return measure
-
-
-def _within(samples: Samples, back: Samples, max_error: float) -> bool:
-    """Tell whether no sample moved by more than ``max_error`` and none became NaN or ceased to."""
-    if samples.dtype.kind == "f":
-        if not np.array_equal(np.isnan(samples), np.isnan(back)):
-            return False
-        with np.errstate(invalid="ignore"):
-            off = np.abs(samples.astype(np.float64) - back.astype(np.float64))
-        off[(samples == back) | np.isnan(samples)] = 0.0
-    else:
-        off = np.abs(samples.astype(np.int64) - back.astype(np.int64))
-    return bool(off.max(initial=0) <= max_error)
 
 
 @dataclass(frozen=True, slots=True)

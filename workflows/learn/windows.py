@@ -72,7 +72,7 @@ def _windows_of(
     from tilepress.codecs.wave.train import TrainingImage
 
     info = source.info
-    if options.max_error and info.lossy_refusal is not None:
+    if info.refusal(options.loss):
         return
     grid, bands = _window_grid(info.shape, info.dtype.itemsize, options.tile)
     for box in grid.sample_chunks(windows):

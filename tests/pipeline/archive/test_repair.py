@@ -292,7 +292,7 @@ class TestASourceThatWasTouched:
         (pair / "zarr.json").unlink()
         assert mend(pair, source).resealed
         assert verify(pair, source) == []
-        max_error = int(StoreReader.open(pair).max_error)  # as it was given
+        max_error = int(StoreReader.open(pair).loss.max_error)  # as it was given
         report = compress(source, pair, workers=0, tile=64, max_error=max_error)
         assert [image.status for image in report.images] == ["unchanged"], list(report.failures)
 

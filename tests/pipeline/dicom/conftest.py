@@ -12,6 +12,7 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from tilepress.codecs.loss import bounded
 from tilepress.pipeline.dicom.source import DicomSource, group_series
 from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.source import SourceSpec
@@ -30,7 +31,7 @@ class MemoryReader:
     def __init__(self, source: DicomSource, max_error: float = 0) -> None:
         self.axes, self.shape, self.dtype = source.info.axes, source.info.shape, source.info.dtype
         grid = choose_grid(self.shape, self.dtype.itemsize, tile=64)
-        self.chunk, self.max_error = grid.chunk, max_error
+        self.chunk, self.loss = grid.chunk, bounded(float(max_error))
         self.image = np.empty(self.shape, self.dtype)
         for index in grid.indices():
             box = grid.box(index)

@@ -21,6 +21,7 @@ from rasterio.env import Env
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 
+from tilepress.codecs.loss import bounded
 from tilepress.errors import DamagedStore, DestinationConflict, SourceError, UsageError
 from tilepress.pipeline.geotiff.export import export_geotiff
 from tilepress.pipeline.geotiff.header import Entry, append_entries, read_header
@@ -37,7 +38,7 @@ class MemoryReader:
         info = source.info
         self.axes, self.shape, self.dtype = info.axes, info.shape, info.dtype
         self.attrs: dict[str, Any] = {}
-        self.max_error = max_error
+        self.loss = bounded(max_error)
         self.has_mask = info.has_mask
         self.chunk = tuple(min(n, chunk if i > 1 else 2) for i, n in enumerate(self.shape))
         self.image = source.read(Box((0,) * len(self.shape), self.shape))

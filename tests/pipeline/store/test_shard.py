@@ -11,6 +11,7 @@ import zarr
 from zarr.core.indexing import morton_order_iter
 from zarr.storage import MemoryStore
 
+from tilepress.codecs.loss import Difference, Within
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import CodecError, DamagedStore
@@ -69,7 +70,7 @@ class TestShardsAreZarrsOwnBytes:
             theirs = objects["c/" + "/".join(map(str, index))].to_bytes()
             assert ours.data == theirs, index
             assert ours.raw_bytes == image[box.slices].nbytes
-            assert ours.max_error == 0
+            assert ours.difference == Difference()
             back, wrong = decode_shard(codec, ours.data, grid, index, image.dtype)
             assert not wrong
             np.testing.assert_array_equal(back, image[box.slices])
@@ -88,7 +89,7 @@ class TestShardsAreZarrsOwnBytes:
         )
         fill = image.dtype.type(nodata or 0).item()
         coded = encode_shard(codec, image, grid.box((0, 0)), grid, (0, 0), fill)
-        assert 0 < coded.max_error <= max_error
+        assert 0 < coded.difference.worst <= max_error
         samples, wrong = decode_shard(codec, coded.data, grid, (0, 0), image.dtype)
         assert not wrong
         assert samples_sha256(samples) == coded.samples_sha256
@@ -105,8 +106,9 @@ class _Quantising(TileCodec):
         super().__init__(**options)
         self._step = step
 
-    def to_config(self) -> dict[str, Any]:
-        return {**super().to_config(), "max_error": 2}
+    @property
+    def loss(self) -> Within:
+        return Within(2)
 
     def decode(self, data: bytes | memoryview, **expected: Any) -> np.ndarray:
         array = super().decode(data, **expected)
@@ -117,6 +119,19 @@ class _Lying(TileCodec):
     def decode(self, data: bytes | memoryview, **expected: Any) -> np.ndarray:
         array = super().decode(data, **expected)
         array.reshape(-1)[0] ^= 1
+        return array
+
+
+class _Misplacing(TileCodec):
+    """Gives back one sample that is another."""
+
+    def __init__(self, place: tuple[int, int], sample: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._place, self._sample = place, sample
+
+    def decode(self, data: bytes | memoryview, **expected: Any) -> np.ndarray:
+        array = super().decode(data, **expected)
+        array[self._place] = self._sample
         return array
 
 
@@ -133,8 +148,8 @@ class TestNothingLeavesUnchecked:
 
     def test_near_lossless_within_its_bound(self) -> None:
         coded = self._encode(_Quantising(3))
-        assert coded.max_error == 2
-        assert coded.squared_error == float(np.square(self.image % 3).sum())
+        assert coded.difference.worst == 2
+        assert coded.difference.squared == float(np.square(self.image % 3).sum())
         plain = self._encode(TileCodec())
         assert coded.samples_sha256 != plain.samples_sha256, "the digest is of decoded samples"
 
@@ -146,6 +161,22 @@ class TestNothingLeavesUnchecked:
         self.image[3, 3] = 100
         with pytest.raises(CodecError, match="nodata"):
             self._encode(_Quantising(3, nodata=99))
+
+    @pytest.mark.parametrize("nodata", [math.inf, -math.inf, math.nan])
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_nodata_that_no_json_number_says(self, dtype: str, nodata: float) -> None:
+        """Infinite nodata is a text in the configuration, and a number to the check."""
+        image = np.random.default_rng(0).normal(0, 9, (20, 30)).astype(dtype)
+        image[5:9, 5:9] = nodata
+        box, codec = self.grid.box((0, 0)), TileCodec(max_error=0.5, nodata=nodata)
+        coded = encode_shard(codec, image, box, self.grid, (0, 0), nodata)
+        assert 0 < coded.difference.worst <= 0.5
+        again = compare_shard(codec, coded.data, image, self.grid, (0, 0), nodata)
+        assert again.difference == coded.difference
+        for place, sample in (((0, 0), nodata), ((6, 6), 1.0)):
+            lying = _Misplacing(place, sample, max_error=0.5, nodata=nodata)
+            with pytest.raises(CodecError, match="made or unmade nodata"):
+                encode_shard(lying, image, box, self.grid, (0, 0), nodata)
 
     def test_a_shard_of_another_box_is_refused(self) -> None:
         with pytest.raises(ValueError, match="encoding shard"):
@@ -198,8 +229,8 @@ class TestAStoredShardIsMeasuredAsItWasCoded:
             coded = encode_shard(codec, image[box.slices], box, grid, index, nodata)
             again = compare_shard(codec, coded.data, image[box.slices], grid, index, nodata)
             assert again.entry("image", index) == coded.entry("image", index)
-            assert (again.max_error, again.squared_error) == (coded.max_error, coded.squared_error)
-            assert (coded.squared_error > 0) == bool(max_error)
+            assert again.difference == coded.difference
+            assert (coded.difference.squared > 0) == bool(max_error)
 
     def test_other_samples_are_told_from_damage(self) -> None:
         shape, chunk, shard, dtype, _ = CASES["plane with edges"]
