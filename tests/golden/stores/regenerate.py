@@ -1,0 +1,165 @@
+"""Write the golden stores and their sources, on purpose only.
+
+Run: python tests/golden/stores/regenerate.py [FOLDER]
+
+    sources.tar.xz    what they were made of
+    KIND.tar.xz       lossless/KIND.zarr/…, and near/KIND.zarr/…, of which each sample may be off
+
+Archives are never changed: the script adds those that are missing and leaves the others as they
+are. What it adds carries the versions of the libraries that are at work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import tarfile
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import rasterio
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from tilepress.pipeline.archive import plan
+from tilepress.pipeline.image import grid as geometry
+from tilepress.workflows.run.compress import compress
+
+FOLDER = Path(__file__).parent
+
+TIME_NS = 1_700_000_000_000_000_000
+"""Time of all sources: it is part of what a store knows them by."""
+
+CASES = {
+    "array": ("volume.npy", {"tile": 32}),
+    "geotiff": ("scene.tif", {"tile": 48}),
+    "stack": ("stack", {"stack": "*_B*.tif"}),
+    "dicom": ("series", {"tile": 32}),
+}
+"""Kind of source: what is compressed, below the sources, and how."""
+
+SEVERAL_SHARDS = ("geotiff", "dicom")
+"""Kinds whose stores have a shard per chunk; the others are of one shard."""
+
+BOUNDS = {"lossless": 0, "near": 2}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        sources = Path(scratch) / "sources"
+        if not (folder / "sources.tar.xz").exists():
+            write_sources(sources)
+            pack(sources, folder / "sources.tar.xz")
+        unpack(folder / "sources.tar.xz", sources)
+        for kind in CASES:
+            archive = folder / f"{kind}.tar.xz"
+            if not archive.exists():
+                for loss, bound in BOUNDS.items():
+                    write_store(kind, sources, Path(scratch) / kind / loss / f"{kind}.zarr", bound)
+                pack(Path(scratch) / kind, archive)
+
+
+def write_store(kind: str, sources: Path, store: Path, max_error: float) -> None:
+    """Write the store of a kind as the golden one was written."""
+    name, options = CASES[kind]
+    several = mock.patch.object(plan, "choose_grid", _shards_of_one_chunk)
+    with several if kind in SEVERAL_SHARDS else nullcontext():
+        report = compress(sources / name, store, workers=0, max_error=max_error, **options)
+    assert report.ok, list(report.failures)
+
+
+def write_sources(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    np.save(folder / "volume.npy", smooth((3, 40, 52), 0).astype(np.int16) - 700)
+    mask = np.zeros((70, 90), np.uint8)
+    mask[10:60, 20:] = 255
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            folder / "scene.tif", "w", driver="GTiff", width=90, height=70, count=1,
+            dtype="uint16", crs="EPSG:32631", compress="deflate",
+            transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+        ) as file,
+    ):  # fmt: skip
+        file.write(smooth((70, 90), 1), 1)
+        file.write_mask(mask)
+        file.update_tags(1, note="golden")
+    (folder / "stack").mkdir()
+    for band in (1, 2, 10):
+        samples = smooth((40, 52), 10 + band)
+        samples[:5, :7] = 0
+        with rasterio.open(
+            folder / f"stack/s_B{band}.tif", "w", driver="GTiff", width=52, height=40, count=1,
+            dtype="uint16", crs="EPSG:32631", compress="deflate", nodata=0,
+            transform=rasterio.Affine(30, 0, 5e5, 0, -30, 4e6),
+        ) as file:  # fmt: skip
+            file.write(samples, 1)
+    (folder / "series").mkdir()
+    for number in range(3):
+        _write_slice(folder / f"series/{number}.dcm", number)
+
+
+def smooth(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Return twelve-bit samples that have something to predict."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[-2], : shape[-1]]
+    plane = 200 * np.sin(y / 17.0) + 150 * np.cos(x / 23.0) + 900
+    return (plane + rng.integers(0, 8, shape)).astype(np.uint16)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Write what was packed below a folder; all of one time."""
+    with tarfile.open(archive) as packed:
+        for member in packed:
+            data = packed.extractfile(member)
+            assert data is not None, "only files are packed"
+            path = folder / member.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data.read())
+            os.utime(path, ns=(TIME_NS, TIME_NS))
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Write every file below a folder into an archive."""
+    with tarfile.open(archive, "w:xz", preset=9) as packed:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            data = path.read_bytes()
+            member = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            member.size = len(data)
+            packed.addfile(member, io.BytesIO(data))
+
+
+def _write_slice(path: Path, number: int) -> None:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = f"1.2.3.7.{number}"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, f"1.2.3.7.{number}"
+    dataset.SeriesInstanceUID, dataset.StudyInstanceUID = "1.2.3.7", "1.2.3"
+    dataset.Modality, dataset.InstanceNumber = "CT", number + 1
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 40, 52, 1
+    dataset.PhotometricInterpretation, dataset.PixelRepresentation = "MONOCHROME2", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.ImagePositionPatient = [0, 0, 2.5 * number]
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.PixelSpacing = [0.5, 0.5]
+    dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
+    dataset.PixelData = smooth((40, 52), 30 + number).tobytes()
+    dataset.save_as(path)
+
+
+def _shards_of_one_chunk(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:
+    return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=1)
+
+
+if __name__ == "__main__":
+    main()
