@@ -15,17 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.wave.compiled import jit
-from tilepress.codecs.wave.kernel import (
-    HALF,
-    ONE,
-    _log8,
-    active_rows,
-    empty_sheared,
-    predict_linear,
-    predict_network,
-    steps,
-    workspace,
-)
 from tilepress.codecs.wave.layout import (
     FRACTION_BITS,
     GAIN_BITS,
@@ -35,6 +24,17 @@ from tilepress.codecs.wave.layout import (
     SHEAR,
     TIME_PAD,
     TOP_PAD,
+)
+from tilepress.codecs.wave.predictor import (
+    HALF,
+    ONE,
+    _log8,
+    active_rows,
+    empty_sheared,
+    predict_linear,
+    predict_network,
+    steps,
+    workspace,
 )
 from tilepress.codecs.wave.properties import step_leaves, step_properties
 

@@ -44,8 +44,8 @@ import numpy.typing as npt
 
 from tilepress.codecs.wave.backend import PlaneToDecode, PlaneToEncode, Prediction
 from tilepress.codecs.wave.coder import LANES, LOOK_STRIDE, lanes_for
-from tilepress.codecs.wave.kernel import empty_sheared, steps
 from tilepress.codecs.wave.layout import CELLS, FEATURES, MAX_SETS, REGRESSORS
+from tilepress.codecs.wave.predictor import empty_sheared, steps
 from tilepress.codecs.wave.tree import NO_TREE, TreeArrays
 
 __all__ = [

@@ -23,7 +23,7 @@ import numpy as np
 from numba import config, cuda
 
 from tilepress.codecs.wave import coder
-from tilepress.codecs.wave import kernel as cpu
+from tilepress.codecs.wave import predictor as cpu
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
@@ -254,7 +254,7 @@ def _regressors(
 
 @_device
 def _pattern(taps: Any, n_refs: int) -> int:
-    """Return which neighbours are equal, bits as in ``kernel.patterns``."""
+    """Return which neighbours are equal, bits as in ``predictor.patterns``."""
     west, north, north_west = taps[0], taps[1], taps[2]
     bits = (
         int(north == north_west)
@@ -347,7 +347,7 @@ def _own_features(
     error_log: int,
     features: Any,
 ) -> None:
-    """Fill rows 0 … 47 of the features; ``kernel.own_features`` for one sample."""
+    """Fill rows 0 … 47 of the features; ``predictor.own_features`` for one sample."""
     at = cuda.const.array_like(_ERROR_AT)
     scale = _bit_length(act) - 9
     for k in range(_N_OWN):
@@ -396,7 +396,7 @@ def _reference_features(
     error_log: int,
     features: Any,
 ) -> None:
-    """Fill rows 48 … 71 of the features; ``kernel.reference_features`` for one sample."""
+    """Fill rows 48 … 71 of the features; ``predictor.reference_features`` for one sample."""
     at = cuda.const.array_like(_AROUND_AT)
     picked = cuda.const.array_like(_PICKED)
     f, first = OWN_FEATURES, _N_OWN + 1
@@ -516,7 +516,7 @@ def _network(
     out_bias: Any,
     out_shift: Any,
 ) -> tuple[int, int, int]:
-    """Return correction, context and the exponent of the errors; ``kernel.predict_network``."""
+    """Return correction, context and the exponent of the errors; ``predictor.predict_network``."""
     wide = _far_errors(errors, t0, yp)
     size = _error_size(errors, t0, yp, wide)
     error_log = _log8(size)

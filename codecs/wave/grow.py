@@ -25,7 +25,6 @@ from tilepress.codecs.wave.costs import (
     frequency_levels,
     n_log_n,
 )
-from tilepress.codecs.wave.kernel import active_rows, steps
 from tilepress.codecs.wave.layout import (
     OWN_PROPERTIES,
     PROPERTIES,
@@ -33,6 +32,7 @@ from tilepress.codecs.wave.layout import (
     TOP_PAD,
 )
 from tilepress.codecs.wave.model import COST_UNIT
+from tilepress.codecs.wave.predictor import active_rows, steps
 from tilepress.codecs.wave.properties import step_leaves, step_properties
 from tilepress.codecs.wave.tree import LEVELS, ContextTree, pack_tree
 

@@ -14,17 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.wave.compiled import jit
-from tilepress.codecs.wave.kernel import (
-    active_rows,
-    activities,
-    cell_of,
-    own_inputs,
-    patterns,
-    reference_inputs,
-    regressor_count,
-    steps,
-    workspace,
-)
 from tilepress.codecs.wave.layout import (
     CELLS,
     MAX_SETS,
@@ -34,6 +23,17 @@ from tilepress.codecs.wave.layout import (
     TIME_PAD,
     TOP_PAD,
     WEIGHT_BITS,
+)
+from tilepress.codecs.wave.predictor import (
+    active_rows,
+    activities,
+    cell_of,
+    own_inputs,
+    patterns,
+    reference_inputs,
+    regressor_count,
+    steps,
+    workspace,
 )
 
 __all__ = ["Classes", "fit_classes", "plain_classes"]

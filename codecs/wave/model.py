@@ -70,7 +70,7 @@ class WaveModel:
         arrays: list[Any] = []
         for name in _LAYERS:
             weights, bias, shift = self.layers[name]
-            rows = -(-len(bias) // 4) * 4  # the kernel takes outputs by fours
+            rows = -(-len(bias) // 4) * 4  # the predictor takes outputs by fours
             padded = np.zeros((rows, weights.shape[1]), np.float32)
             padded[: len(bias)] = weights
             arrays += [padded, bias.copy(), shift.copy()]

@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_SPLITS
-from tilepress.codecs.wave import kernel
+from tilepress.codecs.wave import predictor
 from tilepress.codecs.wave.backend import Backend, PlaneToDecode
 from tilepress.codecs.wave.bitmap import decode_bitmap
 from tilepress.codecs.wave.coder import flag_probabilities
 from tilepress.codecs.wave.cpu import CPU
-from tilepress.codecs.wave.kernel import regressor_count
 from tilepress.codecs.wave.layout import MAX_RANGE
 from tilepress.codecs.wave.linear import plain_classes
 from tilepress.codecs.wave.model import WaveModel
@@ -47,6 +46,7 @@ from tilepress.codecs.wave.plane_format import (
     unpack_classes,
     unpack_stream,
 )
+from tilepress.codecs.wave.predictor import regressor_count
 from tilepress.codecs.wave.structure import Levels
 from tilepress.codecs.wave.tree import NO_TREE
 from tilepress.codecs.wave.wire import Reader
@@ -224,7 +224,7 @@ def _decode_stream(reader: Reader, given: _Given, top: int, *, fitted: bool) -> 
     present = height * width if mask is None else int(np.count_nonzero(~mask))
     stream = unpack_stream(reader, present)
     sheared_mask = NO_MASK if mask is None else shear_mask(mask)
-    ref, ref_errors = shear_references(given.refs, kernel.empty_sheared(height, width, 0).shape)
+    ref, ref_errors = shear_references(given.refs, predictor.empty_sheared(height, width, 0).shape)
     request = PlaneToDecode(
         *stream,
         ref,
@@ -248,4 +248,6 @@ def _decode_stream(reader: Reader, given: _Given, top: int, *, fitted: bool) -> 
     own, errors, fault = given.backend.decode_stream(request)
     if fault:
         raise InvalidRecord(f"decoding a plane: its stream is damaged (fault {fault})")
-    return DecodedPlane(kernel.unshear(own, height, width), residuals(errors, height, width), mask)
+    return DecodedPlane(
+        predictor.unshear(own, height, width), residuals(errors, height, width), mask
+    )

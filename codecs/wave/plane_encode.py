@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.wave import kernel
+from tilepress.codecs.wave import predictor
 from tilepress.codecs.wave.backend import Backend, PlaneToEncode, TreeEffort
 from tilepress.codecs.wave.bitmap import encode_bitmap
 from tilepress.codecs.wave.choices import MIN_FIT_SAMPLES, choose_coding
 from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.cpu import CPU
-from tilepress.codecs.wave.kernel import regressor_count
 from tilepress.codecs.wave.layout import MAX_RANGE
 from tilepress.codecs.wave.linear import fit_classes, plain_classes
 from tilepress.codecs.wave.model import WaveModel
@@ -47,6 +46,7 @@ from tilepress.codecs.wave.plane_format import (
     shear_references,
     split_reference,
 )
+from tilepress.codecs.wave.predictor import regressor_count
 from tilepress.codecs.wave.structure import cluster_starts, replication, used_levels
 from tilepress.codecs.wave.wire import signed_varint, varint
 
@@ -214,7 +214,7 @@ def _encode_samples(
         samples = samples.copy()
         _fill_absent(samples, mask, first)
         sheared_mask = shear_mask(mask)
-    own = kernel.shear(np.ascontiguousarray(samples), first)
+    own = predictor.shear(np.ascontiguousarray(samples), first)
     n_refs, model = len(begun.refs), coder.model
     plane = PlaneToEncode(
         own,

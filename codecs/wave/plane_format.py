@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_TREE_BYTES
-from tilepress.codecs.wave import kernel
+from tilepress.codecs.wave import predictor
 from tilepress.codecs.wave.backend import Choices
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.coder import LANES, STATE_LOW
@@ -171,13 +171,15 @@ def split_reference(levels: Plane, top: int, mask: Mask | None) -> DecodedPlane:
 def residuals(errors: npt.NDArray[np.int32], height: int, width: int) -> npt.NDArray[np.int32]:
     """Return the linear path's residuals in whole steps, (y, x), of its sheared errors."""
     half = (1 << FRACTION_BITS) // 2 - 1
-    whole: npt.NDArray[np.int32] = (kernel.unshear(errors, height, width) + half) >> FRACTION_BITS
+    whole: npt.NDArray[np.int32] = (
+        predictor.unshear(errors, height, width) + half
+    ) >> FRACTION_BITS
     return whole
 
 
 def shear_mask(mask: Mask) -> npt.NDArray[np.uint8]:
     """Return a mask as a backend takes it, (T, Y) uint8."""
-    sheared: npt.NDArray[np.uint8] = kernel.shear(mask.astype(np.int32), 0).astype(np.uint8)
+    sheared: npt.NDArray[np.uint8] = predictor.shear(mask.astype(np.int32), 0).astype(np.uint8)
     return sheared
 
 
@@ -188,8 +190,8 @@ def shear_references(
     planes = np.zeros((2, *shape), np.int32)
     errors = np.zeros((2, *shape), np.int32)
     for slot, ref in enumerate(refs):
-        planes[slot] = kernel.shear_reference(np.ascontiguousarray(ref.samples))
-        errors[slot] = kernel.shear_reference(np.ascontiguousarray(ref.errors))
+        planes[slot] = predictor.shear_reference(np.ascontiguousarray(ref.samples))
+        errors[slot] = predictor.shear_reference(np.ascontiguousarray(ref.errors))
     return planes, errors
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tilepress.codecs.wave.compiled import jit
-from tilepress.codecs.wave.kernel import HALF, ONE
 from tilepress.codecs.wave.layout import FRACTION_BITS, OWN_PROPERTIES, SHEAR, TIME_PAD, TOP_PAD
+from tilepress.codecs.wave.predictor import HALF, ONE
 
 __all__ = ["step_leaves", "step_properties"]
 

@@ -1,7 +1,7 @@
 """Train a ``wave`` model, read top to bottom.
 
 1. Every plane of every image is prepared and its linear path fitted, by the encoder's own code.
-2. Contexts of random samples are drawn from the integer kernel itself, so that what is trained on
+2. Contexts of random samples are drawn from the predictor itself, so that what is trained on
    is what will be seen, bit for bit.
 3. The network learns what to add to the linear prediction, and the scale and shape of what is left.
 4. It finishes with rounded weights and activations (straight-through gradients).
@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from tilepress.codecs.wave import kernel
+from tilepress.codecs.wave import predictor
 from tilepress.codecs.wave.choices import choose_flags, choose_gain
 from tilepress.codecs.wave.coder import (
     PHASED_CONTEXTS,
@@ -38,7 +38,6 @@ from tilepress.codecs.wave.coder import (
     tokenise,
 )
 from tilepress.codecs.wave.compiled import jit
-from tilepress.codecs.wave.kernel import active_rows, regressor_count, steps
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
@@ -50,6 +49,7 @@ from tilepress.codecs.wave.layout import (
 )
 from tilepress.codecs.wave.linear import Classes, fit_classes
 from tilepress.codecs.wave.model import TABLES, WaveModel
+from tilepress.codecs.wave.predictor import active_rows, regressor_count, steps
 from tilepress.codecs.wave.structure import choose_references, used_levels
 
 __all__ = ["TrainingImage", "fine_tune", "linear_baseline", "train_wave"]
@@ -80,7 +80,7 @@ class TrainingImage:
 
 @dataclass(frozen=True, slots=True)
 class _Plane:
-    """A prepared plane: everything that the kernel needs, and its share of the training mix."""
+    """A prepared plane: everything that the predictor needs, and its share of the training mix."""
 
     own: npt.NDArray[np.int32]
     refs: npt.NDArray[np.int32]
@@ -146,7 +146,7 @@ def _prepare(image: TrainingImage, weight: float, seed: int) -> Iterator[_Plane]
         sheared_errors: list[npt.NDArray[np.int32]] = []
         for plane, refs in zip(planes, chosen, strict=True):
             top = int(plane.max())
-            own = kernel.shear(plane, int(plane[0, 0]))
+            own = predictor.shear(plane, int(plane[0, 0]))
             errors: npt.NDArray[np.int32] | None = None
             for use in (refs, ()) if refs else ((),):
                 ref = np.zeros((2, *own.shape), np.int32)
@@ -163,8 +163,8 @@ def _prepare(image: TrainingImage, weight: float, seed: int) -> Iterator[_Plane]
                     )
                 if top > 0 and rng.random() < (1.0 if use or not refs else 0.5):
                     yield _Plane(own, ref, ref_errors, len(use), height, width, top, fitted, share)
-            sheared_refs.append(kernel.shear_reference(plane))
-            sheared_errors.append(kernel.shear_reference(errors))
+            sheared_refs.append(predictor.shear_reference(plane))
+            sheared_errors.append(predictor.shear_reference(errors))
 
 
 @jit
@@ -180,15 +180,15 @@ def linear_errors(
 ) -> Any:
     """Return the linear path's residuals in whole steps, (y, x) int32."""
     out = np.zeros((height, width), np.int32)
-    work = kernel.workspace(height, width)
+    work = predictor.workspace(height, width)
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        kernel.predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
+        predictor.predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
         for i in range(n):
             x = t - SHEAR * (y0 + i)
             out[y0 + i, x] = own[t + TIME_PAD, y0 + i + TOP_PAD] - (
-                (work[3][i] + kernel.HALF) >> FRACTION_BITS
+                (work[3][i] + predictor.HALF) >> FRACTION_BITS
             )
     return out
 
@@ -211,18 +211,18 @@ def _draw(
     Facts: error of the linear path in 1/64 steps, exponent and logarithm of the errors around.
     """
     np.random.seed(seed)
-    work = kernel.workspace(height, width)
-    errors = kernel.empty_sheared(height, width, 0)
+    work = predictor.workspace(height, width)
+    errors = predictor.empty_sheared(height, width, 0)
     capacity = int(height * width * rate * 1.2) + 1000
     features = np.zeros((capacity, FEATURES), np.int8)
     facts = np.empty((capacity, 3), np.int32)
     count = 0
-    rows = kernel.feature_count(n_refs)
+    rows = predictor.feature_count(n_refs)
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        kernel.predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
-        kernel.network_inputs(errors, ref_errors, n_refs, t, y0, n, top, work)
+        predictor.predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
+        predictor.network_inputs(errors, ref_errors, n_refs, t, y0, n, top, work)
         for i in range(n):
             y = y0 + i + TOP_PAD
             error = (own[t + TIME_PAD, y] << FRACTION_BITS) - work[3][i]

@@ -21,7 +21,7 @@ import numba as nb
 import numpy as np
 import pytest
 
-from tilepress.codecs.wave import coder, cuda, kernel
+from tilepress.codecs.wave import coder, cuda, predictor
 from tilepress.codecs.wave.backend import (
     PlaneToDecode,
     PlaneToEncode,
@@ -263,18 +263,18 @@ def plane_of(case: Case, seed: int, model: WaveModel) -> tuple[PlaneToEncode, An
             north = samples[y - 1, x] if y else first
             west = samples[y, x - 1] if x else samples[y - 1, 0] if y else first
             samples[y, x] = (west + north + 1) >> 1
-        sheared_mask = kernel.shear(mask.astype(np.int32), 0).astype(np.uint8)
-    own = kernel.shear(samples, first)
+        sheared_mask = predictor.shear(mask.astype(np.int32), 0).astype(np.uint8)
+    own = predictor.shear(samples, first)
     refs, ref_errors = (np.zeros((2, *own.shape), np.int32) for _ in range(2))
     for r in range(case.refs):
         earlier = np.clip(samples + rng.integers(-2, 3, case.shape), 0, case.top)
         if case.kind == "flat":
             earlier = samples // 2
-        refs[r] = kernel.shear_reference(earlier.astype(np.int32))
+        refs[r] = predictor.shear_reference(earlier.astype(np.int32))
         residuals = rng.integers(-9, 10, case.shape).astype(np.int32)
         if case.kind == "edge":
             residuals *= (case.top + 1) // 9 - 1
-        ref_errors[r] = kernel.shear_reference(residuals)
+        ref_errors[r] = predictor.shear_reference(residuals)
     weights = rng.integers(-900, 901, (case.sets, REGRESSORS)).astype(np.int64)
     weights[:, :2] += 1 << 13
     if case.kind == "edge":
@@ -441,7 +441,7 @@ class TestDeviceAndCpuAgree:
         assert (my_fault, fault) == (0, 0)
         np.testing.assert_array_equal(my_own, own)
         np.testing.assert_array_equal(my_errors, errors)
-        np.testing.assert_array_equal(kernel.unshear(my_own, *case.shape), samples)
+        np.testing.assert_array_equal(predictor.unshear(my_own, *case.shape), samples)
         if case.narrow:
             assert len(raw) > 0
         if case.flagged and samples.size > 100:

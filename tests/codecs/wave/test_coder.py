@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from tilepress.codecs.wave import coder, kernel
+from tilepress.codecs.wave import coder, predictor
 from tilepress.codecs.wave.layout import MATCH_CONTEXTS
 from tilepress.codecs.wave.linear import plain_classes
 from tilepress.codecs.wave.model import TABLES
@@ -100,7 +100,7 @@ def steps_and_noise(shape: tuple[int, int]) -> np.ndarray:
 def coded(plane: np.ndarray, gain: int) -> Coded:
     height, width = plane.shape
     first, top = int(plane[0, 0]), int(plane.max())
-    own = kernel.shear(plane, first)
+    own = predictor.shear(plane, first)
     none = np.zeros((2, *own.shape), np.int32)
     classes = plain_classes(MODEL.linear[0]).arrays()
     predicted = coder.predict_plane(
@@ -145,7 +145,7 @@ def decoded(
             *NO_TREE[:2],
         ),
     )
-    return kernel.unshear(own, height, width), fault
+    return predictor.unshear(own, height, width), fault
 
 
 def flags_of(seed: int, share: float) -> np.ndarray:

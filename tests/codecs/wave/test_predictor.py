@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from tilepress.codecs.wave import kernel
+from tilepress.codecs.wave import predictor
 from tilepress.codecs.wave.coder import predict_plane
 from tilepress.codecs.wave.layout import (
     CELLS,
@@ -31,8 +31,8 @@ class TestWavefront:
     def test_every_sample_has_one_step(self, shape: tuple[int, int]) -> None:
         height, width = shape
         seen = np.zeros(shape, int)
-        for t in range(kernel.steps(height, width)):
-            first, last = kernel.active_rows(t, height, width)
+        for t in range(predictor.steps(height, width)):
+            first, last = predictor.active_rows(t, height, width)
             for y in range(first, last):
                 seen[y, t - SHEAR * y] += 1
         assert (seen == 1).all()
@@ -44,7 +44,7 @@ class TestWavefront:
     @pytest.mark.parametrize("shape", [(1, 1), (3, 11), (12, 2)])
     def test_shear_and_back(self, shape: tuple[int, int]) -> None:
         plane = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape)
-        assert np.array_equal(kernel.unshear(kernel.shear(plane, 0), *shape), plane)
+        assert np.array_equal(predictor.unshear(predictor.shear(plane, 0), *shape), plane)
 
 
 def neighbours(plane: np.ndarray, first: int, dy: int, dx: int) -> np.ndarray:
@@ -103,7 +103,7 @@ def plainly(plane, refs, errors, first, classes, top):
 
 @functools.lru_cache(maxsize=4)
 def predicted(n_refs: int, sets: int):
-    """Return the kernel's answer for a noisy plane of equal neighbours, and NumPy's."""
+    """Return the predictor's answer for a noisy plane of equal neighbours, and NumPy's."""
     height, width, top = 23, 31, 9
     rng = np.random.default_rng(10 * n_refs + sets)
     plane = np.repeat(rng.integers(0, top + 1, (height, width // 2 + 1)), 2, 1)[:, :width]
@@ -116,11 +116,11 @@ def predicted(n_refs: int, sets: int):
         rng.integers(0, sets, CELLS).astype(np.int32),
         rng.integers(-(2**13), 2**13, (sets, REGRESSORS)),
     )
-    own = kernel.shear(plane, int(plane[0, 0]))
+    own = predictor.shear(plane, int(plane[0, 0]))
     sheared = np.zeros((2, 2, *own.shape), np.int32)
     for slot in range(n_refs):
-        sheared[0, slot] = kernel.shear_reference(refs[slot])
-        sheared[1, slot] = kernel.shear_reference(errors[slot])
+        sheared[0, slot] = predictor.shear_reference(refs[slot])
+        sheared[1, slot] = predictor.shear_reference(errors[slot])
     net = load_named("auto").model.arrays()
     found = predict_plane(own, *sheared, n_refs, NO_MASK, height, width, top, classes, net)
     t, y = np.divmod(np.sort((np.arange(width) + SHEAR * np.arange(height)[:, None]) * height
@@ -160,7 +160,7 @@ class TestCells:
     def test_level_and_four_equalities_make_the_cell(self) -> None:
         thresholds = np.array([10, 20, 30], np.int32)
         cells = {
-            kernel.cell_of(level, bits & 3 | (bits >> 2) << 6, thresholds)
+            predictor.cell_of(level, bits & 3 | (bits >> 2) << 6, thresholds)
             for level in (9, 10, 29, 30)
             for bits in range(16)
         }
@@ -169,7 +169,7 @@ class TestCells:
     def test_other_equalities_are_no_matter(self) -> None:
         thresholds = np.array([10, 20, 30], np.int32)
         others = 0b11_00_1111_00
-        assert kernel.cell_of(25, 0b0001_000001 | others, thresholds) == kernel.cell_of(
+        assert predictor.cell_of(25, 0b0001_000001 | others, thresholds) == predictor.cell_of(
             25, 0b0001_000001, thresholds
         )
 
@@ -186,7 +186,7 @@ class TestNetworkIsExact:
         if extreme:
             x, w = np.sign(x) * 63, np.sign(w) * 63
         acc = np.zeros((MAX_HIDDEN, 100), np.float32)
-        kernel.dense(x.astype(np.float32), w.astype(np.float32), n_in, MAX_HIDDEN, 100, acc)
+        predictor.dense(x.astype(np.float32), w.astype(np.float32), n_in, MAX_HIDDEN, 100, acc)
         assert np.array_equal(acc.astype(np.int64), w[:, :n_in] @ x[:n_in])
 
     def test_output_layer(self) -> None:
@@ -194,7 +194,7 @@ class TestNetworkIsExact:
         x = rng.integers(0, 2, (MAX_HIDDEN, 50)) * 127
         w = np.sign(rng.integers(-1, 2, (4, MAX_HIDDEN))) * 63
         acc = np.zeros((4, 50), np.float32)
-        kernel.dense(x.astype(np.float32), w.astype(np.float32), MAX_HIDDEN, 4, 50, acc)
+        predictor.dense(x.astype(np.float32), w.astype(np.float32), MAX_HIDDEN, 4, 50, acc)
         assert np.array_equal(acc.astype(np.int64), w @ x)
 
 
@@ -205,21 +205,21 @@ class TestFeaturesFitTheirWeights:
         height, width, top = 20, 26, 2**17 - 1
         plane = (rng.integers(0, 2, (height, width)) * top).astype(np.int32)
         plane[5:15, 5:15] = 7
-        own = kernel.shear(plane, int(plane[0, 0]))
-        refs = np.stack([kernel.shear_reference(np.ascontiguousarray(p))
+        own = predictor.shear(plane, int(plane[0, 0]))
+        refs = np.stack([predictor.shear_reference(np.ascontiguousarray(p))
                          for p in (plane, top - plane)])  # fmt: skip
-        ref_errors = np.stack([kernel.shear_reference(e.astype(np.int32))
+        ref_errors = np.stack([predictor.shear_reference(e.astype(np.int32))
                                for e in (plane - top // 2, -plane)])  # fmt: skip
         classes = (np.zeros(3, np.int32), np.zeros(CELLS, np.int32),
                    rng.integers(-(2**16), 2**16, (1, REGRESSORS)))  # fmt: skip
-        errors = kernel.shear((plane - top // 2).astype(np.int32) << 6, 0)
-        work = kernel.workspace(height, width)
+        errors = predictor.shear((plane - top // 2).astype(np.int32) << 6, 0)
+        work = predictor.workspace(height, width)
         seen = []
-        for t in range(kernel.steps(height, width)):
-            y0, y1 = kernel.active_rows(t, height, width)
+        for t in range(predictor.steps(height, width)):
+            y0, y1 = predictor.active_rows(t, height, width)
             n = y1 - y0
-            kernel.predict_linear(own, refs, ref_errors, 2, t, y0, n, top, classes, work)
-            kernel.network_inputs(errors, ref_errors, 2, t, y0, n, top, work)
+            predictor.predict_linear(own, refs, ref_errors, 2, t, y0, n, top, classes, work)
+            predictor.network_inputs(errors, ref_errors, 2, t, y0, n, top, work)
             seen.append(work[9][:, :n].copy())
         features = np.concatenate(seen, 1)
         assert features.shape == (FEATURES, height * width)
@@ -231,7 +231,7 @@ class TestFeaturesFitTheirWeights:
 class TestLogarithm:
     def test_is_monotone_and_close(self) -> None:
         values = np.unique(np.logspace(0, 9, 4000).astype(int))
-        logs = np.array([kernel._log8.py_func(int(v)) for v in values[values < 2**30]])
+        logs = np.array([predictor._log8.py_func(int(v)) for v in values[values < 2**30]])
         exact = 8 * np.log2(values[values < 2**30] + 1)
         assert (np.diff(logs) >= 0).all()
         assert np.abs(logs - exact).max() <= 1.75  # 0.69 of the chords, 1 of the floor
