@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
 from tilepress.codecs.loss import Lossless, Within, bounded
+from tilepress.codecs.numbers import json_number, number_of
 from tilepress.codecs.record import (
     CODER_STORED,
     CODER_WAVE,
@@ -143,9 +144,6 @@ class TileCodec:
 
     def to_config(self) -> dict[str, Any]:
         """Return the closed, versioned configuration that a reader needs (FORMAT.md §1)."""
-        nodata: float | int | str | None = self._nodata
-        if isinstance(nodata, float) and not np.isfinite(nodata):
-            nodata = "NaN" if np.isnan(nodata) else "Infinity" if nodata > 0 else "-Infinity"
         inline = None
         if self._weights.origin != "bundled" and len(self._weights.data) <= INLINE_LIMIT_BYTES:
             inline = inline_text(self._weights.data)
@@ -154,7 +152,7 @@ class TileCodec:
             "codec": self._codec,
             "tier": self._tier,
             "max_error": self._loss.max_error,
-            "nodata": nodata,
+            "nodata": json_number(self._nodata),
             "model": {
                 "name": self._weights.name,
                 "sha256": self._weights.sha256,
@@ -187,9 +185,11 @@ class TileCodec:
         if isinstance(error, bool) or not isinstance(error, int | float) or not 0 <= error < 2**31:
             raise UnsupportedFormat(f"reading a codec configuration: got max_error {error!r}")
         if isinstance(nodata, str):
-            if nodata not in ("NaN", "Infinity", "-Infinity"):
-                raise UnsupportedFormat(f"reading a codec configuration: got nodata {nodata!r}")
-            nodata = float(nodata)
+            try:
+                nodata = number_of(nodata)
+            except ValueError as error:
+                text = f"reading a codec configuration: got nodata {nodata!r}"
+                raise UnsupportedFormat(text) from error
         if isinstance(nodata, bool) or not isinstance(nodata, int | float | None):
             raise UnsupportedFormat(f"reading a codec configuration: got nodata {nodata!r}")
         codec = cls.__new__(cls)

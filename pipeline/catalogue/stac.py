@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
+from tilepress.codecs.numbers import number_of
 from tilepress.pipeline.catalogue.footprint import Bbox, Footprint, footprint
 from tilepress.pipeline.geotiff.record import parse_record
 from tilepress.pipeline.store.summary import StoreFacts
@@ -61,7 +62,6 @@ SHA256_MULTIHASH = "1220"
 MAX_SUMMARY = 50
 """Different values that a summary lists at most."""
 
-_STAC_NUMBERS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 _TIME_TAGS = (
     ("IMAGERY", "ACQUISITIONDATETIME"),
     ("", "ACQUISITIONDATETIME"),
@@ -367,7 +367,8 @@ def _assets(href: str, facts: StoreFacts) -> dict[str, Any]:
     }
     nodata = facts.attributes.get("nodata")
     if nodata is not None:
-        data["nodata"] = _STAC_NUMBERS.get(nodata, nodata)
+        # STAC's texts for what is not finite, "nan", "inf" and "-inf", are Python's
+        data["nodata"] = str(number_of(nodata)) if isinstance(nodata, str) else nodata
     data |= _sampling(facts)
     data["bands"] = _bands(facts)
     root = {

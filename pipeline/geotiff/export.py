@@ -37,6 +37,7 @@ from rasterio.rpc import RPC
 from rasterio.windows import Window
 
 from tilepress.codecs.loss import Loss
+from tilepress.codecs.numbers import number_of
 from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
 from tilepress.pipeline.geotiff.gdal import gdal_calls
 from tilepress.pipeline.geotiff.header import append_entries
@@ -46,7 +47,6 @@ from tilepress.pipeline.geotiff.record import (
     GEO_ENTRIES,
     carried_entries,
     carried_notes,
-    decode_number,
     parse_crs,
     parse_record,
 )
@@ -248,7 +248,7 @@ def _window(
 
 def _transform(record: Mapping[str, Any]) -> Affine | None:
     values = record["transform"]
-    return None if values is None else Affine(*(decode_number(value) for value in values))
+    return None if values is None else Affine(*(number_of(value) for value in values))
 
 
 def _write_part(reader: ExportReader, part: _Part) -> list[Path]:
@@ -323,7 +323,7 @@ def _common_nodata(part: _Part) -> float | int | None:
     values = part.per_band("nodata")
     if len({repr(value) for value in values}) != 1 or values[0] is None:
         return None
-    value = decode_number(values[0])
+    value = number_of(values[0])
     name = part.record["dtype"]
     if name.startswith("complex") or np.dtype(name).kind == "f":
         return value
@@ -423,9 +423,9 @@ def _write_metadata(dataset: DatasetWriter, part: _Part, loss: Loss) -> None:
             dataset.write_colormap(number, {i: tuple(color) for i, color in enumerate(table)})
     scales, offsets = part.per_band("scales"), part.per_band("offsets")
     if any(scale != 1 for scale in scales):
-        dataset.scales = tuple(decode_number(scale) for scale in scales)
+        dataset.scales = tuple(number_of(scale) for scale in scales)
     if any(offset != 0 for offset in offsets):
-        dataset.offsets = tuple(decode_number(offset) for offset in offsets)
+        dataset.offsets = tuple(number_of(offset) for offset in offsets)
     _write_control(dataset, part)
     colors = tuple(ColorInterp[name] for name in part.per_band("colors"))
     if dataset.colorinterp != colors:
@@ -447,7 +447,7 @@ def _write_control(dataset: DatasetWriter, part: _Part) -> None:
     if gcps:
         points = []
         for point in gcps["points"]:
-            values = {k: v if k in ("id", "info") else decode_number(v) for k, v in point.items()}
+            values = {k: v if k in ("id", "info") else number_of(v) for k, v in point.items()}
             values["row"], values["col"] = values["row"] - top, values["col"] - left
             points.append(GroundControlPoint(**values))
         dataset.gcps = (points, parse_crs(gcps["crs_wkt"]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 
+from tilepress.codecs.numbers import json_number
 from tilepress.pipeline.geotiff.gdal import ask
 from tilepress.pipeline.geotiff.header import Directory, Entry, TiffHeader
 
@@ -27,10 +27,8 @@ __all__ = [
     "GEO_ENTRIES",
     "carried_entries",
     "carried_notes",
-    "decode_number",
     "describe_raster",
     "dump_record",
-    "encode_number",
     "parse_crs",
     "parse_record",
 ]
@@ -129,23 +127,6 @@ def carried_notes(record: Mapping[str, Any]) -> dict[int, dict[int, Entry]]:
     return {int(tag): _entries(directory) for tag, directory in record["notes"].items()}
 
 
-def encode_number(value: float | int | None) -> float | int | str | None:
-    """Return a number that JSON can hold; NaN and infinities as "NaN", "Infinity", "-Infinity"."""
-    if value is None or isinstance(value, int):
-        return value
-    value = float(value)
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
-
-
-def decode_number(value: float | int | str) -> float | int:
-    """Return the number that ``encode_number`` was given."""
-    return float(value) if isinstance(value, str) else value
-
-
 def parse_crs(wkt: str | None) -> CRS | None:
     """Return the CRS of a record."""
     return CRS.from_wkt(wkt) if wkt else None
@@ -157,7 +138,7 @@ def _encoded(value: Any) -> Any:  # noqa: ANN401 (any JSON value)
         return {key: _encoded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_encoded(item) for item in value]
-    return encode_number(value) if isinstance(value, float) else value
+    return json_number(value) if isinstance(value, float) else value
 
 
 def _crs_wkt(dataset: DatasetReader) -> str | None:

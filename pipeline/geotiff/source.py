@@ -25,6 +25,7 @@ import numpy.typing as npt
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from tilepress.codecs.numbers import json_number
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.geotiff.blocks import DeflateBlocks
 from tilepress.pipeline.geotiff.gdal import ask, gdal_calls, open_raster
@@ -42,7 +43,6 @@ from tilepress.pipeline.geotiff.png import png_damage
 from tilepress.pipeline.geotiff.record import (
     describe_raster,
     dump_record,
-    encode_number,
     parse_crs,
 )
 from tilepress.pipeline.image.grid import Box
@@ -510,7 +510,7 @@ def _nodata(files: Sequence[_File]) -> tuple[float | int | None, dict[str, Any]]
     usable = [_in_dtype(value, files[0].dtype) for value in values]
     if len({repr(value) for value in usable}) == 1:
         return usable[0], {}
-    return None, {"band_nodata": [encode_number(value) for value in usable]}
+    return None, {"band_nodata": [json_number(value) for value in usable]}
 
 
 def _in_dtype(value: float | int | None, dtype: np.dtype[Any]) -> float | int | None:

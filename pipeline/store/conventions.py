@@ -19,6 +19,7 @@ import zarr_cm
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from tilepress.codecs.numbers import json_number
 from tilepress.pipeline.image.source import GeoReference, ImageInfo, MedicalGeometry
 
 __all__ = [
@@ -42,16 +43,6 @@ class AuxiliaryArray:
     dims: tuple[str, ...]
     data: npt.NDArray[Any]
     attributes: Mapping[str, Any] = field(default_factory=dict)
-
-
-def json_number(value: float | int | np.generic | None) -> float | int | str | None:
-    """Return a number as strict JSON has it: NaN and infinities become text."""
-    if value is None:
-        return None
-    number: float | int = value.item() if isinstance(value, np.generic) else value
-    if isinstance(number, float) and not math.isfinite(number):
-        return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
-    return number
 
 
 def image_attributes(info: ImageInfo) -> dict[str, Any]:
