@@ -19,9 +19,18 @@ from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.store.keys import (
+    IMAGE,
+    MANIFEST,
+    ROOT_DOCUMENT,
+    array_key,
+    is_manifest_chunk,
+    shard_key,
+    shard_of,
+)
 from tilepress.pipeline.store.manifest import Manifest, ShardEntry, sha256_hex
-from tilepress.pipeline.store.shard import decode_shard, samples_sha256, shard_key
-from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader, check_seal
+from tilepress.pipeline.store.shard import decode_shard, samples_sha256
+from tilepress.pipeline.store.writer import StoreReader, check_seal
 
 __all__ = ["Damage", "check_against_source", "check_store", "verify"]
 
@@ -64,7 +73,7 @@ def verify(
     """
     path = place(path)
     found = list(check_store(path))
-    if source is None or any(damage.key in (ROOT_DOCUMENT, "manifest") for damage in found):
+    if source is None or any(damage.key in (ROOT_DOCUMENT, MANIFEST) for damage in found):
         return found
     if isinstance(source, (str, Path)):
         source = Sources([source])
@@ -96,7 +105,7 @@ def check_store(path: Where) -> Iterator[Damage]:
     try:
         manifest = reader.manifest
     except DamagedStore as error:
-        yield Damage("changed", "manifest", str(error))
+        yield Damage("changed", MANIFEST, str(error))
         return
     yield from _check_objects(path, manifest)
     for name in manifest.arrays:
@@ -110,7 +119,7 @@ def check_against_source(path: Where, source: TileSource) -> Iterator[Damage]:
     if (reader.shape, reader.dtype, reader.axes) != (info.shape, info.dtype, info.axes):
         yield Damage(
             "source",
-            "0/image",
+            IMAGE,
             f"it is {reader.shape} of {reader.dtype} along {reader.axes}, "
             f"the source {info.shape} of {info.dtype} along {info.axes}",
         )
@@ -145,7 +154,7 @@ def _check_objects(path: Place, manifest: Manifest) -> Iterator[Damage]:
         yield from _check_object(path, key, entry.length, entry.sha256)
     known = {ROOT_DOCUMENT, *manifest.documents, *manifest.files}
     for key, _ in path.walk():
-        expected = key in known or key.startswith("manifest/c/") or _is_shard(key, manifest)
+        expected = key in known or is_manifest_chunk(key) or _is_shard(key, manifest)
         if not expected and key.rpartition("/")[2] not in IGNORED_NAMES:
             yield Damage("unexpected", key, "the manifest does not list it")
 
@@ -166,23 +175,21 @@ def _check_object(path: Place, key: str, length: int | None, digest: str) -> Ite
 
 
 def _is_shard(key: str, manifest: Manifest) -> bool:
-    parts = key.split("/")
-    if len(parts) < 4 or parts[0] != "0" or parts[2] != "c" or parts[1] not in manifest.arrays:
+    found = shard_of(key)
+    if found is None or found[0] not in manifest.arrays:
         return False
-    counts = manifest.arrays[parts[1]].counts
-    if len(parts) - 3 != len(counts):
-        return False
-    return all(
-        text.isdecimal() and str(int(text)) == text and int(text) < n
-        for text, n in zip(parts[3:], counts, strict=True)
-    )
+    array, index = found
+    counts = manifest.arrays[array].counts
+    return len(index) == len(counts) and all(i < n for i, n in zip(index, counts, strict=True))
 
 
 def _check_shards(reader: StoreReader, name: str) -> Iterator[Damage]:
     table = reader.manifest.arrays[name]
     grid = reader.grid(name)
     if grid.counts != table.counts:
-        yield Damage("changed", f"0/{name}", f"{grid.counts} shards, the manifest {table.counts}")
+        yield Damage(
+            "changed", array_key(name), f"{grid.counts} shards, the manifest {table.counts}"
+        )
         return
     for index in grid.indices():
         yield from _check_shard(reader, table.get(name, index))

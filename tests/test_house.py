@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 import tomllib
@@ -107,6 +108,66 @@ class TestOnlyTheCommandLinePrints:
             and node.func.id == "print"
         ]
         assert not wrong
+
+
+KEYS = "pipeline/store/keys.py"
+
+SPELLED_OUT = ("pipeline/export.py", "pipeline/find/walk.py")
+"""Modules that still name the full resolution themselves."""
+
+GROUPS = ("consolidate", "create_group", "group", "open_group", "require_group")
+"""Functions whose first argument is a key."""
+
+
+def keys_in(path: Path) -> Iterator[int]:
+    """Yield the lines that spell out the key of a level; what people are told is no key."""
+    tree = ast.parse(path.read_text(), str(path))
+    texts = {
+        node.body[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    levels: list[ast.expr] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript):
+            levels.append(node.slice)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            levels.append(node.right)
+        elif isinstance(node, ast.keyword) and node.arg in ("group", "path"):
+            levels.append(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            levels += node.args[:1] if node.func.attr in GROUPS else []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or node in texts:
+            continue
+        if re.match(r"0/([a-z]|$)", node.value) or (node.value == "0" and node in levels):
+            yield node.lineno
+
+
+class TestKeysOfAStoreAreNamedInOnePlace:
+    """A second level, or another name, must be one change."""
+
+    @pytest.mark.parametrize("room", ["codecs", "pipeline", "workflows"])
+    def test_no_other_module_spells_one_out(self, room: str):
+        wrong = [
+            f"{path.relative_to(ROOT)}:{line}"
+            for path in modules(room)
+            if path.relative_to(ROOT).as_posix() not in (KEYS, *SPELLED_OUT)
+            for line in keys_in(path)
+        ]
+        assert not wrong
+
+    def test_the_scan_sees_them(self, tmp_path: Path):
+        path = tmp_path / "module.py"
+        path.write_text(
+            '"""0/image is fine here."""\n'
+            'a = root["0/image"]\nb = f"0/{name}"\nc = store / "0"\nd = root.create_group("0")\n'
+            'e = open_zarr(path, group="0")\nf = root["0"]\n'
+            'g = environ.get("X", "0")\nh = "the full resolution is the group 0"\n'
+        )
+        assert sorted(keys_in(path)) == [2, 3, 4, 5, 6, 7]
 
 
 class TestThePackageIsWhole:

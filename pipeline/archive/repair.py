@@ -59,16 +59,19 @@ from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.atomic import is_partial
 from tilepress.pipeline.storage.path import Place, Where, is_url, place
 from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.store.keys import (
+    FULL_RESOLUTION,
+    IMAGE,
+    ROOT_DOCUMENT,
+    document_key,
+    shard_key,
+    shard_of,
+)
 from tilepress.pipeline.store.manifest import Manifest, ShardTable, sha256_hex
 from tilepress.pipeline.store.manifest import ShardEntry as SealedShard
 from tilepress.pipeline.store.salvage import Layout, Remains, read_remains
-from tilepress.pipeline.store.shard import (
-    ShardBytes,
-    encode_shard,
-    samples_sha256,
-    shard_key,
-)
-from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
+from tilepress.pipeline.store.shard import ShardBytes, encode_shard, samples_sha256
+from tilepress.pipeline.store.writer import StoreReader
 from tilepress.pipeline.verify import check_store
 
 __all__ = ["StoreRepair", "repair_stores"]
@@ -288,7 +291,7 @@ class _Repair:
                 f"repairing {self.store}: it was never sealed, or too little of it is left; "
                 "run its compress line again"
             )
-        if not (self.store / "0/image").is_folder():
+        if not (self.store / IMAGE).is_folder():
             raise remains.refusal
         raise self._untold()
 
@@ -538,7 +541,7 @@ class _Work:
         composed: dict[str, Any] = {}
 
         def keep(key: str, data: bytes) -> None:
-            if key == f"0/{ROOT_DOCUMENT}":
+            if key == document_key(FULL_RESOLUTION):
                 composed.update(json.loads(data))
 
         self.writer.compose(self._source.source_items(), tables, keep)
@@ -663,12 +666,10 @@ def _key(ref: ShardRef) -> str:
 
 def _shard_of(key: str, manifest: Manifest) -> ShardRef | None:
     """Return the shard that has this key; None for any other object."""
-    parts = key.split("/")
-    if key in manifest.files or len(parts) < 4 or parts[0] != "0" or parts[2] != "c":
+    found = shard_of(key)
+    if found is None or found[0] not in manifest.arrays:
         return None
-    if parts[1] not in manifest.arrays:
-        return None
-    return ShardRef(parts[1], tuple(int(part) for part in parts[3:]))
+    return ShardRef(*found)
 
 
 def _digest(manifest: Manifest, key: str) -> str | None:

@@ -17,6 +17,7 @@ import zarr
 from tilepress.errors import TilepressError
 from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG, foreign_errors, quiet_pydicom
 from tilepress.pipeline.dicom.header import hashed
+from tilepress.pipeline.store.keys import source_key
 from tilepress.pipeline.store.summary import StoreFacts
 from tilepress.pipeline.store.writer import SealedStore, StoreReader
 
@@ -155,7 +156,7 @@ def _from_header(reader: StoreReader) -> Identity:
 
     first = reader.origin["instances"][0]
     length = min(int(first["header_bytes"]), MAX_HEADER_BYTES)
-    headers = zarr.open_array(SealedStore(reader.path), path="source/dicom-headers", mode="r")
+    headers = zarr.open_array(SealedStore(reader.path), path=source_key("dicom-headers"), mode="r")
     header = np.asarray(headers[:length]).tobytes()
     little = first["syntax"] != EXPLICIT_BIG
     stream = BytesIO(header)

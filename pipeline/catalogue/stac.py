@@ -25,8 +25,9 @@ from urllib.parse import quote, unquote
 from tilepress.codecs.numbers import number_of
 from tilepress.pipeline.catalogue.footprint import Bbox, Footprint, footprint
 from tilepress.pipeline.geotiff.record import parse_record
+from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.summary import StoreFacts
-from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
+from tilepress.pipeline.store.writer import StoreReader
 
 __all__ = [
     "COLLECTION",

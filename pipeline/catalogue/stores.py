@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tilepress.codecs.loss import bounded
 from tilepress.errors import TilepressError, UnsealedStore, UsageError
 from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.summary import StoreFacts, read_facts
-from tilepress.pipeline.store.writer import ROOT_DOCUMENT
 
 if TYPE_CHECKING:
     from tilepress.pipeline.catalogue.index import Entry

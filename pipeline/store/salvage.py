@@ -18,8 +18,16 @@ import zarr
 from tilepress.errors import DamagedStore, StoreError
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.storage.path import Place
+from tilepress.pipeline.store.keys import (
+    FULL_RESOLUTION,
+    MANIFEST,
+    ORIGIN,
+    ROOT_DOCUMENT,
+    array_key,
+    document_key,
+)
 from tilepress.pipeline.store.manifest import Manifest, sha256_hex
-from tilepress.pipeline.store.writer import ROOT_DOCUMENT, StoreReader
+from tilepress.pipeline.store.writer import StoreReader
 
 __all__ = ["Layout", "Remains", "read_remains"]
 
@@ -114,7 +122,7 @@ def read_remains(store: Place) -> Remains:
         refusal = error
     root = store / ROOT_DOCUMENT
     data = root.read() if root.size() is not None else None
-    level = _read(store / f"0/{ROOT_DOCUMENT}")
+    level = _read(store / document_key(FULL_RESOLUTION))
     copies = _copies(store, data, level, sealed=reader is not None)
     layouts = _believed(store, copies, sealed=reader is not None)
     digests = _DIGEST.findall((data or b"") + level)
@@ -138,9 +146,10 @@ def _copies(
     """Return every layout that documents tell, by array; of a sealed root, its own alone."""
     found = {}
     for name in ("image", "mask"):
-        nodes = [_consolidated(_parse(root or b""), f"0/{name}")]
+        key = array_key(name)
+        nodes = [_consolidated(_parse(root or b""), key)]
         if not sealed:
-            own = _parse(_read(store / f"0/{name}/{ROOT_DOCUMENT}"))
+            own = _parse(_read(store / document_key(key)))
             nodes += [_consolidated(_parse(level), name), own]
         copies = [layout for node in nodes if (layout := Layout.parse(node)) is not None]
         if copies:
@@ -155,7 +164,8 @@ def _believed(
     for name, layouts in copies.items():
         agreed = [one for one in layouts if sealed or layouts.count(one) >= AGREEING]
         if not agreed:
-            agreed = [one for one in layouts if one == _vouched(store, f"0/{name}/{ROOT_DOCUMENT}")]
+            vouched = _vouched(store, document_key(array_key(name)))
+            agreed = [one for one in layouts if one == vouched]
         if agreed:
             found[name] = agreed[0]
     return found
@@ -165,7 +175,7 @@ def _vouched(store: Place, key: str) -> Layout | None:
     """Return the layout in a document that is listed in a manifest whose checksums are right."""
     data = _read(store / key)
     try:
-        node = zarr.open_array(store.zarr_store(), path="manifest", mode="r")
+        node = zarr.open_array(store.zarr_store(), path=MANIFEST, mode="r")
         manifest = Manifest.parse(bytes(node[...]))  # type: ignore[arg-type]  # an array of bytes
     except Exception:  # whatever Zarr makes of damaged documents and chunks
         return None
@@ -215,7 +225,7 @@ def _origin(store: Place, reader: StoreReader | None) -> Mapping[str, Any] | Non
     try:
         if reader is not None:
             return reader.origin
-        node = zarr.open_array(store.zarr_store(), path="source/origin", mode="r")
+        node = zarr.open_array(store.zarr_store(), path=ORIGIN, mode="r")
         origin = json.loads(bytes(node[...]))  # type: ignore[arg-type]  # an array of bytes
     except Exception:  # whatever Zarr makes of damaged documents and chunks
         return None

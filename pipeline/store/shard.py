@@ -36,7 +36,6 @@ __all__ = [
     "encode_shard",
     "morton_order",
     "samples_sha256",
-    "shard_key",
     "split_shard",
 ]
 
@@ -89,11 +88,6 @@ class _CodedChunk:
     difference: Difference
     code_s: float
     check_s: float
-
-
-def shard_key(array: str, index: tuple[int, ...]) -> str:
-    """Return the key of a shard below the store's root, e.g. "0/image/c/0/3"."""
-    return "/".join(["0", array, "c", *map(str, index)])
 
 
 def encode_shard(

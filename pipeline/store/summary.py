@@ -10,8 +10,9 @@ from typing import Any
 from tilepress.codecs.loss import Loss, stated_loss
 from tilepress.errors import DamagedStore, UnsupportedFormat
 from tilepress.pipeline.storage.path import Where, place
+from tilepress.pipeline.store.keys import IMAGE, ROOT_DOCUMENT, array_key
 from tilepress.pipeline.store.manifest import sha256_hex
-from tilepress.pipeline.store.writer import ROOT_DOCUMENT, STORE_VERSION, check_seal, store_bytes
+from tilepress.pipeline.store.writer import STORE_VERSION, check_seal, store_bytes
 
 __all__ = ["StoreFacts", "read_facts", "read_seal"]
 
@@ -108,8 +109,8 @@ def read_facts(store: Where) -> StoreFacts:
                 f"this tilepress reads {STORE_VERSION}; a newer one may read it"
             )
         nodes = document["consolidated_metadata"]["metadata"]
-        labels = nodes.get("0/band", {}).get("attributes", {}).get("labels", ())
-        image = nodes["0/image"]
+        labels = nodes.get(array_key("band"), {}).get("attributes", {}).get("labels", ())
+        image = nodes[IMAGE]
     except (KeyError, TypeError, AttributeError) as error:
         text = f"opening {where.name}: zarr.json has no {error}, want a store's root document"
         raise DamagedStore(text) from error

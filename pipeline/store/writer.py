@@ -53,6 +53,20 @@ from tilepress.pipeline.store.conventions import (
     image_attributes,
     ome_attributes,
 )
+from tilepress.pipeline.store.keys import (
+    FULL_RESOLUTION,
+    IMAGE,
+    MANIFEST,
+    MASK,
+    ROOT_DOCUMENT,
+    SOURCE,
+    array_key,
+    document_key,
+    is_chunk,
+    is_document,
+    shard_key,
+    source_key,
+)
 from tilepress.pipeline.store.manifest import (
     FileEntry,
     Manifest,
@@ -60,7 +74,6 @@ from tilepress.pipeline.store.manifest import (
     ShardTable,
     sha256_hex,
 )
-from tilepress.pipeline.store.shard import shard_key
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -68,7 +81,6 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
 __all__ = [
-    "ROOT_DOCUMENT",
     "SealedStore",
     "StoreReader",
     "StoreWriter",
@@ -84,7 +96,6 @@ STORE_VERSION = 1
 AUXILIARY_CHUNK_BYTES = 2**20
 """Chunk of ``source/`` items and the manifest: what a flipped bit makes unreadable at most."""
 
-ROOT_DOCUMENT = "zarr.json"
 _NO_SEAL = "0" * 64
 _INSTALL = "pip install tilepress"
 
@@ -239,13 +250,13 @@ class StoreWriter:
         """
         builder = _Builder(write)
         self._add_level(builder, tables, tools or _tools())
-        builder.group("source", {})
+        builder.group(SOURCE, {})
         for name, data in source_items:
-            builder.array(f"source/{name}", _bytes_array(data, f"{name}-byte"))
-        builder.consolidate("0")
+            builder.array(source_key(name), _bytes_array(data, f"{name}-byte"))
+        builder.consolidate(FULL_RESOLUTION)
         digest = builder.add_manifest(tables)
         statement = _statement(self, tables, tools or _tools()) | dict(attrs or {})
-        builder.seal(statement | {"manifest_sha256": digest}, ome_attributes(self.info, "0/image"))
+        builder.seal(statement | {"manifest_sha256": digest}, ome_attributes(self.info, IMAGE))
 
     def _collect(self, entries: Iterable[ShardRecord]) -> dict[str, ShardTable]:
         """Gather the entries; check that each shard of the grid has one and is on disk."""
@@ -272,7 +283,7 @@ class StoreWriter:
     ) -> None:
         info = self.info
         statement = _statement(self, tables, tools)
-        builder.group("0", group_attributes(info) | {"tilepress": statement})
+        builder.group(FULL_RESOLUTION, group_attributes(info) | {"tilepress": statement})
         for name in self.grids:
             config, loss = self.codec_config(name), self.loss(name)
             hint = {"pip": _INSTALL, "lossless": loss.is_lossless, "codec": config["codec"]}
@@ -289,7 +300,7 @@ class StoreWriter:
             if name == "mask" and info.geo is not None:
                 attributes |= {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
             builder.coded_array(
-                f"0/{name}",
+                array_key(name),
                 grid=self.grids[name],
                 dtype=info.dtype if name == "image" else np.dtype(np.uint8),
                 dims=info.axes if name == "image" else info.axes[-2:],
@@ -298,7 +309,7 @@ class StoreWriter:
                 attributes=attributes | {"tilepress": hint},
             )
         for name, array in auxiliary_arrays(info).items():
-            builder.array(f"0/{name}", array)
+            builder.array(array_key(name), array)
 
 
 class _Builder:
@@ -356,11 +367,11 @@ class _Builder:
         """
         documents = {key: sha256_hex(data) for key, data in self._documents().items()}
         del documents[ROOT_DOCUMENT]
-        own = "manifest/zarr.json"
+        own = document_key(MANIFEST)
         documents[own] = _NO_SEAL
         files = dict(self._files)
         size = len(Manifest(documents, files, tables).to_bytes())
-        node = self._create("manifest", (size,), np.dtype(np.uint8), ("manifest-byte",), {})
+        node = self._create(MANIFEST, (size,), np.dtype(np.uint8), ("manifest-byte",), {})
         documents[own] = sha256_hex(self._documents()[own])
         data = Manifest(documents, files, tables).to_bytes()
         self._fill(node, np.frombuffer(data, np.uint8))
@@ -409,13 +420,13 @@ class _Builder:
             self._flush_chunks()
 
     def _flush_chunks(self) -> None:
-        for key in [key for key in self._objects if not _is_document(key)]:
+        for key in [key for key in self._objects if not is_document(key)]:
             data = self._objects.pop(key).to_bytes()
             self._write(key, data)
             self._files[key] = FileEntry(len(data), sha256_hex(data))
 
     def _documents(self) -> dict[str, bytes]:
-        return {k: _compact(v.to_bytes()) for k, v in self._objects.items() if _is_document(k)}
+        return {k: _compact(v.to_bytes()) for k, v in self._objects.items() if is_document(k)}
 
 
 def _compact(document: bytes) -> bytes:
@@ -451,7 +462,7 @@ class SealedStore(WrapperStore["Store"]):
         return [self._present(key, value) for (key, _), value in zip(ranges, values, strict=True)]
 
     def _present(self, key: str, value: Buffer | None) -> Buffer | None:
-        if not value and "c" in key.split("/"):  # Zarr takes an empty object for a missing one
+        if not value and is_chunk(key):  # Zarr takes an empty object for a missing one
             found = "missing" if value is None else "cut"
             raise DamagedStore(f"reading {_store_name(self._store)}: {key} is {found}")
         return value
@@ -489,11 +500,11 @@ class StoreReader:
 
     @cached_property
     def image(self) -> zarr.Array[Any]:
-        return self._array("0/image")
+        return self._array(IMAGE)
 
     @cached_property
     def _mask(self) -> zarr.Array[Any] | None:
-        return self._array("0/mask") if "0/mask" in self._root else None
+        return self._array(MASK) if MASK in self._root else None
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -524,7 +535,7 @@ class StoreReader:
     @property
     def level(self) -> zarr.Group:
         """The group of the full resolution."""
-        level = self._root["0"]
+        level = self._root[FULL_RESOLUTION]
         assert isinstance(level, zarr.Group)
         return level
 
@@ -550,20 +561,21 @@ class StoreReader:
         return ("image", "mask") if self.has_mask else ("image",)
 
     def grid(self, array: str) -> ShardGrid:
-        node = self._array(f"0/{array}")
+        node = self._array(array_key(array))
         return ShardGrid(node.shape, node.chunks, node.shards or node.chunks)
 
     def codec(self, array: str) -> TilepressTileV3:
         """Return the Zarr codec of a coded array."""
-        sharding = self._array(f"0/{array}").serializer
+        key = array_key(array)
+        sharding = self._array(key).serializer
         inner = sharding.codecs if isinstance(sharding, ShardingCodec) else (sharding,)
         if len(inner) != 1 or not isinstance(inner[0], TilepressTileV3):
-            raise DamagedStore(f"reading {self.path.name}: 0/{array} has other codecs than ours")
+            raise DamagedStore(f"reading {self.path.name}: {key} has other codecs than ours")
         return inner[0]
 
     @cached_property
     def manifest(self) -> Manifest:
-        data = self._read_bytes("manifest")
+        data = self._read_bytes(MANIFEST)
         if sha256_hex(data) != self.statement.get("manifest_sha256"):
             raise DamagedStore(f"reading {self.path.name}: the manifest is not the one sealed")
         return Manifest.parse(data)
@@ -576,15 +588,15 @@ class StoreReader:
         return origin
 
     def source_names(self) -> tuple[str, ...]:
-        group = self._root["source"]
+        group = self._root[SOURCE]
         assert isinstance(group, zarr.Group)
         return tuple(sorted(group.array_keys()))
 
     def source_bytes(self, name: str) -> bytes:
         """Return one item of ``source/``; KeyError where there is none of that name."""
-        if f"source/{name}" not in self._root:
+        if source_key(name) not in self._root:
             raise KeyError(name)
-        return self._read_bytes(f"source/{name}")
+        return self._read_bytes(source_key(name))
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Return the samples of ``box``, C-contiguous, native byte order."""
@@ -632,7 +644,7 @@ def open_dataset(
 
     reader = StoreReader.open(path)
     dataset: xr.Dataset = xr.open_zarr(
-        SealedStore(reader.path), group="0", consolidated=True, chunks=chunks
+        SealedStore(reader.path), group=FULL_RESOLUTION, consolidated=True, chunks=chunks
     )
     dataset.attrs["tilepress"] = dict(reader.statement)
     return dataset
@@ -656,7 +668,7 @@ def check_seal(path: Place) -> dict[str, Any]:
     try:
         data = (path / ROOT_DOCUMENT).read()
     except (FileNotFoundError, NotADirectoryError) as error:
-        if (path / "0").is_folder():
+        if (path / FULL_RESOLUTION).is_folder():
             raise UnsealedStore(
                 f"opening {path.name}: it is not sealed; run the same compress line again"
             ) from error
@@ -681,8 +693,8 @@ def store_bytes(path: Where) -> int:
 def remove_store(path: Where) -> None:
     """Remove a store: its root document first, so that what is left can never be opened."""
     store = place(path)
-    for document in (ROOT_DOCUMENT, "0/zarr.json", "0/image/zarr.json"):
-        (store / document).remove()
+    for node in ("", FULL_RESOLUTION, IMAGE):
+        (store / document_key(node)).remove()
     store.remove_tree()
 
 
@@ -694,10 +706,6 @@ def _with_seal(document: bytes) -> bytes:
     blank = f'"seal":"{_NO_SEAL}"'.encode()
     assert document.count(blank) == 1, "the root document has one seal"
     return document.replace(blank, f'"seal":"{sha256_hex(document)}"'.encode())
-
-
-def _is_document(key: str) -> bool:
-    return key.rpartition("/")[2] == ROOT_DOCUMENT
 
 
 def _statement(

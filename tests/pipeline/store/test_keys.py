@@ -1,0 +1,47 @@
+"""Keys: what is written under a key is found under it, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tilepress.pipeline.store import keys
+
+
+class TestAShardIsFoundByItsKey:
+    @given(
+        st.sampled_from(["image", "mask"]),
+        st.lists(st.integers(0, 10**6), min_size=1, max_size=5).map(tuple),
+    )
+    def test_and_back(self, array: str, index: tuple[int, ...]):
+        assert keys.shard_of(keys.shard_key(array, index)) == (array, index)
+
+    def test_as_it_is_on_storage(self):
+        """Stores that exist are named so, whatever the names here become."""
+        assert keys.shard_key("image", (0, 3)) == "0/image/c/0/3"
+        assert keys.source_key("dicom-headers") == "source/dicom-headers"
+        assert keys.document_key() == "zarr.json"
+        assert keys.document_key(keys.MASK) == "0/mask/zarr.json"
+        assert (keys.ORIGIN, keys.IMAGE, keys.MANIFEST) == ("source/origin", "0/image", "manifest")
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "0/image/c", "0/image/c/", "0/image/c/0/", "0/image/c/00", "0/image/c/-1",
+            "0/image/c/٣", "0/image/zarr.json", "0/image/c/0/.1.ab.partial", "1/image/c/0",
+            "image/c/0", "0/c/0", "0/image/d/0", "",
+        ],
+    )  # fmt: skip
+    def test_what_is_no_shard_has_none(self, key: str):
+        assert keys.shard_of(key) is None
+
+
+class TestKindsOfObjects:
+    def test_each_key_is_of_one_kind(self):
+        documents = ["zarr.json", "0/zarr.json", "manifest/zarr.json"]
+        chunks = ["0/image/c/0/0", "0/spatial_ref/c", "manifest/c/0"]
+        assert [keys.is_document(key) for key in documents + chunks] == [True] * 3 + [False] * 3
+        assert [keys.is_chunk(key) for key in documents + chunks] == [False] * 3 + [True] * 3
+        found = [key for key in documents + chunks if keys.is_manifest_chunk(key)]
+        assert found == ["manifest/c/0"]
