@@ -9,6 +9,7 @@ import typer
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_FAILED, complain
+from tilepress.workflows.cluster.systems import SYSTEMS
 
 if TYPE_CHECKING:
     from tilepress.workflows.cluster.profiles import Profile
@@ -42,9 +43,7 @@ NOT_FOR_PARTS = (
 def init(
     system: Annotated[
         str,
-        typer.Argument(
-            metavar="SYSTEM", help="slurm, pbs, lsf, sge, oar, moab, htcondor or address."
-        ),
+        typer.Argument(metavar="SYSTEM", help=f"{', '.join(SYSTEMS)} or address."),
     ],
     gpu: Annotated[bool, typer.Option("--gpu", help="Jobs with a GPU each.")] = False,
     out: Annotated[
@@ -59,10 +58,11 @@ def init(
 
         tilepress cluster init pbs --gpu --out pbs.yaml
     """
-    from tilepress.workflows.cluster.profile_texts import SYSTEMS, example_profile
+    from tilepress.workflows.cluster.profile_files import example_profile, known_kinds
 
-    if system not in SYSTEMS:
-        raise UsageError(f"writing a profile: got {system}, want one of {', '.join(SYSTEMS)}")
+    kinds = known_kinds()
+    if system not in kinds:
+        raise UsageError(f"writing a profile: got {system}, want one of {', '.join(kinds)}")
     text = example_profile(system, gpu=gpu)
     if out is None:
         print(text, end="")
@@ -194,7 +194,7 @@ def submit(
 
 def _load(name: str) -> Profile:
     """Read a profile; every mistake in it is a line of its own."""
-    from tilepress.workflows.cluster.profiles import load_profile
+    from tilepress.workflows.cluster.profile_files import load_profile
 
     try:
         return load_profile(name)

@@ -44,13 +44,14 @@ def problems(profile: Profile) -> list[str]:
     """Return what is missing on this machine."""
     if not isinstance(profile, BatchProfile):
         return []
-    from tilepress.workflows.cluster.jobs import STATUS, job_class
+    from tilepress.workflows.cluster.systems import batch_system
 
-    job = job_class(profile.kind)
-    commands = (job.submit_command.split()[0], job.cancel_command.split()[0])
+    system = batch_system(profile.kind)
+    job = system.job_class()
+    commands = (job.submit_command.split()[0], job.cancel_command.split()[0], system.status[0])
     found = [
         f"checking {profile.kind}: there is no command {name} here; run on a machine that submits"
-        for name in (*commands, STATUS[profile.kind][0])
+        for name in commands
         if shutil.which(name) is None
     ]
     return list(dict.fromkeys(found))

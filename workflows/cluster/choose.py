@@ -176,7 +176,8 @@ def choose_cluster(
         from tilepress.workflows.cluster.slurm_runner import RunnerOpener
 
         return RunnerOpener.of(workers, device, codec, note)
-    from tilepress.workflows.cluster.profiles import BatchProfile, load_profile, parse_profile
+    from tilepress.workflows.cluster.profile_files import load_profile, parse_profile
+    from tilepress.workflows.cluster.profiles import BatchProfile
 
     if "://" in name:
         profile = parse_profile({"kind": "address", "address": name}, name)

@@ -12,14 +12,12 @@ import contextlib
 import logging
 import math
 import shutil
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import TilepressError, UsageError
@@ -33,7 +31,8 @@ from tilepress.workflows.cluster.choose import (
     unheard,
 )
 from tilepress.workflows.cluster.executor import WORKER_DEATHS
-from tilepress.workflows.cluster.profiles import BatchProfile, job_arguments
+from tilepress.workflows.cluster.profiles import BatchProfile
+from tilepress.workflows.cluster.systems import batch_system
 from tilepress.workflows.cluster.worker_kinds import Lanes
 from tilepress.workflows.interrupts import interrupts_stay_here
 
@@ -41,12 +40,12 @@ if TYPE_CHECKING:
     from dask_jobqueue.core import JobQueueCluster
     from distributed import Client
 
+    from tilepress.workflows.cluster.systems.base import BatchSystem
+
 __all__ = [
     "JobOpener",
     "JobsEnd",
     "Watchdog",
-    "cluster_class",
-    "job_class",
     "job_script",
     "make_cluster",
     "make_job",
@@ -71,37 +70,6 @@ STATUS_WITHIN_S = 30.0
 
 ASKED_AT_ONCE = 20
 """Jobs without a worker that the system is asked about in one look."""
-
-CLASSES = {
-    "slurm": "SLURMCluster",
-    "pbs": "PBSCluster",
-    "lsf": "LSFCluster",
-    "sge": "SGECluster",
-    "oar": "OARCluster",
-    "moab": "MoabCluster",
-    "htcondor": "HTCondorCluster",
-}
-
-STATUS = {
-    "slurm": ("squeue", "--noheader", "--format=%T", "--jobs"),
-    "pbs": ("qstat",),
-    "lsf": ("bjobs", "-noheader", "-o", "stat"),
-    "sge": ("qstat", "-j"),
-    "oar": ("oarstat", "-s", "-j"),
-    "moab": ("checkjob",),
-    "htcondor": ("condor_q", "-autoformat", "JobStatus", "-nobatch"),
-}
-"""Commands that tell of one job; of one that is over they fail, are silent or say one of _OVER."""
-
-_OVER = {
-    "slurm": ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"),
-    "pbs": (" C ", " F ", " X "),
-    "lsf": ("DONE", "EXIT", "ZOMBI"),
-    "sge": (),
-    "oar": ("Terminated", "Error"),
-    "moab": ("State: Completed", "State: Removed"),
-    "htcondor": ("3", "4"),
-}
 
 
 class JobsEnd(TilepressError):
@@ -142,14 +110,20 @@ class JobOpener:
         profile = self.profile
         with contextlib.ExitStack() as stack:
             stack.enter_context(dask.config.set(_config()))
-            stack.enter_context(own_settings(profile.kind))
+            stack.enter_context(own_settings(batch_system(profile.kind)))
             with interrupts_stay_here():
                 cluster = make_cluster(profile)
                 client = Client(cluster)
             stack.callback(_stop, client, cluster)
             client.register_plugin(SetUp(self.device, self.codec))
             jobs = profile.jobs if self.jobs is None else self.jobs
-            dog = Watchdog(cluster, profile.kind, jobs, where=str(profile.folder), note=self.note)
+            dog = Watchdog(
+                cluster,
+                batch_system(profile.kind),
+                jobs,
+                where=str(profile.folder),
+                note=self.note,
+            )
             stack.enter_context(dog)
             if self.note is not None and profile.scheduler.dashboard:
                 self.note(f"dashboard: {client.dashboard_link}")
@@ -173,18 +147,6 @@ def _stop(client: Client, cluster: JobQueueCluster) -> None:
     stop(client, cluster)
 
 
-def cluster_class(system: str) -> type[JobQueueCluster]:
-    """Return dask-jobqueue's class for a system; UsageError where it is not installed."""
-    found: type[JobQueueCluster] = getattr(_dask_jobqueue(), CLASSES[system])
-    return found
-
-
-def job_class(system: str) -> Any:  # noqa: ANN401  # untyped there
-    """Return dask-jobqueue's class of one job of a system."""
-    found: Any = cluster_class(system)
-    return found.job_cls
-
-
 def make_cluster(profile: BatchProfile) -> JobQueueCluster:
     """Start a scheduler that jobs can reach; no job is submitted yet."""
     folder = profile.folder
@@ -199,11 +161,12 @@ def make_cluster(profile: BatchProfile) -> JobQueueCluster:
         scheduler["host"] = options.host
     elif options.interface is not None:
         scheduler["interface"] = options.interface
-    arguments = job_arguments(profile)
+    system = batch_system(profile.kind)
+    arguments = system.job_arguments(profile)
     if profile.tls:
         arguments |= {"security": temporary_security("say tls: false"), "protocol": "tls://"}
     try:
-        return cluster_class(profile.kind)(
+        return system.cluster_class()(
             scheduler_options=scheduler,
             shared_temp_directory=str(folder),
             silence_logs=logging.CRITICAL + 1,
@@ -224,34 +187,21 @@ def job_script(profile: BatchProfile) -> str:
 def make_job(profile: BatchProfile, **more: object) -> Any:  # noqa: ANN401  # untyped there
     """Return dask-jobqueue's description of one job; ``more`` are further arguments of it."""
     protocol = "tls" if profile.tls else "tcp"
+    system = batch_system(profile.kind)
     # a folder of logs that is given would be made
-    arguments = job_arguments(profile) | {"log_directory": None} | more
-    with own_settings(profile.kind):
-        return job_class(profile.kind)(f"{protocol}://SCHEDULER:PORT", name="NAME", **arguments)
+    arguments = system.job_arguments(profile) | {"log_directory": None} | more
+    with own_settings(system):
+        return system.job_class()(f"{protocol}://SCHEDULER:PORT", name="NAME", **arguments)
 
 
-def own_settings(system: str) -> AbstractContextManager[None]:
+def own_settings(system: BatchSystem) -> AbstractContextManager[None]:
     """Without a walltime in the profile a job gets the queue's; dask-jobqueue would take 30 min."""
     import dask
 
-    _dask_jobqueue()  # its defaults first: it adds none to settings that are there
-    context: AbstractContextManager[None] = dask.config.set({f"jobqueue.{system}.walltime": None})
+    # its import first, which adds no defaults to settings that are there
+    section = system.job_class().config_name
+    context: AbstractContextManager[None] = dask.config.set({f"jobqueue.{section}.walltime": None})
     return context
-
-
-def _dask_jobqueue() -> ModuleType:
-    """Import the package, and take back the handler of SIGINT that it sets on import."""
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        import dask_jobqueue
-    except ImportError as error:
-        raise UsageError(
-            "starting a cluster: dask-jobqueue is not installed; pip install 'tilepress[cluster]'"
-        ) from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, before)
-    module: ModuleType = dask_jobqueue
-    return module
 
 
 def _config() -> dict[str, Any]:
@@ -282,7 +232,7 @@ class Watchdog:
     """Keeps a number of jobs, in a thread; ``check`` raises once it has given up."""
 
     cluster: JobQueueCluster
-    system: str
+    system: BatchSystem
     jobs: int
     where: str
     note: Callable[[str], None] | None = None
@@ -371,7 +321,7 @@ class Watchdog:
             self._tell(f"job {job_id} ended; another one is submitted")
             return
         self._pause_or_raise(
-            f"keeping {self.jobs} {self.system} jobs running: {self._failures} in a row ended "
+            f"keeping {self.jobs} {self.system.name} jobs running: {self._failures} in a row ended "
             f"soon after they began, the last is job {job_id}; its log is in {self.where}"
         )
 
@@ -401,11 +351,11 @@ class Watchdog:
             told = [line for line in str(error).splitlines() if line.strip()]
             why = told[told.index("stderr:") + 1] if "stderr:" in told[:-1] else (told or ["?"])[0]
             if self._thread is None:
-                raise UsageError(f"submitting a {self.system} job: {why}") from error
+                raise UsageError(f"submitting a {self.system.name} job: {why}") from error
             self._failures += 1
             self._next_try = time.monotonic() + LONGEST_WAIT_S
             if self._failures >= FAILURES * self.jobs:
-                self._pause_or_raise(f"submitting {self.system} jobs: {why}")
+                self._pause_or_raise(f"submitting {self.system.name} jobs: {why}")
 
     async def _scale(self) -> None:
         cluster = self.cluster
@@ -415,7 +365,7 @@ class Watchdog:
 
     def _is_there(self, job_id: str) -> bool:
         """Whether the system has a job that waits or runs; True where it does not answer."""
-        command = STATUS[self.system]
+        command = self.system.status
         if shutil.which(command[0]) is None:
             return True
         try:
@@ -430,7 +380,7 @@ class Watchdog:
             return True
         if told.returncode != 0:
             return _is_down(told.stderr)
-        return bool(told.stdout.strip()) and not any(s in told.stdout for s in _OVER[self.system])
+        return bool(told.stdout.strip()) and not any(s in told.stdout for s in self.system.over)
 
 
 def _is_down(complaint: str) -> bool:

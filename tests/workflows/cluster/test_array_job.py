@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tilepress.errors import UsageError
-from tilepress.workflows.cluster.profiles import BatchProfile, parse_profile
+from tilepress.workflows.cluster.profile_files import parse_profile
+from tilepress.workflows.cluster.profiles import BatchProfile
 
 pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")
 

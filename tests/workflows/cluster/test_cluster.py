@@ -38,6 +38,7 @@ from tilepress.workflows.cluster.jobs import JobsEnd, Watchdog
 from tilepress.workflows.cluster.local import LocalOpener, default_workers, visible_gpus
 from tilepress.workflows.cluster.profiles import AddressProfile
 from tilepress.workflows.cluster.slurm_runner import RunnerOpener
+from tilepress.workflows.cluster.systems import batch_system
 from tilepress.workflows.cluster.watch import NoScheduler, NoWorkers
 from tilepress.workflows.cluster.worker_kinds import Lane, Lanes
 
@@ -298,7 +299,8 @@ class TestWatchdog:
             told: list[str] = []
             monkeypatch.setattr(job_cluster, "time", SimpleNamespace(monotonic=lambda: fake.now))
             monkeypatch.setattr(Watchdog, "_is_there", lambda _, job_id: fake.is_there(job_id))
-            dog = Watchdog(fake, "slurm", jobs, where="/jobs", note=told.append)  # type: ignore[arg-type]
+            system = batch_system("slurm")
+            dog = Watchdog(fake, system, jobs, where="/jobs", note=told.append)  # type: ignore[arg-type]
             dog._submit()
 
             def passes(seconds: float) -> None:
