@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tilepress.codecs.loss import Lossless, Within, bounded
+from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec, TileSource
 from tilepress.pipeline.storage.path import Place
 
 __all__ = [
-    "EncodeOptions",
     "ImagePlan",
     "ShardRef",
-    "TuneOptions",
     "Tuning",
     "make_plan",
     "part_of",
@@ -31,18 +30,6 @@ PLAN_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TuneOptions:
-    """That weights were tuned for this run, and where they are."""
-
-    seconds: float
-    """How long the user lets them be tuned."""
-    weights: tuple[str, ...] = ()
-    """Paths of the tuned weights, the lightest first; none where nothing teaches anything."""
-    force: bool = False
-    """Whether stores that are sealed will be written again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
     """Which weights an image is coded with in a run that tunes, and what that saves."""
 
@@ -51,23 +38,6 @@ class Tuning:
     saved_bytes: int | None = None
     """Estimated on a sample of chunks, the weights in the store's documents counted; None where an
     earlier run made the choice."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodeOptions:
-    """What the user chose about coding; the same for every image of a run."""
-
-    codec: str = "wave"
-    max_error: float = 0
-    tier: str = "standard"
-    model: str = "auto"
-    tile: int = 512
-    tune: TuneOptions | None = None
-
-    @property
-    def loss(self) -> Lossless | Within:
-        """What coding may change of the samples."""
-        return bounded(self.max_error)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -156,20 +126,12 @@ def make_plan(source: TileSource, store: Place, options: EncodeOptions) -> Image
 
     Raises UnsupportedArray where the options make no sense for this image.
     """
-    from tilepress.codecs.tile import TileCodec
     from tilepress.errors import UnsupportedArray
 
     info = source.info
     if refusal := info.refusal(options.loss):
         raise UnsupportedArray(f"planning with {options.loss}: {refusal}")
-    codec = TileCodec(
-        codec=options.codec,
-        max_error=options.max_error,
-        nodata=info.nodata,
-        tier=options.tier,
-        model=options.model,
-    )
-    config = codec.to_config()
+    config = options.tile_codec(nodata=info.nodata).to_config()
     grid = choose_grid(info.shape, info.dtype.itemsize, tile=options.tile)
     mask_grid = choose_grid(info.shape[-2:], 1, tile=options.tile) if info.has_mask else None
     return ImagePlan(

@@ -17,7 +17,8 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import encode_chunk
 from tilepress.errors import TilepressError
 from tilepress.pipeline.archive.ledger import Ledger
-from tilepress.pipeline.archive.plan import ImagePlan, TuneOptions, Tuning, with_codec
+from tilepress.pipeline.archive.options import TuneOptions
+from tilepress.pipeline.archive.plan import ImagePlan, Tuning, with_codec
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.store.writer import StoreReader, is_sealed

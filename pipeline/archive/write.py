@@ -39,6 +39,7 @@ from tilepress.pipeline.archive.destination import (
 from tilepress.pipeline.archive.device import device
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, holds
 from tilepress.pipeline.archive.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
+from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import (
     ImageFailure,
     ImageResult,
@@ -47,7 +48,6 @@ from tilepress.pipeline.archive.outcome import (
     ShardDone,
 )
 from tilepress.pipeline.archive.plan import (
-    EncodeOptions,
     ImagePlan,
     ShardRef,
     make_plan,

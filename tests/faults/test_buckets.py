@@ -16,7 +16,8 @@ from tilepress.errors import DestinationConflict
 from tilepress.pipeline.archive import write as task
 from tilepress.pipeline.archive.lease import Holder, Lease
 from tilepress.pipeline.archive.ledger import ledger_folder
-from tilepress.pipeline.archive.plan import EncodeOptions, make_plan
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.plan import make_plan
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.verify import verify
 

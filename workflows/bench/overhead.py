@@ -27,7 +27,8 @@ import numpy.typing as npt
 
 from tilepress.codecs import threads as pool
 from tilepress.codecs.tile import TileCodec
-from tilepress.pipeline.archive.plan import EncodeOptions, make_plan
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.plan import make_plan
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import SourceSpec

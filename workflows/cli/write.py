@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_FAILED, Json, complain, open_console, tell
+from tilepress.workflows.cli.options import (
+    Events,
+    Quiet,
+    ReportFile,
+    SourcesAndDestination,
+    Stack,
+    Verbose,
+    Workers,
+    in_order,
+    plain,
+    takes_coding_options,
+)
 
 if TYPE_CHECKING:
     from tilepress.workflows.report.progress import Progress
     from tilepress.workflows.report.report import Report
 
 __all__ = ["compress", "finish", "plan", "repair"]
-
-
-class Tier(StrEnum):
-    """How much work goes into a tile."""
-
-    fast = "fast"
-    standard = "standard"
-    max = "max"
 
 
 class DeviceName(StrEnum):
@@ -35,47 +38,8 @@ class DeviceName(StrEnum):
     cuda = "cuda"
 
 
-SourcesAndDestination = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="SRC... DST",
-        help="Files, folders, 'globs', @LIST, - (a list on stdin) or s3://…, then the destination.",
-    ),
-]
 Lossless = Annotated[
     bool, typer.Option("--lossless", help="Every sample comes back as it was (the default).")
-]
-MaxError = Annotated[
-    float,
-    typer.Option(
-        metavar="K",
-        help="No sample changes by more than K, in stored units (physical ones for floats); "
-        "0 is lossless.",
-    ),
-]
-Codec = Annotated[str, typer.Option(metavar="NAME", help="Codec of the tiles.")]
-TierOption = Annotated[
-    Tier,
-    typer.Option(
-        help="How much work goes into a tile. fast: the fitted linear path alone; standard; "
-        "max: a larger network, slower."
-    ),
-]
-Model = Annotated[str, typer.Option(metavar="NAME|FILE", help="The model; auto: that of the tier.")]
-Stack = Annotated[
-    str | None,
-    typer.Option(
-        metavar="GLOB", help="Single-band files that make one image together, e.g. `*_B*.TIF`."
-    ),
-]
-Tile = Annotated[
-    int, typer.Option(metavar="PIXELS", help="Rows and columns of one record, 16 to 2048.")
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", help="Worker processes; default one per processor, 0 none (in this process)."
-    ),
 ]
 Cluster = Annotated[
     str | None,
@@ -90,33 +54,10 @@ Device = Annotated[
 ]
 
 
-def _file(report: Path | None) -> Path | None:
-    if report == Path("-"):
-        raise UsageError("writing the report: got '-', want a file; --events - prints as it goes")
-    return report
-
-
-ReportFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE.json", help="Write what was done as JSON.", callback=_file),
-]
-Events = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="Append every event as a line of JSON; - is stdout."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="A line for every image, however many there are.")
-]
-
-
+@takes_coding_options
 def compress(
     paths: SourcesAndDestination,
     lossless: Lossless = False,
-    max_error: MaxError = 0.0,
-    codec: Codec = "wave",
-    tier: TierOption = Tier.standard,
-    model: Model = "auto",
     tune: Annotated[
         float | None,
         typer.Option(
@@ -126,7 +67,6 @@ def compress(
         ),
     ] = None,
     stack: Stack = None,
-    tile: Tile = 512,
     device: Device = DeviceName.auto,
     workers: Workers = None,
     cluster: Cluster = None,
@@ -158,6 +98,7 @@ def compress(
     events: Events = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
+    **coding: Any,  # noqa: ANN401  # as they are declared
 ) -> None:
     """Compress images into Zarr stores; lossless by default, checked, resumable.
 
@@ -186,20 +127,18 @@ def compress(
     from tilepress.workflows.run.compress import compress as run_compress
 
     sources, destination = _split(paths, "compressing")
-    if lossless and max_error:
+    coding = plain(coding)
+    if lossless and coding["max_error"]:
         raise UsageError("compressing: --lossless and --max-error exclude each other")
-    untold = ("run_compress", "paths", "lossless", "untold")  # max_error says it
-    options = {k: v for k, v in locals().items() if k not in untold}
+    told = in_order(compress, {**locals(), **coding})
+    del told["paths"], told["lossless"]  # max_error says it
+    told |= {"sources": sources, "destination": destination}
     done = run_compress(
         sources,
         destination,
-        max_error=max_error,
-        codec=codec,
-        tier=tier.value,
-        model=model,
+        **coding,
         tune=tune,
         stack=stack,
-        tile=tile,
         device=device.value,
         workers=workers,
         cluster=cluster,
@@ -208,19 +147,15 @@ def compress(
         force=force,
         checksum=checksum,
         report=report,
-        progress=_progress(events, options, quiet=quiet, verbose=verbose),
+        progress=_progress(events, told, quiet=quiet, verbose=verbose),
     )
     _conclude(done, quiet=quiet, events=events, tuned=tune is not None)
 
 
+@takes_coding_options
 def plan(
     paths: SourcesAndDestination,
-    max_error: MaxError = 0.0,
-    codec: Codec = "wave",
-    tier: TierOption = Tier.standard,
-    model: Model = "auto",
     stack: Stack = None,
-    tile: Tile = 512,
     workers: Workers = None,
     force: Annotated[
         bool,
@@ -229,6 +164,7 @@ def plan(
     events: Events = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
+    **coding: Any,  # noqa: ANN401  # as they are declared
 ) -> None:
     """Fix what compress --part will write: every image, its store and its shards.
 
@@ -247,12 +183,8 @@ def plan(
     head = run_plan(
         sources,
         destination,
-        max_error=max_error,
-        codec=codec,
-        tier=tier.value,
-        model=model,
+        **plain(coding),
         stack=stack,
-        tile=tile,
         workers=workers,
         force=force,
         progress=_progress(events, {}, quiet=quiet, verbose=verbose),

@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy.typing as npt
 
@@ -31,7 +31,7 @@ from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.weights import INLINE_LIMIT_BYTES, Weights
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.destination import Destination
-from tilepress.pipeline.archive.plan import EncodeOptions, TuneOptions
+from tilepress.pipeline.archive.options import EncodeOptions, TuneOptions
 from tilepress.pipeline.archive.weights import tuned_names
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.find.inputs import absolute
@@ -41,9 +41,6 @@ from tilepress.pipeline.storage.path import FolderPlace
 from tilepress.pipeline.store.writer import is_sealed
 from tilepress.workflows.learn.windows import MAX_WINDOWS, sample_windows
 from tilepress.workflows.report.progress import Progress
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Tuner", "check_tune"]
 
@@ -168,13 +165,11 @@ def _line_digest(
     material = {
         "sources": [absolute(source) for source in sources],
         "stack": stack,
-        "codec": options.codec,
-        "tier": options.tier,
-        "max_error": options.max_error,
-        "tile": options.tile,
+        **options.to_json(),
         "seconds": seconds,
         "base": base.sha256,
     }
+    del material["model"]  # a name, or a file that may change: the weights count, not the name
     text = json.dumps(material, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

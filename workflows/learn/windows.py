@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.wave.values import choose_map
 from tilepress.errors import SourceError
-from tilepress.pipeline.archive.plan import EncodeOptions
+from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.source import SourceSpec, TileSource

@@ -7,10 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 from tilepress.codecs.wave.compiled import is_first_use
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.lease import LeaseKeeper
+from tilepress.pipeline.archive.options import CodingOptions
 from tilepress.pipeline.archive.plan_file import Part
 from tilepress.pipeline.archive.write import Job
 from tilepress.pipeline.storage.path import FolderPlace, Place
@@ -18,11 +20,11 @@ from tilepress.workflows.learn.tune import Tuner
 from tilepress.workflows.report.progress import Progress, SilentProgress
 from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
+from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.parts import compress_part
 from tilepress.workflows.run.request import (
     PathLike,
     Request,
-    check_options,
     conclude,
     found_in,
     make_executor,
@@ -33,16 +35,12 @@ from tilepress.workflows.run.request import (
 __all__ = ["compress"]
 
 
+@takes_coding_options
 def compress(
     sources: PathLike | Sequence[PathLike],
     destination: PathLike,
     *,
-    max_error: float = 0,
-    codec: str | None = None,
-    tier: str = "standard",
-    model: str = "auto",
     tune: float | None = None,
-    tile: int = 512,
     stack: str | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -53,6 +51,7 @@ def compress(
     checksum: bool = False,
     report: str | Path | None = None,
     progress: Progress | None = None,
+    **coding: Unpack[CodingOptions],
 ) -> Report:
     """Compress images into Zarr stores.
 
@@ -119,10 +118,7 @@ def compress(
     started = time.monotonic()
     if report is not None:
         check_writable_report(Path(report))
-    request = Request.of(
-        sources, destination, stack, codec=codec, max_error=max_error, tier=tier, model=model,
-        tile=tile,
-    )  # fmt: skip
+    request = Request.of(sources, destination, stack, coding)
     check_options(request.options, workers, tune)
     facts = request.facts(
         tune=tune, device=device, workers=workers, cluster=cluster, part=part, force=force,

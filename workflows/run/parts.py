@@ -9,10 +9,12 @@ import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 from tilepress.errors import DestinationConflict, UsageError
 from tilepress.pipeline.archive.destination import Destination, sealed_digest
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
+from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
 from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, PlannedImage
 from tilepress.pipeline.archive.write import Job, Todo, finish_images, prepare_images
 from tilepress.pipeline.catalogue.stores import walk_stores
@@ -21,14 +23,13 @@ from tilepress.pipeline.store.writer import is_sealed
 from tilepress.workflows.report.progress import Progress, SilentProgress
 from tilepress.workflows.report.report import Report, RunFacts, check_writable_report
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
+from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.request import (
     PathLike,
     Request,
-    check_options,
     conclude,
     found_in,
     make_executor,
-    options_of,
     todos,
     told_when_stopped,
 )
@@ -39,29 +40,23 @@ WAIT_FOR_PLAN_S = 2.0
 """Seconds between two looks of a part for the plan that another one makes."""
 
 
+@takes_coding_options
 def plan(
     sources: PathLike | Sequence[PathLike],
     destination: PathLike,
     *,
-    max_error: float = 0,
-    codec: str | None = None,
-    tier: str = "standard",
-    model: str = "auto",
-    tile: int = 512,
     stack: str | None = None,
     workers: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    **coding: Unpack[CodingOptions],
 ) -> PlanHead:
     """Fix what the parts of an archive will write: every image, its store and its shards.
 
     Takes what ``compress`` takes. A plan that is there is kept, unless ``force`` says to make it
     anew (and to replace what the destination holds).
     """
-    request = Request.of(
-        sources, destination, stack, codec=codec, max_error=max_error, tier=tier, model=model,
-        tile=tile,
-    )  # fmt: skip
+    request = Request.of(sources, destination, stack, coding)
     check_options(request.options, workers, None)
     request.destination.check_writable()
     with progress or SilentProgress() as told:
@@ -95,7 +90,7 @@ def finish(
             f"finishing {target.path}: there is no plan of parts; "
             "run tilepress plan or compress --part first"
         )
-    options = options_of(head.request)
+    options = EncodeOptions.from_json(head.request)
     with progress or SilentProgress() as told:
         with contextlib.ExitStack() as at_work:
             keeper = at_work.enter_context(LeaseKeeper(Holder.this_process("finish")))

@@ -6,17 +6,16 @@ import contextlib
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from tilepress.codecs.tile import TileCodec
-from tilepress.errors import CodecError, TilepressError, UsageError
+from tilepress.errors import TilepressError, UsageError
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.device import WantedDevice
+from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
 from tilepress.pipeline.archive.outcome import ImageFailure
-from tilepress.pipeline.archive.plan import EncodeOptions
 from tilepress.pipeline.archive.write import Todo
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.discover import Failure, discover
@@ -27,7 +26,6 @@ from tilepress.pipeline.storage.path import Place, place
 from tilepress.workflows.cluster.choose import choose_cluster
 from tilepress.workflows.cluster.executor import DaskExecutor, Executor, InProcessExecutor
 from tilepress.workflows.cluster.worker import set_up
-from tilepress.workflows.learn.tune import check_tune
 from tilepress.workflows.report.progress import Progress
 from tilepress.workflows.report.report import Report, RunFacts
 from tilepress.workflows.run.driver import Run
@@ -35,17 +33,12 @@ from tilepress.workflows.run.driver import Run
 __all__ = [
     "PathLike",
     "Request",
-    "check_options",
     "conclude",
     "found_in",
     "make_executor",
-    "options_of",
     "todos",
     "told_when_stopped",
 ]
-
-MIN_TILE, MAX_TILE = 16, 2048
-"""Rows and columns of one record."""
 
 LISTED_IMAGES = 10
 """Images that a message names at most."""
@@ -68,12 +61,7 @@ class Request:
         sources: PathLike | Sequence[PathLike],
         destination: PathLike,
         stack: str | None,
-        *,
-        codec: str | None,
-        max_error: float,
-        tier: str,
-        model: str,
-        tile: int,
+        coding: CodingOptions,
     ) -> Request:
         if not str(destination).strip():
             raise UsageError("compressing: the destination is empty")
@@ -81,13 +69,7 @@ class Request:
             sources=_paths(sources),
             destination=Destination(place(destination)),
             stack=stack,
-            options=EncodeOptions(
-                codec=codec or "wave",
-                max_error=float(max_error),
-                tier=tier,
-                model=model,
-                tile=tile,
-            ),
+            options=EncodeOptions.of(coding),
         )
 
     def facts(self, **others: object) -> RunFacts:
@@ -97,22 +79,11 @@ class Request:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the parts of one plan must agree on."""
-        options = self.options
         return {
             "sources": [absolute(source) for source in self.sources],
             "stack": self.stack,
-            "codec": options.codec,
-            "max_error": options.max_error,
-            "tier": options.tier,
-            "model": options.model,
-            "tile": options.tile,
+            **self.options.to_json(),
         }
-
-
-def options_of(request: Mapping[str, Any]) -> EncodeOptions:
-    """Return the options that ``Request.to_json`` told."""
-    names = ("codec", "max_error", "tier", "model", "tile")
-    return EncodeOptions(**{name: request[name] for name in names})
 
 
 def _paths(sources: PathLike | Sequence[PathLike]) -> list[str | Path]:
@@ -125,27 +96,6 @@ def _paths(sources: PathLike | Sequence[PathLike]) -> list[str | Path]:
     if not paths:
         raise UsageError("compressing: no sources were given")
     return paths
-
-
-def check_options(options: EncodeOptions, workers: int | None, tune: float | None) -> None:
-    """Raise UsageError for options that no image could be coded with."""
-    if not 0 <= options.max_error < float("inf"):
-        raise UsageError(f"compressing: got max error {options.max_error}, want 0 or more")
-    if not MIN_TILE <= options.tile <= MAX_TILE:
-        raise UsageError(f"compressing: got tile {options.tile}, want {MIN_TILE} to {MAX_TILE}")
-    if workers is not None and workers < 0:
-        raise UsageError(f"compressing: got {workers} workers, want 0 or more")
-    try:
-        codec = TileCodec(
-            codec=options.codec,
-            max_error=options.max_error,
-            tier=options.tier,
-            model=options.model,
-        )
-    except CodecError as error:
-        raise UsageError(f"compressing: {error}") from error
-    if tune is not None:
-        check_tune(tune, codec.model)
 
 
 def make_executor(

@@ -14,7 +14,8 @@ import rasterio
 
 from tilepress.errors import DamagedStore
 from tilepress.pipeline.archive.compare import misfit
-from tilepress.pipeline.archive.plan import EncodeOptions, ImagePlan, make_plan
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.plan import ImagePlan, make_plan
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource

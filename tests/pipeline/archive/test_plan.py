@@ -11,7 +11,8 @@ import pytest
 
 from tilepress.errors import UnsupportedArray
 from tilepress.pipeline.archive.destination import Destination
-from tilepress.pipeline.archive.plan import EncodeOptions, ImagePlan, ShardRef, make_plan
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, make_plan
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import place

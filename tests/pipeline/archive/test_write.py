@@ -17,7 +17,8 @@ from tilepress.pipeline.archive import write as task
 from tilepress.pipeline.archive.destination import Destination, prepare_store, state_of_store
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper
 from tilepress.pipeline.archive.ledger import ledger_folder
-from tilepress.pipeline.archive.plan import EncodeOptions, ImagePlan
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.write import (
     Job,
     LeaseLost,

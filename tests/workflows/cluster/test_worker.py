@@ -15,7 +15,7 @@ import pytest
 from tilepress.codecs.wave import cuda
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import code_on, device
-from tilepress.pipeline.archive.plan import EncodeOptions
+from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.workflows.cluster import local as local_cluster
 from tilepress.workflows.cluster.worker import Call, run_task, set_up
 from tilepress.workflows.run.request import make_executor

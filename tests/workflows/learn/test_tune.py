@@ -216,7 +216,7 @@ class TestSample:
     """Tuning sees what the encoder sees, of bounded size, the same each time."""
 
     def windows(self, path: Path, **options: object) -> list[TrainingImage]:
-        from tilepress.pipeline.archive.plan import EncodeOptions
+        from tilepress.pipeline.archive.options import EncodeOptions
         from tilepress.pipeline.find.discover import discover
 
         return list(windows.sample_windows(list(discover([path])), EncodeOptions(**options), 10**9))  # type: ignore[arg-type]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.lease import LeaseKeeper
+from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import ImageResult, Outcome
-from tilepress.pipeline.archive.plan import EncodeOptions
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.archive.write import Job, Todo
 from tilepress.pipeline.image.source import SourceSpec

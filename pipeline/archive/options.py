@@ -1,0 +1,166 @@
+"""Options of coding, declared once: names, types, defaults and what people read about them.
+
+Everything else follows from the fields of ``EncodeOptions``: the options of the commands and their
+help, the arguments of ``compress`` and ``plan``, the JSON of requests and reports, the digest of a
+line that tunes. To add an option, write a field and its line in ``CodingOptions``, and use it.
+
+The declaration lies below the workflows, because the plan of an image makes its codec of these
+options in every worker; ``workflows/cli/options.py`` turns it into what the parser of the command
+line wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
+
+from tilepress.codecs.loss import Lossless, Within, bounded
+
+if TYPE_CHECKING:
+    from tilepress.codecs.tile import TileCodec
+
+__all__ = [
+    "CODING_OPTIONS",
+    "CodingOption",
+    "CodingOptions",
+    "Description",
+    "EncodeOptions",
+    "TuneOptions",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What people read about an option."""
+
+    help: str
+    metavar: str | None = None
+    """What stands for its value in the help; None where the choices do."""
+    choices: tuple[str, ...] = ()
+    """The values that it takes; empty where they are more than a few words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneOptions:
+    """That weights were tuned for this run, and where they are."""
+
+    seconds: float
+    """How long the user lets them be tuned."""
+    weights: tuple[str, ...] = ()
+    """Paths of the tuned weights, the lightest first; none where nothing teaches anything."""
+    force: bool = False
+    """Whether stores that are sealed will be written again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeOptions:
+    """What the user chose about coding; the same for every image of a run."""
+
+    codec: Annotated[str, Description(metavar="NAME", help="Codec of the tiles.")] = "wave"
+    max_error: Annotated[
+        float,
+        Description(
+            metavar="K",
+            help="No sample changes by more than K, in stored units (physical ones for floats); "
+            "0 is lossless.",
+        ),
+    ] = 0.0
+    tier: Annotated[
+        str,
+        Description(
+            choices=("fast", "standard", "max"),
+            help="How much work goes into a tile. fast: the fitted linear path alone; standard; "
+            "max: a larger network, slower.",
+        ),
+    ] = "standard"
+    model: Annotated[
+        str, Description(metavar="NAME|FILE", help="The model; auto: that of the tier.")
+    ] = "auto"
+    tile: Annotated[
+        int, Description(metavar="PIXELS", help="Rows and columns of one record, 16 to 2048.")
+    ] = 512
+
+    tune: TuneOptions | None = None
+    """What a run that tunes found for itself; no option that anybody gives."""
+
+    @classmethod
+    def of(cls, given: CodingOptions) -> EncodeOptions:
+        """Return the options that a caller gave; None stands for a default.
+
+        Raises TypeError for a name that is no option, as a call with explicit arguments would.
+        """
+        types = {option.name: option.type for option in CODING_OPTIONS}
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in types:
+                raise TypeError(f"got an unexpected keyword argument {name!r}")
+            if value is not None:
+                values[name] = float(value) if types[name] is float else value  # type: ignore[arg-type]
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> EncodeOptions:
+        """Return the options that ``to_json`` told; one that was not known then has its default."""
+        return cls(**{o.name: told[o.name] for o in CODING_OPTIONS if o.name in told})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options that were given, or their defaults, by name."""
+        return {option.name: getattr(self, option.name) for option in CODING_OPTIONS}
+
+    @property
+    def loss(self) -> Lossless | Within:
+        """What coding may change."""
+        return bounded(self.max_error)
+
+    def tile_codec(self, nodata: float | int | None = None) -> TileCodec:
+        """Return the codec of the tiles of an image; raises CodecError where there is none."""
+        from tilepress.codecs.tile import TileCodec  # here: it loads the compiler
+
+        return TileCodec(
+            codec=self.codec,
+            max_error=self.max_error,
+            nodata=nodata,
+            tier=self.tier,
+            model=self.model,
+        )
+
+
+class CodingOptions(TypedDict, total=False):
+    """The same options as keyword arguments, so that type checkers know ``**coding``."""
+
+    codec: str | None
+    max_error: float
+    tier: str
+    model: str
+    tile: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodingOption:
+    """One option as it is declared."""
+
+    name: str
+    type: type
+    default: Any
+    description: Description
+
+
+def _declared() -> tuple[CodingOption, ...]:
+    """Read the options off the fields that have a description, in their order."""
+    hints = get_type_hints(EncodeOptions, include_extras=True)
+    options = []
+    for field in fields(EncodeOptions):
+        hint = hints[field.name]
+        if get_origin(hint) is Annotated:
+            kind, description = get_args(hint)
+            options.append(
+                CodingOption(
+                    name=field.name, type=kind, default=field.default, description=description
+                )
+            )
+    return tuple(options)
+
+
+CODING_OPTIONS = _declared()
+"""Every option of coding, in the order of the JSON."""

@@ -1,0 +1,54 @@
+"""Options of coding are declared once: what derives from the declaration agrees with it."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import get_args, get_type_hints
+
+import pytest
+
+from tilepress.pipeline.archive.options import CODING_OPTIONS, CodingOptions, EncodeOptions
+
+
+class TestTheDeclaration:
+    """Type checkers read a second list, which must say the same."""
+
+    def test_keyword_arguments_have_the_names_and_types_of_the_fields(self):
+        hints = get_type_hints(CodingOptions)
+        types = {
+            name: next(one for one in (*get_args(hint), hint) if one is not NoneType)
+            for name, hint in hints.items()
+        }
+        assert types == {option.name: option.type for option in CODING_OPTIONS}
+
+    def test_every_option_tells_what_it_is_and_has_a_default_of_its_type(self):
+        for option in CODING_OPTIONS:
+            assert option.description.help.endswith(".")
+            assert type(option.default) is option.type
+            assert bool(option.description.choices) != bool(option.description.metavar)
+
+
+class TestWhatIsGiven:
+    """Callers give some of them; what they give is told in requests and comes back from there."""
+
+    def test_what_is_not_given_has_its_default(self):
+        assert EncodeOptions.of({}) == EncodeOptions()
+        assert EncodeOptions.of({"codec": None, "tile": 64}) == EncodeOptions(tile=64)
+
+    def test_a_bound_is_a_number_whatever_it_was_given_as(self):
+        assert repr(EncodeOptions.of({"max_error": 2}).max_error) == "2.0"
+
+    def test_a_name_that_is_no_option_is_refused(self):
+        with pytest.raises(TypeError, match="got an unexpected keyword argument 'til'"):
+            EncodeOptions.of({"til": 64})  # type: ignore[typeddict-unknown-key]
+
+    def test_json_and_back(self):
+        options = EncodeOptions(max_error=1.5, tier="max", tile=64)
+        told = options.to_json()
+        assert list(told) == ["codec", "max_error", "tier", "model", "tile"]
+        assert EncodeOptions.from_json({"sources": ["a.tif"], **told}) == options
+
+    def test_a_plan_of_before_an_option_was_there_means_its_default(self):
+        told = EncodeOptions(tile=64).to_json()
+        del told["tier"]
+        assert EncodeOptions.from_json(told) == EncodeOptions(tile=64)

@@ -1,0 +1,63 @@
+"""Options on the command line: those of coding are as they are declared, in each command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tilepress.pipeline.archive.options import CODING_OPTIONS, CodingOption, Description
+from tilepress.workflows.cli import options as room
+from tilepress.workflows.cli.app import app
+from tilepress.workflows.cli.options import in_order, plain, takes_coding_options
+
+
+@pytest.fixture
+def commands() -> dict[str, Any]:
+    root: Any = typer.main.get_command(app)
+    return dict(root.commands)
+
+
+class TestOptionsOfCoding:
+    """The declaration is the only place that says what they are."""
+
+    @pytest.mark.parametrize("command", ["compress", "plan"])
+    def test_a_command_has_all_of_them(self, commands: dict[str, Any], command: str):
+        parameters = {parameter.name: parameter for parameter in commands[command].params}
+        for option in CODING_OPTIONS:
+            told = parameters[option.name]
+            assert told.opts == ["--" + option.name.replace("_", "-")]
+            assert told.default == option.default
+            assert told.help == option.description.help
+            assert told.metavar == option.description.metavar
+            listed = CliRunner().invoke(app, [command, "--help"]).output
+            assert "|".join(option.description.choices) in listed
+
+    def test_help_lists_them_first_as_it_always_has(self, commands: dict[str, Any]):
+        for command in ("compress", "plan"):
+            names = [parameter.name for parameter in commands[command].params]
+            assert [n for n in names if n in room.FIRST] == [n for n in room.FIRST if n in names]
+            assert names[0] == "paths"
+
+    def test_a_new_one_needs_its_declaration_only(self, monkeypatch: pytest.MonkeyPatch):
+        told = Description(metavar="Q", help="How alike the samples stay.")
+        toy = CodingOption(name="quality", type=float, default=1.0, description=told)
+        monkeypatch.setattr(room, "CODING_OPTIONS", (*CODING_OPTIONS, toy))
+        got: dict[str, Any] = {}
+
+        def toy_command(
+            paths: room.SourcesAndDestination, quiet: room.Quiet = False, **coding: Any
+        ) -> None:
+            got.update(in_order(toy_command, {**locals(), **plain(coding)}))
+
+        command = typer.Typer()
+        command.command()(takes_coding_options(toy_command))
+        line = ["a", "b", "--quality", "2.5", "--tier", "fast"]
+        assert CliRunner().invoke(command, line).exit_code == 0
+        assert list(got) == [
+            *("paths", "max_error", "codec", "tier", "model", "tile", "quality", "quiet")
+        ]
+        assert (got["quality"], got["tier"], type(got["tier"])) == (2.5, "fast", str)
+        assert "How alike" in CliRunner().invoke(command, ["--help"]).output

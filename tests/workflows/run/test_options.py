@@ -1,0 +1,43 @@
+"""Arguments of compress and plan: those that are declared, checked before anything is done."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import tilepress
+from tilepress.pipeline.archive.options import CODING_OPTIONS
+from tilepress.workflows.run.parts import plan
+
+
+class TestTheSignature:
+    """What ``help(tilepress.compress)`` and editors show."""
+
+    @pytest.mark.parametrize("function", [tilepress.compress, plan])
+    def test_it_names_every_option_with_its_default(self, function: Callable[..., Any]):
+        parameters = inspect.signature(function).parameters
+        for option in CODING_OPTIONS:
+            assert parameters[option.name].default == option.default
+            assert parameters[option.name].kind is inspect.Parameter.KEYWORD_ONLY
+        assert not [p for p in parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
+
+    @pytest.mark.parametrize("function", [tilepress.compress, plan])
+    def test_a_name_that_is_none_is_refused_before_anything_is_done(
+        self, function: Callable[..., Any], tmp_path: Any
+    ):
+        with pytest.raises(TypeError, match="got an unexpected keyword argument 'worker'"):
+            function("a.tif", tmp_path / "out", worker=2)
+        assert not list(tmp_path.iterdir())
+
+    def test_the_docstring_tells_of_every_option(self):
+        text = inspect.getdoc(tilepress.compress) or ""
+        named = {
+            name.strip()
+            for line in text.splitlines()
+            if line.endswith(" :")
+            for name in line.removesuffix(" :").split(",")
+        }
+        assert named == set(inspect.signature(tilepress.compress).parameters)

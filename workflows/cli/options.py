@@ -1,0 +1,115 @@
+"""Options that several commands have, among them those of coding, as the parser wants them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from tilepress.errors import UsageError
+from tilepress.pipeline.archive.options import CODING_OPTIONS, CodingOption
+
+__all__ = [
+    "Events",
+    "Quiet",
+    "ReportFile",
+    "SourcesAndDestination",
+    "Stack",
+    "Verbose",
+    "Workers",
+    "in_order",
+    "plain",
+    "takes_coding_options",
+]
+
+SourcesAndDestination = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SRC... DST",
+        help="Files, folders, 'globs', @LIST, - (a list on stdin) or s3://…, then the destination.",
+    ),
+]
+Stack = Annotated[
+    str | None,
+    typer.Option(
+        metavar="GLOB", help="Single-band files that make one image together, e.g. `*_B*.TIF`."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Worker processes; default one per processor, 0 none (in this process)."
+    ),
+]
+
+
+def _file(report: Path | None) -> Path | None:
+    if report == Path("-"):
+        raise UsageError("writing the report: got '-', want a file; --events - prints as it goes")
+    return report
+
+
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.json", help="Write what was done as JSON.", callback=_file),
+]
+Events = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Append every event as a line of JSON; - is stdout."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="A line for every image, however many there are.")
+]
+
+FIRST = ("paths", "lossless", "max_error", "codec", "tier", "model", "tune", "stack", "tile")
+"""What help lists first, and in which order; then come other options of coding, then the rest."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def takes_coding_options(command: F) -> F:
+    """Have a command take every option of coding in place of ``**coding``.
+
+    The parser reads the options off the signature, so this is what is replaced.
+    """
+    own = list(inspect.signature(command, eval_str=True).parameters.values())
+    assert own.pop().kind is inspect.Parameter.VAR_KEYWORD, f"{command.__name__} takes no options"
+    parameters = [_parameter(option) for option in CODING_OPTIONS]
+    parameters += [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+    parameters.sort(key=lambda one: FIRST.index(one.name) if one.name in FIRST else len(FIRST))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def _parameter(option: CodingOption) -> inspect.Parameter:
+    """Return an option of coding as the parser reads it: the type is its check of the value."""
+    told = option.description
+    kind: Any = _words(option.name, told.choices) if told.choices else option.type
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=typer.Option(kind(option.default), metavar=told.metavar, help=told.help),
+        annotation=kind,
+    )
+
+
+def _words(name: str, choices: Sequence[str]) -> type:
+    """Return a type of these words alone, which is how the parser learns of choices."""
+    enum: Any = StrEnum  # called with words that no type checker can know
+    words: type = enum(name, {choice: choice for choice in choices})
+    return words
+
+
+def plain(coding: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of coding as a run takes them: a choice is a word."""
+    return {name: str(v) if isinstance(v, StrEnum) else v for name, v in coding.items()}
+
+
+def in_order(command: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of ``values`` that are options of a command, in the order of its help."""
+    return {name: values[name] for name in inspect.signature(command).parameters if name in values}

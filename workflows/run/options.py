@@ -1,0 +1,57 @@
+"""Give a function the options of coding as arguments, and refuse values that make no sense."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from tilepress.errors import CodecError, UsageError
+from tilepress.pipeline.archive.options import CODING_OPTIONS, EncodeOptions
+from tilepress.workflows.learn.tune import check_tune
+
+__all__ = ["check_options", "takes_coding_options"]
+
+MIN_TILE, MAX_TILE = 16, 2048
+"""Rows and columns of one record."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def takes_coding_options(function: F) -> F:
+    """Have the signature of a function name every option of coding in place of ``**coding``.
+
+    For people who ask for help, and for editors: what is called stays the same.
+    """
+    signature = inspect.signature(function)
+    own = list(signature.parameters.values())
+    assert own.pop().kind is inspect.Parameter.VAR_KEYWORD, f"{function.__name__} takes no options"
+    arguments = [parameter for parameter in own if parameter.kind is not parameter.KEYWORD_ONLY]
+    coding = [
+        inspect.Parameter(
+            option.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=option.default,
+            annotation=option.type.__name__,
+        )
+        for option in CODING_OPTIONS
+    ]
+    parameters = [*arguments, *coding, *own[len(arguments) :]]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return function
+
+
+def check_options(options: EncodeOptions, workers: int | None, tune: float | None) -> None:
+    """Raise UsageError for options that no image could be coded with."""
+    if not 0 <= options.max_error < float("inf"):
+        raise UsageError(f"compressing: got max error {options.max_error}, want 0 or more")
+    if not MIN_TILE <= options.tile <= MAX_TILE:
+        raise UsageError(f"compressing: got tile {options.tile}, want {MIN_TILE} to {MAX_TILE}")
+    if workers is not None and workers < 0:
+        raise UsageError(f"compressing: got {workers} workers, want 0 or more")
+    try:
+        codec = options.tile_codec()
+    except CodecError as error:
+        raise UsageError(f"compressing: {error}") from error
+    if tune is not None:
+        check_tune(tune, codec.model)
