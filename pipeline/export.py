@@ -16,7 +16,8 @@ from tilepress.pipeline.find.discover import TIFF_MAGICS
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory
 from tilepress.pipeline.storage.path import Where, is_url
-from tilepress.pipeline.store.writer import StoreReader, consolidate
+from tilepress.pipeline.store.documents import consolidate
+from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = ["FORMATS", "export"]
 

@@ -24,8 +24,9 @@ from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store.keys import shard_key
 from tilepress.pipeline.store.manifest import ShardEntry
+from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.shard import ShardBytes, compare_shard, samples_sha256
-from tilepress.pipeline.store.writer import StoreReader, StoreWriter
+from tilepress.pipeline.store.writer import StoreWriter
 
 __all__ = ["Samples", "misfit"]
 

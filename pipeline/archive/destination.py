@@ -14,7 +14,8 @@ from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import BucketPlace, FolderPlace, Place, is_url, place
-from tilepress.pipeline.store.writer import StoreReader, is_sealed, remove_store
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.seal import is_sealed, remove_store
 
 __all__ = ["Destination", "check_prepared", "prepare_store", "sealed_digest", "state_of_store"]
 

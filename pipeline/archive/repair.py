@@ -59,6 +59,7 @@ from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.atomic import is_partial
 from tilepress.pipeline.storage.path import Place, Where, is_url, place
 from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.store.documents import COMPOSED, compose
 from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
     IMAGE,
@@ -69,9 +70,9 @@ from tilepress.pipeline.store.keys import (
 )
 from tilepress.pipeline.store.manifest import Manifest, ShardTable, sha256_hex
 from tilepress.pipeline.store.manifest import ShardEntry as SealedShard
+from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Layout, Remains, read_remains
 from tilepress.pipeline.store.shard import ShardBytes, encode_shard, samples_sha256
-from tilepress.pipeline.store.writer import StoreReader
 from tilepress.pipeline.verify import check_store
 
 __all__ = ["StoreRepair", "repair_stores"]
@@ -85,14 +86,6 @@ PROVED = "proved"
 _NO_PROOF = "nothing that is sound in the store shows that it is"
 
 _OTHER_METADATA = "its samples are the store's, its metadata are not"
-
-_COMPOSED = frozenset(
-    {
-        *("format_version", "pip", "codec", "tier", "model", "loss", "raw_bytes", "stored_bytes"),
-        *("source_digest", "tools", "manifest_sha256", "seal"),
-    }
-)
-"""What ``StoreWriter`` itself puts into a statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -544,7 +537,7 @@ class _Work:
             if key == document_key(FULL_RESOLUTION):
                 composed.update(json.loads(data))
 
-        self.writer.compose(self._source.source_items(), tables, keep)
+        compose(self.writer, self._source.source_items(), tables, keep)
         return bool(composed["consolidated_metadata"] != level.get("consolidated_metadata"))
 
     @property
@@ -582,9 +575,9 @@ class _Work:
     ) -> None:
         """Hand every object but the shards to ``write``, as they were when the store was sealed."""
         statement = self._statement
-        extra = {key: value for key, value in statement.items() if key not in _COMPOSED}
+        extra = {key: value for key, value in statement.items() if key not in COMPOSED}
         items = self._source.source_items()
-        self.writer.compose(items, tables, write, extra, statement["tools"])
+        compose(self.writer, items, tables, write, extra, statement["tools"])
 
     def consolidated(self, key: str) -> Iterator[bytes]:
         """Yield what a document may have been, from the copy of it in the root document."""

@@ -21,7 +21,8 @@ from tilepress.pipeline.archive.options import TuneOptions
 from tilepress.pipeline.archive.plan import ImagePlan, Tuning, with_codec
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import TileSource
-from tilepress.pipeline.store.writer import StoreReader, is_sealed
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.seal import is_sealed
 
 __all__ = ["choose_weights", "tuned_names"]
 

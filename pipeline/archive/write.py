@@ -60,8 +60,10 @@ from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.path import Place, is_url, place
 from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.seal import is_sealed, store_bytes
 from tilepress.pipeline.store.shard import ShardBytes, encode_shard
-from tilepress.pipeline.store.writer import StoreReader, StoreWriter, is_sealed, store_bytes
+from tilepress.pipeline.store.writer import StoreWriter
 
 __all__ = [
     "Job",

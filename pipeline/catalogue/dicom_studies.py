@@ -18,8 +18,8 @@ from tilepress.errors import TilepressError
 from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG, foreign_errors, quiet_pydicom
 from tilepress.pipeline.dicom.header import hashed
 from tilepress.pipeline.store.keys import source_key
+from tilepress.pipeline.store.reader import SealedStore, StoreReader
 from tilepress.pipeline.store.summary import StoreFacts
-from tilepress.pipeline.store.writer import SealedStore, StoreReader
 
 __all__ = ["INDEX", "Identity", "SeriesEntry", "identity", "index_document", "study_document"]
 

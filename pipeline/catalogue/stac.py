@@ -26,8 +26,8 @@ from tilepress.codecs.numbers import number_of
 from tilepress.pipeline.catalogue.footprint import Bbox, Footprint, footprint
 from tilepress.pipeline.geotiff.record import parse_record
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
+from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import StoreFacts
-from tilepress.pipeline.store.writer import StoreReader
 
 __all__ = [
     "COLLECTION",

@@ -43,8 +43,8 @@ from tilepress.pipeline.catalogue.stores import (
 )
 from tilepress.pipeline.storage.path import FolderPlace, Place, Where, place
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
+from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import StoreFacts, read_facts, read_seal
-from tilepress.pipeline.store.writer import StoreReader
 
 __all__ = ["CatalogueUpdate", "update_catalogue", "why_not_updated"]
 

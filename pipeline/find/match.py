@@ -12,7 +12,7 @@ from tilepress.pipeline.find.discover import Failure, discover, stacked_versions
 from tilepress.pipeline.find.walk import printable_name
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place, Where, place
-from tilepress.pipeline.store.writer import StoreReader
+from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = ["Sources"]
 

@@ -27,7 +27,7 @@ from tilepress.pipeline.store.keys import (
     document_key,
 )
 from tilepress.pipeline.store.manifest import Manifest, sha256_hex
-from tilepress.pipeline.store.writer import StoreReader
+from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = ["Layout", "Remains", "read_remains"]
 

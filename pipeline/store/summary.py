@@ -8,11 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from tilepress.codecs.loss import Loss, stated_loss
-from tilepress.errors import DamagedStore, UnsupportedFormat
 from tilepress.pipeline.storage.path import Where, place
-from tilepress.pipeline.store.keys import IMAGE, ROOT_DOCUMENT, array_key
+from tilepress.pipeline.store.keys import IMAGE, array_key
 from tilepress.pipeline.store.manifest import sha256_hex
-from tilepress.pipeline.store.writer import STORE_VERSION, check_seal, store_bytes
+from tilepress.pipeline.store.seal import read_root, store_bytes
 
 __all__ = ["StoreFacts", "read_facts", "read_seal"]
 
@@ -100,31 +99,24 @@ def read_facts(store: Where) -> StoreFacts:
     Raises what opening it raises (UnsealedStore, DamagedStore, UnsupportedFormat, StoreError).
     """
     where = place(store)
-    document = check_seal(where)
+    root = read_root(where)
+    statement = root.statement
     try:
-        statement = document["attributes"]["tilepress"]
-        if statement["format_version"] != STORE_VERSION:
-            raise UnsupportedFormat(
-                f"opening {where.name}: got store format {statement['format_version']}, "
-                f"this tilepress reads {STORE_VERSION}; a newer one may read it"
-            )
-        nodes = document["consolidated_metadata"]["metadata"]
+        nodes = root.content["consolidated_metadata"]["metadata"]
         labels = nodes.get(array_key("band"), {}).get("attributes", {}).get("labels", ())
         image = nodes[IMAGE]
     except (KeyError, TypeError, AttributeError) as error:
-        text = f"opening {where.name}: zarr.json has no {error}, want a store's root document"
-        raise DamagedStore(text) from error
-    root = (where / ROOT_DOCUMENT).read()
+        raise root.lacks(error) from error
     return StoreFacts(
         statement=statement,
         image=image,
         labels=tuple(map(str, labels)),
         stored_bytes=store_bytes(where),
-        root_bytes=len(root),
-        root_sha256=sha256_hex(root),
+        root_bytes=len(root.data),
+        root_sha256=sha256_hex(root.data),
     )
 
 
 def read_seal(store: Where) -> str:
     """Return the digest that seals a store; raises as ``read_facts`` does."""
-    return str(check_seal(place(store))["attributes"]["tilepress"]["seal"])
+    return read_root(store).seal

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tilepress.codecs.tile import TileCodec
     from tilepress.pipeline.export import export
-    from tilepress.pipeline.store.writer import open_dataset as open  # noqa: A004  # as in xarray, rasterio
+    from tilepress.pipeline.read.open import open_dataset as open  # noqa: A004  # as in xarray, rasterio
     from tilepress.pipeline.verify import verify
     from tilepress.workflows.run.compress import compress
 
@@ -30,7 +30,7 @@ _HOMES = {
     "TileCodec": ("tilepress.codecs.tile", "TileCodec"),
     "compress": ("tilepress.workflows.run.compress", "compress"),
     "export": ("tilepress.pipeline.export", "export"),
-    "open": ("tilepress.pipeline.store.writer", "open_dataset"),
+    "open": ("tilepress.pipeline.read.open", "open_dataset"),
     "verify": ("tilepress.pipeline.verify", "verify"),
 }
 

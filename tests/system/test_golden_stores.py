@@ -15,7 +15,7 @@ import rasterio
 
 import tilepress
 from tilepress.pipeline.archive.repair import repair_stores
-from tilepress.pipeline.store import writer
+from tilepress.pipeline.store import documents
 from tilepress.workflows.run.compress import compress
 
 from ..golden.stores import regenerate
@@ -112,7 +112,7 @@ class TestAStoreOfAnEarlierTilepress:
     ):
         """Byte for byte, but for the versions of the libraries that it names."""
         statement = json.loads((golden.store / "zarr.json").read_bytes())["attributes"]["tilepress"]
-        monkeypatch.setattr(writer, "_tools", lambda: statement["tools"])
+        monkeypatch.setattr(documents, "_tools", lambda: statement["tools"])
         again = tmp_path / "again" / golden.store.name
         regenerate.write_store(golden.kind, tmp_path / "sources", again, golden.bound)
         assert tree(again) == golden.tree()

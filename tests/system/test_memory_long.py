@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from tilepress.examples.data import landsat_bands
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.store.writer import StoreReader
+from tilepress.pipeline.store.reader import StoreReader
 
 LIMIT_BYTES = 2_000_000_000
 """What no process of the tree may hold at any time."""

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tilepress
-from tilepress.pipeline.store.writer import is_sealed
+from tilepress.pipeline.store.seal import is_sealed
 
 from ..helpers.samples import smooth
 from ..helpers.slurm import PARTITION, Slurm

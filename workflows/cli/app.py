@@ -132,7 +132,7 @@ def info(store: Store, as_json: Json = False) -> None:
         tilepress info out/scene.zarr --json
     """
     from tilepress.pipeline.catalogue.stores import summarize
-    from tilepress.pipeline.store.writer import StoreReader
+    from tilepress.pipeline.store.reader import StoreReader
 
     _must_exist(store)
     reader = StoreReader.open(store)

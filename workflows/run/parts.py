@@ -19,7 +19,7 @@ from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, Plann
 from tilepress.pipeline.archive.write import Job, Todo, finish_images, prepare_images
 from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.storage.path import place
-from tilepress.pipeline.store.writer import is_sealed
+from tilepress.pipeline.store.seal import is_sealed
 from tilepress.workflows.report.progress import Progress, SilentProgress
 from tilepress.workflows.report.report import Report, RunFacts, check_writable_report
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run

@@ -21,7 +21,8 @@ from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.repair import StoreRepair, repair_stores
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.storage.path import FolderPlace, place
-from tilepress.pipeline.store.writer import StoreReader, is_sealed
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.seal import is_sealed
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.run.compress import compress
 
@@ -219,7 +220,7 @@ class TestWhatIsDamagedIsAsItWas:
 
     def test_by_a_newer_library(self, store: Path, source: Path, monkeypatch: pytest.MonkeyPatch):
         """The versions that a store names are those that sealed it, not those that repair it."""
-        from tilepress.pipeline.store import writer as room
+        from tilepress.pipeline.store import documents as room
 
         good = tree(store)
         monkeypatch.setattr(room, "_tools", lambda: {"python": "4.0", "tilepress": "9.9"})
@@ -232,7 +233,7 @@ class TestWhatIsDamagedIsAsItWas:
         self, store: Path, source: Path, monkeypatch: pytest.MonkeyPatch
     ):
         """A version that writes other attributes still finds the old ones in the root."""
-        from tilepress.pipeline.store import writer as room
+        from tilepress.pipeline.store import documents as room
 
         good = tree(store)
         monkeypatch.setattr(room, "_INSTALL", "something else")
@@ -393,7 +394,7 @@ class TestAnotherEncoder:
         self, store: Path, source: Path, monkeypatch: pytest.MonkeyPatch
     ):
         """Only the documents differ: no shard is coded."""
-        from tilepress.pipeline.store import writer as room
+        from tilepress.pipeline.store import documents as room
 
         monkeypatch.setattr(room, "_INSTALL", "something else")
         damage(store, "0/zarr.json", "0/x/zarr.json")

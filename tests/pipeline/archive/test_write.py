@@ -31,7 +31,7 @@ from tilepress.pipeline.dicom.bytes import FileBytes
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place, place
-from tilepress.pipeline.store.writer import is_sealed
+from tilepress.pipeline.store.seal import is_sealed
 from tilepress.pipeline.verify import verify
 
 from ...helpers.samples import smooth

@@ -30,9 +30,10 @@ from tilepress.pipeline.dicom.source import DicomSource
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.store.manifest import ShardEntry
+from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.shard import encode_shard
 from tilepress.pipeline.store.summary import read_facts
-from tilepress.pipeline.store.writer import StoreReader, StoreWriter
+from tilepress.pipeline.store.writer import StoreWriter
 
 STUDY = "1.2.826.0.1.3680043.10.999.77"
 PIXELS = np.arange(20 * 24, dtype=np.uint16).reshape(20, 24)

@@ -28,8 +28,8 @@ from tilepress.pipeline.catalogue.stac import (
 )
 from tilepress.pipeline.geotiff.record import dump_record
 from tilepress.pipeline.image.source import GeoReference
+from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import read_facts
-from tilepress.pipeline.store.writer import StoreReader
 
 from ...helpers.stac import validate
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.store.writer import StoreReader
+from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.bench.compare import (
     Bench,
     BenchImage,

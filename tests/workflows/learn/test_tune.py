@@ -23,7 +23,8 @@ from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import weights
 from tilepress.pipeline.archive.outcome import ImageResult
-from tilepress.pipeline.store.writer import StoreReader, store_bytes
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.seal import store_bytes
 from tilepress.workflows.learn import tune as room
 from tilepress.workflows.learn import windows
 from tilepress.workflows.report.progress import SilentProgress, describe

@@ -21,7 +21,7 @@ from tilepress.pipeline.archive.lease import Lease
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.catalogue import update as cataloguing
 from tilepress.pipeline.storage import retry as patience
-from tilepress.pipeline.store.writer import StoreReader
+from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
 from tilepress.workflows.cluster.watch import NoWorkers
 from tilepress.workflows.report.events import EventLog, read_events

@@ -1,0 +1,1 @@
+"""Read the samples of a store: as a dataset, by window."""

@@ -1,0 +1,305 @@
+"""Compose what a store has beside its shards: auxiliary arrays, manifest, metadata documents.
+
+Everything is handed on as it is made, in the order of sealing: chunks of coordinates and of
+``source/``, the manifest, the documents of the leaves, and the root's, which seals the store.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import MemoryStore
+
+from tilepress.codecs.loss import Loss
+from tilepress.codecs.zarr_codec import TilepressTileV3
+from tilepress.pipeline.image.grid import ShardGrid
+from tilepress.pipeline.image.source import ImageInfo
+from tilepress.pipeline.store.conventions import (
+    AuxiliaryArray,
+    auxiliary_arrays,
+    group_attributes,
+    image_attributes,
+    ome_attributes,
+)
+from tilepress.pipeline.store.keys import (
+    FULL_RESOLUTION,
+    IMAGE,
+    MANIFEST,
+    ROOT_DOCUMENT,
+    SOURCE,
+    array_key,
+    document_key,
+    is_document,
+    source_key,
+)
+from tilepress.pipeline.store.manifest import FileEntry, Manifest, ShardTable, sha256_hex
+from tilepress.pipeline.store.seal import NO_SEAL, STORE_VERSION, with_seal
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+    from zarr.core.buffer import Buffer
+
+__all__ = ["COMPOSED", "StoredImage", "compose", "consolidate"]
+
+AUXILIARY_CHUNK_BYTES = 2**20
+"""Chunk of ``source/`` items and the manifest: what a flipped bit makes unreadable at most."""
+
+COMPOSED = frozenset(
+    {
+        *("format_version", "pip", "codec", "tier", "model", "loss", "raw_bytes", "stored_bytes"),
+        *("source_digest", "tools", "manifest_sha256", "seal"),
+    }
+)
+"""What every statement has; the rest is what whoever sealed the store added to it."""
+
+_INSTALL = "pip install tilepress"
+
+
+class StoredImage(Protocol):
+    """An image, how its arrays are cut, and how they are coded."""
+
+    @property
+    def info(self) -> ImageInfo: ...
+
+    @property
+    def grids(self) -> Mapping[str, ShardGrid]:
+        """Grid by array name: "image", and "mask" where the source has one."""
+        ...
+
+    def codec_config(self, array: str) -> dict[str, Any]: ...
+
+    def loss(self, array: str) -> Loss: ...
+
+    def fill(self, array: str) -> float | int: ...
+
+
+def compose(
+    image: StoredImage,
+    source_items: Iterable[tuple[str, bytes]],
+    tables: Mapping[str, ShardTable],
+    write: Callable[[str, bytes], None],
+    attributes: Mapping[str, Any] | None = None,
+    tools: Mapping[str, str] | None = None,
+) -> None:
+    """Hand every object but the shards to ``write``, by key, in the order of sealing.
+
+    ``attributes`` are added to the statement in the root document. ``tools`` are the versions that
+    the store names: those at work, unless a store that another installation sealed is composed
+    again.
+    """
+    builder = _Builder(write)
+    statement = _statement(image, tables, tools or _tools())
+    _add_level(builder, image, statement)
+    builder.group(SOURCE, {})
+    for name, data in source_items:
+        builder.array(source_key(name), _bytes_array(data, f"{name}-byte"))
+    builder.consolidate(FULL_RESOLUTION)
+    digest = builder.add_manifest(tables)
+    added = {**(attributes or {}), "manifest_sha256": digest}
+    builder.seal(statement | added, ome_attributes(image.info, IMAGE))
+
+
+def consolidate(store: Store, path: str | None = None) -> None:
+    """Gather the documents below a group into its own, so that one request opens it."""
+    with warnings.catch_warnings():
+        # Zarr warns that the v3 text does not have it yet; its readers and xarray's all do
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(store, path=path)
+
+
+def _add_level(builder: _Builder, image: StoredImage, statement: Mapping[str, Any]) -> None:
+    info = image.info
+    builder.group(FULL_RESOLUTION, group_attributes(info) | {"tilepress": statement})
+    for name, grid in image.grids.items():
+        config, loss = image.codec_config(name), image.loss(name)
+        hint = {"pip": _INSTALL, "lossless": loss.is_lossless, "codec": config["codec"]}
+        hint |= loss.statement()
+        attributes = image_attributes(info) if name == "image" else _mask_attributes(info)
+        builder.coded_array(
+            array_key(name),
+            grid=grid,
+            dtype=info.dtype if name == "image" else np.dtype(np.uint8),
+            dims=info.axes if name == "image" else info.axes[-2:],
+            fill=image.fill(name),
+            config=config,
+            attributes=attributes | {"tilepress": hint},
+        )
+    for name, array in auxiliary_arrays(info).items():
+        builder.array(array_key(name), array)
+
+
+def _mask_attributes(info: ImageInfo) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "long_name": "validity of the image's pixels",
+        "flag_values": [0, 255],
+        "flag_meanings": "absent valid",
+    }
+    if info.geo is not None:
+        attributes |= {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
+    return attributes
+
+
+def _statement(
+    stored: StoredImage, tables: Mapping[str, ShardTable], tools: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return ``attrs["tilepress"]``: what was done to the samples, and what reads them."""
+    config = stored.codec_config("image")
+    image = tables["image"]
+    samples = max(1, math.prod(stored.info.shape))
+    return {
+        "format_version": STORE_VERSION,
+        "pip": _INSTALL,
+        "codec": config["codec"],
+        "tier": config["tier"],
+        "model": {key: config["model"][key] for key in ("name", "sha256")},
+        "loss": stored.loss("image").statement()
+        | {"bits_per_sample": round(8 * image.stored_bytes / samples, 4)},
+        "raw_bytes": image.raw_bytes,
+        "stored_bytes": sum(table.stored_bytes for table in tables.values()),
+        "source_digest": {"sha256": image.samples_digest, "of": "sha256 of each shard's samples"},
+        "tools": dict(tools),
+    }
+
+
+def _tools() -> dict[str, str]:
+    tools = {"python": platform.python_version(), "numpy": np.__version__, "zarr": zarr.__version__}
+    with suppress(PackageNotFoundError):
+        tools["tilepress"] = version("tilepress")
+    return tools
+
+
+def _bytes_array(data: bytes, dim: str) -> AuxiliaryArray:
+    return AuxiliaryArray((dim,), np.frombuffer(data, np.uint8))
+
+
+class _Builder:
+    """Lets Zarr create the nodes in memory; writes chunks at once and the documents at the end."""
+
+    def __init__(self, write: Callable[[str, bytes], None]) -> None:
+        self._write = write
+        self._objects: dict[str, Buffer] = {}
+        self._memory = MemoryStore(self._objects)
+        self._root = zarr.create_group(self._memory)
+        self._files: dict[str, FileEntry] = {}
+
+    def group(self, name: str, attributes: Mapping[str, Any]) -> None:
+        self._root.create_group(name, attributes=dict(attributes))
+
+    def coded_array(
+        self,
+        name: str,
+        *,
+        grid: ShardGrid,
+        dtype: np.dtype[Any],
+        dims: tuple[str, ...],
+        fill: float | int,
+        config: Mapping[str, Any],
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """Create an array whose shards are written elsewhere."""
+        self._root.create_array(
+            name,
+            shape=grid.shape,
+            chunks=grid.chunk,
+            shards=grid.shard,
+            dtype=dtype,
+            fill_value=fill,
+            serializer=TilepressTileV3(config),
+            filters=None,
+            compressors=None,
+            dimension_names=dims,
+            attributes=dict(attributes),
+        )
+
+    def array(self, name: str, array: AuxiliaryArray) -> None:
+        """Create an auxiliary array and write its chunks."""
+        node = self._create(name, array.data.shape, array.data.dtype, array.dims, array.attributes)
+        self._fill(node, array.data)
+
+    def consolidate(self, path: str | None) -> None:
+        consolidate(self._memory, path)
+
+    def add_manifest(self, tables: Mapping[str, ShardTable]) -> str:
+        """Add the array ``manifest`` and return its digest.
+
+        It lists its own document, which holds its length: every digest is equally long, so the
+        length is known before the digest is.
+        """
+        documents = {key: sha256_hex(data) for key, data in self._documents().items()}
+        del documents[ROOT_DOCUMENT]
+        own = document_key(MANIFEST)
+        documents[own] = NO_SEAL
+        files = dict(self._files)
+        size = len(Manifest(documents, files, tables).to_bytes())
+        node = self._create(MANIFEST, (size,), np.dtype(np.uint8), ("manifest-byte",), {})
+        documents[own] = sha256_hex(self._documents()[own])
+        data = Manifest(documents, files, tables).to_bytes()
+        self._fill(node, np.frombuffer(data, np.uint8))
+        return sha256_hex(data)
+
+    def seal(self, statement: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
+        """Write every document, those of the leaves first and the root's with the seal last."""
+        self._root.update_attributes({"tilepress": {**statement, "seal": NO_SEAL}, **attributes})
+        self.consolidate(None)
+        documents = self._documents()
+        root = documents.pop(ROOT_DOCUMENT)
+        for key in sorted(documents, key=lambda key: (-key.count("/"), key)):
+            self._write(key, documents[key])
+        self._write(ROOT_DOCUMENT, with_seal(root))
+
+    def _create(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        dims: tuple[str, ...],
+        attributes: Mapping[str, Any],
+    ) -> zarr.Array[Any]:
+        chunk = AUXILIARY_CHUNK_BYTES // dtype.itemsize
+        return self._root.create_array(
+            name,
+            shape=shape,
+            chunks=tuple(min(max(1, n), chunk) for n in shape),
+            dtype=dtype,
+            fill_value=0,
+            filters=None,
+            compressors=[ZstdCodec(level=9), Crc32cCodec()],
+            dimension_names=dims,
+            attributes=dict(attributes),
+            config={"write_empty_chunks": True},
+        )
+
+    def _fill(self, node: zarr.Array[Any], data: npt.NDArray[Any]) -> None:
+        """Write an array's chunks to disk, a few MiB at a time."""
+        step = 16 * AUXILIARY_CHUNK_BYTES // data.itemsize
+        if data.ndim == 0:
+            node[...] = data
+            self._flush_chunks()
+        for start in range(0, len(data) if data.ndim else 0, step):
+            node[start : start + step] = data[start : start + step]
+            self._flush_chunks()
+
+    def _flush_chunks(self) -> None:
+        for key in [key for key in self._objects if not is_document(key)]:
+            data = self._objects.pop(key).to_bytes()
+            self._write(key, data)
+            self._files[key] = FileEntry(len(data), sha256_hex(data))
+
+    def _documents(self) -> dict[str, bytes]:
+        return {k: _compact(v.to_bytes()) for k, v in self._objects.items() if is_document(k)}
+
+
+def _compact(document: bytes) -> bytes:
+    """Write a JSON document without white space: Zarr's indents weigh kilobytes."""
+    return json.dumps(json.loads(document), separators=(",", ":")).encode()

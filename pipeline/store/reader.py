@@ -1,0 +1,228 @@
+"""Read a sealed store: what it cannot vouch for, it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+import zarr.abc.store
+from zarr.codecs import ShardingCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import WrapperStore
+
+from tilepress.codecs.loss import Loss, stated_loss
+from tilepress.codecs.zarr_codec import TilepressTileV3
+from tilepress.errors import DamagedStore, InvalidRecord
+from tilepress.pipeline.image.grid import Box, ShardGrid
+from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.store.keys import (
+    FULL_RESOLUTION,
+    IMAGE,
+    MANIFEST,
+    MASK,
+    SOURCE,
+    array_key,
+    is_chunk,
+    source_key,
+)
+from tilepress.pipeline.store.manifest import Manifest, sha256_hex
+from tilepress.pipeline.store.seal import read_root
+
+if TYPE_CHECKING:
+    from zarr.abc.store import ByteRequest, Store
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+__all__ = ["SealedStore", "StoreReader"]
+
+
+class SealedStore(WrapperStore["Store"]):
+    """A Zarr store in which every chunk exists: absence is damage, never fill value."""
+
+    def __init__(self, store: Store | Where, *, read_only: bool = True) -> None:
+        if isinstance(store, zarr.abc.store.Store):
+            super().__init__(store)
+        else:
+            super().__init__(place(store).zarr_store(read_only=read_only))
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        value = await self._store.get(key, prototype or default_buffer_prototype(), byte_range)
+        return self._present(key, value)
+
+    async def get_partial_values(
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> list[Buffer | None]:
+        ranges = list(key_ranges)
+        values = await self._store.get_partial_values(prototype, ranges)
+        return [self._present(key, value) for (key, _), value in zip(ranges, values, strict=True)]
+
+    def _present(self, key: str, value: Buffer | None) -> Buffer | None:
+        if not value and is_chunk(key):  # Zarr takes an empty object for a missing one
+            found = "missing" if value is None else "cut"
+            raise DamagedStore(f"reading {_store_name(self._store)}: {key} is {found}")
+        return value
+
+
+def _store_name(store: Store) -> str:
+    """Return e.g. "scene.zarr" for a store of that folder or prefix."""
+    return re.split(r"[/\"]", str(store).rstrip('/)">'))[-1]
+
+
+class StoreReader:
+    """A sealed store, for exporters and ``verify``: what it cannot vouch for, it refuses."""
+
+    def __init__(self, path: Place, statement: Mapping[str, Any], root: zarr.Group) -> None:
+        self.path = path
+        self.statement = statement
+        """``attrs["tilepress"]`` of the root: codec, model, loss, sizes, digests, versions."""
+        self._root = root
+
+    @classmethod
+    def open(cls, path: Where) -> StoreReader:
+        """Open a sealed store.
+
+        Raises UnsealedStore where the root document is missing, DamagedStore where it fails the
+        seal, UnsupportedFormat where another tilepress is needed, StoreError where there is no
+        store at all.
+        """
+        path = place(path)
+        statement = read_root(path).statement
+        store = SealedStore(path)
+        return cls(path, statement, zarr.open_consolidated(store, mode="r", zarr_format=3))
+
+    @cached_property
+    def image(self) -> zarr.Array[Any]:
+        return self._array(IMAGE)
+
+    @cached_property
+    def _mask(self) -> zarr.Array[Any] | None:
+        return self._array(MASK) if MASK in self._root else None
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        names = getattr(self.image.metadata, "dimension_names", None) or ()
+        return tuple(str(name) for name in names)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.image.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.image.dtype)
+
+    @property
+    def chunk(self) -> tuple[int, ...]:
+        return self.image.chunks
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """Attributes of the image; ``attrs["tilepress"]`` is the root's statement."""
+        return {**self.image.attrs.asdict(), "tilepress": self.statement}
+
+    @property
+    def root_attributes(self) -> dict[str, Any]:
+        return dict(self._root.attrs.asdict())
+
+    @property
+    def level(self) -> zarr.Group:
+        """The group of the full resolution."""
+        level = self._root[FULL_RESOLUTION]
+        assert isinstance(level, zarr.Group)
+        return level
+
+    @property
+    def loss(self) -> Loss:
+        """What coding may have changed of the image's samples."""
+        return stated_loss(self.statement["loss"])
+
+    @property
+    def has_mask(self) -> bool:
+        return self._mask is not None
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of the coded arrays: "image", and "mask" where there is one."""
+        return ("image", "mask") if self.has_mask else ("image",)
+
+    def grid(self, array: str) -> ShardGrid:
+        node = self._array(array_key(array))
+        return ShardGrid(node.shape, node.chunks, node.shards or node.chunks)
+
+    def codec(self, array: str) -> TilepressTileV3:
+        """Return the Zarr codec of a coded array."""
+        key = array_key(array)
+        sharding = self._array(key).serializer
+        inner = sharding.codecs if isinstance(sharding, ShardingCodec) else (sharding,)
+        if len(inner) != 1 or not isinstance(inner[0], TilepressTileV3):
+            raise DamagedStore(f"reading {self.path.name}: {key} has other codecs than ours")
+        return inner[0]
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        data = self._read_bytes(MANIFEST)
+        if sha256_hex(data) != self.statement.get("manifest_sha256"):
+            raise DamagedStore(f"reading {self.path.name}: the manifest is not the one sealed")
+        return Manifest.parse(data)
+
+    @cached_property
+    def origin(self) -> Mapping[str, Any]:
+        origin = json.loads(self.source_bytes("origin"))
+        if not isinstance(origin, dict) or "kind" not in origin:
+            raise DamagedStore(f"reading {self.path.name}: source/origin says no kind")
+        return origin
+
+    def source_names(self) -> tuple[str, ...]:
+        group = self._root[SOURCE]
+        assert isinstance(group, zarr.Group)
+        return tuple(sorted(group.array_keys()))
+
+    def source_bytes(self, name: str) -> bytes:
+        """Return one item of ``source/``; KeyError where there is none of that name."""
+        if source_key(name) not in self._root:
+            raise KeyError(name)
+        return self._read_bytes(source_key(name))
+
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        """Return the samples of ``box``, C-contiguous, native byte order."""
+        return self._read(self.image, box)
+
+    def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
+        """Return the validity mask of a (y, x) box; all 255 where the store has none."""
+        if self._mask is None:
+            return np.full(box.shape, 255, np.uint8)
+        return self._read(self._mask, box)
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        node = self._root.get(name)
+        if not isinstance(node, zarr.Array):
+            raise DamagedStore(f"reading {self.path.name}: there is no array {name}")
+        return node
+
+    def _read_bytes(self, name: str) -> bytes:
+        node = self._array(name)
+        return self._read(node, Box((0,), node.shape)).tobytes()
+
+    def _read(self, node: zarr.Array[Any], box: Box) -> npt.NDArray[Any]:
+        if not all(
+            0 <= a <= b <= n for a, b, n in zip(box.start, box.stop, node.shape, strict=True)
+        ):
+            raise ValueError(f"reading {node.path}: {box} is not within {node.shape}")
+        try:
+            return np.ascontiguousarray(node[box.slices])
+        except (InvalidRecord, ValueError) as error:  # ValueError: Zarr's own crc32c
+            raise DamagedStore(
+                f"reading {self.path.name}/{node.path} {box.start}…{box.stop}: {error}"
+            ) from error

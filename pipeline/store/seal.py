@@ -1,0 +1,132 @@
+"""Seal a store, and tell whether one is: the root document carries a digest of itself.
+
+    "seal":"…"    sha256 of the root document in which the 64 digits of the seal are all zero
+
+The root document names the digest of the manifest, and the manifest has that of every object: who
+trusts a seal can check everything else. There is no root document before the rest is written, and
+it is the first that is removed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tilepress.errors import DamagedStore, StoreError, UnsealedStore, UnsupportedFormat
+from tilepress.pipeline.storage.path import Where, place
+from tilepress.pipeline.store.keys import FULL_RESOLUTION, IMAGE, ROOT_DOCUMENT, document_key
+from tilepress.pipeline.store.manifest import sha256_hex
+
+__all__ = [
+    "NO_SEAL",
+    "STORE_VERSION",
+    "RootDocument",
+    "is_sealed",
+    "read_root",
+    "remove_store",
+    "store_bytes",
+    "with_seal",
+]
+
+STORE_VERSION = 1
+"""Of what STORE.md describes; a store of another version is refused."""
+
+NO_SEAL = "0" * 64
+"""What stands for a digest that is not known yet: it is as long as one."""
+
+_SEAL = re.compile(rb'"seal":"([0-9a-f]{64})"')
+
+
+def with_seal(document: bytes) -> bytes:
+    """Put into the root document the digest of itself with the seal's digits all zero."""
+    blank = f'"seal":"{NO_SEAL}"'.encode()
+    assert document.count(blank) == 1, "the root document has one seal"
+    return document.replace(blank, f'"seal":"{sha256_hex(document)}"'.encode())
+
+
+def is_sealed(path: Where) -> bool:
+    """Whether a store at ``path`` was finished."""
+    return (place(path) / ROOT_DOCUMENT).size() is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootDocument:
+    """The root document of a sealed store, as it was sealed."""
+
+    store: str
+    """Name of the store."""
+    data: bytes
+    content: Mapping[str, Any]
+
+    @property
+    def statement(self) -> Mapping[str, Any]:
+        """``attributes["tilepress"]``: codec, model, loss, sizes, digests, versions, seal.
+
+        Raises UnsupportedFormat where another tilepress is needed.
+        """
+        try:
+            statement: Mapping[str, Any] = self.content["attributes"]["tilepress"]
+            found = statement["format_version"]
+        except (KeyError, TypeError) as error:
+            raise self.lacks(error) from error
+        if found != STORE_VERSION:
+            raise UnsupportedFormat(
+                f"opening {self.store}: got store format {found}, this tilepress reads "
+                f"{STORE_VERSION}; a newer one may read it"
+            )
+        return statement
+
+    @property
+    def seal(self) -> str:
+        """The digest that seals the store, whatever its version."""
+        match = _SEAL.search(self.data)
+        assert match is not None, "it was found when the document was read"
+        return match[1].decode()
+
+    def lacks(self, what: object) -> DamagedStore:
+        """Return the error that says what is not in it."""
+        return DamagedStore(
+            f"opening {self.store}: zarr.json has no {what}, want a store's root document"
+        )
+
+
+def read_root(path: Where) -> RootDocument:
+    """Return the root document if it is the one that was sealed, byte for byte.
+
+    Raises UnsealedStore where it is missing, DamagedStore where it fails the seal, StoreError where
+    there is no store at all.
+    """
+    path = place(path)
+    try:
+        data = (path / ROOT_DOCUMENT).read()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if (path / FULL_RESOLUTION).is_folder():
+            raise UnsealedStore(
+                f"opening {path.name}: it is not sealed; run the same compress line again"
+            ) from error
+        if any(".zarr/" in key for key, _ in path.walk()):
+            raise StoreError(f"opening {path}: it is an archive; name one of its stores") from error
+        raise StoreError(f"opening {path}: there is no store") from error
+    match = _SEAL.search(data)
+    if match is None:
+        raise StoreError(f"opening {path}: it is no store of tilepress, or its seal is damaged")
+    blank = data[: match.start(1)] + NO_SEAL.encode() + data[match.end(1) :]
+    if sha256_hex(blank).encode() != match[1]:
+        raise DamagedStore(f"opening {path.name}: zarr.json is not the one that was sealed")
+    return RootDocument(store=path.name, data=data, content=json.loads(data))
+
+
+def store_bytes(path: Where) -> int:
+    """Return the bytes of all objects of a store: what it takes in storage, headers included."""
+    return sum(size for _, size in place(path).walk())
+
+
+def remove_store(path: Where) -> None:
+    """Remove a store: its root document first, so that what is left can never be opened."""
+    store = place(path)
+    for node in ("", FULL_RESOLUTION, IMAGE):
+        (store / document_key(node)).remove()
+    store.remove_tree()

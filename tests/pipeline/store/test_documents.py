@@ -1,0 +1,90 @@
+"""What stands in a store's documents: every stock reader understands it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from tilepress.pipeline.image.source import MedicalGeometry
+
+Make = Callable[..., Any]
+
+
+def _files(store: Path) -> list[Path]:
+    return sorted(p for p in store.rglob("*") if p.is_file())
+
+
+class TestStockReadersOpenIt:
+    """``filterwarnings = error`` makes every warning of zarr or xarray a failure here."""
+
+    def test_xarray_has_crs_and_integers_by_default(self, geo_store: Any) -> None:
+        import rioxarray
+
+        assert rioxarray.__version__
+        dataset = xr.open_zarr(geo_store.path, group="0")
+        assert dataset.rio.crs == "EPSG:32631"
+        assert dataset.image.rio.crs == "EPSG:32631"
+        assert dataset.image.rio.nodata == 7
+        assert dataset.image.dtype == np.uint16
+        assert dataset.image.dims == ("band", "y", "x")
+        np.testing.assert_array_equal(dataset.image.values, geo_store.image)
+        np.testing.assert_array_equal(dataset.mask.values, geo_store.mask)
+        np.testing.assert_array_equal(dataset.x.values[:2], [500_015.0, 500_045.0])
+        assert dataset.attrs["tilepress"]["loss"]["lossless"] is True
+
+    def test_every_way_of_opening(self, geo_store: Any) -> None:
+        path = str(geo_store.path)
+        for dataset in (
+            xr.open_zarr(path + "/0"),
+            xr.open_zarr(path, group="0", consolidated=False),
+            xr.open_datatree(path, engine="zarr")["0"].to_dataset(),
+        ):
+            np.testing.assert_array_equal(dataset.image.values, geo_store.image)
+        group = zarr.open_group(path, mode="r")
+        np.testing.assert_array_equal(group["0/image"][...], geo_store.image)
+
+    def test_a_fresh_process_that_imports_only_xarray(self, geo_store: Any) -> None:
+        code = (
+            f"import xarray as xr; d = xr.open_zarr(r'{geo_store.path}', group='0');"
+            "print(int(d.image.values.astype('u8').sum()), d.image.dtype)"
+        )
+        out = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert out.stdout.split() == [str(int(geo_store.image.astype("u8").sum())), "uint16"]
+
+    def test_ome_zarr(self, make_store: Make) -> None:
+        from ome_zarr_models.v05 import Image
+
+        store = make_store(
+            axes=("z", "y", "x"),
+            medical=MedicalGeometry(pixel_spacing_mm=(0.5, 0.5), slice_spacing_mm=2.0),
+        )
+        image = Image.from_zarr(zarr.open_group(store.path, mode="r"))
+        assert image.ome_attributes.multiscales[0].datasets[0].path == "0/image"
+        assert xr.open_zarr(store.path, group="0").z.attrs["units"] == "mm"
+
+
+class TestDocumentsAreStrictJson:
+    def test_no_nan(self, make_store: Make) -> None:
+        image = np.full((20, 20), np.nan, np.float32)
+        store = make_store(image=image, nodata=float("nan"))
+
+        def refuse(text: str) -> None:
+            raise AssertionError(text)
+
+        for path in _files(store.path):
+            if path.name == "zarr.json":
+                json.loads(path.read_bytes(), parse_constant=refuse)
