@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy.typing as npt
 
-from tilepress.codecs.tile import TileCodec
 from tilepress.errors import (
     CodecError,
     DamagedStore,
@@ -18,6 +15,7 @@ from tilepress.errors import (
     ModelError,
     UnsupportedFormat,
 )
+from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.storage.path import place
@@ -25,8 +23,7 @@ from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store.keys import shard_key
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.shard import ShardBytes, compare_shard, samples_sha256
-from tilepress.pipeline.store.writer import StoreWriter
+from tilepress.pipeline.store.shard import ShardBytes, samples_sha256
 
 __all__ = ["Samples", "misfit"]
 
@@ -39,21 +36,20 @@ class Samples:
     source: TileSource
 
     @cached_property
-    def writer(self) -> StoreWriter:
-        """The writer of the plan's store, which knows how its arrays are coded."""
-        grids = {"image": self.plan.grid}
-        if self.plan.mask_grid is not None:
-            grids["mask"] = self.plan.mask_grid
-        return StoreWriter(place(self.plan.store), self.plan.info, grids, self.plan.codec_config)
+    def coding(self) -> ImageCoding:
+        return ImageCoding(self.plan)
 
     def read(self, ref: ShardRef) -> npt.NDArray[Any]:
         """Return the samples of a shard. Raises SourceError."""
-        box = self.plan.grid_of(ref).box(ref.index)
-        return self.source.read(box) if ref.array == "image" else self.source.read_mask(box)
+        return self.coding.read(self.source, ref)
+
+    def encode(self, ref: ShardRef) -> ShardBytes:
+        """Code a shard."""
+        return self.coding.encode(self.source, ref)
 
     def are_lossy(self, array: str) -> bool:
         """Whether the store need not have the very samples of the source."""
-        return not self.writer.loss(array).is_lossless
+        return self.coding.is_lossy(array)
 
     def are_those_of(self, listed: ShardEntry) -> bool:
         """Whether a lossless shard was made of them, by what the manifest says of it."""
@@ -61,22 +57,13 @@ class Samples:
             listed.samples_sha256
         )
 
-    def codec(self, array: str) -> TileCodec:
-        return _codec(json.dumps(self.writer.codec_config(array), sort_keys=True))
-
     def compare(self, ref: ShardRef, samples: npt.NDArray[Any]) -> ShardBytes:
-        """Decode a shard that is stored, and hold it against ``samples``, within its bound.
+        """Decode a shard that is stored, and compare it with ``samples``, within its bound.
 
         Raises as ``compare_shard`` does, and OSError where the shard cannot be read.
         """
-        return compare_shard(
-            self.codec(ref.array),
-            patiently((place(self.plan.store) / shard_key(ref.array, ref.index)).read),
-            samples,
-            self.plan.grid_of(ref),
-            ref.index,
-            self.writer.fill(ref.array),
-        )
+        data = patiently((place(self.plan.store) / shard_key(ref.array, ref.index)).read)
+        return self.coding.compare(ref, data, samples)
 
 
 def misfit(plan: ImagePlan, source: TileSource) -> str | None:
@@ -111,8 +98,3 @@ def _is_within_bound(samples: Samples, ref: ShardRef) -> bool:
     except CodecError:
         return False
     return True
-
-
-@functools.lru_cache(maxsize=2)
-def _codec(config: str) -> TileCodec:
-    return TileCodec.from_config(json.loads(config))

@@ -16,41 +16,18 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.store.manifest import ShardEntry
 
-__all__ = ["Ledger", "ShardEntry", "ledger_folder", "remove_plans"]
+__all__ = ["Ledger", "ledger_folder", "remove_plans"]
 
 READERS = 8
 """Entries that are read at a time: from a bucket each takes a round trip."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardEntry:
-    """What is known of one finished shard."""
-
-    array: str
-    index: tuple[int, ...]
-    length: int
-    """Bytes of the shard object."""
-    sha256: str
-    """Of the shard object, hexadecimal."""
-    samples_sha256: str
-    """Of the decoded samples, clipped to the image, C order, little-endian; hexadecimal."""
-    raw_bytes: int
-    """Decoded size in bytes, clipped to the image."""
-    max_error: float
-    """Largest |decoded - source| that the check after encoding found."""
-    squared_error: float
-    """Sum of the squares of those differences."""
-
-    @property
-    def ref(self) -> ShardRef:
-        return ShardRef(self.array, self.index)
 
 
 class Ledger:
@@ -70,7 +47,7 @@ class Ledger:
     def record(self, entry: ShardEntry) -> None:
         """Note a finished shard; on return it survives a power cut."""
         data = json.dumps(asdict(entry), separators=(",", ":")).encode("ascii")
-        (self._folder / f"{entry.ref.name}.json").write(data)
+        (self._folder / f"{ShardRef(entry.array, entry.index).name}.json").write(data)
 
     def get(self, ref: ShardRef) -> ShardEntry | None:
         """Return the entry of a shard; None where it is missing or unreadable."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.stages import Stages
+from tilepress.pipeline.store.manifest import ShardEntry
 
 __all__ = ["ImageFailure", "ImageResult", "Outcome", "SealedImage", "ShardDone"]
 
@@ -85,6 +86,12 @@ class ShardDone:
     """Whether an earlier run had written it."""
     stages: Stages | None = None
     """Where the time went; None for a shard that was there."""
+
+    @classmethod
+    def of(
+        cls, entry: ShardEntry, *, reused: bool = False, stages: Stages | None = None
+    ) -> ShardDone:
+        return cls(entry.raw_bytes, entry.length, reused, stages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,11 @@ __all__ = [
     "ImagePlan",
     "ShardRef",
     "Tuning",
+    "grids_of",
     "make_plan",
     "part_of",
     "plan_digest",
+    "shards_of",
     "with_codec",
 ]
 
@@ -69,13 +71,14 @@ class ImagePlan:
     tuning: Tuning | None = None
     """None in a run that does not tune."""
 
+    @property
+    def grids(self) -> dict[str, ShardGrid]:
+        """Grid by array name: "image", and "mask" where there is one."""
+        return grids_of(self.grid, self.mask_grid)
+
     def shards(self) -> Iterator[ShardRef]:
         """Yield every shard of every array, as a stream."""
-        for index in self.grid.indices():
-            yield ShardRef("image", index)
-        if self.mask_grid is not None:
-            for index in self.mask_grid.indices():
-                yield ShardRef("mask", index)
+        return shards_of(self.grids)
 
     @property
     def loss(self) -> Lossless | Within:
@@ -83,15 +86,11 @@ class ImagePlan:
         return bounded(self.codec_config["max_error"])
 
     def grid_of(self, ref: ShardRef) -> ShardGrid:
-        if ref.array == "image":
-            return self.grid
-        assert ref.array == "mask", ref
-        assert self.mask_grid is not None, ref
-        return self.mask_grid
+        return self.grids[ref.array]
 
     @property
     def total_shards(self) -> int:
-        return self.grid.total + (self.mask_grid.total if self.mask_grid is not None else 0)
+        return sum(grid.total for grid in self.grids.values())
 
     @property
     def raw_bytes(self) -> int:
@@ -110,6 +109,16 @@ class ImagePlan:
         """Return the Dask key of a task: a hash, so that no path or name shows on a scheduler."""
         text = f"{self.digest}/{self.store}/{name}"
         return "task-" + hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def grids_of(image: ShardGrid, mask: ShardGrid | None) -> dict[str, ShardGrid]:
+    """Return the grids of a store by array name."""
+    return {"image": image} if mask is None else {"image": image, "mask": mask}
+
+
+def shards_of(grids: Mapping[str, ShardGrid]) -> Iterator[ShardRef]:
+    """Yield every shard of every array, as a stream."""
+    return (ShardRef(name, index) for name, grid in grids.items() for index in grid.indices())
 
 
 def part_of(digest: str, ref: ShardRef, grid: ShardGrid, parts: int) -> int:

@@ -21,7 +21,7 @@ from tilepress.errors import DamagedStore, DestinationConflict, UsageError
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, holds
 from tilepress.pipeline.archive.outcome import ImageFailure
-from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, part_of
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, grids_of, part_of, shards_of
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place
@@ -83,12 +83,8 @@ class PlannedImage:
 
     def concerns(self, part: Part) -> bool:
         """Whether any shard is the part's: else it need not even open the image."""
-        grids = {"image": self.grid} | ({"mask": self.mask_grid} if self.mask_grid else {})
-        return any(
-            part.takes(self.digest, ShardRef(name, index), self.grid)
-            for name, grid in grids.items()
-            for index in grid.indices()
-        )
+        shards = shards_of(grids_of(self.grid, self.mask_grid))
+        return any(part.takes(self.digest, ref, self.grid) for ref in shards)
 
     def to_line(self) -> bytes:
         return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"

@@ -19,16 +19,13 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from tilepress.codecs import threads as pool
-from tilepress.codecs.loss import Difference
 from tilepress.errors import (
     CodecError,
     DamagedStore,
@@ -42,10 +39,9 @@ from tilepress.errors import (
 )
 from tilepress.pipeline.archive.compare import Samples
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, holds
-from tilepress.pipeline.archive.ledger import Ledger, ShardEntry, ledger_folder
+from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
 from tilepress.pipeline.archive.write import (
-    SLICE_AXES,
     LeaseLost,
     clear_leftovers,
     seal_image,
@@ -68,11 +64,10 @@ from tilepress.pipeline.store.keys import (
     shard_key,
     shard_of,
 )
-from tilepress.pipeline.store.manifest import Manifest, ShardTable, sha256_hex
-from tilepress.pipeline.store.manifest import ShardEntry as SealedShard
+from tilepress.pipeline.store.manifest import Manifest, ShardEntry, ShardTable, sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Layout, Remains, read_remains
-from tilepress.pipeline.store.shard import ShardBytes, encode_shard, samples_sha256
+from tilepress.pipeline.store.shard import ShardBytes, samples_sha256
 from tilepress.pipeline.verify import check_store
 
 __all__ = ["StoreRepair", "repair_stores"]
@@ -353,10 +348,7 @@ class _Repair:
         Raises SourceError where nothing shows that the source is the store's.
         """
         plan = work.plan
-        grids = {"image": plan.grid}
-        if plan.mask_grid is not None:
-            grids["mask"] = plan.mask_grid
-        tables = {name: ShardTable(grid.counts) for name, grid in grids.items()}
+        tables = {name: ShardTable(grid.counts) for name, grid in plan.grids.items()}
         unsound: list[ShardRef] = []
         ledger.create()
         layouts = {
@@ -366,7 +358,7 @@ class _Repair:
                 axes=plan.info.axes,
                 config=work.writer.codec_config(name),
             )
-            for name, grid in grids.items()
+            for name, grid in plan.grids.items()
         }
         mark = json.dumps({name: layout.to_json() for name, layout in layouts.items()})
         (ledger_folder(self.store) / plan.digest / MARK).write(mark.encode())
@@ -505,7 +497,7 @@ class _Work:
         self._source = source
         self._samples = Samples(plan, source)
         self._store = place(plan.store)
-        self.writer = self._samples.writer
+        self.writer = self._samples.coding.writer
         self._sound = self._foreign = 0
         self._image_digest = hashlib.sha256()
 
@@ -550,25 +542,14 @@ class _Work:
         if not patiently(lambda: holds(ledger_folder(self._store), self.holder)):
             raise LeaseLost(f"repairing {self._store}: another process has taken it over")
 
-    def listed(self, ref: ShardRef) -> SealedShard:
+    def listed(self, ref: ShardRef) -> ShardEntry:
         """Return what the manifest says of a shard."""
         assert self.remains.manifest is not None, "asked of stores whose manifest is sealed"
         return self.remains.manifest.arrays[ref.array].get(ref.array, ref.index)
 
     def code(self, ref: ShardRef) -> ShardBytes:
         """Code a shard from the source."""
-        is_image = ref.array == "image"
-        grid = self.plan.grid_of(ref)
-        return encode_shard(
-            self._samples.codec(ref.array),
-            self._source.read if is_image else self._source.read_mask,
-            grid.box(ref.index),
-            grid,
-            ref.index,
-            self.writer.fill(ref.array),
-            dtype=self.plan.info.dtype if is_image else np.dtype(np.uint8),
-            slab_axis=0 if is_image and self.plan.info.axes[0] in SLICE_AXES else -2,
-        )
+        return self._samples.encode(ref)
 
     def compose(
         self, tables: Mapping[str, ShardTable], write: Callable[[str, bytes], None]
@@ -624,7 +605,7 @@ class _Work:
             self._foreign += 1
             return None
         self._sound += 1
-        return _entry(coded.entry(ref.array, ref.index), coded.difference)
+        return coded.entry(ref.array, ref.index)
 
     def disproof(self) -> str | None:
         """Tell why the source is not the store's, once stock was taken of all shards."""
@@ -643,14 +624,7 @@ class _Work:
             self._foreign += 1
             return None
         self._sound += 1
-        return _entry(listed, Difference())
-
-
-def _entry(sealed: SealedShard, difference: Difference) -> ShardEntry:
-    """Return what the ledger keeps of a shard that is there already."""
-    return ShardEntry(
-        **asdict(sealed), max_error=difference.worst, squared_error=difference.squared
-    )
+        return replace(listed, max_error=0.0, squared_error=0.0)
 
 
 def _key(ref: ShardRef) -> str:

@@ -16,6 +16,7 @@ from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import encode_chunk
 from tilepress.errors import TilepressError
+from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.ledger import Ledger
 from tilepress.pipeline.archive.options import TuneOptions
 from tilepress.pipeline.archive.plan import ImagePlan, Tuning, with_codec
@@ -87,17 +88,16 @@ class _Sample:
     chunks: list[Samples]
     total_samples: int
     whole: bool
-    is_mask: bool
+    array: str
 
     @classmethod
-    def take(cls, grid: ShardGrid, read: Callable[[Box], Samples], *, is_mask: bool) -> _Sample:
+    def take(cls, grid: ShardGrid, read: Callable[[Box], Samples], array: str) -> _Sample:
         chunks = [np.ascontiguousarray(read(box)) for box in grid.sample_chunks(TRIAL_CHUNKS)]
-        return cls(chunks, math.prod(grid.shape), len(chunks) == grid.total_chunks, is_mask)
+        return cls(chunks, math.prod(grid.shape), len(chunks) == grid.total_chunks, array)
 
     def sizes(self, plan: ImagePlan) -> npt.NDArray[np.float64]:
-        """Return the bytes of every chunk's record; a mask is always coded losslessly."""
-        changes = {"max_error": 0, "nodata": None} if self.is_mask else {}
-        codec = TileCodec.from_config({**plan.codec_config, **changes})
+        """Return the bytes of every chunk's record."""
+        codec = ImageCoding(plan).codec(self.array)
         records = map_chunks(lambda chunk: len(encode_chunk(codec, chunk)), self.chunks)
         return np.array(list(records), np.float64)
 
@@ -122,9 +122,8 @@ def _smallest(base: ImagePlan, tuned: Sequence[ImagePlan], source: TileSource) -
     best = replace(base, tuning=Tuning(used=False, saved_bytes=0))
     if not tuned:
         return best
-    samples = [_Sample.take(base.grid, source.read, is_mask=False)]
-    if base.mask_grid is not None:
-        samples.append(_Sample.take(base.mask_grid, source.read_mask, is_mask=True))
+    readers = {"image": source.read, "mask": source.read_mask}
+    samples = [_Sample.take(grid, readers[name], name) for name, grid in base.grids.items()]
     plain = [sample.sizes(base) for sample in samples]
     coded = samples[0].scaled(plain[0])[0]
     most = 0.0

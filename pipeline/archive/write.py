@@ -7,8 +7,6 @@ again gives the same objects.
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +16,6 @@ import numpy as np
 
 from tilepress.codecs import threads as pool
 from tilepress.codecs.loss import Difference
-from tilepress.codecs.tile import TileCodec
 from tilepress.errors import (
     DamagedSource,
     DestinationConflict,
@@ -28,6 +25,7 @@ from tilepress.errors import (
     UnsealedStore,
     describe_error,
 )
+from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.compare import misfit
 from tilepress.pipeline.archive.destination import (
     Destination,
@@ -38,7 +36,7 @@ from tilepress.pipeline.archive.destination import (
 )
 from tilepress.pipeline.archive.device import device
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, holds
-from tilepress.pipeline.archive.ledger import Ledger, ShardEntry, ledger_folder, remove_plans
+from tilepress.pipeline.archive.ledger import Ledger, ledger_folder, remove_plans
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import (
     ImageFailure,
@@ -56,14 +54,14 @@ from tilepress.pipeline.archive.plan import (
 from tilepress.pipeline.archive.stages import StageClock, Stages
 from tilepress.pipeline.archive.weights import choose_weights
 from tilepress.pipeline.find.discover import open_source
-from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.path import Place, is_url, place
 from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.store.keys import shard_key
+from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed, store_bytes
-from tilepress.pipeline.store.shard import ShardBytes, encode_shard
-from tilepress.pipeline.store.writer import StoreWriter
+from tilepress.pipeline.store.shard import ShardBytes
 
 __all__ = [
     "Job",
@@ -89,9 +87,6 @@ GPU_THREADS = 64
 
 PART_TRIES = 5
 """Times that parts begin a shard whose processes end without a word, before it is left out."""
-
-SLICE_AXES = ("z", "t")
-"""Leading axes of which a source reads one plane after another; bands are read together."""
 
 
 class LeaseLost(StoreError):
@@ -155,13 +150,13 @@ def write_shard(plan: ImagePlan, ref: ShardRef, holder: Holder, threads: int = 1
     ledger = Ledger(plan)
     known = patiently(lambda: ledger.get(ref))
     if known is not None and patiently(lambda: _is_stored(plan, known)):
-        return ShardDone(known.raw_bytes, known.length, reused=True)
+        return ShardDone.of(known, reused=True)
     with _counted(plan, ledger, ref, holder):
         entry, stages = _write(plan, ref, holder)
         clock = StageClock()
         with clock.time("write"):
             patiently(lambda: ledger.record(entry))
-    return ShardDone(entry.raw_bytes, entry.length, reused=False, stages=stages + clock.stages)
+    return ShardDone.of(entry, stages=stages + clock.stages)
 
 
 def seal_image(
@@ -376,7 +371,7 @@ def _whole(plan: ImagePlan, job: Job, keeper: LeaseKeeper) -> Outcome:
         keeper.release(lease, sealed=True)
     finally:
         keeper.release(lease)
-    done = tuple(ShardDone(e.raw_bytes, e.length, reused=False) for e in entries)
+    done = tuple(map(ShardDone.of, entries))
     return Outcome(result=image_result(plan, sealed, "written", 0, stages), shards=done)
 
 
@@ -399,7 +394,7 @@ def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> N
                 "run the same command again"
             )
         attributes = {"plan_digest": plan.digest} | _loss(plan, entries)
-        _writer(plan).seal(
+        ImageCoding(plan).writer.seal(
             source.source_items(), entries, attributes, lambda: _check_lease(plan, holder)
         )
 
@@ -417,13 +412,13 @@ def _code_with(threads: int) -> None:
 
 def _write(plan: ImagePlan, ref: ShardRef, holder: Holder) -> tuple[ShardEntry, Stages]:
     """Code a shard and put it where it belongs."""
-    writer = _writer(plan)
-    coded = patiently(lambda: _read_and_encode(plan, writer, ref))
+    coding = ImageCoding(plan)
+    coded = patiently(lambda: _encode(coding, ref))
     clock = StageClock()
     with clock.time("write"):
         _check_lease(plan, holder)
         patiently(
-            lambda: writer.write_shard(
+            lambda: coding.writer.write_shard(
                 ref.array, ref.index, coded.data, lambda: _check_lease(plan, holder)
             )
         )
@@ -434,48 +429,15 @@ def _write(plan: ImagePlan, ref: ShardRef, holder: Holder) -> tuple[ShardEntry, 
         read_bytes=coded.raw_bytes,
         written_bytes=coded.length,
     )
-    return _entry(ref, coded), spent + clock.stages
+    return coded.entry(ref.array, ref.index), spent + clock.stages
 
 
-def _entry(ref: ShardRef, coded: ShardBytes) -> ShardEntry:
-    return ShardEntry(
-        array=ref.array,
-        index=ref.index,
-        length=coded.length,
-        sha256=coded.sha256,
-        samples_sha256=coded.samples_sha256,
-        raw_bytes=coded.raw_bytes,
-        max_error=coded.difference.worst,
-        squared_error=coded.difference.squared,
-    )
-
-
-def _read_and_encode(plan: ImagePlan, writer: StoreWriter, ref: ShardRef) -> ShardBytes:
+def _encode(coding: ImageCoding, ref: ShardRef) -> ShardBytes:
     try:
-        return _encode(plan, writer, ref)
+        return coding.encode(_source(coding.plan), ref, device())
     except (SourceError, OSError):
         close_sources()  # a stale handle stays stale
         raise
-
-
-def _encode(plan: ImagePlan, writer: StoreWriter, ref: ShardRef) -> ShardBytes:
-    grid = plan.grid_of(ref)
-    box = grid.box(ref.index)
-    source = _source(plan)
-    is_image = ref.array == "image"
-    config = json.dumps(writer.codec_config(ref.array), sort_keys=True)
-    where = device()
-    return encode_shard(
-        _codec(config, where),
-        source.read if is_image else source.read_mask,
-        box,
-        grid,
-        ref.index,
-        writer.fill(ref.array),
-        dtype=plan.info.dtype if is_image else np.dtype(np.uint8),
-        slab_axis=0 if plan.info.axes[0] in SLICE_AXES and is_image else -2,
-        witness=None if where == "cpu" else _codec(config, "cpu"),
-    )
 
 
 @contextlib.contextmanager
@@ -512,7 +474,8 @@ def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, float]:
     difference, samples = Difference(), 0
     for entry in entries:
         if entry.array == "image":
-            difference += Difference(entry.max_error, entry.squared_error)
+            assert entry.difference is not None, "every shard was measured"
+            difference += entry.difference
             samples += entry.raw_bytes // plan.info.dtype.itemsize
     loss = {"max_error_measured": difference.worst}
     if plan.info.dtype.kind in "iu":
@@ -522,19 +485,6 @@ def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, float]:
         if psnr_db is not None:
             loss["psnr_db"] = round(psnr_db, 3)
     return loss
-
-
-def _writer(plan: ImagePlan) -> StoreWriter:
-    """Return a writer of a store that was prepared."""
-    grids: dict[str, ShardGrid] = {"image": plan.grid}
-    if plan.mask_grid is not None:
-        grids["mask"] = plan.mask_grid
-    return StoreWriter(place(plan.store), plan.info, grids, plan.codec_config)
-
-
-@functools.lru_cache(maxsize=8)
-def _codec(config: str, where: Literal["cpu", "cuda"]) -> TileCodec:
-    return TileCodec.from_config(json.loads(config), device=where)
 
 
 _sources: OrderedDict[str, TileSource] = OrderedDict()
@@ -560,7 +510,7 @@ def close_sources() -> None:
 
 def _is_stored(plan: ImagePlan, entry: ShardEntry) -> bool:
     """Whether a shard object is there, whole and with the right checksum."""
-    path: Place = _writer(plan).shard_path(entry.array, entry.index)
+    path: Place = place(plan.store) / shard_key(entry.array, entry.index)
     return path.size() == entry.length and path.sha256() == entry.sha256
 
 

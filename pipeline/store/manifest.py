@@ -13,15 +13,16 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.loss import Difference
 from tilepress.errors import DamagedStore
 
-__all__ = ["FileEntry", "Manifest", "ShardEntry", "ShardRecord", "ShardTable", "sha256_hex"]
+__all__ = ["FileEntry", "Manifest", "ShardEntry", "ShardTable", "sha256_hex"]
 
 MANIFEST_VERSION = 1
 
@@ -32,26 +33,9 @@ def sha256_hex(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-class ShardRecord(Protocol):
-    """What must be known of a written shard; the workflows' ledger keeps one each."""
-
-    @property
-    def array(self) -> str: ...
-    @property
-    def index(self) -> tuple[int, ...]: ...
-    @property
-    def length(self) -> int: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def samples_sha256(self) -> str: ...
-    @property
-    def raw_bytes(self) -> int: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardEntry:
-    """One shard, as the manifest says it is."""
+    """One shard that is written. Two are the same where their objects and samples are."""
 
     array: str
     """"image" or "mask"."""
@@ -64,6 +48,18 @@ class ShardEntry:
     """Of the decoded samples, clipped to the image, C order, little-endian; hexadecimal."""
     raw_bytes: int
     """Size of those samples in bytes."""
+    max_error: float | None = field(default=None, compare=False)
+    """Largest |decoded − given| that a check found; None where nobody looked: a manifest does not
+    tell."""
+    squared_error: float | None = field(default=None, compare=False)
+    """Sum of the squares of those differences."""
+
+    @property
+    def difference(self) -> Difference | None:
+        """What a check found; None where nobody looked."""
+        if self.max_error is None or self.squared_error is None:
+            return None
+        return Difference(self.max_error, self.squared_error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ class ShardTable:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def set(self, entry: ShardRecord) -> None:
+    def set(self, entry: ShardEntry) -> None:
         row = np.ravel_multi_index(entry.index, self.counts)
         self._rows[row] = (
             entry.length,

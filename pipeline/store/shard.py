@@ -69,7 +69,7 @@ class ShardBytes:
         return len(self.data)
 
     def entry(self, array: str, index: tuple[int, ...]) -> ShardEntry:
-        """Return what the manifest keeps of it."""
+        """Return what is kept of it, in the ledger and in the manifest."""
         return ShardEntry(
             array=array,
             index=index,
@@ -77,6 +77,8 @@ class ShardBytes:
             sha256=self.sha256,
             samples_sha256=self.samples_sha256,
             raw_bytes=self.raw_bytes,
+            max_error=self.difference.worst,
+            squared_error=self.difference.squared,
         )
 
 

@@ -24,7 +24,7 @@ from tilepress.pipeline.image.source import ImageInfo
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store.documents import compose
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT, shard_key
-from tilepress.pipeline.store.manifest import ShardRecord, ShardTable
+from tilepress.pipeline.store.manifest import ShardEntry, ShardTable
 from tilepress.pipeline.store.seal import is_sealed
 
 __all__ = ["StoreWriter"]
@@ -141,7 +141,7 @@ class StoreWriter:
     def seal(
         self,
         source_items: Iterable[tuple[str, bytes]],
-        shard_entries: Iterable[ShardRecord],
+        shard_entries: Iterable[ShardEntry],
         attrs: Mapping[str, Any] | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -165,7 +165,7 @@ class StoreWriter:
 
         compose(self, source_items, tables, write, attrs)
 
-    def _collect(self, entries: Iterable[ShardRecord]) -> dict[str, ShardTable]:
+    def _collect(self, entries: Iterable[ShardEntry]) -> dict[str, ShardTable]:
         """Gather the entries; check that each shard of the grid has one and is on disk."""
         tables = {name: ShardTable(grid.counts) for name, grid in self.grids.items()}
         sizes = dict(self.place.walk())

@@ -14,6 +14,7 @@ import zarr
 
 from tilepress.errors import DestinationConflict
 from tilepress.pipeline.archive import write as task
+from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.lease import Holder, Lease
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.options import EncodeOptions
@@ -84,7 +85,7 @@ class TestAZombie:
         plan, zombie, heir = self.taken_over(scene, bucket, monkeypatch)
         ref = next(plan.shards())
         task.write_shard(plan, ref, heir)
-        writer = task._writer(plan)
+        writer = ImageCoding(plan).writer
         before = writer.shard_path(ref.array, ref.index).read_tagged()
 
         def lost() -> None:
@@ -99,7 +100,7 @@ class TestAZombie:
     ):
         plan, _, _ = self.taken_over(scene, bucket, monkeypatch)
         ref = next(plan.shards())
-        writer = task._writer(plan)
+        writer = ImageCoding(plan).writer
         target = writer.shard_path(ref.array, ref.index)
         target.write(b"of an earlier run")
         with pytest.raises(DestinationConflict, match="another process writes"):

@@ -26,8 +26,7 @@ SLOW_COMMAND = """
 # The command with tiny shards that take their time, in the workers too (they import this file).
 import time
 from tilepress.pipeline.image import grid as geometry
-from tilepress.pipeline.archive import plan
-from tilepress.pipeline.archive import write as task
+from tilepress.pipeline.archive import coding, plan
 
 def tiny(shape, itemsize, *, tile):
     return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=64 * 64 * 2)
@@ -37,7 +36,7 @@ def slow(*arguments, **options):
     return encode_shard(*arguments, **options)
 
 plan.choose_grid = tiny
-encode_shard, task.encode_shard = task.encode_shard, slow
+encode_shard, coding.encode_shard = coding.encode_shard, slow
 
 from tilepress.workflows.cli.app import main
 

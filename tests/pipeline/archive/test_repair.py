@@ -16,7 +16,7 @@ import zarr
 from tilepress.codecs import tile
 from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
-from tilepress.pipeline.archive import plan, repair
+from tilepress.pipeline.archive import coding, plan
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.repair import StoreRepair, repair_stores
 from tilepress.pipeline.image import grid as geometry
@@ -398,7 +398,7 @@ class TestAnotherEncoder:
 
         monkeypatch.setattr(room, "_INSTALL", "something else")
         damage(store, "0/zarr.json", "0/x/zarr.json")
-        monkeypatch.setattr(repair, "encode_shard", None)
+        monkeypatch.setattr(coding, "encode_shard", None)
         done = mend(store, source)
         assert (done.state, done.resealed) == ("repaired", True)
         assert verify(store, source) == []

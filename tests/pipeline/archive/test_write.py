@@ -14,6 +14,7 @@ import pytest
 
 from tilepress.errors import DamagedSource, DestinationConflict
 from tilepress.pipeline.archive import write as task
+from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.destination import Destination, prepare_store, state_of_store
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper
 from tilepress.pipeline.archive.ledger import ledger_folder
@@ -118,7 +119,7 @@ class TestTheSealIsOnePlans:
         lease = keeper.acquire(ledger_folder(store), plan.digest)
         written(plan, lease)
         left = after
-        writer = task._writer(plan)
+        writer = ImageCoding(plan).writer
         real = type(writer)._write
 
         def write(self: object, key: str, data: bytes, check: object) -> None:
@@ -144,7 +145,7 @@ class TestTheSealIsOnePlans:
         plan = planned(tmp_path, store, 64)
         lease = keeper.acquire(ledger_folder(store), plan.digest)
         written(plan, lease)
-        writer = task._writer(plan)
+        writer = ImageCoding(plan).writer
         real = type(writer)._write_root
 
         def write_root(self: object, data: bytes) -> None:

@@ -148,7 +148,7 @@ class TestNeverLarger:
 
     def test_an_estimate_from_some_chunks_leaves_room_for_chance(self):
         chunks = [np.zeros((10, 10), np.uint8)] * 4
-        sample = weights._Sample(chunks, 4000, False, False)
+        sample = weights._Sample(chunks, 4000, False, "image")
         total, surely = sample.scaled(np.array([10.0, 10.0, 10.0, 10.0]))
         assert total == surely == 400
         total, surely = sample.scaled(np.array([0.0, 0.0, 0.0, 40.0]))

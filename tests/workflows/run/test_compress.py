@@ -22,6 +22,7 @@ from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.catalogue import update as cataloguing
 from tilepress.pipeline.storage import retry as patience
 from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.writer import StoreWriter
 from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
 from tilepress.workflows.cluster.watch import NoWorkers
 from tilepress.workflows.report.events import EventLog, read_events
@@ -327,14 +328,14 @@ class TestFailures:
         self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         failures = iter([OSError(5, "Input/output error"), OSError(116, "Stale file handle")])
-        write = task.StoreWriter.write_shard
+        write = StoreWriter.write_shard
 
         def flaky(self: object, *arguments: object) -> None:
             for error in failures:
                 raise error
             write(self, *arguments)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(task.StoreWriter, "write_shard", flaky)
+        monkeypatch.setattr(StoreWriter, "write_shard", flaky)
         monkeypatch.setattr(patience, "STORAGE_WAIT_S", 0.001)
         assert run(image, tmp_path / "x.zarr").ok
 
@@ -345,7 +346,7 @@ class TestFailures:
             raise OSError(28, "No space left on device", str(tmp_path / "x.zarr"))
 
         with monkeypatch.context() as patch:
-            patch.setattr(task.StoreWriter, "write_shard", full)
+            patch.setattr(StoreWriter, "write_shard", full)
             with pytest.raises(NoRoom) as caught:
                 run(image, tmp_path / "x.zarr")
         assert str(caught.value) == (

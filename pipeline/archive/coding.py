@@ -1,0 +1,83 @@
+"""Code and check the shards of a planned image: grids, codecs, fill values, slabs in one place.
+
+Whoever writes, repairs or compares a shard does it as it is done here, and so gets the same bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.tile import TileCodec
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
+from tilepress.pipeline.image.source import TileSource
+from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.store.shard import ShardBytes, compare_shard, encode_shard
+from tilepress.pipeline.store.writer import StoreWriter
+
+__all__ = ["ImageCoding"]
+
+SLICE_AXES = ("z", "t")
+"""Leading axes of which a source reads one plane after another; bands are read together."""
+
+
+class ImageCoding:
+    """How the arrays of one planned image are read, coded and compared."""
+
+    def __init__(self, plan: ImagePlan) -> None:
+        self.plan = plan
+
+    @cached_property
+    def writer(self) -> StoreWriter:
+        """The writer of the plan's store, which knows how each array is coded."""
+        plan = self.plan
+        return StoreWriter(place(plan.store), plan.info, plan.grids, plan.codec_config)
+
+    def read(self, source: TileSource, ref: ShardRef) -> npt.NDArray[Any]:
+        """Return the samples of a shard. Raises SourceError."""
+        box = self.plan.grid_of(ref).box(ref.index)
+        return source.read(box) if ref.array == "image" else source.read_mask(box)
+
+    def encode(
+        self, source: TileSource, ref: ShardRef, where: Literal["auto", "cpu", "cuda"] = "auto"
+    ) -> ShardBytes:
+        """Read a shard, code it and check every record; with "cuda" one of them on the CPU, too."""
+        plan, grid = self.plan, self.plan.grid_of(ref)
+        is_image = ref.array == "image"
+        return encode_shard(
+            self.codec(ref.array, where),
+            source.read if is_image else source.read_mask,
+            grid.box(ref.index),
+            grid,
+            ref.index,
+            self.writer.fill(ref.array),
+            dtype=plan.info.dtype if is_image else np.dtype(np.uint8),
+            slab_axis=0 if is_image and plan.info.axes[0] in SLICE_AXES else -2,
+            witness=self.codec(ref.array, "cpu") if where == "cuda" else None,
+        )
+
+    def compare(self, ref: ShardRef, data: bytes, samples: npt.NDArray[Any]) -> ShardBytes:
+        """Decode a shard that is stored and compare it with ``samples``, within its bound.
+
+        Raises as ``compare_shard`` does.
+        """
+        grid, fill = self.plan.grid_of(ref), self.writer.fill(ref.array)
+        return compare_shard(self.codec(ref.array), data, samples, grid, ref.index, fill)
+
+    def is_lossy(self, array: str) -> bool:
+        """Whether the store need not have the very samples of the source."""
+        return not self.writer.loss(array).is_lossless
+
+    def codec(self, array: str, where: Literal["auto", "cpu", "cuda"] = "auto") -> TileCodec:
+        """Return the codec of an array."""
+        return _codec(json.dumps(self.writer.codec_config(array), sort_keys=True), where)
+
+
+@functools.lru_cache(maxsize=8)
+def _codec(config: str, where: Literal["auto", "cpu", "cuda"]) -> TileCodec:
+    return TileCodec.from_config(json.loads(config), device=where)
