@@ -301,3 +301,59 @@ class TestNoTestTrustsTheClock:
         path = tmp_path / "test_it.py"
         path.write_text("assert report.seconds < 5\nassert took_s > 0\n")
         assert list(timed_asserts(path)) == ["test_it.py:1"]
+
+
+def kinds_named(path: Path, kinds: set[str]) -> Iterator[str]:
+    """Yield where a module names a kind of source: compares it, gives it, or lists several."""
+
+    def is_kind(node: ast.expr | None) -> bool:
+        return isinstance(node, ast.Constant) and node.value in kinds
+
+    for node in ast.walk(ast.parse(path.read_text())):
+        listed: list[ast.expr | None] = []
+        if isinstance(node, ast.keyword):
+            found = node.arg == "kind" and is_kind(node.value)
+        elif isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            values = [one for side in sides for one in getattr(side, "elts", [side])]
+            found = any(map(is_kind, values)) and any("kind" in ast.unparse(s) for s in sides)
+        elif isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            found = any(ast.unparse(k) == "'kind'" and is_kind(v) for k, v in pairs if k)
+            listed = list(node.keys)
+        else:
+            found = False
+            listed = list(getattr(node, "elts", []))
+        if found or sum(map(is_kind, listed)) > 1:
+            yield f"{path.name}:{getattr(node, 'lineno', getattr(node, 'value', node).lineno)}"
+
+
+class TestNobodyKnowsTheFormats:
+    """What a kind of source is called, its room and the list of formats know: a new format is one
+    new room and one new line."""
+
+    def test_no_kind_is_named_elsewhere(self):
+        from tilepress.pipeline.formats import FORMATS
+
+        kinds = {kind for format_ in FORMATS for kind in format_.kinds}
+        rooms = {type(format_).__module__.split(".")[2] for format_ in FORMATS}
+        paths = [path for room in ("pipeline", "workflows") for path in modules(room)]
+        others = [path for path in paths if not rooms & set(path.relative_to(ROOT).parts)]
+        assert len(others) < len(paths)
+        assert not [found for path in others for found in kinds_named(path, kinds)]
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            'SourceSpec(kind="stack", paths=())',
+            'spec.kind == "stack"',
+            'origin["kind"] in ("geotiff", "stack")',
+            'x = {"kind": "dicom"}',
+            'DEFAULTS = {"geotiff": 1, "dicom": 2}',
+            'KINDS = ("geotiff", "dicom")',
+        ],
+    )
+    def test_the_scan_sees_one(self, tmp_path: Path, line: str):
+        (tmp_path / "it.py").write_text(f"{line}\nother = 'stack'\n")
+        found = list(kinds_named(tmp_path / "it.py", {"geotiff", "stack", "dicom"}))
+        assert set(found) == {"it.py:1"}

@@ -18,16 +18,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.storage.path import BucketPlace, is_url, place
 
-__all__ = [
-    "NPY_MAGIC",
-    "ArraySource",
-    "is_array_document",
-    "is_zarr_array",
-    "is_zarr_node",
-    "safe_name",
-]
-
-NPY_MAGIC = b"\x93NUMPY"
+__all__ = ["ArraySource", "safe_name"]
 
 _AXES = {
     2: ("y", "x"),
@@ -103,30 +94,6 @@ class ArraySource:
 
     def close(self) -> None:
         self._array = np.empty((0,) * len(self._info.shape), self._info.dtype)
-
-
-def is_zarr_node(path: Path) -> bool:
-    """Whether a folder is a Zarr array or group of either format."""
-    return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
-
-
-def is_zarr_array(path: Path) -> bool:
-    """Whether a folder is a Zarr array of either format."""
-    if (path / ".zarray").is_file():
-        return True
-    try:
-        return is_array_document((path / "zarr.json").read_bytes())
-    except OSError:
-        return False
-
-
-def is_array_document(document: bytes) -> bool:
-    """Whether a ``zarr.json`` is that of an array."""
-    try:
-        parsed = json.loads(document)
-    except ValueError:
-        return False
-    return isinstance(parsed, dict) and parsed.get("node_type") == "array"
 
 
 def safe_name(text: str) -> str:

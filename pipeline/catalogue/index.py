@@ -17,7 +17,7 @@ from typing import Any, Literal
 from tilepress.pipeline.catalogue.stores import StoreSummary
 from tilepress.pipeline.storage.path import Place
 
-__all__ = ["SEGMENT", "Entry", "Index", "merged", "order"]
+__all__ = ["FOLDER", "RASTER", "SEGMENT", "SERIES", "Entry", "Index", "merged", "order"]
 
 SEGMENT = 2000
 """Lines of a segment: about a megabyte in memory."""
@@ -27,7 +27,11 @@ INDEX_VERSION = 1
 HEAD = "index.json"
 FOLDER = "index"
 
-Kind = Literal["raster", "dicom"]
+RASTER: Literal["raster"] = "raster"
+"""A store that has a STAC item."""
+
+SERIES: Literal["dicom"] = "dicom"
+"""A store that the index of DICOM studies lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,8 @@ class Entry:
     """Mark of the root document when it was read: see ``Place.tag``."""
     seal: str
     """Digest that seals the store: it survives a copy of the archive, the mark does not."""
-    kind: Kind
+    kind: Literal["raster", "dicom"]
+    """RASTER or SERIES."""
     codec: str
     bbox: tuple[float, float, float, float] | None = None
     """In WGS 84, of a raster with a place."""

@@ -24,7 +24,8 @@ from urllib.parse import quote, unquote
 
 from tilepress.codecs.numbers import number_of
 from tilepress.pipeline.catalogue.footprint import Bbox, Footprint, footprint
-from tilepress.pipeline.geotiff.record import parse_record
+from tilepress.pipeline.formats import format_of_kind
+from tilepress.pipeline.image.source import Acquired
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import StoreFacts
@@ -32,7 +33,6 @@ from tilepress.pipeline.store.summary import StoreFacts
 __all__ = [
     "COLLECTION",
     "ITEMS",
-    "Acquired",
     "Extent",
     "acquired",
     "collection_document",
@@ -40,6 +40,7 @@ __all__ = [
     "item_document",
     "item_key",
     "page_document",
+    "span_of",
     "store_of_item",
 ]
 
@@ -62,34 +63,6 @@ SHA256_MULTIHASH = "1220"
 
 MAX_SUMMARY = 50
 """Different values that a summary lists at most."""
-
-_TIME_TAGS = (
-    ("IMAGERY", "ACQUISITIONDATETIME"),
-    ("", "ACQUISITIONDATETIME"),
-    ("", "ACQUISITION_DATETIME"),
-    ("", "SENSING_TIME"),
-    ("", "EXIF_DateTimeOriginal"),
-    ("EXIF", "EXIF_DateTimeOriginal"),
-    ("", "TIFFTAG_DATETIME"),
-)
-"""(GDAL's metadata domain, tag), the most telling first. TIFF's own is the image's creation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Acquired:
-    """When an image was taken, as its source says."""
-
-    time: datetime
-    """In UTC: where the tag has no zone, it is taken for UTC."""
-    tag: str
-    """Which tag says so."""
-    until: datetime | None = None
-    """The end, where it is a composite of a time span."""
-
-    @property
-    def span(self) -> tuple[str, str]:
-        """First and last moment, as STAC writes them."""
-        return _told(self.time), _told(self.until or self.time)
 
 
 @dataclass(slots=True)
@@ -132,19 +105,14 @@ class Extent:
 
 
 def acquired(reader: StoreReader) -> Acquired | None:
-    """Return when the image was taken; None where its source does not say, or not in numbers.
+    """Return when the image was taken; None where its source does not say, or not in numbers."""
+    format_ = format_of_kind(str(reader.origin.get("kind")))
+    return None if format_ is None else format_.acquired(reader)
 
-    Of several files (a stack) the first one that has a time is asked.
-    """
-    if reader.origin.get("kind") not in ("geotiff", "stack"):
-        return None
-    for file in reader.origin.get("files", ()):
-        with contextlib.suppress(KeyError, ValueError, TypeError, AttributeError):
-            tags = parse_record(reader.source_bytes(file["item"]))["tags"]
-            found = _span(tags.get("", {})) or _moment(tags)
-            if found is not None:
-                return found
-    return None
+
+def span_of(time: Acquired) -> tuple[str, str]:
+    """Return the first and last moment as STAC writes them."""
+    return _told(time.time), _told(time.until or time.time)
 
 
 def item_key(store: str) -> str:
@@ -269,39 +237,6 @@ def _item_id(store: str) -> str:
     return f"{stem}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}" if folder else stem
 
 
-def _moment(tags: Mapping[str, Mapping[str, str]]) -> Acquired | None:
-    for domain, tag in _TIME_TAGS:
-        time = _parse_time(tags.get(domain, {}).get(tag, ""))
-        if time is not None:
-            return Acquired(time, tag)
-    return None
-
-
-def _span(tags: Mapping[str, str]) -> Acquired | None:
-    """Return the time span of a product with ECS core metadata (MODIS and its kin)."""
-    first, last = (
-        _parse_time(f"{tags.get(f'RANGE{end}DATE', '')}T{tags.get(f'RANGE{end}TIME', '')}")
-        for end in ("BEGINNING", "ENDING")
-    )
-    if first is None or last is None or last < first:
-        return None
-    return Acquired(first, "RANGEBEGINNINGDATE", last)
-
-
-def _parse_time(text: object) -> datetime | None:
-    """Return the time of a tag: ISO 8601, or TIFF's and EXIF's YYYY:MM:DD HH:MM:SS."""
-    if not isinstance(text, str):
-        return None
-    text = text.strip().strip('"').strip()
-    if text[4:5] == ":" and text[7:8] == ":":
-        text = f"{text[:4]}-{text[5:7]}-{text[8:]}"
-    try:
-        time = datetime.fromisoformat(text)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
 def _told(time: datetime) -> str:
     text = time.astimezone(UTC).isoformat(timespec="milliseconds" if time.microsecond else "auto")
     return text.replace("+00:00", "Z")
@@ -312,7 +247,7 @@ def _times(time: Acquired | None, now: datetime) -> dict[str, Any]:
     source = {} if time is None else {"tilepress:datetime_from": time.tag}
     if time is not None and time.until is None:
         return {"datetime": _told(time.time), "updated": written} | source
-    first, last = (UNKNOWN_START, written) if time is None else time.span
+    first, last = (UNKNOWN_START, written) if time is None else span_of(time)
     span = {"datetime": None, "start_datetime": first, "end_datetime": last}
     return span | {"updated": written} | source
 

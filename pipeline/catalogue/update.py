@@ -32,7 +32,7 @@ from typing import Any
 from tilepress.errors import TilepressError
 from tilepress.pipeline.catalogue import dicom_studies as dicom_index
 from tilepress.pipeline.catalogue import stac
-from tilepress.pipeline.catalogue.index import FOLDER, Entry, Index, merged
+from tilepress.pipeline.catalogue.index import FOLDER, RASTER, SERIES, Entry, Index, merged
 from tilepress.pipeline.catalogue.stores import (
     CATALOGUE,
     READERS,
@@ -201,10 +201,10 @@ class _Update:
             summary=summary_of(key, facts),
             tag=tag,
             seal=facts.seal,
-            kind="raster",
+            kind=RASTER,
             codec=str(facts.statement["codec"]),
             bbox=tuple(bbox) if bbox is not None else None,
-            span=None if time is None else time.span,
+            span=None if time is None else stac.span_of(time),
         )
 
     def _series(self, store: Place, key: str, tag: str, facts: StoreFacts) -> Entry:
@@ -214,7 +214,7 @@ class _Update:
             summary=summary_of(key, facts),
             tag=tag,
             seal=facts.seal,
-            kind="dicom",
+            kind=SERIES,
             codec=str(facts.statement["codec"]),
             study=known.study,
             series=series.to_json(),
@@ -224,7 +224,7 @@ class _Update:
 
     def _is_whole(self) -> bool:
         """Whether the lists are there that should be."""
-        lists = {"raster": stac.COLLECTION, "dicom": dicom_index.INDEX}
+        lists = {RASTER: stac.COLLECTION, SERIES: dicom_index.INDEX}
         return all(
             (self._catalogue / name).exists() == (self._roll.count(kind) > 0)
             for kind, name in lists.items()
@@ -232,18 +232,18 @@ class _Update:
 
     def _write_lists(self) -> None:
         """Write pages first, then what refers to them; remove what has nothing to list."""
-        if self._roll.count("raster"):
+        if self._roll.count(RASTER):
             self._write_collection()
         else:
             (self._catalogue / stac.COLLECTION).remove()
-        if self._roll.count("dicom"):
+        if self._roll.count(SERIES):
             self._write_dicom()
         else:
             (self._catalogue / dicom_index.INDEX).remove()
 
     def _write_collection(self) -> None:
         extent, pages = stac.Extent(), list[str]()
-        one_page = self._roll.count("raster") <= PAGE
+        one_page = self._roll.count(RASTER) <= PAGE
         stores: list[str] = []
         for number, block in enumerate(_blocks(self._roll.rasters(), PAGE)):
             stores = [entry.key for entry in block]
@@ -259,7 +259,7 @@ class _Update:
 
     def _write_dicom(self) -> None:
         counts = {"studies": 0, "series": 0, "raw_bytes": 0, "stored_bytes": 0}
-        one_page = self._roll.count("dicom") <= PAGE
+        one_page = self._roll.count(SERIES) <= PAGE
         pages: list[dict[str, Any]] = []
         studies: list[dict[str, Any]] = []
         for number, studies in enumerate(_pages_of_studies(self._roll.studies())):
@@ -327,8 +327,8 @@ class _Roll:
         self._database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute(
-            "CREATE TABLE entries (place INTEGER PRIMARY KEY, store BLOB, kind TEXT, study TEXT, "
-            "line TEXT)"
+            "CREATE TABLE entries (position INTEGER PRIMARY KEY, store BLOB, kind TEXT, "
+            "study TEXT, line TEXT)"
         )
         self._database.execute("CREATE INDEX stores ON entries (store)")
         self._database.execute("CREATE TABLE gone (store BLOB)")
@@ -351,27 +351,27 @@ class _Roll:
         return int(self._database.execute(query, (kind,)).fetchone()[0])
 
     def lines(self) -> Iterator[str]:
-        return self._lines("SELECT line FROM entries ORDER BY place")
+        return self._lines("SELECT line FROM entries ORDER BY position")
 
     def rasters(self) -> Iterator[Entry]:
-        query = "SELECT line FROM entries WHERE kind = 'raster' ORDER BY place"
-        return map(Entry.load, self._lines(query))
+        query = "SELECT line FROM entries WHERE kind = ? ORDER BY position"
+        return map(Entry.load, self._lines(query, RASTER))
 
     def studies(self) -> Iterator[Entry]:
         """Yield the DICOM series, those of a study together."""
-        query = "SELECT line FROM entries WHERE kind = 'dicom' ORDER BY study, place"
-        return map(Entry.load, self._lines(query))
+        query = "SELECT line FROM entries WHERE kind = ? ORDER BY study, position"
+        return map(Entry.load, self._lines(query, SERIES))
 
     def has_raster(self, store: str) -> bool:
-        query = "SELECT 1 FROM entries WHERE store = ? AND kind = 'raster'"
-        return self._database.execute(query, (_as_bytes(store),)).fetchone() is not None
+        query = "SELECT 1 FROM entries WHERE store = ? AND kind = ?"
+        return self._database.execute(query, (_as_bytes(store), RASTER)).fetchone() is not None
 
     def gone(self) -> Iterator[str]:
         for (store,) in self._database.execute("SELECT store FROM gone"):
             yield store.decode("utf-8", "surrogateescape")
 
-    def _lines(self, query: str) -> Iterator[str]:
-        for (line,) in self._database.execute(query):
+    def _lines(self, query: str, *arguments: str) -> Iterator[str]:
+        for (line,) in self._database.execute(query, arguments):
             yield line
 
 

@@ -29,12 +29,13 @@ from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.axes import Arrangement, arrange
 from tilepress.pipeline.dicom.bytes import Container, file_bytes, open_bytes, open_file
 from tilepress.pipeline.dicom.groups import SeriesGroups, group_key, series_name
-from tilepress.pipeline.dicom.header import Instance, Plane, looks_like_data_set, read_instance
+from tilepress.pipeline.dicom.header import Instance, Plane, read_instance
 from tilepress.pipeline.dicom.pixels import FrameReader, is_pair_swapped
+from tilepress.pipeline.dicom.sniff import is_dicom
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 
-__all__ = ["DicomSource", "deflated", "group_series", "is_dicom"]
+__all__ = ["DicomSource", "deflated", "group_series"]
 
 ORIGIN_VERSION = 1
 MAX_OPEN_FILES = 16
@@ -42,35 +43,6 @@ MAX_OPEN_FILES = 16
 MAX_DEFLATE_TRIAL_BYTES = 64 * 2**20
 """Deflated data sets up to this size are deflated again to learn the writer's settings."""
 _DEFLATE_SETTINGS = tuple(product((6, 9, 1, 5, 8, 7, 4, 3, 2), (8, 9)))
-_FIRST_ELEMENTS = frozenset(
-    {(0x0002, 0x0000), (0x0002, 0x0001), (0x0002, 0x0002), (0x0002, 0x0010)}
-)
-_FIRST_ELEMENTS |= {(0x0008, n) for n in (0x0000, 0x0001, 0x0005, 0x0008, 0x0012, 0x0016, 0x0018)}
-
-
-def is_dicom(path: str | Path) -> bool:
-    """Whether the content of ``path`` is DICOM.
-
-    The prefix "DICM" behind a preamble says so. A file without it must begin with one of the
-    elements that a data set begins with, and parse up to pixels or a SOP class of the standard.
-    """
-    try:
-        source = open_file(path)
-    except OSError:
-        return False
-    try:
-        head = source.read(0, 132)
-    except OSError:
-        return False
-    finally:
-        source.close()
-    if head[128:132] == b"DICM":
-        return True
-    first = {
-        (int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order))
-        for order in ("little", "big")
-    }
-    return bool(len(head) > 16 and first & _FIRST_ELEMENTS) and looks_like_data_set(str(path))
 
 
 def group_series(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tilepress.errors import SourceError, UsageError
-from tilepress.pipeline.find.discover import Failure, discover, stacked_versions, store_path
+from tilepress.pipeline import formats
+from tilepress.pipeline.find.discover import Failure, discover, store_path
 from tilepress.pipeline.find.walk import printable_name
+from tilepress.pipeline.image.format import FoundImages
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store.reader import StoreReader
@@ -35,15 +36,16 @@ class Sources:
     ) -> None:
         self._archive = None if archive is None else place(archive)
         self._doing = doing
-        self._specs: dict[str, list[SourceSpec]] = {}
+        self._specs: list[SourceSpec] = []
         self._places: dict[str, list[SourceSpec]] = {}
         self._failures: list[Failure] = []
         for item in discover(paths, stack):
             if isinstance(item, Failure):
                 self._failures.append(item)
             else:
-                self._specs.setdefault(item.kind, []).append(item)
+                self._specs.append(item)
                 self._places.setdefault(_place_of(item), []).append(item)
+        self._found = FoundImages(self._specs)
         self._paths = list(paths)
         self._text = ", ".join(map(str, paths))
         self._used: set[tuple[str, int | None]] = set()
@@ -57,15 +59,13 @@ class Sources:
         where = place(store)
         origin = StoreReader.open(where).origin if origin is None else origin
         kind = str(origin["kind"])
-        specs = self._specs.get(kind, [])
+        specs = list(self._found.of_kind(kind))
         if self._archive is not None:
             specs = self._places.get(where.relative_to(self._archive), [])
             specs = [spec for spec in specs if spec.kind == kind]
-        if kind == "geotiff":
-            page = origin["files"][0].get("page")
-            specs = [spec for spec in specs if spec.options.get("page") == page]
-        if kind == "stack":
-            specs = [*specs, *self._stacks([str(file["name"]) for file in origin["files"]])]
+        format_ = formats.format_of_kind(kind)
+        if format_ is not None:
+            specs = format_.find_again(origin, specs, self._found)
         chosen = self._choose(where, specs)
         if chosen is not None:
             self._used.update(_images(chosen))
@@ -85,9 +85,8 @@ class Sources:
         where = place(store)
         if self._archive is not None:
             return list(self._places.get(where.relative_to(self._archive), []))
-        every = [spec for specs in self._specs.values() for spec in specs]
-        named = [spec for spec in every if store_path(spec).name == where.stem]
-        return named or every
+        named = [spec for spec in self._specs if store_path(spec).name == where.stem]
+        return named or list(self._specs)
 
     @property
     def failures(self) -> list[Failure]:
@@ -124,46 +123,9 @@ class Sources:
         by_files = {spec.paths: spec for spec in fitting}  # a stack may be found in two ways
         return next(iter(by_files.values())) if len(by_files) == 1 else None
 
-    def _stacks(self, names: Sequence[str]) -> Iterator[SourceSpec]:
-        """Yield stacks of files of these names, which lie below one folder."""
-        from tilepress.pipeline.geotiff.source import stack_name
-
-        for path in self._rasters_named(names[0].rpartition("/")[2]):
-            if not path.endswith(f"/{names[0]}"):
-                continue
-            root = path.removesuffix(names[0])
-            paths = tuple(root + name for name in names)
-            if all(one in self._rasters for one in paths):
-                yield _stack_of([self._rasters[one] for one in paths], stack_name(paths))
-
-    @functools.cached_property
-    def _rasters(self) -> dict[str, SourceSpec]:
-        return {spec.paths[0]: spec for spec in self._specs.get("geotiff", [])}
-
-    @functools.cached_property
-    def _paths_by_name(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for path in self._rasters:
-            found.setdefault(path.rpartition("/")[2], []).append(path)
-        return found
-
-    def _rasters_named(self, name: str) -> list[str]:
-        return self._paths_by_name.get(name, [])
-
 
 def _place_of(spec: SourceSpec) -> str:
     return f"{store_path(spec)}.zarr"
-
-
-def _stack_of(specs: Sequence[SourceSpec], name: str) -> SourceSpec:
-    """Return the recipe of one image whose bands are these rasters."""
-    options = {**specs[0].options, "name": name}
-    paths = tuple(spec.paths[0] for spec in specs)
-    sizes = [spec.source_bytes for spec in specs if spec.source_bytes is not None]
-    if "objects" in options:
-        options |= stacked_versions(specs)
-    whole = sum(sizes) if len(sizes) == len(specs) else None
-    return SourceSpec(kind="stack", paths=paths, options=options, source_bytes=whole)
 
 
 def _images(spec: SourceSpec) -> set[tuple[str, int | None]]:

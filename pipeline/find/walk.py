@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from tilepress.errors import SourceError, UnsupportedSource
-from tilepress.pipeline.arrays.source import is_array_document, is_zarr_array, is_zarr_node
+from tilepress.pipeline.arrays.zarr_nodes import is_array_document, is_zarr_array, is_zarr_node
 from tilepress.pipeline.find.patterns import EVERYTHING, Pattern
+from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage.path import BucketPlace
-from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, scene_of, shown
+from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, shown
 from tilepress.pipeline.storage.text import printable
 
 __all__ = [
@@ -363,10 +364,10 @@ class BucketWalk:
         first = next(listing(self.where), None)
         if first is None:
             return None
-        kind = self._node_at(root, first.url.removeprefix(f"s3://{self.where.bucket}/"))
+        node = self._node_at(root, first.url.removeprefix(f"s3://{self.where.bucket}/"))
         relative = self.prefix or self.where.name
-        node = ZarrNode(InputFile(str(self.where), relative), kind == "array")
-        return node if kind is not None else None
+        found = ZarrNode(InputFile(str(self.where), relative), node == "array")
+        return found if node is not None else None
 
     def _list(
         self, folders: list[_OpenFolder], after: str, limit: int | None

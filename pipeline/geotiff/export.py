@@ -54,7 +54,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
 
-__all__ = ["export_geotiff", "is_folder"]
+__all__ = ["export_geotiff", "writes_into_folder"]
 
 WINDOW_BYTES = 64 * 2**20
 """Samples that are read and written at a time."""
@@ -176,10 +176,15 @@ def _targets(out: Path, origin: Mapping[str, Any]) -> list[Path]:
         if out.exists() and not out.is_dir():
             raise UsageError(f"export: {out} is a file; a stack of {len(names)} needs a folder")
         return [out / name for name in names]
-    return [out / names[0] if is_folder(out) else out]
+    return [out / names[0] if _is_folder(out) else out]
 
 
-def is_folder(out: Path) -> bool:
+def writes_into_folder(reader: ExportReader, out: Path) -> bool:
+    """Whether the files of a store go into a folder ``out`` rather than being that file."""
+    return reader.origin["kind"] == "stack" or _is_folder(out)
+
+
+def _is_folder(out: Path) -> bool:
     """Whether a destination is a folder to write into, existing or not, rather than a file."""
     return out.is_dir() or (not out.exists() and out.suffix.lower() not in (".tif", ".tiff"))
 

@@ -14,10 +14,9 @@ import hashlib
 import json
 import math
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from rasterio.windows import Window
 from tilepress.codecs.numbers import json_number
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.geotiff.blocks import DeflateBlocks
+from tilepress.pipeline.geotiff.drivers import raster_driver
 from tilepress.pipeline.geotiff.gdal import ask, gdal_calls, open_raster
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
@@ -45,10 +45,11 @@ from tilepress.pipeline.geotiff.record import (
     dump_record,
     parse_crs,
 )
+from tilepress.pipeline.geotiff.stack_names import stack_name
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import GeoReference, ImageInfo, SourceSpec
 
-__all__ = ["GeoTiffSource", "StackSource", "raster_driver", "stack_name", "stack_order"]
+__all__ = ["GeoTiffSource", "StackSource"]
 
 MAX_BLOCK_BYTES = 512 * 2**20
 """Decoded size of one strip or tile at most: GDAL decodes a block as a whole, in memory."""
@@ -67,52 +68,7 @@ CMYK, YCBCR, CIELAB, LOG_L, LOG_LUV = 5, 6, 8, 32844, 32845
 OLD_JPEG, JPEG = 6, 7
 SUBSAMPLING = 530
 
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_JP2_MAGIC = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_HGT_NAME = re.compile(r"[NS]\d{2}[EW]\d{3}.*\.hgt", re.IGNORECASE)
-_HGT_BYTES = frozenset(
-    2 * rows * columns for rows in (1201, 3601) for columns in (1201, 1801, 3601)
-)
-
 _LOSSY = ("JPEG", "OJPEG", "WEBP", "JXL", "SGILOG")
-
-
-def raster_driver(path: PurePath, head: bytes, size: int | None = None) -> str | None:
-    """Return the GDAL driver for a file whose first bytes are ``head``; None if we take none.
-
-    Only these drivers are ever asked: a VRT, which may name any other file, is never followed.
-    ``size`` is the file's, in bytes; where it is not given, the file is asked.
-    """
-    if head.startswith(_TIFF_MAGIC):
-        return "GTiff"
-    if head.startswith(_JP2_MAGIC):
-        return "JP2OpenJPEG"
-    if head.startswith(_PNG_MAGIC):
-        return "PNG"
-    if _HGT_NAME.fullmatch(path.name):
-        size = Path(path).stat().st_size if size is None else size
-        return "SRTMHGT" if size in _HGT_BYTES else None
-    return None
-
-
-def stack_order(paths: Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:
-    """Return the files of a stack as a person would sort them: B2 before B10, B8A after B8."""
-
-    def key(path: Path) -> list[tuple[int, int, str]]:
-        parts = re.split(r"(\d+)", path.as_posix().lower())
-        return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts if p]
-
-    return tuple(sorted((Path(path) for path in paths), key=key))
-
-
-def stack_name(paths: Sequence[str | os.PathLike[str]]) -> str:
-    """Return the common beginning of the files' names, e.g. LC08_L1TP_224077_20200518."""
-    stems = [Path(path).name.split(".")[0] for path in paths]
-    common = os.path.commonprefix(stems)  # noqa: RUF071 (letters of a name, not folders)
-    if any(stem != common for stem in stems):
-        common = re.sub(r"([_\-. ]+(B|band|BAND)?[_\-. ]*0?|[_\-. ]+)$", "", common)
-    return common or Path(paths[0]).absolute().parent.name or "stack"
 
 
 class GeoTiffSource:

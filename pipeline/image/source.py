@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from tilepress.codecs.loss import Loss
 from tilepress.pipeline.image.grid import Box
 
 __all__ = [
+    "Acquired",
     "ExportReader",
     "GeoReference",
     "ImageInfo",
@@ -53,7 +55,7 @@ class SourceSpec:
     """A picklable, JSON-able recipe from which a worker opens the same source again."""
 
     kind: str
-    """"geotiff", "stack", "dicom" or "array"."""
+    """What its format calls it: see ``Format.kinds``."""
     paths: tuple[str, ...]
     """Absolute paths, or URLs of objects (s3://bucket/key)."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -91,6 +93,18 @@ class ImageInfo:
     def refusal(self, loss: Loss) -> str | None:
         """Tell why the image must not be coded with this loss; None where it may be."""
         return None if loss.is_lossless else self.lossy_refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """When an image was taken, as its source says."""
+
+    time: datetime
+    """In UTC: where the source tells no zone, it is taken for UTC."""
+    tag: str
+    """What in the source says so."""
+    until: datetime | None = None
+    """The end, where it is a composite of a time span."""
 
 
 class TileSource(Protocol):
@@ -153,7 +167,7 @@ class ExportReader(Protocol):
 
     @property
     def origin(self) -> Mapping[str, Any]:
-        """The JSON item "origin" of ``source/``: {"kind": "geotiff"|"stack"|"dicom"|"array", …}."""
+        """The JSON item "origin" of ``source/``: {"kind": one of ``Format.kinds``, …}."""
         ...
 
     def read(self, box: Box) -> npt.NDArray[Any]:

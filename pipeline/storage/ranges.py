@@ -28,13 +28,12 @@ if TYPE_CHECKING:
 __all__ = [
     "RemoteBytes",
     "RemoteFile",
+    "beginning_with",
     "below_common_folder",
-    "companions",
     "download",
     "listing",
     "look_up",
     "reader",
-    "scene_of",
     "shown",
 ]
 
@@ -52,14 +51,6 @@ PIECE_BYTES = 8 * 2**20
 
 _QUERY = re.compile(r"([a-z][a-z0-9+.-]*:/[^?#]*)[?#][^/=]*=.*", re.IGNORECASE | re.DOTALL)
 """An address with parameters behind it; a pattern's "?" has no "=" after it."""
-
-MAX_COMPANION_BYTES = 16 * 2**20
-"""Size of a companion at most, masks excepted."""
-
-_COMPANION = re.compile(
-    r".*\.(aux|aux\.xml|imd|prj|rpb|tab|tfw|tifw|wld|j2w|pgw|msk|txt|xml)", re.IGNORECASE
-)
-_OF_SCENE = re.compile(r".*(_mtl\.(txt|xml)|_rpc\.txt|_metadata\.(txt|xml)|\.imd|\.rpb)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,38 +98,14 @@ def listing(where: BucketPlace, after: str = "") -> Iterator[RemoteFile]:
                     yield _described(where.bucket, meta)
 
 
-def companions(file: RemoteFile, known: Sequence[RemoteFile] | None = None) -> Iterator[RemoteFile]:
-    """Yield the objects beside an image in which GDAL looks for what the image leaves unsaid.
-
-    ``known`` are candidates of the same folder; where it is None, the bucket is asked. Overviews
-    are none: the image has the same samples without them.
-    """
-    folder, _, name = file.url.rpartition("/")
-    stem, scene = name.rpartition(".")[0] or name, scene_of(name)
-    for other in _beside(file, f"{folder}/{scene}") if known is None else known:
-        other_folder, _, beside = other.url.rpartition("/")
-        if other_folder != folder or not _COMPANION.fullmatch(beside) or other.url == file.url:
-            continue
-        if other.size > MAX_COMPANION_BYTES and not beside.lower().endswith(".msk"):
-            continue
-        if beside.startswith(stem) or (beside.startswith(scene) and _OF_SCENE.fullmatch(beside)):
-            yield other
-
-
-def _beside(file: RemoteFile, begin: str) -> Iterator[RemoteFile]:
-    """Yield the objects of a folder whose URLs begin so."""
-    where = _bucket_place(file.url)
-    key = begin.removeprefix(f"s3://{where.bucket}/")
-    for other in listing(where.parent, after=key):
-        if not other.url.startswith(begin):
+def beginning_with(address: str) -> Iterator[RemoteFile]:
+    """Yield the objects of a folder whose URLs begin with ``address``. Raises OSError."""
+    folder = _bucket_place(address.rpartition("/")[0])
+    key = address.removeprefix(f"s3://{folder.bucket}/")
+    for file in listing(folder, after=key):
+        if not file.url.startswith(address):
             return
-        yield other
-
-
-def scene_of(name: str) -> str:
-    """Return what the names of files have in common that belong together: a_B1.tif, a_MTL.txt."""
-    stem = name.partition(".")[0]
-    return stem.rpartition("_")[0] or stem
+        yield file
 
 
 def below_common_folder(urls: Sequence[str]) -> list[str]:

@@ -28,6 +28,7 @@ from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import Outcome, SealedImage, ShardDone
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.archive.write import Job, Todo
+from tilepress.pipeline.formats import GEOTIFF
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.storage.path import place
@@ -146,11 +147,12 @@ def _plan(todo: Todo, job: Job) -> ImagePlan:
 
 
 def _todos(shards: int) -> Iterator[Todo]:
+    kind = GEOTIFF.kinds[0]
     for begin in range(0, shards, SHARDS_PER_IMAGE):
         name = f"image{begin // SHARDS_PER_IMAGE:07}"
         count = min(SHARDS_PER_IMAGE, shards - begin)
         options = {"name": name, "relative": f"{name}.tif", "shards": count}
-        yield Todo(SourceSpec(kind="geotiff", paths=(f"/none/{name}.tif",), options=options))
+        yield Todo(SourceSpec(kind=kind, paths=(f"/none/{name}.tif",), options=options))
 
 
 # watching

@@ -10,7 +10,8 @@ import pytest
 import zarr
 
 from tilepress.errors import DamagedSource, UnsupportedSource
-from tilepress.pipeline.arrays.source import ArraySource, is_zarr_array, is_zarr_node, safe_name
+from tilepress.pipeline.arrays.source import ArraySource, safe_name
+from tilepress.pipeline.arrays.zarr_nodes import is_zarr_array, is_zarr_node
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 

@@ -19,13 +19,8 @@ from rasterio.env import Env
 from rasterio.errors import NotGeoreferencedWarning
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
-from tilepress.pipeline.geotiff.source import (
-    GeoTiffSource,
-    StackSource,
-    raster_driver,
-    stack_name,
-    stack_order,
-)
+from tilepress.pipeline.geotiff.source import GeoTiffSource, StackSource
+from tilepress.pipeline.geotiff.stack_names import band_order
 from tilepress.pipeline.image.grid import Box
 
 UTM = {"crs": "EPSG:32621", "transform": Affine(30, 0, 500_000, 0, -30, 4_000_000)}
@@ -331,13 +326,6 @@ class TestSourceItems:
 
 
 class TestWhatIsNotTakenSaysWhy:
-    def test_drivers_go_by_content(self, tmp_path: Path) -> None:
-        path = tmp_path / "a.bin"
-        path.write_bytes(tiny_tiff())
-        assert raster_driver(path, path.read_bytes()[:16]) == "GTiff"
-        assert raster_driver(path, b"\0\0\0\x0cjP  \r\n\x87\n") == "JP2OpenJPEG"
-        assert raster_driver(path, b"<VRTDataset raster") is None
-
     @pytest.mark.parametrize(
         ("content", "words"),
         [
@@ -414,7 +402,7 @@ class TestStacks:
         write(tmp_path / names[0], samples[0], **UTM)
         write(tmp_path / names[1], samples[1:3], **UTM)
         write(tmp_path / names[2], samples[3], **UTM)
-        paths = stack_order(tmp_path.iterdir())
+        paths = sorted(tmp_path.iterdir(), key=band_order)
         assert [path.name for path in paths] == names
         with StackSource.open(*paths) as source:
             info = source.info
@@ -428,12 +416,6 @@ class TestStacks:
             origin = json.loads(dict(source.source_items())["origin"])
         assert [file["name"] for file in origin["files"]] == names
         assert [file["bands"] for file in origin["files"]] == [1, 2, 1]
-
-    def test_names(self) -> None:
-        assert stack_name(["a/LC08_224077_B2.TIF", "a/LC08_224077_B3.TIF"]) == "LC08_224077"
-        assert stack_name(["T31_B02.jp2", "T31_B8A.jp2"]) == "T31"
-        assert stack_name(["x/red.tif", "x/nir.tif"]) == "x"
-        assert stack_name(["only_one.tif"]) == "only_one"
 
     @pytest.mark.parametrize(
         ("other", "words"),

@@ -1,0 +1,113 @@
+"""Write the samples of a store as an array that needs no tilepress to be read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tilepress.errors import DestinationConflict
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import ExportReader
+from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory
+from tilepress.pipeline.store.documents import consolidate
+from tilepress.pipeline.store.reader import StoreReader
+
+__all__ = ["export_npy", "export_zarr"]
+
+
+def export_npy(reader: ExportReader, out: Path) -> Path:
+    """Write a NumPy file."""
+    store = _store(reader)
+
+    def write(target: Path) -> None:
+        array = np.lib.format.open_memmap(target, "w+", store.dtype, store.shape)
+        for box in _boxes(store, "image"):
+            array[box.slices] = store.read(box)
+        array.flush()
+
+    return _write_aside(out, write)
+
+
+def export_zarr(reader: ExportReader, out: Path) -> Path:
+    """Copy the tree as it is, image and mask with zstd, without ``source/`` and the manifest."""
+    store = _store(reader)
+
+    def write(target: Path) -> None:
+        import zarr
+        from zarr.codecs import Crc32cCodec, ZstdCodec
+
+        root = zarr.create_group(target, attributes=_without_seal(store.root_attributes))
+        level = root.create_group("0", attributes=store.level.attrs.asdict())
+        for name, node in sorted(store.level.arrays()):
+            coded = name in store.arrays
+            attributes = node.attrs.asdict()
+            attributes.pop("tilepress", None)
+            copy = level.create_array(
+                name,
+                shape=node.shape,
+                chunks=node.chunks,
+                shards=node.shards,
+                dtype=node.dtype,
+                fill_value=node.fill_value,
+                filters=None,
+                compressors=[ZstdCodec(level=3), Crc32cCodec()],
+                dimension_names=getattr(node.metadata, "dimension_names", None),
+                attributes=attributes,
+                config={"write_empty_chunks": True},
+            )
+            if not coded:
+                copy[...] = node[...]
+                continue
+            read: Callable[[Box], Any] = store.read if name == "image" else store.read_mask
+            for box in _boxes(store, name):
+                copy[box.slices] = read(box)
+        consolidate(root.store)
+
+    return _write_aside(out, write)
+
+
+def _store(reader: ExportReader) -> StoreReader:
+    assert isinstance(reader, StoreReader), "a tree to copy, and shards to read one by one"
+    return reader
+
+
+def _boxes(store: StoreReader, array: str) -> Iterator[Box]:
+    grid = store.grid(array)
+    return map(grid.box, grid.indices())
+
+
+def _write_aside(out: Path, write: Callable[[Path], None]) -> Path:
+    """Let ``write`` make a file or folder under another name; rename it when it is whole."""
+    if out.exists():
+        raise DestinationConflict(f"exporting: {out} exists; remove it or choose another name")
+    make_directory(out.parent)
+    partial = out.with_name(f".{out.name}{PARTIAL_SUFFIX}")
+    _remove(partial)
+    try:
+        write(partial)
+        partial.rename(out)
+    except BaseException:
+        _remove(partial)
+        raise
+    return out
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _without_seal(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Keep the statement of loss; drop what speaks of files that are not there."""
+    statement = {
+        key: attributes["tilepress"][key]
+        for key in ("codec", "model", "loss", "source_digest")
+        if key in attributes["tilepress"]
+    }
+    return {**attributes, "tilepress": statement}

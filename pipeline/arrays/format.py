@@ -1,0 +1,59 @@
+"""The format of plain arrays: ``.npy`` files, and Zarr arrays, which are folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tilepress.pipeline.image.format import Candidate, Certainty, Export, ExportPart, Format
+from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
+
+__all__ = ["ARRAY", "ARRAY_KIND"]
+
+ARRAY_KIND = "array"
+
+NPY_MAGIC = b"\x93NUMPY"
+
+
+def _write_zarr(reader: ExportReader, out: Path, _: ExportPart) -> list[Path]:
+    from tilepress.pipeline.arrays.export import export_zarr
+
+    return [export_zarr(reader, out)]
+
+
+def _write_npy(reader: ExportReader, out: Path, _: ExportPart) -> list[Path]:
+    from tilepress.pipeline.arrays.export import export_npy
+
+    return [export_npy(reader, out)]
+
+
+class _Array(Format):
+    kinds = (ARRAY_KIND,)
+    names = (".npy", "Zarr array")
+    suffixes = (".npy", ".zarr", ".dat", ".img", ".bin")
+    exports = (
+        Export(
+            name="zarr",
+            write=_write_zarr,
+            suffixes=(".zarr",),
+            wanted="NAME.zarr (--format says what else)",
+            any_store=True,
+        ),
+        Export(
+            name="npy",
+            write=_write_npy,
+            suffixes=(".npy",),
+            wanted="NAME.npy",
+            any_store=True,
+        ),
+    )
+
+    def sniff(self, file: Candidate) -> Certainty:
+        return Certainty.MARKED if file.head.startswith(NPY_MAGIC) else Certainty.NONE
+
+    def open(self, spec: SourceSpec) -> TileSource:
+        from tilepress.pipeline.arrays.source import ArraySource
+
+        return ArraySource(spec)
+
+
+ARRAY: Format = _Array()

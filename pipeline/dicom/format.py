@@ -1,0 +1,99 @@
+"""The format of DICOM: files that are images together, by series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tilepress.errors import SourceError
+from tilepress.pipeline.dicom.sniff import has_prefix, may_be_data_set
+from tilepress.pipeline.image.format import (
+    Candidate,
+    Certainty,
+    Export,
+    ExportPart,
+    FileImages,
+    Format,
+    Groups,
+)
+from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
+
+if TYPE_CHECKING:
+    from tilepress.pipeline.dicom.groups import SeriesGroups
+
+__all__ = ["DICOM", "DICOM_KIND"]
+
+DICOM_KIND = "dicom"
+
+
+def _write(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
+    from tilepress.pipeline.dicom.export import export_dicom
+
+    return export_dicom(reader, out, slices=part.slices)
+
+
+class _Dicom(Format):
+    kinds = (DICOM_KIND,)
+    names = ("DICOM",)
+    exports = (
+        Export(
+            name=DICOM_KIND,
+            write=_write,
+            suffixes=(".dcm",),
+            wanted="a folder for its DICOM files (or NAME.dcm where it is one)",
+            cuts=("slices",),
+        ),
+    )
+
+    def sniff(self, file: Candidate) -> Certainty:
+        if has_prefix(file.head):  # the preamble before it may be a TIFF header
+            return Certainty.UNMISTAKABLE
+        return Certainty.POSSIBLE if may_be_data_set(file.head) else Certainty.NONE
+
+    def looks_like(self, file: Candidate) -> bool:
+        from tilepress.pipeline.dicom.header import looks_like_data_set
+
+        return looks_like_data_set(file.path)
+
+    def images(self, file: Candidate) -> FileImages:
+        """Read a file's header; what image it belongs to is known when all files were seen."""
+        from tilepress.pipeline.dicom.header import read_instance
+
+        return FileImages(member=read_instance(file.path))
+
+    def groups(self) -> Groups:
+        return _Series()
+
+    def open(self, spec: SourceSpec) -> TileSource:
+        from tilepress.pipeline.dicom.source import DicomSource
+
+        return DicomSource(spec)
+
+
+class _Series:
+    """The series of some files; a temporary database once there are any."""
+
+    def __init__(self) -> None:
+        self._groups: SeriesGroups | None = None
+
+    def add(self, member: object, version: str) -> None:
+        from tilepress.pipeline.dicom.groups import SeriesGroups
+        from tilepress.pipeline.dicom.header import Instance
+
+        assert isinstance(member, Instance), "the header that ``images`` read"
+        if self._groups is None:
+            self._groups = SeriesGroups()
+        self._groups.add(member, version)
+
+    def images(self) -> Iterator[SourceSpec | tuple[str, SourceError]]:
+        if self._groups is not None:
+            yield from self._groups.images()
+
+    def close(self) -> None:
+        if self._groups is not None:
+            self._groups.close()
+            self._groups = None
+
+
+DICOM: Format = _Dicom()

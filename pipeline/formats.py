@@ -1,0 +1,63 @@
+"""The list of all formats of images: the only place that names them all.
+
+A new one is a room of its own with a module ``format`` (see ``image.format``), and a line here.
+Importing this imports no library that reads images.
+"""
+
+from __future__ import annotations
+
+from tilepress.pipeline.arrays.format import ARRAY
+from tilepress.pipeline.dicom.format import DICOM
+from tilepress.pipeline.geotiff.format import GEOTIFF
+from tilepress.pipeline.image.format import Candidate, Certainty, Export, Format
+
+__all__ = [
+    "ARRAY",
+    "DICOM",
+    "FORMATS",
+    "GEOTIFF",
+    "exports",
+    "format_of_file",
+    "format_of_kind",
+    "names",
+    "suffixes",
+]
+
+FORMATS: tuple[Format, ...] = (
+    GEOTIFF,
+    DICOM,
+    ARRAY,
+)
+
+
+def format_of_file(file: Candidate) -> Format | None:
+    """Return the format of a file, by its content; None where it is of none.
+
+    A closer look, at what no format has marked as its own, is taken last.
+    """
+    sure = {format_: format_.sniff(file) for format_ in FORMATS}
+    best = max(FORMATS, key=lambda format_: sure[format_])
+    if sure[best] >= Certainty.MARKED:
+        return best
+    possible = (format_ for format_ in FORMATS if sure[format_] == Certainty.POSSIBLE)
+    return next((format_ for format_ in possible if format_.looks_like(file)), None)
+
+
+def format_of_kind(kind: str) -> Format | None:
+    """Return the format whose recipes and origins are of this kind; None where there is none."""
+    return next((format_ for format_ in FORMATS if kind in format_.kinds), None)
+
+
+def exports() -> dict[str, Export]:
+    """Return every way to write a store by the name that users call it."""
+    return {export.name: export for format_ in FORMATS for export in format_.exports}
+
+
+def names() -> str:
+    """Return what people are told that tilepress takes."""
+    return ", ".join(name for format_ in FORMATS for name in format_.names)
+
+
+def suffixes() -> frozenset[str]:
+    """Return the endings of images, which the names of their stores lose."""
+    return frozenset(suffix for format_ in FORMATS for suffix in format_.suffixes)

@@ -1,0 +1,56 @@
+"""Write cloud-optimised GeoTIFF files from a sealed store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import rasterio.shutil
+
+from tilepress.errors import DestinationConflict
+from tilepress.pipeline.geotiff.drivers import TIFF_MAGICS
+from tilepress.pipeline.geotiff.export import export_geotiff, writes_into_folder
+from tilepress.pipeline.image.source import ExportReader
+from tilepress.pipeline.storage.atomic import make_directory
+
+__all__ = ["export_cog"]
+
+
+def export_cog(
+    reader: ExportReader,
+    out: Path,
+    *,
+    bands: Sequence[int] | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
+) -> list[Path]:
+    """Write the GeoTIFF beside the destination, then let GDAL's COG driver copy it.
+
+    Parameters are those of ``export_geotiff``.
+    """
+    make_directory(out.parent)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".tilepress-cog-") as folder:
+        plain = Path(folder) / "plain"
+        files = export_geotiff(reader, plain, bands=bands, bbox=bbox)
+        files = [file for file in files if _is_tiff(file)]
+        into_folder = writes_into_folder(reader, out)
+        targets = [out / file.name for file in files] if into_folder else [out]
+        for target in targets:
+            if target.exists():
+                raise DestinationConflict(
+                    f"exporting: {target} exists; remove it or choose another name"
+                )
+        for file, target in zip(files, targets, strict=True):
+            make_directory(target.parent)
+            made = Path(folder) / f"cog-{file.name}"
+            rasterio.shutil.copy(
+                str(file), str(made), driver="COG", compress="DEFLATE", predictor="YES",
+                bigtiff="IF_SAFER",
+            )  # fmt: skip
+            made.replace(target)
+    return targets
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in TIFF_MAGICS

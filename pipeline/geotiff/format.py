@@ -1,0 +1,137 @@
+"""The format of rasters: TIFF files of one or more images, JPEG 2000, PNG and SRTM heights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tilepress.pipeline.geotiff.companions import companions
+from tilepress.pipeline.geotiff.drivers import raster_driver
+from tilepress.pipeline.geotiff.header import find_pages
+from tilepress.pipeline.geotiff.stack_names import band_order, stack_name
+from tilepress.pipeline.image.format import (
+    Candidate,
+    Certainty,
+    Export,
+    ExportPart,
+    FileImage,
+    FileImages,
+    Format,
+    FoundImages,
+    Stacking,
+)
+from tilepress.pipeline.image.objects import is_pinned, objects_of, pinned
+from tilepress.pipeline.image.source import Acquired, ExportReader, SourceSpec, TileSource
+
+__all__ = ["GEOTIFF", "GEOTIFF_KIND", "STACK_KIND"]
+
+GEOTIFF_KIND = "geotiff"
+"""One raster file, or one page of it."""
+
+STACK_KIND = "stack"
+"""Several raster files whose bands follow one another."""
+
+
+def _write_geotiff(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
+    from tilepress.pipeline.geotiff.export import export_geotiff
+
+    return export_geotiff(reader, out, bands=part.bands, bbox=part.bbox)
+
+
+def _write_cog(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
+    from tilepress.pipeline.geotiff.cog import export_cog
+
+    return export_cog(reader, out, bands=part.bands, bbox=part.bbox)
+
+
+class _GeoTiff(Format):
+    kinds = (GEOTIFF_KIND, STACK_KIND)
+    names = ("TIFF", "JPEG 2000", "PNG", "SRTM height file")
+    suffixes = (".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".j2c", ".jpx", ".hgt", ".png")
+    stacking = Stacking(kind=STACK_KIND, order=band_order, name=stack_name)
+    exports = tuple(
+        Export(
+            name=name,
+            write=write,
+            suffixes=(".tif", ".tiff"),
+            wanted="NAME.tif or a folder",
+            cuts=("bands", "bbox"),
+        )
+        for name, write in ((GEOTIFF_KIND, _write_geotiff), ("cog", _write_cog))
+    )
+
+    def sniff(self, file: Candidate) -> Certainty:
+        driver = raster_driver(PurePosixPath(file.name), file.head, file.size)
+        return Certainty.NONE if driver is None else Certainty.MARKED
+
+    def images(self, file: Candidate) -> FileImages:
+        """Return the image, or every page of a TIFF file of several."""
+        pages = find_pages(file.stream, file.size)
+        images: tuple[FileImage, ...] = (FileImage(kind=GEOTIFF_KIND),)
+        problem = None
+        if len(pages.found) > 1:
+            images = tuple(map(_page, range(1, len(pages.found) + 1)))
+            if pages.cut is not None:
+                problem = f"its pages end with page {len(pages.found)}: {pages.cut}"
+        beside = () if file.remote is None else companions(file.remote, file.neighbours)
+        return FileImages(images=images, companions=tuple(beside), problem=problem)
+
+    def open(self, spec: SourceSpec) -> TileSource:
+        from tilepress.pipeline.geotiff.source import GeoTiffSource, StackSource
+
+        return StackSource(spec) if spec.kind == STACK_KIND else GeoTiffSource(spec)
+
+    def find_again(
+        self, origin: Mapping[str, Any], near: Sequence[SourceSpec], found: FoundImages
+    ) -> list[SourceSpec]:
+        """Return the same page of a file; of a stack also what its files make if put together."""
+        if origin["kind"] == STACK_KIND:
+            return [*near, *_stacks([str(file["name"]) for file in origin["files"]], found)]
+        page = origin["files"][0].get("page")
+        return [spec for spec in near if spec.options.get("page") == page]
+
+    def acquired(self, reader: ExportReader) -> Acquired | None:
+        from tilepress.pipeline.geotiff.acquired import acquired
+
+        return acquired(reader)
+
+
+def _page(number: int) -> FileImage:
+    return FileImage(kind=GEOTIFF_KIND, ending=f"-page{number}", options={"page": number})
+
+
+def _stacks(names: Sequence[str], found: FoundImages) -> Iterator[SourceSpec]:
+    """Yield stacks of files of these names, which lie below one folder."""
+    for first in found.named(GEOTIFF_KIND, names[0].rpartition("/")[2]):
+        path = first.paths[0]
+        if not path.endswith(f"/{names[0]}"):
+            continue
+        root = path.removesuffix(names[0])
+        files = [found.at(GEOTIFF_KIND, root + name) for name in names]
+        rasters = [file for file in files if file is not None]
+        if len(rasters) == len(names):
+            yield _stack_of(rasters)
+
+
+def _stack_of(rasters: Sequence[SourceSpec]) -> SourceSpec:
+    """Return the recipe of one image whose bands are these rasters."""
+    paths = tuple(spec.paths[0] for spec in rasters)
+    options = {**rasters[0].options, "name": stack_name(paths)}
+    if is_pinned(rasters[0]):
+        objects = [[file for _, file in objects_of(spec)] for spec in rasters]
+        beside = chain.from_iterable(files[1:] for files in objects)
+        options |= pinned([files[0] for files in objects], beside)
+    sizes = [spec.source_bytes for spec in rasters if spec.source_bytes is not None]
+    return replace(
+        rasters[0],
+        kind=STACK_KIND,
+        paths=paths,
+        options=options,
+        source_bytes=sum(sizes) if len(sizes) == len(rasters) else None,
+    )
+
+
+GEOTIFF: Format = _GeoTiff()

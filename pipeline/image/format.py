@@ -1,0 +1,255 @@
+"""What a format of images is: how its files are known, read, given back and found again.
+
+A format is one object, in a module ``format`` of a room of its own, listed in
+``tilepress.pipeline.formats``. Everybody else asks the list. Such a module imports no library that
+reads images before it is asked to: every run of the program imports it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from tilepress.errors import SourceError
+from tilepress.pipeline.image.source import Acquired, ExportReader, SourceSpec, TileSource
+from tilepress.pipeline.storage.ranges import RemoteFile
+
+__all__ = [
+    "HEAD_BYTES",
+    "Candidate",
+    "Certainty",
+    "Export",
+    "ExportPart",
+    "FileImage",
+    "FileImages",
+    "Format",
+    "FoundImages",
+    "Groups",
+    "Stacking",
+]
+
+HEAD_BYTES = 132
+"""What is read of every file to tell its format: the mark of DICOM lies behind 128 bytes."""
+
+
+class Certainty(IntEnum):
+    """How sure a format is that a file is its own, by the file's first bytes, name and size."""
+
+    NONE = 0
+    POSSIBLE = 1
+    """Nothing marks the file, and only a closer look tells (``Format.looks_like``)."""
+    MARKED = 2
+    """The file begins with the format's mark."""
+    UNMISTAKABLE = 3
+    """The mark lies where other formats have none: a file may begin with another's mark, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A file, or an object of a bucket, that may hold images: open while it is looked at."""
+
+    path: str
+    """Absolute path, or URL."""
+    size: int
+    head: bytes
+    """The first ``HEAD_BYTES``, or fewer of a short file."""
+    stream: BinaryIO
+    """All bytes, to be read from any offset."""
+    remote: RemoteFile | None = None
+    """What storage says of an object."""
+    neighbours: Sequence[RemoteFile] | None = None
+    """Objects of its folder that may say more of it; None where nobody has looked."""
+
+    @property
+    def name(self) -> str:
+        return posixpath.basename(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileImage:
+    """One image that a file holds."""
+
+    kind: str
+    ending: str = ""
+    """What the name of its store ends with, where the file holds several."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the recipe says beside name and path: which of the file's images is meant…"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileImages:
+    """What a file holds, as its format tells."""
+
+    images: tuple[FileImage, ...] = ()
+    member: object | None = None
+    """Of a file that is one of several of an image: what ``Groups.add`` wants to know of it."""
+    companions: tuple[RemoteFile, ...] = ()
+    """Objects of a bucket that have to be at hand when it is read."""
+    problem: str | None = None
+    """Why there may be more images than these, which cannot be taken."""
+
+
+class Groups(Protocol):
+    """Images that are made of several files each, which come in any order and may be many."""
+
+    def add(self, member: object, version: str) -> None:
+        """Keep what ``FileImages.member`` says of a file; ``version`` is that of an object.
+
+        Raises SourceError where there is no room for it.
+        """
+        ...
+
+    def images(self) -> Iterator[SourceSpec | tuple[str, SourceError]]:
+        """Yield every image, and (path, error) of every file that cannot be taken."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stacking:
+    """How files become one image, one band after another, where the user asks for it."""
+
+    kind: str
+    order: Callable[[str], list[tuple[int, int, str]]]
+    """What their paths are sorted by, as people count: B2 before B10."""
+    name: Callable[[Sequence[str]], str]
+    """Names their image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPart:
+    """What part of an image is wanted; None is all."""
+
+    bands: Sequence[int] | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    slices: Sequence[int] | slice | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """One way to write a store."""
+
+    name: str
+    """What users call it: "cog"."""
+    write: Callable[[ExportReader, Path, ExportPart], list[Path]]
+    """Returns the files or folders written."""
+    suffixes: tuple[str, ...]
+    """Endings of names that promise it."""
+    wanted: str
+    """What a destination may be called, for people who gave another name."""
+    cuts: tuple[str, ...] = ()
+    """The fields of ``ExportPart`` that it can cut by."""
+    any_store: bool = False
+    """Whether it takes a store of any origin."""
+
+
+class FoundImages:
+    """Images that were found, by kind and by file."""
+
+    def __init__(self, specs: Iterable[SourceSpec]) -> None:
+        self._by_kind: dict[str, list[SourceSpec]] = {}
+        self._by_path: dict[str, dict[str, SourceSpec]] = {}
+        self._by_name: dict[str, dict[str, list[SourceSpec]]] = {}
+        for spec in specs:
+            self._by_kind.setdefault(spec.kind, []).append(spec)
+
+    def of_kind(self, kind: str) -> Sequence[SourceSpec]:
+        return self._by_kind.get(kind, ())
+
+    def at(self, kind: str, path: str) -> SourceSpec | None:
+        """Return the image whose first file this is."""
+        return self._paths(kind).get(path)
+
+    def named(self, kind: str, name: str) -> Sequence[SourceSpec]:
+        """Return the images whose first files have this name, in whatever folder."""
+        if kind not in self._by_name:
+            names = self._by_name.setdefault(kind, {})
+            for path, spec in self._paths(kind).items():
+                names.setdefault(posixpath.basename(path), []).append(spec)
+        return self._by_name[kind].get(name, ())
+
+    def _paths(self, kind: str) -> dict[str, SourceSpec]:
+        if kind not in self._by_path:
+            self._by_path[kind] = {spec.paths[0]: spec for spec in self.of_kind(kind)}
+        return self._by_path[kind]
+
+
+class Format(Protocol):
+    """One format of images. Formats derive from it for what most of them have in common."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What its recipes (``SourceSpec.kind``) and the origins of its stores are called."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What people are told that tilepress takes."""
+        ...
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of its files, which the names of stores lose."""
+        return ()
+
+    @property
+    def stacking(self) -> Stacking | None:
+        """How its files are stacked; None where they are not."""
+        return None
+
+    @property
+    def exports(self) -> tuple[Export, ...]:
+        """How its stores can be written, the usual way first."""
+        return ()
+
+    def sniff(self, file: Candidate) -> Certainty:
+        """Say whether a file is of this format, by what was read of it already."""
+        ...
+
+    def looks_like(self, file: Candidate) -> bool:
+        """Say so of a file that is ``Certainty.POSSIBLE``, by reading more of it."""
+        return False
+
+    def images(self, file: Candidate) -> FileImages:
+        """Say what a file of this format holds. Raises SourceError or OSError.
+
+        May run in several threads at a time, for different files.
+        """
+        return FileImages(images=(FileImage(kind=self.kinds[0]),))
+
+    def groups(self) -> Groups | None:
+        """Return an empty collection for files of which several make an image.
+
+        None where every file is an image of its own.
+        """
+        return None
+
+    def open(self, spec: SourceSpec) -> TileSource:
+        """Open an image whose files lie on this machine. Raises SourceError."""
+        ...
+
+    def find_again(
+        self, origin: Mapping[str, Any], near: Sequence[SourceSpec], found: FoundImages
+    ) -> list[SourceSpec]:
+        """Return the images that a store of this origin may have been made of.
+
+        Parameters
+        ----------
+        origin :
+            what the store says of its source, of one of the format's kinds
+        near :
+            the images of that kind that may be meant; in an archive those that would be stored
+            where the store is
+        found :
+            all images, to put one together that was not found as such
+        """
+        return list(near)
+
+    def acquired(self, reader: ExportReader) -> Acquired | None:
+        """Return when a store's image was taken; None where its source does not say."""
+        return None
