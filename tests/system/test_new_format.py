@@ -14,7 +14,7 @@ from tilepress.pipeline import formats
 from tilepress.pipeline.export import export
 from tilepress.pipeline.find.discover import Failure, discover
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.store.writer import StoreReader
+from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.cli import app as cli
 
 from ..helpers.pgm import PGM

@@ -16,6 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning
 import tilepress
 from tilepress.codecs import threads as pool
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive import coding
 from tilepress.pipeline.archive import write as task
 from tilepress.pipeline.archive.lease import Lease
 from tilepress.pipeline.archive.ledger import ledger_folder
@@ -363,7 +364,7 @@ class TestFailures:
         def quote(*_: object, **__: object) -> None:
             raise ValueError("bad value in PatientName=Doe^Jane")
 
-        monkeypatch.setattr(task, "encode_shard", quote)
+        monkeypatch.setattr(coding, "encode_shard", quote)
         (failure,) = run(image, tmp_path / "x.zarr").failures
         assert failure.kind == "internal"
         assert "Doe" not in failure.line

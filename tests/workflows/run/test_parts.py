@@ -17,6 +17,7 @@ import pytest
 import zarr
 
 from tilepress.errors import DestinationConflict, UsageError
+from tilepress.pipeline.archive import coding
 from tilepress.pipeline.archive import write as task
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.lease import LeaseKeeper
@@ -364,7 +365,7 @@ class TestPoison:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(task, "encode_shard", interrupted)
+            patch.setattr(coding, "encode_shard", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 compress(sources, out, tile=64, part="0/1", report=tmp_path / "report.json")
         assert not list(out.rglob("*.tries"))
