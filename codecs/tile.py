@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.config import CodecConfig
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
-from tilepress.codecs.loss import Lossless, Within, bounded
-from tilepress.codecs.numbers import json_number, number_of
+from tilepress.codecs.loss import Lossless, Within
 from tilepress.codecs.record import (
     CODER_STORED,
     CODER_WAVE,
@@ -26,14 +26,7 @@ from tilepress.codecs.wave.backend import Backend, TreeEffort
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.wave.cpu import CPU
 from tilepress.codecs.wave.plane_encode import Coder
-from tilepress.codecs.weights import (
-    INLINE_LIMIT_BYTES,
-    TIER_MODELS,
-    Weights,
-    find_model,
-    inline_text,
-    load_named,
-)
+from tilepress.codecs.weights import Weights
 from tilepress.errors import (
     ChecksumMismatch,
     InvalidRecord,
@@ -52,11 +45,6 @@ Device = Literal["auto", "cpu", "cuda"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_CONFIG_VERSION = 1
-_CONFIG_KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
-_MODEL_KEYS = {"name", "sha256", "weights"}
-_CODECS = ("wave",)
-_TIERS = tuple(TIER_MODELS)
 _TREES = {
     "fast": TreeEffort(2.0, 1 << 15),
     "standard": TreeEffort(3.25, 1 << 18),
@@ -94,113 +82,44 @@ class TileCodec:
         model: str = "auto",
         device: Device = "auto",
     ) -> None:
-        if codec not in _CODECS:
-            raise UnsupportedFormat(f"making a codec: got codec {codec!r}, want one of {_CODECS}")
-        if tier not in _TIERS:
-            raise UnsupportedFormat(f"making a codec: got tier {tier!r}, want one of {_TIERS}")
-        error = _number("max_error", max_error)
-        if not 0 <= error < 2**31:
-            raise UnsupportedFormat(f"making a codec: got max_error {max_error!r}, want 0 … 2^31")
-        absent = None if nodata is None else _number("nodata", nodata)
-        weights = load_named(TIER_MODELS[tier] if model == "auto" else model)
-        self._setup(codec, tier, error, absent, weights, device)
+        self._setup(CodecConfig.of(codec, max_error, nodata, tier, model), device)
 
-    def _setup(
-        self,
-        codec: str,
-        tier: str,
-        max_error: float,
-        nodata: float | None,
-        weights: Weights,
-        device: Device,
-    ) -> None:
+    def _setup(self, config: CodecConfig, device: Device) -> None:
         if device not in _DEVICES:
             raise UnsupportedFormat(
                 f"making a codec: got device {device!r}, want one of {_DEVICES}"
             )
         if device == "cuda":
             _open_device()  # refused here, not at the first chunk
-        self._codec, self._tier, self._nodata = codec, tier, nodata
-        self._loss = bounded(max_error)
-        self._weights, self._device = weights, device
-        self._model_id = bytes.fromhex(weights.sha256)[:8]
+        self._config, self._device = config, device
+        self._model_id = bytes.fromhex(config.weights.sha256)[:8]
 
     @property
     def loss(self) -> Lossless | Within:
         """What coding may change of the samples."""
-        return self._loss
+        return self._config.loss
 
     @property
     def max_error(self) -> float:
-        return self._loss.max_error
+        return self._config.loss.max_error
 
     @property
     def nodata(self) -> float | int | None:
-        return self._nodata
+        return self._config.nodata
 
     @property
     def model(self) -> Weights:
-        return self._weights
+        return self._config.weights
 
     def to_config(self) -> dict[str, Any]:
         """Return the closed, versioned configuration that a reader needs (FORMAT.md §1)."""
-        inline = None
-        if self._weights.origin != "bundled" and len(self._weights.data) <= INLINE_LIMIT_BYTES:
-            inline = inline_text(self._weights.data)
-        return {
-            "version": _CONFIG_VERSION,
-            "codec": self._codec,
-            "tier": self._tier,
-            "max_error": self._loss.max_error,
-            "nodata": json_number(self._nodata),
-            "model": {
-                "name": self._weights.name,
-                "sha256": self._weights.sha256,
-                "weights": inline,
-            },
-        }
+        return self._config.to_json()
 
     @classmethod
     def from_config(cls, config: object, *, device: Device = "auto") -> TileCodec:
         """Build a codec from ``to_config``'s dictionary; raises UnsupportedFormat or ModelError."""
-        if not isinstance(config, dict) or set(config) != _CONFIG_KEYS:
-            found = sorted(config) if isinstance(config, dict) else config
-            raise UnsupportedFormat(
-                f"reading a codec configuration: got {found}, want {sorted(_CONFIG_KEYS)}"
-            )
-        model, nodata = config["model"], config["nodata"]
-        if config["version"] != _CONFIG_VERSION:
-            raise UnsupportedFormat(
-                f"reading a codec configuration: got version {config['version']!r}, this tilepress "
-                f"reads {_CONFIG_VERSION}; a newer one may be needed: pip install -U tilepress"
-            )
-        if config["codec"] not in _CODECS or config["tier"] not in _TIERS:
-            raise UnsupportedFormat(
-                f"reading a codec configuration: got codec {config['codec']!r}, "
-                f"tier {config['tier']!r}"
-            )
-        if not isinstance(model, dict) or set(model) != _MODEL_KEYS:
-            raise UnsupportedFormat(f"reading a codec configuration: got model {model!r}")
-        error = config["max_error"]
-        if isinstance(error, bool) or not isinstance(error, int | float) or not 0 <= error < 2**31:
-            raise UnsupportedFormat(f"reading a codec configuration: got max_error {error!r}")
-        if isinstance(nodata, str):
-            try:
-                nodata = number_of(nodata)
-            except ValueError as error:
-                text = f"reading a codec configuration: got nodata {nodata!r}"
-                raise UnsupportedFormat(text) from error
-        if isinstance(nodata, bool) or not isinstance(nodata, int | float | None):
-            raise UnsupportedFormat(f"reading a codec configuration: got nodata {nodata!r}")
         codec = cls.__new__(cls)
-        codec._setup(
-            config["codec"],
-            config["tier"],
-            error,
-            nodata,
-            find_model(model["name"], model["sha256"], model["weights"]),
-            device,
-        )
+        codec._setup(CodecConfig.parse(config), device)
         return codec
 
     def check(self, dtype: np.dtype[Any]) -> None:
@@ -209,7 +128,7 @@ class TileCodec:
             raise UnsupportedArray(
                 f"coding a tile: dtype {dtype} is not supported; one of {', '.join(DTYPES)} is"
             )
-        if refusal := self._loss.refusal(dtype):
+        if refusal := self.loss.refusal(dtype):
             raise UnsupportedArray(f"coding a tile: {refusal}")
         self._absent(dtype)
 
@@ -257,12 +176,12 @@ class TileCodec:
         result = None
         if samples.size:
             coder = Coder(
-                self._weights.model,
-                quick=self._tier == "fast",
+                self.model.model,
+                quick=self._config.tier == "fast",
                 backend=self._backend(),
-                trees=_TREES[self._tier],
+                trees=_TREES[self._config.tier],
             )
-            result = encode_chunk(samples, mark, self._loss.max_error, coder, bands)
+            result = encode_chunk(samples, mark, self.max_error, coder, bands)
         kind, payload, decoded = CODER_STORED, samples.tobytes(), samples
         if result is not None and len(result[0]) < len(payload):
             kind, (payload, decoded) = CODER_WAVE, result
@@ -273,7 +192,7 @@ class TileCodec:
             coded=coded,
             fill=fill.tobytes(),
             two_d=array.ndim == 2,
-            max_error=float(self._loss.max_error),
+            max_error=float(self.max_error),
             model_id=self._model_id if kind == CODER_WAVE else _NO_MODEL,
             symbols_crc=samples_crc(decoded),
         )
@@ -339,7 +258,7 @@ class TileCodec:
             if header.model_id != self._model_id:
                 raise UnsupportedFormat(
                     f"decoding a record: it needs model {header.model_id.hex()}…, this codec has "
-                    f"{self._model_id.hex()}… ({self._weights.name})"
+                    f"{self._model_id.hex()}… ({self.model.name})"
                 )
             if 0 in header.coded:
                 raise InvalidRecord("decoding a record: an empty box has a payload")
@@ -347,7 +266,7 @@ class TileCodec:
                 payload,
                 header.coded,
                 header.dtype,
-                self._weights.model,
+                self.model.model,
                 None if planes is None else frozenset(p for p in planes if p < header.coded[0]),
                 self._backend(),
             )
@@ -359,22 +278,21 @@ class TileCodec:
 
     def _absent(self, dtype: np.dtype[Any]) -> Array | None:
         """Return nodata as one sample of ``dtype``, or None; refuses what the dtype cannot hold."""
-        if self._nodata is None:
+        nodata = self.nodata
+        if nodata is None:
             return None
         if dtype.kind in "uib":
             low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
             if (
-                (isinstance(self._nodata, float) and not math.isfinite(self._nodata))
-                or self._nodata != int(self._nodata)
-                or not low <= self._nodata <= high
+                (isinstance(nodata, float) and not math.isfinite(nodata))
+                or nodata != int(nodata)
+                or not low <= nodata <= high
             ):
-                raise UnsupportedArray(
-                    f"coding a tile: nodata {self._nodata} is no value of {dtype}"
-                )
-            return np.array(int(self._nodata), dtype)
+                raise UnsupportedArray(f"coding a tile: nodata {nodata} is no value of {dtype}")
+            return np.array(int(nodata), dtype)
         try:
             with np.errstate(over="ignore"):  # float64's lowest as nodata of float32 means −inf
-                return np.array(self._nodata, dtype)
+                return np.array(nodata, dtype)
         except OverflowError as error:
             raise UnsupportedArray(f"coding a tile: nodata is no value of {dtype}") from error
 
@@ -384,15 +302,6 @@ def _open_device() -> DeviceBackend:
     from tilepress.codecs.wave.device import open_device
 
     return open_device()
-
-
-def _number(name: str, value: object) -> float | int:
-    """Return a Python number; NumPy's are welcome, bool and text are not."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UnsupportedFormat(f"making a codec: got {name} {value!r}, want a number")
-    return value
 
 
 def _check_planes(planes: Sequence[int], count: int) -> None:

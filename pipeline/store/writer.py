@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tilepress.codecs.config import lossless_config
 from tilepress.codecs.loss import Lossless, Within, bounded
 from tilepress.errors import DamagedStore, DestinationConflict
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
@@ -78,7 +79,7 @@ class StoreWriter:
         """Return the codec configuration of an array; a mask is always coded losslessly."""
         if array == "image":
             return dict(self._codec_config)
-        return {**self._codec_config, "max_error": 0, "nodata": None}
+        return lossless_config(self._codec_config)
 
     def loss(self, array: str) -> Lossless | Within:
         """Return what coding may change of an array's samples."""

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs import threads as pool
+from tilepress.codecs.config import lossless_config
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.plan import make_plan
@@ -92,7 +93,7 @@ def _shards(sources: Sequence[str | Path], tier: str) -> list[_Shard]:
         with contextlib.closing(open_source(spec)) as source:
             plan = make_plan(source, place("none.zarr"), EncodeOptions(tier=tier))
             image = TileCodec.from_config(dict(plan.codec_config))
-            mask = TileCodec.from_config({**plan.codec_config, "max_error": 0, "nodata": None})
+            mask = TileCodec.from_config(lossless_config(plan.codec_config))
             for ref in plan.shards():
                 grid, is_image = plan.grid_of(ref), ref.array == "image"
                 box = grid.box(ref.index)

@@ -1,0 +1,98 @@
+"""A configuration is closed: what it says is written in one way, anything else is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from typing import Any
+
+import pytest
+
+from tilepress.codecs.config import CodecConfig, lossless_config
+from tilepress.codecs.loss import Lossless, Within
+from tilepress.codecs.weights import load_named
+from tilepress.errors import ModelError, UnsupportedFormat
+
+
+def config(max_error: float = 0, nodata: float | None = None, **others: Any) -> CodecConfig:
+    options = {"codec": "wave", "tier": "standard", "model": "auto"} | others
+    return CodecConfig.of(max_error=max_error, nodata=nodata, **options)
+
+
+class TestBytesOfMetadata:
+    """They are part of the seal of every store."""
+
+    @pytest.mark.parametrize(
+        ("max_error", "nodata", "text"),
+        [
+            (0, None, '"max_error": 0, "nodata": null'),
+            (0.0, 0, '"max_error": 0.0, "nodata": 0'),
+            (2, -9999.0, '"max_error": 2, "nodata": -9999.0'),
+            (0.25, math.nan, '"max_error": 0.25, "nodata": "NaN"'),
+            (1.0, -math.inf, '"max_error": 1.0, "nodata": "-Infinity"'),
+        ],
+    )
+    def test_are_as_ever(self, max_error: float, nodata: float | None, text: str) -> None:
+        sha256 = load_named("wave-2").sha256
+        written = json.dumps(config(max_error, nodata).to_json(), allow_nan=False)
+        assert written == (
+            f'{{"version": 1, "codec": "wave", "tier": "standard", {text}, '
+            f'"model": {{"name": "wave-2", "sha256": "{sha256}", "weights": null}}}}'
+        )
+        parsed = CodecConfig.parse(json.loads(written))
+        assert json.dumps(parsed.to_json()) == written
+        assert parsed.loss == (Within(max_error) if max_error else Lossless())
+
+    def test_of_a_mask_are_lossless_without_nodata(self) -> None:
+        found = lossless_config(config(2, 7).to_json())
+        assert found == config().to_json()
+        assert CodecConfig.parse(found).loss == Lossless()
+
+
+class TestAnythingElseIsRefused:
+    @pytest.mark.parametrize(
+        ("change", "text"),
+        [
+            ({"version": 2}, "got version 2, this tilepress reads 1; a newer one may be needed"),
+            ({"codec": "x"}, "got codec 'x', tier 'standard'"),
+            ({"tier": "x"}, "got codec 'wave', tier 'x'"),
+            ({"model": None}, "got model None"),
+            ({"max_error": -1}, "got max_error -1"),
+            ({"max_error": True}, "got max_error True"),
+            ({"max_error": 2**31}, "got max_error 2147483648"),
+            ({"max_error": "0"}, "got max_error '0'"),
+            ({"nodata": "inf"}, "got nodata 'inf'"),
+            ({"nodata": [1]}, "got nodata [1]"),
+            ({"nodata": False}, "got nodata False"),
+            ({"extra": 1}, "got ['codec', 'extra', 'max_error', 'model', 'nodata', 'tier', "),
+        ],
+    )
+    def test_in_words(self, change: dict[str, object], text: str) -> None:
+        with pytest.raises(UnsupportedFormat, match=re.escape(text)):
+            CodecConfig.parse({**config().to_json(), **change})
+
+    @pytest.mark.parametrize("config", [None, [], "wave", {}])
+    def test_what_is_no_configuration(self, config: object) -> None:
+        with pytest.raises(UnsupportedFormat, match="reading a codec configuration: got"):
+            CodecConfig.parse(config)
+
+    def test_weights_that_nobody_has(self) -> None:
+        lost = {"name": "mine", "sha256": hashlib.sha256(b"").hexdigest(), "weights": None}
+        with pytest.raises(ModelError, match="models add"):
+            CodecConfig.parse({**config().to_json(), "model": lost})
+
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            ({"codec": "x"}, "got codec 'x', want one of ('wave',)"),
+            ({"tier": "x"}, "got tier 'x', want one of ('fast', 'standard', 'max')"),
+            ({"max_error": -1}, "got max_error -1, want 0 … 2^31"),
+            ({"max_error": True}, "got max_error True, want a number"),
+            ({"nodata": "7"}, "got nodata '7', want a number"),
+        ],
+    )
+    def test_options_in_words(self, options: dict[str, Any], text: str) -> None:
+        with pytest.raises(UnsupportedFormat, match=re.escape(f"making a codec: {text}")):
+            config(**options)
