@@ -20,11 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from tilepress.errors import DestinationConflict
+from tilepress.errors import DestinationConflict, StoreError
 from tilepress.pipeline.storage.path import Place
 from tilepress.pipeline.storage.retry import patiently
 
-__all__ = ["Holder", "Lease", "LeaseKeeper", "Role", "holds"]
+__all__ = ["Holder", "Lease", "LeaseKeeper", "LeaseLost", "Role", "holds"]
 
 HEARTBEAT_S = 10.0
 """Seconds between two heartbeats of a live holder."""
@@ -35,6 +35,12 @@ STALE_AFTER_S = 120.0
 _LEASE = "lease.json"
 
 Role = Literal["run", "part", "finish"]
+
+
+class LeaseLost(StoreError):
+    """Another process took over the store while this one was away."""
+
+    kind = "lease-lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

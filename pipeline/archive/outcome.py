@@ -10,7 +10,7 @@ from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.store.manifest import ShardEntry
 
-__all__ = ["ImageFailure", "ImageResult", "Outcome", "SealedImage", "ShardDone"]
+__all__ = ["ImageFailure", "ImageResult", "Outcome", "SealedImage", "ShardDone", "image_result"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,3 +113,30 @@ class Outcome:
     failure: ImageFailure | None = None
     shards: tuple[ShardDone, ...] = ()
     """Of an image that this very task wrote."""
+
+
+def image_result(
+    plan: ImagePlan,
+    sealed: SealedImage,
+    status: Literal["written", "unchanged"],
+    reused: int = 0,
+    stages: Stages | None = None,
+) -> ImageResult:
+    """Return what a report says of a sealed store."""
+    return ImageResult(
+        source=plan.source_name,
+        store=plan.store,
+        status=status,
+        axes=plan.info.axes,
+        shape=plan.info.shape,
+        dtype=plan.info.dtype.name,
+        raw_bytes=sealed.raw_bytes,
+        stored_bytes=sealed.stored_bytes,
+        shards=plan.total_shards,
+        shards_reused=reused,
+        remarks=plan.info.remarks,
+        files=len(plan.spec.paths),
+        tuned=plan.tuning.used if plan.tuning is not None else None,
+        tuning_saved_bytes=plan.tuning.saved_bytes if plan.tuning is not None else None,
+        stages=stages,
+    )

@@ -38,15 +38,10 @@ from tilepress.errors import (
     describe_error,
 )
 from tilepress.pipeline.archive.compare import Samples
-from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, holds
+from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, LeaseLost, holds
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
-from tilepress.pipeline.archive.write import (
-    LeaseLost,
-    clear_leftovers,
-    seal_image,
-    write_shard,
-)
+from tilepress.pipeline.archive.write import clear_leftovers, seal_image, write_shard
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.discover import open_source

@@ -8,8 +8,8 @@ from typing import Any
 
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline import formats
-from tilepress.pipeline.find.discover import Failure, discover, store_path
-from tilepress.pipeline.find.walk import printable_name
+from tilepress.pipeline.find.discover import discover, store_path
+from tilepress.pipeline.find.walk import Failure, printable_name
 from tilepress.pipeline.image.format import FoundImages
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place, Where, place

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tilepress import TileCodec
 from tilepress.codecs.record import pack_record, unpack_record
+from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import cuda, device, plane_format
 from tilepress.codecs.wave.tree import read_tree
 from tilepress.errors import InvalidRecord

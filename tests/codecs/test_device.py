@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tilepress import TileCodec
+from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import cuda, device
 from tilepress.codecs.wave.backend import PlaneToDecode
 from tilepress.codecs.wave.cpu import CPU

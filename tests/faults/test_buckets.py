@@ -15,7 +15,7 @@ import zarr
 from tilepress.errors import DestinationConflict
 from tilepress.pipeline.archive import write as task
 from tilepress.pipeline.archive.coding import ImageCoding
-from tilepress.pipeline.archive.lease import Holder, Lease
+from tilepress.pipeline.archive.lease import Holder, Lease, LeaseLost
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.plan import make_plan
@@ -73,7 +73,7 @@ class TestAZombie:
         self, scene: Scene, bucket: str, monkeypatch: pytest.MonkeyPatch
     ):
         plan, zombie, heir = self.taken_over(scene, bucket, monkeypatch)
-        with pytest.raises(task.LeaseLost):
+        with pytest.raises(LeaseLost):
             task.write_shard(plan, next(plan.shards()), zombie)
         assert list((place(plan.store) / "0").walk()) == []
         assert not task.write_shard(plan, next(plan.shards()), heir).reused
@@ -91,7 +91,7 @@ class TestAZombie:
         def lost() -> None:
             task._check_lease(plan, zombie)
 
-        with pytest.raises(task.LeaseLost):
+        with pytest.raises(LeaseLost):
             writer.write_shard(ref.array, ref.index, b"of another run", lost)
         assert writer.shard_path(ref.array, ref.index).read_tagged() == before
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from tilepress.pipeline import formats
-from tilepress.pipeline.formats import ARRAY, DICOM, GEOTIFF
+from tilepress.pipeline.arrays.format import ARRAY
+from tilepress.pipeline.dicom.format import DICOM
+from tilepress.pipeline.geotiff.format import GEOTIFF
 from tilepress.pipeline.image.format import HEAD_BYTES, Candidate, Format
 from tilepress.workflows.cli.app import ExportFormat
 

@@ -29,7 +29,8 @@ from pydicom.dataset import Dataset
 from rasterio.enums import ColorInterp
 from typer.testing import CliRunner
 
-from tilepress.pipeline.find.discover import Failure, discover, store_path
+from tilepress.pipeline.find.discover import discover, store_path
+from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.cli.app import app

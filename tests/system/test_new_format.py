@@ -12,7 +12,8 @@ import pytest
 from tilepress.errors import UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.export import export
-from tilepress.pipeline.find.discover import Failure, discover
+from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.cli import app as cli

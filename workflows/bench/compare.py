@@ -25,7 +25,8 @@ import numpy.typing as npt
 from tilepress.codecs.loss import Lossless, Within, bounded
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import SourceError, TilepressError, UnsupportedFormat, UsageError
-from tilepress.pipeline.find.discover import Failure, discover, open_source
+from tilepress.pipeline.find.discover import discover, open_source
+from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.store.shard import encode_shard

@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.images import Job, Todo
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import Outcome, SealedImage, ShardDone
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
-from tilepress.pipeline.archive.write import Job, Todo
-from tilepress.pipeline.formats import GEOTIFF
+from tilepress.pipeline.geotiff.format import GEOTIFF
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.storage.path import place

@@ -18,7 +18,8 @@ from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.train import STANDARD_HIDDEN, TrainingImage, linear_baseline, train_wave
 from tilepress.codecs.weights import load_named
 from tilepress.errors import DamagedSource, ModelError, SourceError, UsageError
-from tilepress.pipeline.find.discover import Failure, discover, open_source
+from tilepress.pipeline.find.discover import discover, open_source
+from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.atomic import write_atomic

@@ -11,10 +11,10 @@ from typing import Unpack
 
 from tilepress.codecs.wave.compiled import is_first_use
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.images import Job
 from tilepress.pipeline.archive.lease import LeaseKeeper
 from tilepress.pipeline.archive.options import CodingOptions
 from tilepress.pipeline.archive.plan_file import Part
-from tilepress.pipeline.archive.write import Job
 from tilepress.pipeline.storage.path import FolderPlace, Place
 from tilepress.workflows.learn.tune import Tuner
 from tilepress.workflows.report.progress import Progress, SilentProgress

@@ -20,6 +20,7 @@ from typing import Any
 
 from tilepress.errors import NO_ROOM, StoreError, TilepressError, describe_error
 from tilepress.pipeline.archive.destination import check_prepared, prepare_store, state_of_store
+from tilepress.pipeline.archive.images import Job, Todo, plan_images
 from tilepress.pipeline.archive.lease import Holder, Lease, LeaseKeeper
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
 from tilepress.pipeline.archive.outcome import (
@@ -28,16 +29,13 @@ from tilepress.pipeline.archive.outcome import (
     Outcome,
     SealedImage,
     ShardDone,
+    image_result,
 )
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.archive.plan_file import Part
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.archive.write import (
-    Job,
-    Todo,
     clear_leftovers,
-    image_result,
-    plan_images,
     seal_image,
     sealed_sizes,
     write_shard,

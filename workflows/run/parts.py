@@ -13,10 +13,10 @@ from typing import Unpack
 
 from tilepress.errors import DestinationConflict, UsageError
 from tilepress.pipeline.archive.destination import Destination, sealed_digest
+from tilepress.pipeline.archive.images import Job, Todo, finish_images, prepare_images
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
 from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
 from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, PlannedImage
-from tilepress.pipeline.archive.write import Job, Todo, finish_images, prepare_images
 from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.seal import is_sealed

@@ -14,12 +14,13 @@ from typing import Any, cast
 from tilepress.errors import TilepressError, UsageError
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.device import WantedDevice
+from tilepress.pipeline.archive.images import Todo
 from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
 from tilepress.pipeline.archive.outcome import ImageFailure
-from tilepress.pipeline.archive.write import Todo
 from tilepress.pipeline.catalogue.update import why_not_updated
-from tilepress.pipeline.find.discover import Failure, discover
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.find.inputs import absolute
+from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage import copies as staging
 from tilepress.pipeline.storage.path import Place, place

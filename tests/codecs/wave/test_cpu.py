@@ -10,7 +10,7 @@ PROGRAM = """
 import sys
 
 import numpy as np
-from tilepress import TileCodec
+from tilepress.codecs.tile import TileCodec
 
 tile = (np.arange(2 * 40 * 50).reshape(2, 40, 50) ** 2 % 977).astype(np.uint16)
 codec = TileCodec()

@@ -12,7 +12,8 @@ import pytest
 
 from tilepress.errors import CodecError
 from tilepress.pipeline.archive.coding import ImageCoding
-from tilepress.pipeline.archive.plan import EncodeOptions, ShardRef, make_plan
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.plan import ShardRef, make_plan
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec, TileSource

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder, remove_plans
-from tilepress.pipeline.archive.plan import EncodeOptions, ImagePlan, ShardRef, make_plan
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, make_plan
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec

@@ -19,8 +19,9 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
 from tilepress.pipeline.export import export
-from tilepress.pipeline.find.discover import Failure, discover, open_source, store_path
+from tilepress.pipeline.find.discover import discover, open_source, store_path
 from tilepress.pipeline.find.match import Sources
+from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.geotiff import header as tiff_header
 from tilepress.pipeline.geotiff.source import GeoTiffSource
 from tilepress.pipeline.image.grid import Box

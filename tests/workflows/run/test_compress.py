@@ -18,6 +18,7 @@ from tilepress.codecs import threads as pool
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import coding
 from tilepress.pipeline.archive import write as task
+from tilepress.pipeline.archive.images import plan_images
 from tilepress.pipeline.archive.lease import Lease
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.catalogue import update as cataloguing
@@ -529,7 +530,7 @@ class TestIdleWorkersHelp:
             def submit(self, key: str, function: object, *args: object, **how: object) -> None:
                 if function is task.write_shard:
                     given.append(args[3])
-                elif function is task.plan_images:
+                elif function is plan_images:
                     planned.append(args[2])
                 super().submit(key, function, *args, **how)  # type: ignore[arg-type]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.images import Job, Todo
 from tilepress.pipeline.archive.lease import LeaseKeeper
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import ImageResult, Outcome
 from tilepress.pipeline.archive.stages import Stages
-from tilepress.pipeline.archive.write import Job, Todo
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import place
 from tilepress.workflows.cluster.executor import InProcessExecutor

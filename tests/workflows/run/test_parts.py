@@ -20,10 +20,10 @@ from tilepress.errors import DestinationConflict, UsageError
 from tilepress.pipeline.archive import coding
 from tilepress.pipeline.archive import write as task
 from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.images import Job, Todo, prepare_images
 from tilepress.pipeline.archive.lease import LeaseKeeper
 from tilepress.pipeline.archive.outcome import Outcome
 from tilepress.pipeline.archive.plan_file import Part, PlanFile
-from tilepress.pipeline.archive.write import Job, Todo, prepare_images
 from tilepress.pipeline.storage.path import FolderPlace, place
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.report.progress import SilentProgress

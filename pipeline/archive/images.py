@@ -1,0 +1,256 @@
+"""Plan, write and seal whole images, in groups: small ones are one task from source to seal.
+
+Each function is a whole task, as those of ``write`` are. An image that fails is an outcome, and no
+reason for its neighbours to fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from tilepress.errors import (
+    DamagedSource,
+    DestinationConflict,
+    UnsealedStore,
+    describe_error,
+)
+from tilepress.pipeline.archive.compare import misfit
+from tilepress.pipeline.archive.destination import (
+    Destination,
+    check_prepared,
+    prepare_store,
+    state_of_store,
+)
+from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
+from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.outcome import (
+    ImageFailure,
+    ImageResult,
+    Outcome,
+    ShardDone,
+    image_result,
+)
+from tilepress.pipeline.archive.plan import ImagePlan, make_plan
+from tilepress.pipeline.archive.stages import Stages
+from tilepress.pipeline.archive.weights import choose_weights
+from tilepress.pipeline.archive.write import (
+    clear_leftovers,
+    code_with,
+    counted,
+    put_shard,
+    seal_image,
+    sealed_sizes,
+)
+from tilepress.pipeline.find.discover import open_source
+from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.store.manifest import ShardEntry
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.seal import is_sealed, store_bytes
+
+__all__ = ["Job", "Todo", "finish_images", "plan_images", "prepare_images"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What all tasks of a run have in common."""
+
+    destination: Destination
+    options: EncodeOptions
+    holder: Holder
+    force: bool = False
+    checksum: bool = False
+    """Whether a sealed store is held against the samples of its source before it is skipped."""
+    whole_bytes: int = 0
+    """Images of one shard and up to so many decoded bytes are written by the task that plans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """One image to plan, with the digest of its plan where that was fixed before."""
+
+    spec: SourceSpec
+    digest: str | None = None
+    rival: str | None = None
+    """Another image of this run whose store is the same: this one may only find its own there."""
+
+
+def plan_images(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
+    """Plan images; write those that are small at once, for three tasks each would cost more."""
+    code_with(threads)
+    with LeaseKeeper(job.holder) as keeper:
+        return [_outcome(todo, job, keeper) for todo in todos]
+
+
+def prepare_images(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
+    """Plan images for parts that will write them: make the way free, write nothing else."""
+    with LeaseKeeper(job.holder) as keeper:
+        return [_prepared(todo, job, keeper) for todo in todos]
+
+
+def finish_images(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
+    """Seal images that parts have written; those of which shards are missing are failures."""
+    with LeaseKeeper(job.holder) as keeper:
+        return [_finished(todo, job, keeper) for todo in todos]
+
+
+def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
+    try:
+        plan = _plan(todo, job)
+        _refuse_rival(todo, plan, job)
+        _check_samples(plan, job)
+        if plan.grid.total > 1 or plan.raw_bytes > job.whole_bytes:
+            return Outcome(plan=plan)
+        return _whole(plan, job, keeper)
+    except Exception as error:  # the edge of a task: one image must not fail its neighbours
+        return _failure(todo, error)
+
+
+def _prepared(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
+    try:
+        plan = _plan(todo, job)
+        _refuse_rival(todo, plan, job)
+        if not job.force and state_of_store(plan) == "sealed":
+            return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
+        lease = patiently(lambda: keeper.acquire(ledger_folder(plan.store), plan.digest))
+        try:
+            patiently(lambda: prepare_store(plan, force=job.force))
+        finally:
+            keeper.release(lease)  # the parts take it when they come
+        return Outcome(plan=plan)
+    except Exception as error:  # as above
+        return _failure(todo, error)
+
+
+def _finished(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
+    try:
+        sealed_before = _sealed_before(todo, job, keeper)
+        if sealed_before is not None:
+            return Outcome(result=sealed_before)
+        plan = _plan(todo, job)
+        _check_complete(plan)
+        lease = keeper.acquire(ledger_folder(plan.store), plan.digest)
+        try:
+            sealed = seal_image(plan, lease.holder)
+            Ledger(plan).remove()
+        finally:
+            keeper.release(lease)
+        return Outcome(result=image_result(plan, sealed, "written"))
+    except Exception as error:  # as above
+        return _failure(todo, error)
+
+
+def _sealed_before(todo: Todo, job: Job, keeper: LeaseKeeper) -> ImageResult | None:
+    """Return what an image is that a part sealed, without opening its source; else None."""
+    store = job.destination.store_of(todo.spec)
+    if not is_sealed(store):
+        return None
+    reader = StoreReader.open(store)
+    if reader.statement.get("plan_digest") != todo.digest:
+        return None
+    clear_leftovers(str(store), keeper)
+    return ImageResult(
+        source=todo.spec.paths[0],
+        store=str(store),
+        status="unchanged",
+        axes=reader.axes,
+        shape=reader.shape,
+        dtype=reader.dtype.name,
+        raw_bytes=int(reader.statement["raw_bytes"]),
+        stored_bytes=store_bytes(store),
+        shards=sum(reader.grid(name).total for name in reader.arrays),
+        shards_reused=0,
+        files=len(todo.spec.paths),
+    )
+
+
+def _check_complete(plan: ImagePlan) -> None:
+    missing = Ledger(plan).missing(plan.shards())
+    if missing:
+        raise UnsealedStore(
+            f"finishing {plan.store}: {len(missing)} of {plan.total_shards} shards are missing, "
+            f"the first is {missing[0].name}; run the parts again"
+        )
+    if state_of_store(plan) == "other":
+        raise DestinationConflict(
+            f"finishing {plan.store}: it is not what the parts of this plan wrote"
+        )
+
+
+def _refuse_rival(todo: Todo, plan: ImagePlan, job: Job) -> None:
+    """Raise DestinationConflict where another image has the store, unless it is this one's own."""
+    if todo.rival is None or (not job.force and state_of_store(plan) == "sealed"):
+        return
+    raise DestinationConflict(
+        f"planning {plan.source_name}: its store {plan.store} is that of {todo.rival} already; "
+        "give it a destination of its own"
+    )
+
+
+def _check_samples(plan: ImagePlan, job: Job) -> None:
+    """Raise DestinationConflict where a sealed store would be skipped whose samples are others.
+
+    Reads the whole source in this task, whatever its size: nothing is written meanwhile.
+    """
+    if not job.checksum or job.force or state_of_store(plan) != "sealed":
+        return
+    with contextlib.closing(open_source(plan.spec)) as source:
+        wrong = misfit(plan, source)
+    if wrong is not None:
+        raise DestinationConflict(
+            f"checking {plan.store}: its samples are not those of the source ({wrong}); "
+            "pass --force to replace it"
+        )
+
+
+def _failure(todo: Todo, error: Exception) -> Outcome:
+    kind, message = describe_error(error)
+    return Outcome(failure=ImageFailure(source=todo.spec.paths[0], kind=kind, message=message))
+
+
+def _plan(todo: Todo, job: Job) -> ImagePlan:
+    plan = patiently(lambda: _planned(todo.spec, job))
+    if todo.digest not in (None, plan.digest):
+        raise DamagedSource(
+            f"planning {plan.store}: {plan.source_name} is not what it was when the parts were "
+            "planned; run tilepress plan again"
+        )
+    return plan
+
+
+def _planned(spec: SourceSpec, job: Job) -> ImagePlan:
+    with contextlib.closing(open_source(spec)) as source:
+        plan = make_plan(source, job.destination.store_of(spec), job.options)
+        if job.options.tune is not None:
+            plan = choose_weights(plan, source, job.options.tune)
+    return plan
+
+
+def _whole(plan: ImagePlan, job: Job, keeper: LeaseKeeper) -> Outcome:
+    """Write and seal a small image, of one shard and perhaps a mask."""
+    if not job.force and state_of_store(plan) == "sealed":
+        clear_leftovers(plan.store, keeper)
+        return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
+    lease = keeper.acquire(ledger_folder(plan.store), plan.digest)
+    try:
+        if lease.holder.role == "part":
+            check_prepared(plan)
+        else:
+            patiently(lambda: prepare_store(plan, force=job.force))
+        stages = Stages()
+        entries: list[ShardEntry] = []
+        ledger = Ledger(plan)
+        for ref in plan.shards():
+            with counted(plan, ledger, ref, lease.holder):
+                entry, spent = put_shard(plan, ref, lease.holder)
+            entries.append(entry)
+            stages += spent
+        sealed = seal_image(plan, lease.holder, tuple(entries))
+        ledger.remove()
+        keeper.release(lease, sealed=True)
+    finally:
+        keeper.release(lease)
+    done = tuple(map(ShardDone.of, entries))
+    return Outcome(result=image_result(plan, sealed, "written", 0, stages), shards=done)
