@@ -1,4 +1,4 @@
-"""Hold the samples of a source against those of the store that was made of it, shard by shard."""
+"""Compare the samples of a source with those of the store that was made of it, shard by shard."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.shard import ShardBytes, samples_sha256
 
-__all__ = ["Samples", "misfit"]
+__all__ = ["SourceSamples", "find_difference"]
 
 
 @dataclass(frozen=True)
-class Samples:
+class SourceSamples:
     """What an open source gives for each shard of a plan."""
 
     plan: ImagePlan
@@ -66,15 +66,15 @@ class Samples:
         return self.coding.compare(ref, data, samples)
 
 
-def misfit(plan: ImagePlan, source: TileSource) -> str | None:
+def find_difference(plan: ImagePlan, source: TileSource) -> str | None:
     """Tell where the sealed store of a plan has other samples than its source; None: nowhere.
 
-    Reads the whole source, one shard at a time. Lossless shards are held against the digests in
-    the manifest and are not decoded; others are, and may be off by their bound. Raises DamagedStore
+    Reads the whole source, one shard at a time. Lossless shards are compared by the digests in the
+    manifest and are not decoded; others are, and may be off by their bound. Raises DamagedStore
     where the store is not sound enough to tell, SourceError where the source cannot be read.
     """
     manifest = StoreReader.open(plan.store).manifest
-    samples = Samples(plan, source)
+    samples = SourceSamples(plan, source)
     for ref in plan.shards():
         if samples.are_lossy(ref.array):
             same = _is_within_bound(samples, ref)
@@ -85,7 +85,7 @@ def misfit(plan: ImagePlan, source: TileSource) -> str | None:
     return None
 
 
-def _is_within_bound(samples: Samples, ref: ShardRef) -> bool:
+def _is_within_bound(samples: SourceSamples, ref: ShardRef) -> bool:
     try:
         samples.compare(ref, samples.read(ref))
     except (FileNotFoundError, DamagedStore, InvalidRecord) as error:

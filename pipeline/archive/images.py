@@ -15,7 +15,7 @@ from tilepress.errors import (
     UnsealedStore,
     describe_error,
 )
-from tilepress.pipeline.archive.compare import misfit
+from tilepress.pipeline.archive.compare import find_difference
 from tilepress.pipeline.archive.destination import (
     Destination,
     check_prepared,
@@ -62,7 +62,7 @@ class Job:
     holder: Holder
     force: bool = False
     checksum: bool = False
-    """Whether a sealed store is held against the samples of its source before it is skipped."""
+    """Whether a sealed store is compared with the samples of its source before it is skipped."""
     whole_bytes: int = 0
     """Images of one shard and up to so many decoded bytes are written by the task that plans."""
 
@@ -197,7 +197,7 @@ def _check_samples(plan: ImagePlan, job: Job) -> None:
     if not job.checksum or job.force or state_of_store(plan) != "sealed":
         return
     with contextlib.closing(open_source(plan.spec)) as source:
-        wrong = misfit(plan, source)
+        wrong = find_difference(plan, source)
     if wrong is not None:
         raise DestinationConflict(
             f"checking {plan.store}: its samples are not those of the source ({wrong}); "

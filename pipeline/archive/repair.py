@@ -37,7 +37,7 @@ from tilepress.errors import (
     UsageError,
     describe_error,
 )
-from tilepress.pipeline.archive.compare import Samples
+from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, LeaseLost, holds
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
@@ -61,7 +61,7 @@ from tilepress.pipeline.store.keys import (
 )
 from tilepress.pipeline.store.manifest import Manifest, ShardEntry, ShardTable, sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.salvage import Layout, Remains, read_remains
+from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
 from tilepress.pipeline.store.shard import ShardBytes, samples_sha256
 from tilepress.pipeline.verify import check_store
 
@@ -185,14 +185,14 @@ class _Finder:
     def _sources(self) -> Sources:
         return Sources(self._paths, stack=self._stack, archive=self._archive, doing="repairing")
 
-    def find(self, store: Place, remains: Remains, layout: Layout) -> SourceSpec:
+    def find(self, store: Place, salvaged: Salvaged, layout: Layout) -> SourceSpec:
         """Return the image of a store, by its origin or, where that is lost, by its shape."""
-        if remains.origin is not None:
-            return self._sources.find(store, remains.origin)
+        if salvaged.origin is not None:
+            return self._sources.find(store, salvaged.origin)
         fitting = []
         for spec in self._sources.candidates(store):
             with contextlib.suppress(SourceError), contextlib.closing(open_source(spec)) as source:
-                if _misfit(source, layout) is None:
+                if _difference(source, layout) is None:
                     fitting.append(spec)
         if len(fitting) != 1:
             raise UsageError(
@@ -214,24 +214,24 @@ class _Repair:
         self._has_partials = False
 
     def run(self) -> Literal["sound", "repaired"]:
-        remains = read_remains(self.store)
+        salvaged = salvage(self.store)
         damaged: set[str] = set()
-        if remains.manifest is not None:
+        if salvaged.manifest is not None:
             damaged = self._damaged()
             if not damaged:
                 self._tidy_up()
                 return "sound"
-        layouts = self._layouts(remains)
-        spec = self._finder.find(self.store, remains, layouts["image"])
+        layouts = self._layouts(salvaged)
+        spec = self._finder.find(self.store, salvaged, layouts["image"])
         with contextlib.closing(open_source(spec)) as source:
             plan = self._plan(source, layouts)
-            guessed = [n for n, one in layouts.items() if remains.unproved.get(n) == one]
-            if guessed and plan.digest not in remains.digests:
+            guessed = [n for n, one in layouts.items() if salvaged.unproved.get(n) == one]
+            if guessed and plan.digest not in salvaged.digests:
                 raise self._untold()
             lease = self._keeper.acquire(ledger_folder(self.store), plan.digest)
             try:
-                self._check_unchanged(remains)
-                work = _Work(plan, source, remains, lease.holder)
+                self._check_unchanged(salvaged)
+                work = _Work(plan, source, salvaged, lease.holder)
                 self._mend(work, damaged)
             finally:
                 self._keeper.release(lease)
@@ -255,27 +255,27 @@ class _Repair:
             finally:
                 self._keeper.release(lease)
 
-    def _layouts(self, remains: Remains) -> Mapping[str, Layout]:
+    def _layouts(self, salvaged: Salvaged) -> Mapping[str, Layout]:
         """Return how the arrays were coded; raise where there is nothing to go by."""
-        if remains.reader is not None:
-            return remains.layouts
-        assert remains.refusal is not None, "what is not read was refused"
+        if salvaged.reader is not None:
+            return salvaged.layouts
+        assert salvaged.refusal is not None, "what is not read was refused"
         folder = ledger_folder(self.store)
         marks = _marks(folder)
-        if remains.root is None and not marks and _has_ledger(folder):
+        if salvaged.root is None and not marks and _has_ledger(folder):
             raise UnsealedStore(
                 f"repairing {self.store}: it is not sealed; run its compress line again"
             )
-        layouts = {**remains.unproved, **(marks[0] if marks else {}), **remains.layouts}
+        layouts = {**salvaged.unproved, **(marks[0] if marks else {}), **salvaged.layouts}
         if "image" in layouts:
             return layouts
-        if remains.root is None and isinstance(remains.refusal, UnsealedStore):
+        if salvaged.root is None and isinstance(salvaged.refusal, UnsealedStore):
             raise UnsealedStore(
                 f"repairing {self.store}: it was never sealed, or too little of it is left; "
                 "run its compress line again"
             )
         if not (self.store / IMAGE).is_folder():
-            raise remains.refusal
+            raise salvaged.refusal
         raise self._untold()
 
     def _untold(self) -> DamagedStore:
@@ -287,11 +287,11 @@ class _Repair:
     def _plan(self, source: TileSource, layouts: Mapping[str, Layout]) -> ImagePlan:
         """Return the plan that gives this store; raise where the source is of another shape."""
         image = layouts["image"]
-        wrong = _misfit(source, image)
+        wrong = _difference(source, image)
         if wrong is None and source.info.has_mask != ("mask" in layouts):
             wrong = "one has a mask, the other has none"
         if wrong is not None:
-            raise self._misfit(source.spec, wrong)
+            raise self._another(source.spec, wrong)
         return ImagePlan(
             digest=plan_digest(source, image.grid, image.config),
             store=str(self.store),
@@ -302,15 +302,15 @@ class _Repair:
             codec_config=image.config,
         )
 
-    def _check_unchanged(self, remains: Remains) -> None:
+    def _check_unchanged(self, salvaged: Salvaged) -> None:
         """Raise LeaseLost where somebody else wrote the store before its lease was ours."""
         found = (self.store / ROOT_DOCUMENT).read_tagged()
-        if (None if found is None else found[0]) != remains.root:
+        if (None if found is None else found[0]) != salvaged.root:
             raise LeaseLost(f"repairing {self.store}: another process has written it meanwhile")
 
     def _mend(self, work: _Work, damaged: set[str]) -> None:
         """Put what is damaged in its place, or else seal the store anew."""
-        manifest, ledger = work.remains.manifest, Ledger(work.plan)
+        manifest, ledger = work.salvaged.manifest, Ledger(work.plan)
         if manifest is not None and self._put_listed(work, manifest, damaged):
             self.store.sweep()
             return
@@ -333,7 +333,7 @@ class _Repair:
     def _check_metadata(self, work: _Work, tables: Mapping[str, ShardTable]) -> None:
         """Refuse to seal anew with a source whose samples alone are the store's."""
         if work.has_other_metadata(tables):
-            raise self._misfit(work.plan.spec, _OTHER_METADATA)
+            raise self._another(work.plan.spec, _OTHER_METADATA)
 
     def _take_stock(
         self, work: _Work, ledger: Ledger, damaged: set[str]
@@ -366,7 +366,7 @@ class _Repair:
             patiently(functools.partial(ledger.record, entry))
         wrong = work.disproof()
         if wrong is not None:
-            raise self._misfit(plan.spec, wrong)
+            raise self._another(plan.spec, wrong)
         return tables, unsound
 
     # as it was sealed
@@ -375,13 +375,13 @@ class _Repair:
         """Restore the objects that a manifest lists; False where some come out otherwise."""
         refs = sorted(ref for key in damaged if (ref := _shard_of(key, manifest)) is not None)
         keys = {key for key in damaged if _shard_of(key, manifest) is None}
-        wrong = work.misfit_of_listed(refs)
+        wrong = work.difference_from_listed(refs)
         if wrong is not None:
-            raise self._misfit(work.plan.spec, wrong)
+            raise self._another(work.plan.spec, wrong)
         objects = self._objects(work, manifest, keys)
         if len(objects) < len(keys):
             if not work.same_plan and work.same_tools:
-                raise self._misfit(work.plan.spec, _OTHER_METADATA)
+                raise self._another(work.plan.spec, _OTHER_METADATA)
             return False
         same = True
         for ref in refs:
@@ -416,7 +416,7 @@ class _Repair:
         self, work: _Work, tables: Mapping[str, ShardTable], unsound: list[ShardRef]
     ) -> bool:
         """Restore everything if that gives the very root document that is there, sealed."""
-        if work.remains.reader is None:
+        if work.salvaged.reader is None:
             return False
         for ref in unsound:
             coded = work.code(ref)
@@ -461,7 +461,7 @@ class _Repair:
             self.written.append(_key(ref))
         seal_image(work.plan, work.holder)
         self.resealed = True
-        listed = work.remains.manifest
+        listed = work.salvaged.manifest
         if listed is not None:
             sealed = StoreReader.open(self.store).manifest
             for key in {*listed.documents, *listed.files} - {*sealed.documents, *sealed.files}:
@@ -475,7 +475,7 @@ class _Repair:
                 f"{min(damaged)}; run it again"
             )
 
-    def _misfit(self, spec: SourceSpec, text: str) -> SourceError:
+    def _another(self, spec: SourceSpec, text: str) -> SourceError:
         changed = "" if self.written else "; nothing was changed"
         return SourceError(
             f"repairing {self.store}: {spec.paths[0]} is not what it was made of ({text}){changed}"
@@ -483,14 +483,14 @@ class _Repair:
 
 
 class _Work:
-    """A store that is being repaired, and the open source that it is held against."""
+    """A store that is being repaired, and the open source that it is made again from."""
 
     def __init__(
-        self, plan: ImagePlan, source: TileSource, remains: Remains, holder: Holder
+        self, plan: ImagePlan, source: TileSource, salvaged: Salvaged, holder: Holder
     ) -> None:
-        self.plan, self.remains, self.holder = plan, remains, holder
+        self.plan, self.salvaged, self.holder = plan, salvaged, holder
         self._source = source
-        self._samples = Samples(plan, source)
+        self._samples = SourceSamples(plan, source)
         self._store = place(plan.store)
         self.writer = self._samples.coding.writer
         self._sound = self._foreign = 0
@@ -499,7 +499,7 @@ class _Work:
     @cached_property
     def same_plan(self) -> bool:
         """Whether the store, or a repair before, says that it was made of these very files."""
-        if self.plan.digest in self.remains.digests:
+        if self.plan.digest in self.salvaged.digests:
             return True
         return (ledger_folder(self._store) / self.plan.digest / PROVED).size() is not None
 
@@ -507,7 +507,7 @@ class _Work:
     def same_tools(self) -> bool:
         """Whether this version of tilepress sealed the store."""
         with contextlib.suppress(PackageNotFoundError):
-            return self.remains.sealed_by == version("tilepress")
+            return self.salvaged.sealed_by == version("tilepress")
         return False
 
     def has_other_metadata(self, tables: Mapping[str, ShardTable]) -> bool:
@@ -515,7 +515,7 @@ class _Work:
 
         Only this version's documents can be told from those that it would write.
         """
-        level = self.remains.level
+        level = self.salvaged.level
         if self.same_plan or not level or not self.same_tools:
             return False
         composed: dict[str, Any] = {}
@@ -529,8 +529,8 @@ class _Work:
 
     @property
     def _statement(self) -> Mapping[str, Any]:
-        assert self.remains.reader is not None, "asked of stores whose root document is sealed"
-        return self.remains.reader.statement
+        assert self.salvaged.reader is not None, "asked of stores whose root document is sealed"
+        return self.salvaged.reader.statement
 
     def check_lease(self) -> None:
         """Raise LeaseLost where the store has another writer by now."""
@@ -539,8 +539,8 @@ class _Work:
 
     def listed(self, ref: ShardRef) -> ShardEntry:
         """Return what the manifest says of a shard."""
-        assert self.remains.manifest is not None, "asked of stores whose manifest is sealed"
-        return self.remains.manifest.arrays[ref.array].get(ref.array, ref.index)
+        assert self.salvaged.manifest is not None, "asked of stores whose manifest is sealed"
+        return self.salvaged.manifest.arrays[ref.array].get(ref.array, ref.index)
 
     def code(self, ref: ShardRef) -> ShardBytes:
         """Code a shard from the source."""
@@ -557,12 +557,12 @@ class _Work:
 
     def consolidated(self, key: str) -> Iterator[bytes]:
         """Yield what a document may have been, from the copy of it in the root document."""
-        documents = json.loads(self.remains.root or b"{}")["consolidated_metadata"]["metadata"]
+        documents = json.loads(self.salvaged.root or b"{}")["consolidated_metadata"]["metadata"]
         node = documents.get(key.removesuffix(f"/{ROOT_DOCUMENT}"))
         if node is not None:
             yield json.dumps(node, separators=(",", ":")).encode()
 
-    def misfit_of_listed(self, refs: Sequence[ShardRef]) -> str | None:
+    def difference_from_listed(self, refs: Sequence[ShardRef]) -> str | None:
         """Tell why these shards of the manifest cannot come from the source; None: they can."""
         lossy = {ref for ref in refs if self._samples.are_lossy(ref.array)}
         for ref in refs:
@@ -585,7 +585,7 @@ class _Work:
 
         Where the manifest is there it is believed: a lossless shard is not decoded once more.
         """
-        if self.remains.manifest is not None and not self._samples.are_lossy(ref.array):
+        if self.salvaged.manifest is not None and not self._samples.are_lossy(ref.array):
             return self._listed_lossless(ref)
         samples = self._samples.read(ref)
         if ref.array == "image" and not self.same_plan:
@@ -604,11 +604,11 @@ class _Work:
 
     def disproof(self) -> str | None:
         """Tell why the source is not the store's, once stock was taken of all shards."""
-        believed = self.remains.manifest is not None
+        believed = self.salvaged.manifest is not None
         if self._foreign == 0 and (believed or self._sound):
             return None
         if not believed:
-            same = self._image_digest.hexdigest() in self.remains.digests
+            same = self._image_digest.hexdigest() in self.salvaged.digests
             if self.same_plan or (same and not self._samples.are_lossy("image")):
                 return None
         return f"the samples of {self._foreign} shards differ" if self._foreign else _NO_PROOF
@@ -640,7 +640,7 @@ def _digest(manifest: Manifest, key: str) -> str | None:
     return manifest.documents.get(key) if entry is None else entry.sha256
 
 
-def _misfit(source: TileSource, layout: Layout) -> str | None:
+def _difference(source: TileSource, layout: Layout) -> str | None:
     """Tell how the shape of a source is not that of a store; None: it is the same."""
     info = source.info
     found = (info.shape, info.dtype.name, info.axes)

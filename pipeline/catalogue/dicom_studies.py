@@ -19,7 +19,7 @@ from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG, foreign_errors, quiet_p
 from tilepress.pipeline.dicom.header import hashed
 from tilepress.pipeline.store.keys import source_key
 from tilepress.pipeline.store.reader import SealedStore, StoreReader
-from tilepress.pipeline.store.summary import StoreFacts
+from tilepress.pipeline.store.summary import StoreSummary
 
 __all__ = ["INDEX", "Identity", "SeriesEntry", "identity", "index_document", "study_document"]
 
@@ -75,21 +75,21 @@ class SeriesEntry:
     """Geometry and photometrics, where known."""
 
     @classmethod
-    def of(cls, store: str, facts: StoreFacts, known: Identity) -> SeriesEntry:
+    def of(cls, store: str, summary: StoreSummary, known: Identity) -> SeriesEntry:
         return cls(
             store=store,
             study=known.study,
             series=known.series,
-            modality=facts.modality or "OT",
-            axes=facts.axes,
-            shape=facts.shape,
-            dtype=facts.dtype,
-            raw_bytes=facts.raw_bytes,
-            stored_bytes=facts.stored_bytes,
-            ratio=round(facts.ratio, 4),
-            max_error=facts.loss.max_error,
+            modality=summary.modality or "OT",
+            axes=summary.axes,
+            shape=summary.shape,
+            dtype=summary.dtype,
+            raw_bytes=summary.raw_bytes,
+            stored_bytes=summary.stored_bytes,
+            ratio=round(summary.ratio, 4),
+            max_error=summary.loss.max_error,
             attributes={
-                name: facts.attributes[name] for name in _ATTRIBUTES if name in facts.attributes
+                name: summary.attributes[name] for name in _ATTRIBUTES if name in summary.attributes
             },
         )
 

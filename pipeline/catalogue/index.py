@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from tilepress.pipeline.catalogue.stores import StoreSummary
+from tilepress.pipeline.catalogue.listed import ListedStore
 from tilepress.pipeline.storage.path import Place
 
 __all__ = ["FOLDER", "RASTER", "SEGMENT", "SERIES", "Entry", "Index", "merged", "order"]
@@ -38,7 +38,7 @@ SERIES: Literal["dicom"] = "dicom"
 class Entry:
     """What the catalogue knows of one sealed store."""
 
-    summary: StoreSummary
+    summary: ListedStore
     tag: str
     """Mark of the root document when it was read: see ``Place.tag``."""
     seal: str
@@ -77,7 +77,7 @@ class Entry:
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Entry:
         """Return the entry of a parsed line; KeyError or TypeError where it is none."""
-        summary = StoreSummary.from_json(fields.pop("summary"))
+        summary = ListedStore.from_json(fields.pop("summary"))
         for name in ("bbox", "span"):
             if name in fields:
                 fields[name] = tuple(fields[name])

@@ -28,7 +28,7 @@ from tilepress.pipeline.formats import format_of_kind
 from tilepress.pipeline.image.source import Acquired
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.summary import StoreFacts
+from tilepress.pipeline.store.summary import StoreSummary
 
 __all__ = [
     "COLLECTION",
@@ -132,21 +132,21 @@ def store_of_item(key: str) -> str | None:
     return unquote(name.replace("~", "%"), errors="surrogateescape")
 
 
-def footprint_of(facts: StoreFacts) -> Footprint | None:
+def footprint_of(summary: StoreSummary) -> Footprint | None:
     """Return the outline of a store's raster; None where it has no georeference."""
-    attributes = facts.attributes
+    attributes = summary.attributes
     crs = attributes.get("proj:wkt2") or attributes.get("proj:code")
     transform = attributes.get("spatial:transform")
     if not crs or not transform:
         return None
-    height, width = facts.shape[-2:]
+    height, width = summary.shape[-2:]
     with contextlib.suppress(ValueError, TypeError):
         return footprint(str(crs), [float(n) for n in transform], height, width)
     return None
 
 
 def item_document(
-    store: str, facts: StoreFacts, time: Acquired | None, now: datetime, collection: str
+    store: str, summary: StoreSummary, time: Acquired | None, now: datetime, collection: str
 ) -> dict[str, Any]:
     """Return the STAC item of a store.
 
@@ -156,7 +156,7 @@ def item_document(
     now : when the item is written, UTC
     collection : name of the collection
     """
-    outline = footprint_of(facts)
+    outline = footprint_of(summary)
     up = "../" * (store.count("/") + 1)
     document: dict[str, Any] = {
         "type": "Feature",
@@ -167,8 +167,8 @@ def item_document(
     }
     if outline is not None:
         document["bbox"] = list(outline.bbox)
-    properties = _times(time, now) | _projection(facts) | _statement(facts)
-    assets = _assets(f"{up}../{store}", facts)
+    properties = _times(time, now) | _projection(summary) | _statement(summary)
+    assets = _assets(f"{up}../{store}", summary)
     document["stac_extensions"] = _extensions(properties, assets["data"])
     return document | {
         "properties": properties,
@@ -252,8 +252,8 @@ def _times(time: Acquired | None, now: datetime) -> dict[str, Any]:
     return span | {"updated": written} | source
 
 
-def _projection(facts: StoreFacts) -> dict[str, Any]:
-    attributes = facts.attributes
+def _projection(summary: StoreSummary) -> dict[str, Any]:
+    attributes = summary.attributes
     found: dict[str, Any] = {}
     code, wkt = attributes.get("proj:code"), attributes.get("proj:wkt2")
     transform = attributes.get("spatial:transform")
@@ -263,15 +263,15 @@ def _projection(facts: StoreFacts) -> dict[str, Any]:
         found["proj:wkt2"] = wkt
     if transform:
         found |= {
-            "proj:shape": list(facts.shape[-2:]),
+            "proj:shape": list(summary.shape[-2:]),
             "proj:transform": list(transform),
             "proj:bbox": list(attributes["spatial:bbox"]),
         }
     return found
 
 
-def _statement(facts: StoreFacts) -> dict[str, Any]:
-    statement = facts.statement
+def _statement(summary: StoreSummary) -> dict[str, Any]:
+    statement = summary.statement
     loss = statement["loss"]
     found = {
         "tilepress:codec": statement["codec"],
@@ -279,49 +279,49 @@ def _statement(facts: StoreFacts) -> dict[str, Any]:
         "tilepress:lossless": loss["lossless"],
         "tilepress:max_error": loss["max_error"],
         "tilepress:psnr_db": statement.get("psnr_db"),
-        "tilepress:ratio": round(facts.ratio, 4),
-        "tilepress:raw_bytes": facts.raw_bytes,
-        "tilepress:stored_bytes": facts.stored_bytes,
+        "tilepress:ratio": round(summary.ratio, 4),
+        "tilepress:raw_bytes": summary.raw_bytes,
+        "tilepress:stored_bytes": summary.stored_bytes,
         "tilepress:model": statement["model"]["name"],
         "tilepress:model_sha256": statement["model"]["sha256"],
         "tilepress:source_digest": statement["source_digest"]["sha256"],
-        "tilepress:seal": facts.seal,
-        "tilepress:axes": list(facts.axes),
-        "tilepress:shape": list(facts.shape),
+        "tilepress:seal": summary.seal,
+        "tilepress:axes": list(summary.axes),
+        "tilepress:shape": list(summary.shape),
     }
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _assets(href: str, facts: StoreFacts) -> dict[str, Any]:
+def _assets(href: str, summary: StoreSummary) -> dict[str, Any]:
     data: dict[str, Any] = {
         "href": _quoted(href),
         "type": ZARR_TYPE,
         "title": "Zarr store; the full resolution is the group 0",
         "roles": ["data"],
-        "data_type": facts.dtype,
-        "file:size": facts.stored_bytes,
+        "data_type": summary.dtype,
+        "file:size": summary.stored_bytes,
     }
-    nodata = facts.attributes.get("nodata")
+    nodata = summary.attributes.get("nodata")
     if nodata is not None:
         # STAC's texts for what is not finite, "nan", "inf" and "-inf", are Python's
         data["nodata"] = str(number_of(nodata)) if isinstance(nodata, str) else nodata
-    data |= _sampling(facts)
-    data["bands"] = _bands(facts)
+    data |= _sampling(summary)
+    data["bands"] = _bands(summary)
     root = {
         "href": _quoted(f"{href}/{ROOT_DOCUMENT}"),
         "type": JSON_TYPE,
         "title": "Root document: statement of loss, digests, seal",
         "roles": ["metadata"],
-        "file:size": facts.root_bytes,
-        "file:checksum": SHA256_MULTIHASH + facts.root_sha256,
+        "file:size": summary.root_bytes,
+        "file:checksum": SHA256_MULTIHASH + summary.root_sha256,
     }
     return {"data": data, "metadata": root}
 
 
-def _sampling(facts: StoreFacts) -> dict[str, Any]:
+def _sampling(summary: StoreSummary) -> dict[str, Any]:
     """Return what all bands share: resolution, where it is the same along both axes, in metres."""
-    transform = facts.attributes.get("spatial:transform")
-    if not transform or not _in_metres(facts):
+    transform = summary.attributes.get("spatial:transform")
+    if not transform or not _in_metres(summary):
         return {}
     a, b, _, d, e, _ = (float(n) for n in transform)
     across, down = math.hypot(a, d), math.hypot(b, e)
@@ -330,20 +330,20 @@ def _sampling(facts: StoreFacts) -> dict[str, Any]:
     return {"raster:spatial_resolution": across}
 
 
-def _in_metres(facts: StoreFacts) -> bool:
+def _in_metres(summary: StoreSummary) -> bool:
     from pyproj import CRS
     from pyproj.exceptions import CRSError
 
     with contextlib.suppress(CRSError):
-        name = facts.attributes.get("proj:wkt2") or facts.attributes.get("proj:code")
+        name = summary.attributes.get("proj:wkt2") or summary.attributes.get("proj:code")
         crs = CRS.from_user_input(name)
         return bool(crs.is_projected and crs.axis_info[0].unit_name == "metre")
     return False
 
 
-def _bands(facts: StoreFacts) -> list[dict[str, Any]]:
-    attributes = facts.attributes
-    names = facts.bands
+def _bands(summary: StoreSummary) -> list[dict[str, Any]]:
+    attributes = summary.attributes
+    names = summary.bands
     bands: list[dict[str, Any]] = [{"name": name} for name in names]
     for key, word in (
         ("rescale_slope", "raster:scale"),

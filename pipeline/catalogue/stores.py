@@ -10,25 +10,22 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
-from tilepress.codecs.loss import bounded
 from tilepress.errors import TilepressError, UnsealedStore, UsageError
+from tilepress.pipeline.catalogue.index import Entry, Index, merged
+from tilepress.pipeline.catalogue.listed import ListedStore, listed_store
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
-from tilepress.pipeline.store.summary import StoreFacts, read_facts
-
-if TYPE_CHECKING:
-    from tilepress.pipeline.catalogue.index import Entry
+from tilepress.pipeline.store.summary import read_summary
 
 __all__ = [
     "CATALOGUE",
     "READERS",
-    "StoreSummary",
     "Totals",
     "find_stores",
     "gone_stores",
@@ -39,7 +36,6 @@ __all__ = [
     "list_stores",
     "several",
     "summarize",
-    "summary_of",
     "walk_stores",
 ]
 
@@ -53,80 +49,9 @@ WIDTH_ROWS = 500
 """Lines of a list that decide how wide its columns are."""
 
 _COLUMNS = ("store", "axes", "shape", "dtype", "ratio", "max error", "CRS / modality")
-_UNSEALED_HINT = "unsealed: run its compress line again"
-_MISSING_HINT = "in the catalogue, but gone"
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreSummary:
-    """One line of ``tilepress ls``."""
-
-    path: str
-    """Below the archive."""
-    state: str
-    """"sealed", "unsealed" (writing has not finished), "unreadable", or "missing": the catalogue
-    has it, the archive has not."""
-    axes: tuple[str, ...] = ()
-    shape: tuple[int, ...] = ()
-    dtype: str = ""
-    raw_bytes: int = 0
-    """Decoded size of the image."""
-    stored_bytes: int = 0
-    """All objects of the store, headers and documents included, as ``compress`` counts them."""
-    max_error: float | None = 0.0
-    """Largest error of a sample that coding may make, 0 is lossless; None: without a bound."""
-    crs: str | None = None
-    modality: str | None = None
-    """DICOM modality, e.g. "CT"."""
-    problem: str | None = None
-    """Why the store cannot be read."""
-
-    @property
-    def ratio(self) -> float:
-        return self.raw_bytes / max(1, self.stored_bytes)
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "ratio": round(self.ratio, 4)}
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> StoreSummary:
-        """Return the summary that ``to_json`` was called on."""
-        kept = {name: value for name, value in fields.items() if name != "ratio"}
-        return cls(**kept | {"axes": tuple(kept["axes"]), "shape": tuple(kept["shape"])})
-
-    def cells(self) -> tuple[str, ...]:
-        """Return the columns of its line."""
-        hints = {"unsealed": _UNSEALED_HINT, "missing": _MISSING_HINT}
-        if self.state != "sealed":
-            return (
-                self.path,
-                f"[{self.state}]",
-                "",
-                "",
-                "",
-                "",
-                hints.get(self.state, self.problem or ""),
-            )
-        return (
-            self.path,
-            ",".join(self.axes),
-            "×".join(map(str, self.shape)),
-            self.dtype,
-            f"{self.ratio:.2f}",
-            _loss_cell(self.max_error),
-            self.crs or self.modality or "",
-        )
-
-
-def _loss_cell(max_error: float | None) -> str:
-    """Return what a list says of the loss: the largest error that a sample may have."""
-    if max_error is None:
-        return "lossy"
-    loss = bounded(max_error)
-    return str(loss) if loss.is_lossless else loss.bound
 
 
 @dataclass(slots=True)
@@ -137,7 +62,7 @@ class Totals:
     raw_bytes: int = 0
     stored_bytes: int = 0
 
-    def add(self, summary: StoreSummary) -> None:
+    def add(self, summary: ListedStore) -> None:
         self.states[summary.state] += 1
         if summary.state == "sealed":
             self.raw_bytes += summary.raw_bytes
@@ -182,10 +107,8 @@ def find_stores(path: Where) -> list[Place]:
     return [where] if is_store(where) else [where / key for key in walk_stores(where)]
 
 
-def list_stores(archive: Where) -> Iterator[StoreSummary]:
+def list_stores(archive: Where) -> Iterator[ListedStore]:
     """Summarize every store of an archive in the order of their names, as a stream."""
-    from tilepress.pipeline.catalogue.index import Index, merged
-
     where = _existing(archive)
     if is_store(where):
         yield summarize(where, where.name)
@@ -205,36 +128,20 @@ def gone_stores(archive: Place) -> Iterator[tuple[Place, str]]:
             yield archive / summary.path, text
 
 
-def summarize(store: Where, name: str) -> StoreSummary:
+def summarize(store: Where, name: str) -> ListedStore:
     """Read what one store says of itself; never raises for a damaged store."""
     try:
-        return summary_of(name, read_facts(store))
+        return listed_store(name, read_summary(store))
     except UnsealedStore:
-        return StoreSummary(path=name, state="unsealed")
+        return ListedStore(path=name, state="unsealed")
     except TilepressError as error:
-        return StoreSummary(path=name, state="unreadable", problem=str(error))
+        return ListedStore(path=name, state="unreadable", problem=str(error))
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        return StoreSummary(path=name, state="unreadable", problem=f"reading {name}: {reason}")
+        return ListedStore(path=name, state="unreadable", problem=f"reading {name}: {reason}")
 
 
-def summary_of(name: str, facts: StoreFacts) -> StoreSummary:
-    """Return the line of a sealed store."""
-    return StoreSummary(
-        path=name,
-        state="sealed",
-        axes=facts.axes,
-        shape=facts.shape,
-        dtype=facts.dtype,
-        raw_bytes=facts.raw_bytes,
-        stored_bytes=facts.stored_bytes,
-        max_error=facts.loss.max_error,
-        crs=facts.crs,
-        modality=facts.modality,
-    )
-
-
-def list_lines(summaries: Iterable[StoreSummary]) -> Iterator[str]:
+def list_lines(summaries: Iterable[ListedStore]) -> Iterator[str]:
     """Yield a list as lines of text, column names first and totals last, as a stream.
 
     The first lines decide how wide the columns are; what is wider later pushes its line out.
@@ -251,7 +158,7 @@ def list_lines(summaries: Iterable[StoreSummary]) -> Iterator[str]:
     yield totals.line()
 
 
-def list_json(summaries: Iterable[StoreSummary]) -> Iterator[str]:
+def list_json(summaries: Iterable[ListedStore]) -> Iterator[str]:
     """Yield a list as the lines of one JSON array, as a stream."""
     opening = "["
     for summary in summaries:
@@ -290,7 +197,7 @@ def several(
             future.cancel()
 
 
-def _told(archive: Place, key: str, entry: Entry | None, present: bool) -> StoreSummary | None:
+def _told(archive: Place, key: str, entry: Entry | None, present: bool) -> ListedStore | None:
     """Tell of one store, from the catalogue if that is still true."""
     if entry is not None:
         if not present:

@@ -33,18 +33,18 @@ from tilepress.errors import TilepressError
 from tilepress.pipeline.catalogue import dicom_studies as dicom_index
 from tilepress.pipeline.catalogue import stac
 from tilepress.pipeline.catalogue.index import FOLDER, RASTER, SERIES, Entry, Index, merged
+from tilepress.pipeline.catalogue.listed import listed_store
 from tilepress.pipeline.catalogue.stores import (
     CATALOGUE,
     READERS,
     is_store,
     several,
-    summary_of,
     walk_stores,
 )
 from tilepress.pipeline.storage.path import FolderPlace, Place, Where, place
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.summary import StoreFacts, read_facts, read_seal
+from tilepress.pipeline.store.summary import StoreSummary, read_seal, read_summary
 
 __all__ = ["CatalogueUpdate", "update_catalogue", "why_not_updated"]
 
@@ -181,41 +181,41 @@ class _Update:
             return gone
 
     def _described(self, store: Place, key: str, tag: str) -> Entry:
-        facts = read_facts(store)
+        summary = read_summary(store)
         return (
-            self._raster(store, key, tag, facts)
-            if facts.modality is None
-            else self._series(store, key, tag, facts)
+            self._raster(store, key, tag, summary)
+            if summary.modality is None
+            else self._series(store, key, tag, summary)
         )
 
-    def _raster(self, store: Place, key: str, tag: str, facts: StoreFacts) -> Entry:
+    def _raster(self, store: Place, key: str, tag: str, summary: StoreSummary) -> Entry:
         try:
             time = stac.acquired(StoreReader.open(store))
         except _UNREADABLE:
             time = None  # an item needs none
-        item = stac.item_document(key, facts, time, self._now, self._name)
+        item = stac.item_document(key, summary, time, self._now, self._name)
         self._mark()
         self._write(stac.item_key(key), item)
         bbox = item.get("bbox")
         return Entry(
-            summary=summary_of(key, facts),
+            summary=listed_store(key, summary),
             tag=tag,
-            seal=facts.seal,
+            seal=summary.seal,
             kind=RASTER,
-            codec=str(facts.statement["codec"]),
+            codec=str(summary.statement["codec"]),
             bbox=tuple(bbox) if bbox is not None else None,
             span=None if time is None else stac.span_of(time),
         )
 
-    def _series(self, store: Place, key: str, tag: str, facts: StoreFacts) -> Entry:
+    def _series(self, store: Place, key: str, tag: str, summary: StoreSummary) -> Entry:
         known = dicom_index.identity(StoreReader.open(store))
-        series = dicom_index.SeriesEntry.of(key, facts, known)
+        series = dicom_index.SeriesEntry.of(key, summary, known)
         return Entry(
-            summary=summary_of(key, facts),
+            summary=listed_store(key, summary),
             tag=tag,
-            seal=facts.seal,
-            kind=SERIES,
-            codec=str(facts.statement["codec"]),
+            seal=summary.seal,
+            kind="dicom",
+            codec=str(summary.statement["codec"]),
             study=known.study,
             series=series.to_json(),
         )

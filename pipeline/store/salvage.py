@@ -29,7 +29,7 @@ from tilepress.pipeline.store.keys import (
 from tilepress.pipeline.store.manifest import Manifest, sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
 
-__all__ = ["Layout", "Remains", "read_remains"]
+__all__ = ["Layout", "Salvaged", "salvage"]
 
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
 
@@ -87,7 +87,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remains:
+class Salvaged:
     """What can be read of a store, whatever is damaged."""
 
     root: bytes | None
@@ -113,7 +113,7 @@ class Remains:
     """What the store says that it was made of."""
 
 
-def read_remains(store: Place) -> Remains:
+def salvage(store: Place) -> Salvaged:
     """Read what there is; raises UnsupportedFormat for a store of a newer tilepress."""
     reader, refusal = None, None
     try:
@@ -126,7 +126,7 @@ def read_remains(store: Place) -> Remains:
     copies = _copies(store, data, level, sealed=reader is not None)
     layouts = _believed(store, copies, sealed=reader is not None)
     digests = _DIGEST.findall((data or b"") + level)
-    return Remains(
+    return Salvaged(
         root=data,
         reader=reader,
         refusal=refusal,

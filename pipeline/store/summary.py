@@ -13,11 +13,11 @@ from tilepress.pipeline.store.keys import IMAGE, array_key
 from tilepress.pipeline.store.manifest import sha256_hex
 from tilepress.pipeline.store.seal import read_root, store_bytes
 
-__all__ = ["StoreFacts", "read_facts", "read_seal"]
+__all__ = ["StoreSummary", "read_seal", "read_summary"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoreFacts:
+class StoreSummary:
     """What a catalogue tells of a store. Allow-listed: a store's documents hold no patient text."""
 
     statement: Mapping[str, Any]
@@ -93,8 +93,8 @@ class StoreFacts:
         return tuple(name or str(i) for i, name in enumerate(names, 1))
 
 
-def read_facts(store: Where) -> StoreFacts:
-    """Return the facts of a sealed store.
+def read_summary(store: Where) -> StoreSummary:
+    """Return what a sealed store says of itself.
 
     Raises what opening it raises (UnsealedStore, DamagedStore, UnsupportedFormat, StoreError).
     """
@@ -107,7 +107,7 @@ def read_facts(store: Where) -> StoreFacts:
         image = nodes[IMAGE]
     except (KeyError, TypeError, AttributeError) as error:
         raise root.lacks(error) from error
-    return StoreFacts(
+    return StoreSummary(
         statement=statement,
         image=image,
         labels=tuple(map(str, labels)),
@@ -118,5 +118,5 @@ def read_facts(store: Where) -> StoreFacts:
 
 
 def read_seal(store: Where) -> str:
-    """Return the digest that seals a store; raises as ``read_facts`` does."""
+    """Return the digest that seals a store; raises as ``read_summary`` does."""
     return read_root(store).seal

@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from tilepress.errors import DamagedStore
-from tilepress.pipeline.archive.compare import misfit
+from tilepress.pipeline.archive.compare import find_difference
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.plan import ImagePlan, make_plan
 from tilepress.pipeline.find.discover import discover, open_source
@@ -78,13 +78,13 @@ class TestOnlyTheSourceOfAStoreFits:
     """Within the bound that the store was coded with, and bit for bit where that is none."""
 
     def test_the_source_of_a_store_fits(self, sealed: tuple[ImagePlan, TileSource]):
-        assert misfit(*sealed) is None
+        assert find_difference(*sealed) is None
 
     @pytest.mark.parametrize("array", ["image", "mask"])
     def test_a_single_sample_is_found(self, sealed: tuple[ImagePlan, TileSource], array: str):
         plan, source = sealed
         by = 2 * BOUND + 1 if array == "image" else 1
-        assert misfit(plan, Changed(source, array, by)) == f"they differ in {array}-0.0"
+        assert find_difference(plan, Changed(source, array, by)) == f"they differ in {array}-0.0"
 
     def test_what_the_bound_allows_is_no_difference(self, sealed: tuple[ImagePlan, TileSource]):
         """A lossy store cannot be told from that of a source which is as near to it."""
@@ -94,7 +94,7 @@ class TestOnlyTheSourceOfAStoreFits:
         off = int(reader.read(whole)[-1, -1]) - int(source.read(whole)[-1, -1])
         lossy = bool(plan.codec_config["max_error"])
         nearer = Changed(source, "image", off or BOUND)
-        assert misfit(plan, nearer) == (None if lossy else "they differ in image-0.0")
+        assert find_difference(plan, nearer) == (None if lossy else "they differ in image-0.0")
 
     def test_a_store_that_is_damaged_is_not_told_to_differ(
         self, sealed: tuple[ImagePlan, TileSource]
@@ -104,6 +104,6 @@ class TestOnlyTheSourceOfAStoreFits:
         shard.write_bytes(shard.read_bytes()[:-9])
         if plan.codec_config["max_error"]:
             with pytest.raises(DamagedStore, match="run tilepress repair"):
-                misfit(plan, source)
+                find_difference(plan, source)
         else:
-            assert misfit(plan, source) is None, "the manifest is asked, not the shard"
+            assert find_difference(plan, source) is None, "the manifest is asked, not the shard"

@@ -32,7 +32,7 @@ from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.shard import encode_shard
-from tilepress.pipeline.store.summary import read_facts
+from tilepress.pipeline.store.summary import read_summary
 from tilepress.pipeline.store.writer import StoreWriter
 
 STUDY = "1.2.826.0.1.3680043.10.999.77"
@@ -140,8 +140,8 @@ class TestIndexHoldsNoPatientText:
             StudyID=canary,
         )
         reader = stored(one_spec(path), without=OLD)
-        facts = read_facts(reader.path)
-        series = SeriesEntry.of("CT-1.zarr", facts, identity(reader)).to_json()
+        summary = read_summary(reader.path)
+        series = SeriesEntry.of("CT-1.zarr", summary, identity(reader)).to_json()
         document = study_document(digest(STUDY), [series])
         counts = {"studies": 1, "series": 1, "raw_bytes": 960, "stored_bytes": 1}
         text = json.dumps(index_document(counts, studies=[document]))
@@ -151,4 +151,4 @@ class TestIndexHoldsNoPatientText:
         assert series["pixel_spacing_mm"] == [0.5, 0.25]
         assert series["shape"] == (20, 24)
         assert series["ratio"] == round(series["raw_bytes"] / series["stored_bytes"], 4)
-        assert series["stored_bytes"] == facts.stored_bytes
+        assert series["stored_bytes"] == summary.stored_bytes

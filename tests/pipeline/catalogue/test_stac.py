@@ -29,7 +29,7 @@ from tilepress.pipeline.catalogue.stac import (
 from tilepress.pipeline.geotiff.record import dump_record
 from tilepress.pipeline.image.source import GeoReference
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.summary import read_facts
+from tilepress.pipeline.store.summary import read_summary
 
 from ...helpers.stac import validate
 
@@ -147,7 +147,7 @@ def item(make_store: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
     def make(key: str = "2024/scene.zarr", **fields: Any) -> dict[str, Any]:
         store = make_store(**fields).path
         reader = StoreReader.open(store)
-        return item_document(key, read_facts(store), acquired(reader), NOW, "archive")
+        return item_document(key, read_summary(store), acquired(reader), NOW, "archive")
 
     return make
 
@@ -241,8 +241,8 @@ class TestItemsSayWhatTheStoreSays:
             attributes={"scale_factor": [0.1, 0.2, 0.3], "units": "m"},
             coordinates={"band": np.array(["B2", "B3", "B4"])},
         )
-        facts = read_facts(store.path)
-        document = item_document("scene.zarr", facts, None, NOW, "archive")
+        summary = read_summary(store.path)
+        document = item_document("scene.zarr", summary, None, NOW, "archive")
         properties, assets = document["properties"], document["assets"]
         assert properties["proj:code"] == "EPSG:32633"
         assert properties["proj:shape"] == [40, 52]
@@ -254,7 +254,7 @@ class TestItemsSayWhatTheStoreSays:
         files = [path for path in store.path.rglob("*") if path.is_file()]
         assert assets["data"]["file:size"] == sum(path.stat().st_size for path in files)
         assert assets["metadata"]["file:size"] == (store.path / "zarr.json").stat().st_size
-        assert properties["tilepress:seal"] == facts.seal
+        assert properties["tilepress:seal"] == summary.seal
         assert properties["tilepress:lossless"] is True
         assert len(properties["tilepress:model_sha256"]) == 64
 

@@ -26,6 +26,7 @@ from tilepress.pipeline.catalogue import index as catalogue_index
 from tilepress.pipeline.catalogue import stores as catalogue
 from tilepress.pipeline.catalogue import update as cataloguing
 from tilepress.pipeline.catalogue.index import Entry, Index, merged
+from tilepress.pipeline.catalogue.listed import ListedStore
 from tilepress.pipeline.catalogue.stores import (
     find_stores,
     is_catalogue_object,
@@ -394,13 +395,13 @@ class TestListIsNeverStale:
     def opened(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         """Return the stores that are opened from here on."""
         names: list[str] = []
-        read = catalogue.read_facts
+        read = catalogue.read_summary
 
         def noted(store: Place) -> Any:
             names.append(place(store).name)
             return read(store)
 
-        monkeypatch.setattr(catalogue, "read_facts", noted)
+        monkeypatch.setattr(catalogue, "read_summary", noted)
         return names
 
     def test_with_and_without_a_catalogue_it_says_the_same(self, archive: Path, opened: list[str]):
@@ -510,7 +511,7 @@ class TestMergeKnowsEveryStoreOnce:
 
 
 def entry(key: str) -> Entry:
-    summary = catalogue.StoreSummary(path=key, state="sealed", shape=(2, 3), axes=("y", "x"))
+    summary = ListedStore(path=key, state="sealed", shape=(2, 3), axes=("y", "x"))
     return Entry(summary=summary, tag="t", seal="s", kind="raster", codec="wave")
 
 

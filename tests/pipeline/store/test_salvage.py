@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tilepress.pipeline.storage.path import place
-from tilepress.pipeline.store.salvage import Layout, Remains, read_remains
+from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
 
 ROOT, LEVEL, OWN = "zarr.json", "0/zarr.json", "0/image/zarr.json"
 
@@ -24,13 +24,13 @@ def spoil(store: Path, *keys: str) -> None:
         )
 
 
-def remains(store: Any) -> Remains:
-    return read_remains(place(store.path))
+def salvaged(store: Any) -> Salvaged:
+    return salvage(place(store.path))
 
 
 class TestASoundStore:
     def test_tells_everything(self, geo_store: Any):
-        found = remains(geo_store)
+        found = salvaged(geo_store)
         assert found.reader is not None
         assert found.refusal is None
         assert found.manifest is not None
@@ -44,7 +44,7 @@ class TestASoundStore:
         assert found.reader.statement["source_digest"]["sha256"] in found.digests
 
     def test_layouts_go_through_json(self, geo_store: Any):
-        for layout in remains(geo_store).layouts.values():
+        for layout in salvaged(geo_store).layouts.values():
             assert Layout.from_json(json.loads(json.dumps(layout.to_json()))) == layout
 
 
@@ -52,18 +52,18 @@ class TestWhomToBelieve:
     """A wrong layout would read good shards as damaged ones."""
 
     def test_a_sealed_root_alone(self, geo_store: Any):
-        right = remains(geo_store).layouts
+        right = salvaged(geo_store).layouts
         spoil(geo_store.path, LEVEL, OWN)
-        assert remains(geo_store).layouts == right
+        assert salvaged(geo_store).layouts == right
 
     @pytest.mark.parametrize("spoiled", [(ROOT,), (ROOT, LEVEL), (ROOT, OWN)])
     def test_two_that_agree_or_one_that_is_listed(self, geo_store: Any, spoiled: tuple[str, ...]):
         """The root says something else here; the others are right, or lost."""
-        right = remains(geo_store).layouts["image"]
+        right = salvaged(geo_store).layouts["image"]
         spoil(geo_store.path, ROOT)
         for key in set(spoiled) - {ROOT}:
             (geo_store.path / key).write_bytes(b"{}")
-        found = remains(geo_store)
+        found = salvaged(geo_store)
         assert found.reader is None
         assert found.manifest is None
         if OWN in spoiled:
@@ -74,15 +74,15 @@ class TestWhomToBelieve:
             assert found.unproved == {}
 
     def test_nobody_vouches_for_the_last_one(self, geo_store: Any):
-        right = remains(geo_store).layouts["image"]
+        right = salvaged(geo_store).layouts["image"]
         for key in (ROOT, LEVEL, "manifest/c/0"):
             (geo_store.path / key).unlink()
-        found = remains(geo_store)
+        found = salvaged(geo_store)
         assert found.layouts == {}
         assert found.unproved["image"] == right
 
     def test_nothing_is_left(self, tmp_path: Path):
-        found = read_remains(place(tmp_path / "none.zarr"))
+        found = salvage(place(tmp_path / "none.zarr"))
         assert (found.root, found.reader, found.origin) == (None, None, None)
         assert (found.layouts, found.unproved, found.digests) == ({}, {}, frozenset())
 
@@ -95,8 +95,8 @@ class TestDigests:
     def test_are_found_in_documents_that_are_none(self, geo_store: Any):
         """A document that was cut still holds the digests before the cut."""
         path = geo_store.path / LEVEL
-        digest = remains(geo_store).reader.statement["source_digest"]["sha256"]  # type: ignore[union-attr]
+        digest = salvaged(geo_store).reader.statement["source_digest"]["sha256"]  # type: ignore[union-attr]
         data = path.read_bytes()
         path.write_bytes(data[: data.index(digest.encode()) + 65])
         (geo_store.path / ROOT).unlink()
-        assert digest in remains(geo_store).digests
+        assert digest in salvaged(geo_store).digests
