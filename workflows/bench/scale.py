@@ -33,7 +33,7 @@ from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
 from tilepress.pipeline.storage.path import place
 from tilepress.workflows.cluster.executor import DaskExecutor
-from tilepress.workflows.report.progress import SilentProgress
+from tilepress.workflows.report.telling import Event, ShardStored, SilentProgress
 from tilepress.workflows.run.driver import Run
 
 __all__ = ["Scale", "measure_scale"]
@@ -184,7 +184,9 @@ class _Watcher(SilentProgress):
         self._shards = shards
         self._every = max(1, shards // 200)
 
-    def shard_done(self, raw_bytes: int, stored_bytes: int, **_: object) -> None:
+    def tell(self, event: Event) -> None:
+        if not isinstance(event, ShardStored):
+            return
         self.done += 1
         if self.done % self._every == 0:
             self.most_tasks = max(self.most_tasks, self._executor.scheduler_tasks())

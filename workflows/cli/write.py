@@ -24,8 +24,8 @@ from tilepress.workflows.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from tilepress.workflows.report.progress import Progress
     from tilepress.workflows.report.report import Report
+    from tilepress.workflows.report.telling import Progress
 
 __all__ = ["compress", "finish", "plan", "repair"]
 
@@ -263,8 +263,9 @@ def _split(paths: list[str], doing: str) -> tuple[list[str], str]:
 def _progress(
     events: str | None, options: dict[str, Any], *, quiet: bool, verbose: bool
 ) -> Progress:
-    from tilepress.workflows.report.events import EventLog, several
+    from tilepress.workflows.report.events import EventLog
     from tilepress.workflows.report.progress import progress_for
+    from tilepress.workflows.report.telling import several
 
     if quiet and verbose:
         raise UsageError("telling of a run: --quiet and --verbose exclude each other")

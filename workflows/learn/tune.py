@@ -40,7 +40,7 @@ from tilepress.pipeline.storage.atomic import write_atomic
 from tilepress.pipeline.storage.path import FolderPlace
 from tilepress.pipeline.store.seal import is_sealed
 from tilepress.workflows.learn.windows import MAX_WINDOWS, sample_windows
-from tilepress.workflows.report.progress import Progress
+from tilepress.workflows.report.telling import Note, Progress
 
 __all__ = ["Tuner", "check_tune"]
 
@@ -102,7 +102,7 @@ class Tuner:
         if not (self._folder / _READY).is_file():
             self._tune(found, progress)
         else:
-            progress.note("tuning: going on with the weights of the run before")
+            progress.tell(Note("tuning: going on with the weights of the run before"))
         paths = (self._folder / f"{name}.safetensors" for name in self._names)
         weights = tuple(str(path) for path in paths if path.is_file())
         return replace(self._options, tune=replace(tune, weights=weights))
@@ -124,23 +124,25 @@ class Tuner:
             return
         pool = list(sample_windows(chosen, self._options, int(self._seconds * SAMPLES_PER_SECOND)))
         if not pool:
-            progress.note("tuning: found nothing to learn from")
+            progress.tell(Note("tuning: found nothing to learn from"))
             return
         images = {image.name for image in pool}
-        progress.note(
+        text = (
             f"tuning {self._base.name} for about {self._seconds:g} s (windows: {len(pool)}, "
             f"images: {len(images)})"
         )
+        progress.tell(Note(text))
         from tilepress.codecs.wave.train import fine_tune
 
         started = time.monotonic()
         base = self._base.model
         model = fine_tune(base, pool, seconds=self._seconds, progress=lambda text: None)
         self._keep(WaveModel(model.layers, base.frequencies, base.linear), model)
-        progress.note(
+        text = (
             f"tuned in {time.monotonic() - started:.0f} s; every image gets the weights that make "
             "its store smaller"
         )
+        progress.tell(Note(text))
 
     def _keep(self, *models: WaveModel) -> None:
         """Write the models, the lightest first, and last the mark that they are complete."""

@@ -25,12 +25,11 @@ geometry and type, and of the source only its path.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,10 +38,19 @@ from tilepress.errors import UsageError, describe_error
 from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.stages import Stages
-from tilepress.workflows.report.progress import Progress, SilentProgress
 from tilepress.workflows.report.report import check_writable_file, timestamp, without_credentials
+from tilepress.workflows.report.telling import (
+    Discovered,
+    Event,
+    Failed,
+    ImageDone,
+    ImageStarted,
+    Note,
+    ShardStored,
+    Workers,
+)
 
-__all__ = ["EVENTS_VERSION", "EventLog", "read_events", "several"]
+__all__ = ["EVENTS_VERSION", "EventLog", "read_events"]
 
 EVENTS_VERSION = 1
 
@@ -81,21 +89,32 @@ class EventLog:
         self._file: int | None = _open(path)
         """None once the run has ended: what is told then is told to others alone."""
 
-    def note(self, text: str) -> None:
-        self._tell("note", text=text)
+    def tell(self, event: Event) -> None:
+        match event:
+            case Note(text):
+                self._write("note", text=text)
+            case Workers(count):
+                self._write("workers", workers=count)
+            case Discovered():
+                self._discover(event)
+            case ImageStarted(plan):
+                self._start(plan)
+            case ShardStored():
+                self._store_shard(event)
+            case ImageDone(result):
+                self._finish(result)
+            case Failed(failure):
+                self._fail(failure)
 
-    def discovered(self, files: int, images: int, *, done: bool = False) -> None:
+    def _discover(self, event: Discovered) -> None:
         now = time.monotonic()
-        if done or now - self._discovered >= DISCOVERED_EVERY_S:
+        if event.done or now - self._discovered >= DISCOVERED_EVERY_S:
             self._discovered = now
-            self._tell("discovered", files=files, images=images, done=done)
+            self._write("discovered", files=event.files, images=event.images, done=event.done)
 
-    def workers(self, count: int) -> None:
-        self._tell("workers", workers=count)
-
-    def image_started(self, plan: ImagePlan) -> None:
+    def _start(self, plan: ImagePlan) -> None:
         self._open[plan.store] = plan.source_name
-        self._tell(
+        self._write(
             "image-started",
             source=plan.source_name,
             store=plan.store,
@@ -106,48 +125,39 @@ class EventLog:
             shards=plan.total_shards,
         )
 
-    def shard_done(
-        self,
-        raw_bytes: int,
-        stored_bytes: int,
-        *,
-        reused: bool,
-        stages: Stages | None = None,
-        store: str | None = None,
-        shard: str | None = None,
-    ) -> None:
-        if stages is not None:
-            self._stages += stages
-        self._tell(
+    def _store_shard(self, event: ShardStored) -> None:
+        if event.stages is not None:
+            self._stages += event.stages
+        self._write(
             "shard-done",
-            store=store,
-            shard=shard,
-            raw_bytes=raw_bytes,
-            stored_bytes=stored_bytes,
-            reused=reused,
-            stages=None if stages is None else stages.to_json(),
+            store=event.store,
+            shard=event.shard,
+            raw_bytes=event.raw_bytes,
+            stored_bytes=event.stored_bytes,
+            reused=event.reused,
+            stages=None if event.stages is None else event.stages.to_json(),
         )
 
-    def image_done(self, result: ImageResult) -> None:
+    def _finish(self, result: ImageResult) -> None:
         self._counts[result.status] += 1
         self._counts["raw_bytes"] += result.raw_bytes
         self._counts["stored_bytes"] += result.stored_bytes
         if result.stages is not None and result.store not in self._open:
             self._stages += result.stages  # a small image: its shards had none
         self._open.pop(result.store, None)
-        self._tell("image-done", **result.to_json())
+        self._write("image-done", **result.to_json())
 
-    def failed(self, failure: ImageFailure) -> None:
+    def _fail(self, failure: ImageFailure) -> None:
         self._counts["failed"] += 1
         for store in [name for name, source in self._open.items() if source == failure.source]:
             del self._open[store]
-        self._tell("failed", **failure.to_json())
+        self._write("failed", **failure.to_json())
 
     def __enter__(self) -> Self:
         import tilepress
 
         self._started = time.monotonic()
-        self._tell(
+        self._write(
             "run-started",
             version=EVENTS_VERSION,
             tilepress=tilepress.__version__,
@@ -172,21 +182,21 @@ class EventLog:
                 os.close(file)
 
     def _end(self, error: BaseException | None) -> None:
-        facts = {
+        totals = {
             "ok": error is None and not self._counts["failed"],
             **self._counts,
             "seconds": round(time.monotonic() - self._started, 3),
             "stages": self._stages.to_json(),
         }
         if error is None:
-            self._tell("run-done", **facts)
+            self._write("run-done", **totals)
         elif isinstance(error, Exception):
             kind, message = describe_error(error)
-            self._tell("run-failed", **facts, kind=kind, message=message)
+            self._write("run-failed", **totals, kind=kind, message=message)
         else:
-            self._tell("interrupted", **facts)
+            self._write("interrupted", **totals)
 
-    def _tell(self, event: str, **fields: object) -> None:
+    def _write(self, event: str, **fields: object) -> None:
         if self._file is None:
             return
         if self._error is not None:
@@ -204,82 +214,6 @@ class EventLog:
                 str(self._path),
             )
             raise self._error from error
-
-
-class _Several(SilentProgress):
-    """Tells everything to each of several, in their order."""
-
-    def __init__(self, parts: list[Progress]) -> None:
-        self._parts = parts
-        self._entered = contextlib.ExitStack()
-
-    def note(self, text: str) -> None:
-        self._each(lambda part: part.note(text))
-
-    def discovered(self, files: int, images: int, *, done: bool = False) -> None:
-        self._each(lambda part: part.discovered(files, images, done=done))
-
-    def workers(self, count: int) -> None:
-        self._each(lambda part: part.workers(count))
-
-    def image_started(self, plan: ImagePlan) -> None:
-        self._each(lambda part: part.image_started(plan))
-
-    def shard_done(
-        self,
-        raw_bytes: int,
-        stored_bytes: int,
-        *,
-        reused: bool,
-        stages: Stages | None = None,
-        store: str | None = None,
-        shard: str | None = None,
-    ) -> None:
-        self._each(
-            lambda part: part.shard_done(
-                raw_bytes, stored_bytes, reused=reused, stages=stages, store=store, shard=shard
-            )
-        )
-
-    def image_done(self, result: ImageResult) -> None:
-        self._each(lambda part: part.image_done(result))
-
-    def failed(self, failure: ImageFailure) -> None:
-        self._each(lambda part: part.failed(failure))
-
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as entered:
-            for part in self._parts:
-                entered.enter_context(part)
-            self._entered = entered.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._entered.__exit__(kind, error, trace)
-
-    def _each(self, tell: Callable[[Progress], None]) -> None:
-        """Tell every part, also when one fails; raise the first error then."""
-        first: Exception | None = None
-        for part in self._parts:
-            try:
-                tell(part)
-            except Exception as error:  # the others are told before it goes up
-                first = first or error
-        if first is not None:
-            raise first
-
-
-def several(*progress: Progress | None) -> Progress:
-    """Return one Progress that tells all of these; None stands for nobody."""
-    parts = [part for part in progress if part is not None]
-    if len(parts) == 1:
-        return parts[0]
-    return _Several(parts) if parts else SilentProgress()
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -18,11 +18,21 @@ from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.storage.text import clock, grouped, printable, size
+from tilepress.workflows.report.telling import (
+    Discovered,
+    Event,
+    Failed,
+    ImageDone,
+    ImageStarted,
+    Note,
+    Progress,
+    ShardStored,
+    SilentProgress,
+    Workers,
+)
 
 __all__ = [
     "LogProgress",
-    "Progress",
-    "SilentProgress",
     "TerminalProgress",
     "describe",
     "progress_for",
@@ -45,98 +55,6 @@ LISTED_IMAGES = 50
 
 LISTED_FAILURES = 20
 """Failures that are repeated at the end."""
-
-
-class Progress(Protocol):
-    """What a run tells, all from one thread."""
-
-    def note(self, text: str) -> None:
-        """Tell what is not about one image, e.g. that weights are being tuned."""
-        ...
-
-    def discovered(self, files: int, images: int, *, done: bool = False) -> None:
-        """Tell how many files were looked at so far, how many images are among them.
-
-        With ``done``, these are all.
-        """
-        ...
-
-    def workers(self, count: int) -> None:
-        """Tell how many workers live."""
-        ...
-
-    def image_started(self, plan: ImagePlan) -> None: ...
-
-    def shard_done(
-        self,
-        raw_bytes: int,
-        stored_bytes: int,
-        *,
-        reused: bool,
-        stages: Stages | None = None,
-        store: str | None = None,
-        shard: str | None = None,
-    ) -> None:
-        """Tell that a shard is written; ``stages`` is where the time of its worker went."""
-        ...
-
-    def image_done(self, result: ImageResult) -> None: ...
-
-    def failed(self, failure: ImageFailure) -> None: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-class SilentProgress:
-    """Says nothing: the default of the Python interface."""
-
-    def note(self, text: str) -> None:
-        pass
-
-    def discovered(self, files: int, images: int, *, done: bool = False) -> None:
-        pass
-
-    def workers(self, count: int) -> None:
-        pass
-
-    def image_started(self, plan: ImagePlan) -> None:
-        pass
-
-    def shard_done(
-        self,
-        raw_bytes: int,
-        stored_bytes: int,
-        *,
-        reused: bool,
-        stages: Stages | None = None,
-        store: str | None = None,
-        shard: str | None = None,
-    ) -> None:
-        pass
-
-    def image_done(self, result: ImageResult) -> None:
-        pass
-
-    def failed(self, failure: ImageFailure) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,26 +98,42 @@ class _Meter:
     """Images that are being written, by store."""
     _marks: deque[_Mark] = field(default_factory=lambda: deque([_now()]))
 
-    def discover(self, files: int, found: int, *, done: bool) -> None:
-        """Count what the search has come to: it tells of every image and of every failure."""
-        self.refused += files > self.files and found == self.found
-        self.files, self.found, self.found_all = files, found, done
+    def count(self, event: Event) -> None:
+        """Count what a run tells."""
+        match event:
+            case Discovered():
+                self._discover(event)
+            case Workers(number):
+                self.workers = number
+            case ImageStarted(plan):
+                self._start(plan)
+            case ShardStored():
+                self._store_shard(event)
+            case ImageDone(result):
+                self._seal(result)
+            case Failed(failure):
+                self._fail(failure)
 
-    def start(self, plan: ImagePlan) -> None:
+    def _discover(self, event: Discovered) -> None:
+        """Count what the search has come to: it tells of every image and of every failure."""
+        self.refused += event.files > self.files and event.images == self.found
+        self.files, self.found, self.found_all = event.files, event.images, event.done
+
+    def _start(self, plan: ImagePlan) -> None:
         self.sized += 1
         self.sized_bytes += plan.raw_bytes
         self._open[plan.store] = plan
 
-    def add(self, raw_bytes: int, stored_bytes: int, reused: bool, stages: Stages | None) -> None:
-        self.done_bytes += raw_bytes
-        self.stored_bytes += stored_bytes
-        if not reused:
-            self.coded_bytes += raw_bytes
-        if stages is not None:
-            self.stages += stages
+    def _store_shard(self, event: ShardStored) -> None:
+        self.done_bytes += event.raw_bytes
+        self.stored_bytes += event.stored_bytes
+        if not event.reused:
+            self.coded_bytes += event.raw_bytes
+        if event.stages is not None:
+            self.stages += event.stages
         self._mark()
 
-    def seal(self, result: ImageResult) -> None:
+    def _seal(self, result: ImageResult) -> None:
         """Count a store. Small images are told when they are done, never as started."""
         self.done += 1
         if self._open.pop(result.store, None) is not None:
@@ -212,7 +146,7 @@ class _Meter:
         self.stages += result.stages or Stages()
         self._mark()
 
-    def fail(self, failure: ImageFailure) -> None:
+    def _fail(self, failure: ImageFailure) -> None:
         """Count a failure; what is left undone of its image is not waited for.
 
         An image fails as often as shards of it do.
@@ -337,51 +271,31 @@ class LogProgress(SilentProgress):
         """The first of them."""
         self._lines_before_failures = 0
 
-    def note(self, text: str) -> None:
-        self._line(text)
-
-    def discovered(self, files: int, images: int, *, done: bool = False) -> None:
-        self._meter.discover(files, images, done=done)
+    def tell(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self._line(event.text)
+            return
+        self._meter.count(event)
+        match event:
+            case ImageDone(result):
+                self._list(result)
+            case Failed(failure):
+                self._list_failure(failure)
         self._changed()
 
-    def workers(self, count: int) -> None:
-        self._meter.workers = count
-        self._changed()
-
-    def image_started(self, plan: ImagePlan) -> None:
-        self._meter.start(plan)
-        self._changed()
-
-    def shard_done(
-        self,
-        raw_bytes: int,
-        stored_bytes: int,
-        *,
-        reused: bool,
-        stages: Stages | None = None,
-        store: str | None = None,
-        shard: str | None = None,
-    ) -> None:
-        self._meter.add(raw_bytes, stored_bytes, reused, stages)
-        self._changed()
-
-    def image_done(self, result: ImageResult) -> None:
-        self._meter.seal(result)
+    def _list(self, result: ImageResult) -> None:
         self._listed += 1
         if self._verbose or self._listed <= LISTED_IMAGES:
             self._line(describe(result))
         elif self._listed == LISTED_IMAGES + 1:
             self._line("further images are counted, not listed (--verbose lists them)")
-        self._changed()
 
-    def failed(self, failure: ImageFailure) -> None:
-        self._meter.fail(failure)
+    def _list_failure(self, failure: ImageFailure) -> None:
         if not self._failures:
             self._lines_before_failures = self._lines
         if len(self._failures) < LISTED_FAILURES:
             self._failures.append(failure)
         self._line(f"tilepress: {failure.line}")
-        self._changed()
 
     def __exit__(
         self,

@@ -17,8 +17,8 @@ from tilepress.pipeline.archive.options import CodingOptions
 from tilepress.pipeline.archive.plan_file import Part
 from tilepress.pipeline.storage.path import FolderPlace, Place
 from tilepress.workflows.learn.tune import Tuner
-from tilepress.workflows.report.progress import Progress, SilentProgress
 from tilepress.workflows.report.report import Report, check_writable_report
+from tilepress.workflows.report.telling import Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
 from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.parts import compress_part
@@ -153,7 +153,8 @@ def compress(
             resources.callback(folder.remove_empty)  # where nothing came of it
         progress = resources.enter_context(progress or SilentProgress())
         if is_first_use():
-            progress.note("first use: every worker compiles the codec, for a minute or two")
+            text = "first use: every worker compiles the codec, for a minute or two"
+            progress.tell(Note(text))
         if tuner is not None:
             options = tuner.options(found_in(request), progress)
         with contextlib.ExitStack() as at_work:

@@ -42,8 +42,14 @@ from tilepress.pipeline.archive.write import (
 )
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.workflows.cluster.executor import Completed, Executor, Killed
-from tilepress.workflows.report.progress import Progress
 from tilepress.workflows.report.report import Report
+from tilepress.workflows.report.telling import (
+    Failed,
+    ImageDone,
+    ImageStarted,
+    Progress,
+    ShardStored,
+)
 from tilepress.workflows.run.claims import Taken
 
 __all__ = ["WHOLE_BYTES", "NoRoom", "Run"]
@@ -189,7 +195,7 @@ class Run:
                 "line again to go on"
             )
         self.report.failures.append(failure)
-        self.progress.failed(failure)
+        self.progress.tell(Failed(failure))
 
     # tasks
 
@@ -311,9 +317,7 @@ class Run:
     def _whole_done(self, result: ImageResult, shards: tuple[ShardDone, ...]) -> None:
         """Tell of an image that the task wrote which planned it, or that was there."""
         for done in shards:
-            self.progress.shard_done(
-                done.raw_bytes, done.stored_bytes, reused=done.reused, store=result.store
-            )
+            self._shard_stored(done, result.store)
         if result.stages is not None:
             self.report.stages += result.stages
         self._image_done(result)
@@ -339,7 +343,7 @@ class Run:
             self.keeper.release(lease)
             raise
         self.unfinished += 1
-        self.progress.image_started(plan)
+        self.progress.tell(ImageStarted(plan))
         self._images.append(_Image(plan, lease, self._shards(plan)))
         return None
 
@@ -383,15 +387,20 @@ class Run:
         if done.stages is not None:
             image.stages += done.stages
             self.report.stages += done.stages
-        self.progress.shard_done(
-            done.raw_bytes,
-            done.stored_bytes,
-            reused=done.reused,
-            stages=done.stages,
-            store=image.plan.store,
-            shard=ref.name,
-        )
+        self._shard_stored(done, image.plan.store, ref.name)
         self._shard_ended(image)
+
+    def _shard_stored(self, done: ShardDone, store: str, shard: str | None = None) -> None:
+        self.progress.tell(
+            ShardStored(
+                raw_bytes=done.raw_bytes,
+                stored_bytes=done.stored_bytes,
+                reused=done.reused,
+                stages=done.stages,
+                store=store,
+                shard=shard,
+            )
+        )
 
     def _shard_failed(self, image: _Image, ref: ShardRef, error: Exception) -> None:
         """Give up the image, unless only this shard is poison: then the others go on."""
@@ -442,7 +451,7 @@ class Run:
 
     def _image_done(self, result: ImageResult) -> None:
         self.report.images.append(result)
-        self.progress.image_done(result)
+        self.progress.tell(ImageDone(result))
 
 
 def _name(todo: Todo) -> str:

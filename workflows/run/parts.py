@@ -20,8 +20,9 @@ from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, Plann
 from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.seal import is_sealed
-from tilepress.workflows.report.progress import Progress, SilentProgress
+from tilepress.workflows.report.progress import Progress
 from tilepress.workflows.report.report import Report, RunFacts, check_writable_report
+from tilepress.workflows.report.telling import Failed, Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
 from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.request import (
@@ -83,7 +84,7 @@ def finish(
     head = plan_file.head()
     if head is None and (_was_finished(plan_file, target) or _is_sealed(plan_file, target)):
         with progress or SilentProgress() as told:
-            told.note(_nothing(target))
+            told.tell(Note(_nothing(target)))
             return conclude(Report(), report, started, facts, target, told)
     if head is None:
         raise UsageError(
@@ -105,14 +106,14 @@ def finish(
             )
             for failure in head.failures:
                 run.report.failures.append(failure)
-                told.failed(failure)
+                told.tell(Failed(failure))
             images = (Todo(image.spec, image.digest) for image in plan_file.images(head))
             with told_when_stopped(run, report, started, facts):
                 result = run.run(images)
         if len(result.failures) == len(head.failures):
             plan_file.remove()
         if not result.images and not result.failures:
-            told.note(_nothing(target))
+            told.tell(Note(_nothing(target)))
         with told_when_stopped(run, report, started, facts):
             return conclude(result, report, started, facts, target, told)
 
@@ -176,10 +177,11 @@ def compress_part(
         with told_when_stopped(run, report, started, facts):
             result = run.run(mine)
         if result.shared:
-            told.note(
+            text = (
                 f"part {part.index} of {part.count}: {result.shared} images are shared with other "
                 "parts; tilepress finish seals them"
             )
+            told.tell(Note(text))
     return conclude(result, report, started, facts)
 
 
@@ -195,7 +197,7 @@ def _fixed_plan(request: Request, workers: int | None, force: bool, progress: Pr
                     plan_file.lock(keeper)
                 except DestinationConflict:
                     if not told:
-                        progress.note("waiting for another part, which makes the plan")
+                        progress.tell(Note("waiting for another part, which makes the plan"))
                     told = True
                     time.sleep(WAIT_FOR_PLAN_S)
                     continue

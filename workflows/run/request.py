@@ -27,8 +27,8 @@ from tilepress.pipeline.storage.path import Place, place
 from tilepress.workflows.cluster.choose import choose_cluster
 from tilepress.workflows.cluster.executor import DaskExecutor, Executor, InProcessExecutor
 from tilepress.workflows.cluster.worker import set_up
-from tilepress.workflows.report.progress import Progress
 from tilepress.workflows.report.report import Report, RunFacts
+from tilepress.workflows.report.telling import Discovered, Failed, Note, Progress
 from tilepress.workflows.run.driver import Run
 
 __all__ = [
@@ -118,7 +118,7 @@ def make_executor(
         set_up(wanted, has_gpu=wanted == "cuda" or (wanted == "auto" and bool(visible_gpus())))
         return InProcessExecutor()
     codec = {"codec": options.codec, "tier": options.tier, "model": options.model}
-    note = None if progress is None else progress.note
+    note = None if progress is None else lambda text: progress.tell(Note(text))
     return DaskExecutor(
         choose_cluster(
             cluster, workers=workers, device=wanted, codec=codec, note=note, dashboard=dashboard
@@ -189,8 +189,8 @@ def todos(found: Iterator[SourceSpec | Failure], run: Run) -> Iterator[Todo]:
             files += len(item.paths)
             images += 1
             yield Todo(item)
-        run.progress.discovered(files, images)
-    run.progress.discovered(files, images, done=True)
+        run.progress.tell(Discovered(files, images))
+    run.progress.tell(Discovered(files, images, done=True))
 
 
 def conclude(
@@ -230,14 +230,16 @@ def told_when_stopped(
         result.interrupted = True
         begun = f", {run.unfinished} begun" if run.unfinished else ""
         stopped = "interrupted" if isinstance(reason, KeyboardInterrupt) else "stopped"
-        run.progress.note(
+        text = (
             f"{stopped}: {result.written} images written, {result.unchanged} unchanged, "
             f"{len(result.failures)} failed{begun}; stopping the workers"
         )
+        run.progress.tell(Note(text))
         try:
             conclude(result, report, started, facts)
         except OSError as error:  # the exit code is that of the interrupt all the same
-            run.progress.note(f"{error.strerror or type(error).__name__}: {error.filename}")
+            text = f"{error.strerror or type(error).__name__}: {error.filename}"
+            run.progress.tell(Note(text))
         raise
 
 
@@ -252,4 +254,4 @@ def _update_catalogue(archive: Destination, result: Report, progress: Progress |
         )
         result.failures.append(failure)
         if progress is not None:
-            progress.failed(failure)
+            progress.tell(Failed(failure))

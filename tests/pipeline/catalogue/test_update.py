@@ -38,7 +38,7 @@ from tilepress.pipeline.catalogue.stores import (
 )
 from tilepress.pipeline.catalogue.update import CatalogueUpdate, update_catalogue
 from tilepress.pipeline.storage.path import FolderPlace, Place, place
-from tilepress.workflows.report.progress import SilentProgress
+from tilepress.workflows.report.telling import Event, Failed, SilentProgress
 
 from ...helpers.stac import validate
 from ..dicom.conftest import CANARY, build, save
@@ -228,8 +228,13 @@ class TestItsFailureFailsNothingElse:
 
         monkeypatch.setattr(cataloguing, "update_catalogue", fail)
         told: list[str] = []
+
+        def tell(event: Event) -> None:
+            if isinstance(event, Failed):
+                told.append(event.failure.line)
+
         progress = SilentProgress()
-        monkeypatch.setattr(progress, "failed", lambda failure: told.append(failure.line))
+        monkeypatch.setattr(progress, "tell", tell)
         np.save(tmp_path / "a.npy", SAMPLES)
         result = tilepress.compress(
             tmp_path / "a.npy",

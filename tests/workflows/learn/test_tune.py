@@ -27,8 +27,9 @@ from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import store_bytes
 from tilepress.workflows.learn import tune as room
 from tilepress.workflows.learn import windows
-from tilepress.workflows.report.progress import SilentProgress, describe
+from tilepress.workflows.report.progress import describe
 from tilepress.workflows.report.report import Report
+from tilepress.workflows.report.telling import Event, Note, ShardStored, SilentProgress
 from tilepress.workflows.run.compress import compress
 
 from ...helpers.samples import smooth
@@ -56,15 +57,13 @@ class Notes(SilentProgress):
         self.texts: list[str] = []
         self.left = interrupt_after
 
-    def note(self, text: str) -> None:
-        self.texts.append(text)
-
-    def shard_done(
-        self, raw_bytes: int, stored_bytes: int, *, reused: bool, **more: object
-    ) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
+    def tell(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.texts.append(event.text)
+        elif isinstance(event, ShardStored):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import re
@@ -12,39 +11,23 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 import tilepress
 from tilepress.errors import DamagedSource, UsageError
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.workflows.report import events as module
-from tilepress.workflows.report.events import EventLog, read_events, several
-from tilepress.workflows.report.progress import LogProgress, Progress, SilentProgress
+from tilepress.workflows.report.events import EventLog, read_events
 from tilepress.workflows.report.report import Report
+from tilepress.workflows.report.telling import Discovered, Failed, ImageDone, Note
 
-from .telling import failure, plan, result
+from .made_up import failure, result, shard_stored, tell_all
 
 Event = dict[str, Any]
 
 ALWAYS = {"time", "event", "run"}
-
-
-def tell_all(progress: Progress) -> None:
-    """Tell one of everything."""
-    progress.note("weights are being tuned")
-    progress.discovered(3, 2, done=True)
-    progress.workers(2)
-    progress.image_started(plan(1))
-    stages = Stages(code_s=3, check_s=1)
-    progress.shard_done(900, 300, reused=False, stages=stages, store="s", shard="image-0.1")
-    progress.shard_done(90, 30, reused=True)
-    progress.image_done(result(1, stages=stages))
-    progress.image_done(result(2, status="unchanged"))
-    progress.failed(failure(3))
 
 
 @pytest.fixture
@@ -124,8 +107,8 @@ class TestEveryEventIsAsDocumented:
         report.write(tmp_path / "report.json")
         told = json.loads((tmp_path / "report.json").read_text())
         with EventLog(path) as log:
-            log.image_done(result(2, stages=Stages(read_s=1)))
-            log.failed(failure(3))
+            log.tell(ImageDone(result(2, stages=Stages(read_s=1))))
+            log.tell(Failed(failure(3)))
         done, failed = list(read_events(path))[1:3]
         assert {k: v for k, v in done.items() if k not in ALWAYS} == told["images"][0]
         assert {k: v for k, v in failed.items() if k not in ALWAYS} == told["failures"][0]
@@ -138,15 +121,15 @@ class TestEveryEventIsAsDocumented:
 
     def test_small_images_bring_their_stages(self, path: Path):
         with EventLog(path) as log:
-            log.shard_done(9, 3, reused=False)
-            log.image_done(result(1, stages=Stages(code_s=2)))
+            log.tell(shard_stored(9, 3, reused=False))
+            log.tell(ImageDone(result(1, stages=Stages(code_s=2))))
         assert list(read_events(path))[-1]["stages"]["code_s"] == 2
 
     def test_the_search_does_not_flood_it(self, path: Path):
         with EventLog(path) as log:
             for number in range(1000):
-                log.discovered(number, number // 2)
-            log.discovered(1000, 500, done=True)
+                log.tell(Discovered(number, number // 2))
+            log.tell(Discovered(1000, 500, done=True))
         told = [event for event in read_events(path) if event["event"] == "discovered"]
         assert len(told) < 100
         assert (told[-1]["files"], told[-1]["done"]) == (1000, True)
@@ -154,7 +137,7 @@ class TestEveryEventIsAsDocumented:
     @pytest.mark.parametrize("name", ["\udce4", "a\nb", "ä\u2028", '"}'])
     def test_any_file_name_is_one_line(self, path: Path, name: str):
         with EventLog(path) as log:
-            log.failed(failure(source=name))
+            log.tell(Failed(failure(source=name)))
         assert len(path.read_bytes().split(b"\n")) == 4
         assert list(read_events(path))[1]["source"] == name
 
@@ -177,7 +160,7 @@ class TestHowARunEndedIsTold:
             pass
         told = path.read_bytes()
         with (path.parent / "other").open("wb"):
-            log.note("later")
+            log.tell(Note("later"))
         assert path.read_bytes() == told
         assert (path.parent / "other").read_bytes() == b""
 
@@ -206,7 +189,7 @@ class TestTheFileGoesOn:
 
     def test_lines_are_there_at_once(self, path: Path):
         with EventLog(path) as log:
-            log.note("now")
+            log.tell(Note("now"))
             assert list(read_events(path))[-1]["text"] == "now"
 
     @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xff\xfe\n", b"[1]\n7\n", b'{"a":1}\n{'])
@@ -232,10 +215,16 @@ class TestTheFileGoesOn:
 ENDLESS = """
 import itertools, sys
 from tilepress.workflows.report.events import EventLog
+from tilepress.workflows.report.telling import ShardStored
 
 with EventLog(sys.argv[1]) as log:
     for number in itertools.count():
-        log.shard_done(number, number, reused=False, shard="image-0.0", store=200 * "s")
+        log.tell(
+            ShardStored(
+                raw_bytes=number, stored_bytes=number, reused=False, shard="image-0.0",
+                store=200 * "s",
+            )
+        )
 """
 
 
@@ -264,7 +253,7 @@ class TestStandardOutput:
 
     def test_it_gets_the_lines(self, capfd: pytest.CaptureFixture[str]):
         with EventLog("-") as log:
-            log.note("hello")
+            log.tell(Note("hello"))
         told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
         assert [event["event"] for event in told] == ["run-started", "note", "run-done"]
 
@@ -273,24 +262,6 @@ class TestStandardOutput:
             pass
         os.write(1, b"still here\n")
         assert capfd.readouterr().out.endswith("still here\n")
-
-
-class Deaf(SilentProgress):
-    """Fails whenever it is told something."""
-
-    def __init__(self) -> None:
-        self.left: list[type[BaseException] | None] = []
-
-    def note(self, text: str) -> None:
-        raise OSError(errno.EIO, "deaf")
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.left.append(kind)
 
 
 class TestAFullDiskStopsTheRun:
@@ -328,14 +299,14 @@ class TestAFullDiskStopsTheRun:
         log.__enter__()
         breaking[0] = True
         with pytest.raises(OSError, match="No space"):
-            log.note("lost")
+            log.tell(Note("lost"))
         breaking[0] = False
         return log
 
     def test_every_later_call_raises_it_again(self, broken: EventLog, path: Path):
         """The first may have been taken for a failure of the image that was told of."""
         with pytest.raises(OSError, match="No space left"):
-            broken.failed(failure())
+            broken.tell(Failed(failure()))
         with pytest.raises(OSError, match="No space left"):
             broken.__exit__(None, None, None)
         assert [event["event"] for event in read_events(path)] == ["run-started"]
@@ -354,51 +325,3 @@ class TestAFullDiskStopsTheRun:
         os.close(ours)
         with log:
             pass
-
-
-class TestSeveralAreToldAsOne:
-    """A person and a program follow the same run."""
-
-    def test_each_hears_everything(self, path: Path):
-        screen = Console(file=io.StringIO(), width=200)
-        with several(LogProgress(screen), EventLog(path)) as both:
-            tell_all(both)
-        assert [e["event"] for e in read_events(path)] == [e["event"] for e in ended(path)][:11]
-        assert isinstance(screen.file, io.StringIO)
-        assert "tilepress: reading 3.npy: it is cut" in screen.file.getvalue()
-
-    def test_nobody_and_one_need_no_combination(self, path: Path):
-        log = EventLog(path)
-        assert several(None, log) is log
-        assert type(several(None)) is SilentProgress
-        with log:
-            pass
-
-    def test_one_that_fails_is_heard_of_after_the_others_were_told(self, path: Path):
-        deaf = Deaf()
-
-        def run() -> None:
-            with several(deaf, EventLog(path)) as both:
-                both.note("hello")
-
-        with pytest.raises(OSError, match="deaf"):
-            run()
-        assert [e["event"] for e in read_events(path)] == ["run-started", "note", "run-failed"]
-        assert deaf.left == [OSError]
-
-    def test_one_that_cannot_begin_ends_those_that_did(self):
-        deaf = Deaf()
-        if not Path("/dev/full").exists():
-            pytest.skip("no /dev/full")
-        with pytest.raises(OSError, match="No space"), several(deaf, EventLog("/dev/full")):
-            pass
-        assert deaf.left == [OSError]
-
-    def test_it_passes_on_every_method_of_progress(self):
-        """A method that is added and not passed on would be heard by nobody."""
-        said = [name for name, value in vars(Progress).items() if callable(value)]
-        combined = vars(type(several(SilentProgress(), SilentProgress())))
-        ours = [name for name in said if not name.startswith("_") or "exit" in name]
-        assert len(ours) > 7
-        assert not [name for name in ours if name not in combined]
-        assert not [name for name in ours if name not in vars(EventLog)]

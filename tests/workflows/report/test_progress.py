@@ -16,13 +16,21 @@ from tilepress.pipeline.archive.stages import Stages
 from tilepress.workflows.report import progress as module
 from tilepress.workflows.report.progress import (
     LogProgress,
-    SilentProgress,
     TerminalProgress,
     describe,
     progress_for,
 )
+from tilepress.workflows.report.telling import (
+    Discovered,
+    Failed,
+    ImageDone,
+    ImageStarted,
+    Note,
+    SilentProgress,
+    Workers,
+)
 
-from .telling import RAW_BYTES, failure, plan, result
+from .made_up import RAW_BYTES, failure, plan, result, shard_stored
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -97,10 +105,10 @@ class TestItIsChosenByWhereTheOutputGoes:
 
     def test_a_log_has_no_escapes(self, log: Screen, always: None):
         with progress_for(log) as progress:
-            progress.image_started(plan())
-            progress.shard_done(9, 3, reused=False, stages=Stages(code_s=1))
-            progress.image_done(result())
-            progress.failed(failure(2))
+            progress.tell(ImageStarted(plan()))
+            progress.tell(shard_stored(9, 3, reused=False, stages=Stages(code_s=1)))
+            progress.tell(ImageDone(result()))
+            progress.tell(Failed(failure(2)))
         assert "\x1b" not in log.raw
 
 
@@ -109,15 +117,15 @@ class TestItSaysHowFarTheRunIs:
 
     def work(self, screen: Screen, pass_time: Callable[[float], None]) -> list[str]:
         with progress_for(screen) as progress:
-            progress.discovered(12_300, 4)
-            progress.image_started(plan(1))
-            progress.image_started(plan(2))
-            progress.workers(8)
+            progress.tell(Discovered(12_300, 4))
+            progress.tell(ImageStarted(plan(1)))
+            progress.tell(ImageStarted(plan(2)))
+            progress.tell(Workers(8))
             pass_time(10)
             stages = Stages(code_s=9, check_s=3)
-            progress.shard_done(RAW_BYTES, RAW_BYTES // 4, reused=False, stages=stages)
+            progress.tell(shard_stored(RAW_BYTES, RAW_BYTES // 4, reused=False, stages=stages))
             pass_time(10)
-            progress.image_done(result(1))
+            progress.tell(ImageDone(result(1)))
         return screen.lines
 
     def test_in_a_log(self, log: Screen, clockwork: Callable[[float], None]):
@@ -138,17 +146,17 @@ class TestItSaysHowFarTheRunIs:
         """A broken line moves the cursor elsewhere than the bar thinks, and litters the screen."""
         screen = Screen(terminal=True, width=width)
         with progress_for(screen) as progress:
-            progress.image_started(plan(1, (10**6, 10**6)))
-            progress.discovered(10**7, 10**6)
-            progress.workers(10**4)
-            progress.shard_done(10**9, 10**6, reused=False, stages=Stages(code_s=1))
+            progress.tell(ImageStarted(plan(1, (10**6, 10**6))))
+            progress.tell(Discovered(10**7, 10**6))
+            progress.tell(Workers(10**4))
+            progress.tell(shard_stored(10**9, 10**6, reused=False, stages=Stages(code_s=1)))
         drawn = [part.strip("\n").split("\n") for part in ESCAPES.sub("", screen.raw).split("\r")]
         assert max(len(line) for lines in drawn for line in lines) <= width
         assert max(len(lines) for lines in drawn) == 2
 
     def test_looking_through_sources(self, screen: Screen, always: None):
         with progress_for(screen) as progress:
-            progress.discovered(12_300, 840)
+            progress.tell(Discovered(12_300, 840))
         assert any(
             "looking through sources: 12 300 files, 840 images so far" in line
             for line in screen.lines
@@ -156,39 +164,39 @@ class TestItSaysHowFarTheRunIs:
 
     def test_the_search_is_no_plus_when_it_is_done(self, screen: Screen, always: None):
         with progress_for(screen) as progress:
-            progress.discovered(9, 2, done=True)
-            progress.image_started(plan(1))
+            progress.tell(Discovered(9, 2, done=True))
+            progress.tell(ImageStarted(plan(1)))
         assert any("0 of 2 images" in line for line in screen.lines)
 
     def test_the_stage_is_that_of_late(self, log: Screen, clockwork: Callable[[float], None]):
         """A run may be bound by reading today because of what else the disk does today."""
         with progress_for(log) as progress:
-            progress.image_started(plan(1))
-            progress.shard_done(1, 1, reused=False, stages=Stages(code_s=1000))
+            progress.tell(ImageStarted(plan(1)))
+            progress.tell(shard_stored(1, 1, reused=False, stages=Stages(code_s=1000)))
             for _ in range(10):
                 clockwork(10)
-                progress.shard_done(1, 1, reused=False, stages=Stages(read_s=1))
+                progress.tell(shard_stored(1, 1, reused=False, stages=Stages(read_s=1)))
         assert log.lines[-1].endswith("read 100 %")
 
     def test_reused_shards_do_not_make_it_look_fast(
         self, log: Screen, clockwork: Callable[[float], None]
     ):
         with progress_for(log) as progress:
-            progress.image_started(plan(1))
+            progress.tell(ImageStarted(plan(1)))
             clockwork(20)
-            progress.shard_done(RAW_BYTES // 2, 5, reused=True)
+            progress.tell(shard_stored(RAW_BYTES // 2, 5, reused=True))
         (line,) = log.lines
         assert "50%, 500.0 kB of 1.0 MB, 0 B/s, ratio" in line
 
     def test_small_images_count_too(self, log: Screen, clockwork: Callable[[float], None]):
         """The task that plans them writes them: they are told when they are done."""
         with progress_for(log) as progress:
-            progress.discovered(4, 4, done=True)
+            progress.tell(Discovered(4, 4, done=True))
             clockwork(20)
-            progress.shard_done(RAW_BYTES, RAW_BYTES // 2, reused=False)
-            progress.image_done(result(1, stages=Stages(write_s=2)))
+            progress.tell(shard_stored(RAW_BYTES, RAW_BYTES // 2, reused=False))
+            progress.tell(ImageDone(result(1, stages=Stages(write_s=2))))
             clockwork(20)
-            progress.image_done(result(2, status="unchanged"))
+            progress.tell(ImageDone(result(2, status="unchanged")))
         assert log.lines[-1].startswith("2 of 4 images, 33%, 1.0 MB of 3.0 MB")
         assert log.lines[-1].endswith("write 100 %")
 
@@ -199,9 +207,9 @@ class TestItSaysHowFarTheRunIs:
         with progress_for(screen) as progress:
             for number in range(3):
                 clockwork(20)
-                progress.shard_done(RAW_BYTES, 9, reused=False)
-                progress.image_done(result(number))
-                progress.discovered(number + 1, number + 1)
+                progress.tell(shard_stored(RAW_BYTES, 9, reused=False))
+                progress.tell(ImageDone(result(number)))
+                progress.tell(Discovered(number + 1, number + 1))
         assert any(re.search(r"(\d) of \1\+ images", line) for line in screen.lines)
         assert not any("%" in line or "ETA" in line for line in screen.lines)
 
@@ -210,17 +218,17 @@ class TestItSaysHowFarTheRunIs:
         self, log: Screen, clockwork: Callable[[float], None], shard: str | None
     ):
         with progress_for(log) as progress:
-            progress.discovered(2, 2)
-            progress.image_started(plan(1))
-            progress.image_started(plan(2))
-            progress.failed(failure(2, shard=shard))
+            progress.tell(Discovered(2, 2))
+            progress.tell(ImageStarted(plan(1)))
+            progress.tell(ImageStarted(plan(2)))
+            progress.tell(Failed(failure(2, shard=shard)))
             if shard:  # another one of the same image
-                progress.failed(failure(2, shard="image-0.2"))
-            progress.failed(failure(3, kind="unsupported-source"))
-            progress.discovered(3, 2)
-            progress.discovered(3, 2, done=True)
+                progress.tell(Failed(failure(2, shard="image-0.2")))
+            progress.tell(Failed(failure(3, kind="unsupported-source")))
+            progress.tell(Discovered(3, 2))
+            progress.tell(Discovered(3, 2, done=True))
             clockwork(20)
-            progress.shard_done(RAW_BYTES, 5, reused=False)
+            progress.tell(shard_stored(RAW_BYTES, 5, reused=False))
         told = next(line for line in log.lines if " of 2 images" in line)
         assert told.startswith("0 of 2 images, 99%, 1.0 MB of 1.0 MB"), "the seal comes after it"
         assert "ETA" not in told
@@ -231,10 +239,10 @@ class TestItSaysHowFarTheRunIs:
     ):
         """The search lists it as a failure; the images are still to come."""
         with progress_for(screen) as progress:
-            progress.failed(failure(3, kind=kind))
-            progress.discovered(1, 0)
-            progress.discovered(2, 1)
-            progress.discovered(2, 1, done=True)
+            progress.tell(Failed(failure(3, kind=kind)))
+            progress.tell(Discovered(1, 0))
+            progress.tell(Discovered(2, 1))
+            progress.tell(Discovered(2, 1, done=True))
         assert any("0 of 1 images" in line for line in screen.lines)
         assert not any("%" in line for line in screen.lines)
 
@@ -242,14 +250,14 @@ class TestItSaysHowFarTheRunIs:
         self, log: Screen, clockwork: Callable[[float], None]
     ):
         with progress_for(log) as progress:
-            progress.discovered(3, 3, done=True)
+            progress.tell(Discovered(3, 3, done=True))
             clockwork(20)
-            progress.image_done(result(1, status="unchanged"))
+            progress.tell(ImageDone(result(1, status="unchanged")))
             clockwork(20)
-            progress.failed(failure(2))
+            progress.tell(Failed(failure(2)))
             assert [line for line in log.lines if "%" in line] == []
             clockwork(20)
-            progress.image_done(result(3, status="unchanged"))
+            progress.tell(ImageDone(result(3, status="unchanged")))
         assert any(line.startswith("2 of 3 images, 100%") for line in log.lines)
 
 
@@ -260,9 +268,9 @@ class TestALogIsReadable:
         with progress_for(screen, **options) as progress:
             for number in range(500):
                 if number % 10 == 9:
-                    progress.failed(failure(number))
+                    progress.tell(Failed(failure(number)))
                 else:
-                    progress.image_done(result(number))
+                    progress.tell(ImageDone(result(number)))
         return screen.lines
 
     def test_the_first_images_have_lines_and_all_failures(self, screen: Screen):
@@ -279,19 +287,19 @@ class TestALogIsReadable:
 
     def test_a_line_is_never_wrapped(self, log: Screen):
         with progress_for(log) as progress:
-            progress.note(300 * "x")
+            progress.tell(Note(300 * "x"))
         assert log.lines == [300 * "x"]
 
     def test_text_is_no_markup(self, screen: Screen):
         with progress_for(screen) as progress:
-            progress.note("the dashboard [bold] is at http://127.0.0.1:8787/status")
+            progress.tell(Note("the dashboard [bold] is at http://127.0.0.1:8787/status"))
         assert any("[bold] is at http://127.0.0.1:8787/status" in line for line in screen.lines)
 
     def test_a_file_name_cannot_move_the_cursor(self, screen: Screen):
         name = "/in/a\x1b[2J\n\x07\udce4\u202eb.npy"
         with progress_for(screen) as progress:
-            progress.failed(failure(source=name, message="it is cut"))
-            progress.image_done(result(source=name))
+            progress.tell(Failed(failure(source=name, message="it is cut")))
+            progress.tell(ImageDone(result(source=name)))
         assert not any(bad in screen.raw for bad in ("\x1b[2J", "\x07", "\u202e"))
         told = [line for line in screen.lines if r"/in/a\x1b[2J\n\x07\udce4\u202eb.npy" in line]
         assert len(told) == 3, "failure, image, failure at the end"
@@ -303,30 +311,30 @@ class TestFailuresAreAtTheEnd:
     def test_they_are_repeated(self, screen: Screen):
         with progress_for(screen) as progress:
             for number in range(3):
-                progress.failed(failure(number))
-            progress.image_done(result(7))
+                progress.tell(Failed(failure(number)))
+            progress.tell(ImageDone(result(7)))
         assert screen.lines[-4] == "3 failed:"
         assert screen.lines[-3:] == [f"  reading {n}.npy: it is cut" for n in range(3)]
 
     def test_many_are_cut_short(self, screen: Screen):
         with progress_for(screen) as progress:
             for number in range(1020):
-                progress.failed(failure(number))
-            progress.image_done(result(7))
+                progress.tell(Failed(failure(number)))
+            progress.tell(ImageDone(result(7)))
         assert screen.lines[-22] == "1 020 failed:"
         assert screen.lines[-1] == "  … and 1 000 more, see the lines above or --report"
 
     def test_what_was_the_last_line_anyway_is_not_repeated(self, log: Screen):
         with progress_for(log) as progress:
-            progress.image_done(result(1))
-            progress.failed(failure(2))
+            progress.tell(ImageDone(result(1)))
+            progress.tell(Failed(failure(2)))
         assert len(log.lines) == 2
 
     def test_an_interrupted_run_tells_them_too(self, screen: Screen):
         def stopped() -> None:
             with progress_for(screen) as progress:
-                progress.failed(failure(1))
-                progress.image_done(result(2))
+                progress.tell(Failed(failure(1)))
+                progress.tell(ImageDone(result(2)))
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -339,9 +347,10 @@ import os, signal, sys
 from rich.console import Console
 from tilepress.workflows.interrupts import interrupts
 from tilepress.workflows.report.progress import progress_for
+from tilepress.workflows.report.telling import Note
 
 with progress_for(Console(force_terminal=True, stderr=True)) as progress, interrupts():
-    progress.note("working")
+    progress.tell(Note("working"))
     {end}
 """
 
@@ -375,7 +384,7 @@ class TestTheScreenStaysWhole:
 
     def test_notes_stand_above_the_bar(self, terminal: Screen):
         with progress_for(terminal) as progress:
-            progress.note("a note")
+            progress.tell(Note("a note"))
         assert "a note" in terminal.lines
         assert terminal.raw.endswith("\x1b[2K"), "the bar was erased"
 

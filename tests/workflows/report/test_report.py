@@ -25,7 +25,7 @@ from tilepress.workflows.report.report import (
     without_credentials,
 )
 
-from .telling import failure, result
+from .made_up import failure, result
 
 FIRST_VERSION = {
     "version", "ok", "seconds", "raw_bytes", "stored_bytes", "ratio", "images", "failures",

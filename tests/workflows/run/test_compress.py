@@ -28,8 +28,8 @@ from tilepress.pipeline.store.writer import StoreWriter
 from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
 from tilepress.workflows.cluster.watch import NoWorkers
 from tilepress.workflows.report.events import EventLog, read_events
-from tilepress.workflows.report.progress import SilentProgress
 from tilepress.workflows.report.report import Report
+from tilepress.workflows.report.telling import Event, ShardStored, SilentProgress
 from tilepress.workflows.run.compress import compress
 from tilepress.workflows.run.driver import NoRoom
 
@@ -75,12 +75,11 @@ class Interrupt(SilentProgress):
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def shard_done(
-        self, raw_bytes: int, stored_bytes: int, *, reused: bool, **more: object
-    ) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
+    def tell(self, event: Event) -> None:
+        if isinstance(event, ShardStored):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
 
 
 class TestStores:
@@ -316,10 +315,9 @@ class TestFailures:
 
     def test_a_source_that_changes_meanwhile_is_not_sealed(self, many_shards: Path, tmp_path: Path):
         class Touch(SilentProgress):
-            def shard_done(
-                self, raw_bytes: int, stored_bytes: int, *, reused: bool, **more: object
-            ) -> None:
-                os.utime(many_shards, ns=(0, 5))
+            def tell(self, event: Event) -> None:
+                if isinstance(event, ShardStored):
+                    os.utime(many_shards, ns=(0, 5))
 
         report = run(many_shards, tmp_path / "x.zarr", tile=64, progress=Touch())
         assert [failure.kind for failure in report.failures] == ["damaged-source"]

@@ -13,7 +13,7 @@ from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import place
 from tilepress.workflows.cluster.executor import InProcessExecutor
-from tilepress.workflows.report.progress import SilentProgress
+from tilepress.workflows.report.telling import SilentProgress
 from tilepress.workflows.run.driver import GROUP_BYTES, GROUP_IMAGES, Run
 
 MIB = 2**20

@@ -26,7 +26,7 @@ from tilepress.pipeline.archive.outcome import Outcome
 from tilepress.pipeline.archive.plan_file import Part, PlanFile
 from tilepress.pipeline.storage.path import FolderPlace, place
 from tilepress.pipeline.verify import verify
-from tilepress.workflows.report.progress import SilentProgress
+from tilepress.workflows.report.telling import Event, Note, SilentProgress
 from tilepress.workflows.run import parts
 from tilepress.workflows.run.compress import compress
 from tilepress.workflows.run.parts import finish, plan
@@ -389,8 +389,13 @@ class TestKilledWhileItIsForgotten:
         self, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         out, told = tmp_path / "out", list[str]()
+
+        def tell(event: Event) -> None:
+            if isinstance(event, Note):
+                told.append(event.text)
+
         progress = SilentProgress()
-        monkeypatch.setattr(progress, "note", told.append)
+        monkeypatch.setattr(progress, "tell", tell)
         assert compress(sources, out, tile=64, part="0/1").ok
         assert finish(out, workers=0, progress=progress).ok
         assert told == []

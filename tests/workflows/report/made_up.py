@@ -8,8 +8,20 @@ import numpy as np
 
 from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.plan import ImagePlan
+from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.source import ImageInfo, SourceSpec
+from tilepress.workflows.report.telling import (
+    Discovered,
+    Event,
+    Failed,
+    ImageDone,
+    ImageStarted,
+    Note,
+    Progress,
+    ShardStored,
+    Workers,
+)
 
 SHAPE = (1000, 500)
 RAW_BYTES = 1_000_000
@@ -57,3 +69,30 @@ def failure(number: int = 1, **changes: Any) -> ImageFailure:
             **changes,
         }
     )
+
+
+def shard_stored(raw_bytes: int, stored_bytes: int, **more: Any) -> ShardStored:
+    """Return the event of a shard."""
+    return ShardStored(raw_bytes=raw_bytes, stored_bytes=stored_bytes, **more)
+
+
+def every_event() -> list[Event]:
+    """Return one of everything that a run tells."""
+    stages = Stages(code_s=3, check_s=1)
+    return [
+        Note("weights are being tuned"),
+        Discovered(3, 2, done=True),
+        Workers(2),
+        ImageStarted(plan(1)),
+        shard_stored(900, 300, reused=False, stages=stages, store="s", shard="image-0.1"),
+        shard_stored(90, 30, reused=True),
+        ImageDone(result(1, stages=stages)),
+        ImageDone(result(2, status="unchanged")),
+        Failed(failure(3)),
+    ]
+
+
+def tell_all(progress: Progress) -> None:
+    """Tell one of everything."""
+    for event in every_event():
+        progress.tell(event)
