@@ -155,7 +155,9 @@ def _around_pole(ring: Points) -> Footprint | None:
     longitudes = (points[:, 0] + 180) % 360 - 180
     order = np.argsort(longitudes, kind="stable")
     edge = np.stack([longitudes[order], points[order, 1]], axis=1)
-    seam = (edge[0, 1] + edge[-1, 1]) / 2
+    before, after = 180 - edge[-1, 0], edge[0, 0] + 180  # degrees to the antimeridian
+    share = before / (before + after)
+    seam = edge[-1, 1] + (edge[0, 1] - edge[-1, 1]) * share
     cap = [[-180.0, pole], [-180.0, seam], *edge.tolist(), [180.0, seam], [180.0, pole]]
     polygon = _polygon(np.array(cap))
     if polygon is None:

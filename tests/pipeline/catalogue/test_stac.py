@@ -81,6 +81,23 @@ def inside(ring: np.ndarray, x: float, y: float) -> bool:
     return bool((crossing & (x < at)).sum() % 2)
 
 
+def meeting(one: np.ndarray, other: np.ndarray) -> str | None:
+    """Return what two line segments share: nothing, a "point" or a "line"."""
+
+    def side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
+        return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+
+    apart = (one.max(0) < other.min(0)) | (other.max(0) < one.min(0))
+    if apart.any():
+        return None
+    across = [side(*one, point) for point in other]
+    along = [side(*other, point) for point in one]
+    if not any(across):
+        ends = np.minimum(one.max(0), other.max(0)) - np.maximum(one.min(0), other.min(0))
+        return "line" if ends.any() else "point"
+    return "point" if across[0] * across[1] <= 0 and along[0] * along[1] <= 0 else None
+
+
 class TestFootprintIsWhereThePixelsAre:
     """Who searches a place must find what shows it, at the antimeridian and the poles too."""
 
@@ -109,6 +126,17 @@ class TestFootprintIsWhereThePixelsAre:
             assert np.abs(ring).max(0).tolist() <= [180, 90]
             x, y = ring[:-1].T
             assert (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() > 0
+
+    def test_outline_does_not_cross_itself(self, raster: Any):
+        """Programs that look for overlaps refuse an outline that does, even in a single point."""
+        found = footprint(*raster)
+        assert found is not None
+        for ring in rings(found):
+            for i in range(len(ring) - 1):
+                for j in range(i + 1, len(ring) - 1):
+                    shared = meeting(ring[i : i + 2], ring[j : j + 2])
+                    neighbours = j == i + 1 or (i == 0 and j == len(ring) - 2)
+                    assert shared == ("point" if neighbours else None), (ring[i], ring[j])
 
     @pytest.mark.parametrize("name", ["utm", "half of the globe", "south pole", "beside the pole"])
     def test_box_is_that_of_gdal(self, name: str):
