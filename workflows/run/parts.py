@@ -20,7 +20,6 @@ from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, Plann
 from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.seal import is_sealed
-from tilepress.workflows.report.progress import Progress
 from tilepress.workflows.report.report import Report, RunFacts, check_writable_report
 from tilepress.workflows.report.telling import Failed, Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
