@@ -5,27 +5,34 @@ Every choice is by sums of integers, so that every machine writes the same bytes
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.wave.backend import Choices, Coding, PlaneToEncode, Prediction
-from tilepress.codecs.wave.coder import (
-    GAINS,
-    best_tables,
-    count_matches,
-    count_tokens,
-    flag_probabilities,
-    fold_plane,
-    gain_costs,
-    plane_means,
-)
+from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.costs import BIT, flag_levels
 from tilepress.codecs.wave.grow import grow_tree
-from tilepress.codecs.wave.layout import MATCH_CONTEXTS
+from tilepress.codecs.wave.layout import FRACTION_BITS, GAIN_BITS, MATCH_CONTEXTS
 from tilepress.codecs.wave.model import COST_UNIT, TABLES, WaveModel
+from tilepress.codecs.wave.predictor import LOOK_STRIDE, ONE, log8, plane_means
+from tilepress.codecs.wave.symbols import TOKENS, flag_probabilities, fold_plane, token_of
 
-__all__ = ["MIN_FIT_SAMPLES", "choose_coding", "choose_flags", "choose_gain", "choose_tables"]
+__all__ = [
+    "GAINS",
+    "MIN_FIT_SAMPLES",
+    "best_tables",
+    "choose_coding",
+    "choose_flags",
+    "choose_gain",
+    "choose_tables",
+    "count_matches",
+    "count_tokens",
+]
 
+GAINS = (0, 2, 4, 6, 7, 8, 9, 10, 12)
+"""Gains that the encoder tries."""
 MIN_FIT_SAMPLES = 256
 """Samples below which a plane has neither linear weights nor a tree of its own."""
 _MATCH_SHARE = 0.01
@@ -150,3 +157,110 @@ def choose_tables(
     pays = saved > _MAP_BITS * COST_UNIT
     bits = (cost.sum() - (saved - _MAP_BITS * COST_UNIT)[pays].sum()) / COST_UNIT
     return np.where(pays, best, np.arange(TABLES)).astype(np.int32), float(bits)
+
+
+# Counting what a choice costs ---------------------------------------------------------------------
+
+
+@jit
+def gain_costs(linears: Any, corrections: Any, samples: Any, begins: Any) -> Any:
+    """Return (GAINS,) int64, about what residuals cost with each gain, in eighths of a bit.
+
+    Logarithms of the errors, not squares: where most samples are nearly exact, the few others would
+    decide. An error counts as no less than a quarter of a step.
+    """
+    costs = np.zeros(len(GAINS), np.int64)
+    quarter = np.int32(ONE // 4)
+    half = np.int32(1 << (GAIN_BITS - 1))
+    for t in range(0, len(begins) - 1, LOOK_STRIDE):
+        first, end = begins[t], begins[t + 1]
+        for k in range(len(GAINS)):
+            gain = np.int32(GAINS[k])
+            total = np.int64(0)
+            for i in range(first, end):
+                error = (samples[i] << np.int32(FRACTION_BITS)) - linears[i]
+                left = error - ((corrections[i] * gain + half) >> np.int32(GAIN_BITS))
+                total += log8(abs(left) + quarter)
+            costs[k] += total
+    return costs
+
+
+@jit
+def count_matches(tables: Any, folded: Any, matches: Any, candidates: Any, costs: Any) -> Any:
+    """Return (2, MATCH_CONTEXTS, 4) int64, for the flags "as west" and "as north" (of the rest):
+
+    how often it is so, how often not, the bits that samples which match cost without the flag, and
+    the bits that the others save because the candidate is ruled out.
+    costs : (tables, TOKENS) int32, bits of a token with its raw bits, in the unit of the result's.
+    """
+    out = np.zeros((2, MATCH_CONTEXTS, 4), np.int64)
+    for i in range(len(folded)):
+        z, west, north = folded[i], candidates[0, i], candidates[1, i]
+        cost = costs[tables[i], token_of(z)]
+        c = matches[i]
+        if z == west:
+            out[0, c, 0] += 1
+            out[0, c, 2] += cost
+            continue
+        out[0, c, 1] += 1
+        out[0, c, 3] += cost - costs[tables[i], token_of(z - (z > west))]
+        if north == west:
+            continue
+        if z == north:
+            out[1, c, 0] += 1
+            out[1, c, 2] += cost
+        else:
+            out[1, c, 1] += 1
+            out[1, c, 3] += cost - costs[tables[i], token_of(z - (z > north))]
+    return out
+
+
+@jit
+def count_tokens(
+    tables: Any, folded: Any, matches: Any, candidates: Any, flags: Any, n_tables: int
+) -> Any:
+    """Return (tables, TOKENS) int64: how often each token is coded in each table, flags applied."""
+    out = np.zeros((n_tables, TOKENS), np.int64)
+    if flags.max() == 0:
+        for i in range(len(folded)):
+            out[tables[i], token_of(folded[i])] += 1
+        return out
+    for i in range(len(folded)):
+        z, west, north = folded[i], candidates[0, i], candidates[1, i]
+        first, second = flags[0, matches[i]] > 0, flags[1, matches[i]] > 0 and north != west
+        if (first and z == west) or (second and z == north):
+            continue
+        out[tables[i], token_of(z - (first and z > west) - (second and z > north))] += 1
+    return out
+
+
+@jit
+def best_tables(counted: Any, costs: Any) -> Any:
+    """Return for each table the one whose costs suit its tokens best, its own cost, the saving.
+
+    counted : (tables, TOKENS) int64; costs : (tables, TOKENS) int32. Of equals the lowest wins.
+    """
+    n = len(counted)
+    best = np.arange(n).astype(np.int32)
+    own, saved = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    symbols_in_use = np.empty(counted.shape[1], np.int64)
+    for table in range(n):
+        used = 0
+        for token in range(counted.shape[1]):
+            if counted[table, token] > 0:
+                symbols_in_use[used] = token
+                used += 1
+        if used == 0:
+            continue
+        least = np.int64(1) << np.int64(62)
+        for other in range(n):
+            total = np.int64(0)
+            for k in range(used):
+                token = symbols_in_use[k]
+                total += counted[table, token] * costs[other, token]
+            if other == table:
+                own[table] = total
+            if total < least:
+                best[table], least = other, total
+        saved[table] = own[table] - least
+    return best, own, saved

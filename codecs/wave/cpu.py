@@ -13,16 +13,10 @@ from tilepress.codecs.wave.backend import (
     PlaneToEncode,
     Prediction,
 )
-from tilepress.codecs.wave.coder import (
-    LANES,
-    decode_plane,
-    flag_probabilities,
-    lanes_for,
-    pack_raw,
-    predict_plane,
-    rans_encode,
-    symbols,
-)
+from tilepress.codecs.wave.decode_loop import decode_plane
+from tilepress.codecs.wave.predictor import predict_plane
+from tilepress.codecs.wave.rans import LANES, lanes_for, pack_raw, rans_encode
+from tilepress.codecs.wave.symbols import flag_probabilities, symbols
 from tilepress.codecs.wave.tree import NO_TREE
 
 __all__ = ["CPU"]

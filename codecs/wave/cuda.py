@@ -43,10 +43,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.wave.backend import PlaneToDecode, PlaneToEncode, Prediction
-from tilepress.codecs.wave.coder import LANES, LOOK_STRIDE, lanes_for
 from tilepress.codecs.wave.layout import CELLS, FEATURES, MAX_SETS, REGRESSORS
-from tilepress.codecs.wave.predictor import empty_sheared, steps
+from tilepress.codecs.wave.predictor import LOOK_STRIDE
+from tilepress.codecs.wave.rans import LANES, lanes_for
 from tilepress.codecs.wave.tree import NO_TREE, TreeArrays
+from tilepress.codecs.wave.wavefront import empty_sheared, steps
 
 __all__ = [
     "DEVICE_BYTES",
@@ -119,7 +120,7 @@ def decode_planes(
     device_bytes: int = DEVICE_BYTES,
     threads: int | None = None,
 ) -> list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], int]]:
-    """Decode independent planes; returns what ``coder.decode_plane`` returns for each.
+    """Decode independent planes; returns what ``decode_loop.decode_plane`` returns for each.
 
     After a fault, only its code is the CPU's. ``threads`` of a block: by the planes' size.
     """

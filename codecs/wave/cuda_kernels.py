@@ -22,8 +22,6 @@ import numba as nb
 import numpy as np
 from numba import config, cuda
 
-from tilepress.codecs.wave import coder
-from tilepress.codecs.wave import predictor as cpu
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
@@ -39,6 +37,20 @@ from tilepress.codecs.wave.layout import (
     TOP_PAD,
     WEIGHT_BITS,
 )
+from tilepress.codecs.wave.predictor import (
+    HALF,
+    ONE,
+    bit_length,
+    cell_of,
+    clip_s7,
+    corrected,
+    log8,
+    median_edge,
+    scaled_s7,
+)
+from tilepress.codecs.wave.rans import TABLE_BITS
+from tilepress.codecs.wave.symbols import ESCAPE_BITS, TOKENS, fold, table_of, token_of, unfold
+from tilepress.codecs.wave.wavefront import active_rows, steps
 
 __all__ = [
     "COLUMNS",
@@ -90,7 +102,7 @@ _LAYER_SIZE = FEATURES * MAX_HIDDEN
 _MAX_THREADS = 1024
 _MAX_LANES = 32
 _LOW = 1 << 16
-_SLOT = (1 << coder.TABLE_BITS) - 1
+_SLOT = (1 << TABLE_BITS) - 1
 _NO_FAULT = 1 << 30
 _IS_OPEN, _NOT_WEST, _NOT_NORTH = 1, 2, 4
 
@@ -144,19 +156,19 @@ def _shared(function: Any) -> Any:
     return compiled
 
 
-_bit_length = _shared(cpu._bit_length)
-_log8 = _shared(cpu._log8)
-_scaled = _shared(cpu._scaled)
-_median_edge = _shared(cpu._median_edge)
-_s7 = _shared(cpu._s7)
-_cell_of = _shared(cpu.cell_of)
-_active_rows = _shared(cpu.active_rows)
-_steps = _shared(cpu.steps)
-_fold = _shared(coder._fold)
-_unfold = _shared(coder._unfold)
-_table_of = _shared(coder._table_of)
-_token = _shared(coder._token)
-_corrected = _shared(coder.corrected)
+_bit_length = _shared(bit_length)
+_log8 = _shared(log8)
+_scaled = _shared(scaled_s7)
+_median_edge = _shared(median_edge)
+_s7 = _shared(clip_s7)
+_cell_of = _shared(cell_of)
+_active_rows = _shared(active_rows)
+_steps = _shared(steps)
+_fold = _shared(fold)
+_unfold = _shared(unfold)
+_table_of = _shared(table_of)
+_token = _shared(token_of)
+_corrected = _shared(corrected)
 
 
 # Votes -------------------------------------------------------------------------------------------
@@ -575,11 +587,11 @@ def _property(
     mean: int,
 ) -> int:
     """Return one property of a sample; ``properties.step_properties``."""
-    pred = (mean + cpu.HALF) >> FRACTION_BITS
+    pred = (mean + HALF) >> FRACTION_BITS
     if kind == 0:
         return context
     if kind == 1:
-        return mean - pred * cpu.ONE
+        return mean - pred * ONE
     if kind == 2:
         return pred
     if kind >= OWN_PROPERTIES:
@@ -702,7 +714,7 @@ def _decode_round(
                 slot = state & _SLOT
                 param = scratch[_PARAM, j]
                 if tokens:
-                    symbol = np.int64(lookup[param, slot >> (coder.TABLE_BITS - 8)])
+                    symbol = np.int64(lookup[param, slot >> (TABLE_BITS - 8)])
                     while cumulative[param, symbol + 1] <= slot:
                         symbol += 1
                     begin = np.int64(cumulative[param, symbol])
@@ -712,7 +724,7 @@ def _decode_round(
                     begin = np.int64(0) if symbol else np.int64(param)
                     size = np.int64(param) if symbol else np.int64(32768 - param)
                 scratch[_RESULT, j] = symbol
-                state = size * (state >> coder.TABLE_BITS) + slot - begin
+                state = size * (state >> TABLE_BITS) + slot - begin
                 states[lane] = state
                 if state < _LOW:
                     _vote(need, turn, k)
@@ -772,8 +784,8 @@ def _settle_escapes(
         scratch[_OFFSET, j] += added
         if scratch[_RESULT, j] == used[scratch[_PARAM, j]]:
             at = bit_at + scratch[_OFFSET, j]
-            if at + coder.ESCAPE_BITS <= total_bits:
-                added += _extra_bits(_read_bits(raw, total_bits >> 3, at, coder.ESCAPE_BITS) & 127)
+            if at + ESCAPE_BITS <= total_bits:
+                added += _extra_bits(_read_bits(raw, total_bits >> 3, at, ESCAPE_BITS) & 127)
     return added
 
 
@@ -824,7 +836,7 @@ def decode(
     n_hidden: int,
     masked: int,
 ) -> None:
-    """Decode one plane per block: ``coder.decode_plane``, everything on the device.
+    """Decode one plane per block: ``decode_loop.decode_plane``, everything on the device.
 
     own, errors : (planes, T, Y) int32, filled. refs, ref_errors : (planes, 2, T, Y) int32.
     settings : (planes, SETTINGS) int64. all_scratch : (planes, SCRATCH_ROWS, rows) int32.
@@ -934,8 +946,8 @@ def decode(
                 out_shift,
             )
             mean = _corrected(linear, correction, gain, limit)
-            pred = (mean + cpu.HALF) >> FRACTION_BITS
-            table = x_map[_table_of(context, mean - pred * cpu.ONE)]
+            pred = (mean + HALF) >> FRACTION_BITS
+            table = x_map[_table_of(context, mean - pred * ONE)]
             if grown:
                 pattern = _leaf(
                     x_nodes, x_own, x_refs, x_ref_errors, x_errors, t0, yp, context, mean
@@ -1034,7 +1046,7 @@ def decode(
             symbol = scratch[_RESULT, j]
             bits = _extra_bits(symbol)
             if symbol == used[scratch[_PARAM, j]]:
-                bits = coder.ESCAPE_BITS
+                bits = ESCAPE_BITS
                 escapes[t & 1] = 1
             _vote_count(masks, now, j, bits)
         cuda.syncthreads()
@@ -1056,12 +1068,12 @@ def decode(
             bits_at = bit_at + scratch[_OFFSET, j]
             code = 0
             if token == used[scratch[_PARAM, j]]:
-                if bits_at + coder.ESCAPE_BITS > total_bits:
+                if bits_at + ESCAPE_BITS > total_bits:
                     code = 2
                 else:
-                    token = _read_bits(raw, raw_bytes, bits_at, coder.ESCAPE_BITS)
-                    bits_at += coder.ESCAPE_BITS
-                    if token >= coder.TOKENS:
+                    token = _read_bits(raw, raw_bytes, bits_at, ESCAPE_BITS)
+                    bits_at += ESCAPE_BITS
+                    if token >= TOKENS:
                         code = 3
             folded = token
             if code == 0 and token >= 16:
@@ -1074,8 +1086,8 @@ def decode(
                     )
             if code == 0:
                 mean = scratch[_MEAN, i]
-                pred = (mean + cpu.HALF) >> FRACTION_BITS
-                flip = mean - pred * cpu.ONE < 0
+                pred = (mean + HALF) >> FRACTION_BITS
+                flip = mean - pred * ONE < 0
                 state = scratch[_OPEN, i]
                 low, high = np.int64(-1), np.int64(-1)
                 if state & _NOT_WEST:
@@ -1302,8 +1314,8 @@ def write_symbols(
         for i in range(tid, n, threads):
             j = first + i
             mean = _corrected(x[_C_LINEAR, j], x[_C_CORRECTION, j], gain, limit)
-            pred = (mean + cpu.HALF) >> FRACTION_BITS
-            fraction = mean - pred * cpu.ONE
+            pred = (mean + HALF) >> FRACTION_BITS
+            fraction = mean - pred * ONE
             up, flip = top - pred, fraction < 0
             z = _fold(x[_C_SAMPLE, j] - pred, up, pred, flip)
             west = _fold(x[_C_WEST, j] - pred, up, pred, flip)
@@ -1324,7 +1336,7 @@ def write_symbols(
             if not matched:
                 bits = _extra_bits(token)
                 if symbol == used[table]:
-                    bits += coder.ESCAPE_BITS
+                    bits += ESCAPE_BITS
             if turn == 0:
                 if p > 0:
                     _vote(masks, _WEST, i)
@@ -1355,7 +1367,7 @@ def write_symbols(
             if bits:
                 value = np.int64(code) & ((1 << _extra_bits(token)) - 1)
                 if symbol == used[table]:
-                    value = (value << coder.ESCAPE_BITS) | token
+                    value = (value << ESCAPE_BITS) | token
                 bit = bit_begins[plane, t] + _sum_below(masks, 0, i)
                 value <<= bit & 31
                 cuda.atomic.or_(raw, (plane, bit >> 5), np.uint32(value & 0xFFFFFFFF))
@@ -1418,7 +1430,7 @@ def encode_states(symbols: Any, lengths: Any, settings: Any, states: Any, words:
                 state >>= 16
             words[plane, i] = word
             quotient = np.int64(np.uint32(state) // np.uint32(size))
-            state = (quotient << coder.TABLE_BITS) + (state - quotient * size) + start
+            state = (quotient << TABLE_BITS) + (state - quotient * size) + start
             i -= lanes
         states[plane, lane] = state
 

@@ -27,8 +27,8 @@ from tilepress.codecs.wave.backend import (
     PlaneToEncode,
     Prediction,
 )
-from tilepress.codecs.wave.coder import flag_probabilities
 from tilepress.codecs.wave.cpu import CPU
+from tilepress.codecs.wave.symbols import flag_probabilities
 from tilepress.errors import CodecError, UnsupportedFormat
 
 __all__ = ["MAX_CHUNKS", "PATIENCE_S", "DeviceBackend", "open_device"]

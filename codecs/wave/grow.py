@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.wave.backend import PlaneToEncode
-from tilepress.codecs.wave.coder import TOKENS, _token, raw_bits
 from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.costs import (
     BIT,
@@ -32,9 +31,10 @@ from tilepress.codecs.wave.layout import (
     TOP_PAD,
 )
 from tilepress.codecs.wave.model import COST_UNIT
-from tilepress.codecs.wave.predictor import active_rows, steps
 from tilepress.codecs.wave.properties import step_leaves, step_properties
+from tilepress.codecs.wave.symbols import TOKENS, raw_bits, token_of
 from tilepress.codecs.wave.tree import LEVELS, ContextTree, pack_tree
+from tilepress.codecs.wave.wavefront import active_rows, steps
 
 __all__ = ["GrownTree", "grow_tree"]
 
@@ -275,7 +275,7 @@ def _joint(picked: Any, tables: Any, folded: Any, candidates: Any, costs: Any) -
     for k in range(m):
         i = picked[k]
         z = folded[i]
-        plain[k] = costs[tables[i], _token(z)]
+        plain[k] = costs[tables[i], token_of(z)]
         if flagged:
             west, north = candidates[0, i], candidates[1, i]
             if z == west:
@@ -285,8 +285,8 @@ def _joint(picked: Any, tables: Any, folded: Any, candidates: Any, costs: Any) -
                 joint[k] = 1
                 continue
             z -= np.int32(z > west) + np.int32(north != west and z > north)
-        joint[k] = 2 + _token(z)
-        left[k] = costs[tables[i], _token(z)]
+        joint[k] = 2 + token_of(z)
+        left[k] = costs[tables[i], token_of(z)]
     return joint, plain, left
 
 
@@ -451,7 +451,7 @@ def _leaf_counts(
     flagged = candidates.shape[1] > 0
     for i in range(len(leaves)):
         leaf, table, z = leaves[i], tables[i], folded[i]
-        token = _token(z)
+        token = token_of(z)
         tokens[leaf, 0, token] += 1
         theirs[leaf, 0] += costs[table, token]
         if not flagged:
@@ -462,7 +462,7 @@ def _leaf_counts(
             continue
         flags[leaf, 1] += 1
         open_ = z - np.int32(z > west)
-        token = _token(open_)
+        token = token_of(open_)
         tokens[leaf, 1, token] += 1
         theirs[leaf, 1] += costs[table, token]
         if north != west:
@@ -471,7 +471,7 @@ def _leaf_counts(
                 continue
             flags[leaf, 3] += 1
             open_ -= np.int32(z > north)
-        token = _token(open_)
+        token = token_of(open_)
         tokens[leaf, 2, token] += 1
         theirs[leaf, 2] += costs[table, token]
     return tokens, theirs, flags

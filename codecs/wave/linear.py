@@ -25,16 +25,15 @@ from tilepress.codecs.wave.layout import (
     WEIGHT_BITS,
 )
 from tilepress.codecs.wave.predictor import (
-    active_rows,
     activities,
     cell_of,
     own_inputs,
     patterns,
     reference_inputs,
     regressor_count,
-    steps,
     workspace,
 )
+from tilepress.codecs.wave.wavefront import active_rows, steps
 
 __all__ = ["Classes", "fit_classes", "plain_classes"]
 

@@ -15,8 +15,9 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
-from tilepress.codecs.wave.coder import ESCAPE_BITS, PHASED_CONTEXTS, PHASES, TABLE_BITS, TOKENS
 from tilepress.codecs.wave.layout import FEATURES, MAX_HIDDEN, REGRESSORS
+from tilepress.codecs.wave.rans import TABLE_BITS
+from tilepress.codecs.wave.symbols import ESCAPE_BITS, PHASED_CONTEXTS, PHASES, TOKENS
 from tilepress.errors import ModelError
 
 __all__ = ["CONTEXTS", "COST_UNIT", "TABLES", "WaveModel"]

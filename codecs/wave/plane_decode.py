@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_SPLITS
-from tilepress.codecs.wave import predictor
+from tilepress.codecs.wave import wavefront
 from tilepress.codecs.wave.backend import Backend, PlaneToDecode
 from tilepress.codecs.wave.bitmap import decode_bitmap
-from tilepress.codecs.wave.coder import flag_probabilities
 from tilepress.codecs.wave.cpu import CPU
 from tilepress.codecs.wave.layout import MAX_RANGE
 from tilepress.codecs.wave.linear import plain_classes
@@ -48,6 +47,7 @@ from tilepress.codecs.wave.plane_format import (
 )
 from tilepress.codecs.wave.predictor import regressor_count
 from tilepress.codecs.wave.structure import Levels
+from tilepress.codecs.wave.symbols import flag_probabilities
 from tilepress.codecs.wave.tree import NO_TREE
 from tilepress.codecs.wave.wire import Reader
 from tilepress.errors import InvalidRecord
@@ -224,7 +224,7 @@ def _decode_stream(reader: Reader, given: _Given, top: int, *, fitted: bool) -> 
     present = height * width if mask is None else int(np.count_nonzero(~mask))
     stream = unpack_stream(reader, present)
     sheared_mask = NO_MASK if mask is None else shear_mask(mask)
-    ref, ref_errors = shear_references(given.refs, predictor.empty_sheared(height, width, 0).shape)
+    ref, ref_errors = shear_references(given.refs, wavefront.empty_sheared(height, width, 0).shape)
     request = PlaneToDecode(
         *stream,
         ref,
@@ -249,5 +249,5 @@ def _decode_stream(reader: Reader, given: _Given, top: int, *, fitted: bool) -> 
     if fault:
         raise InvalidRecord(f"decoding a plane: its stream is damaged (fault {fault})")
     return DecodedPlane(
-        predictor.unshear(own, height, width), residuals(errors, height, width), mask
+        wavefront.unshear(own, height, width), residuals(errors, height, width), mask
     )

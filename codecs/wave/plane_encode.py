@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.wave import predictor
+from tilepress.codecs.wave import wavefront
 from tilepress.codecs.wave.backend import Backend, PlaneToEncode, TreeEffort
 from tilepress.codecs.wave.bitmap import encode_bitmap
 from tilepress.codecs.wave.choices import MIN_FIT_SAMPLES, choose_coding
@@ -214,7 +214,7 @@ def _encode_samples(
         samples = samples.copy()
         _fill_absent(samples, mask, first)
         sheared_mask = shear_mask(mask)
-    own = predictor.shear(np.ascontiguousarray(samples), first)
+    own = wavefront.shear(np.ascontiguousarray(samples), first)
     n_refs, model = len(begun.refs), coder.model
     plane = PlaneToEncode(
         own,

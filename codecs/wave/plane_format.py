@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_TREE_BYTES
-from tilepress.codecs.wave import predictor
+from tilepress.codecs.wave import wavefront
 from tilepress.codecs.wave.backend import Choices
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
-from tilepress.codecs.wave.coder import LANES, STATE_LOW
 from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.layout import (
     CELLS,
@@ -26,6 +25,7 @@ from tilepress.codecs.wave.layout import (
 )
 from tilepress.codecs.wave.linear import Classes
 from tilepress.codecs.wave.model import TABLES
+from tilepress.codecs.wave.rans import LANES, STATE_LOW
 from tilepress.codecs.wave.tree import pack_tree, read_tree
 from tilepress.codecs.wave.wire import Reader, varint
 from tilepress.errors import InvalidRecord
@@ -172,14 +172,14 @@ def residuals(errors: npt.NDArray[np.int32], height: int, width: int) -> npt.NDA
     """Return the linear path's residuals in whole steps, (y, x), of its sheared errors."""
     half = (1 << FRACTION_BITS) // 2 - 1
     whole: npt.NDArray[np.int32] = (
-        predictor.unshear(errors, height, width) + half
+        wavefront.unshear(errors, height, width) + half
     ) >> FRACTION_BITS
     return whole
 
 
 def shear_mask(mask: Mask) -> npt.NDArray[np.uint8]:
     """Return a mask as a backend takes it, (T, Y) uint8."""
-    sheared: npt.NDArray[np.uint8] = predictor.shear(mask.astype(np.int32), 0).astype(np.uint8)
+    sheared: npt.NDArray[np.uint8] = wavefront.shear(mask.astype(np.int32), 0).astype(np.uint8)
     return sheared
 
 
@@ -190,8 +190,8 @@ def shear_references(
     planes = np.zeros((2, *shape), np.int32)
     errors = np.zeros((2, *shape), np.int32)
     for slot, ref in enumerate(refs):
-        planes[slot] = predictor.shear_reference(np.ascontiguousarray(ref.samples))
-        errors[slot] = predictor.shear_reference(np.ascontiguousarray(ref.errors))
+        planes[slot] = wavefront.shear_reference(np.ascontiguousarray(ref.samples))
+        errors[slot] = wavefront.shear_reference(np.ascontiguousarray(ref.errors))
     return planes, errors
 
 

@@ -1,9 +1,8 @@
 """Predict every sample of a plane, step by step of the wavefront; the same code codes and decodes.
 
-Arrays are *sheared*: ``plane_TY[t + TIME_PAD, y + TOP_PAD]`` holds sample (y, x) with
-``t = x + SHEAR·y``, so that the samples of one step, and each of their taps, are contiguous.
-All arithmetic is on integers. Products of the networks are carried in float32, where every sum is
-an integer below 2^24 and therefore exact in any order (notes in codecs/README.md).
+Arrays are sheared (``wavefront.py``), so that a step's samples, and each of their taps, lie side by
+side. All arithmetic is on integers. Products of the networks are carried in float32, where every
+sum is an integer below 2^24 and therefore exact in any order (notes in codecs/README.md).
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from tilepress.codecs.wave.compiled import jit, jit_fma
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
+    GAIN_BITS,
     MAX_HIDDEN,
     OWN_FEATURES,
     OWN_TAPS,
@@ -27,19 +27,36 @@ from tilepress.codecs.wave.layout import (
     TOP_PAD,
     WEIGHT_BITS,
 )
+from tilepress.codecs.wave.wavefront import active_rows, empty_sheared, pad_edges, steps
 
 __all__ = [
-    "active_rows",
+    "HALF",
+    "LOOK_STRIDE",
+    "ONE",
+    "activities",
+    "bit_length",
+    "cell_of",
+    "clip_s7",
+    "corrected",
+    "dense",
+    "feature_count",
+    "log8",
+    "median_edge",
+    "network_inputs",
+    "own_inputs",
+    "patterns",
+    "plane_means",
     "predict_linear",
     "predict_network",
+    "predict_plane",
+    "reference_inputs",
     "regressor_count",
-    "shear",
-    "shear_reference",
-    "steps",
-    "unshear",
+    "scaled_s7",
+    "workspace",
 ]
 
-
+LOOK_STRIDE = 4
+"""Choices for a whole plane follow from every fourth step."""
 _OWN_DY = tuple(int(dy) for dy, _ in OWN_TAPS)
 _OWN_DX = tuple(int(dx) for _, dx in OWN_TAPS)
 _N_OWN = len(OWN_TAPS)
@@ -48,70 +65,12 @@ _REF_DY = tuple(int(dy) for dy, _ in REFERENCE_TAPS)
 _REF_DX = tuple(int(dx) for _, dx in REFERENCE_TAPS)
 
 ONE = 1 << FRACTION_BITS
+"""A step between samples, in the units of predictions."""
 HALF = ONE // 2
 
 
-@jit
-def steps(height: int, width: int) -> int:
-    """Steps of the wavefront over a plane."""
-    return width + SHEAR * (height - 1)
-
-
-@jit
-def active_rows(t: int, height: int, width: int) -> tuple[int, int]:
-    """First and one past the last row that has a sample at step ``t``."""
-    first = max(0, (t - width + SHEAR) // SHEAR)
-    return first, min(height, t // SHEAR + 1)
-
-
-@jit
-def empty_sheared(height: int, width: int, fill: int) -> Any:
-    return np.full((steps(height, width) + TIME_PAD + 4, height + TOP_PAD + 2), fill, np.int32)
-
-
-@jit
-def shear(plane: Any, first: int) -> Any:
-    """Shear a plane, (y, x) int32, and its margins: above ``first``, left the row above."""
-    height, width = plane.shape
-    out = empty_sheared(height, width, first)
-    for y in range(height):
-        left = first if y == 0 else plane[y - 1, 0]
-        t0 = SHEAR * y + TIME_PAD
-        for x in range(-3, 0):
-            out[t0 + x, y + TOP_PAD] = left
-        for x in range(width):
-            out[t0 + x, y + TOP_PAD] = plane[y, x]
-        for x in range(width, width + 3):
-            out[t0 + x, y + TOP_PAD] = plane[y, width - 1]
-    return out
-
-
-@jit
-def shear_reference(plane: Any) -> Any:
-    """Shear an earlier plane, (y, x) int32, its border repeated by one sample on every side."""
-    height, width = plane.shape
-    out = np.zeros((steps(height, width) + TIME_PAD + 4, height + TOP_PAD + 2), np.int32)
-    for y in range(-1, height + 1):
-        row = min(max(y, 0), height - 1)
-        t0 = SHEAR * y + TIME_PAD
-        for x in range(-1, width + 1):
-            out[t0 + x, y + TOP_PAD] = plane[row, min(max(x, 0), width - 1)]
-    return out
-
-
-@jit
-def unshear(sheared: Any, height: int, width: int) -> Any:
-    """Return the plane, (y, x) int32, of a sheared one."""
-    out = np.empty((height, width), np.int32)
-    for y in range(height):
-        t0 = SHEAR * y + TIME_PAD
-        for x in range(width):
-            out[y, x] = sheared[t0 + x, y + TOP_PAD]
-    return out
-
-
 @nb.njit(inline="always")
-def _bit_length(value: int) -> int:
+def bit_length(value: int) -> int:
     """Bits of a non-negative int32; written with comparisons so that it vectorises."""
     v = np.int32(value)
     n = np.int32(0)
@@ -134,17 +93,17 @@ def _bit_length(value: int) -> int:
 
 
 @nb.njit(inline="always")
-def _log8(value: int) -> int:
+def log8(value: int) -> int:
     """Eight times the binary logarithm of value + 1, piecewise linear, for value in 0 … 2^30."""
     v = np.int32(value) + np.int32(1)
-    n = _bit_length(v) - np.int32(1)
+    n = bit_length(v) - np.int32(1)
     up = max(np.int32(3) - n, np.int32(0))
     down = max(n - np.int32(3), np.int32(0))
     return (n << 3) + (((v >> down) << up) & np.int32(7))
 
 
 @nb.njit(inline="always")
-def _scaled(value: int, shift: int) -> int:
+def scaled_s7(value: int, shift: int) -> int:
     """Value · 2^-shift, rounded half up, clipped to s7; shift in −30 … 30, value below 2^24."""
     down = max(np.int32(shift), np.int32(0))
     up = min(max(np.int32(-shift), np.int32(0)), np.int32(6))
@@ -154,7 +113,7 @@ def _scaled(value: int, shift: int) -> int:
 
 
 @nb.njit(inline="always")
-def _median_edge(west: int, north: int, north_west: int) -> int:
+def median_edge(west: int, north: int, north_west: int) -> int:
     """LOCO-I's median edge detector (ITU-T T.87 A.4)."""
     low, high = min(west, north), max(west, north)
     return min(max(west + north - north_west, low), high)
@@ -183,7 +142,7 @@ def own_inputs(own: Any, t: int, y0: int, n: int, taps: Any, base: Any) -> None:
         base[i] = (west[i] + north[i] + north_west[i] + north_east[i] + np.int32(2)) >> np.int32(2)
     edge = taps[_N_OWN]
     for i in range(n):
-        edge[i] = _median_edge(west[i], north[i], north_west[i]) - base[i]
+        edge[i] = median_edge(west[i], north[i], north_west[i]) - base[i]
     for k in range(_N_OWN):
         shift = yp + _OWN_DY[k]
         row = own[t0 + _OWN_DX[k] + SHEAR * _OWN_DY[k], shift : shift + n]
@@ -209,7 +168,7 @@ def reference_inputs(
         mean[i] = (west[i] + north[i] + north_west[i] + north_east[i] + np.int32(2)) >> np.int32(2)
     edge = taps[first + _N_REF]
     for i in range(n):
-        edge[i] = here[i] - _median_edge(west[i], north[i], north_west[i])
+        edge[i] = here[i] - median_edge(west[i], north[i], north_west[i])
     for k in range(_N_REF):
         shift = yp + _REF_DY[k]
         row = plane[t0 + _REF_DX[k] + SHEAR * _REF_DY[k], shift : shift + n]
@@ -261,7 +220,7 @@ def activities(taps: Any, n: int, near: Any, act: Any, act_log: Any) -> None:
         for i in range(n):
             act[i] += abs(row[i])
     for i in range(n):
-        act_log[i] = _log8(act[i])
+        act_log[i] = log8(act[i])
 
 
 @jit
@@ -373,13 +332,13 @@ def error_levels(
             + wide[i]
         )
     for i in range(n):
-        error_log[i] = _log8(error_scale[i])
+        error_log[i] = log8(error_scale[i])
     for i in range(n):
-        error_scale[i] = _bit_length(error_scale[i]) - np.int32(8)
+        error_scale[i] = bit_length(error_scale[i]) - np.int32(8)
 
 
 @nb.njit(inline="always")
-def _s7(value: int) -> int:
+def clip_s7(value: int) -> int:
     return min(max(value, np.int32(-63)), np.int32(63))
 
 
@@ -392,18 +351,18 @@ def own_features(errors: Any, t: int, y0: int, n: int, top: int, work: Any) -> N
     yp = y0 + TOP_PAD
     fraction = np.int32(FRACTION_BITS)
     for i in range(n):
-        scale[i] = _bit_length(act[i]) - np.int32(9)
+        scale[i] = bit_length(act[i]) - np.int32(9)
     for k in range(_N_OWN):
         row, out = taps[k], features[k]
         for i in range(n):
-            out[i] = _scaled(row[i], scale[i])
+            out[i] = scaled_s7(row[i], scale[i])
     f = _N_OWN
     out = features[f]
     for i in range(n):
-        out[i] = _scaled(linear[i] - (base[i] << fraction), scale[i] + fraction)
+        out[i] = scaled_s7(linear[i] - (base[i] << fraction), scale[i] + fraction)
     out, edge = features[f + 1], taps[_N_OWN]
     for i in range(n):
-        out[i] = _scaled(edge[i], scale[i])
+        out[i] = scaled_s7(edge[i], scale[i])
     out = features[f + 2]
     for i in range(n):
         out[i] = (act_log[i] >> np.int32(1)) - np.int32(40)
@@ -411,18 +370,18 @@ def own_features(errors: Any, t: int, y0: int, n: int, top: int, work: Any) -> N
     for i in range(n):
         up = max(-scale[i] - np.int32(2), np.int32(0))
         down = max(scale[i] + np.int32(2), np.int32(0))
-        out[i] = _s7((((act[i] >> down) << up) & np.int32(127)) - np.int32(96))
+        out[i] = clip_s7((((act[i] >> down) << up) & np.int32(127)) - np.int32(96))
     out = features[f + 4]
     for i in range(n):
         far = act[i] - (near[i] << np.int32(1))
-        out[i] = _s7(_log8(np.int32(3) * near[i]) - _log8(far))
+        out[i] = clip_s7(log8(np.int32(3) * near[i]) - log8(far))
     out = features[f + 5]
     for i in range(n):
-        out[i] = _scaled(linear[i], scale[i] + fraction + np.int32(1))
+        out[i] = scaled_s7(linear[i], scale[i] + fraction + np.int32(1))
     out = features[f + 6]
     limit = np.int32(top) << fraction
     for i in range(n):
-        out[i] = _scaled(limit - linear[i], scale[i] + fraction + np.int32(1))
+        out[i] = scaled_s7(limit - linear[i], scale[i] + fraction + np.int32(1))
     for k in range(6):
         out = features[f + 7 + k]
         bit = np.int32(k)
@@ -441,20 +400,20 @@ def own_features(errors: Any, t: int, y0: int, n: int, top: int, work: Any) -> N
         error = near_errors[k]
         out = features[f + k]
         for i in range(n):
-            out[i] = _scaled(error[i], error_scale[i])
+            out[i] = scaled_s7(error[i], error_scale[i])
         out = features[f + 6 + k]
         for i in range(n):
-            out[i] = max(_log8(abs(error[i])) - error_log[i] + np.int32(28), np.int32(-63))
+            out[i] = max(log8(abs(error[i])) - error_log[i] + np.int32(28), np.int32(-63))
     f += 12
     out = features[f]
     for i in range(n):
-        out[i] = max(_log8(wide[i]) - error_log[i] + np.int32(12), np.int32(-63))
+        out[i] = max(log8(wide[i]) - error_log[i] + np.int32(12), np.int32(-63))
     out = features[f + 1]
     for i in range(n):
         out[i] = min((error_log[i] >> np.int32(1)) - np.int32(50), np.int32(63))
     out = features[f + 2]
     for i in range(n):
-        out[i] = _s7(error_log[i] - act_log[i] - np.int32(32))
+        out[i] = clip_s7(error_log[i] - act_log[i] - np.int32(32))
     out = features[f + 3]
     for i in range(n):
         out[i] = ((error_log[i] & np.int32(7)) << np.int32(3)) - np.int32(28)
@@ -462,7 +421,7 @@ def own_features(errors: Any, t: int, y0: int, n: int, top: int, work: Any) -> N
         row = taps[k if k < 2 else _N_OWN]
         out = features[f + 4 + k]
         for i in range(n):
-            out[i] = _scaled(((base[i] + row[i]) << fraction) - linear[i], error_scale[i])
+            out[i] = scaled_s7(((base[i] + row[i]) << fraction) - linear[i], error_scale[i])
 
 
 @jit
@@ -495,7 +454,7 @@ def reference_features(ref_errors: Any, n_refs: int, t: int, y0: int, n: int, wo
     for k in range(8):
         row, out = taps[first + picked[k]], features[f + 1 + k]
         for i in range(n):
-            out[i] = _scaled(row[i], scale[i])
+            out[i] = scaled_s7(row[i], scale[i])
     errors = ref_errors[0]
     around = (
         errors[t0, yp : yp + n],
@@ -505,7 +464,7 @@ def reference_features(ref_errors: Any, n_refs: int, t: int, y0: int, n: int, wo
     for k in range(3):
         row, out = around[k], features[f + 9 + k]
         for i in range(n):
-            out[i] = _scaled(row[i], error_scale[i] - fraction)
+            out[i] = scaled_s7(row[i], error_scale[i] - fraction)
     for k in range(2):
         out = features[f + 12 + k]
         bit = np.int32(6 + k)
@@ -514,14 +473,14 @@ def reference_features(ref_errors: Any, n_refs: int, t: int, y0: int, n: int, wo
     row, out = around[0], features[f + 14]
     for i in range(n):
         size = min(abs(row[i]), np.int32(1 << 22))
-        out[i] = _s7(_log8(size * six) - error_log[i] + np.int32(16))
+        out[i] = clip_s7(log8(size * six) - error_log[i] + np.int32(16))
     _energy(errors, t, y0, n, energy)
     out = features[f + 15]
     for i in range(n):
-        out[i] = _s7(_log8(energy[i] * six) - error_log[i])
+        out[i] = clip_s7(log8(energy[i] * six) - error_log[i])
     out = features[f + 16]
     for i in range(n):
-        out[i] = (_log8(energy[i]) >> np.int32(1)) - np.int32(32)
+        out[i] = (log8(energy[i]) >> np.int32(1)) - np.int32(32)
     f += 17
     if n_refs < 2:
         features[f : f + 7, :n] = 0
@@ -531,18 +490,18 @@ def reference_features(ref_errors: Any, n_refs: int, t: int, y0: int, n: int, wo
     for k in range(2):
         row, out = taps[first + 9 * k], features[f + 1 + k]
         for i in range(n):
-            out[i] = _scaled(row[i], scale[i])
+            out[i] = scaled_s7(row[i], scale[i])
     row, out = taps[first + 10], features[f + 3]
     for i in range(n):
-        out[i] = _scaled(row[i], error_scale[i] - fraction)
+        out[i] = scaled_s7(row[i], error_scale[i] - fraction)
     out = features[f + 4]
     for i in range(n):
         size = min(abs(row[i]), np.int32(1 << 22))
-        out[i] = _s7(_log8(size * six) - error_log[i] + np.int32(16))
+        out[i] = clip_s7(log8(size * six) - error_log[i] + np.int32(16))
     _energy(ref_errors[1], t, y0, n, energy)
     out = features[f + 5]
     for i in range(n):
-        out[i] = _s7(_log8(energy[i] * six) - error_log[i])
+        out[i] = clip_s7(log8(energy[i] * six) - error_log[i])
     out = features[f + 6]
     for i in range(n):
         out[i] = ((pattern[i] >> np.int32(8)) & np.int32(1)) << np.int32(5)
@@ -689,3 +648,117 @@ def workspace(height: int, width: int) -> Any:
         np.zeros(n, np.int32),
         np.zeros(n, np.int32),
     )
+
+
+# A whole plane -----------------------------------------------------------------------------------
+
+
+@jit
+def predict_plane(
+    own: Any,
+    refs: Any,
+    ref_errors: Any,
+    n_refs: int,
+    mask: Any,
+    height: int,
+    width: int,
+    top: int,
+    classes: Any,
+    net: Any,
+) -> Any:
+    """Predict a whole plane whose samples are known.
+
+    own : (T, Y) int32 sheared samples; mask : (T, Y) uint8 sheared, nonzero where absent.
+    Returns, in coding order, (N,) int32 each: linear predictions, corrections before the plane's
+    gain, contexts, patterns, samples, west and north neighbours; (steps + 1,) where each step
+    begins; the errors of the linear path (T, Y) int32, sheared, in 1/64 steps; and of every fourth
+    step how many samples there are and how many equal a neighbour.
+    """
+    n_samples = height * width
+    linears = np.empty(n_samples, np.int32)
+    corrections = np.empty(n_samples, np.int32)
+    contexts = np.empty(n_samples, np.int32)
+    patterns = np.empty(n_samples, np.int32)
+    samples = np.empty((3, n_samples), np.int32)
+    n_steps = steps(height, width)
+    begins = np.zeros(n_steps + 1, np.int64)
+    errors = empty_sheared(height, width, 0)
+    work = workspace(height, width)
+    linear, pattern, correction, context = work[3], work[4], work[16], work[17]
+    masked = mask.shape[0] > 0
+    count = 0
+    looked_at, matching = 0, 0
+    for t in range(n_steps):
+        y0, y1 = active_rows(t, height, width)
+        n = y1 - y0
+        predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
+        predict_network(errors, ref_errors, n_refs, t, y0, n, top, net, work)
+        begins[t] = count
+        first = y0 + TOP_PAD
+        row = own[t + TIME_PAD, first : first + n]
+        west = own[t + TIME_PAD - 1, first : first + n]
+        north = own[t + TIME_PAD - SHEAR, first - 1 : first - 1 + n]
+        error_row = errors[t + TIME_PAD, first : first + n]
+        for i in range(n):
+            error_row[i] = (row[i] << np.int32(FRACTION_BITS)) - linear[i]
+        if not masked:
+            end = count + n
+            linears[count:end] = linear[:n]
+            corrections[count:end] = correction[:n]
+            contexts[count:end] = context[:n]
+            patterns[count:end] = pattern[:n]
+            samples[0, count:end] = row
+            samples[1, count:end] = west
+            samples[2, count:end] = north
+            count = end
+        else:
+            absent = mask[t + TIME_PAD, first : first + n]
+            for i in range(n):
+                if absent[i]:
+                    error_row[i] = 0
+                    continue
+                linears[count] = linear[i]
+                corrections[count] = correction[i]
+                contexts[count] = context[i]
+                patterns[count] = pattern[i]
+                samples[0, count] = row[i]
+                samples[1, count] = west[i]
+                samples[2, count] = north[i]
+                count += 1
+        if t % LOOK_STRIDE == 0:
+            for i in range(n):
+                if masked and mask[t + TIME_PAD, first + i]:
+                    continue
+                looked_at += 1
+                matching += (row[i] == west[i]) | (row[i] == north[i])
+        pad_edges(errors, t, y0, n, height, width)
+    begins[n_steps] = count
+    return (
+        linears[:count],
+        corrections[:count],
+        contexts[:count],
+        patterns[:count],
+        samples[:, :count],
+        begins,
+        errors,
+        looked_at,
+        matching,
+    )
+
+
+@nb.njit(inline="always")
+def corrected(linear: int, correction: int, gain: int, limit: int) -> int:
+    """Return the mean in 1/64 steps: linear prediction plus the correction times the gain."""
+    half = np.int32(1 << (GAIN_BITS - 1))
+    moved = linear + ((correction * np.int32(gain) + half) >> np.int32(GAIN_BITS))
+    return min(max(moved, np.int32(0)), limit)
+
+
+@jit
+def plane_means(linears: Any, corrections: Any, gain: int, top: int) -> Any:
+    """Return the means of a plane's samples, (N,) int32 in 1/64 steps, under a gain."""
+    means = np.empty(len(linears), np.int32)
+    limit = np.int32(top) << np.int32(FRACTION_BITS)
+    for i in range(len(linears)):
+        means[i] = corrected(linears[i], corrections[i], gain, limit)
+    return means

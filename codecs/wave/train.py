@@ -22,21 +22,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from tilepress.codecs.wave import predictor
-from tilepress.codecs.wave.choices import choose_flags, choose_gain
-from tilepress.codecs.wave.coder import (
-    PHASED_CONTEXTS,
-    PHASES,
-    TABLE_BITS,
-    TOKENS,
-    count_matches,
-    count_tokens,
-    flag_probabilities,
-    fold_plane,
-    pad_edges,
-    predict_plane,
-    tokenise,
-)
+from tilepress.codecs.wave import predictor, wavefront
+from tilepress.codecs.wave.choices import choose_flags, choose_gain, count_matches, count_tokens
 from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.layout import (
     FEATURES,
@@ -49,8 +36,18 @@ from tilepress.codecs.wave.layout import (
 )
 from tilepress.codecs.wave.linear import Classes, fit_classes
 from tilepress.codecs.wave.model import TABLES, WaveModel
-from tilepress.codecs.wave.predictor import active_rows, regressor_count, steps
+from tilepress.codecs.wave.predictor import predict_plane, regressor_count
+from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.structure import choose_references, used_levels
+from tilepress.codecs.wave.symbols import (
+    PHASED_CONTEXTS,
+    PHASES,
+    TOKENS,
+    flag_probabilities,
+    fold_plane,
+    tokenise,
+)
+from tilepress.codecs.wave.wavefront import active_rows, pad_edges, steps
 
 __all__ = ["TrainingImage", "fine_tune", "linear_baseline", "train_wave"]
 
@@ -146,7 +143,7 @@ def _prepare(image: TrainingImage, weight: float, seed: int) -> Iterator[_Plane]
         sheared_errors: list[npt.NDArray[np.int32]] = []
         for plane, refs in zip(planes, chosen, strict=True):
             top = int(plane.max())
-            own = predictor.shear(plane, int(plane[0, 0]))
+            own = wavefront.shear(plane, int(plane[0, 0]))
             errors: npt.NDArray[np.int32] | None = None
             for use in (refs, ()) if refs else ((),):
                 ref = np.zeros((2, *own.shape), np.int32)
@@ -163,8 +160,8 @@ def _prepare(image: TrainingImage, weight: float, seed: int) -> Iterator[_Plane]
                     )
                 if top > 0 and rng.random() < (1.0 if use or not refs else 0.5):
                     yield _Plane(own, ref, ref_errors, len(use), height, width, top, fitted, share)
-            sheared_refs.append(predictor.shear_reference(plane))
-            sheared_errors.append(predictor.shear_reference(errors))
+            sheared_refs.append(wavefront.shear_reference(plane))
+            sheared_errors.append(wavefront.shear_reference(errors))
 
 
 @jit
@@ -212,7 +209,7 @@ def _draw(
     """
     np.random.seed(seed)
     work = predictor.workspace(height, width)
-    errors = predictor.empty_sheared(height, width, 0)
+    errors = wavefront.empty_sheared(height, width, 0)
     capacity = int(height * width * rate * 1.2) + 1000
     features = np.zeros((capacity, FEATURES), np.int8)
     facts = np.empty((capacity, 3), np.int32)

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.wave.arithmetic import contexts, decode_bit, encode_bits, start
-from tilepress.codecs.wave.coder import TABLE_BITS, TOKENS
 from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.layout import MATCH_CONTEXTS, MATCH_LEVELS, PROPERTIES
+from tilepress.codecs.wave.rans import TABLE_BITS
+from tilepress.codecs.wave.symbols import TOKENS
 from tilepress.errors import InvalidRecord
 
 __all__ = [

@@ -21,7 +21,7 @@ import numba as nb
 import numpy as np
 import pytest
 
-from tilepress.codecs.wave import coder, cuda, predictor
+from tilepress.codecs.wave import cuda, predictor, rans, symbols, wavefront
 from tilepress.codecs.wave.backend import (
     PlaneToDecode,
     PlaneToEncode,
@@ -174,9 +174,9 @@ def model_of(hidden: int, seed: int, narrow: bool = False) -> WaveModel:
             np.array([7, 7, 9], np.int32),
         ),
     }
-    frequencies = np.zeros((TABLES, coder.TOKENS + 1), np.uint16)
+    frequencies = np.zeros((TABLES, symbols.TOKENS + 1), np.uint16)
     for row in frequencies:
-        tokens = int(rng.integers(1, 4)) if narrow else int(rng.integers(30, coder.TOKENS))
+        tokens = int(rng.integers(1, 4)) if narrow else int(rng.integers(30, symbols.TOKENS))
         share = rng.random(tokens + 1) * 0.9 ** np.arange(tokens + 1) + 1e-3
         row[: tokens + 1] = 1 + np.floor(share / share.sum() * (32768 - tokens - 1))
         row[0] += 32768 - int(row.astype(int).sum())
@@ -263,18 +263,18 @@ def plane_of(case: Case, seed: int, model: WaveModel) -> tuple[PlaneToEncode, An
             north = samples[y - 1, x] if y else first
             west = samples[y, x - 1] if x else samples[y - 1, 0] if y else first
             samples[y, x] = (west + north + 1) >> 1
-        sheared_mask = predictor.shear(mask.astype(np.int32), 0).astype(np.uint8)
-    own = predictor.shear(samples, first)
+        sheared_mask = wavefront.shear(mask.astype(np.int32), 0).astype(np.uint8)
+    own = wavefront.shear(samples, first)
     refs, ref_errors = (np.zeros((2, *own.shape), np.int32) for _ in range(2))
     for r in range(case.refs):
         earlier = np.clip(samples + rng.integers(-2, 3, case.shape), 0, case.top)
         if case.kind == "flat":
             earlier = samples // 2
-        refs[r] = predictor.shear_reference(earlier.astype(np.int32))
+        refs[r] = wavefront.shear_reference(earlier.astype(np.int32))
         residuals = rng.integers(-9, 10, case.shape).astype(np.int32)
         if case.kind == "edge":
             residuals *= (case.top + 1) // 9 - 1
-        ref_errors[r] = predictor.shear_reference(residuals)
+        ref_errors[r] = wavefront.shear_reference(residuals)
     weights = rng.integers(-900, 901, (case.sets, REGRESSORS)).astype(np.int64)
     weights[:, :2] += 1 << 13
     if case.kind == "edge":
@@ -329,7 +329,7 @@ def tree_of(case: Case, rng: np.random.Generator) -> ContextTree:
     nodes[:, 2] = ~np.arange(known)
     nodes[:, 3] = np.append(np.arange(1, known), ~known)
     leaves = np.arange(known + 1)
-    levels = rng.integers(0, 40, (3, coder.TOKENS)).astype(np.int32)
+    levels = rng.integers(0, 40, (3, symbols.TOKENS)).astype(np.int32)
     levels[:, -1] = 61
     levels += levels == 0
     flags = rng.integers(0, 65, (known + 1, 2)).astype(np.int32)
@@ -342,11 +342,11 @@ def plane_flags(tree: ContextTree) -> np.ndarray:
 
 
 def leaves_of(plane: PlaneToEncode, tree: ContextTree, gain: int) -> np.ndarray:
-    linears, corrections, contexts, _, _, begins, errors, *_ = coder.predict_plane(*plane[:10])
+    linears, corrections, contexts, _, _, begins, errors, *_ = predictor.predict_plane(*plane[:10])
     wanted = np.zeros(PROPERTIES, bool)
     wanted[tree.nodes[:, 0]] = True
     where = (plane.own, plane.refs, plane.ref_errors, plane.n_refs, errors, plane.mask)
-    means = coder.plane_means(linears, corrections, gain, plane.top)
+    means = predictor.plane_means(linears, corrections, gain, plane.top)
     size = (plane.height, plane.width)
     leaves: np.ndarray = _route(*where, *size, begins, contexts, means, tree.nodes, wanted)
     return leaves
@@ -354,9 +354,9 @@ def leaves_of(plane: PlaneToEncode, tree: ContextTree, gain: int) -> np.ndarray:
 
 def encode_on_cpu(plane: PlaneToEncode, made: cuda.Decisions) -> tuple[Any, ...]:
     """Return the prediction, states, words, raw bits."""
-    found = coder.predict_plane(*plane[:10])
+    found = predictor.predict_plane(*plane[:10])
     linears, corrections, contexts, matches, samples, begins, *_ = found
-    tables, folded, candidates = coder.fold_plane(
+    tables, folded, candidates = symbols.fold_plane(
         linears, corrections, contexts, samples, made.gain, plane.top, True
     )
     table_map, cumulative, used = made.table_map, plane.cumulative, plane.used
@@ -366,13 +366,13 @@ def encode_on_cpu(plane: PlaneToEncode, made: cuda.Decisions) -> tuple[Any, ...]
         cumulative = np.concatenate([cumulative, made.tree.cumulative])
         used = np.concatenate([used, made.tree.used])
         table_map = np.arange(len(used), dtype=np.int32)
-    starts, sizes, bits, counts = coder.symbols(
+    starts, sizes, bits, counts = symbols.symbols(
         *(tables, folded, matches, candidates, begins, made.flags, table_map, cumulative, used)
     )
-    states, words = coder.rans_encode(starts, sizes, made.lanes or coder.LANES[-1])
+    states, words = rans.rans_encode(starts, sizes, made.lanes or rans.LANES[-1])
     if made.lanes is None:
-        states, words = coder.rans_encode(starts, sizes, coder.lanes_for(len(words), len(folded)))
-    return found, states, words, coder.pack_raw(bits, counts)
+        states, words = rans.rans_encode(starts, sizes, rans.lanes_for(len(words), len(folded)))
+    return found, states, words, rans.pack_raw(bits, counts)
 
 
 def to_decode(
@@ -441,7 +441,7 @@ class TestDeviceAndCpuAgree:
         assert (my_fault, fault) == (0, 0)
         np.testing.assert_array_equal(my_own, own)
         np.testing.assert_array_equal(my_errors, errors)
-        np.testing.assert_array_equal(predictor.unshear(my_own, *case.shape), samples)
+        np.testing.assert_array_equal(wavefront.unshear(my_own, *case.shape), samples)
         if case.narrow:
             assert len(raw) > 0
         if case.flagged and samples.size > 100:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.wave import choices, plane_encode
-from tilepress.codecs.wave.choices import choose_gain
-from tilepress.codecs.wave.coder import GAINS
+from tilepress.codecs.wave.choices import GAINS, choose_gain
 from tilepress.codecs.wave.layout import FEATURES
-from tilepress.codecs.wave.model import WaveModel
+from tilepress.codecs.wave.model import TABLES, WaveModel
 from tilepress.codecs.wave.plane_encode import Coder
+from tilepress.codecs.wave.symbols import TOKENS
 
 from .planes import MODEL, field, holes, there_and_back
 
@@ -136,3 +136,23 @@ class TestMatchFlags:
 
         monkeypatch.setattr(choices, "count_matches", never)
         there_and_back(np.random.default_rng(3).integers(0, 2**12, (64, 64)) + 2**12)
+
+
+class TestBestTables:
+    def test_against_numpy(self) -> None:
+        rng = np.random.default_rng(4)
+        counted = rng.integers(0, 50, (TABLES, TOKENS)) * (rng.random((TABLES, 1)) < 0.7)
+        counted[:, 40:] = 0
+        best, own, saved = choices.best_tables(counted, MODEL.costs)
+        bits = counted @ MODEL.costs.T.astype(np.int64)
+        used = counted.any(axis=1)
+        assert np.array_equal(own, np.where(used, np.diag(bits), 0))
+        assert np.array_equal(best, np.where(used, bits.argmin(axis=1), np.arange(TABLES)))
+        assert np.array_equal(saved, np.where(used, own - bits.min(axis=1), 0))
+        assert (saved > 0).any()
+
+    def test_the_lowest_of_equals_wins(self) -> None:
+        costs = np.tile(MODEL.costs[:1], (TABLES, 1))
+        best, _, saved = choices.best_tables(np.ones((TABLES, TOKENS), np.int64), costs)
+        assert not best.any()
+        assert not saved.any()

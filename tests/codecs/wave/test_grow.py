@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import choices, costs, grow, plane_format, predictor
+from tilepress.codecs.wave import choices, costs, grow, plane_format, wavefront
 from tilepress.codecs.wave.backend import TreeEffort
-from tilepress.codecs.wave.coder import TOKENS
 from tilepress.codecs.wave.layout import MATCH_LEVELS, OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.model import COST_UNIT
 from tilepress.codecs.wave.plane_decode import decode_body
 from tilepress.codecs.wave.plane_encode import Coder, encode_body
 from tilepress.codecs.wave.plane_format import DecodedPlane
 from tilepress.codecs.wave.properties import step_leaves, step_properties
+from tilepress.codecs.wave.symbols import TOKENS
 from tilepress.codecs.wave.tree import LEVELS, ContextTree, frequencies_of
 from tilepress.codecs.wave.wire import Reader
 from tilepress.codecs.weights import load_named
@@ -215,8 +215,8 @@ class TestWhatIsGrown:
         given_, grown = grown_from(posterised(13, shape), mask, monkeypatch)
         asked, errors, contexts, means, begins = given_[:5]
         rows, leaves = shape[0] + 1, []
-        for t in range(predictor.steps(*shape)):
-            y0, y1 = predictor.active_rows(t, *shape)
+        for t in range(wavefront.steps(*shape)):
+            y0, y1 = wavefront.active_rows(t, *shape)
             there = [y for y in range(y0, y1) if mask is None or not mask[y, t - 2 * y]]
             context, mean = np.full((2, rows), 12345, np.int32)
             at = slice(begins[t], begins[t + 1])

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tilepress.codecs.wave import linear, predictor
-from tilepress.codecs.wave.coder import predict_plane
+from tilepress.codecs.wave import linear, wavefront
 from tilepress.codecs.wave.layout import CELLS, MAX_SETS, REGRESSORS, WEIGHT_BITS
 from tilepress.codecs.wave.linear import Classes, fit_classes, plain_classes
+from tilepress.codecs.wave.predictor import predict_plane
 from tilepress.codecs.weights import load_named
 
 MODEL = load_named("auto").model
@@ -18,10 +18,10 @@ NO_MASK = np.zeros((0, 0), np.uint8)
 
 
 def sheared(plane: np.ndarray, refs: list[np.ndarray]) -> tuple:
-    own = predictor.shear(plane, int(plane[0, 0]))
+    own = wavefront.shear(plane, int(plane[0, 0]))
     planes = np.zeros((2, *own.shape), np.int32)
     for slot, ref in enumerate(refs):
-        planes[slot] = predictor.shear_reference(ref)
+        planes[slot] = wavefront.shear_reference(ref)
     return own, planes, np.zeros_like(planes), len(refs)
 
 
@@ -40,7 +40,7 @@ def errors(plane: np.ndarray, refs: list[np.ndarray], classes: Classes) -> np.nd
         *(*sheared(plane, refs), NO_MASK, *plane.shape, int(plane.max())),
         *(classes.arrays(), MODEL.arrays()),
     )
-    return predictor.unshear(out[6], *plane.shape)
+    return wavefront.unshear(out[6], *plane.shape)
 
 
 def walks() -> np.ndarray:
@@ -153,7 +153,7 @@ class TestFitsAreTheSame:
         mask[40:, 50:] = True
         noise = np.random.default_rng(9).integers(0, 800, plane.shape)
         noisy = np.where(mask, noise, plane).astype(np.int32)
-        absent = predictor.shear(mask.astype(np.int32), 0).astype(np.uint8)
+        absent = wavefront.shear(mask.astype(np.int32), 0).astype(np.uint8)
         left = []
         for known in (absent, NO_MASK):
             own, *others = sheared(noisy, [])

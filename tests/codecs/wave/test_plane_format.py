@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tilepress.codecs.wave import predictor
+from tilepress.codecs.wave import wavefront
 from tilepress.codecs.wave.layout import REGRESSORS
 from tilepress.codecs.wave.linear import Classes
 from tilepress.codecs.wave.plane_format import (
@@ -56,7 +56,7 @@ class TestResiduals:
 
     def test_rounding(self) -> None:
         errors = np.arange(-200, 200, dtype=np.int32).reshape(20, 20)
-        steps = residuals(predictor.shear(errors, 0), 20, 20)
+        steps = residuals(wavefront.shear(errors, 0), 20, 20)
         assert np.array_equal(steps, np.ceil((errors - 32) / 64))
 
 

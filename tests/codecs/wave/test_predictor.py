@@ -1,4 +1,4 @@
-"""The predictor: layout of the wavefront, exactness of its arithmetic."""
+"""The predictor: exactness of its arithmetic."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from tilepress.codecs.wave import predictor
-from tilepress.codecs.wave.coder import predict_plane
+from tilepress.codecs.wave import predictor, wavefront
 from tilepress.codecs.wave.layout import (
     CELLS,
     FEATURES,
@@ -21,30 +20,10 @@ from tilepress.codecs.wave.layout import (
     SHEAR,
 )
 from tilepress.codecs.wave.plane_format import residuals
+from tilepress.codecs.wave.predictor import predict_plane
 from tilepress.codecs.weights import load_named
 
 NO_MASK = np.zeros((0, 0), np.uint8)
-
-
-class TestWavefront:
-    @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (5, 7), (17, 4)])
-    def test_every_sample_has_one_step(self, shape: tuple[int, int]) -> None:
-        height, width = shape
-        seen = np.zeros(shape, int)
-        for t in range(predictor.steps(height, width)):
-            first, last = predictor.active_rows(t, height, width)
-            for y in range(first, last):
-                seen[y, t - SHEAR * y] += 1
-        assert (seen == 1).all()
-
-    def test_every_tap_is_known_in_time(self) -> None:
-        """A tap belongs to an earlier step: the decoder has nothing else."""
-        assert all(dx + SHEAR * dy < 0 for dy, dx in OWN_TAPS)
-
-    @pytest.mark.parametrize("shape", [(1, 1), (3, 11), (12, 2)])
-    def test_shear_and_back(self, shape: tuple[int, int]) -> None:
-        plane = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape)
-        assert np.array_equal(predictor.unshear(predictor.shear(plane, 0), *shape), plane)
 
 
 def neighbours(plane: np.ndarray, first: int, dy: int, dx: int) -> np.ndarray:
@@ -116,11 +95,11 @@ def predicted(n_refs: int, sets: int):
         rng.integers(0, sets, CELLS).astype(np.int32),
         rng.integers(-(2**13), 2**13, (sets, REGRESSORS)),
     )
-    own = predictor.shear(plane, int(plane[0, 0]))
+    own = wavefront.shear(plane, int(plane[0, 0]))
     sheared = np.zeros((2, 2, *own.shape), np.int32)
     for slot in range(n_refs):
-        sheared[0, slot] = predictor.shear_reference(refs[slot])
-        sheared[1, slot] = predictor.shear_reference(errors[slot])
+        sheared[0, slot] = wavefront.shear_reference(refs[slot])
+        sheared[1, slot] = wavefront.shear_reference(errors[slot])
     net = load_named("auto").model.arrays()
     found = predict_plane(own, *sheared, n_refs, NO_MASK, height, width, top, classes, net)
     t, y = np.divmod(np.sort((np.arange(width) + SHEAR * np.arange(height)[:, None]) * height
@@ -205,18 +184,18 @@ class TestFeaturesFitTheirWeights:
         height, width, top = 20, 26, 2**17 - 1
         plane = (rng.integers(0, 2, (height, width)) * top).astype(np.int32)
         plane[5:15, 5:15] = 7
-        own = predictor.shear(plane, int(plane[0, 0]))
-        refs = np.stack([predictor.shear_reference(np.ascontiguousarray(p))
+        own = wavefront.shear(plane, int(plane[0, 0]))
+        refs = np.stack([wavefront.shear_reference(np.ascontiguousarray(p))
                          for p in (plane, top - plane)])  # fmt: skip
-        ref_errors = np.stack([predictor.shear_reference(e.astype(np.int32))
+        ref_errors = np.stack([wavefront.shear_reference(e.astype(np.int32))
                                for e in (plane - top // 2, -plane)])  # fmt: skip
         classes = (np.zeros(3, np.int32), np.zeros(CELLS, np.int32),
                    rng.integers(-(2**16), 2**16, (1, REGRESSORS)))  # fmt: skip
-        errors = predictor.shear((plane - top // 2).astype(np.int32) << 6, 0)
+        errors = wavefront.shear((plane - top // 2).astype(np.int32) << 6, 0)
         work = predictor.workspace(height, width)
         seen = []
-        for t in range(predictor.steps(height, width)):
-            y0, y1 = predictor.active_rows(t, height, width)
+        for t in range(wavefront.steps(height, width)):
+            y0, y1 = wavefront.active_rows(t, height, width)
             n = y1 - y0
             predictor.predict_linear(own, refs, ref_errors, 2, t, y0, n, top, classes, work)
             predictor.network_inputs(errors, ref_errors, 2, t, y0, n, top, work)
@@ -231,7 +210,7 @@ class TestFeaturesFitTheirWeights:
 class TestLogarithm:
     def test_is_monotone_and_close(self) -> None:
         values = np.unique(np.logspace(0, 9, 4000).astype(int))
-        logs = np.array([predictor._log8.py_func(int(v)) for v in values[values < 2**30]])
+        logs = np.array([predictor.log8.py_func(int(v)) for v in values[values < 2**30]])
         exact = 8 * np.log2(values[values < 2**30] + 1)
         assert (np.diff(logs) >= 0).all()
         assert np.abs(logs - exact).max() <= 1.75  # 0.69 of the chords, 1 of the floor

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilepress.codecs.limits import MAX_TREE_BYTES, MAX_TREE_NODES, MAX_TREE_TABLES
-from tilepress.codecs.wave import predictor, tree
+from tilepress.codecs.wave import tree, wavefront
 from tilepress.codecs.wave.arithmetic import encode_bits
-from tilepress.codecs.wave.coder import TABLE_BITS, TOKENS
 from tilepress.codecs.wave.layout import MATCH_CONTEXTS, MATCH_LEVELS, OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.properties import step_leaves, step_properties
+from tilepress.codecs.wave.rans import TABLE_BITS
+from tilepress.codecs.wave.symbols import TOKENS
 from tilepress.codecs.wave.tree import (
     LEVELS,
     NO_TREE,
@@ -379,16 +380,16 @@ class TestPropertiesAreWhatTheFormatSays:
         contexts, means = rng.integers(0, 64, (2, *size)).astype(np.int32)
         means += rng.integers(0, top, size).astype(np.int32) * 64
         first = int(own[0, 0]) + 1
-        sheared = predictor.shear(own, first), predictor.shear(errors, 0)
+        sheared = wavefront.shear(own, first), wavefront.shear(errors, 0)
         planes = np.zeros((2, 2, *sheared[0].shape), np.int32)
         for slot in range(n_refs):
-            planes[0, slot] = predictor.shear_reference(refs[slot])
-            planes[1, slot] = predictor.shear_reference(ref_errors[slot])
+            planes[0, slot] = wavefront.shear_reference(refs[slot])
+            planes[1, slot] = wavefront.shear_reference(ref_errors[slot])
         wanted = np.ones(PROPERTIES, bool)
         some = rng.random(PROPERTIES) < 0.5
         seen = 0
-        for t in range(predictor.steps(*size)):
-            y0, y1 = predictor.active_rows(t, *size)
+        for t in range(wavefront.steps(*size)):
+            y0, y1 = wavefront.active_rows(t, *size)
             at = [(y, t - 2 * y) for y in range(y0, y1)]
             context = np.array([contexts[p] for p in at], np.int32)
             mean = np.array([means[p] for p in at], np.int32)
