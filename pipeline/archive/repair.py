@@ -16,32 +16,28 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from tilepress.codecs import threads as pool
 from tilepress.errors import (
-    CodecError,
     DamagedStore,
-    InvalidRecord,
-    ModelError,
     SourceError,
     UnsealedStore,
-    UnsupportedFormat,
     UsageError,
     describe_error,
 )
+from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.compare import SourceSamples
-from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, LeaseLost, holds
+from tilepress.pipeline.archive.evidence import Evidence, difference_of_shape
+from tilepress.pipeline.archive.lease import LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
-from tilepress.pipeline.archive.write import clear_leftovers, seal_image, write_shard
+from tilepress.pipeline.archive.restore import Restoration
+from tilepress.pipeline.archive.write import clear_leftovers
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.discover import open_source
@@ -50,30 +46,15 @@ from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.atomic import is_partial
 from tilepress.pipeline.storage.path import Place, Where, is_url, place
 from tilepress.pipeline.storage.retry import patiently
-from tilepress.pipeline.store.documents import COMPOSED, compose
-from tilepress.pipeline.store.keys import (
-    FULL_RESOLUTION,
-    IMAGE,
-    ROOT_DOCUMENT,
-    document_key,
-    shard_key,
-    shard_of,
-)
-from tilepress.pipeline.store.manifest import Manifest, ShardEntry, ShardTable, sha256_hex
-from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.keys import IMAGE, ROOT_DOCUMENT, shard_key, shard_of
+from tilepress.pipeline.store.manifest import Manifest, ShardTable
 from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
-from tilepress.pipeline.store.shard import ShardBytes, samples_sha256
 from tilepress.pipeline.verify import check_store
 
 __all__ = ["StoreRepair", "repair_stores"]
 
 MARK = "repair.json"
 """Object of a ledger that says how a store was coded which is being sealed anew."""
-
-PROVED = "proved"
-"""Object of a ledger that says that its plan's source was found to be that of the store."""
-
-_NO_PROOF = "nothing that is sound in the store shows that it is"
 
 _OTHER_METADATA = "its samples are the store's, its metadata are not"
 
@@ -166,7 +147,7 @@ def _repair(repair: _Repair, *, in_archive: bool) -> StoreRepair:
     return StoreRepair(
         store=str(repair.store),
         state=state,
-        written=tuple(repair.written),
+        written=repair.written,
         resealed=repair.resealed,
         left=tuple(repair.left),
         reason=reason,
@@ -192,7 +173,7 @@ class _Finder:
         fitting = []
         for spec in self._sources.candidates(store):
             with contextlib.suppress(SourceError), contextlib.closing(open_source(spec)) as source:
-                if _difference(source, layout) is None:
+                if difference_of_shape(source, layout) is None:
                     fitting.append(spec)
         if len(fitting) != 1:
             raise UsageError(
@@ -207,11 +188,20 @@ class _Repair:
 
     def __init__(self, store: Place, finder: _Finder, keeper: LeaseKeeper) -> None:
         self.store = store
-        self.written: list[str] = []
         self.left: list[str] = []
-        self.resealed = False
         self._finder, self._keeper = finder, keeper
         self._has_partials = False
+        self._source = ""
+        self._restoration: Restoration | None = None
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Keys of what was put in its place so far."""
+        return () if self._restoration is None else tuple(self._restoration.written)
+
+    @property
+    def resealed(self) -> bool:
+        return self._restoration is not None and self._restoration.resealed
 
     def run(self) -> Literal["sound", "repaired"]:
         salvaged = salvage(self.store)
@@ -223,6 +213,7 @@ class _Repair:
                 return "sound"
         layouts = self._layouts(salvaged)
         spec = self._finder.find(self.store, salvaged, layouts["image"])
+        self._source = spec.paths[0]
         with contextlib.closing(open_source(spec)) as source:
             plan = self._plan(source, layouts)
             guessed = [n for n, one in layouts.items() if salvaged.unproved.get(n) == one]
@@ -231,8 +222,9 @@ class _Repair:
             lease = self._keeper.acquire(ledger_folder(self.store), plan.digest)
             try:
                 self._check_unchanged(salvaged)
-                work = _Work(plan, source, salvaged, lease.holder)
-                self._mend(work, damaged)
+                samples = SourceSamples(plan, source)
+                self._restoration = Restoration(samples, salvaged, lease.holder)
+                self._mend(self._restoration, Evidence(samples, salvaged), damaged)
             finally:
                 self._keeper.release(lease)
         return "repaired"
@@ -287,11 +279,11 @@ class _Repair:
     def _plan(self, source: TileSource, layouts: Mapping[str, Layout]) -> ImagePlan:
         """Return the plan that gives this store; raise where the source is of another shape."""
         image = layouts["image"]
-        wrong = _difference(source, image)
+        wrong = difference_of_shape(source, image)
         if wrong is None and source.info.has_mask != ("mask" in layouts):
             wrong = "one has a mask, the other has none"
         if wrong is not None:
-            raise self._another(source.spec, wrong)
+            raise self._another(wrong)
         return ImagePlan(
             digest=plan_digest(source, image.grid, image.config),
             store=str(self.store),
@@ -308,164 +300,88 @@ class _Repair:
         if (None if found is None else found[0]) != salvaged.root:
             raise LeaseLost(f"repairing {self.store}: another process has written it meanwhile")
 
-    def _mend(self, work: _Work, damaged: set[str]) -> None:
+    def _mend(self, restoration: Restoration, evidence: Evidence, damaged: set[str]) -> None:
         """Put what is damaged in its place, or else seal the store anew."""
-        manifest, ledger = work.salvaged.manifest, Ledger(work.plan)
-        if manifest is not None and self._put_listed(work, manifest, damaged):
-            self.store.sweep()
-            return
+        manifest, ledger = restoration.manifest, Ledger(restoration.plan)
+        if manifest is not None:
+            damaged = self._put_listed(restoration, evidence, manifest, damaged)
+            if not damaged:
+                self.store.sweep()
+                return
         begun_before = ledger.exists
         try:
-            tables, unsound = self._take_stock(work, ledger, damaged)
-            done = manifest is None and self._put_all(work, tables, unsound)
+            tables, missing = self._take_stock(evidence, restoration.plan, damaged)
+            done = manifest is None and restoration.put_all(tables, missing)
             if not done:
-                self._check_metadata(work, tables)
+                self._check_metadata(evidence, tables)
         except BaseException:
             if not begun_before:
                 with contextlib.suppress(OSError):
                     ledger.remove()
             raise
         if not done:
-            self._seal_anew(work, unsound)
+            evidence.keep()
+            restoration.seal_anew(missing)
         ledger.remove()
         self._check_result()
 
-    def _check_metadata(self, work: _Work, tables: Mapping[str, ShardTable]) -> None:
-        """Refuse to seal anew with a source whose samples alone are the store's."""
-        if work.has_other_metadata(tables):
-            raise self._another(work.plan.spec, _OTHER_METADATA)
+    def _put_listed(
+        self,
+        restoration: Restoration,
+        evidence: Evidence,
+        manifest: Manifest,
+        damaged: set[str],
+    ) -> set[str]:
+        """Restore the objects that a manifest lists; return the keys of what comes out otherwise.
+
+        Where that is a document or an auxiliary object, nothing is put: the store must be sealed
+        anew, and will be with all that is damaged.
+        """
+        shards = {key: ref for key in damaged if (ref := _listed_shard(key, manifest)) is not None}
+        keys = damaged - shards.keys()
+        wrong = evidence.difference_from_listed(sorted(shards.values()))
+        if wrong is not None:
+            raise self._another(wrong)
+        objects = restoration.listed_objects(manifest, keys)
+        if len(objects) < len(keys):
+            if not evidence.same_plan and evidence.same_tools:
+                raise self._another(_OTHER_METADATA)
+            return damaged
+        refs = sorted(shards.items(), key=lambda item: item[1])
+        unsound = {key for key, ref in refs if not restoration.put_listed(manifest, ref)}
+        for key, data in objects.items():
+            restoration.put(key, data)
+        return unsound
 
     def _take_stock(
-        self, work: _Work, ledger: Ledger, damaged: set[str]
+        self, evidence: Evidence, plan: ImagePlan, damaged: set[str]
     ) -> tuple[dict[str, ShardTable], list[ShardRef]]:
         """Note every sound shard in the ledger; return their tables, and the other shards.
 
         Raises SourceError where nothing shows that the source is the store's.
         """
-        plan = work.plan
         tables = {name: ShardTable(grid.counts) for name, grid in plan.grids.items()}
         unsound: list[ShardRef] = []
+        ledger = Ledger(plan)
         ledger.create()
-        layouts = {
-            name: Layout(
-                grid=grid,
-                dtype=plan.info.dtype.name,
-                axes=plan.info.axes,
-                config=work.writer.codec_config(name),
-            )
-            for name, grid in plan.grids.items()
-        }
-        mark = json.dumps({name: layout.to_json() for name, layout in layouts.items()})
-        (ledger_folder(self.store) / plan.digest / MARK).write(mark.encode())
+        _mark(plan)
         for ref in plan.shards():
-            entry = None if _key(ref) in damaged else work.take_stock(ref)
+            key = shard_key(ref.array, ref.index)
+            entry = None if key in damaged else evidence.take_stock(ref)
             if entry is None:
                 unsound.append(ref)
                 continue
             tables[ref.array].set(entry)
             patiently(functools.partial(ledger.record, entry))
-        wrong = work.disproof()
+        wrong = evidence.disproof()
         if wrong is not None:
-            raise self._another(plan.spec, wrong)
+            raise self._another(wrong)
         return tables, unsound
 
-    # as it was sealed
-
-    def _put_listed(self, work: _Work, manifest: Manifest, damaged: set[str]) -> bool:
-        """Restore the objects that a manifest lists; False where some come out otherwise."""
-        refs = sorted(ref for key in damaged if (ref := _shard_of(key, manifest)) is not None)
-        keys = {key for key in damaged if _shard_of(key, manifest) is None}
-        wrong = work.difference_from_listed(refs)
-        if wrong is not None:
-            raise self._another(work.plan.spec, wrong)
-        objects = self._objects(work, manifest, keys)
-        if len(objects) < len(keys):
-            if not work.same_plan and work.same_tools:
-                raise self._another(work.plan.spec, _OTHER_METADATA)
-            return False
-        same = True
-        for ref in refs:
-            coded = work.code(ref)
-            if coded.entry(ref.array, ref.index) != work.listed(ref):
-                same = False
-                continue
-            self._put_shard(work, ref, coded)
-            damaged.discard(_key(ref))
-        for key, data in objects.items():
-            self._put(work, key, data)
-        return same
-
-    def _objects(self, work: _Work, manifest: Manifest, keys: set[str]) -> dict[str, bytes]:
-        """Return those of the objects that can be had as they were sealed."""
-        if not keys:
-            return {}
-        found: dict[str, bytes] = {}
-
-        def keep(key: str, data: bytes) -> None:
-            if key in keys and sha256_hex(data) == _digest(manifest, key):
-                found[key] = data
-
-        work.compose(manifest.arrays, keep)
-        for key in keys:
-            if key not in found:
-                for data in work.consolidated(key):
-                    keep(key, data)
-        return found
-
-    def _put_all(
-        self, work: _Work, tables: Mapping[str, ShardTable], unsound: list[ShardRef]
-    ) -> bool:
-        """Restore everything if that gives the very root document that is there, sealed."""
-        if work.salvaged.reader is None:
-            return False
-        for ref in unsound:
-            coded = work.code(ref)
-            tables[ref.array].set(coded.entry(ref.array, ref.index))
-        objects: dict[str, bytes] = {}
-
-        def keep(key: str, data: bytes) -> None:
-            if (self.store / key).sha256() != sha256_hex(data):
-                objects[key] = data
-
-        work.compose(tables, keep)
-        if ROOT_DOCUMENT in objects:
-            return False
-        for ref in unsound:
-            self._put_shard(work, ref, work.code(ref))
-        for key, data in objects.items():
-            self._put(work, key, data)
-        return True
-
-    def _put_shard(self, work: _Work, ref: ShardRef, coded: ShardBytes) -> None:
-        work.check_lease()
-        patiently(
-            lambda: work.writer.write_shard(ref.array, ref.index, coded.data, work.check_lease)
-        )
-        self.written.append(_key(ref))
-
-    def _put(self, work: _Work, key: str, data: bytes) -> None:
-        work.check_lease()
-        patiently(lambda: (self.store / key).write(data))
-        self.written.append(key)
-
-    # sealed anew
-
-    def _seal_anew(self, work: _Work, unsound: list[ShardRef]) -> None:
-        """Unseal, write what is missing, seal; every sound shard is in the ledger by now."""
-        proved = ledger_folder(self.store) / work.plan.digest / PROVED
-        patiently(lambda: proved.write(b""))
-        work.check_lease()
-        patiently((self.store / ROOT_DOCUMENT).remove)
-        for ref in unsound:
-            write_shard(work.plan, ref, work.holder, pool.threads())
-            self.written.append(_key(ref))
-        seal_image(work.plan, work.holder)
-        self.resealed = True
-        listed = work.salvaged.manifest
-        if listed is not None:
-            sealed = StoreReader.open(self.store).manifest
-            for key in {*listed.documents, *listed.files} - {*sealed.documents, *sealed.files}:
-                (self.store / key).remove()
+    def _check_metadata(self, evidence: Evidence, tables: Mapping[str, ShardTable]) -> None:
+        """Refuse to seal anew with a source whose samples alone are the store's."""
+        if evidence.has_other_metadata(tables):
+            raise self._another(_OTHER_METADATA)
 
     def _check_result(self) -> None:
         damaged = self._damaged()
@@ -475,158 +391,15 @@ class _Repair:
                 f"{min(damaged)}; run it again"
             )
 
-    def _another(self, spec: SourceSpec, text: str) -> SourceError:
+    def _another(self, text: str) -> SourceError:
+        """Return the error that says that the source is not the store's."""
         changed = "" if self.written else "; nothing was changed"
         return SourceError(
-            f"repairing {self.store}: {spec.paths[0]} is not what it was made of ({text}){changed}"
+            f"repairing {self.store}: {self._source} is not what it was made of ({text}){changed}"
         )
 
 
-class _Work:
-    """A store that is being repaired, and the open source that it is made again from."""
-
-    def __init__(
-        self, plan: ImagePlan, source: TileSource, salvaged: Salvaged, holder: Holder
-    ) -> None:
-        self.plan, self.salvaged, self.holder = plan, salvaged, holder
-        self._source = source
-        self._samples = SourceSamples(plan, source)
-        self._store = place(plan.store)
-        self.writer = self._samples.coding.writer
-        self._sound = self._foreign = 0
-        self._image_digest = hashlib.sha256()
-
-    @cached_property
-    def same_plan(self) -> bool:
-        """Whether the store, or a repair before, says that it was made of these very files."""
-        if self.plan.digest in self.salvaged.digests:
-            return True
-        return (ledger_folder(self._store) / self.plan.digest / PROVED).size() is not None
-
-    @property
-    def same_tools(self) -> bool:
-        """Whether this version of tilepress sealed the store."""
-        with contextlib.suppress(PackageNotFoundError):
-            return self.salvaged.sealed_by == version("tilepress")
-        return False
-
-    def has_other_metadata(self, tables: Mapping[str, ShardTable]) -> bool:
-        """Whether a source that was touched would change what the level says, its CRS say.
-
-        Only this version's documents can be told from those that it would write.
-        """
-        level = self.salvaged.level
-        if self.same_plan or not level or not self.same_tools:
-            return False
-        composed: dict[str, Any] = {}
-
-        def keep(key: str, data: bytes) -> None:
-            if key == document_key(FULL_RESOLUTION):
-                composed.update(json.loads(data))
-
-        compose(self.writer, self._source.source_items(), tables, keep)
-        return bool(composed["consolidated_metadata"] != level.get("consolidated_metadata"))
-
-    @property
-    def _statement(self) -> Mapping[str, Any]:
-        assert self.salvaged.reader is not None, "asked of stores whose root document is sealed"
-        return self.salvaged.reader.statement
-
-    def check_lease(self) -> None:
-        """Raise LeaseLost where the store has another writer by now."""
-        if not patiently(lambda: holds(ledger_folder(self._store), self.holder)):
-            raise LeaseLost(f"repairing {self._store}: another process has taken it over")
-
-    def listed(self, ref: ShardRef) -> ShardEntry:
-        """Return what the manifest says of a shard."""
-        assert self.salvaged.manifest is not None, "asked of stores whose manifest is sealed"
-        return self.salvaged.manifest.arrays[ref.array].get(ref.array, ref.index)
-
-    def code(self, ref: ShardRef) -> ShardBytes:
-        """Code a shard from the source."""
-        return self._samples.encode(ref)
-
-    def compose(
-        self, tables: Mapping[str, ShardTable], write: Callable[[str, bytes], None]
-    ) -> None:
-        """Hand every object but the shards to ``write``, as they were when the store was sealed."""
-        statement = self._statement
-        extra = {key: value for key, value in statement.items() if key not in COMPOSED}
-        items = self._source.source_items()
-        compose(self.writer, items, tables, write, extra, statement["tools"])
-
-    def consolidated(self, key: str) -> Iterator[bytes]:
-        """Yield what a document may have been, from the copy of it in the root document."""
-        documents = json.loads(self.salvaged.root or b"{}")["consolidated_metadata"]["metadata"]
-        node = documents.get(key.removesuffix(f"/{ROOT_DOCUMENT}"))
-        if node is not None:
-            yield json.dumps(node, separators=(",", ":")).encode()
-
-    def difference_from_listed(self, refs: Sequence[ShardRef]) -> str | None:
-        """Tell why these shards of the manifest cannot come from the source; None: they can."""
-        lossy = {ref for ref in refs if self._samples.are_lossy(ref.array)}
-        for ref in refs:
-            if ref not in lossy and not self._samples.are_those_of(self.listed(ref)):
-                return f"its samples differ in {ref.name}"
-        if not lossy or self.same_plan:
-            return None
-        sound = [ref for ref in self.plan.shards() if ref.array == "image" and ref not in lossy]
-        for ref in sound:
-            if self.take_stock(ref) is None:
-                return f"its samples differ in {ref.name}"
-        if not sound:
-            ref = min(lossy)
-            if self.code(ref).entry(ref.array, ref.index) != self.listed(ref):
-                return _NO_PROOF
-        return None
-
-    def take_stock(self, ref: ShardRef) -> ShardEntry | None:
-        """Return the entry of a sound shard; None for one that does not decode, or to others.
-
-        Where the manifest is there it is believed: a lossless shard is not decoded once more.
-        """
-        if self.salvaged.manifest is not None and not self._samples.are_lossy(ref.array):
-            return self._listed_lossless(ref)
-        samples = self._samples.read(ref)
-        if ref.array == "image" and not self.same_plan:
-            self._image_digest.update(bytes.fromhex(samples_sha256(samples)))
-        try:
-            coded = self._samples.compare(ref, samples)
-        except (OSError, DamagedStore, InvalidRecord):
-            return None
-        except (ModelError, UnsupportedFormat):
-            raise
-        except CodecError:
-            self._foreign += 1
-            return None
-        self._sound += 1
-        return coded.entry(ref.array, ref.index)
-
-    def disproof(self) -> str | None:
-        """Tell why the source is not the store's, once stock was taken of all shards."""
-        believed = self.salvaged.manifest is not None
-        if self._foreign == 0 and (believed or self._sound):
-            return None
-        if not believed:
-            same = self._image_digest.hexdigest() in self.salvaged.digests
-            if self.same_plan or (same and not self._samples.are_lossy("image")):
-                return None
-        return f"the samples of {self._foreign} shards differ" if self._foreign else _NO_PROOF
-
-    def _listed_lossless(self, ref: ShardRef) -> ShardEntry | None:
-        listed = self.listed(ref)
-        if not self.same_plan and not self._samples.are_those_of(listed):
-            self._foreign += 1
-            return None
-        self._sound += 1
-        return replace(listed, max_error=0.0, squared_error=0.0)
-
-
-def _key(ref: ShardRef) -> str:
-    return shard_key(ref.array, ref.index)
-
-
-def _shard_of(key: str, manifest: Manifest) -> ShardRef | None:
+def _listed_shard(key: str, manifest: Manifest) -> ShardRef | None:
     """Return the shard that has this key; None for any other object."""
     found = shard_of(key)
     if found is None or found[0] not in manifest.arrays:
@@ -634,20 +407,20 @@ def _shard_of(key: str, manifest: Manifest) -> ShardRef | None:
     return ShardRef(*found)
 
 
-def _digest(manifest: Manifest, key: str) -> str | None:
-    """Return the sha256 of an object that is no shard."""
-    entry = manifest.files.get(key)
-    return manifest.documents.get(key) if entry is None else entry.sha256
-
-
-def _difference(source: TileSource, layout: Layout) -> str | None:
-    """Tell how the shape of a source is not that of a store; None: it is the same."""
-    info = source.info
-    found = (info.shape, info.dtype.name, info.axes)
-    want = (layout.grid.shape, layout.dtype, layout.axes)
-    if found == want:
-        return None
-    return f"it is {found[0]} of {found[1]}, the store {want[0]} of {want[1]}"
+def _mark(plan: ImagePlan) -> None:
+    """Note in the ledger how the store was coded, for a repair that goes on with this one."""
+    coding = ImageCoding(plan)
+    layouts = {
+        name: Layout(
+            grid=grid,
+            dtype=plan.info.dtype.name,
+            axes=plan.info.axes,
+            config=coding.writer.codec_config(name),
+        )
+        for name, grid in plan.grids.items()
+    }
+    mark = json.dumps({name: layout.to_json() for name, layout in layouts.items()})
+    (ledger_folder(plan.store) / plan.digest / MARK).write(mark.encode())
 
 
 def _marks(folder: Place) -> list[dict[str, Layout]]:

@@ -1,0 +1,156 @@
+"""Make objects of a damaged store again from its source, and put them where they belong.
+
+What was sealed comes out the same, to the byte, from the same source and the same encoder; only
+what does is put in its place. What does not is a reason to seal the store anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+
+from tilepress.codecs import threads as pool
+from tilepress.pipeline.archive.compare import SourceSamples
+from tilepress.pipeline.archive.lease import Holder, LeaseLost, holds
+from tilepress.pipeline.archive.ledger import ledger_folder
+from tilepress.pipeline.archive.plan import ShardRef
+from tilepress.pipeline.archive.write import seal_image, write_shard
+from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.store.documents import COMPOSED, compose
+from tilepress.pipeline.store.keys import ROOT_DOCUMENT, shard_key
+from tilepress.pipeline.store.manifest import Manifest, ShardTable, sha256_hex
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.salvage import Salvaged
+from tilepress.pipeline.store.shard import ShardBytes
+
+__all__ = ["Restoration"]
+
+
+class Restoration:
+    """Makes the objects of one store again; the caller holds its lease.
+
+    Nothing is put before the source was found to be the store's.
+    """
+
+    def __init__(self, samples: SourceSamples, salvaged: Salvaged, holder: Holder) -> None:
+        self._samples, self._salvaged, self._holder = samples, salvaged, holder
+        self.plan = samples.plan
+        self.manifest = salvaged.manifest
+        """What the store should consist of; None where that is not known."""
+        self._writer = samples.coding.writer
+        self._store = place(samples.plan.store)
+        self.written: list[str] = []
+        """Keys of what was put, in order."""
+        self.resealed = False
+
+    # as it was sealed
+
+    def listed_objects(self, manifest: Manifest, keys: set[str]) -> dict[str, bytes]:
+        """Return those of the objects, no shards, that can be had as they were sealed."""
+        if not keys:
+            return {}
+        found: dict[str, bytes] = {}
+
+        def keep(key: str, data: bytes) -> None:
+            if key in keys and sha256_hex(data) == _digest(manifest, key):
+                found[key] = data
+
+        self._compose(manifest.arrays, keep)
+        for key in keys:
+            if key not in found:
+                for data in self._consolidated(key):
+                    keep(key, data)
+        return found
+
+    def put_listed(self, manifest: Manifest, ref: ShardRef) -> bool:
+        """Put a shard as the manifest lists it; False where it comes out otherwise."""
+        coded = self._samples.encode(ref)
+        listed = manifest.arrays[ref.array].get(ref.array, ref.index)
+        if coded.entry(ref.array, ref.index) != listed:
+            return False
+        self._put_shard(ref, coded)
+        return True
+
+    def put_all(self, tables: Mapping[str, ShardTable], unsound: list[ShardRef]) -> bool:
+        """Restore everything if that gives the very root document that is there, sealed.
+
+        ``tables`` are those of the sound shards; False where nothing was put.
+        """
+        if self._salvaged.reader is None:
+            return False
+        for ref in unsound:
+            coded = self._samples.encode(ref)
+            tables[ref.array].set(coded.entry(ref.array, ref.index))
+        objects: dict[str, bytes] = {}
+
+        def keep(key: str, data: bytes) -> None:
+            if (self._store / key).sha256() != sha256_hex(data):
+                objects[key] = data
+
+        self._compose(tables, keep)
+        if ROOT_DOCUMENT in objects:
+            return False
+        for ref in unsound:
+            self._put_shard(ref, self._samples.encode(ref))
+        for key, data in objects.items():
+            self.put(key, data)
+        return True
+
+    def put(self, key: str, data: bytes) -> None:
+        """Put an object that is no shard."""
+        self._check_lease()
+        patiently(lambda: (self._store / key).write(data))
+        self.written.append(key)
+
+    # sealed anew
+
+    def seal_anew(self, unsound: list[ShardRef]) -> None:
+        """Unseal, write what is missing, seal; every sound shard is in the ledger by now."""
+        self._check_lease()
+        patiently((self._store / ROOT_DOCUMENT).remove)
+        for ref in unsound:
+            write_shard(self.plan, ref, self._holder, pool.threads())
+            self.written.append(shard_key(ref.array, ref.index))
+        seal_image(self.plan, self._holder)
+        self.resealed = True
+        listed = self.manifest
+        if listed is not None:
+            sealed = StoreReader.open(self._store).manifest
+            for key in {*listed.documents, *listed.files} - {*sealed.documents, *sealed.files}:
+                (self._store / key).remove()
+
+    def _put_shard(self, ref: ShardRef, coded: ShardBytes) -> None:
+        self._check_lease()
+        patiently(
+            lambda: self._writer.write_shard(ref.array, ref.index, coded.data, self._check_lease)
+        )
+        self.written.append(shard_key(ref.array, ref.index))
+
+    def _check_lease(self) -> None:
+        """Raise LeaseLost where the store has another writer by now."""
+        if not patiently(lambda: holds(ledger_folder(self._store), self._holder)):
+            raise LeaseLost(f"repairing {self._store}: another process has taken it over")
+
+    def _compose(
+        self, tables: Mapping[str, ShardTable], write: Callable[[str, bytes], None]
+    ) -> None:
+        """Hand every object but the shards to ``write``, as they were when the store was sealed."""
+        assert self._salvaged.reader is not None, "asked of stores whose root document is sealed"
+        statement = self._salvaged.reader.statement
+        extra = {key: value for key, value in statement.items() if key not in COMPOSED}
+        items = self._samples.source.source_items()
+        compose(self._writer, items, tables, write, extra, statement["tools"])
+
+    def _consolidated(self, key: str) -> Iterator[bytes]:
+        """Yield what a document may have been, from the copy of it in the root document."""
+        documents = json.loads(self._salvaged.root or b"{}")["consolidated_metadata"]["metadata"]
+        node = documents.get(key.removesuffix(f"/{ROOT_DOCUMENT}"))
+        if node is not None:
+            yield json.dumps(node, separators=(",", ":")).encode()
+
+
+def _digest(manifest: Manifest, key: str) -> str | None:
+    """Return the sha256 of an object that is no shard."""
+    entry = manifest.files.get(key)
+    return manifest.documents.get(key) if entry is None else entry.sha256
