@@ -12,7 +12,8 @@ from typing import Any
 from tilepress.codecs.loss import Lossless, Within, bounded
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
-from tilepress.pipeline.image.source import ImageInfo, SourceSpec, TileSource
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.path import Place
 
 __all__ = [

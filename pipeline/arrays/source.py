@@ -15,7 +15,8 @@ import numpy.typing as npt
 from tilepress.codecs.record import DTYPES
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.source import ImageInfo, SourceSpec
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import BucketPlace, is_url, place
 
 __all__ = ["ArraySource", "safe_name"]

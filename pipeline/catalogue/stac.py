@@ -25,7 +25,7 @@ from urllib.parse import quote, unquote
 from tilepress.codecs.numbers import number_of
 from tilepress.pipeline.catalogue.footprint import Bbox, Footprint, footprint
 from tilepress.pipeline.formats import format_of_kind
-from tilepress.pipeline.image.source import Acquired
+from tilepress.pipeline.image.info import Acquired
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import StoreSummary

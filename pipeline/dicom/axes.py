@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.pipeline.dicom.header import Instance, Plane
-from tilepress.pipeline.image.source import MedicalGeometry
+from tilepress.pipeline.image.info import MedicalGeometry
 
 __all__ = ["Arrangement", "arrange"]
 

@@ -33,7 +33,8 @@ from tilepress.pipeline.dicom.header import Instance, Plane, read_instance
 from tilepress.pipeline.dicom.pixels import FrameReader, is_pair_swapped
 from tilepress.pipeline.dicom.sniff import is_dicom
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.source import ImageInfo, SourceSpec
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import SourceSpec
 
 __all__ = ["DicomSource", "deflated", "group_series"]
 

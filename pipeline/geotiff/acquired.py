@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from tilepress.pipeline.geotiff.record import parse_record
-from tilepress.pipeline.image.source import Acquired, ExportReader
+from tilepress.pipeline.image.info import Acquired
+from tilepress.pipeline.image.source import ExportReader
 
 __all__ = ["acquired"]
 

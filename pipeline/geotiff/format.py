@@ -23,8 +23,9 @@ from tilepress.pipeline.image.format import (
     FoundImages,
     Stacking,
 )
+from tilepress.pipeline.image.info import Acquired
 from tilepress.pipeline.image.objects import is_pinned, objects_of, pinned
-from tilepress.pipeline.image.source import Acquired, ExportReader, SourceSpec, TileSource
+from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 
 __all__ = ["GEOTIFF", "GEOTIFF_KIND", "STACK_KIND"]
 

@@ -47,7 +47,8 @@ from tilepress.pipeline.geotiff.record import (
 )
 from tilepress.pipeline.geotiff.stack_names import stack_name
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.source import GeoReference, ImageInfo, SourceSpec
+from tilepress.pipeline.image.info import GeoReference, ImageInfo
+from tilepress.pipeline.image.source import SourceSpec
 
 __all__ = ["GeoTiffSource", "StackSource"]
 

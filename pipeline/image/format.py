@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from tilepress.errors import SourceError
-from tilepress.pipeline.image.source import Acquired, ExportReader, SourceSpec, TileSource
+from tilepress.pipeline.image.info import Acquired
+from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 from tilepress.pipeline.storage.ranges import RemoteFile
 
 __all__ = [

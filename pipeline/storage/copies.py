@@ -39,7 +39,8 @@ import numpy.typing as npt
 
 from tilepress.errors import SourceError, TilepressError, UnsupportedSource, UsageError
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.source import ImageInfo, SourceSpec, TileSource
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.ranges import RemoteFile, below_common_folder, download, look_up
 
 __all__ = ["StagedSource", "clear", "scratch_folder"]

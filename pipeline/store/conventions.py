@@ -20,7 +20,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from tilepress.codecs.numbers import json_number
-from tilepress.pipeline.image.source import GeoReference, ImageInfo, MedicalGeometry
+from tilepress.pipeline.image.info import GeoReference, ImageInfo, MedicalGeometry
 
 __all__ = [
     "AuxiliaryArray",

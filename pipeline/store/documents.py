@@ -24,7 +24,7 @@ from zarr.storage import MemoryStore
 from tilepress.codecs.loss import Loss
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.pipeline.image.grid import ShardGrid
-from tilepress.pipeline.image.source import ImageInfo
+from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.store.conventions import (
     AuxiliaryArray,
     auxiliary_arrays,

@@ -19,9 +19,12 @@ from typing import Any
 
 from tilepress.codecs.config import lossless_config
 from tilepress.codecs.loss import Lossless, Within, bounded
-from tilepress.errors import DamagedStore, DestinationConflict
+from tilepress.errors import (
+    DamagedStore,
+    DestinationConflict,
+)
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
-from tilepress.pipeline.image.source import ImageInfo
+from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store.documents import compose
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT, shard_key

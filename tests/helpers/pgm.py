@@ -18,7 +18,8 @@ import numpy.typing as npt
 from tilepress.errors import DamagedSource
 from tilepress.pipeline.image.format import Candidate, Certainty, Export, ExportPart, Format
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.source import ExportReader, ImageInfo, SourceSpec, TileSource
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 
 __all__ = ["PGM"]
 

@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.image.grid import ShardGrid
-from tilepress.pipeline.image.source import GeoReference, ImageInfo
+from tilepress.pipeline.image.info import GeoReference, ImageInfo
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.shard import encode_shard
 from tilepress.pipeline.store.writer import StoreWriter

@@ -28,7 +28,8 @@ from tilepress.errors import SourceError, TilepressError, UnsupportedFormat, Usa
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box, choose_grid
-from tilepress.pipeline.image.source import ImageInfo, SourceSpec
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.store.shard import encode_shard
 from tilepress.workflows.bench.peers import BEST, PEERS, SizeCache, peer_sizes
 from tilepress.workflows.bench.speed import SPEED_PEERS, SpeedResult, Workload, measure_speed

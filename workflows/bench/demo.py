@@ -29,7 +29,8 @@ from tilepress.errors import TilepressError, UsageError
 from tilepress.examples import data
 from tilepress.pipeline.archive.outcome import ImageResult
 from tilepress.pipeline.find.discover import open_source
-from tilepress.pipeline.image.source import ImageInfo, SourceSpec
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.bench.compare import read_images
 from tilepress.workflows.bench.peers import SizeCache, peer_size

@@ -30,7 +30,8 @@ from tilepress.pipeline.archive.outcome import Outcome, SealedImage, ShardDone
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.geotiff.format import GEOTIFF
 from tilepress.pipeline.image.grid import ShardGrid
-from tilepress.pipeline.image.source import ImageInfo, SourceSpec
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import place
 from tilepress.workflows.cluster.executor import DaskExecutor
 from tilepress.workflows.report.telling import Event, ShardStored, SilentProgress

@@ -27,7 +27,7 @@ from tilepress.pipeline.catalogue.stac import (
     store_of_item,
 )
 from tilepress.pipeline.geotiff.record import dump_record
-from tilepress.pipeline.image.source import GeoReference
+from tilepress.pipeline.image.info import GeoReference
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import read_summary
 

@@ -10,7 +10,7 @@ import pytest
 import zarr_cm
 from rasterio.crs import CRS
 
-from tilepress.pipeline.image.source import GeoReference, ImageInfo, MedicalGeometry
+from tilepress.pipeline.image.info import GeoReference, ImageInfo, MedicalGeometry
 from tilepress.pipeline.store.conventions import (
     auxiliary_arrays,
     group_attributes,

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from tilepress.pipeline.image.source import MedicalGeometry
+from tilepress.pipeline.image.info import MedicalGeometry
 
 Make = Callable[..., Any]
 

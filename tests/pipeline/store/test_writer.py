@@ -18,7 +18,7 @@ from tilepress.errors import (
     UnsealedStore,
 )
 from tilepress.pipeline.image.grid import Box, ShardGrid
-from tilepress.pipeline.image.source import ImageInfo
+from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.storage import atomic
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed

@@ -10,7 +10,8 @@ from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.image.grid import choose_grid
-from tilepress.pipeline.image.source import ImageInfo, SourceSpec
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.workflows.report.telling import (
     Discovered,
     Event,
