@@ -35,7 +35,7 @@ from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.shard import encode_shard
-from tilepress.workflows.cluster.executor import cpu_count
+from tilepress.workflows.cluster.local import cpu_count
 
 __all__ = ["Overhead", "measure_overhead"]
 

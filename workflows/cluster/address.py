@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
-from tilepress.workflows.cluster.choose import (
+from tilepress.workflows.cluster.contract import (
+    NO_WORKERS_AFTER_S,
     STOP_AFTER_S,
+    NoScheduler,
+    NoWorkers,
     OpenedCluster,
     check_versions,
+    ignore_note,
     stop,
-    unheard,
 )
-from tilepress.workflows.cluster.executor import WORKER_DEATHS
 from tilepress.workflows.cluster.profiles import AddressProfile
-from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S, NoScheduler, NoWorkers
-from tilepress.workflows.cluster.worker_kinds import Lanes
+from tilepress.workflows.cluster.settings import WORKER_DEATHS
+from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 from tilepress.workflows.interrupts import interrupts_stay_here
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class AddressOpener:
     wait_s: float = NO_WORKERS_AFTER_S
     """Seconds for which the first worker is waited for."""
 
-    expected: Lanes = field(default_factory=lambda: Lanes(plain=1))
+    expected: WorkerCounts = field(default_factory=lambda: WorkerCounts(plain=1))
     """Nothing is known before it is joined."""
     shared_threads: int | None = None
     at_once: bool = False
@@ -66,8 +68,8 @@ class AddressOpener:
         with contextlib.ExitStack() as leaving:
             leaving.enter_context(silence_logging_cmgr(logging.CRITICAL + 1))
             leaving.callback(stop, client)
-            self.expected = lanes = self._lanes(client)
-            if self.device == "cuda" and not lanes.gpu:
+            self.expected = self._first_workers(client)
+            if self.device == "cuda" and not self.expected.gpu:
                 raise UsageError(
                     f"joining {self.profile.address}: --device cuda was asked for, and no worker "
                     "has a GPU; start workers with --resources GPU=1"
@@ -80,9 +82,9 @@ class AddressOpener:
             yield OpenedCluster(
                 client=client,
                 address=self.profile.address,
-                patience_s=NO_WORKERS_AFTER_S,
+                give_up_after_s=NO_WORKERS_AFTER_S,
                 admit=lambda workers: check_versions(client, workers),
-                note=self.note or unheard,
+                note=self.note or ignore_note,
             )
 
     def _tell_of(self, client: Client, note: Callable[[str], None]) -> None:
@@ -124,14 +126,14 @@ class AddressOpener:
                 f"joining {self.profile.address}: no scheduler answered within {CONNECT_WITHIN_S} s"
             ) from error
 
-    def _lanes(self, client: Client) -> Lanes:
+    def _first_workers(self, client: Client) -> WorkerCounts:
         """Wait for the first workers, and see that they suit."""
         end = time.monotonic() + self.wait_s
         while True:
             workers = client.scheduler_info(n_workers=-1)["workers"]
             if workers:
                 check_versions(client, workers)
-                return Lanes.of(workers.values())
+                return WorkerCounts.of(workers.values())
             if time.monotonic() > end:
                 raise NoWorkers(
                     f"joining {self.profile.address}: it had no workers for {self.wait_s:g} s"

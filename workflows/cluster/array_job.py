@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tilepress.errors import UsageError
-from tilepress.workflows.cluster.choose import worker_environment
 from tilepress.workflows.cluster.jobs import make_job
 from tilepress.workflows.cluster.profiles import BatchProfile
+from tilepress.workflows.cluster.settings import worker_environment
 from tilepress.workflows.cluster.systems import SYSTEMS, batch_system
 from tilepress.workflows.cluster.systems.base import ArraySyntax
 

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tilepress.errors import TilepressError
-from tilepress.workflows.cluster.choose import ClusterOpener, OpenedCluster
+from tilepress.workflows.cluster.address import AddressOpener
+from tilepress.workflows.cluster.contract import ClusterOpener, NoWorkers, OpenedCluster
+from tilepress.workflows.cluster.jobs import JobOpener
+from tilepress.workflows.cluster.local import cpu_count, visible_gpus
 from tilepress.workflows.cluster.profiles import BatchProfile, Profile
-from tilepress.workflows.cluster.worker_kinds import Lane, Lanes
+from tilepress.workflows.cluster.systems import batch_system
+from tilepress.workflows.cluster.worker_kinds import WorkerCounts, WorkerKind
 
 __all__ = ["Seen", "check_workers", "look_around", "problems"]
 
@@ -44,8 +48,6 @@ def problems(profile: Profile) -> list[str]:
     """Return what is missing on this machine."""
     if not isinstance(profile, BatchProfile):
         return []
-    from tilepress.workflows.cluster.systems import batch_system
-
     system = batch_system(profile.kind)
     job = system.job_class()
     commands = (job.submit_command.split()[0], job.cancel_command.split()[0], system.status[0])
@@ -60,8 +62,6 @@ def problems(profile: Profile) -> list[str]:
 def look_around(destination: str | None) -> Seen:
     """Return what this process sees; runs on a worker."""
     from tilepress.pipeline.archive.device import device
-    from tilepress.workflows.cluster.executor import cpu_count
-    from tilepress.workflows.cluster.local import visible_gpus
 
     trouble = None
     if destination is not None:
@@ -120,11 +120,7 @@ def check_workers(
 
 def _opener(profile: Profile, wait_s: float, tell: Tell) -> ClusterOpener:
     if isinstance(profile, BatchProfile):
-        from tilepress.workflows.cluster.jobs import JobOpener
-
         return JobOpener(profile, jobs=1, note=tell)
-    from tilepress.workflows.cluster.address import AddressOpener
-
     return AddressOpener(profile, note=tell, wait_s=wait_s)
 
 
@@ -132,8 +128,6 @@ def _wait_for_workers(
     opened: OpenedCluster, wanted: int, began: float, wait_s: float, tell: Tell
 ) -> Workers:
     """Return the workers once there are enough, or at the end those that came."""
-    from tilepress.workflows.cluster.watch import NoWorkers
-
     first = True
     while True:
         workers: Workers = opened.client.scheduler_info(n_workers=-1)["workers"]
@@ -143,7 +137,9 @@ def _wait_for_workers(
             opened.admit(frozenset(workers))
             tell(f"first worker: after {passed:.1f} s")
         if len(workers) >= wanted or (workers and passed > wait_s):
-            tell(_count(Lanes.of(workers.values()), wanted if opened.own_scheduler else None))
+            tell(
+                _count(WorkerCounts.of(workers.values()), wanted if opened.own_scheduler else None)
+            )
             return workers
         opened.check()
         if passed > wait_s:
@@ -151,11 +147,11 @@ def _wait_for_workers(
         time.sleep(LOOK_EVERY_S)
 
 
-def _count(lanes: Lanes, wanted: int | None) -> str:
-    kinds = {"on GPUs": lanes.gpu, "on CPUs": lanes.cpu, "without resources": lanes.plain}
+def _count(counts: WorkerCounts, wanted: int | None) -> str:
+    kinds = {"on GPUs": counts.gpu, "on CPUs": counts.cpu, "without resources": counts.plain}
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
     of = "" if wanted is None else f" of {wanted} of one job"
-    return f"workers: {lanes.slots}{of}: {listed}"
+    return f"workers: {counts.slots}{of}: {listed}"
 
 
 def _too_few(count: int, wanted: int, wait_s: float) -> str:
@@ -187,7 +183,7 @@ def _ask(
             destination,
             pure=False,
             workers=[address],
-            resources=_lane(workers[address]).resources,
+            resources=_kind(workers[address]).resources,
         )
         for address in _some(workers)
     }
@@ -203,17 +199,17 @@ def _ask(
         tell(f"{name}: {_describe(workers[address], seen)}")
         if destination is not None and seen.trouble is None:
             tell(f"{name}: can write {destination}")
-        yield from _wrong(name, seen, _lane(workers[address]), profile)
+        yield from _wrong(name, seen, _kind(workers[address]), profile)
 
 
-def _wrong(name: str, seen: Seen, lane: Lane, profile: Profile) -> Iterator[str]:
+def _wrong(name: str, seen: Seen, kind: WorkerKind, profile: Profile) -> Iterator[str]:
     if seen.trouble is not None:
         yield f"checking {name}: {seen.trouble}"
     if seen.round_trip != "the same":
         yield f"checking {name}: a tile coded on {seen.device} came back changed"
     if isinstance(profile, BatchProfile) and profile.gpus and not seen.gpus:
         yield f"checking {name}: its job asks for a GPU, and no device is seen"
-    elif lane is Lane.gpu and seen.device == "cpu":
+    elif kind is WorkerKind.gpu and seen.device == "cpu":
         yield f"checking {name}: it has the resource GPU, and codes on the CPU"
 
 
@@ -228,12 +224,15 @@ def _describe(worker: Mapping[str, Any], seen: Seen) -> str:
     return ", ".join(parts)
 
 
-def _lane(worker: Mapping[str, Any]) -> Lane:
+def _kind(worker: Mapping[str, Any]) -> WorkerKind:
     resources = worker.get("resources") or {}
-    return next((lane for lane in (Lane.gpu, Lane.cpu) if resources.get(lane.value)), Lane.any)
+    return next(
+        (kind for kind in (WorkerKind.gpu, WorkerKind.cpu) if resources.get(kind.value)),
+        WorkerKind.any,
+    )
 
 
 def _some(workers: Workers) -> Iterable[str]:
     """Return workers to ask: the first of every kind, then others."""
-    first = {_lane(worker): address for address, worker in reversed(list(workers.items()))}
+    first = {_kind(worker): address for address, worker in reversed(list(workers.items()))}
     return list(dict.fromkeys([*first.values(), *workers]))[:ASKED_WORKERS]

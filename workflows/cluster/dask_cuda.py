@@ -10,11 +10,9 @@ from typing import Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
-from tilepress.workflows.cluster.choose import OpenedCluster, stop
-from tilepress.workflows.cluster.executor import cpu_count
-from tilepress.workflows.cluster.local import visible_gpus
-from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S
-from tilepress.workflows.cluster.worker_kinds import Lanes
+from tilepress.workflows.cluster.contract import NO_WORKERS_AFTER_S, OpenedCluster, stop
+from tilepress.workflows.cluster.local import cpu_count, visible_gpus
+from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 from tilepress.workflows.interrupts import interrupts_stay_here
 
 __all__ = ["DaskCudaOpener"]
@@ -48,8 +46,8 @@ class DaskCudaOpener:
     at_once = False
 
     @property
-    def expected(self) -> Lanes:
-        return Lanes(gpu=len(self.gpus))
+    def expected(self) -> WorkerCounts:
+        return WorkerCounts(gpu=len(self.gpus))
 
     @property
     def shared_threads(self) -> int:
@@ -78,7 +76,7 @@ class DaskCudaOpener:
             yield OpenedCluster(
                 client=client,
                 address="this machine",
-                patience_s=NO_WORKERS_AFTER_S,
+                give_up_after_s=NO_WORKERS_AFTER_S,
                 own_scheduler=True,
             )
         finally:

@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tilepress.codecs import threads as pool
 from tilepress.errors import TilepressError, UsageError
-from tilepress.workflows.cluster.task_errors import at_edge
+from tilepress.workflows.cluster.contract import ClusterOpener
+from tilepress.workflows.cluster.local import LocalOpener
+from tilepress.workflows.cluster.task_errors import run_at_boundary
+from tilepress.workflows.cluster.watch import Watch
 from tilepress.workflows.cluster.worker import Call, Raised, run_task
-from tilepress.workflows.cluster.worker_kinds import GPU_TASKS, Lane, Lanes
+from tilepress.workflows.cluster.worker_kinds import GPU_TASKS, WorkerCounts, WorkerKind
 
 if TYPE_CHECKING:
     from distributed import Future
 
-    from tilepress.workflows.cluster.choose import ClusterOpener
-    from tilepress.workflows.cluster.watch import Watch
-
-__all__ = ["Completed", "DaskExecutor", "Executor", "InProcessExecutor", "Killed", "cpu_count"]
+__all__ = ["Completed", "DaskExecutor", "Executor", "InProcessExecutor", "Killed"]
 
 TASKS_PER_WORKER = 3
 """Tasks in flight per worker: one runs, the others hide the round trip to the scheduler."""
@@ -47,10 +47,6 @@ QUICK_TASKS_PER_WORKER = 64
 
 GATHER_S = 0.02
 """Seconds for which results of such tasks are let come in before they are fetched together."""
-
-WORKER_DEATHS = 2
-"""Deaths of a worker that one submission of a task may see. Neighbours in the same queue are
-counted too, so the caller tries such a task once more on its own before it blames it."""
 
 LOOK_EVERY_S = 1.0
 """How often a caller that waits looks whether the cluster is still there."""
@@ -129,8 +125,8 @@ class InProcessExecutor:
     def next(self) -> Completed:
         key, function, args = self._tasks.popleft()
         try:
-            return Completed(key, at_edge(function, *args))
-        except Exception as error:  # the edge of a task: every error is the caller's to sort
+            return Completed(key, run_at_boundary(function, *args))
+        except Exception as error:  # the boundary of a task: every error is the caller's to sort
             return Completed(key, error=error)
 
     def __enter__(self) -> Self:
@@ -149,7 +145,7 @@ class InProcessExecutor:
 class _Waiting:
     key: str
     call: Call
-    lane: Lane
+    kind: WorkerKind
     codes: bool
 
 
@@ -161,8 +157,6 @@ class DaskExecutor:
 
     def __init__(self, cluster: ClusterOpener | int) -> None:
         if isinstance(cluster, int):
-            from tilepress.workflows.cluster.local import LocalOpener
-
             cluster = LocalOpener(workers=cluster)
         self._opener = cluster
         self._watch: Watch | None = None
@@ -171,7 +165,7 @@ class DaskExecutor:
         self._futures: dict[str, tuple[_Waiting, Future[Any]]] = {}
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._ready: deque[Completed] = deque()
-        self._in_lane = dict.fromkeys(Lane, 0)
+        self._in_flight = dict.fromkeys(WorkerKind, 0)
         self._pace = _Pace()
         self._run = secrets.token_hex(8)
         """Of this run alone: a scheduler that several share gives equal keys equal results."""
@@ -180,23 +174,23 @@ class DaskExecutor:
 
     @property
     def window(self) -> int:
-        lanes = self._lanes
-        usual = GPU_TASKS * lanes.gpu + TASKS_PER_WORKER * (lanes.slots - lanes.gpu)
+        workers = self._workers
+        usual = GPU_TASKS * workers.gpu + TASKS_PER_WORKER * (workers.slots - workers.gpu)
         if self._is_quick:
-            usual = QUICK_TASKS_PER_WORKER * lanes.slots
+            usual = QUICK_TASKS_PER_WORKER * workers.slots
         return max(1, usual)
 
     @property
     def _is_quick(self) -> bool:
-        return self._pace.per_s * QUICK_S > self._lanes.slots
+        return self._pace.per_s * QUICK_S > self._workers.slots
 
     @property
     def slots(self) -> int:
-        return max(1, self._lanes.slots)
+        return max(1, self._workers.slots)
 
     def threads(self, tasks: int) -> int:
         shared = self._opener.shared_threads
-        return self._lanes.threads if shared is None else max(1, shared // max(1, tasks))
+        return self._workers.threads if shared is None else max(1, shared // max(1, tasks))
 
     def submit(
         self, key: str, function: Callable[..., Any], *args: object, codes: bool = False
@@ -238,28 +232,26 @@ class DaskExecutor:
         self._watch = None
 
     @property
-    def _lanes(self) -> Lanes:
-        return self._opener.expected if self._watch is None else self._watch.lanes
+    def _workers(self) -> WorkerCounts:
+        return self._opener.expected if self._watch is None else self._watch.workers
 
     def _open(self) -> Watch:
         if self._watch is None:
-            from tilepress.workflows.cluster.watch import Watch
-
             _refuse_unguarded_main()
             opened = self._stack.enter_context(self._opener.open())
             self._watch = self._stack.enter_context(Watch(opened, self._opener.expected))
         return self._watch
 
     def _queue(self, key: str, call: Call, codes: bool) -> None:
-        lane = self._lanes.choose(self._in_lane[Lane.gpu], codes=codes)
-        self._in_lane[lane] += 1
-        self._waiting.append(_Waiting(key, call, lane, codes))
+        kind = self._workers.choose(self._in_flight[WorkerKind.gpu], codes=codes)
+        self._in_flight[kind] += 1
+        self._waiting.append(_Waiting(key, call, kind, codes))
 
     def _send(self) -> None:
-        """Send what was submitted, one message a lane: a message costs more than a task in it."""
+        """Send what was submitted, in a message for each kind: it costs more than a task in it."""
         client = self._open().client
-        for lane in Lane:
-            tasks = [task for task in self._waiting if task.lane is lane]
+        for kind in WorkerKind:
+            tasks = [task for task in self._waiting if task.kind is kind]
             if not tasks:
                 continue
             numbers = [self._number(task) for task in tasks]
@@ -268,7 +260,7 @@ class DaskExecutor:
                 [task.call for task in tasks],
                 key=numbers,
                 pure=False,
-                resources=lane.resources,
+                resources=kind.resources,
             )
             for number, task, future in zip(numbers, tasks, futures, strict=True):
                 self._futures[number] = (task, future)
@@ -294,7 +286,7 @@ class DaskExecutor:
                     numbers.append(number)
         ended = {number: self._futures.pop(number) for number in numbers}
         for task, _ in ended.values():
-            self._in_lane[task.lane] -= 1
+            self._in_flight[task.kind] -= 1
         results = self._results({number: future for number, (_, future) in ended.items()})
         for number, (task, future) in ended.items():
             result = results.get(number)
@@ -318,30 +310,30 @@ class DaskExecutor:
     def _look(self) -> None:
         """Raise where the cluster cannot go on; move tasks whose kind of worker is gone."""
         watch = self._open()
-        for lane in watch.deserted():
-            self._move(lane)
-        watch.check({lane for lane, count in self._in_lane.items() if count})
+        for kind in watch.deserted():
+            self._move(kind)
+        watch.check({kind for kind, count in self._in_flight.items() if count})
         self._looked = time.monotonic()
 
-    def _move(self, lane: Lane) -> None:
-        """Hand the tasks of a lane that wait for its workers to those that are there."""
+    def _move(self, kind: WorkerKind) -> None:
+        """Hand the tasks that wait for workers of a kind to those that are there."""
         stuck = {
             number: (task, future)
             for number, (task, future) in self._futures.items()
-            if task.lane is lane and future.status == "pending"
+            if task.kind is kind and future.status == "pending"
         }
         if not stuck:
             return
         watch = self._open()
         for number, (task, _) in stuck.items():
             del self._futures[number]
-            self._in_lane[lane] -= 1
+            self._in_flight[kind] -= 1
             self._queue(task.key, task.call, task.codes)
         futures = [future for _, future in stuck.values()]
         watch.wait_for(watch.client.cancel(futures, asynchronous=True))
         self._send()
-        others = "CPU workers" if lane is Lane.gpu else "GPU workers"
-        watch.note(f"the {lane.value} workers are gone; going on with {others}")
+        others = "CPU workers" if kind is WorkerKind.gpu else "GPU workers"
+        watch.note(f"the {kind.value} workers are gone; going on with {others}")
 
     def _results(self, futures: dict[str, Future[Any]]) -> dict[str, Any]:
         """Fetch what tasks returned, in one message; None of those that failed."""
@@ -387,11 +379,6 @@ class _Pace:
         if passed > self.WINDOW_S:
             self.per_s = self._count / passed
             self._since, self._count = time.monotonic(), 0
-
-
-def cpu_count() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _refuse_unguarded_main() -> None:

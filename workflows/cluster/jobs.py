@@ -22,18 +22,16 @@ from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import TilepressError, UsageError
 from tilepress.pipeline.archive.device import WantedDevice
-from tilepress.workflows.cluster.choose import (
-    TICK,
+from tilepress.workflows.cluster.contract import (
     OpenedCluster,
     check_versions,
+    ignore_note,
     stop,
-    temporary_security,
-    unheard,
 )
-from tilepress.workflows.cluster.executor import WORKER_DEATHS
 from tilepress.workflows.cluster.profiles import BatchProfile
+from tilepress.workflows.cluster.settings import scheduler_settings, temporary_security
 from tilepress.workflows.cluster.systems import batch_system
-from tilepress.workflows.cluster.worker_kinds import Lanes
+from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 from tilepress.workflows.interrupts import interrupts_stay_here
 
 if TYPE_CHECKING:
@@ -93,11 +91,11 @@ class JobOpener:
     at_once = False
 
     @property
-    def expected(self) -> Lanes:
+    def expected(self) -> WorkerCounts:
         jobs = self.profile.jobs if self.jobs is None else self.jobs
         if self.profile.gpus:
-            return Lanes(gpu=jobs * self.profile.gpus, threads=self.profile.cores)
-        return Lanes(cpu=jobs, threads=self.profile.cores)
+            return WorkerCounts(gpu=jobs * self.profile.gpus, threads=self.profile.cores)
+        return WorkerCounts(cpu=jobs, threads=self.profile.cores)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenedCluster]:
@@ -130,11 +128,11 @@ class JobOpener:
             yield OpenedCluster(
                 client=client,
                 address=cluster.scheduler_address,
-                patience_s=math.inf,  # jobs may queue for days
+                give_up_after_s=math.inf,  # jobs may queue for days
                 own_scheduler=True,
                 check=dog.check,
                 admit=lambda workers: check_versions(client, workers),
-                note=self.note or unheard,
+                note=self.note or ignore_note,
             )
 
 
@@ -205,10 +203,7 @@ def own_settings(system: BatchSystem) -> AbstractContextManager[None]:
 
 
 def _config() -> dict[str, Any]:
-    return {
-        "distributed.scheduler.allowed-failures": WORKER_DEATHS - 1,
-        "distributed.admin.log-length": 0,
-        "distributed.admin.tick.interval": TICK,
+    return scheduler_settings() | {
         "distributed.deploy.lost-worker-timeout": "1 day",  # the watchdog sees to it
         "distributed.comm.timeouts.connect": "60s",
     }

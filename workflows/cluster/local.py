@@ -17,22 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
-from tilepress.workflows.cluster.choose import (
-    TICK,
+from tilepress.workflows.cluster.contract import (
+    NO_WORKERS_AFTER_S,
     OpenedCluster,
+    ignore_note,
     stop,
-    unheard,
-    worker_environment,
 )
-from tilepress.workflows.cluster.executor import WORKER_DEATHS, cpu_count
-from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S
-from tilepress.workflows.cluster.worker_kinds import Lanes
+from tilepress.workflows.cluster.settings import scheduler_settings, worker_environment
+from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 from tilepress.workflows.interrupts import interrupts_stay_here
 
 if TYPE_CHECKING:
     from distributed import SpecCluster
 
-__all__ = ["WORKER_BYTES", "LocalOpener", "default_workers", "visible_gpus"]
+__all__ = ["WORKER_BYTES", "LocalOpener", "cpu_count", "default_workers", "visible_gpus"]
 
 WORKER_BYTES = 2**30
 """Memory that a worker is reckoned to take; a machine with less a processor gets fewer workers."""
@@ -78,13 +76,13 @@ class LocalOpener:
     at_once = False
 
     @property
-    def expected(self) -> Lanes:
+    def expected(self) -> WorkerCounts:
         wanted = default_workers() if self.workers is None else self.workers
         if self.device == "cuda" and self.workers is None:
             wanted = len(self.gpus) + 1  # one for what needs no GPU
         gpu = min(len(self.gpus), max(1, wanted))
         rest = max(0, wanted - gpu)
-        return Lanes(gpu=gpu, cpu=rest) if gpu else Lanes(plain=max(1, rest))
+        return WorkerCounts(gpu=gpu, cpu=rest) if gpu else WorkerCounts(plain=max(1, rest))
 
     @property
     def shared_threads(self) -> int:
@@ -114,9 +112,9 @@ class LocalOpener:
             yield OpenedCluster(
                 client=client,
                 address="this machine",
-                patience_s=NO_WORKERS_AFTER_S,
+                give_up_after_s=NO_WORKERS_AFTER_S,
                 own_scheduler=True,
-                note=self.note or unheard,
+                note=self.note or ignore_note,
             )
         finally:
             stop(client, cluster)
@@ -124,12 +122,12 @@ class LocalOpener:
     def _start(self) -> SpecCluster:
         from distributed import Nanny, Scheduler, SpecCluster
 
-        lanes = self.expected
+        counts = self.expected
         kinds: list[tuple[dict[str, int] | None, dict[str, str]]] = [
-            ({"GPU": 1}, {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in self.gpus[: lanes.gpu]
+            ({"GPU": 1}, {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in self.gpus[: counts.gpu]
         ]
-        kinds += [({"CPU": 1}, {"CUDA_VISIBLE_DEVICES": ""})] * lanes.cpu
-        kinds += [(None, {})] * lanes.plain
+        kinds += [({"CPU": 1}, {"CUDA_VISIBLE_DEVICES": ""})] * counts.cpu
+        kinds += [(None, {})] * counts.plain
         share = _memory() // len(kinds)
         workers = {
             number: {
@@ -161,6 +159,11 @@ class LocalOpener:
 def default_workers() -> int:
     """Return how many workers this machine gets: a processor each, and memory for each."""
     return max(1, min(cpu_count(), _memory() // WORKER_BYTES))
+
+
+def cpu_count() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> tuple[str, ...]:
@@ -199,8 +202,7 @@ def _threads_of_each(workers: int) -> int:
 
 def _config(threads: int) -> dict[str, Any]:
     """Return Dask's settings: few retries of deadly tasks, lean libraries in the workers."""
-    return {
-        "distributed.scheduler.allowed-failures": WORKER_DEATHS - 1,
+    return scheduler_settings() | {
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
         "distributed.worker.multiprocessing-method": "spawn",
@@ -210,7 +212,5 @@ def _config(threads: int) -> dict[str, Any]:
         "distributed.worker.memory.terminate": TERMINATE_AT,
         "distributed.nanny.pre-spawn-environ": worker_environment(threads),
         "distributed.worker.profile.enabled": False,
-        "distributed.admin.log-length": 0,
-        "distributed.admin.tick.interval": TICK,
         "distributed.comm.timeouts.connect": "60s",
     }

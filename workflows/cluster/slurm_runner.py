@@ -32,18 +32,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
-from tilepress.workflows.cluster.choose import (
-    TICK,
+from tilepress.workflows.cluster.contract import (
+    NO_WORKERS_AFTER_S,
+    NoScheduler,
     OpenedCluster,
+    ignore_note,
     stop,
+)
+from tilepress.workflows.cluster.local import cpu_count, visible_gpus
+from tilepress.workflows.cluster.settings import (
+    scheduler_settings,
     temporary_security,
-    unheard,
     worker_environment,
 )
-from tilepress.workflows.cluster.executor import WORKER_DEATHS, cpu_count
-from tilepress.workflows.cluster.local import visible_gpus
-from tilepress.workflows.cluster.watch import NO_WORKERS_AFTER_S, NoScheduler
-from tilepress.workflows.cluster.worker_kinds import Lanes
+from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 from tilepress.workflows.interrupts import interrupts_stay_here
 
 if TYPE_CHECKING:
@@ -103,9 +105,9 @@ class RunnerOpener:
         return cls(tasks - 1, folder, security, device, codec, note)
 
     @property
-    def expected(self) -> Lanes:
+    def expected(self) -> WorkerCounts:
         """The workers, of which nobody knows yet whether they have GPUs."""
-        return Lanes(plain=self.workers, threads=cpu_count())
+        return WorkerCounts(plain=self.workers, threads=cpu_count())
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenedCluster]:
@@ -115,12 +117,7 @@ class RunnerOpener:
 
         from tilepress.workflows.cluster.worker_plugin import SetUp
 
-        config = {
-            "distributed.scheduler.allowed-failures": WORKER_DEATHS - 1,
-            "distributed.scheduler.http.routes": [],
-            "distributed.admin.log-length": 0,
-            "distributed.admin.tick.interval": TICK,
-        }
+        config = scheduler_settings() | {"distributed.scheduler.http.routes": []}
         options = {
             # no name to listen by: all interfaces
             "host": os.environ.get("SLURMD_NODENAME") or "0.0.0.0",  # noqa: S104
@@ -142,9 +139,9 @@ class RunnerOpener:
             yield OpenedCluster(
                 client=client,
                 address=cluster.scheduler_address,
-                patience_s=NO_WORKERS_AFTER_S,
+                give_up_after_s=NO_WORKERS_AFTER_S,
                 own_scheduler=True,
-                note=self.note or unheard,
+                note=self.note or ignore_note,
             )
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -15,9 +15,9 @@ from typing import TypeVar
 from tilepress.errors import TaskFailed, TilepressError, describe_error
 
 __all__ = [
-    "at_edge",
     "describe_unexpected",
     "quiet_libraries",
+    "run_at_boundary",
 ]
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def quiet_libraries() -> None:
             warnings.filterwarnings("ignore", module=library)
 
 
-def at_edge(function: Callable[..., T], *args: object) -> T:
+def run_at_boundary(function: Callable[..., T], *args: object) -> T:
     """Call a task; raise our errors without what caused them, any other as TaskFailed."""
     try:
         return function(*args)

@@ -15,15 +15,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from tilepress.errors import TilepressError
-from tilepress.workflows.cluster.worker_kinds import Lane, Lanes
+from tilepress.workflows.cluster.contract import NoScheduler, NoWorkers, OpenedCluster
+from tilepress.workflows.cluster.worker_kinds import WorkerCounts, WorkerKind
 from tilepress.workflows.interrupts import interrupts_stay_here
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from tilepress.workflows.cluster.choose import OpenedCluster
-
-__all__ = ["NO_WORKERS_AFTER_S", "NoScheduler", "NoWorkers", "Watch"]
+__all__ = ["Watch"]
 
 T = TypeVar("T")
 
@@ -39,39 +38,24 @@ ANSWER_WITHIN_S = 8.0
 NO_SCHEDULER_AFTER_S = 20.0
 """Seconds without any answer after which a scheduler is taken for gone."""
 
-LANE_AFTER_S = 60.0
+KIND_AFTER_S = 60.0
 """Seconds without any live worker of one kind after which those of the other get its tasks."""
-
-NO_WORKERS_AFTER_S = 120.0
-"""Seconds without any live worker after which a run gives up."""
-
-
-class NoWorkers(TilepressError):
-    """No worker process could be kept alive."""
-
-    kind = "no-workers"
-
-
-class NoScheduler(TilepressError):
-    """The scheduler ended, or cannot be reached."""
-
-    kind = "no-scheduler"
 
 
 class Watch:
     """What is known of an opened cluster now."""
 
-    def __init__(self, opened: OpenedCluster, expected: Lanes) -> None:
+    def __init__(self, opened: OpenedCluster, expected: WorkerCounts) -> None:
         self.client: Client = opened.client
-        self.lanes = expected
-        """The workers that are there; before the first came those that were asked for."""
+        self.workers = expected
+        """Those that are there; before the first came those that were asked for."""
         self.note = opened.note
         self._opened = opened
         self._fault: TilepressError | None = None
         self._known: frozenset[str] = frozenset()
         now = time.monotonic()
         self._answered = now
-        self._alive = dict.fromkeys(Lane, now)
+        self._alive = dict.fromkeys(WorkerKind, now)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look_on, name="tilepress-watch", daemon=True)
 
@@ -89,8 +73,8 @@ class Watch:
         self._stop.set()
         self._thread.join(timeout=1.0)  # it may wait for a scheduler that no longer answers
 
-    def check(self, lanes: Iterable[Lane] = (Lane.any,)) -> None:
-        """Raise what keeps the run from going on: no scheduler, or no workers for ``lanes``."""
+    def check(self, kinds: Iterable[WorkerKind] = (WorkerKind.any,)) -> None:
+        """Raise what keeps the run from going on: no scheduler, or no workers of ``kinds``."""
         if self._fault is not None:
             raise self._fault
         if self.client.status not in ("running", "newly-created"):
@@ -101,24 +85,24 @@ class Watch:
                 f"waiting for tasks: the scheduler at {self._opened.address} has not answered for "
                 f"{NO_SCHEDULER_AFTER_S:.0f} s; run the same line again to go on"
             )
-        for lane in lanes:
-            if now - self._alive[lane] > self._opened.patience_s:
-                workers = f"{lane.value} worker" if lane.value else "worker"
+        for kind in kinds:
+            if now - self._alive[kind] > self._opened.give_up_after_s:
+                workers = f"{kind.value} worker" if kind.value else "worker"
                 raise NoWorkers(
                     f"waiting for workers: no {workers} process was alive for "
-                    f"{self._opened.patience_s:.0f} s"
+                    f"{self._opened.give_up_after_s:.0f} s"
                 )
 
-    def deserted(self) -> list[Lane]:
-        """Return the lanes that have had no worker for long while other workers are there."""
-        now, lanes = time.monotonic(), self.lanes
-        after_s = min(LANE_AFTER_S, self._opened.patience_s / 2)
-        if now - self._alive[Lane.any] > NO_SCHEDULER_AFTER_S:
+    def deserted(self) -> list[WorkerKind]:
+        """Return the kinds that have had no worker for long while other workers are there."""
+        now, workers = time.monotonic(), self.workers
+        after_s = min(KIND_AFTER_S, self._opened.give_up_after_s / 2)
+        if now - self._alive[WorkerKind.any] > NO_SCHEDULER_AFTER_S:
             return []
         return [
-            lane
-            for lane in (Lane.gpu, Lane.cpu)
-            if not lanes.count(lane) and now - self._alive[lane] > after_s
+            kind
+            for kind in (WorkerKind.gpu, WorkerKind.cpu)
+            if not workers.count(kind) and now - self._alive[kind] > after_s
         ]
 
     def wait_for(self, answer: Coroutine[Any, Any, T]) -> T:
@@ -173,7 +157,7 @@ class Watch:
         self._known = frozenset(workers)
         if not workers:
             return
-        lanes = self.lanes = Lanes.of(workers.values())
-        for lane in Lane:
-            if lanes.count(lane):
-                self._alive[lane] = now
+        self.workers = WorkerCounts.of(workers.values())
+        for kind in WorkerKind:
+            if self.workers.count(kind):
+                self._alive[kind] = now

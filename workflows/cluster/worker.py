@@ -16,7 +16,7 @@ from typing import Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import Device, WantedDevice, code_on
-from tilepress.workflows.cluster.task_errors import at_edge, quiet_libraries
+from tilepress.workflows.cluster.task_errors import quiet_libraries, run_at_boundary
 
 __all__ = [
     "Call",
@@ -62,8 +62,8 @@ def run_task(call: Call) -> Any:  # noqa: ANN401  # what the task returns
     with _one:
         quiet_libraries()
         try:
-            return at_edge(call.function, *call.args)
-        except Exception as error:  # the edge of a worker: see Raised
+            return run_at_boundary(call.function, *call.args)
+        except Exception as error:  # the boundary of a worker: see Raised
             return Raised(error.with_traceback(None))
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-__all__ = ["GPU_TASKS", "Lane", "Lanes"]
+__all__ = ["GPU_TASKS", "WorkerCounts", "WorkerKind"]
 
 GPU_TASKS = 2
 """Tasks of a GPU that are in flight: one runs, one waits beside it."""
 
 
-class Lane(Enum):
+class WorkerKind(Enum):
     """The Dask resource that a task asks for; ``any`` asks for none and runs on every worker."""
 
     gpu = "GPU"
@@ -27,7 +27,7 @@ class Lane(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
+class WorkerCounts:
     """How many workers of each kind there are. One process runs one task at a time."""
 
     gpu: int = 0
@@ -40,16 +40,16 @@ class Lanes:
     """Threads of the least of them."""
 
     @classmethod
-    def of(cls, workers: Iterable[Mapping[str, Any]]) -> Lanes:
+    def of(cls, workers: Iterable[Mapping[str, Any]]) -> WorkerCounts:
         """Count workers as the scheduler describes them."""
         gpu = cpu = plain = 0
         threads: list[int] = []
         for worker in workers:
             resources = worker.get("resources") or {}
             threads.append(int(worker.get("nthreads", 1)))
-            if resources.get(Lane.gpu.value):
+            if resources.get(WorkerKind.gpu.value):
                 gpu += 1
-            elif resources.get(Lane.cpu.value):
+            elif resources.get(WorkerKind.cpu.value):
                 cpu += 1
             else:
                 plain += 1
@@ -60,14 +60,16 @@ class Lanes:
         """Tasks that run at the same time."""
         return self.gpu + self.cpu + self.plain
 
-    def count(self, lane: Lane) -> int:
-        """Return how many workers take tasks of a lane."""
-        return {Lane.gpu: self.gpu, Lane.cpu: self.cpu, Lane.any: self.slots}[lane]
+    def count(self, kind: WorkerKind) -> int:
+        """Return how many workers take tasks for a kind."""
+        return {WorkerKind.gpu: self.gpu, WorkerKind.cpu: self.cpu, WorkerKind.any: self.slots}[
+            kind
+        ]
 
-    def choose(self, on_gpu: int, *, codes: bool) -> Lane:
-        """Return the lane of the next task when ``on_gpu`` tasks are with GPUs."""
-        beside = Lane.cpu if self.cpu else Lane.any
+    def choose(self, on_gpu: int, *, codes: bool) -> WorkerKind:
+        """Return the kind for the next task when ``on_gpu`` tasks are with GPUs."""
+        beside = WorkerKind.cpu if self.cpu else WorkerKind.any
         if not self.gpu or not codes:
             return beside
         only_gpus = not self.cpu and not self.plain
-        return Lane.gpu if only_gpus or on_gpu < GPU_TASKS * self.gpu else beside
+        return WorkerKind.gpu if only_gpus or on_gpu < GPU_TASKS * self.gpu else beside

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import WorkerPlugin
 
 from tilepress.pipeline.archive.device import WantedDevice
-from tilepress.workflows.cluster import worker as room
+from tilepress.workflows.cluster.worker import keep_memory, let_go, set_up
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -29,8 +29,8 @@ class SetUp(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         has_gpu = worker.state.total_resources.get("GPU", 0) > 0
-        room.keep_memory()
-        room.set_up(self.device, has_gpu, self.codec)
+        keep_memory()
+        set_up(self.device, has_gpu, self.codec)
 
     def teardown(self, worker: Worker) -> None:
-        room.let_go()
+        let_go()

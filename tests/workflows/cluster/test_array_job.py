@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cluster.profile_files import parse_profile
@@ -15,7 +14,6 @@ from tilepress.workflows.cluster.profiles import BatchProfile
 
 pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")
 
-from tilepress.workflows.cli.app import app
 from tilepress.workflows.cluster.array_job import ArrayJob
 
 
@@ -89,59 +87,3 @@ class TestScripts:
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "-m tilepress compress --part /4" in done.stdout
-
-
-class TestCommand:
-    """``cluster submit`` takes what compress takes, and refuses what parts cannot do."""
-
-    @pytest.fixture
-    def profile(self, tmp_path: Path) -> Path:
-        path = tmp_path / "slurm.yaml"
-        path.write_text(f"kind: slurm\njobs: 1\ncores: 1\nmemory: 1GB\nshared_folder: {tmp_path}\n")
-        return path
-
-    def test_a_dry_run_writes_and_submits_nothing(self, profile: Path, tmp_path: Path):
-        line = ["cluster", "submit", str(profile), "--parts", "2", "--dry-run", "--"]
-        line += ["/archive", "/out", "--max-error", "2", "--stack", "*_B*.TIF", "--quiet"]
-        done = CliRunner().invoke(app, line)
-        assert done.exit_code == 0, done.output
-        assert [text.split(":")[0] for text in done.output.splitlines()] == [
-            "plan", "parts", "finish",
-        ]  # fmt: skip
-        last = (tmp_path / "parts.sh").read_text().splitlines()[-1]
-        assert "--max-error 2.0 --stack '*_B*.TIF' --quiet -- /archive /out" in last
-
-    @pytest.mark.parametrize("words", [("show",), ("submit", "--parts", "3", "--dry-run")])
-    def test_in_a_process_that_has_not_imported_anything(
-        self, profile: Path, tmp_path: Path, words: tuple[str, ...]
-    ):
-        """dask-jobqueue's settings come with its import, and only where none are there yet."""
-        more = ["--", str(tmp_path), str(tmp_path / "out")] if "submit" in words else []
-        line = [sys.executable, "-m", "tilepress", "cluster", words[0], str(profile)]
-        done = subprocess.run(
-            [*line, *words[1:], *more], capture_output=True, text=True, cwd=tmp_path
-        )
-        assert done.returncode == 0, done.stderr
-
-    @pytest.mark.parametrize(
-        "more",
-        [
-            ["--workers", "2"],
-            ["--part", "0/2"],
-            ["--cluster", "local"],
-            ["--tune", "60"],
-            ["--checksum"],
-            ["--dashboard"],
-        ],
-    )
-    def test_what_parts_cannot_do(self, profile: Path, more: list[str]):
-        line = ["cluster", "submit", str(profile), "--parts", "2", "--", "/archive", "/out", *more]
-        done = CliRunner().invoke(app, line)
-        assert isinstance(done.exception, UsageError)
-        assert f"{more[0]} does not go with parts" in str(done.exception)
-
-    def test_jobs_have_no_stdin(self, profile: Path):
-        done = CliRunner().invoke(
-            app, ["cluster", "submit", str(profile), "--parts", "2", "--", "-", "/out"]
-        )
-        assert "no stdin" in str(done.exception)

@@ -16,7 +16,8 @@ import pytest
 
 from tilepress.errors import TaskFailed, UnsupportedSource
 from tilepress.workflows.cluster import local as local_cluster
-from tilepress.workflows.cluster.executor import DaskExecutor, InProcessExecutor, Killed, cpu_count
+from tilepress.workflows.cluster.executor import DaskExecutor, InProcessExecutor, Killed
+from tilepress.workflows.cluster.local import cpu_count
 from tilepress.workflows.interrupts import interrupts_stay_here
 
 ORPHANS = """

@@ -25,8 +25,8 @@ from tilepress.pipeline.catalogue import update as cataloguing
 from tilepress.pipeline.storage import retry as patience
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.writer import StoreWriter
+from tilepress.workflows.cluster.contract import NoWorkers
 from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
-from tilepress.workflows.cluster.watch import NoWorkers
 from tilepress.workflows.report.events import EventLog, read_events
 from tilepress.workflows.report.report import Report
 from tilepress.workflows.report.telling import Event, ShardStored, SilentProgress

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tilepress.errors import UsageError
-from tilepress.workflows.cluster.choose import worker_environment
 from tilepress.workflows.cluster.profiles import USUAL_KEYS, BatchProfile
+from tilepress.workflows.cluster.settings import worker_environment
 
 if TYPE_CHECKING:
     from dask_jobqueue.core import JobQueueCluster

@@ -17,7 +17,7 @@ pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")
 from tilepress.workflows.cli.app import app
 from tilepress.workflows.cluster.jobs import JobOpener, job_script
 from tilepress.workflows.cluster.profiles import BatchProfile
-from tilepress.workflows.cluster.worker_kinds import Lanes
+from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 
 from . import toy
 
@@ -95,7 +95,7 @@ class TestJobs:
             assert f"checking toy: there is no command {name} here" in done.output
 
     def test_a_cluster_of_them(self):
-        assert JobOpener(profile()).expected == Lanes(cpu=2, threads=3)
+        assert JobOpener(profile()).expected == WorkerCounts(cpu=2, threads=3)
 
 
 class TestArrays:
