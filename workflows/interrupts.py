@@ -1,4 +1,6 @@
-"""Turn SIGINT and SIGTERM into one KeyboardInterrupt that nothing swallows.
+"""Stop signals: the command gets one KeyboardInterrupt, what it starts gets none.
+
+Ctrl-C reaches all processes of a terminal; only the command acts on it, and tells its workers.
 
 Python runs a signal handler wherever the main thread happens to be. Where that is a destructor or a
 callback from C, the exception is printed and dropped (``sys.unraisablehook``) and the program would
@@ -95,7 +97,7 @@ def _unraisable(dropped: sys.UnraisableHookArgs) -> None:
 def interrupts_stay_here() -> Iterator[None]:
     """Block SIGINT while threads and processes are started, which they inherit for good.
 
-    Ctrl-C reaches every process of the terminal's group; only this thread may act on it.
+    Only the thread that calls may act on Ctrl-C.
     """
     import multiprocessing.resource_tracker  # here, for a command first of all listens to Ctrl-C
 
