@@ -1,4 +1,4 @@
-"""What a worker is set up with, and that it runs one task at a time."""
+"""What a worker is set up with, what it imports, and that it runs one task at a time."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 
 from tilepress.codecs.wave import cuda
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import code_on, device
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.workflows.cluster import local as local_cluster
+from tilepress.workflows.cluster.executor import DaskExecutor
 from tilepress.workflows.cluster.worker import Call, run_task, set_up
+from tilepress.workflows.run.compress import compress
 from tilepress.workflows.run.request import make_executor
 
 
@@ -99,6 +104,44 @@ class TestOneAtATime:
         for thread in threads:
             thread.join()
         assert most == 1
+
+
+class TestWorkersAreLean:
+    """Every worker pays for what its tasks import, in memory and in time at its start."""
+
+    def test_they_know_no_terminal_and_nothing_of_the_command(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        sources = tmp_path / "sources"
+        sources.mkdir()
+        samples = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+        np.save(sources / "array.npy", samples)
+        with rasterio.open(
+            sources / "scene.tif", "w", driver="GTiff", dtype="uint16", width=64, height=64,
+            count=1, crs="EPSG:32621", transform=rasterio.Affine(30, 0, 0, 0, -30, 0),
+        ) as image:  # fmt: skip
+            image.write(samples, 1)
+        found: set[str] = set()
+        leave = DaskExecutor.__exit__
+
+        def look_and_leave(executor: DaskExecutor, *how: Any) -> None:
+            # a lambda, which travels by value: this module would bring its own imports along
+            (modules,) = executor._open().client.run(lambda: sorted(sys.modules)).values()
+            found.update(modules)
+            leave(executor, *how)
+
+        monkeypatch.setattr(DaskExecutor, "__exit__", look_and_leave)
+        assert len(compress(sources, tmp_path / "out", workers=1, tier="fast").images) == 2
+        assert "tilepress.pipeline.archive.write" in found
+        assert "rasterio" in found
+        assert not found & {"typer", "rich", "torch", "pydantic"}
+        rooms = {name for name in found if name.startswith("tilepress.workflows.")}
+        assert rooms == {
+            "tilepress.workflows.cluster",
+            "tilepress.workflows.cluster.task_errors",
+            "tilepress.workflows.cluster.worker",
+            "tilepress.workflows.cluster.worker_plugin",
+        }
 
 
 FAULTS = """
