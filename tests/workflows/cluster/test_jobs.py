@@ -1,135 +1,78 @@
-"""Jobs of a batch system are kept running, but not for ever where they end at once."""
+"""Clusters of jobs: what a profile asks for, and a package that leaves Ctrl-C alone."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from types import SimpleNamespace
-from typing import Any
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tilepress.workflows.cluster import jobs as job_cluster
-from tilepress.workflows.cluster.jobs import JobsEnd, Watchdog
+from tilepress.errors import UsageError
+from tilepress.workflows.cluster.jobs import JobOpener, job_script, make_cluster
+from tilepress.workflows.cluster.profile_files import parse_profile
+from tilepress.workflows.cluster.profiles import BatchProfile
+from tilepress.workflows.cluster.worker_kinds import WorkerCounts
+
+KEEPS_THE_HANDLER = """
+import signal
 from tilepress.workflows.cluster.systems import batch_system
 
+def mine(number, frame):
+    pass
 
-class FakeJobs:
-    """A cluster of jobs without a batch system; ``lives_s`` tells how long a job lives."""
-
-    def __init__(self, lives_s: Callable[[int], float]) -> None:
-        self.lives_s = lives_s
-        self.now = 1000.0
-        self.submitted = 0
-        self.ends: dict[str, float] = {}
-        self.worker_spec: dict[str, Any] = {}
-        self.workers: dict[str, SimpleNamespace] = {}
-        self.endings: tuple[str, ...] = ("",)
-        """Of the names of a job's workers."""
-        self._i = 0
-
-    def new_worker_spec(self) -> dict[str, Any]:
-        while str(self._i) in self.worker_spec:
-            self._i += 1
-        return {str(self._i): {}}
-
-    async def _correct_state(self) -> None:
-        for name in self.worker_spec.keys() - self.workers.keys():
-            self.submitted += 1
-            self.workers[name] = SimpleNamespace(job_id=name)
-            self.ends[name] = self.now + self.lives_s(self.submitted)
-
-    def sync(self, call: Callable[[], Coroutine[Any, Any, None]], callback_timeout: float) -> None:
-        asyncio.run(call())
-
-    @property
-    def scheduler(self) -> SimpleNamespace:
-        alive = [
-            SimpleNamespace(name=f"{name}{ending}")
-            for name in self.ends
-            for ending in self.endings
-            if self.is_there(name)
-        ]
-        return SimpleNamespace(workers=dict(enumerate(alive)))
-
-    def is_there(self, job_id: str) -> bool:
-        return self.now < self.ends[job_id]
+signal.signal(signal.SIGINT, mine)
+assert batch_system("slurm").cluster_class().__name__ == "SLURMCluster"
+assert signal.getsignal(signal.SIGINT) is mine
+"""
 
 
-class TestWatchdog:
-    """Jobs that end are submitted again, but not for ever where they end at once."""
+def profile(folder: Path, **more: object) -> BatchProfile:
+    given = {"kind": "slurm", "jobs": 3, "cores": 4, "memory": "8GB", "shared_folder": str(folder)}
+    made = parse_profile(given | more, "p.yaml")
+    assert isinstance(made, BatchProfile)
+    return made
 
-    @pytest.fixture
-    def watched(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> Callable[..., tuple[FakeJobs, list[str], Callable[[float], None]]]:
-        """Return a function that returns jobs, what is told of them, and what lets time pass."""
 
-        def start(
-            jobs: int, lives_s: Callable[[int], float]
-        ) -> tuple[FakeJobs, list[str], Callable[[float], None]]:
-            fake = FakeJobs(lives_s)
-            told: list[str] = []
-            monkeypatch.setattr(job_cluster, "time", SimpleNamespace(monotonic=lambda: fake.now))
-            monkeypatch.setattr(Watchdog, "_is_there", lambda _, job_id: fake.is_there(job_id))
-            system = batch_system("slurm")
-            dog = Watchdog(fake, system, jobs, where="/jobs", note=told.append)  # type: ignore[arg-type]
-            dog._submit()
+class TestExpectedWorkers:
+    """How many tasks are in flight at the start follows from the profile alone."""
 
-            def passes(seconds: float) -> None:
-                end = fake.now + seconds
-                while fake.now < end:
-                    fake.now += dog.every_s
-                    dog._look()
+    @pytest.mark.parametrize(
+        ("more", "jobs", "counts"),
+        [
+            ({}, None, WorkerCounts(cpu=3, threads=4)),
+            ({}, 7, WorkerCounts(cpu=7, threads=4)),
+            ({"gpus": 2}, None, WorkerCounts(gpu=6, threads=4)),
+        ],
+    )
+    def test_one_for_each_job_or_gpu(
+        self, tmp_path: Path, more: dict[str, object], jobs: int | None, counts: WorkerCounts
+    ):
+        assert JobOpener(profile(tmp_path, **more), jobs=jobs).expected == counts
 
-            return fake, told, passes
 
-        return start
+class TestNothingIsStarted:
+    """A person may look at a job script where there is no batch system."""
 
-    def test_all_end_at_once(self, watched: Any):
-        jobs, _, passes = watched(4, lambda _: 0)
-        with pytest.raises(JobsEnd, match="keeping 4 slurm jobs running: 12 in a row ended soon"):
-            passes(600)
-        assert jobs.submitted == 12
+    def test_a_script_is_shown_and_no_folder_made(self, tmp_path: Path):
+        pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")
+        folder = tmp_path / "jobs"
+        assert "tls://SCHEDULER:PORT" in job_script(profile(folder))
+        assert "tcp://SCHEDULER:PORT" in job_script(profile(folder, tls=False))
+        assert not folder.exists()
 
-    def test_most_end_at_once_and_one_runs(self, watched: Any):
-        jobs, told, passes = watched(10, lambda number: 1e9 if number == 1 else 0)
-        passes(3600)
-        assert jobs.submitted < 10 * 3 * 4
-        assert any("going on with 1, next try in 30 min" in text for text in told)
-        before = jobs.submitted
-        passes(24 * 3600)
-        assert before < jobs.submitted < before + 10 * 3 * 6
 
-    def test_one_that_comes_up_late_is_waited_for(self, watched: Any):
-        """Others fail before it has stood the test."""
-        _, _, passes = watched(2, lambda number: {1: 30}.get(number, 0))
-        with pytest.raises(JobsEnd):
-            passes(600)
+class TestThePackage:
+    """dask-jobqueue is an extra, and sets a handler of SIGINT when it is imported."""
 
-    def test_the_last_that_ran_ends_in_the_pause(self, watched: Any):
-        jobs, told, passes = watched(3, lambda number: 300 if number == 1 else 0)
-        with pytest.raises(JobsEnd):
-            passes(1200)
-        assert any("going on with 1" in text for text in told)
-        assert jobs.submitted < 3 * 3 * 4
+    def test_a_user_is_told_how_to_get_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+        with pytest.raises(UsageError, match=r"not installed; pip install 'tilepress\[cluster\]'"):
+            make_cluster(profile(tmp_path))
 
-    def test_jobs_that_use_their_time_are_replaced_for_ever(self, watched: Any):
-        jobs, told, passes = watched(4, lambda _: 900)
-        passes(36000)
-        assert jobs.submitted > 4 * 30
-        assert not [text for text in told if "going on" in text]
-
-    def test_jobs_of_several_gpus_have_several_workers(self, watched: Any):
-        """dask-cuda numbers them: "job-0", "job-1"."""
-        jobs, told, passes = watched(2, lambda _: 900)
-        jobs.endings = ("-0", "-1")
-        passes(36000)
-        assert jobs.submitted > 2 * 30
-        assert not [text for text in told if "going on" in text]
-
-    def test_failures_now_and_then_do_no_harm(self, watched: Any):
-        jobs, told, passes = watched(4, lambda number: 0 if number % 3 == 0 else 900)
-        passes(36000)
-        assert jobs.submitted > 4 * 30
-        assert not [text for text in told if "going on" in text]
+    def test_it_takes_no_signal(self):
+        pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")
+        done = subprocess.run(
+            [sys.executable, "-c", KEEPS_THE_HANDLER], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
