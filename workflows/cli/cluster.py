@@ -14,7 +14,7 @@ from tilepress.workflows.cluster.systems import SYSTEMS
 if TYPE_CHECKING:
     from tilepress.workflows.cluster.profiles import Profile
 
-__all__ = ["cluster_app"]
+__all__ = ["cluster_app", "register"]
 
 cluster_app = typer.Typer(
     help="Profiles of batch systems and clusters: write, check, see, submit.",
@@ -37,6 +37,11 @@ NOT_FOR_PARTS = (
     "report",
     "events",
 )
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group of commands to the program."""
+    app.add_typer(cluster_app, name="cluster")
 
 
 @cluster_app.command()
@@ -207,9 +212,11 @@ def _load(name: str) -> Profile:
 
 def _compress_line(line: list[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return paths, the options for ``plan`` and those for ``compress --part``."""
-    from tilepress.workflows.cli.app import app
+    from tilepress.workflows.cli import write
 
-    commands: Any = typer.main.get_command(app)
+    program = typer.Typer()
+    write.register(program)
+    commands: Any = typer.main.get_command(program)
     compress, plan = commands.commands["compress"], commands.commands["plan"]
     context = compress.make_context("compress", list(line))
     given = {

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tilepress.workflows.report.report import Report
     from tilepress.workflows.report.telling import Progress
 
-__all__ = ["compress", "finish", "plan", "repair"]
+__all__ = ["compress", "finish", "plan", "register", "repair"]
 
 
 class DeviceName(StrEnum):
@@ -52,6 +52,12 @@ Cluster = Annotated[
 Device = Annotated[
     DeviceName, typer.Option(help="Where tiles are coded; auto: on GPUs where workers have them.")
 ]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    for command in (compress, plan, finish, repair):
+        app.command()(command)
 
 
 @takes_coding_options

@@ -1,0 +1,46 @@
+"""Models on the command line: list, show, add, and what training refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tilepress.codecs.weights import known_models
+
+from .conftest import Command
+
+
+class TestModels:
+    """A name and a sha256 are what a store asks for."""
+
+    @pytest.mark.parametrize("line", [["models"], ["models", "list"]])
+    def test_each_is_a_line(self, call: Command, line: list[str]):
+        done = call(*line)
+        assert done.returncode == 0
+        told = [row.split("  ") for row in done.stdout.splitlines()]
+        assert told == [[m.name, m.sha256, str(m.origin)] for m in known_models()]
+        assert ["wave-2", "bundled"] in [[row[0], row[2]] for row in told]
+
+    def test_the_card_of_one(self, call: Command):
+        assert "wave-2" in call("models", "show", "wave-2").stdout
+        done = call("models", "show", "no-such-model")
+        assert done.returncode != 0
+        assert len(done.stderr.splitlines()) == 1
+
+    def test_what_is_no_model_is_not_added(self, call: Command, tmp_path: Path):
+        path = tmp_path / "mine.safetensors"
+        path.write_bytes(b"no model")
+        done = call("models", "add", path)
+        assert done.returncode != 0
+        assert len(done.stderr.splitlines()) == 1
+
+
+class TestTrain:
+    """Nothing is read where nothing can be learned."""
+
+    @pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
+    def test_it_takes_time(self, call: Command, tmp_path: Path, minutes: str):
+        done = call("train", tmp_path, "--out", tmp_path / "m.safetensors", "--minutes", minutes)
+        assert done.returncode == 2
+        assert "want more than 0" in done.stderr

@@ -1,0 +1,131 @@
+"""The command bench: compare codecs on somebody's own images."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tilepress.errors import UsageError
+from tilepress.workflows.cli.console import EXIT_FAILED, complain, open_console
+
+if TYPE_CHECKING:
+    from tilepress.workflows.bench.compare import SpeedPlan
+
+__all__ = ["bench", "register"]
+
+WIDE = 400
+"""Columns of a table that has one per codec, where no terminal shows it: it takes what it needs."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to the program."""
+    app.command()(bench)
+
+
+def bench(
+    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files and folders.")],
+    codecs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="Codecs to compare: tilepress[@TIER][:MODEL], zstd, jpegls, jpeg2000, jpegxl, "
+            "webp (the default), lerc (the default near-lossless), htj2k.",
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the tables as one HTML page.")
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.tsv", help="Table with columns file and class, for the means."),
+    ] = None,
+    max_error: Annotated[
+        str,
+        typer.Option(metavar="K[,K…]", help="Compare within these errors; 0 is lossless."),
+    ] = "0",
+    sizes: Annotated[bool, typer.Option(help="Measure sizes.")] = True,
+    speed: Annotated[
+        int, typer.Option(metavar="ROUNDS", help="Compare speeds, too, in 3 or more rounds.")
+    ] = 0,
+    speed_mib: Annotated[
+        int, typer.Option(metavar="MIB", help="With --speed: samples of each type, in MiB.")
+    ] = 16,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="With --speed: threads of every codec; default one per processor."
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the sizes of other codecs here.")
+    ] = None,
+) -> None:
+    """Compare codecs on your own images; every size is of data that decoded to the same samples.
+
+    **Examples**
+
+        tilepress bench /archive/samples --codecs tilepress,jpegxl,zstd --json figures.json
+
+        tilepress bench /archive/samples --max-error 1,2,4,16 --html near.html
+
+        tilepress bench /archive/samples --no-sizes --speed 5
+    """
+    from tilepress.workflows.bench import compare as room
+
+    progress = open_console(stderr=True)
+    found = room.run_bench(
+        sources,
+        codecs.split(",") if codecs else None,
+        manifest,
+        max_errors=_errors(max_error),
+        cache=cache,
+        sizes=sizes,
+        speed=_speed_plan(speed, speed_mib, threads),
+        on_step=lambda text: progress.print(text, markup=False, highlight=False, soft_wrap=True),
+    )
+    if json_file is not None:
+        json_file.write_text(json.dumps(found.to_json(), indent=2) + "\n")
+    if html is not None:
+        html.write_text(found.to_html(), encoding="utf-8")
+    console = open_console(pipe_width=WIDE)
+    for table in found.tables():
+        console.print(table)
+    for text in found.skipped:
+        print(f"not near-lossless: {text}", file=sys.stderr)
+    for failure in found.failures:
+        complain(failure)
+    if found.failures:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _errors(text: str) -> list[float]:
+    """Return the different numbers of "1,2,4", in the order given."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 <= number < 2**31 for number in numbers):
+        raise UsageError(f"comparing codecs: got --max-error {text!r}, want numbers as in 1,2,4")
+    return list(dict.fromkeys(numbers))
+
+
+def _speed_plan(rounds: int, mebibytes: int, threads: int | None) -> SpeedPlan | None:
+    """Return how speeds are measured; None where they are not."""
+    from tilepress.workflows.bench.compare import SpeedPlan
+    from tilepress.workflows.bench.speed import MIN_ROUNDS
+
+    if not rounds:
+        return None
+    if rounds < MIN_ROUNDS or mebibytes < 1 or (threads is not None and threads < 1):
+        raise UsageError(
+            f"comparing speeds: got --speed {rounds}, --speed-mib {mebibytes}, "
+            f"--threads {threads}; want {MIN_ROUNDS} rounds, 1 MiB and 1 thread at least"
+        )
+    return SpeedPlan(rounds=rounds, limit_bytes=mebibytes << 20, threads=threads)

@@ -1,0 +1,215 @@
+"""The commands that look at stores: info, ls, verify, export."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tilepress.errors import UsageError
+from tilepress.workflows.cli.console import EXIT_CANNOT_TELL, EXIT_FAILED, Json, say, tell
+
+__all__ = ["export", "info", "list_archive", "register", "verify"]
+
+
+class ExportFormat(StrEnum):
+    """What an export writes."""
+
+    geotiff = "geotiff"
+    cog = "cog"
+    dicom = "dicom"
+    zarr = "zarr"
+    npy = "npy"
+
+
+Store = Annotated[str, typer.Argument(metavar="STORE", help="A store (*.zarr), a path or s3://…")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command()(info)
+    app.command("ls")(list_archive)
+    app.command()(verify)
+    app.command()(export)
+
+
+def info(store: Store, as_json: Json = False) -> None:
+    """Show what a store holds: shape, geometry, codec, loss statement, sizes.
+
+    **Example**
+
+        tilepress info out/scene.zarr --json
+    """
+    from tilepress.pipeline.catalogue.stores import summarize
+    from tilepress.pipeline.store.reader import StoreReader
+
+    _must_exist(store)
+    reader = StoreReader.open(store)
+    summary = summarize(store, reader.path.name)
+    details = {
+        **summary.to_json(),
+        "path": str(store),
+        "chunk": list(reader.chunk),
+        "has_mask": reader.has_mask,
+        "source": sorted(reader.source_names()),
+        "tilepress": dict(reader.statement),
+        "attributes": {k: v for k, v in reader.attrs.items() if k != "tilepress"},
+    }
+    if as_json:
+        print(json.dumps(details, indent=2, default=str))
+        return
+    for key, value in details.items():
+        if value in (None, {}, [], ""):
+            continue
+        if isinstance(value, dict):
+            print(f"{key}:")
+            for name, item in value.items():
+                say(f"  {name}: {_short(item)}")
+        else:
+            say(f"{key}: {_short(value)}")
+
+
+def list_archive(
+    archive: Annotated[
+        str, typer.Argument(metavar="ARCHIVE", help="A folder of stores, or s3://…")
+    ],
+    as_json: Json = False,
+) -> None:
+    """List the stores of an archive; those whose writing has not finished are marked.
+
+    **Example**
+
+        tilepress ls out/
+    """
+    from tilepress.pipeline.catalogue.stores import list_json, list_lines, list_stores
+
+    for line in (list_json if as_json else list_lines)(list_stores(archive)):
+        say(line)
+
+
+def verify(
+    path: Annotated[str, typer.Argument(metavar="STORE|ARCHIVE", help="What to check.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SRC", help="Compare with what it was made of, pixel for pixel (repeatable)."
+        ),
+    ] = None,
+    stack: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="With --source: as it was compressed.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check every checksum and decode every tile.
+
+    Exit code 0: sound. 1: damaged, each damage is named. 2: the line makes no sense, e.g. there is
+    nothing at the path. 3: cannot tell, e.g. because it is no tilepress store, its writing has not
+    finished or a model is missing.
+
+    **Examples**
+
+        tilepress verify out/
+
+        tilepress verify scene.zarr --source scene.tif
+
+        tilepress verify out/ --source /archive
+    """
+    from tilepress.pipeline.archive.verify import check_stores
+
+    _must_exist(path)
+    checks = tell(check_stores(path, source or (), stack), as_json=as_json)
+    if any(c.state == "damaged" for c in checks):
+        raise typer.Exit(EXIT_FAILED)
+    if any(c.state == "unknown" for c in checks):
+        raise typer.Exit(EXIT_CANNOT_TELL)
+
+
+def export(
+    store: Store,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
+    export_format: Annotated[
+        ExportFormat | None,
+        typer.Option("--format", help="Default: what the source was."),
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(metavar="N,N-N,…", help="Bands of a GeoTIFF, from 1, e.g. 4,2-3.")
+    ] = None,
+    slices: Annotated[
+        str | None,
+        typer.Option(metavar="N,N-N,…", help="Slices of a DICOM series, from 0, e.g. 0-9."),
+    ] = None,
+    bbox: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEFT,BOTTOM,RIGHT,TOP", help="Part of a GeoTIFF, in units of its CRS."
+        ),
+    ] = None,
+) -> None:
+    """Write a store back as what it was made of, or as another format.
+
+    GeoTIFF: OUT is the file where it ends in .tif or .tiff, else a folder, which is made and gets
+    the original name. DICOM: OUT is a folder; one file may be named OUT.dcm.
+
+    **Examples**
+
+        tilepress export out/scene.zarr scene.tif
+
+        tilepress export out/CT-0123456789ab.zarr series/
+
+        tilepress export out/scene.zarr part.tif --bands 4,3,2 --bbox 500000,4000000,530000,4030000
+    """
+    from tilepress.pipeline.export import export as run_export
+
+    _must_exist(store)
+    files = run_export(
+        store,
+        out,
+        format=export_format.value if export_format else None,
+        bands=_numbers("--bands", bands),
+        slices=_numbers("--slices", slices),
+        bbox=_box(bbox),
+    )
+    for path in files:
+        print(path)
+
+
+def _must_exist(where: str) -> None:
+    from tilepress.pipeline.storage.path import place
+
+    if not place(where).exists():
+        raise UsageError(f"opening {where}: no such file or folder")
+
+
+def _numbers(option: str, text: str | None) -> list[int] | None:
+    """Return the numbers of "1,4-6" in the order given; None for None."""
+    if text is None:
+        return None
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(f"exporting: got {option} {text!r}, want numbers as in 1,4-6")
+        numbers += range(int(first), int(last if dash else first) + 1)
+    if not numbers:
+        raise UsageError(f"exporting: got {option} {text!r}, which names nothing")
+    return numbers
+
+
+def _box(text: str | None) -> tuple[float, float, float, float] | None:
+    """Return the four numbers of "left,bottom,right,top"; None for None."""
+    if text is None:
+        return None
+    try:
+        left, bottom, right, top = (float(part) for part in text.split(","))
+    except ValueError:
+        wanted = "left,bottom,right,top in units of the CRS"
+        raise UsageError(f"exporting: got --bbox {text!r}, want {wanted}") from None
+    return left, bottom, right, top
+
+
+def _short(value: object, limit: int = 200) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= limit else f"{text[:limit]}…"

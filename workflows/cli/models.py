@@ -1,0 +1,129 @@
+"""The commands about models: train, and the group models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tilepress.errors import UsageError
+from tilepress.workflows.cli.console import open_console
+
+__all__ = ["register", "train"]
+
+models_app = typer.Typer(help="The learned models that this machine knows.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command()(train)
+    app.add_typer(models_app, name="models")
+
+
+def train(
+    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Images to learn from.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write the model to.")],
+    base: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="NAME|FILE", help="Go on from this model."),
+    ] = None,
+    hidden: Annotated[
+        int | None,
+        typer.Option(
+            metavar="UNITS",
+            help="Hidden units of a new network: 8, 16, …; default that of standard.",
+        ),
+    ] = None,
+    minutes: Annotated[float, typer.Option(metavar="MINUTES", help="How long to train.")] = 10.0,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.tsv", help="Table with columns file and class: equal shares."),
+    ] = None,
+    linear_only: Annotated[
+        bool, typer.Option("--linear-only", help="Without the network: what it must beat.")
+    ] = False,
+) -> None:
+    """Train a model of the lossless codec on your own images (needs the extra torch).
+
+    Use it with compress --model; what it codes carries it along or needs it again (models add).
+
+    **Examples**
+
+        tilepress train /archive/2024 --out mine.safetensors --minutes 30
+
+        tilepress train /archive/2025 --from mine.safetensors --out newer.safetensors
+    """
+    if not minutes > 0:
+        raise UsageError(f"training: got {minutes} minutes, want more than 0")
+    try:
+        from tilepress.workflows.learn.train import train as run_train
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        text = "training: torch is not installed; pip install 'tilepress[torch]'"
+        raise UsageError(text) from error
+
+    console = open_console(stderr=True)
+
+    def tell(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    run_train(
+        sources,
+        out,
+        minutes,
+        base,
+        tell,
+        linear_only=linear_only,
+        manifest=manifest,
+        hidden=hidden,
+    )
+    print(out)
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
+    """List the models where no other command is given."""
+    if context.invoked_subcommand is None:
+        models_list()
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List bundled and added models."""
+    from tilepress.codecs import weights
+
+    for model in weights.known_models():
+        print(f"{model.name}  {model.sha256}  {model.origin}")
+
+
+@models_app.command("show")
+def models_show(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Name or path of a model.")],
+) -> None:
+    """Show the card of a model: data, licences, command, figures.
+
+    **Example**
+
+        tilepress models show wave-2
+    """
+    from tilepress.codecs import weights
+
+    print(weights.model_card(name))
+
+
+@models_app.command("add")
+def models_add(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A model file (*.safetensors).")],
+) -> None:
+    """Copy a model into the user's model folder, where every reader finds it by its sha256.
+
+    **Example**
+
+        tilepress models add mine.safetensors
+    """
+    from tilepress.codecs import weights
+
+    model = weights.add_model(path)
+    print(f"{model.name}  {model.sha256}  {model.origin}")
