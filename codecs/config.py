@@ -8,11 +8,12 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from tilepress.codecs.loss import Lossless, Within, bounded
+from tilepress.codecs.loss import Loss, Lossless, Within, bounded
 from tilepress.codecs.numbers import json_number, number_of
+from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, coder_class
 from tilepress.codecs.weights import (
     INLINE_LIMIT_BYTES,
-    TIER_MODELS,
+    NO_WEIGHTS,
     Weights,
     find_model,
     inline_text,
@@ -25,8 +26,6 @@ __all__ = ["CodecConfig", "lossless_config"]
 _VERSION = 1
 _KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
 _MODEL_KEYS = {"name", "sha256", "weights"}
-_CODECS = ("wave",)
-_TIERS = tuple(TIER_MODELS)
 _LARGEST_ERROR = 2**31
 
 
@@ -45,16 +44,21 @@ class CodecConfig:
         cls, codec: str, max_error: float, nodata: float | int | None, tier: str, model: str
     ) -> CodecConfig:
         """Return the configuration of what a user chose; raises UnsupportedFormat, ModelError."""
-        if codec not in _CODECS:
-            raise UnsupportedFormat(f"making a codec: got codec {codec!r}, want one of {_CODECS}")
-        if tier not in _TIERS:
-            raise UnsupportedFormat(f"making a codec: got tier {tier!r}, want one of {_TIERS}")
+        if codec not in tuple(CODECS):
+            raise _unwanted(f"got codec {codec!r}, want one of {tuple(CODECS)}")
+        models = coder_class(codec).models
+        if tier not in tuple(models):
+            raise _unwanted(f"got tier {tier!r}, want one of {tuple(models)}")
         error = _number("max_error", max_error)
         if not 0 <= error < _LARGEST_ERROR:
-            raise UnsupportedFormat(f"making a codec: got max_error {max_error!r}, want 0 … 2^31")
+            raise _unwanted(f"got max_error {max_error!r}, want 0 … 2^31")
+        loss = bounded(error)
+        if refusal := _refusal(codec, loss):
+            raise _unwanted(refusal)
         absent = None if nodata is None else _number("nodata", nodata)
-        weights = load_named(TIER_MODELS[tier] if model == "auto" else model)
-        return cls(codec, tier, bounded(error), absent, weights)
+        name = models[tier] if model == "auto" else model
+        weights = NO_WEIGHTS if name is None else load_named(name)
+        return cls(codec, tier, loss, absent, weights)
 
     @classmethod
     def parse(cls, config: object) -> CodecConfig:
@@ -67,16 +71,20 @@ class CodecConfig:
                 f"got version {config['version']!r}, this tilepress reads {_VERSION}; "
                 "a newer one may be needed: pip install -U tilepress"
             )
-        if config["codec"] not in _CODECS or config["tier"] not in _TIERS:
-            raise _refused(f"got codec {config['codec']!r}, tier {config['tier']!r}")
+        codec, tier = config["codec"], config["tier"]
+        if codec not in tuple(CODECS) or tier not in tuple(coder_class(codec).models):
+            raise _refused(f"got codec {codec!r}, tier {tier!r}")
         model, error = config["model"], config["max_error"]
         if not isinstance(model, dict) or set(model) != _MODEL_KEYS:
             raise _refused(f"got model {model!r}")
         if not _is_number(error) or not 0 <= error < _LARGEST_ERROR:
             raise _refused(f"got max_error {error!r}")
+        loss = bounded(error)
+        if refusal := _refusal(codec, loss):
+            raise _refused(refusal)
         nodata = _parse_nodata(config["nodata"])
         weights = find_model(model["name"], model["sha256"], model["weights"])
-        return cls(config["codec"], config["tier"], bounded(error), nodata, weights)
+        return cls(codec, tier, loss, nodata, weights)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it. Weights that are not bundled travel inside, if they are few."""
@@ -98,8 +106,26 @@ class CodecConfig:
 
 
 def lossless_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration as JSON, lossless and without nodata: so masks are coded."""
-    return {**config, "max_error": 0, "nodata": None}
+    """Return the configuration, as JSON, that codes losslessly and has no nodata: that of a mask.
+
+    Of the same codec where that can be lossless, else of the default one.
+    """
+    if _refusal(config["codec"], Lossless()) is None:
+        return {**config, "max_error": 0, "nodata": None}
+    return CodecConfig.of(DEFAULT_CODEC, 0, None, "standard", "auto").to_json()
+
+
+def _refusal(codec: str, loss: Loss) -> str | None:
+    """Tell why a codec may not be asked for a loss; None where it may."""
+    losses = coder_class(codec).losses
+    if type(loss) in losses:
+        return None
+    kinds = " or ".join(sorted(one.kind for one in losses))
+    return f"codec {codec!r} is never {loss.kind}, it is {kinds}"
+
+
+def _unwanted(found: str) -> UnsupportedFormat:
+    return UnsupportedFormat(f"making a codec: {found}")
 
 
 def _refused(found: str) -> UnsupportedFormat:
@@ -125,5 +151,5 @@ def _number(name: str, value: object) -> float | int:
     if isinstance(value, np.generic):
         value = value.item()
     if not _is_number(value):
-        raise UnsupportedFormat(f"making a codec: got {name} {value!r}, want a number")
+        raise _unwanted(f"got {name} {value!r}, want a number")
     return value

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
+from tilepress.codecs.registry import CODECS
 from tilepress.errors import ChecksumMismatch, InvalidRecord, UnsupportedFormat
 
 __all__ = [
     "CODER_STORED",
-    "CODER_WAVE",
     "DTYPES",
     "HEADER_BYTES",
     "OVERHEAD_BYTES",
@@ -33,7 +33,7 @@ FLAG_TWO_D = 1
 KNOWN_FLAGS = FLAG_TWO_D
 
 CODER_STORED = 0
-CODER_WAVE = 1
+"""Samples as they are; the numbers of codecs are in registry.py."""
 
 DTYPES: tuple[str, ...] = (
     "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
@@ -121,7 +121,7 @@ def unpack_record(data: bytes | memoryview) -> tuple[RecordHeader, memoryview]:
         raise ChecksumMismatch("reading a record: its bytes do not match their crc32c")
     if flags & ~KNOWN_FLAGS:
         raise UnsupportedFormat(f"reading a record: must-understand flags {flags:#06x} unknown")
-    if coder not in (CODER_STORED, CODER_WAVE):
+    if coder != CODER_STORED and all(coder != codec.number for codec in CODECS.values()):
         raise UnsupportedFormat(f"reading a record: coder {coder} unknown")
     if dtype_code >= len(DTYPES):
         raise UnsupportedFormat(f"reading a record: dtype code {dtype_code} unknown")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +14,13 @@ from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
 from tilepress.codecs.loss import Lossless, Within
 from tilepress.codecs.record import (
     CODER_STORED,
-    CODER_WAVE,
     DTYPES,
     RecordHeader,
     pack_record,
     samples_crc,
     unpack_record,
 )
-from tilepress.codecs.threads import map_chunks
-from tilepress.codecs.wave.backend import Backend, TreeEffort
-from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
-from tilepress.codecs.wave.cpu import CPU
-from tilepress.codecs.wave.plane_encode import Coder
+from tilepress.codecs.registry import CODECS, ChunkCoder, coder_class
 from tilepress.codecs.weights import Weights
 from tilepress.errors import (
     ChecksumMismatch,
@@ -35,21 +30,14 @@ from tilepress.errors import (
 )
 
 if TYPE_CHECKING:
-    from tilepress.codecs.wave.device import DeviceBackend
+    pass
 
 __all__ = ["TileCodec"]
 
 Array = npt.NDArray[Any]
 Expected = tuple[tuple[int, ...], np.dtype[Any]]
 Device = Literal["auto", "cpu", "cuda"]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
-_TREES = {
-    "fast": TreeEffort(2.0, 1 << 15),
-    "standard": TreeEffort(3.25, 1 << 18),
-    "max": TreeEffort(8.0, 1 << 18),
-}
 _DEVICES = ("auto", "cpu", "cuda")
 _NO_MODEL = b"\0" * 8
 
@@ -59,7 +47,8 @@ class TileCodec:
 
     Parameters
     ----------
-    codec : "wave", the learned lossless and near-lossless codec (FORMAT.md).
+    codec : "wave", the learned lossless and near-lossless codec (FORMAT.md), or another one of
+        registry.py.
     max_error : largest absolute error of any present sample: an integer in stored units for
         integers, a number in physical units for floats. 0 means lossless.
     nodata : the value that marks absent samples; it is kept exactly, and no present sample ever
@@ -89,9 +78,9 @@ class TileCodec:
             raise UnsupportedFormat(
                 f"making a codec: got device {device!r}, want one of {_DEVICES}"
             )
-        if device == "cuda":
-            _open_device()  # refused here, not at the first chunk
         self._config, self._device = config, device
+        make = coder_class(config.codec)
+        self._coder: ChunkCoder = make(config.loss, config.tier, config.weights.data, device)
         self._model_id = bytes.fromhex(config.weights.sha256)[:8]
 
     @property
@@ -147,16 +136,7 @@ class TileCodec:
         On the CPU they run in the process's pool (threads.py); on a GPU their planes do in batches.
         Raises the first error in the order of the arrays.
         """
-        return self._map(lambda array: self._encode(array, bands), arrays)
-
-    def _map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        if self._device == "cuda":
-            return _open_device().map(function, items)
-        return map_chunks(function, items)
-
-    def _backend(self) -> Backend:
-        """Return the backend of this process; a codec may have come from another."""
-        return _open_device() if self._device == "cuda" else CPU
+        return self._coder.map(lambda array: self._encode(array, bands), arrays)
 
     def _encode(self, array: Array, bands: int) -> bytes:
         self.check(array.dtype)
@@ -173,18 +153,12 @@ class TileCodec:
         mark = absent
         if mark is None and samples.dtype.kind == "f" and np.isnan(samples).any():
             mark = samples[np.isnan(samples)][0].reshape(())
-        result = None
-        if samples.size:
-            coder = Coder(
-                self.model.model,
-                quick=self._config.tier == "fast",
-                backend=self._backend(),
-                trees=_TREES[self._config.tier],
-            )
-            result = encode_chunk(samples, mark, self.max_error, coder, bands)
+        result = self._coder.encode(samples, mark, bands) if samples.size else None
         kind, payload, decoded = CODER_STORED, samples.tobytes(), samples
         if result is not None and len(result[0]) < len(payload):
-            kind, (payload, decoded) = CODER_WAVE, result
+            kind, (payload, decoded) = CODECS[self._config.codec].number, result
+        if self.loss.is_lossless:  # whatever the coder says of itself
+            self.loss.check(samples, decoded)
         header = RecordHeader(
             coder=kind,
             dtype=little.dtype,
@@ -193,7 +167,7 @@ class TileCodec:
             fill=fill.tobytes(),
             two_d=array.ndim == 2,
             max_error=float(self.max_error),
-            model_id=self._model_id if kind == CODER_WAVE else _NO_MODEL,
+            model_id=_NO_MODEL if kind == CODER_STORED else self._model_id,
             symbols_crc=samples_crc(decoded),
         )
         return pack_record(header, payload)
@@ -216,7 +190,7 @@ class TileCodec:
         samples that are not those coded.
         """
         if self._device == "cuda":
-            return self._map(lambda record: self._decode(record, expect, planes), [data])[0]
+            return self._coder.map(lambda record: self._decode(record, expect, planes), [data])[0]
         return self._decode(data, expect, planes)
 
     def decode_many(
@@ -227,7 +201,7 @@ class TileCodec:
         Raises the first error in the order of the records: who wants the others, too, decodes one
         by one. A damaged record disturbs no other call.
         """
-        return self._map(lambda record: self._decode(record, expect), records)
+        return self._coder.map(lambda record: self._decode(record, expect), records)
 
     def _decode(
         self,
@@ -255,6 +229,11 @@ class TileCodec:
             if header.dtype.kind == "b" and np.any(samples.view(np.uint8) > 1):
                 raise InvalidRecord("decoding a record: bool samples other than 0 and 1")
         else:
+            if header.coder != CODECS[self._config.codec].number:
+                raise UnsupportedFormat(
+                    f"decoding a record: its coder is {header.coder}, "
+                    f"not that of codec {self._config.codec!r}"
+                )
             if header.model_id != self._model_id:
                 raise UnsupportedFormat(
                     f"decoding a record: it needs model {header.model_id.hex()}…, this codec has "
@@ -262,14 +241,8 @@ class TileCodec:
                 )
             if 0 in header.coded:
                 raise InvalidRecord("decoding a record: an empty box has a payload")
-            samples = decode_chunk(
-                payload,
-                header.coded,
-                header.dtype,
-                self.model.model,
-                None if planes is None else frozenset(p for p in planes if p < header.coded[0]),
-                self._backend(),
-            )
+            wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
+            samples = self._coder.decode(payload, header.coded, header.dtype, wanted)
         whole = planes is None or header.coder == CODER_STORED
         if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
@@ -295,13 +268,6 @@ class TileCodec:
                 return np.array(nodata, dtype)
         except OverflowError as error:
             raise UnsupportedArray(f"coding a tile: nodata is no value of {dtype}") from error
-
-
-def _open_device() -> DeviceBackend:
-    """Return the process's GPU; imported here, so that the CPU's way loads nothing of it."""
-    from tilepress.codecs.wave.device import open_device
-
-    return open_device()
 
 
 def _check_planes(planes: Sequence[int], count: int) -> None:

@@ -19,6 +19,7 @@ from tilepress.errors import ModelError
 
 __all__ = [
     "INLINE_LIMIT_BYTES",
+    "NO_WEIGHTS",
     "TIER_MODELS",
     "Weights",
     "add_model",
@@ -58,6 +59,10 @@ class Weights:
 @functools.lru_cache(maxsize=8)
 def _parsed(data: bytes) -> WaveModel:
     return WaveModel.from_bytes(data)
+
+
+NO_WEIGHTS = Weights("none", b"", "inline")
+"""What a codec has that needs no weights."""
 
 
 def user_model_folder() -> Path:

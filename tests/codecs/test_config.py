@@ -58,6 +58,8 @@ class TestAnythingElseIsRefused:
             ({"version": 2}, "got version 2, this tilepress reads 1; a newer one may be needed"),
             ({"codec": "x"}, "got codec 'x', tier 'standard'"),
             ({"tier": "x"}, "got codec 'wave', tier 'x'"),
+            ({"codec": [], "tier": {}}, "got codec [], tier {}"),
+            ({"tier": {}}, "got codec 'wave', tier {}"),
             ({"model": None}, "got model None"),
             ({"max_error": -1}, "got max_error -1"),
             ({"max_error": True}, "got max_error True"),

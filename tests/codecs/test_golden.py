@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tilepress.codecs.record import CODER_WAVE, VERSION_MAJOR, unpack_record
+from tilepress.codecs.record import VERSION_MAJOR, unpack_record
+from tilepress.codecs.registry import CODECS
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave.chunk import decode_chunk
 
@@ -62,7 +63,7 @@ class TestOnePlaneOfMany:
     def test_equals_its_part(self, name: str) -> None:
         codec = TileCodec.from_config(INDEX[name]["configuration"])
         header, payload = unpack_record(record_of(name))
-        assert header.coder == CODER_WAVE
+        assert header.coder == CODECS["wave"].number
         planes, rows, columns = header.coded
         whole = codec.decode(record_of(name))[:planes, :rows, :columns]
         for index in range(planes):

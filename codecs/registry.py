@@ -1,0 +1,110 @@
+"""Codecs by name: what each of them offers, and the module that codes, imported at first use.
+
+A codec is a folder ``codecs/NAME/`` whose ``codec.py`` has a ``ChunkCoder``, one line in
+``CODECS``, and what it writes in FORMAT.md. Stores, checks and exports know none of them by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.loss import Loss
+from tilepress.errors import ModelError
+
+__all__ = ["CODECS", "DEFAULT_CODEC", "ChunkCoder", "Registered", "check_weights", "coder_class"]
+
+Array = npt.NDArray[Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class ChunkCoder(Protocol):
+    """Codes the planes of one chunk, (planes, y, x), to the payload of a record and back.
+
+    Thread-safe and small when pickled. It is made for one configuration, and says before that what
+    it can do: nothing is taken for granted, least of all that samples come back.
+    """
+
+    losses: ClassVar[frozenset[type[Loss]]]
+    """What it can promise of samples. With ``Lossless`` among them it may be asked to lose nothing,
+    else it never is. What it gives back is compared with this promise at every chunk."""
+    models: ClassVar[Mapping[str, str | None]]
+    """Its tiers, each with the bundled model that it has; None where it needs no weights."""
+
+    def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
+        """Make ready to code. Raises ModelError for weights, UnsupportedFormat for a device."""
+        ...
+
+    @staticmethod
+    def check_weights(data: bytes) -> None:
+        """Raise ModelError unless these are weights of this codec."""
+        ...
+
+    def encode(
+        self, samples: Array, absent: Array | None, bands: int
+    ) -> tuple[bytes, Array] | None:
+        """Return the payload of samples and what it decodes to; None where it cannot code them.
+
+        absent : one sample of their dtype that marks absent ones, compared bit by bit, or None.
+        bands : how many planes belong together, band fastest. A hint: it never changes samples.
+        """
+        ...
+
+    def decode(
+        self,
+        payload: memoryview,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        planes: frozenset[int] | None,
+    ) -> Array:
+        """Decode a payload, not trusted, to samples; with ``planes`` only these need be right.
+
+        Whoever asks compares all samples with a checksum, but not some of them: their own checksums
+        are the coder's business. Raises InvalidRecord or another CodecError, and nothing else.
+        """
+        ...
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Call ``function``, which codes a chunk, for every item: as many at a time as pays."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A codec of ``CODECS``."""
+
+    number: int
+    """What the header of a record calls it, from 1 on (FORMAT.md §2). Append only."""
+    coder: str
+    """module:class of its ``ChunkCoder``."""
+
+
+CODECS = {
+    "wave": Registered(1, "tilepress.codecs.wave.codec:WaveCoder"),
+}
+
+DEFAULT_CODEC = "wave"
+
+
+def coder_class(codec: str) -> type[ChunkCoder]:
+    """Import the coder of a codec."""
+    module, _, name = CODECS[codec].coder.partition(":")
+    found: type[ChunkCoder] = getattr(import_module(module), name)
+    return found
+
+
+def check_weights(data: bytes) -> None:
+    """Raise ModelError unless some codec has such weights; the default one's if none has."""
+    errors = []
+    for codec in sorted(CODECS, key=lambda name: name != DEFAULT_CODEC):
+        try:
+            return coder_class(codec).check_weights(data)
+        except ModelError as error:
+            errors.append(error)
+    raise errors[0]

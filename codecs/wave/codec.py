@@ -1,0 +1,111 @@
+"""``wave`` as one of the codecs: what it promises, its tiers, and the coder of a chunk."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.loss import Loss, Lossless, Within
+from tilepress.codecs.registry import ChunkCoder
+from tilepress.codecs.threads import map_chunks
+from tilepress.codecs.wave.backend import Backend, TreeEffort
+from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
+from tilepress.codecs.wave.cpu import CPU
+from tilepress.codecs.wave.model import WaveModel
+from tilepress.codecs.wave.plane_encode import Coder
+
+if TYPE_CHECKING:
+    from tilepress.codecs.wave.device import DeviceBackend
+
+__all__ = ["WaveCoder", "parse_model"]
+
+Array = npt.NDArray[Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _Tier:
+    """What a tier spends."""
+
+    model: str
+    """The bundled model."""
+    trees: TreeEffort
+    quick: bool = False
+
+
+_TIERS = {
+    "fast": _Tier("wave-2-fast", TreeEffort(2.0, 1 << 15), quick=True),
+    "standard": _Tier("wave-2", TreeEffort(3.25, 1 << 18)),
+    "max": _Tier("wave-2-max", TreeEffort(8.0, 1 << 18)),
+}
+
+
+@functools.lru_cache(maxsize=8)
+def parse_model(data: bytes) -> WaveModel:
+    """Return the model of a weights file; raises ModelError."""
+    return WaveModel.from_bytes(data)
+
+
+class WaveCoder(ChunkCoder):
+    """The learned lossless and near-lossless codec."""
+
+    losses: ClassVar[frozenset[type[Loss]]] = frozenset({Lossless, Within})
+    models: ClassVar[Mapping[str, str | None]] = MappingProxyType(
+        {name: tier.model for name, tier in _TIERS.items()}
+    )
+
+    def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
+        assert loss.max_error is not None, loss
+        self._max_error, self._tier, self._weights = loss.max_error, _TIERS[tier], weights
+        self._on_device = device == "cuda"
+        if self._on_device:
+            _open_device()  # refused here, not at the first chunk
+
+    @staticmethod
+    def check_weights(data: bytes) -> None:
+        parse_model(data)
+
+    def encode(
+        self, samples: Array, absent: Array | None, bands: int
+    ) -> tuple[bytes, Array] | None:
+        coder = Coder(
+            parse_model(self._weights),
+            quick=self._tier.quick,
+            backend=self._backend(),
+            trees=self._tier.trees,
+        )
+        return encode_chunk(samples, absent, self._max_error, coder, bands)
+
+    def decode(
+        self,
+        payload: memoryview,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        planes: frozenset[int] | None,
+    ) -> Array:
+        model = parse_model(self._weights)
+        return decode_chunk(payload, shape, dtype, model, planes, self._backend())
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """On the CPU, in the process's pool; on a GPU, planes of many chunks run in batches."""
+        if self._on_device:
+            return _open_device().map(function, items)
+        return map_chunks(function, items)
+
+    def _backend(self) -> Backend:
+        """Return the backend of this process; a coder may have come from another."""
+        return _open_device() if self._on_device else CPU
+
+
+def _open_device() -> DeviceBackend:
+    """Return the process's GPU; imported here, so that the CPU's way loads nothing of it."""
+    from tilepress.codecs.wave.device import open_device
+
+    return open_device()
