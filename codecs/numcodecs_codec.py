@@ -10,8 +10,8 @@ from numcodecs.abc import Codec
 from typing_extensions import Buffer
 
 from tilepress.codecs.threads import run_chunk
-from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.zarr_codec import TilepressTileV3, encode_chunk
+from tilepress.codecs.tile import TileCodec, encode_chunk
+from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import UnsupportedArray
 
 __all__ = ["TilepressTile"]

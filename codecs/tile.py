@@ -1,10 +1,10 @@
-"""TileCodec: one chunk of samples to one record and back."""
+"""One chunk of samples to one record and back: planes by TileCodec, chunks of any axes over it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +29,10 @@ from tilepress.errors import (
     UnsupportedFormat,
 )
 
-if TYPE_CHECKING:
-    pass
+__all__ = ["CODEC_NAME", "TileCodec", "check_chunk", "decode_chunk", "encode_chunk"]
 
-__all__ = ["TileCodec"]
+CODEC_NAME = "tilepress.tile"
+"""What metadata call the codec of chunks."""
 
 Array = npt.NDArray[Any]
 Expected = tuple[tuple[int, ...], np.dtype[Any]]
@@ -268,6 +268,41 @@ class TileCodec:
                 return np.array(nodata, dtype)
         except OverflowError as error:
             raise UnsupportedArray(f"coding a tile: nodata is no value of {dtype}") from error
+
+
+def encode_chunk(codec: TileCodec, chunk: Array) -> bytes:
+    """Encode a chunk of ≥ 2 axes, (…, y, x), as one record.
+
+    Leading axes are flattened to planes in C order; the last of them is told to the codec as the
+    number of bands that go together.
+    """
+    check_chunk(chunk.shape, chunk.dtype)
+    if chunk.ndim == 2:
+        return codec.encode(np.ascontiguousarray(chunk))
+    planes = np.ascontiguousarray(chunk).reshape(-1, *chunk.shape[-2:])
+    return codec.encode(planes, bands=chunk.shape[-3])
+
+
+def decode_chunk(
+    codec: TileCodec, record: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Array:
+    """Decode a record that must hold a chunk of this shape and dtype."""
+    check_chunk(shape, dtype)
+    wanted = shape if len(shape) == 2 else (math.prod(shape[:-2]), *shape[-2:])
+    return codec.decode(record, expect=(wanted, dtype)).reshape(shape)
+
+
+def check_chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise UnsupportedArray for a chunk that no record can hold."""
+    if len(shape) < 2:
+        raise UnsupportedArray(
+            f"coding with {CODEC_NAME}: the array has {len(shape)} axes, want at least (y, x)"
+        )
+    if dtype.name not in DTYPES:
+        raise UnsupportedArray(
+            f"coding with {CODEC_NAME}: dtype {dtype} is not supported; "
+            f"supported are {', '.join(DTYPES)}"
+        )
 
 
 def _check_planes(planes: Sequence[int], count: int) -> None:

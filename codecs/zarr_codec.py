@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
-import numpy.typing as npt
 from zarr.abc.codec import ArrayBytesCodec
 
-from tilepress.codecs.record import DTYPES
 from tilepress.codecs.threads import gather_chunks, run_chunk
-from tilepress.codecs.tile import TileCodec
-from tilepress.errors import UnsupportedArray, UnsupportedFormat
+from tilepress.codecs.tile import (
+    CODEC_NAME,
+    TileCodec,
+    check_chunk,
+    decode_chunk,
+    encode_chunk,
+)
+from tilepress.errors import UnsupportedFormat
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
@@ -25,44 +27,7 @@ if TYPE_CHECKING:
     from zarr.core.common import JSON
     from zarr.core.dtype.wrapper import TBaseDType, TBaseScalar, ZDType
 
-__all__ = ["CODEC_NAME", "TilepressTileV3", "decode_chunk", "encode_chunk"]
-
-CODEC_NAME = "tilepress.tile"
-
-
-def encode_chunk(codec: TileCodec, chunk: npt.NDArray[Any]) -> bytes:
-    """Encode a chunk of ≥ 2 axes, (…, y, x), as one record.
-
-    Leading axes are flattened to planes in C order; the last of them is told to the codec as the
-    number of bands that go together.
-    """
-    check_chunk(chunk.shape, chunk.dtype)
-    if chunk.ndim == 2:
-        return codec.encode(np.ascontiguousarray(chunk))
-    planes = np.ascontiguousarray(chunk).reshape(-1, *chunk.shape[-2:])
-    return codec.encode(planes, bands=chunk.shape[-3])
-
-
-def decode_chunk(
-    codec: TileCodec, record: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> npt.NDArray[Any]:
-    """Decode a record that must hold a chunk of this shape and dtype."""
-    check_chunk(shape, dtype)
-    wanted = shape if len(shape) == 2 else (math.prod(shape[:-2]), *shape[-2:])
-    return codec.decode(record, expect=(wanted, dtype)).reshape(shape)
-
-
-def check_chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Raise UnsupportedArray for a chunk that no record can hold."""
-    if len(shape) < 2:
-        raise UnsupportedArray(
-            f"coding with {CODEC_NAME}: the array has {len(shape)} axes, want at least (y, x)"
-        )
-    if dtype.name not in DTYPES:
-        raise UnsupportedArray(
-            f"coding with {CODEC_NAME}: dtype {dtype} is not supported; "
-            f"supported are {', '.join(DTYPES)}"
-        )
+__all__ = ["TilepressTileV3"]
 
 
 @lru_cache(maxsize=64)

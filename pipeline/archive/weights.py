@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.threads import map_chunks
-from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.zarr_codec import encode_chunk
+from tilepress.codecs.tile import TileCodec, encode_chunk
 from tilepress.errors import TilepressError
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.ledger import Ledger

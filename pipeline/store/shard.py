@@ -23,8 +23,7 @@ import numpy.typing as npt
 from tilepress.codecs.loss import Difference, same_bits
 from tilepress.codecs.record import crc32c
 from tilepress.codecs.threads import map_chunks
-from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.zarr_codec import decode_chunk, encode_chunk
+from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk
 from tilepress.errors import CodecError, DamagedStore
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.store.manifest import ShardEntry, sha256_hex

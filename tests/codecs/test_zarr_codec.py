@@ -17,8 +17,8 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.dtype import get_data_type_from_native_dtype
 from zarr.storage import MemoryStore
 
-from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.zarr_codec import CODEC_NAME, TilepressTileV3, decode_chunk, encode_chunk
+from tilepress.codecs.tile import CODEC_NAME, TileCodec, decode_chunk, encode_chunk
+from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import InvalidRecord, UnsupportedArray, UnsupportedFormat
 
 

@@ -32,8 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs import threads as pool
-from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.zarr_codec import decode_chunk, encode_chunk
+from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.workflows.bench.peers import usable_planes
 from tilepress.workflows.bench.tables import Figures
