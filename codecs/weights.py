@@ -14,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tilepress.codecs.wave.model import WaveModel
+from tilepress.codecs.registry import DEFAULT_CODEC, check_weights, coder_class
 from tilepress.errors import ModelError
 
 __all__ = [
     "INLINE_LIMIT_BYTES",
     "NO_WEIGHTS",
-    "TIER_MODELS",
     "Weights",
     "add_model",
     "find_model",
@@ -31,16 +30,13 @@ __all__ = [
     "user_model_folder",
 ]
 
-TIER_MODELS = {"fast": "wave-2-fast", "standard": "wave-2", "max": "wave-2-max"}
-"""The bundled model of each tier."""
-
 INLINE_LIMIT_BYTES = 48 * 1024
 """Weights up to this size travel inside the array's metadata (64 KiB of base64)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model with the bytes that name it."""
+    """The bytes of a weights file, which name a model; its codec knows what they mean."""
 
     name: str
     data: bytes
@@ -50,15 +46,6 @@ class Weights:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
-
-    @property
-    def model(self) -> WaveModel:
-        return _parsed(self.data)
-
-
-@functools.lru_cache(maxsize=8)
-def _parsed(data: bytes) -> WaveModel:
-    return WaveModel.from_bytes(data)
 
 
 NO_WEIGHTS = Weights("none", b"", "inline")
@@ -99,14 +86,14 @@ def model_card(name: str) -> str:
 
 
 def load_named(model: str) -> Weights:
-    """Return a model by ``auto``, name or path."""
-    name = TIER_MODELS["standard"] if model == "auto" else model
+    """Return weights by ``auto`` (those of the default codec), name or path; raises ModelError."""
+    name = str(coder_class(DEFAULT_CODEC).models["standard"]) if model == "auto" else model
     if name.endswith(".safetensors"):
         path = Path(name)
         if not path.is_file():
             raise ModelError(f"loading a model: no file {name}")
         weights = Weights(path.stem, path.read_bytes(), "inline")
-        _ = weights.model
+        check_weights(weights.data)
         return weights
     for weights in known_models():
         if weights.name == name:

@@ -19,11 +19,12 @@ from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.wave.cpu import CPU
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_encode import Coder
+from tilepress.codecs.weights import load_named
 
 if TYPE_CHECKING:
     from tilepress.codecs.wave.device import DeviceBackend
 
-__all__ = ["WaveCoder", "parse_model"]
+__all__ = ["WaveCoder", "load_model", "parse_model"]
 
 Array = npt.NDArray[Any]
 Item = TypeVar("Item")
@@ -51,6 +52,11 @@ _TIERS = {
 def parse_model(data: bytes) -> WaveModel:
     """Return the model of a weights file; raises ModelError."""
     return WaveModel.from_bytes(data)
+
+
+def load_model(name: str) -> WaveModel:
+    """Return the model of the weights that ``auto``, a name or a path says; raises ModelError."""
+    return parse_model(load_named(name).data)
 
 
 class WaveCoder(ChunkCoder):

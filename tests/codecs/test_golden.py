@@ -14,6 +14,7 @@ from tilepress.codecs.record import VERSION_MAJOR, unpack_record
 from tilepress.codecs.registry import CODECS
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave.chunk import decode_chunk
+from tilepress.codecs.wave.codec import parse_model
 
 HERE = Path(__file__).parent / "golden"
 FOLDER = HERE / "v2"
@@ -68,7 +69,11 @@ class TestOnePlaneOfMany:
         whole = codec.decode(record_of(name))[:planes, :rows, :columns]
         for index in range(planes):
             part = decode_chunk(
-                payload, header.coded, header.dtype, codec.model.model, frozenset({index})
+                payload,
+                header.coded,
+                header.dtype,
+                parse_model(codec.model.data),
+                frozenset({index}),
             )
             assert part[index].tobytes() == whole[index].tobytes()
 
@@ -80,7 +85,7 @@ class TestOnePlaneOfMany:
         damaged[-1] ^= 0xFF  # in the body of the last
         decode_chunk(
             memoryview(bytes(damaged)),
-            *(header.coded, header.dtype, codec.model.model, frozenset({0})),
+            *(header.coded, header.dtype, parse_model(codec.model.data), frozenset({0})),
         )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tilepress.codecs.record import OVERHEAD_BYTES
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import chunk
-from tilepress.codecs.weights import TIER_MODELS
+from tilepress.codecs.wave.codec import WaveCoder, load_model
 from tilepress.errors import (
     CodecError,
     InvalidRecord,
@@ -283,13 +283,12 @@ class TestHostileRecordsAreBounded:
     def test_splits_within_splits(self) -> None:
         from tilepress.codecs.wave.plane_decode import decode_body
         from tilepress.codecs.wave.wire import Reader, varint
-        from tilepress.codecs.weights import load_named
 
         body = b"\x08\x00"
         for _ in range(3000):
             body = b"\x10\x00\x01" + varint(len(body)) + body + b"\x08\x00"
         with pytest.raises(InvalidRecord, match="splits"):
-            decode_body(Reader(memoryview(body)), (4, 4), [], load_named("auto").model)
+            decode_body(Reader(memoryview(body)), (4, 4), [], load_model("auto"))
 
 
 class TestArgumentsAreChecked:
@@ -311,7 +310,7 @@ class TestArgumentsAreChecked:
 class TestTiers:
     """A tier is how much is spent on a tile; every reader reads every tier."""
 
-    @pytest.mark.parametrize("tier", sorted(TIER_MODELS))
+    @pytest.mark.parametrize("tier", sorted(WaveCoder.models))
     def test_comes_back_by_its_configuration(self, tier: str) -> None:
         codec = TileCodec(tier=tier)
         array = content("smooth", (3, 40, 41), "int16", 4)

@@ -13,9 +13,9 @@ import pytest
 from safetensors.numpy import load, save
 
 from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave.codec import WaveCoder, load_model, parse_model
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.weights import (
-    TIER_MODELS,
     add_model,
     find_model,
     inline_text,
@@ -66,7 +66,7 @@ class TestTunedWeightsTravelAsAPatch:
     @pytest.fixture
     def tuned(self) -> bytes:
         """The bundled model with other weights in its hidden layer."""
-        base = load_named("auto").model
+        base = load_model("auto")
         weights, bias, shift = base.layers["hidden"]
         layers = base.layers | {"hidden": (np.flip(weights, 1).copy(), bias, shift)}
         return WaveModel(layers, base.frequencies, base.linear).to_bytes()
@@ -105,15 +105,15 @@ def _zipped(data: bytes) -> str:
 
 
 class TestTiersHaveTheirModels:
-    @pytest.mark.parametrize("tier", sorted(TIER_MODELS))
+    @pytest.mark.parametrize("tier", sorted(WaveCoder.models))
     def test_auto_is_the_tiers(self, tier: str) -> None:
         codec = TileCodec(tier=tier)
-        assert codec.model.name == TIER_MODELS[tier]
+        assert codec.model.name == WaveCoder.models[tier]
         assert codec.model.origin == "bundled"
         assert codec.to_config()["model"]["weights"] is None
 
     def test_fast_has_no_network_and_max_the_largest(self) -> None:
-        units = [load_named(TIER_MODELS[t]).model.hidden for t in ("fast", "standard", "max")]
+        units = [load_model(WaveCoder.models[t]).hidden for t in ("fast", "standard", "max")]
         assert units[0] == 0
         assert units == sorted(set(units))
 
@@ -161,7 +161,7 @@ class TestTamperedWeightsAreRefused:
 
     def test_what_was_read_is_what_was_written(self) -> None:
         for weights in known_models():
-            assert weights.model.to_bytes() == weights.data
+            assert parse_model(weights.data).to_bytes() == weights.data
 
 
 class TestEveryBundledModelHasACard:

@@ -13,10 +13,10 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.layout import MAX_HIDDEN
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.train import STANDARD_HIDDEN, TrainingImage, linear_baseline, train_wave
-from tilepress.codecs.weights import load_named
 from tilepress.errors import DamagedSource, ModelError, SourceError, UsageError
 from tilepress.pipeline.find.discover import discover, open_source
 from tilepress.pipeline.find.walk import Failure
@@ -81,7 +81,7 @@ def train(
 
 def _start(base: str) -> WaveModel:
     try:
-        return load_named(base).model
+        return load_model(base)
     except ModelError as error:
         raise UsageError(f"training: {error}") from error
 

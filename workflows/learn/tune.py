@@ -27,6 +27,7 @@ from typing import Any
 import numpy.typing as npt
 
 from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave.codec import parse_model
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.weights import INLINE_LIMIT_BYTES, Weights
 from tilepress.errors import UsageError
@@ -135,7 +136,7 @@ class Tuner:
         from tilepress.codecs.wave.train import fine_tune
 
         started = time.monotonic()
-        base = self._base.model
+        base = parse_model(self._base.data)
         model = fine_tune(base, pool, seconds=self._seconds, progress=lambda text: None)
         self._keep(WaveModel(model.layers, base.frequencies, base.linear), model)
         text = (

@@ -26,9 +26,10 @@ from tilepress.codecs.limits import MAX_SPLITS, MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import choices, chunk, cpu, grow, plane_decode
 from tilepress.codecs.wave.backend import PlaneToEncode
+from tilepress.codecs.wave.codec import WaveCoder, load_model
 from tilepress.codecs.wave.layout import OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.model import WaveModel
-from tilepress.codecs.weights import TIER_MODELS, load_named
+from tilepress.codecs.weights import load_named
 
 FOLDER = Path(__file__).parent / "v2"
 VERSION = 2
@@ -260,7 +261,7 @@ def of_models(tuned: Path) -> Iterator[Case]:
     """
     image = field(39, (1, 50, 46), 2000, 9) + field(40, (3, 50, 46), 400, 30)
     array = image.astype(np.int16)
-    for tier in TIER_MODELS:
+    for tier in WaveCoder.models:
         want = {"no-network"} if tier == "fast" else {"network"}
         yield f"tier-{tier}", {"tier": tier}, array, 1, want | {"one-reference"}
     yield "tuned", {"model": str(tuned)}, array, 1, {"inline-weights", "network"}
@@ -334,7 +335,7 @@ def cases(tuned: Path) -> Iterator[Case]:
 
 def write_tuned(path: Path) -> None:
     """Write a model that nobody installs: the standard one with some of its numbers moved."""
-    base = load_named(TIER_MODELS["standard"]).model
+    base = load_model(WaveCoder.models["standard"])
     weights, bias, shift = base.layers["hidden"]
     moved = np.where(weights > 40, weights - 3, weights).astype(np.int8)
     frequencies = base.frequencies.copy()
@@ -463,7 +464,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
     folder = parser.parse_args().folder
-    for model in TIER_MODELS.values():
+    for model in WaveCoder.models.values():
         load_named(model)  # none may be missing: fail before anything is written
     folder.mkdir(exist_ok=True)
     tuned = folder / TUNED

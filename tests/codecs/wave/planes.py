@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.plane_decode import decode_body
 from tilepress.codecs.wave.plane_encode import Coder, encode_body
 from tilepress.codecs.wave.plane_format import DecodedPlane
 from tilepress.codecs.wave.wire import Reader
-from tilepress.codecs.weights import load_named
 
-MODEL = load_named("auto").model
+MODEL = load_model("auto")
 
 
 def field(seed: int, shape: tuple[int, int], top: int, noise: int) -> np.ndarray:

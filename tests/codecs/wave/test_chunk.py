@@ -9,11 +9,11 @@ import pytest
 
 from tilepress.codecs.wave import chunk
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
+from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.plane_encode import Coder
-from tilepress.codecs.weights import load_named
 from tilepress.errors import ChecksumMismatch, CodecError
 
-MODEL = load_named("auto").model
+MODEL = load_model("auto")
 CODER = Coder(MODEL)
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.wave import choices, decode_loop, predictor, rans, symbols, wavefront
+from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.layout import MATCH_CONTEXTS
 from tilepress.codecs.wave.linear import plain_classes
 from tilepress.codecs.wave.model import TABLES
 from tilepress.codecs.wave.tree import NO_TREE
-from tilepress.codecs.weights import load_named
 
 NO_MASK = np.zeros((0, 0), np.uint8)
-MODEL = load_named("auto").model
+MODEL = load_model("auto")
 SAME_TABLES = np.arange(TABLES, dtype=np.int32)
 
 

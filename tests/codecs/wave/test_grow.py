@@ -13,6 +13,7 @@ from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import choices, costs, grow, plane_format, wavefront
 from tilepress.codecs.wave.backend import TreeEffort
+from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.layout import MATCH_LEVELS, OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.model import COST_UNIT
 from tilepress.codecs.wave.plane_decode import decode_body
@@ -22,9 +23,8 @@ from tilepress.codecs.wave.properties import step_leaves, step_properties
 from tilepress.codecs.wave.symbols import TOKENS
 from tilepress.codecs.wave.tree import LEVELS, ContextTree, frequencies_of
 from tilepress.codecs.wave.wire import Reader
-from tilepress.codecs.weights import load_named
 
-MODEL = load_named("auto").model
+MODEL = load_model("auto")
 NONE = TreeEffort(0, 0)
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.wave import linear, wavefront
+from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.layout import CELLS, MAX_SETS, REGRESSORS, WEIGHT_BITS
 from tilepress.codecs.wave.linear import Classes, fit_classes, plain_classes
 from tilepress.codecs.wave.predictor import predict_plane
-from tilepress.codecs.weights import load_named
 
-MODEL = load_named("auto").model
+MODEL = load_model("auto")
 NO_MASK = np.zeros((0, 0), np.uint8)
 
 

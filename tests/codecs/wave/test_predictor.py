@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.wave import predictor, wavefront
+from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.layout import (
     CELLS,
     FEATURES,
@@ -21,7 +22,6 @@ from tilepress.codecs.wave.layout import (
 )
 from tilepress.codecs.wave.plane_format import residuals
 from tilepress.codecs.wave.predictor import predict_plane
-from tilepress.codecs.weights import load_named
 
 NO_MASK = np.zeros((0, 0), np.uint8)
 
@@ -100,7 +100,7 @@ def predicted(n_refs: int, sets: int):
     for slot in range(n_refs):
         sheared[0, slot] = wavefront.shear_reference(refs[slot])
         sheared[1, slot] = wavefront.shear_reference(errors[slot])
-    net = load_named("auto").model.arrays()
+    net = load_model("auto").arrays()
     found = predict_plane(own, *sheared, n_refs, NO_MASK, height, width, top, classes, net)
     t, y = np.divmod(np.sort((np.arange(width) + SHEAR * np.arange(height)[:, None]) * height
                              + np.arange(height)[:, None], axis=None), height)  # fmt: skip

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tilepress.codecs.wave import rans
+from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.model import TABLES
-from tilepress.codecs.weights import load_named
 
-MODEL = load_named("auto").model
+MODEL = load_model("auto")
 
 
 class TestRansIsNearItsEntropy:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.wave import symbols
+from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.layout import MATCH_CONTEXTS
 from tilepress.codecs.wave.model import TABLES
-from tilepress.codecs.weights import load_named
 
-MODEL = load_named("auto").model
+MODEL = load_model("auto")
 SAME_TABLES = np.arange(TABLES, dtype=np.int32)
 
 

@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("torch", reason="training needs the extra torch")
 
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
+from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_encode import Coder
 from tilepress.codecs.wave.train import TrainingImage, fine_tune, linear_baseline, train_wave
-from tilepress.codecs.weights import load_named
 
 
 def texture(seed: int, shape: tuple[int, ...] = (2, 160, 160)) -> np.ndarray:
@@ -76,7 +76,7 @@ class TestFineTuning:
 
     @pytest.mark.parametrize("base", ["wave-2", "wave-2-fast"])
     def test_is_no_worse_on_what_it_saw(self, base: str) -> None:
-        model = load_named(base).model
+        model = load_model(base)
         image = TrainingImage("t", "g", texture(5, (2, 96, 96)))
         said: list[str] = []
         tuned = fine_tune(model, [image], seconds=1.0, samples=20_000, progress=said.append)
@@ -89,7 +89,7 @@ class TestFineTuning:
         assert size(tuned, far) < 1.02 * size(model, far)
 
     def test_leaves_the_base_alone(self) -> None:
-        model = load_named("auto").model
+        model = load_model("auto")
         before = model.to_bytes()
         image = TrainingImage("t", "g", texture(6, (1, 64, 64)))
         fine_tune(model, [image], seconds=0.3, samples=3000, progress=lambda _: None)

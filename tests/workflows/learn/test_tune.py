@@ -17,9 +17,9 @@ import zarr
 
 pytest.importorskip("torch")
 
+from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.train import TrainingImage
-from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import weights
 from tilepress.pipeline.archive.outcome import ImageResult
@@ -73,7 +73,7 @@ def misfit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     They travel inline and are larger than any that were learned, so that tuning always pays;
     without a network it takes no time and gives the same each time.
     """
-    fast = load_named("wave-2-fast").model
+    fast = load_model("wave-2-fast")
     tables = np.full_like(fast.frequencies, (1 << 15) // fast.frequencies.shape[1])
     tables[:, 0] += (1 << 15) - tables.sum(axis=1, dtype=np.int64).astype(np.uint16)
     model = WaveModel(fast.layers, tables, fast.linear)
@@ -360,7 +360,7 @@ class TestTrain:
 
         out = tmp_path / "mine.safetensors"
         train([scene], out, SECONDS / 60, Path("wave-2"), lambda text: None, samples=50_000)
-        assert WaveModel.from_bytes(out.read_bytes()).hidden == load_named("auto").model.hidden
+        assert WaveModel.from_bytes(out.read_bytes()).hidden == load_model("auto").hidden
         assert run(scene, tmp_path / "one.zarr", model=str(out)).ok
         assert model_name(tmp_path / "one.zarr") == "mine"
 
