@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tilepress.errors import (
@@ -25,7 +26,7 @@ from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.shard import ShardBytes, samples_sha256
 
-__all__ = ["SourceSamples", "find_difference"]
+__all__ = ["Comparison", "SourceSamples", "find_difference"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,47 @@ class SourceSamples:
         """
         data = patiently((place(self.plan.store) / shard_key(ref.array, ref.index)).read)
         return self.coding.compare(ref, data, samples)
+
+
+class Comparison:
+    """Compares what a store has, as it is decoded, with what its source gives."""
+
+    def __init__(self, reader: StoreReader, source: TileSource) -> None:
+        self._reader, self._source = reader, source
+
+    @cached_property
+    def of_shape(self) -> str | None:
+        """How the two differ in shape, dtype or axes; then no samples can be compared."""
+        reader, info = self._reader, self._source.info
+        if (reader.shape, reader.dtype, reader.axes) == (info.shape, info.dtype, info.axes):
+            return None
+        return (
+            f"it is {reader.shape} of {reader.dtype} along {reader.axes}, "
+            f"the source {info.shape} of {info.dtype} along {info.axes}"
+        )
+
+    def of_shard(
+        self, array: str, index: tuple[int, ...], stored: npt.NDArray[Any] | None
+    ) -> str | None:
+        """Tell how a shard differs from the source, by more than its loss allows.
+
+        ``stored`` are its decoded samples; None where they are not to be had, and the error that
+        reading them gives is told.
+        """
+        is_image = array == "image"
+        box = self._reader.grid(array).box(index)
+        if stored is None:
+            try:
+                stored = self._reader.read(box) if is_image else self._reader.read_mask(box)
+            except DamagedStore as error:
+                return f"cannot be compared: {error}"
+        given = self._source.read(box) if is_image else self._source.read_mask(box)
+        codec = self._reader.codec(array).codec
+        wrong = codec.loss.forbidden(given, stored, codec.nodata)
+        if not wrong.any():
+            return None
+        first = [int(i[0]) + a for i, a in zip(np.nonzero(wrong), box.start, strict=True)]
+        return f"{int(wrong.sum())} of {wrong.size} samples differ, the first at {first}"
 
 
 def find_difference(plan: ImagePlan, source: TileSource) -> str | None:

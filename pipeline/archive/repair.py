@@ -37,6 +37,7 @@ from tilepress.pipeline.archive.lease import LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
 from tilepress.pipeline.archive.restore import Restoration
+from tilepress.pipeline.archive.verify import verify_store
 from tilepress.pipeline.archive.write import clear_leftovers
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
@@ -49,7 +50,6 @@ from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store.keys import IMAGE, ROOT_DOCUMENT, shard_key, shard_of
 from tilepress.pipeline.store.manifest import Manifest, ShardTable
 from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
-from tilepress.pipeline.verify import check_store
 
 __all__ = ["StoreRepair", "repair_stores"]
 
@@ -231,7 +231,7 @@ class _Repair:
 
     def _damaged(self) -> set[str]:
         """Return the keys of what is not as it was sealed; remember what does not belong here."""
-        found = list(check_store(self.store))
+        found = verify_store(self.store)
         extra = [damage.key for damage in found if damage.kind == "unexpected"]
         self.left = [key for key in extra if not is_partial(Path(key))]
         self._has_partials = len(self.left) < len(extra)

@@ -1,19 +1,69 @@
-"""Verify one store or every store of an archive: sound, damaged, or unknown."""
+"""Verify stores: every object and record, and the samples against their source, in one decoding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tilepress.errors import DamagedStore, InvalidRecord, TilepressError, UsageError
-from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
-from tilepress.pipeline.find.match import Sources
-from tilepress.pipeline.storage.path import Place, Where, place
-from tilepress.pipeline.verify import verify
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["StoreCheck", "check_stores"]
+from tilepress.errors import (
+    DamagedStore,
+    InvalidRecord,
+    ModelError,
+    TilepressError,
+    UnsupportedFormat,
+    UsageError,
+)
+from tilepress.pipeline.archive.compare import Comparison
+from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
+from tilepress.pipeline.find.discover import open_source
+from tilepress.pipeline.find.match import Sources
+from tilepress.pipeline.image.source import TileSource
+from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.store.keys import (
+    IMAGE,
+    MANIFEST,
+    ROOT_DOCUMENT,
+    array_key,
+    is_manifest_chunk,
+    shard_key,
+    shard_of,
+)
+from tilepress.pipeline.store.manifest import Manifest, ShardEntry, sha256_hex
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.shard import decode_shard, samples_sha256
+
+__all__ = ["Damage", "StoreCheck", "check_stores", "source_among", "verify_store"]
+
+IGNORED_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""Files that file managers leave behind; Zarr never looks at them."""
+
+OpenSource = Callable[[StoreReader], contextlib.AbstractContextManager[TileSource]]
+"""Opens what a store was made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is wrong with a store."""
+
+    kind: str
+    """"missing", "unexpected", "changed" (bytes), "undecodable" (a record), "samples" (decoded
+    samples are not those sealed) or "source" (they differ from the source). Append only."""
+    key: str
+    """The object below the store's root."""
+    detail: str
+    """What was found; for records the chunk within the shard, for samples the box."""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.kind}: {self.detail}"
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +83,47 @@ class StoreCheck:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def verify_store(store: Place, open_its_source: OpenSource | None = None) -> list[Damage]:
+    """Return what is wrong with a store: first with itself, then beside its source.
+
+    Every record is decoded once, and compared with the source as it is decoded.
+    """
+    try:
+        reader = StoreReader.open(store)
+    except DamagedStore as error:
+        return [Damage("changed", ROOT_DOCUMENT, str(error))]
+    try:
+        manifest = reader.manifest
+    except DamagedStore as error:
+        return [Damage("changed", MANIFEST, str(error))]
+    found = list(_check_objects(store, manifest))
+    if open_its_source is None:
+        return [*found, *_Shards(reader, None).check()]
+    with contextlib.ExitStack() as resources:
+        try:
+            source = resources.enter_context(open_its_source(reader))
+        except DamagedStore:  # it does not tell what it was made of
+            found += _Shards(reader, None).check()
+            if not found:
+                raise
+            return found
+        shards = _Shards(reader, Comparison(reader, source))
+        found += shards.check()
+        return [*found, *shards.differences]
+
+
+def source_among(sources: Sources) -> OpenSource:
+    """Return what opens the source of a store that is one of these."""
+
+    @contextlib.contextmanager
+    def open_it(reader: StoreReader) -> Iterator[TileSource]:
+        spec = sources.find(reader.path, reader.origin)
+        with contextlib.closing(open_source(spec)) as source:
+            yield source
+
+    return open_it
 
 
 def check_stores(
@@ -71,7 +162,7 @@ def check_stores(
 
 def _check(store: Place, sources: Sources | None, *, in_archive: bool) -> StoreCheck:
     try:
-        damages = verify(store, sources)
+        damages = verify_store(store, None if sources is None else source_among(sources))
     except (DamagedStore, InvalidRecord) as error:
         return StoreCheck(store=str(store), state="damaged", findings=(str(error),))
     except TilepressError as error:
@@ -88,3 +179,115 @@ def _check(store: Place, sources: Sources | None, *, in_archive: bool) -> StoreC
         findings=tuple(map(str, damages)),
         differs=bool(damages) and all(damage.kind == "source" for damage in damages),
     )
+
+
+def _check_objects(path: Place, manifest: Manifest) -> Iterator[Damage]:
+    """Check the documents and auxiliary objects, and that nothing else lies in the store."""
+    for key, digest in manifest.documents.items():
+        yield from _check_object(path, key, None, digest)
+    for key, entry in manifest.files.items():
+        yield from _check_object(path, key, entry.length, entry.sha256)
+    known = {ROOT_DOCUMENT, *manifest.documents, *manifest.files}
+    for key, _ in path.walk():
+        expected = key in known or is_manifest_chunk(key) or _is_shard(key, manifest)
+        if not expected and key.rpartition("/")[2] not in IGNORED_NAMES:
+            yield Damage("unexpected", key, "the manifest does not list it")
+
+
+def _check_object(path: Place, key: str, length: int | None, digest: str) -> Iterator[Damage]:
+    try:
+        data = (path / key).read()
+    except FileNotFoundError:
+        yield Damage("missing", key, "there is no such object")
+        return
+    except OSError as error:
+        yield Damage("missing", key, f"it cannot be read ({error.strerror})")
+        return
+    if length is not None and len(data) != length:
+        yield Damage("changed", key, f"it has {len(data)} bytes, want {length}")
+    elif sha256_hex(data) != digest:
+        yield Damage("changed", key, "its bytes do not match their sha256")
+
+
+def _is_shard(key: str, manifest: Manifest) -> bool:
+    found = shard_of(key)
+    if found is None or found[0] not in manifest.arrays:
+        return False
+    array, index = found
+    counts = manifest.arrays[array].counts
+    return len(index) == len(counts) and all(i < n for i, n in zip(index, counts, strict=True))
+
+
+class _Shards:
+    """The shards of a store, checked one after another, and compared with a source if one is given.
+
+    ``differences`` is what the comparison found.
+    """
+
+    def __init__(self, reader: StoreReader, comparison: Comparison | None) -> None:
+        self._reader = reader
+        self._comparison = comparison
+        self.differences: list[Damage] = []
+        if comparison is not None and comparison.of_shape is not None:
+            self.differences.append(Damage("source", IMAGE, comparison.of_shape))
+            self._comparison = None
+
+    def check(self) -> Iterator[Damage]:
+        """Yield what is wrong with the shards themselves."""
+        for name, table in self._reader.manifest.arrays.items():
+            grid = self._reader.grid(name)
+            if grid.counts == table.counts:
+                for index in grid.indices():
+                    yield from self._check_shard(table.get(name, index))
+                continue
+            text = f"{grid.counts} shards, the manifest {table.counts}"
+            yield Damage("changed", array_key(name), text)
+            for index in grid.indices():
+                self._compare(name, index, None)
+
+    def _check_shard(self, entry: ShardEntry) -> Iterator[Damage]:
+        """Check one shard's bytes, its index, and every record by decoding it."""
+        key = shard_key(entry.array, entry.index)
+        samples = None
+        try:
+            data = (self._reader.path / key).read()
+        except OSError as error:
+            yield Damage("missing", key, f"it cannot be read ({error.strerror})")
+        else:
+            if len(data) != entry.length:
+                yield Damage("changed", key, f"it has {len(data)} bytes, want {entry.length}")
+            elif sha256_hex(data) != entry.sha256:
+                yield Damage("changed", key, "its bytes do not match their sha256")
+            samples = yield from self._decode(entry, data)
+        self._compare(entry.array, entry.index, samples)
+
+    def _decode(
+        self, entry: ShardEntry, data: bytes
+    ) -> Generator[Damage, None, npt.NDArray[Any] | None]:
+        """Return the samples of a shard; None where not all of its records decode."""
+        key = shard_key(entry.array, entry.index)
+        grid = self._reader.grid(entry.array)
+        dtype = self._reader.dtype if entry.array == "image" else np.dtype(np.uint8)
+        codec = self._reader.codec(entry.array).codec
+        try:
+            samples, wrong = decode_shard(codec, data, grid, entry.index, dtype)
+        except DamagedStore as error:
+            yield Damage("undecodable", key, str(error))
+            return None
+        for chunk, reason in wrong.items():
+            if isinstance(reason, (ModelError, UnsupportedFormat)):
+                raise reason
+            yield Damage("undecodable", key, f"chunk {chunk}: {reason}")
+        if wrong:
+            return None
+        if samples_sha256(samples) != entry.samples_sha256:
+            yield Damage("samples", key, "the decoded samples are not those that were sealed")
+        return samples
+
+    def _compare(
+        self, array: str, index: tuple[int, ...], samples: npt.NDArray[Any] | None
+    ) -> None:
+        if self._comparison is not None:
+            text = self._comparison.of_shard(array, index, samples)
+            if text is not None:
+                self.differences.append(Damage("source", shard_key(array, index), text))

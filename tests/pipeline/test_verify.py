@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tilepress.errors import SourceError, StoreError, UnsealedStore, UsageError
-from tilepress.pipeline.verify import Damage, verify
+from tilepress.pipeline.archive.verify import Damage
+from tilepress.pipeline.verify import verify
 
 Make = Callable[..., Any]
 
