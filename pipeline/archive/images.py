@@ -37,14 +37,16 @@ from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.archive.weights import choose_weights
 from tilepress.pipeline.archive.write import (
     clear_leftovers,
+    close_sources,
     code_with,
     counted,
+    keep_open,
     put_shard,
     seal_image,
     sealed_sizes,
 )
 from tilepress.pipeline.find.discover import open_source
-from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
@@ -98,19 +100,30 @@ def finish_images(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[O
 
 def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
     try:
-        plan = _plan(todo, job)
-        _refuse_rival(todo, plan, job)
-        _check_samples(plan, job)
-        if plan.grid.total > 1 or plan.raw_bytes > job.whole_bytes:
-            return Outcome(plan=plan)
-        return _whole(plan, job, keeper)
+        plan, source = _plan(todo, job)
+        with contextlib.ExitStack() as held:
+            held.callback(source.close)
+            _refuse_rival(todo, plan, job)
+            _check_samples(plan, source, job)
+            if plan.grid.total > 1 or plan.raw_bytes > job.whole_bytes:
+                return Outcome(plan=plan)
+            if not job.force and state_of_store(plan) == "sealed":
+                clear_leftovers(plan.store, keeper)
+                return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
+            held.pop_all()
+            keep_open(plan, source)
+        try:
+            return _whole(plan, job, keeper)
+        finally:
+            close_sources()
     except Exception as error:  # the edge of a task: one image must not fail its neighbours
         return _failure(todo, error)
 
 
 def _prepared(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
     try:
-        plan = _plan(todo, job)
+        plan, source = _plan(todo, job)
+        source.close()
         _refuse_rival(todo, plan, job)
         if not job.force and state_of_store(plan) == "sealed":
             return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
@@ -129,7 +142,8 @@ def _finished(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
         sealed_before = _sealed_before(todo, job, keeper)
         if sealed_before is not None:
             return Outcome(result=sealed_before)
-        plan = _plan(todo, job)
+        plan, source = _plan(todo, job)
+        source.close()
         _check_complete(plan)
         lease = keeper.acquire(ledger_folder(plan.store), plan.digest)
         try:
@@ -189,15 +203,14 @@ def _refuse_rival(todo: Todo, plan: ImagePlan, job: Job) -> None:
     )
 
 
-def _check_samples(plan: ImagePlan, job: Job) -> None:
+def _check_samples(plan: ImagePlan, source: TileSource, job: Job) -> None:
     """Raise DestinationConflict where a sealed store would be skipped whose samples are others.
 
     Reads the whole source in this task, whatever its size: nothing is written meanwhile.
     """
     if not job.checksum or job.force or state_of_store(plan) != "sealed":
         return
-    with contextlib.closing(open_source(plan.spec)) as source:
-        wrong = find_difference(plan, source)
+    wrong = find_difference(plan, source)
     if wrong is not None:
         raise DestinationConflict(
             f"checking {plan.store}: its samples are not those of the source ({wrong}); "
@@ -210,29 +223,34 @@ def _failure(todo: Todo, error: Exception) -> Outcome:
     return Outcome(failure=ImageFailure(source=todo.spec.paths[0], kind=kind, message=message))
 
 
-def _plan(todo: Todo, job: Job) -> ImagePlan:
-    plan = patiently(lambda: _planned(todo.spec, job))
+def _plan(todo: Todo, job: Job) -> tuple[ImagePlan, TileSource]:
+    """Return the plan of an image and its open source, which the caller closes."""
+    plan, source = patiently(lambda: _planned(todo.spec, job))
     if todo.digest not in (None, plan.digest):
+        source.close()
         raise DamagedSource(
             f"planning {plan.store}: {plan.source_name} is not what it was when the parts were "
             "planned; run tilepress plan again"
         )
-    return plan
+    return plan, source
 
 
-def _planned(spec: SourceSpec, job: Job) -> ImagePlan:
-    with contextlib.closing(open_source(spec)) as source:
+def _planned(spec: SourceSpec, job: Job) -> tuple[ImagePlan, TileSource]:
+    source = open_source(spec)
+    with contextlib.ExitStack() as held:
+        held.callback(source.close)
         plan = make_plan(source, job.destination.store_of(spec), job.options)
         if job.options.tune is not None:
             plan = choose_weights(plan, source, job.options.tune)
-    return plan
+        held.pop_all()
+    return plan, source
 
 
 def _whole(plan: ImagePlan, job: Job, keeper: LeaseKeeper) -> Outcome:
-    """Write and seal a small image, of one shard and perhaps a mask."""
-    if not job.force and state_of_store(plan) == "sealed":
-        clear_leftovers(plan.store, keeper)
-        return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
+    """Write and seal a small image, of one shard and perhaps a mask.
+
+    Its source is open from planning; sealing opens it anew, to see whether it is what was planned.
+    """
     lease = keeper.acquire(ledger_folder(plan.store), plan.digest)
     try:
         if lease.holder.role == "part":

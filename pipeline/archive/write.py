@@ -41,7 +41,6 @@ from tilepress.pipeline.storage.path import is_url, place
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store.keys import shard_key
 from tilepress.pipeline.store.manifest import ShardEntry
-from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed, store_bytes
 from tilepress.pipeline.store.shard import ShardBytes
 
@@ -51,6 +50,7 @@ __all__ = [
     "close_sources",
     "code_with",
     "counted",
+    "keep_open",
     "put_shard",
     "seal_image",
     "sealed_sizes",
@@ -95,7 +95,8 @@ def seal_image(
 
     ``entries`` are those of all shards where the caller has them; else they are the ledger's.
     """
-    _check_lease(plan, holder)
+    if entries is None:  # else the caller has just written a shard, and looked at the lease
+        _check_lease(plan, holder)
     if is_sealed(plan.store):
         if sealed_digest(place(plan.store)) != plan.digest:
             raise LeaseLost(
@@ -109,9 +110,11 @@ def seal_image(
 
 
 def sealed_sizes(plan: ImagePlan) -> SealedImage:
-    """Return an image's size as samples, and that of its sealed store with all that is in it."""
-    statement = StoreReader.open(plan.store).statement
-    return SealedImage(int(statement["raw_bytes"]), store_bytes(plan.store))
+    """Return an image's size as samples, and that of its sealed store with all that is in it.
+
+    The store is not opened: it is the one that the plan describes, sealed or found so just before.
+    """
+    return SealedImage(plan.raw_bytes, store_bytes(plan.store))
 
 
 def clear_leftovers(store: str, keeper: LeaseKeeper) -> None:
@@ -252,14 +255,35 @@ _sources: OrderedDict[str, TileSource] = OrderedDict()
 
 
 def _source(plan: ImagePlan) -> TileSource:
-    key = f"{plan.digest}/{plan.source_name}"
+    key = _source_key(plan)
     if key not in _sources:
-        keep = 1 if is_url(plan.source_name) else OPEN_SOURCES  # a remote one holds a copy
-        while len(_sources) >= keep:
-            _sources.popitem(last=False)[1].close()
+        _make_room(plan)
         _sources[key] = open_source(plan.spec)
     _sources.move_to_end(key)
     return _sources[key]
+
+
+def keep_open(plan: ImagePlan, source: TileSource) -> None:
+    """Keep the source of a plan, open already, for the shards that this process writes next.
+
+    It is closed here from now on.
+    """
+    known = _sources.pop(_source_key(plan), None)
+    if known is not None:
+        known.close()
+    _make_room(plan)
+    _sources[_source_key(plan)] = source
+
+
+def _make_room(plan: ImagePlan) -> None:
+    """Close what was not used for longest, so that one more may be open."""
+    keep = 1 if is_url(plan.source_name) else OPEN_SOURCES  # a remote one holds a copy
+    while len(_sources) >= keep:
+        _sources.popitem(last=False)[1].close()
+
+
+def _source_key(plan: ImagePlan) -> str:
+    return f"{plan.digest}/{plan.source_name}"
 
 
 def close_sources() -> None:

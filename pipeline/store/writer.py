@@ -155,7 +155,11 @@ class StoreWriter:
         in the store by now: ``check`` raises where that is another one. Raises DamagedStore where a
         shard is not there as its entry says, DestinationConflict where another process sealed.
         """
-        tables = self._collect(shard_entries)
+        try:
+            tables = self._collect(shard_entries)
+        except DamagedStore:
+            check()  # another writer may have taken the store over: then that is why
+            raise
         check()
         self.place.sweep()
 
