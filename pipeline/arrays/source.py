@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.record import DTYPES
-from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.errors import DamagedSource, UnsupportedSource
+from tilepress.pipeline.image.fingerprint import file_print, folder_print, objects_print
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.names import safe_name
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.path import BucketPlace, is_url, place
+from tilepress.pipeline.storage.path import is_url, place
 
-__all__ = ["ArraySource", "safe_name"]
+__all__ = ["ArraySource"]
 
 _AXES = {
     2: ("y", "x"),
@@ -84,22 +85,15 @@ class ArraySource:
 
     def fingerprint(self) -> dict[str, Any]:
         if self._url is not None:
-            return _bucket_fingerprint(self._url)
+            return {place(self._url).name: asdict(objects_print(self._url))}
         if self._is_zarr:
-            return _folder_fingerprint(self._path)
-        status = self._path.stat()
-        with self._path.open("rb") as file:
-            header = hashlib.sha256(file.read(_HEADER_BYTES)).hexdigest()
-        entry = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "header": header}
+            return {self._path.name: asdict(folder_print(self._path))}
+        found = file_print(self._path, _HEADER_BYTES)
+        entry = {"size": found.size, "mtime_ns": found.mtime_ns, "header": found.header_sha256}
         return {self._path.name: entry}
 
     def close(self) -> None:
         self._array = np.empty((0,) * len(self._info.shape), self._info.dtype)
-
-
-def safe_name(text: str) -> str:
-    """Return ``text`` with what may trouble a file system or URL replaced."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "image"
 
 
 def _open_npy(path: Path) -> tuple[_Readable, tuple[str, ...] | None]:
@@ -144,31 +138,3 @@ def _describe(path: Path, name: str, array: _Readable, names: tuple[str, ...] | 
         dtype=dtype.newbyteorder("="),
         lossy_refusal="samples are true or false" if dtype.kind == "b" else None,
     )
-
-
-def _folder_fingerprint(path: Path) -> dict[str, Any]:
-    """Every file of a Zarr array by size and time, as one digest."""
-    digest, count = hashlib.sha256(), 0
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        status = file.stat()
-        line = f"{file.relative_to(path).as_posix()} {status.st_size} {status.st_mtime_ns}\n"
-        digest.update(line.encode())
-        count += 1
-    return {path.name: {"files": count, "listing": digest.hexdigest()}}
-
-
-def _bucket_fingerprint(url: str) -> dict[str, Any]:
-    """Every object of a Zarr array by its version, as one digest."""
-    from tilepress.pipeline.storage.ranges import listing
-
-    digest, count = hashlib.sha256(), 0
-    where = place(url)
-    assert isinstance(where, BucketPlace)
-    try:
-        for remote in listing(where):
-            key = remote.url.removeprefix(f"{url}/")
-            digest.update(f"{key} {remote.size} {remote.version}\n".encode())
-            count += 1
-    except OSError as error:
-        raise SourceError(f"listing {url}: {error.strerror}") from error
-    return {where.name: {"files": count, "listing": digest.hexdigest()}}

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import accumulate, pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -40,6 +40,7 @@ from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG, EXPLICIT_LITTLE, quiet_
 from tilepress.pipeline.dicom.pixels import PixelFormat, pair_swapped
 from tilepress.pipeline.dicom.source import deflated
 from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.names import path_to_write
 from tilepress.pipeline.image.source import ExportReader
 
 __all__ = ["export_dicom"]
@@ -159,7 +160,7 @@ def _parsed_parts(origin: Mapping[str, Any], reader: ExportReader) -> Iterator[_
         if not frames or min(frames) < 0 or max(frames) >= total:
             raise ValueError("a frame that the image does not have")
         yield _Part(
-            name=_safe_name(entry["name"]),
+            name=str(path_to_write(entry["name"], "exporting DICOM")),
             before=head,
             after=tail,
             frames=frames,
@@ -189,16 +190,6 @@ def _cut(content: bytes, lengths: Sequence[int]) -> list[bytes]:
     if ends[-1] != len(content) or min(lengths, default=0) < 0:
         raise ValueError("joined bytes of another length than their index says")
     return [content[a:b] for a, b in pairwise(ends)]
-
-
-def _safe_name(name: str) -> str:
-    """Return a relative path that stays below the folder that it is joined to."""
-    path = PurePosixPath(name)
-    unsafe = path.is_absolute() or ".." in path.parts or not path.name
-    if unsafe or any(c in name for c in "\\\0:"):
-        name = "-".join(p for p in path.parts if p not in ("/", ".."))
-        return "".join("_" if c in "\\\0:" else c for c in name) or "instance"
-    return str(path)
 
 
 def _leading_shape(reader: ExportReader) -> tuple[int, ...]:

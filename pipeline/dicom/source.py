@@ -12,12 +12,12 @@ Items of ``source/``: ``origin`` (JSON: which file, frame and bytes make which p
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,10 @@ from tilepress.pipeline.dicom.groups import SeriesGroups, group_key, series_name
 from tilepress.pipeline.dicom.header import Instance, Plane, read_instance
 from tilepress.pipeline.dicom.pixels import FrameReader, is_pair_swapped
 from tilepress.pipeline.dicom.sniff import is_dicom
+from tilepress.pipeline.image.fingerprint import FilePrint
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.source import SourceSpec
 
 __all__ = ["DicomSource", "deflated", "group_series"]
@@ -150,7 +152,7 @@ class DicomSource:
         """
         headers, trailers, patches = bytearray(), bytearray(), bytearray()
         planes = {(p.instance, p.frame): i for i, p in enumerate(self._arrangement.planes)}
-        names = _relative_names([one.path for one in self._instances])
+        names = below_common_folder([one.path for one in self._instances])
         listed = []
         for number, instance in enumerate(self._instances):
             before, after = _surroundings(instance)
@@ -345,12 +347,6 @@ def _deflate_settings(container: Container) -> dict[str, Any]:
     return {"settings": [6, 8], "tail": "", "exact": False}
 
 
-def _relative_names(paths: Sequence[str]) -> list[str]:
-    """Return the paths relative to the folder that they share, with forward slashes."""
-    root = os.path.commonpath([os.path.dirname(p) for p in paths])
-    return [Path(os.path.relpath(p, root)).as_posix() for p in paths]
-
-
 def _file_print(instance: Instance) -> dict[str, Any]:
     container = instance.container
     source = open_file(container.path)
@@ -358,8 +354,4 @@ def _file_print(instance: Instance) -> dict[str, Any]:
         head = source.read(0, min(instance.element.value_offset, 2**20))
     finally:
         source.close()
-    return {
-        "size": container.file_size,
-        "mtime_ns": container.mtime_ns,
-        "header_sha256": hashlib.sha256(head).hexdigest(),
-    }
+    return asdict(FilePrint.of(head, container.file_size, container.mtime_ns))

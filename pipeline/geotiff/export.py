@@ -51,6 +51,7 @@ from tilepress.pipeline.geotiff.record import (
     parse_record,
 )
 from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.names import path_to_write
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
 
@@ -191,18 +192,12 @@ def _is_folder(out: Path) -> bool:
 
 def _target_name(file: Mapping[str, Any]) -> PurePosixPath:
     """Return what a file is called in a folder: as it was, or ``<stem>-page<n>.tif`` for a page."""
-    name = _safe_name(str(file["name"]))
+    name = path_to_write(file["name"], "export")
+    if name.suffix.lower() in (".jp2", ".hgt", ".png"):  # it was no TIFF, and is one now
+        name = name.with_suffix(".tif")
     if "page" not in file:
         return name
     return name.with_name(f"{name.stem}-page{int(file['page'])}.tif")
-
-
-def _safe_name(name: str) -> PurePosixPath:
-    """Return a relative path that stays below its folder; files that were no TIFF end in .tif."""
-    path = PurePosixPath(name)
-    if not path.name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-        raise DamagedStore(f"export: the store names the unsafe file {name!r}")
-    return path.with_suffix(".tif") if path.suffix.lower() in (".jp2", ".hgt", ".png") else path
 
 
 def _with_first_band(records: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int]]:

@@ -10,12 +10,11 @@ Of several images (pages) of one TIFF file each is a source: options["page"] say
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,10 @@ from tilepress.pipeline.geotiff.record import (
     parse_crs,
 )
 from tilepress.pipeline.geotiff.stack_names import stack_name
+from tilepress.pipeline.image.fingerprint import file_print
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import GeoReference, ImageInfo
+from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.source import SourceSpec
 
 __all__ = ["GeoTiffSource", "StackSource"]
@@ -138,7 +139,7 @@ class GeoTiffSource:
 
     def source_items(self) -> Iterator[tuple[str, bytes]]:
         """Yield "origin" and one "file-N" record per file (see ``geotiff_record``)."""
-        names = _relative_names([file.path for file in self._files])
+        names = below_common_folder([str(file.path) for file in self._files])
         files = [
             {"name": name, "bands": file.count, "item": f"file-{i}"} | file.page_facts
             for i, (name, file) in enumerate(zip(names, self._files, strict=True))
@@ -571,24 +572,6 @@ def _remarks(file: _File) -> Iterator[str]:
         yield f"{file.path.name} is no TIFF: export gives a GeoTIFF with the same samples"
 
 
-def _relative_names(paths: Sequence[Path]) -> list[str]:
-    """Return the files' paths below their common folder, with forward slashes."""
-    absolute = [path.absolute() for path in paths]
-    root = Path(os.path.commonpath([path.parent for path in absolute]))
-    return [path.relative_to(root).as_posix() for path in absolute]
-
-
 def _fingerprint(path: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        digest.update(file.read(HEADER_BYTES))
-        if status.st_size > 2 * HEADER_BYTES:
-            file.seek(-HEADER_BYTES, os.SEEK_END)
-        digest.update(file.read(HEADER_BYTES))
-    return {
-        "name": path.name,
-        "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "header_sha256": digest.hexdigest(),
-    }
+    found = file_print(path, HEADER_BYTES, at_both_ends=True)
+    return {"name": path.name, **asdict(found)}

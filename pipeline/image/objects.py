@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.ranges import RemoteFile, below_common_folder
+from tilepress.pipeline.storage.ranges import RemoteFile
 
 __all__ = ["is_pinned", "objects_of", "pinned", "without_pins"]
 

@@ -40,8 +40,10 @@ import numpy.typing as npt
 from tilepress.errors import SourceError, TilepressError, UnsupportedSource, UsageError
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.names import stays_below
+from tilepress.pipeline.image.objects import objects_of, without_pins
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.storage.ranges import RemoteFile, below_common_folder, download, look_up
+from tilepress.pipeline.storage.ranges import RemoteFile, download, look_up
 
 __all__ = ["StagedSource", "clear", "scratch_folder"]
 
@@ -74,10 +76,9 @@ class StagedSource:
         self._copy = _Copy(files)
         try:
             self._renamed = _Renaming(self._copy.folder, files)
-            plain = {k: v for k, v in spec.options.items() if k not in ("objects", "companions")}
             paths = tuple(map(str, self._copy.paths[: len(spec.paths)]))
             with self._renamed.errors():
-                self._source = opener(replace(spec, paths=paths, options=plain))
+                self._source = opener(replace(spec, paths=paths, options=without_pins(spec)))
         except BaseException:
             self._copy.close()
             raise
@@ -181,19 +182,9 @@ def _is_own(folder: Path) -> bool:
 
 def _files(spec: SourceSpec) -> list[tuple[str, RemoteFile]]:
     """Return every object of a source with its name below their common folder, images first."""
-    names = below_common_folder(spec.paths)
-    files = [
-        (name, RemoteFile(path, int(size), str(version)))
-        for name, path, (version, size) in zip(
-            names, spec.paths, spec.options["objects"], strict=True
-        )
-    ]
-    root = spec.paths[0].removesuffix(names[0])
-    for name, version, size in spec.options.get("companions", ()):
-        files.append((str(name), RemoteFile(f"{root}{name}", int(size), str(version))))
-    for name, _ in files:
-        if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
-            raise UnsupportedSource(f"opening {spec.paths[0]}: a name leaves the image's folder")
+    files = objects_of(spec)
+    if not all(stays_below(name) for name, _ in files):
+        raise UnsupportedSource(f"opening {spec.paths[0]}: a name leaves the image's folder")
     return files
 
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import posixpath
 import re
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -29,7 +28,6 @@ __all__ = [
     "RemoteBytes",
     "RemoteFile",
     "beginning_with",
-    "below_common_folder",
     "download",
     "listing",
     "look_up",
@@ -106,13 +104,6 @@ def beginning_with(address: str) -> Iterator[RemoteFile]:
         if not file.url.startswith(address):
             return
         yield file
-
-
-def below_common_folder(urls: Sequence[str]) -> list[str]:
-    """Return the paths of objects below the deepest folder that holds them all."""
-    keys = [url.removeprefix("s3://") for url in urls]
-    root = posixpath.commonpath([posixpath.dirname(key) for key in keys])
-    return [key[len(root) + 1 :] if root else key for key in keys]
 
 
 def download(file: RemoteFile, target: BinaryIO) -> RemoteFile:

@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from tilepress.errors import DamagedSource, UnsupportedSource
-from tilepress.pipeline.arrays.source import ArraySource, safe_name
+from tilepress.pipeline.arrays.source import ArraySource
 from tilepress.pipeline.arrays.zarr_nodes import is_zarr_array, is_zarr_node
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
@@ -112,11 +112,3 @@ class TestFingerprint:
         assert _open(path).fingerprint() == before
         np.save(path, IMAGE[:3])
         assert _open(path).fingerprint() != before
-
-
-class TestNames:
-    @pytest.mark.parametrize(
-        ("text", "name"), [("a b/c", "a-b-c"), ("..", "image"), ("Ω", "image"), ("x_1.2", "x_1.2")]
-    )
-    def test_are_safe(self, text: str, name: str) -> None:
-        assert safe_name(text) == name

@@ -265,16 +265,27 @@ class TestRefusals:
         with pytest.raises(DamagedStore):
             export_dicom(reader, tmp_path / "out")
 
+    @pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "a/../../evil", "..", ""])
+    def test_a_hostile_store_writes_nowhere_else(self, write, tmp_path, one_spec, in_memory, name):
+        reader = in_memory(one_spec(write("x", noise((5, 7)))))
+        origin = reader.origin
+        origin["instances"][0]["name"] = name
+        reader.items["origin"] = json.dumps(origin).encode()
+        with pytest.raises(DamagedStore, match="unsafe"):
+            export_dicom(reader, tmp_path / "deep" / "out")
+        assert not (tmp_path / "deep").exists()
+
     @pytest.mark.parametrize(
-        "name", ["../../evil", "/etc/evil", "a/../../evil", "..", "C:\\evil", ""]
+        ("name", "written"), [("C:\\evil", "C:_evil"), ("a/12:30", "a/12:30"), ("..x", "..x")]
     )
-    def test_names_stay_below_the_folder(self, write, tmp_path, one_spec, in_memory, name):
+    def test_names_stay_below_the_folder(self, write, tmp_path, one_spec, in_memory, name, written):
         reader = in_memory(one_spec(write("x", noise((5, 7)))))
         origin = reader.origin
         origin["instances"][0]["name"] = name
         reader.items["origin"] = json.dumps(origin).encode()
         (out,) = export_dicom(reader, tmp_path / "deep" / "out")
         assert (tmp_path / "deep" / "out") in out.resolve().parents
+        assert out == tmp_path / "deep" / "out" / written
 
     def test_another_file_is_not_replaced(self, write: Write, tmp_path: Path, one_spec, in_memory):
         reader = in_memory(one_spec(write("x", noise((5, 7)))))

@@ -349,6 +349,17 @@ class TestStacks:
                 export_geotiff(reader, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
+    @pytest.mark.parametrize(
+        ("name", "written"), [("a\\b.tif", "a_b.tif"), ("12:30.tif", "12:30.tif")]
+    )
+    def test_names_that_are_odd_only_elsewhere(
+        self, tmp_path: Path, name: str, written: str
+    ) -> None:
+        """A file may be called so here: what was taken is given back."""
+        path = write(tmp_path / name, noise((20, 30)), **UTM)
+        (out,) = export_geotiff(reader_of(path), tmp_path / "out")
+        assert out == tmp_path / "out" / written
+
 
 class TestSubsets:
     def test_bands_in_the_order_asked_for(self, tmp_path: Path) -> None:
