@@ -81,7 +81,8 @@ class _GeoTiff(Format):
         return FileImages(images=images, companions=tuple(beside), problem=problem)
 
     def open(self, spec: SourceSpec) -> TileSource:
-        from tilepress.pipeline.geotiff.source import GeoTiffSource, StackSource
+        from tilepress.pipeline.geotiff.source import GeoTiffSource
+        from tilepress.pipeline.geotiff.stack import StackSource
 
         return StackSource(spec) if spec.kind == STACK_KIND else GeoTiffSource(spec)
 

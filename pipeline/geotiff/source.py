@@ -4,7 +4,6 @@ Pixels are GDAL's: what rasterio reads is what is stored. JPEG-compressed YCbCr 
 give RGB samples, CIELAB and LogLuv files the RGBA that libtiff converts them to. Complex samples
 become an extra first axis ``component`` (real, imaginary) of the base type.
 
-One image of several files (``StackSource``) is read as if its files' bands were one file's.
 Of several images (pages) of one TIFF file each is a source: options["page"] says which, from 1.
 """
 
@@ -14,35 +13,19 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from tilepress.codecs.numbers import json_number
-from tilepress.errors import DamagedSource, UnsupportedSource
-from tilepress.pipeline.geotiff.blocks import DeflateBlocks
-from tilepress.pipeline.geotiff.drivers import raster_driver
-from tilepress.pipeline.geotiff.gdal import ask, gdal_calls, open_raster
-from tilepress.pipeline.geotiff.header import (
-    COMPRESSION,
-    PHOTOMETRIC,
-    SAMPLES,
-    Page,
-    TiffHeader,
-    read_header,
-    read_mask_header,
-    read_pages,
-)
-from tilepress.pipeline.geotiff.png import png_damage
+from tilepress.errors import UnsupportedSource
+from tilepress.pipeline.geotiff.raster_file import RasterFile, open_rasters
 from tilepress.pipeline.geotiff.record import (
-    describe_raster,
     dump_record,
-    parse_crs,
 )
 from tilepress.pipeline.geotiff.stack_names import stack_name
 from tilepress.pipeline.image.fingerprint import file_print
@@ -51,36 +34,25 @@ from tilepress.pipeline.image.info import GeoReference, ImageInfo
 from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.source import SourceSpec
 
-__all__ = ["GeoTiffSource", "StackSource"]
-
-MAX_BLOCK_BYTES = 512 * 2**20
-"""Decoded size of one strip or tile at most: GDAL decodes a block as a whole, in memory."""
+__all__ = ["GeoTiffSource"]
 
 HEADER_BYTES = 64 * 2**10
 """What the fingerprint hashes at either end of a file: a TIFF's directory lies at one of them."""
-
-COMPLEX_PARTS: dict[str, np.dtype[Any]] = {
-    "complex_int16": np.dtype(np.int16),
-    "complex64": np.dtype(np.float32),
-    "complex128": np.dtype(np.float64),
-}
-"""GDAL's complex types and the type of one component."""
-
-CMYK, YCBCR, CIELAB, LOG_L, LOG_LUV = 5, 6, 8, 32844, 32845
-OLD_JPEG, JPEG = 6, 7
-SUBSAMPLING = 530
 
 _LOSSY = ("JPEG", "OJPEG", "WEBP", "JXL", "SGILOG")
 
 
 class GeoTiffSource:
-    """One raster file as a ``TileSource``. Axes (["component",] ["band",] "y", "x")."""
+    """One raster file as a ``TileSource``. Axes (["component",] ["band",] "y", "x").
+
+    It is written for any number of files, one band after another; ``StackSource`` has several.
+    """
 
     kind = "geotiff"
 
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
-        self._files = _open_all(spec.paths, spec.options.get("page"))
+        self._files = open_rasters(spec.paths, spec.options.get("page"))
         try:
             self._check()
             self._starts = np.cumsum([0, *(file.count for file in self._files)])
@@ -138,10 +110,10 @@ class GeoTiffSource:
         return masks[0]
 
     def source_items(self) -> Iterator[tuple[str, bytes]]:
-        """Yield "origin" and one "file-N" record per file (see ``geotiff_record``)."""
+        """Yield "origin" and one "file-N" record per file (see ``record``)."""
         names = below_common_folder([str(file.path) for file in self._files])
         files = [
-            {"name": name, "bands": file.count, "item": f"file-{i}"} | file.page_facts
+            {"name": name, "bands": file.count, "item": f"file-{i}"} | file.page_numbers
             for i, (name, file) in enumerate(zip(names, self._files, strict=True))
         ]
         origin = {"version": 1, "kind": self.kind, "files": files}
@@ -170,7 +142,7 @@ class GeoTiffSource:
                 f"open {self._files[0].path}: {len(self._files)} files given, one expected"
             )
 
-    def _bands(self, start: int, stop: int) -> Iterator[tuple[_File, list[int], slice]]:
+    def _bands(self, start: int, stop: int) -> Iterator[tuple[RasterFile, list[int], slice]]:
         """Yield the files that hold bands [start, stop), their own band numbers and the place."""
         for file, first in zip(self._files, self._starts[:-1], strict=True):
             a, b = max(start, int(first)), min(stop, int(first) + file.count)
@@ -210,259 +182,7 @@ class GeoTiffSource:
         return str(name or stack_name([file.path for file in self._files]) + ending)
 
 
-class StackSource(GeoTiffSource):
-    """Several files on one grid as one image; their bands follow each other in file order."""
-
-    kind = "stack"
-
-    def _check(self) -> None:
-        first = self._files[0]
-        for file in self._files[1:]:
-            difference = _grid_difference(first.record, file.record)
-            if difference:
-                raise UnsupportedSource(
-                    f"stack {file.path}: {difference}, unlike the first file {first.path.name}"
-                )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _File:
-    """One open raster file."""
-
-    path: Path
-    dataset: DatasetReader
-    record: dict[str, Any]
-    sidecars: tuple[Path, ...]
-    blocks: DeflateBlocks | None = None
-    """Those whose checksums GDAL does not look at."""
-    mask_blocks: DeflateBlocks | None = None
-
-    @property
-    def page_facts(self) -> dict[str, int]:
-        """Which page of how many this is, as the record says it; empty for a file of one image."""
-        return {key: self.record[key] for key in ("page", "pages") if key in self.record}
-
-    @property
-    def count(self) -> int:
-        return int(self.record["count"])
-
-    @property
-    def is_complex(self) -> bool:
-        return self.record["dtype"] in COMPLEX_PARTS
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of one sample, or of one component."""
-        name = self.record["dtype"]
-        return COMPLEX_PARTS[name] if name in COMPLEX_PARTS else np.dtype(name)
-
-    def read_into(self, indexes: list[int], window: Window, out: npt.NDArray[Any]) -> None:
-        self._check(indexes, window)
-        with gdal_calls(_doing("read", self.record.get("page")), self.path):
-            self.dataset.read(indexes, window=window, out=out)
-
-    def read_complex(self, indexes: list[int], window: Window) -> npt.NDArray[Any]:
-        self._check(indexes, window)
-        with gdal_calls(_doing("read", self.record.get("page")), self.path):
-            samples: npt.NDArray[Any] = self.dataset.read(indexes, window=window)
-        return samples
-
-    def read_mask(self, window: Window) -> npt.NDArray[np.uint8]:
-        if self.mask_blocks is not None:
-            self.mask_blocks.check([1], window)
-        with gdal_calls(_doing("read the mask of", self.record.get("page")), self.path):
-            mask: npt.NDArray[np.uint8] = self.dataset.read_masks(1, window=window)
-        return np.ascontiguousarray(mask)
-
-    def _check(self, indexes: list[int], window: Window) -> None:
-        if self.blocks is not None:
-            self.blocks.check(indexes, window)
-
-
-def _doing(verb: str, page: int | None) -> str:
-    """Return what is being done to a file, for error messages: "open", "open page 2 of"."""
-    return verb if page is None else f"{verb.removesuffix(' of')} page {page} of"
-
-
-def _open_all(paths: Sequence[str], page: int | None) -> list[_File]:
-    files: list[_File] = []
-    try:
-        for path in paths:
-            files.append(_open_file(Path(path), page))
-    except BaseException:
-        for file in files:
-            file.dataset.close()
-        raise
-    if not files:
-        raise UnsupportedSource("open a stack: no files given")
-    return files
-
-
-def _open_file(path: Path, number: int | None) -> _File:
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as exc:
-        raise DamagedSource(f"open {path}: {exc.strerror}") from exc
-    driver = raster_driver(path, head)
-    if driver is None:
-        raise UnsupportedSource(f"open {path}: no TIFF, JPEG 2000, PNG or SRTM height file")
-    damage = png_damage(path) if driver == "PNG" else None
-    if damage is not None:
-        raise DamagedSource(f"open {path}: truncated or damaged: {damage}")
-    page, pages = (None, 1) if number is None else _find_page(path, driver, number)
-    header = read_header(path, page) if driver == "GTiff" else None
-    with gdal_calls(_doing("open", number), path):
-        raw = header is not None and _reads_raw(header)
-        directory = None if page is None else page.directory
-        dataset = open_raster(path, driver, raw=raw, directory=directory)
-        try:
-            converted = header is not None and not raw and _converts(header)
-            record = describe_raster(dataset, path.name, driver, header, converted)
-            if number is not None:
-                record |= {"page": number, "pages": pages}
-            _refuse(path, dataset, record, header)
-        except BaseException:
-            dataset.close()
-            raise
-    sidecars = tuple(Path(name) for name in record["sidecars"])
-    beside = tuple(path.parent / name for name in sidecars)
-    return _File(
-        path=path,
-        dataset=dataset,
-        record=record,
-        sidecars=beside,
-        blocks=DeflateBlocks.of(path, header),
-        mask_blocks=_mask_blocks(path, record["mask"]),
-    )
-
-
-def _mask_blocks(path: Path, mask: str) -> DeflateBlocks | None:
-    if mask == "internal":
-        return DeflateBlocks.of(path, read_mask_header(path), " of its mask")
-    if mask == "external":
-        beside = path.with_name(path.name + ".msk")
-        return DeflateBlocks.of(beside, read_header(beside)) if beside.exists() else None
-    return None
-
-
-def _find_page(path: Path, driver: str, number: int) -> tuple[Page, int]:
-    """Return where a page lies, and how many there are."""
-    pages = read_pages(path).found if driver == "GTiff" else ()
-    doing = f"open page {number} of {path}"
-    if not isinstance(number, int) or not 1 <= number <= len(pages):
-        raise UnsupportedSource(f"{doing}: it holds {len(pages)} pages")
-    page = pages[number - 1]
-    beside = number == 1 and path.with_name(path.name + ".msk").exists()
-    if page.mask or beside:
-        raise UnsupportedSource(f"{doing}: it has a mask, which GDAL gives for no single page")
-    return page, len(pages)
-
-
-def _reads_raw(header: TiffHeader) -> bool:
-    """Whether to ask GDAL for the samples as stored instead of an approximation in RGB.
-
-    By default it converts CMYK and CIELAB of 8 bits to RGBA, dropping further bands.
-    """
-    photometric = header.first.integer(PHOTOMETRIC)
-    if header.first.integer(COMPRESSION) in (OLD_JPEG, JPEG) and photometric == YCBCR:
-        return False
-    if photometric == YCBCR:
-        return set(header.first.integers(SUBSAMPLING).tolist()) <= {1} and (
-            SUBSAMPLING in header.first.entries
-        )
-    return photometric in (CMYK, CIELAB) and header.first.integer(COMPRESSION) != OLD_JPEG
-
-
-def _converts(header: TiffHeader) -> bool:
-    """Whether GDAL gives other samples than the file's own colour space holds."""
-    photometric = header.first.integer(PHOTOMETRIC)
-    return photometric in (YCBCR, LOG_L, LOG_LUV) or (header.first.integer(COMPRESSION) == OLD_JPEG)
-
-
-def _refuse(
-    path: Path, dataset: DatasetReader, record: dict[str, Any], header: TiffHeader | None
-) -> None:
-    """Raise for what cannot be read whole and right."""
-    unsupported = _unsupported(dataset, record, header)
-    if unsupported:
-        raise UnsupportedSource(f"{_doing('open', record.get('page'))} {path}: {unsupported}")
-    damage = header and (header.damage() or header.missing_blocks())
-    if damage:
-        doing = _doing("open", record.get("page"))
-        raise DamagedSource(f"{doing} {path}: truncated or damaged: {damage}")
-
-
-def _unsupported(
-    dataset: DatasetReader, record: dict[str, Any], header: TiffHeader | None
-) -> str | None:
-    """Say why a sound file is not taken; None where it is."""
-    pages = len(ask(lambda: dataset.subdatasets))
-    if pages > 1:
-        return f"it holds {pages} images (pages); give one file per image"
-    if header is not None and header.hidden_images:
-        return f"it holds {header.hidden_images} more images in sub-directories (tag 330)"
-    if len(set(dataset.dtypes)) > 1:
-        return f"its bands differ in type: {', '.join(sorted(set(dataset.dtypes)))}"
-    if record["dtype"] not in COMPLEX_PARTS and not _is_numpy(record["dtype"]):
-        return f"samples of type {record['dtype']}"
-    if header is not None and _is_complex_int32(header):
-        return "samples of type complex int32, which GDAL's reader rounds to float32"
-    stored = header.first.integer(SAMPLES, 1) if header is not None else record["count"]
-    if stored > record["count"]:
-        return f"it stores {stored} bands, GDAL gives {record['count']}"
-    if record["mask"] == "bands":
-        return "its bands have masks of their own; an image has one mask"
-    height, width = record["layout"]["block"] if header is None else dataset.block_shapes[0]
-    together = record["count"] if record["layout"]["interleave"] == "PIXEL" else 1
-    block = height * width * together * _itemsize(record["dtype"])
-    if block > MAX_BLOCK_BYTES and header is not None:
-        return f"one strip or tile decodes to {block} bytes, the limit is {MAX_BLOCK_BYTES}"
-    return None
-
-
-def _is_numpy(name: str) -> bool:
-    try:
-        return np.dtype(name).kind in "iuf"
-    except TypeError:
-        return False
-
-
-def _is_complex_int32(header: TiffHeader) -> bool:
-    return header.first.integer(339) == 5 and header.first.integer(258) == 64
-
-
-def _itemsize(name: str) -> int:
-    return 2 * COMPLEX_PARTS[name].itemsize if name in COMPLEX_PARTS else np.dtype(name).itemsize
-
-
-def _grid_difference(first: dict[str, Any], other: dict[str, Any]) -> str | None:
-    """Say how two files of a stack differ in type or grid; None where they agree."""
-    if other["dtype"] != first["dtype"]:
-        return f"samples are {other['dtype']}, want {first['dtype']}"
-    size, want = [other["height"], other["width"]], [first["height"], first["width"]]
-    if size != want:
-        return f"grid is {size[0]} × {size[1]}, want {want[0]} × {want[1]}"
-    if not _same_transform(first["transform"], other["transform"], max(size)):
-        return "its grid lies elsewhere (transforms differ)"
-    if first["crs_wkt"] != other["crs_wkt"] and (
-        parse_crs(first["crs_wkt"]) != parse_crs(other["crs_wkt"])
-    ):
-        return "its coordinate reference system differs"
-    return None
-
-
-def _same_transform(a: list[float] | None, b: list[float] | None, extent: int) -> bool:
-    """Whether two transforms differ by less than a thousandth of a pixel anywhere."""
-    if a is None or b is None:
-        return a is b
-    pixel = math.hypot(a[0], a[3]) or 1.0
-    weights = (extent, extent, 1, extent, extent, 1)
-    error = sum(abs(p - q) * w for p, q, w in zip(a, b, weights, strict=True))
-    return error < pixel / 1000
-
-
-def _nodata(files: Sequence[_File]) -> tuple[float | int | None, dict[str, Any]]:
+def _nodata(files: Sequence[RasterFile]) -> tuple[float | int | None, dict[str, Any]]:
     """Return the value that marks absent samples in every band, and attributes if bands differ."""
     values = [value for file in files for value in file.record["nodata"]]
     usable = [_in_dtype(value, files[0].dtype) for value in values]
@@ -484,7 +204,7 @@ def _in_dtype(value: float | int | None, dtype: np.dtype[Any]) -> float | int | 
     return int(value) if limits.min <= value <= limits.max else None
 
 
-def _valid_range(files: Sequence[_File]) -> tuple[int, int] | None:
+def _valid_range(files: Sequence[RasterFile]) -> tuple[int, int] | None:
     """Return the range of samples of fewer bits than their type (NBITS), where all files agree."""
     bits = {file.record["layout"]["nbits"] for file in files}
     if len(bits) != 1 or files[0].dtype.kind != "u":
@@ -493,7 +213,7 @@ def _valid_range(files: Sequence[_File]) -> tuple[int, int] | None:
     return (0, 2**nbits - 1) if nbits else None
 
 
-def _lossy_refusal(files: Sequence[_File]) -> str | None:
+def _lossy_refusal(files: Sequence[RasterFile]) -> str | None:
     for file in files:
         # a palette that GDAL makes up for black and white counts too: both hold classes
         if file.record["colormaps"] or "palette" in file.record["colors"]:
@@ -517,7 +237,7 @@ def _georeference(record: dict[str, Any]) -> GeoReference | None:
     )
 
 
-def _band_attributes(files: Sequence[_File]) -> dict[str, Any]:
+def _band_attributes(files: Sequence[RasterFile]) -> dict[str, Any]:
     """Return what an analyst needs beside the samples: scale, units, names, colours."""
 
     def bands(key: str) -> list[Any]:
@@ -543,7 +263,7 @@ def _band_attributes(files: Sequence[_File]) -> dict[str, Any]:
     return attributes
 
 
-def _band_names(files: Sequence[_File]) -> list[str] | None:
+def _band_names(files: Sequence[RasterFile]) -> list[str] | None:
     """Return a name per band: its description; in a stack, else the file's own part of its name."""
     names = []
     stems = [file.path.name.split(".")[0] for file in files]
@@ -556,11 +276,11 @@ def _band_names(files: Sequence[_File]) -> list[str] | None:
     return names if any(names) else None
 
 
-def _remarks(file: _File) -> Iterator[str]:
+def _remarks(file: RasterFile) -> Iterator[str]:
     layout = file.record["layout"]
     name = layout["compress"].split()[-1]
-    if file.page_facts:
-        yield "page {page} of {pages} of {name}".format(**file.page_facts, name=file.path.name)
+    if file.page_numbers:
+        yield "page {page} of {pages} of {name}".format(**file.page_numbers, name=file.path.name)
     if name.startswith(_LOSSY) and layout["reversible"] != "LOSSLESS":
         yield (
             f"{file.path.name} was stored with {layout['compress']}: its decoded samples are kept "

@@ -16,8 +16,8 @@ from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.images import Job, Todo, plan_images
 from tilepress.pipeline.archive.lease import Holder, Lease
 from tilepress.pipeline.archive.ledger import ledger_folder
+from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import Outcome
-from tilepress.pipeline.archive.plan import EncodeOptions
 from tilepress.pipeline.arrays.source import ArraySource
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.source import SourceSpec

@@ -25,7 +25,8 @@ from tilepress.codecs.loss import bounded
 from tilepress.errors import DamagedStore, DestinationConflict, SourceError, UsageError
 from tilepress.pipeline.geotiff.export import export_geotiff
 from tilepress.pipeline.geotiff.header import Entry, append_entries, read_header
-from tilepress.pipeline.geotiff.source import GeoTiffSource, StackSource
+from tilepress.pipeline.geotiff.source import GeoTiffSource
+from tilepress.pipeline.geotiff.stack import StackSource
 from tilepress.pipeline.image.grid import Box
 
 UTM = {"crs": "EPSG:32621", "transform": Affine(30, 0, 500_000, 0, -30, 4_000_000)}

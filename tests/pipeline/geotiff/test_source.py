@@ -19,8 +19,7 @@ from rasterio.env import Env
 from rasterio.errors import NotGeoreferencedWarning
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
-from tilepress.pipeline.geotiff.source import GeoTiffSource, StackSource
-from tilepress.pipeline.geotiff.stack_names import band_order
+from tilepress.pipeline.geotiff.source import GeoTiffSource
 from tilepress.pipeline.image.grid import Box
 
 UTM = {"crs": "EPSG:32621", "transform": Affine(30, 0, 500_000, 0, -30, 4_000_000)}
@@ -393,57 +392,6 @@ class TestWhatIsNotTakenSaysWhy:
         mutant = folder / "mutant.tif"
         mutant.write_bytes(content)
         assert "\n" not in (refusal(mutant, 8) or "")
-
-
-class TestStacks:
-    def test_bands_of_files_become_one_axis(self, tmp_path: Path) -> None:
-        samples = noise((4, 20, 30))
-        names = ["LC08_L1_B2.TIF", "LC08_L1_B3.TIF", "LC08_L1_B10.TIF"]
-        write(tmp_path / names[0], samples[0], **UTM)
-        write(tmp_path / names[1], samples[1:3], **UTM)
-        write(tmp_path / names[2], samples[3], **UTM)
-        paths = sorted(tmp_path.iterdir(), key=band_order)
-        assert [path.name for path in paths] == names
-        with StackSource.open(*paths) as source:
-            info = source.info
-            assert (info.name, info.axes, info.shape) == (
-                "LC08_L1", ("band", "y", "x"), (4, 20, 30),
-            )  # fmt: skip
-            assert info.attributes["band_names"] == ["B2", "B3_1", "B3_2", "B10"]
-            np.testing.assert_array_equal(read_all(source), samples)
-            box = Box((1, 5, 6), (4, 17, 18))
-            np.testing.assert_array_equal(source.read(box), samples[box.slices])
-            origin = json.loads(dict(source.source_items())["origin"])
-        assert [file["name"] for file in origin["files"]] == names
-        assert [file["bands"] for file in origin["files"]] == [1, 2, 1]
-
-    @pytest.mark.parametrize(
-        ("other", "words"),
-        [
-            ({"samples": noise((20, 31))}, "grid is 20 × 31, want 20 × 30"),
-            ({"samples": noise((20, 30), "int16")}, "int16, want uint16"),
-            ({"transform": Affine(30, 0, 500_030, 0, -30, 4_000_000)}, "transforms differ"),
-            ({"crs": "EPSG:32622"}, "reference system differs"),
-        ],
-    )
-    def test_another_grid_names_the_file(self, tmp_path: Path, other: dict, words: str) -> None:
-        first = write(tmp_path / "a_B1.tif", noise((20, 30)), **UTM)
-        profile = UTM | other
-        second = write(tmp_path / "a_B2.tif", profile.pop("samples", noise((20, 30))), **profile)
-        with pytest.raises(UnsupportedSource, match=words) as caught:
-            StackSource.open(first, second)
-        assert str(second) in str(caught.value)
-
-    def test_masks_that_differ_are_refused(self, tmp_path: Path) -> None:
-        mask = np.full((20, 30), 255, np.uint8)
-        first = write(tmp_path / "a1.tif", noise((20, 30), "uint8"), mask=mask)
-        mask[3, 4] = 0
-        second = write(tmp_path / "a2.tif", noise((20, 30), "uint8"), mask=mask)
-        with (
-            StackSource.open(first, second) as source,
-            pytest.raises(UnsupportedSource, match="one mask"),
-        ):
-            source.read_mask(Box((0, 0), (20, 30)))
 
 
 @pytest.mark.shared

@@ -1,0 +1,261 @@
+"""Open one raster file with GDAL: its samples by windows, or why they are not taken.
+
+What cannot be read whole and right is refused when the file is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from tilepress.errors import DamagedSource, UnsupportedSource
+from tilepress.pipeline.geotiff.blocks import DeflateBlocks
+from tilepress.pipeline.geotiff.drivers import raster_driver
+from tilepress.pipeline.geotiff.gdal import ask, gdal_calls, open_raster
+from tilepress.pipeline.geotiff.header import (
+    COMPRESSION,
+    PHOTOMETRIC,
+    SAMPLES,
+    Page,
+    TiffHeader,
+    read_header,
+    read_mask_header,
+    read_pages,
+)
+from tilepress.pipeline.geotiff.png import png_damage
+from tilepress.pipeline.geotiff.record import describe_raster
+
+__all__ = ["COMPLEX_PARTS", "RasterFile", "open_rasters"]
+
+MAX_BLOCK_BYTES = 512 * 2**20
+"""Decoded size of one strip or tile at most: GDAL decodes a block as a whole, in memory."""
+
+COMPLEX_PARTS: dict[str, np.dtype[Any]] = {
+    "complex_int16": np.dtype(np.int16),
+    "complex64": np.dtype(np.float32),
+    "complex128": np.dtype(np.float64),
+}
+"""GDAL's complex types and the type of one component."""
+
+CMYK, YCBCR, CIELAB, LOG_L, LOG_LUV = 5, 6, 8, 32844, 32845
+OLD_JPEG, JPEG = 6, 7
+SUBSAMPLING = 530
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RasterFile:
+    """One open raster file."""
+
+    path: Path
+    dataset: DatasetReader
+    record: dict[str, Any]
+    sidecars: tuple[Path, ...]
+    blocks: DeflateBlocks | None = None
+    """Those whose checksums GDAL does not look at."""
+    mask_blocks: DeflateBlocks | None = None
+
+    @property
+    def page_numbers(self) -> dict[str, int]:
+        """Which page of how many this is, as the record says it; empty for a file of one image."""
+        return {key: self.record[key] for key in ("page", "pages") if key in self.record}
+
+    @property
+    def count(self) -> int:
+        return int(self.record["count"])
+
+    @property
+    def is_complex(self) -> bool:
+        return self.record["dtype"] in COMPLEX_PARTS
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of one sample, or of one component."""
+        name = self.record["dtype"]
+        return COMPLEX_PARTS[name] if name in COMPLEX_PARTS else np.dtype(name)
+
+    def read_into(self, indexes: list[int], window: Window, out: npt.NDArray[Any]) -> None:
+        self._check(indexes, window)
+        with gdal_calls(_doing("read", self.record.get("page")), self.path):
+            self.dataset.read(indexes, window=window, out=out)
+
+    def read_complex(self, indexes: list[int], window: Window) -> npt.NDArray[Any]:
+        self._check(indexes, window)
+        with gdal_calls(_doing("read", self.record.get("page")), self.path):
+            samples: npt.NDArray[Any] = self.dataset.read(indexes, window=window)
+        return samples
+
+    def read_mask(self, window: Window) -> npt.NDArray[np.uint8]:
+        if self.mask_blocks is not None:
+            self.mask_blocks.check([1], window)
+        with gdal_calls(_doing("read the mask of", self.record.get("page")), self.path):
+            mask: npt.NDArray[np.uint8] = self.dataset.read_masks(1, window=window)
+        return np.ascontiguousarray(mask)
+
+    def _check(self, indexes: list[int], window: Window) -> None:
+        if self.blocks is not None:
+            self.blocks.check(indexes, window)
+
+
+def open_rasters(paths: Sequence[str], page: int | None) -> list[RasterFile]:
+    """Open files, or one page of each. Raises UnsupportedSource or DamagedSource."""
+    files: list[RasterFile] = []
+    try:
+        for path in paths:
+            files.append(_open(Path(path), page))
+    except BaseException:
+        for file in files:
+            file.dataset.close()
+        raise
+    if not files:
+        raise UnsupportedSource("open a stack: no files given")
+    return files
+
+
+def _doing(verb: str, page: int | None) -> str:
+    """Return what is being done to a file, for error messages: "open", "open page 2 of"."""
+    return verb if page is None else f"{verb.removesuffix(' of')} page {page} of"
+
+
+def _open(path: Path, number: int | None) -> RasterFile:
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as exc:
+        raise DamagedSource(f"open {path}: {exc.strerror}") from exc
+    driver = raster_driver(path, head)
+    if driver is None:
+        raise UnsupportedSource(f"open {path}: no TIFF, JPEG 2000, PNG or SRTM height file")
+    damage = png_damage(path) if driver == "PNG" else None
+    if damage is not None:
+        raise DamagedSource(f"open {path}: truncated or damaged: {damage}")
+    page, pages = (None, 1) if number is None else _find_page(path, driver, number)
+    header = read_header(path, page) if driver == "GTiff" else None
+    with gdal_calls(_doing("open", number), path):
+        raw = header is not None and _reads_raw(header)
+        directory = None if page is None else page.directory
+        dataset = open_raster(path, driver, raw=raw, directory=directory)
+        try:
+            converted = header is not None and not raw and _converts(header)
+            record = describe_raster(dataset, path.name, driver, header, converted)
+            if number is not None:
+                record |= {"page": number, "pages": pages}
+            _refuse(path, dataset, record, header)
+        except BaseException:
+            dataset.close()
+            raise
+    sidecars = tuple(Path(name) for name in record["sidecars"])
+    beside = tuple(path.parent / name for name in sidecars)
+    return RasterFile(
+        path=path,
+        dataset=dataset,
+        record=record,
+        sidecars=beside,
+        blocks=DeflateBlocks.of(path, header),
+        mask_blocks=_mask_blocks(path, record["mask"]),
+    )
+
+
+def _mask_blocks(path: Path, mask: str) -> DeflateBlocks | None:
+    if mask == "internal":
+        return DeflateBlocks.of(path, read_mask_header(path), " of its mask")
+    if mask == "external":
+        beside = path.with_name(path.name + ".msk")
+        return DeflateBlocks.of(beside, read_header(beside)) if beside.exists() else None
+    return None
+
+
+def _find_page(path: Path, driver: str, number: int) -> tuple[Page, int]:
+    """Return where a page lies, and how many there are."""
+    pages = read_pages(path).found if driver == "GTiff" else ()
+    doing = f"open page {number} of {path}"
+    if not isinstance(number, int) or not 1 <= number <= len(pages):
+        raise UnsupportedSource(f"{doing}: it holds {len(pages)} pages")
+    page = pages[number - 1]
+    beside = number == 1 and path.with_name(path.name + ".msk").exists()
+    if page.mask or beside:
+        raise UnsupportedSource(f"{doing}: it has a mask, which GDAL gives for no single page")
+    return page, len(pages)
+
+
+def _reads_raw(header: TiffHeader) -> bool:
+    """Whether to ask GDAL for the samples as stored instead of an approximation in RGB.
+
+    By default it converts CMYK and CIELAB of 8 bits to RGBA, dropping further bands.
+    """
+    photometric = header.first.integer(PHOTOMETRIC)
+    if header.first.integer(COMPRESSION) in (OLD_JPEG, JPEG) and photometric == YCBCR:
+        return False
+    if photometric == YCBCR:
+        return set(header.first.integers(SUBSAMPLING).tolist()) <= {1} and (
+            SUBSAMPLING in header.first.entries
+        )
+    return photometric in (CMYK, CIELAB) and header.first.integer(COMPRESSION) != OLD_JPEG
+
+
+def _converts(header: TiffHeader) -> bool:
+    """Whether GDAL gives other samples than the file's own colour space holds."""
+    photometric = header.first.integer(PHOTOMETRIC)
+    return photometric in (YCBCR, LOG_L, LOG_LUV) or (header.first.integer(COMPRESSION) == OLD_JPEG)
+
+
+def _refuse(
+    path: Path, dataset: DatasetReader, record: dict[str, Any], header: TiffHeader | None
+) -> None:
+    """Raise for what cannot be read whole and right."""
+    unsupported = _unsupported(dataset, record, header)
+    if unsupported:
+        raise UnsupportedSource(f"{_doing('open', record.get('page'))} {path}: {unsupported}")
+    damage = header and (header.damage() or header.missing_blocks())
+    if damage:
+        doing = _doing("open", record.get("page"))
+        raise DamagedSource(f"{doing} {path}: truncated or damaged: {damage}")
+
+
+def _unsupported(
+    dataset: DatasetReader, record: dict[str, Any], header: TiffHeader | None
+) -> str | None:
+    """Say why a sound file is not taken; None where it is."""
+    pages = len(ask(lambda: dataset.subdatasets))
+    if pages > 1:
+        return f"it holds {pages} images (pages); give one file per image"
+    if header is not None and header.hidden_images:
+        return f"it holds {header.hidden_images} more images in sub-directories (tag 330)"
+    if len(set(dataset.dtypes)) > 1:
+        return f"its bands differ in type: {', '.join(sorted(set(dataset.dtypes)))}"
+    if record["dtype"] not in COMPLEX_PARTS and not _is_numpy(record["dtype"]):
+        return f"samples of type {record['dtype']}"
+    if header is not None and _is_complex_int32(header):
+        return "samples of type complex int32, which GDAL's reader rounds to float32"
+    stored = header.first.integer(SAMPLES, 1) if header is not None else record["count"]
+    if stored > record["count"]:
+        return f"it stores {stored} bands, GDAL gives {record['count']}"
+    if record["mask"] == "bands":
+        return "its bands have masks of their own; an image has one mask"
+    height, width = record["layout"]["block"] if header is None else dataset.block_shapes[0]
+    together = record["count"] if record["layout"]["interleave"] == "PIXEL" else 1
+    block = height * width * together * _itemsize(record["dtype"])
+    if block > MAX_BLOCK_BYTES and header is not None:
+        return f"one strip or tile decodes to {block} bytes, the limit is {MAX_BLOCK_BYTES}"
+    return None
+
+
+def _is_numpy(name: str) -> bool:
+    try:
+        return np.dtype(name).kind in "iuf"
+    except TypeError:
+        return False
+
+
+def _is_complex_int32(header: TiffHeader) -> bool:
+    return header.first.integer(339) == 5 and header.first.integer(258) == 64
+
+
+def _itemsize(name: str) -> int:
+    return 2 * COMPLEX_PARTS[name].itemsize if name in COMPLEX_PARTS else np.dtype(name).itemsize
