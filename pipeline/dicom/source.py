@@ -287,7 +287,7 @@ def _window(planes: Sequence[Plane], which: int) -> float | list[float]:
 
 
 def _origin_entry(instance: Instance, frames: list[int]) -> dict[str, Any]:
-    """Return how an exporter puts one file together; see ``export_dicom``."""
+    """Return how an exporter puts one file together; see ``instances``."""
     container, element, pixels = instance.container, instance.element, instance.pixels
     run = frames == list(range(frames[0], frames[0] + len(frames)))
     return {

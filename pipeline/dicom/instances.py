@@ -1,0 +1,154 @@
+"""Give the bytes of DICOM instances, from the samples of a store and the bytes in ``source/``.
+
+From a lossless store, files that were native come back byte for byte, preamble included; deflated
+ones too where zlib has the settings that made them, else as an equal data set, deflated. Files that
+were compressed come back as Explicit VR Little Endian with the decoded pixels and all other
+elements. From a near-lossless store every file is a derived image (PS3.3 C.7.6.1.1.5, C.12.4): new
+SOPInstanceUID, Lossy Image Compression "01", and a reference to what it was made from.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.errors import DamagedStore, UsageError
+from tilepress.pipeline.dicom.pixels import PixelFormat, pair_swapped
+from tilepress.pipeline.dicom.rewrite import rewritten_header
+from tilepress.pipeline.dicom.source import deflated
+from tilepress.pipeline.dicom.stored import Planes, StoredInstance
+from tilepress.pipeline.image.source import ExportReader
+
+__all__ = ["instance_bytes"]
+
+MAX_PIXEL_BYTES = 2**32 - 2
+"""Longest native pixel element (PS3.5 A.1: its length has 32 bits and is not undefined)."""
+
+
+def instance_bytes(
+    instance: StoredInstance, planes: Planes, reader: ExportReader
+) -> Iterator[bytes]:
+    """Yield the bytes of one instance in order.
+
+    ``planes`` may serve all instances of the store: they share the records that are decoded.
+    """
+    body = _native_content(instance, planes)
+    if instance.encapsulated or not reader.loss.is_lossless:
+        meta, dataset, after = rewritten_header(instance, planes, reader)
+        if instance.encapsulated:
+            body, length = _plain_content(instance, planes)
+            dataset += _element_header(instance, length)
+        else:
+            dataset += instance.before[instance.element_offset :]
+    else:
+        at = instance.dataset_offset
+        meta, dataset, after = instance.before[:at], instance.before[at:], instance.after
+    yield meta
+    if instance.deflate is None:
+        yield dataset
+        yield from body
+        yield after
+        return
+    content = b"".join((dataset, *body, after))
+    yield deflated(content, instance.deflate["settings"])
+    yield bytes.fromhex(instance.deflate["tail"])
+
+
+def _native_content(instance: StoredInstance, planes: Planes) -> Iterator[bytes]:
+    """Yield the pixel value in the encoding of the original, without what ``after`` holds."""
+    if instance.encapsulated:
+        return
+    pixels = instance.pixels
+    whole = pixels.frame_bits * len(instance.frames) // 8
+    if instance.swapped:
+        whole &= ~1
+    frames = (_frame_words(instance, planes, i) for i in range(len(instance.frames)))
+    stream = (
+        _packed_bits(frames)
+        if pixels.allocated == 1
+        else (pixels.native_bytes(words, order=instance.order) for words in frames)
+    )
+    yield from _trimmed(_swapped(stream) if instance.swapped else stream, whole)
+
+
+def _plain_content(instance: StoredInstance, planes: Planes) -> tuple[Iterator[bytes], int]:
+    """Return the pixel value as Explicit VR Little Endian, band-interleaved, and its length."""
+    pixels, count = instance.pixels, len(instance.frames)
+    length = pixels.pixel_bytes(count)
+    if pixels.halved or pixels.planar:
+        config = pixels.to_config() | {"planar": False, "photometric": instance.photometric}
+        pixels = PixelFormat.from_config(config)
+        length = pixels.pixel_bytes(count)
+    if length + length % 2 > MAX_PIXEL_BYTES:
+        raise UsageError(
+            f"exporting DICOM: {length} bytes of pixels do not fit a native pixel element "
+            f"(at most {MAX_PIXEL_BYTES}); export to another format"
+        )
+
+    def content() -> Iterator[bytes]:
+        frames = (_frame_words(instance, planes, i) for i in range(count))
+        if pixels.allocated == 1:
+            yield from _packed_bits(frames, flush=True)
+        else:
+            yield from (pixels.native_bytes(words, order="<") for words in frames)
+        yield b"\0" * (length % 2)
+
+    return content(), length + length % 2
+
+
+def _frame_words(instance: StoredInstance, planes: Planes, frame: int) -> npt.NDArray[Any]:
+    """Return words (B, Y, X) of one frame: its samples and what its patch adds."""
+    pixels = instance.pixels
+    samples = planes.read(instance.frames[frame])
+    want = (pixels.bands, pixels.rows, pixels.columns)
+    if samples.shape != want or samples.dtype != pixels.dtype:
+        raise DamagedStore(
+            f"exporting DICOM: a plane of {samples.shape} {samples.dtype}, want {want} "
+            f"{pixels.dtype}"
+        )
+    words = pixels.words_of(samples)
+    if frame in instance.patches:
+        content = zlib.decompressobj().decompress(instance.patches[frame], words.nbytes + 1)
+        if len(content) != words.nbytes:
+            raise DamagedStore("exporting DICOM: a patch of another size than its frame")
+        patch = np.frombuffer(content, words.dtype.newbyteorder("<")).reshape(words.shape)
+        words = words ^ patch.astype(words.dtype)
+    return words
+
+
+def _packed_bits(frames: Iterator[npt.NDArray[Any]], *, flush: bool = False) -> Iterator[bytes]:
+    """Yield bits packed from the lowest bit on, frames joined without gaps."""
+    rest = np.empty(0, np.uint8)
+    for words in frames:
+        bits = np.concatenate([rest, words.reshape(-1)])
+        whole = bits.size // 8 * 8
+        yield np.packbits(bits[:whole], bitorder="little").tobytes()
+        rest = bits[whole:]
+    if flush and rest.size:
+        yield np.packbits(rest, bitorder="little").tobytes()
+
+
+def _swapped(stream: Iterator[bytes]) -> Iterator[bytes]:
+    """Swap the bytes of each 16-bit word of a stream; an odd last byte is dropped."""
+    rest = b""
+    for content in stream:
+        content = rest + content
+        whole = len(content) & ~1
+        yield pair_swapped(content[:whole])
+        rest = content[whole:]
+
+
+def _trimmed(stream: Iterator[bytes], length: int) -> Iterator[bytes]:
+    for content in stream:
+        yield content[:length]
+        length -= min(length, len(content))
+
+
+def _element_header(instance: StoredInstance, length: int) -> bytes:
+    vr = b"OB" if instance.pixels.allocated <= 8 else b"OW"
+    return struct.pack("<HH2sHI", 0x7FE0, 0x0010, vr, 0, length)

@@ -1,0 +1,165 @@
+"""What a store keeps of DICOM instances: the bytes beside their pixels, and their planes."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.errors import DamagedStore, UsageError
+from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG
+from tilepress.pipeline.dicom.pixels import PixelFormat
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.names import path_to_write
+from tilepress.pipeline.image.source import ExportReader
+
+__all__ = ["Planes", "StoredInstance", "leading_shape", "stored_instances"]
+
+MAX_CACHED_BYTES = 512 * 2**20
+"""Decoded records that are kept at most, beside the one that is read from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredInstance:
+    """One instance, without its pixels."""
+
+    name: str
+    """Of its file, below the folder that the files shared."""
+    before: bytes
+    """All before the pixel value, or before its element where that was compressed."""
+    after: bytes
+    frames: tuple[int, ...]
+    """Number of the plane of every frame."""
+    patches: Mapping[int, bytes]
+    pixels: PixelFormat
+    syntax: str
+    implicit: bool
+    preamble: bool
+    dataset_offset: int
+    element_offset: int
+    encapsulated: bool
+    swapped: bool
+    deflate: Mapping[str, Any] | None
+    stored: int
+    """BitsStored of the header; ``pixels`` may say more of a compressed file."""
+    photometric: str
+    """Photometric interpretation of the samples."""
+
+    @property
+    def little(self) -> bool:
+        return self.syntax != EXPLICIT_BIG
+
+    @property
+    def order(self) -> str:
+        return "<" if self.little else ">"
+
+
+def stored_instances(reader: ExportReader) -> list[StoredInstance]:
+    """Return every instance that ``source/`` describes; raises as ``export_dicom`` does."""
+    origin = reader.origin
+    if origin.get("kind") != "dicom":
+        raise UsageError(f"exporting DICOM: the store was made from {origin.get('kind')}")
+    names = set(reader.source_names())
+    if not {"dicom-headers", "dicom-trailers", "dicom-patches"} <= names:
+        raise UsageError(
+            "exporting DICOM: the store keeps no headers (it was made with --deidentify); "
+            "export to another format"
+        )
+    if origin.get("version") != 1:
+        raise DamagedStore(f"exporting DICOM: origin has version {origin.get('version')}, want 1")
+    try:
+        return list(_parsed(origin, reader))
+    except (KeyError, TypeError, ValueError, IndexError) as exc:
+        raise DamagedStore(
+            f"exporting DICOM: source/ contradicts itself ({type(exc).__name__})"
+        ) from None
+
+
+def _parsed(origin: Mapping[str, Any], reader: ExportReader) -> Iterator[StoredInstance]:
+    entries = origin["instances"]
+    before = _cut(reader.source_bytes("dicom-headers"), [e["header_bytes"] for e in entries])
+    after = _cut(reader.source_bytes("dicom-trailers"), [e["trailer_bytes"] for e in entries])
+    lengths = [n for e in entries for _, n in e["patches"]]
+    patches = iter(_cut(reader.source_bytes("dicom-patches"), lengths))
+    total = math.prod(leading_shape(reader))
+    for entry, head, tail in zip(entries, before, after, strict=True):
+        frames = entry["frames"]
+        if isinstance(frames, Mapping):
+            frames = range(frames["start"], frames["start"] + frames["count"])
+        frames = tuple(int(f) for f in frames)
+        if not frames or min(frames) < 0 or max(frames) >= total:
+            raise ValueError("a frame that the image does not have")
+        yield StoredInstance(
+            name=str(path_to_write(entry["name"], "exporting DICOM")),
+            before=head,
+            after=tail,
+            frames=frames,
+            patches={int(frame): next(patches) for frame, _ in entry["patches"]},
+            pixels=PixelFormat.from_config(entry["pixels"]),
+            photometric=str(origin["photometric"]),
+            **{
+                k: entry[k]
+                for k in (
+                    "syntax",
+                    "implicit",
+                    "preamble",
+                    "dataset_offset",
+                    "element_offset",
+                    "encapsulated",
+                    "swapped",
+                    "deflate",
+                    "stored",
+                )
+            },
+        )
+
+
+def _cut(content: bytes, lengths: Sequence[int]) -> list[bytes]:
+    """Cut joined bytes into pieces of the given lengths."""
+    ends = list(accumulate(lengths, initial=0))
+    if ends[-1] != len(content) or min(lengths, default=0) < 0:
+        raise ValueError("joined bytes of another length than their index says")
+    return [content[a:b] for a, b in pairwise(ends)]
+
+
+class Planes:
+    """Gives planes of an image; reads them by whole records, each once where memory allows."""
+
+    def __init__(self, reader: ExportReader) -> None:
+        self._reader = reader
+        self._leading = leading_shape(reader)
+        self._chunk = reader.chunk[: len(self._leading)]
+        self._blocks: OrderedDict[tuple[int, ...], npt.NDArray[Any]] = OrderedDict()
+
+    def read(self, number: int) -> npt.NDArray[Any]:
+        """Return samples (B, Y, X) of one plane."""
+        index = np.unravel_index(number, self._leading) if self._leading else ()
+        key = tuple(int(i) // c for i, c in zip(index, self._chunk, strict=True))
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._read_block(key)
+            self._blocks[key] = block
+            while sum(b.nbytes for b in self._blocks.values()) > MAX_CACHED_BYTES + block.nbytes:
+                self._blocks.popitem(last=False)
+        within = tuple(int(i) % c for i, c in zip(index, self._chunk, strict=True))
+        plane: npt.NDArray[Any] = block[within]
+        return plane if plane.ndim == 3 else plane[np.newaxis]
+
+    def _read_block(self, key: tuple[int, ...]) -> npt.NDArray[Any]:
+        shape = self._reader.shape
+        start = [k * c for k, c in zip(key, self._chunk, strict=True)]
+        stop = [min(a + c, n) for a, c, n in zip(start, self._chunk, self._leading, strict=True)]
+        rest = len(shape) - len(start)
+        return self._reader.read(Box((*start, *[0] * rest), (*stop, *shape[len(start) :])))
+
+
+def leading_shape(reader: ExportReader) -> tuple[int, ...]:
+    """Return the shape of the axes that count planes: all but band, y and x."""
+    sizes = zip(reader.axes, reader.shape, strict=True)
+    return tuple(n for axis, n in sizes if axis not in ("band", "y", "x"))
