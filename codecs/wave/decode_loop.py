@@ -65,7 +65,8 @@ def decode_plane(
         own[TIME_PAD - k, TOP_PAD] = first
     errors = empty_sheared(height, width, 0)
     work = workspace(height, width)
-    linear, pattern, correction, context = work[3], work[4], work[16], work[17]
+    linear, pattern = work.linear, work.pattern
+    correction, context = work.correction, work.context
     limit = np.int32(top) << np.int32(FRACTION_BITS)
     rows = len(linear)
     means = np.empty(rows, np.int32)

@@ -78,13 +78,13 @@ def _activity_histogram(own: Any, mask: Any, height: int, width: int, stride: in
     """Count logarithms of activity over every ``stride``-th step."""
     counts = np.zeros(256, np.int64)
     work = workspace(height, width)
-    taps, base, near, act, act_log = work[0], work[1], work[5], work[6], work[7]
+    taps, base, act_log = work.taps, work.base, work.activity_log
     masked = mask.shape[0] > 0
     for t in range(0, steps(height, width), stride):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
         own_inputs(own, t, y0, n, taps, base)
-        activities(taps, n, near, act, act_log)
+        activities(taps, n, work.near, work.activity, act_log)
         for i in range(n):
             if not (masked and mask[t + TIME_PAD, y0 + i + TOP_PAD]):
                 counts[act_log[i]] += 1
@@ -118,14 +118,7 @@ def _normal_equations(
     batch = np.zeros((CELLS, n_taps + 1, _BATCH), np.int32)
     filled = np.zeros(CELLS, np.int64)
     work = workspace(height, width)
-    taps, base, pattern, near, act, act_log = (
-        work[0],
-        work[1],
-        work[4],
-        work[5],
-        work[6],
-        work[7],
-    )
+    taps, base, pattern, act_log = work.taps, work.base, work.pattern, work.activity_log
     masked = mask.shape[0] > 0
     for t in range(0, steps(height, width), stride):
         y0, y1 = active_rows(t, height, width)
@@ -135,7 +128,7 @@ def _normal_equations(
             first = len(OWN_TAPS) + 1 + r * (len(REFERENCE_TAPS) + 2)
             reference_inputs(refs[r], ref_errors[r], t, y0, n, first, taps)
         patterns(taps, n_refs, n, pattern)
-        activities(taps, n, near, act, act_log)
+        activities(taps, n, work.near, work.activity, act_log)
         x = own[t + TIME_PAD]
         for i in range(n):
             if masked and mask[t + TIME_PAD, y0 + i + TOP_PAD]:

@@ -7,10 +7,11 @@ sum is an integer below 2^24 and therefore exact in any order (notes in codecs/R
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
+import numpy.typing as npt
 
 from tilepress.codecs.wave.compiled import jit, jit_fma
 from tilepress.codecs.wave.layout import (
@@ -33,6 +34,7 @@ __all__ = [
     "HALF",
     "LOOK_STRIDE",
     "ONE",
+    "Workspace",
     "activities",
     "bit_length",
     "cell_of",
@@ -67,6 +69,73 @@ _REF_DX = tuple(int(dx) for _, dx in REFERENCE_TAPS)
 ONE = 1 << FRACTION_BITS
 """A step between samples, in the units of predictions."""
 HALF = ONE // 2
+
+
+class Workspace(NamedTuple):
+    """What the steps of a plane are worked out in: a number for each row of samples of a step."""
+
+    taps: npt.NDArray[np.int32]
+    """(REGRESSORS, rows), inputs of the linear path: differences to ``base``."""
+    base: npt.NDArray[np.int32]
+    """Mean of four neighbours."""
+    sums: npt.NDArray[np.int64]
+    """Of the linear path."""
+    linear: npt.NDArray[np.int32]
+    """Its prediction in 1/64 steps."""
+    pattern: npt.NDArray[np.int32]
+    """Which neighbours are equal, a bit a pair."""
+    near: npt.NDArray[np.int32]
+    """Sum of the four nearest differences' sizes."""
+    activity: npt.NDArray[np.int32]
+    """Twice that, and the sizes of the differences further away."""
+    activity_log: npt.NDArray[np.int32]
+    """Its logarithm, in eighths."""
+    sets: npt.NDArray[np.int32]
+    """Which set of linear weights a sample takes."""
+    features: npt.NDArray[np.float32]
+    """(FEATURES, rows), inputs of the network: integers −63 … 63."""
+    scale: npt.NDArray[np.int32]
+    """Exponent of the activity."""
+    error_scale: npt.NDArray[np.int32]
+    """Exponent of the errors around."""
+    error_log: npt.NDArray[np.int32]
+    """Their logarithm, in eighths."""
+    wide: npt.NDArray[np.int32]
+    """Sum of the sizes of the errors further away."""
+    layer_sums: npt.NDArray[np.float32]
+    """(MAX_HIDDEN, rows), of the layer at hand."""
+    hidden: npt.NDArray[np.float32]
+    """(MAX_HIDDEN, rows), activations 0 … 127."""
+    correction: npt.NDArray[np.int32]
+    """In 1/64 steps, before the plane's gain; 0 without a network."""
+    context: npt.NDArray[np.int32]
+    """Scale index 0 … 47 times three, plus shape 0 … 2."""
+
+
+@jit
+def workspace(height: int, width: int) -> Any:
+    """Allocate a ``Workspace`` for the steps of a plane."""
+    n = min(height, (width + SHEAR - 1) // SHEAR) + 1
+    return Workspace(
+        np.zeros((REGRESSORS, n), np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros((FEATURES, n), np.float32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros((MAX_HIDDEN, n), np.float32),
+        np.zeros((MAX_HIDDEN, n), np.float32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+    )
 
 
 @nb.njit(inline="always")
@@ -285,20 +354,22 @@ def predict_linear(
     own : (T, Y) int32 sheared samples, complete up to this step.
     refs, ref_errors : (2, T, Y) int32 earlier planes and the residuals of their linear paths.
     classes : thresholds (3,) int32, set of each cell (CELLS,) int32, weights (sets, REGRESSORS).
-    work : of ``workspace``; filled with regressors, patterns, activities and the prediction.
+    work : a ``Workspace``; filled with regressors, patterns, activities and the prediction.
     """
     thresholds, set_of_cell, weights = classes
-    taps, base, acc64, linear, pattern, near, act, act_log, sets = work[:9]
+    taps, base, linear, pattern = work.taps, work.base, work.linear, work.pattern
+    act_log, sets = work.activity_log, work.sets
     own_inputs(own, t, y0, n, taps, base)
     for r in range(n_refs):
         first = _N_OWN + 1 + r * (_N_REF + 2)
         reference_inputs(refs[r], ref_errors[r], t, y0, n, first, taps)
     patterns(taps, n_refs, n, pattern)
-    activities(taps, n, near, act, act_log)
+    activities(taps, n, work.near, work.activity, act_log)
     if len(weights) > 1:
         for i in range(n):
             sets[i] = set_of_cell[cell_of(act_log[i], pattern[i], thresholds)]
-    linear_prediction(taps, base, weights, sets, regressor_count(n_refs), top, n, acc64, linear)
+    n_taps = regressor_count(n_refs)
+    linear_prediction(taps, base, weights, sets, n_taps, top, n, work.sums, linear)
 
 
 @jit
@@ -345,8 +416,10 @@ def clip_s7(value: int) -> int:
 @jit
 def own_features(errors: Any, t: int, y0: int, n: int, top: int, work: Any) -> None:
     """Fill rows 0 … 47 of the features, float32 that hold integers −63 … 63."""
-    taps, base, _, linear, pattern, near, act, act_log, _ = work[:9]
-    features, scale, error_scale, error_log, wide = work[9:14]
+    taps, base, linear, pattern = work.taps, work.base, work.linear, work.pattern
+    near, act, act_log = work.near, work.activity, work.activity_log
+    features, scale, wide = work.features, work.scale, work.wide
+    error_scale, error_log = work.error_scale, work.error_log
     t0 = t + TIME_PAD
     yp = y0 + TOP_PAD
     fraction = np.int32(FRACTION_BITS)
@@ -441,8 +514,9 @@ def _energy(errors: Any, t: int, y0: int, n: int, out: Any) -> None:
 @jit
 def reference_features(ref_errors: Any, n_refs: int, t: int, y0: int, n: int, work: Any) -> None:
     """Fill rows 48 … 71 of the features from the earlier planes; 0 where there is none."""
-    taps, pattern = work[0], work[4]
-    features, scale, error_scale, error_log, energy = work[9:14]
+    taps, pattern, features, scale = work.taps, work.pattern, work.features, work.scale
+    error_scale, error_log = work.error_scale, work.error_log
+    energy = work.wide  # whose use is over
     fraction = np.int32(FRACTION_BITS)
     six = np.int32(1 << FRACTION_BITS)
     t0 = t + TIME_PAD
@@ -558,7 +632,7 @@ def network_inputs(
     errors: Any, ref_errors: Any, n_refs: int, t: int, y0: int, n: int, top: int, work: Any
 ) -> None:
     """Fill the features of one step, after ``predict_linear`` of the same step."""
-    error_levels(errors, t, y0, n, work[13], work[11], work[12])
+    error_levels(errors, t, y0, n, work.wide, work.error_scale, work.error_log)
     own_features(errors, t, y0, n, top, work)
     if n_refs > 0:
         reference_features(ref_errors, n_refs, t, y0, n, work)
@@ -581,22 +655,21 @@ def predict_network(
     errors : (T, Y) int32, errors of the linear path in 1/64 steps, complete up to this step.
     net : the tuple of ``WaveModel.arrays``, whose fourth output is 0; no hidden units leave the
     correction 0 and the table to the errors around.
-    work : filled with the correction in 1/64 steps, before the plane's gain, and with the context:
-    scale index 0 … 47 times three, plus shape 0 … 2.
+    work : a ``Workspace``; filled with correction and context.
     """
-    error_scale, error_log, wide = work[11:14]
-    acc, hidden, correction, context = work[14:18]
+    error_scale, error_log = work.error_scale, work.error_log
+    acc, hidden = work.layer_sums, work.hidden
+    correction, context = work.correction, work.context
     weights, bias, shift, out_weights, out_bias, out_shift = net
     n_hidden = len(bias)
     if n_hidden == 0:
-        error_levels(errors, t, y0, n, wide, error_scale, error_log)
+        error_levels(errors, t, y0, n, work.wide, error_scale, error_log)
         for i in range(n):
             level = (np.int32(3) * error_log[i] - np.int32(129)) >> np.int32(3)
             context[i] = np.int32(3) * min(max(level, np.int32(0)), np.int32(47)) + np.int32(1)
         return
     network_inputs(errors, ref_errors, n_refs, t, y0, n, top, work)
-    features = work[9]
-    dense(features, weights, feature_count(n_refs), n_hidden, n, acc)
+    dense(work.features, weights, feature_count(n_refs), n_hidden, n, acc)
     requantise(acc, bias, shift, n_hidden, n, hidden)
     dense(hidden, out_weights, n_hidden, 4, n, acc)
     raw, b, s = acc[0], out_bias[0], out_shift[0]
@@ -617,37 +690,6 @@ def predict_network(
     for i in range(n):
         shape = (np.int32(raw[i]) + b) >> s
         context[i] += np.int32(shape > -16) + np.int32(shape > 16)
-
-
-@jit
-def workspace(height: int, width: int) -> Any:
-    """Allocate what the steps of a plane need, one row of numbers a row of samples.
-
-    Regressors, base, sums, linear prediction, pattern, near and whole activity, its logarithm, set;
-    features, exponents of activity and errors, logarithm of the errors, a scratch row;
-    sums, activations, correction, context.
-    """
-    n = min(height, (width + SHEAR - 1) // SHEAR) + 1
-    return (
-        np.zeros((REGRESSORS, n), np.int32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int64),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros((FEATURES, n), np.float32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros((MAX_HIDDEN, n), np.float32),
-        np.zeros((MAX_HIDDEN, n), np.float32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-    )
 
 
 # A whole plane -----------------------------------------------------------------------------------
@@ -684,7 +726,8 @@ def predict_plane(
     begins = np.zeros(n_steps + 1, np.int64)
     errors = empty_sheared(height, width, 0)
     work = workspace(height, width)
-    linear, pattern, correction, context = work[3], work[4], work[16], work[17]
+    linear, pattern = work.linear, work.pattern
+    correction, context = work.correction, work.context
     masked = mask.shape[0] > 0
     count = 0
     looked_at, matching = 0, 0

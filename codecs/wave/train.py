@@ -185,7 +185,7 @@ def linear_errors(
         for i in range(n):
             x = t - SHEAR * (y0 + i)
             out[y0 + i, x] = own[t + TIME_PAD, y0 + i + TOP_PAD] - (
-                (work[3][i] + predictor.HALF) >> FRACTION_BITS
+                (work.linear[i] + predictor.HALF) >> FRACTION_BITS
             )
     return out
 
@@ -222,14 +222,14 @@ def _draw(
         predictor.network_inputs(errors, ref_errors, n_refs, t, y0, n, top, work)
         for i in range(n):
             y = y0 + i + TOP_PAD
-            error = (own[t + TIME_PAD, y] << FRACTION_BITS) - work[3][i]
+            error = (own[t + TIME_PAD, y] << FRACTION_BITS) - work.linear[i]
             errors[t + TIME_PAD, y] = error
             if np.random.random() < rate and count < capacity:
                 for k in range(rows):
-                    features[count, k] = np.int8(work[9][k, i])
+                    features[count, k] = np.int8(work.features[k, i])
                 facts[count, 0] = error
-                facts[count, 1] = work[11][i]
-                facts[count, 2] = work[12][i]
+                facts[count, 1] = work.error_scale[i]
+                facts[count, 2] = work.error_log[i]
                 count += 1
         pad_edges(errors, t, y0, n, height, width)
     return features[:count], facts[:count]

@@ -199,7 +199,7 @@ class TestFeaturesFitTheirWeights:
             n = y1 - y0
             predictor.predict_linear(own, refs, ref_errors, 2, t, y0, n, top, classes, work)
             predictor.network_inputs(errors, ref_errors, 2, t, y0, n, top, work)
-            seen.append(work[9][:, :n].copy())
+            seen.append(work.features[:, :n].copy())
         features = np.concatenate(seen, 1)
         assert features.shape == (FEATURES, height * width)
         assert np.array_equal(features, np.rint(features))
