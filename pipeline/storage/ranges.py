@@ -78,7 +78,7 @@ def look_up(url: str) -> RemoteFile:
 
     where = _bucket_place(url)
     with _storage(where):
-        return _described(where.bucket, obstore.head(where._store, where.key))
+        return _described(where.bucket, obstore.head(where.client, where.key))
 
 
 def listing(where: BucketPlace, after: str = "") -> Iterator[RemoteFile]:
@@ -89,7 +89,7 @@ def listing(where: BucketPlace, after: str = "") -> Iterator[RemoteFile]:
     import obstore
 
     with _storage(where):
-        pages = obstore.list(where._store, where.key or None, offset=after or None, chunk_size=1000)
+        pages = obstore.list(where.client, where.key or None, offset=after or None, chunk_size=1000)
         for page in pages:
             for meta in page:
                 if meta["path"] != where.key:  # an empty object may stand for the folder
@@ -117,7 +117,7 @@ def download(file: RemoteFile, target: BinaryIO) -> RemoteFile:
     written = 0
     with _storage(where):
         options = cast("GetOptions", file.condition)
-        found = obstore.get(where._store, where.key, options=options)
+        found = obstore.get(where.client, where.key, options=options)
         described = _described(where.bucket, found.meta)
         if described.version != file.version:
             raise _changed(file.url)
@@ -177,7 +177,7 @@ class RemoteBytes:
 
         options = cast("GetOptions", {"range": (start, end), **self.file.condition})
         with _storage(self._where):
-            found = obstore.get(self._where._store, self._where.key, options=options)
+            found = obstore.get(self._where.client, self._where.key, options=options)
             data = bytes(found.bytes())
         if len(data) != end - start or _described("", found.meta).version != self.file.version:
             raise _changed(self.file.url)
@@ -264,7 +264,7 @@ def _storage(where: BucketPlace) -> Iterator[None]:
     from obstore.exceptions import InvalidPathError, PreconditionError
 
     try:
-        with where._translated("reading"):
+        with where.translated_errors("reading"):
             try:
                 yield
             except InvalidPathError:

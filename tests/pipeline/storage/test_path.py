@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.storage import s3
 from tilepress.pipeline.storage.path import BucketPlace, FolderPlace, Place, place
 
 
@@ -176,9 +177,7 @@ class TestFailures:
         assert "canary" not in str(caught.value)
 
     def test_a_service_that_is_away_may_come_back(self, monkeypatch: pytest.MonkeyPatch):
-        from tilepress.pipeline.storage import path as room
-
-        monkeypatch.setattr(room, "RETRY_FOR_S", 1)
+        monkeypatch.setattr(s3, "RETRY_FOR_S", 1)
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "canary-key")
