@@ -13,7 +13,9 @@ from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.path import BucketPlace, FolderPlace, Place, is_url, place
+from tilepress.pipeline.storage.local import FolderPlace
+from tilepress.pipeline.storage.path import Place, is_url, place
+from tilepress.pipeline.storage.s3 import BucketPlace
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed, remove_store
 

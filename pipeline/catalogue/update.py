@@ -41,7 +41,8 @@ from tilepress.pipeline.catalogue.stores import (
     several,
     walk_stores,
 )
-from tilepress.pipeline.storage.path import FolderPlace, Place, Where, place
+from tilepress.pipeline.storage.local import FolderPlace
+from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import StoreSummary, read_seal, read_summary

@@ -45,8 +45,9 @@ from tilepress.pipeline.find.walk import (
     printable_name,
     unsupported,
 )
-from tilepress.pipeline.storage.path import BucketPlace, is_url, place
+from tilepress.pipeline.storage.path import is_url, place
 from tilepress.pipeline.storage.ranges import listing, look_up
+from tilepress.pipeline.storage.s3 import BucketPlace
 
 __all__ = ["absolute", "expand", "is_virtual", "read_list"]
 

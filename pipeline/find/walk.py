@@ -17,8 +17,8 @@ from tilepress.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.arrays.zarr_nodes import is_array_document, is_zarr_array, is_zarr_node
 from tilepress.pipeline.find.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.image.names import scene_of
-from tilepress.pipeline.storage.path import BucketPlace
 from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, shown
+from tilepress.pipeline.storage.s3 import BucketPlace
 from tilepress.pipeline.storage.text import printable
 
 __all__ = [

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tilepress.errors import SourceError
-from tilepress.pipeline.storage.path import BucketPlace, place
+from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.storage.ranges import listing
+from tilepress.pipeline.storage.s3 import BucketPlace
 
 __all__ = ["FilePrint", "ListingPrint", "file_print", "folder_print", "objects_print"]
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from tilepress.errors import DamagedSource, UnsupportedSource
-from tilepress.pipeline.storage.path import BucketPlace, is_url, place
+from tilepress.pipeline.storage.path import is_url, place
+from tilepress.pipeline.storage.s3 import BucketPlace
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta

@@ -32,8 +32,8 @@ from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.workflows.bench.compare import read_images
-from tilepress.workflows.bench.peers import SizeCache, peer_size
+from tilepress.workflows.bench.images import read_images
+from tilepress.workflows.bench.sizes import SizeCache, anchor_size
 
 __all__ = ["run_demo"]
 
@@ -45,7 +45,7 @@ NEAR_LOSSLESS_IMAGES = ("landsat", "693_UNCR")
 MARKER = ".tilepress-demo"
 """Lies in a folder that a demo made, and may therefore clear."""
 
-PEERS = {"zstd": "zstd", "jpegls": "JPEG-LS", "jpeg2000": "JPEG 2000", "jpegxl": "JPEG XL"}
+ANCHORS = {"zstd": "zstd", "jpegls": "JPEG-LS", "jpeg2000": "JPEG 2000", "jpegxl": "JPEG XL"}
 
 READ_WITH_XARRAY = """
 import hashlib, json, sys
@@ -229,7 +229,7 @@ def _sizes(images: list[_Image]) -> Table:
     table = Table(title="sizes in bytes")
     table.add_column("image")
     table.add_column("samples", justify="right")
-    for column in ("raw", *PEERS.values()):
+    for column in ("raw", *ANCHORS.values()):
         table.add_column(column, justify="right")
     table.add_column("tilepress", justify="right", style="bold")
     for column in ("bits/sample", "ratio", "Δ JPEG XL", "whole store"):
@@ -238,22 +238,22 @@ def _sizes(images: list[_Image]) -> Table:
     for image in images:
         planes = image.samples.reshape(-1, *image.samples.shape[-2:])
         bands = image.samples.shape[-3] if "band" in image.info.axes else 1
-        peers = [peer_size(peer, planes, bands=bands, cache=cache).bytes for peer in PEERS]
+        others = [anchor_size(name, planes, bands=bands, cache=cache).bytes for name in ANCHORS]
         ours = _sample_bytes(image.result)
         table.add_row(
             image.name,
             f"{image.samples.dtype} {' × '.join(map(str, image.samples.shape))}",
-            *(f"{size:,}" for size in (image.samples.nbytes, *peers, ours)),
+            *(f"{size:,}" for size in (image.samples.nbytes, *others, ours)),
             f"{8 * ours / image.samples.size:.3f}",
             f"{image.samples.nbytes / ours:.2f}",
-            f"{100 * (ours / peers[-1] - 1):+.1f} %",
+            f"{100 * (ours / others[-1] - 1):+.1f} %",
             f"{image.result.stored_bytes:,}",
         )
     return table
 
 
 def _sample_bytes(result: ImageResult) -> int:
-    """Return the bytes of the store's shards: what the peers' sizes can be compared with."""
+    """Return the bytes of the store's shards, which sizes of other codecs compare with."""
     return int(StoreReader.open(result.store).statement["stored_bytes"])
 
 

@@ -204,19 +204,19 @@ def resident_mib(pid: int) -> float:
 @contextlib.contextmanager
 def _cluster(folder: Path, workers: int) -> Iterator[tuple[int, str]]:
     """Start a scheduler and workers as processes of their own; yield its pid and address."""
-    facts = folder / "scheduler.json"
+    file = folder / "scheduler.json"
     python = [sys.executable, "-m"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = subprocess.Popen(  # noqa: S603  # Dask's own commands
         [*python, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
-         "--no-dashboard", "--scheduler-file", str(facts)],
+         "--no-dashboard", "--scheduler-file", str(file)],
         **quiet,  # type: ignore[call-overload]
     )  # fmt: skip
     crew = []
     try:
-        while not facts.exists() or not facts.read_text():
+        while not file.exists() or not file.read_text():
             time.sleep(0.05)
-        address = str(json.loads(facts.read_text())["address"])
+        address = str(json.loads(file.read_text())["address"])
         crew = [
             subprocess.Popen(  # noqa: S603
                 [*python, "distributed.cli.dask_worker", address, "--nthreads", "1",

@@ -38,7 +38,7 @@ from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.find.inputs import absolute
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.atomic import write_atomic
-from tilepress.pipeline.storage.path import FolderPlace
+from tilepress.pipeline.storage.local import FolderPlace
 from tilepress.pipeline.store.seal import is_sealed
 from tilepress.workflows.learn.windows import MAX_WINDOWS, sample_windows
 from tilepress.workflows.report.telling import Note, Progress

@@ -15,7 +15,8 @@ from tilepress.pipeline.archive.images import Job
 from tilepress.pipeline.archive.lease import LeaseKeeper
 from tilepress.pipeline.archive.options import CodingOptions
 from tilepress.pipeline.archive.plan_file import Part
-from tilepress.pipeline.storage.path import FolderPlace, Place
+from tilepress.pipeline.storage.local import FolderPlace
+from tilepress.pipeline.storage.path import Place
 from tilepress.workflows.learn.tune import Tuner
 from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.report.telling import Note, Progress, SilentProgress

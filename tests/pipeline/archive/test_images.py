@@ -21,7 +21,8 @@ from tilepress.pipeline.archive.outcome import Outcome
 from tilepress.pipeline.arrays.source import ArraySource
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.path import FolderPlace, place
+from tilepress.pipeline.storage.local import FolderPlace
+from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.seal import is_sealed
 
 from ...helpers.samples import smooth

@@ -15,7 +15,8 @@ import pytest
 from tilepress.errors import DestinationConflict
 from tilepress.pipeline.archive import lease as room
 from tilepress.pipeline.archive.lease import Holder, Lease, LeaseKeeper, holds
-from tilepress.pipeline.storage.path import BucketPlace, Place, place
+from tilepress.pipeline.storage.path import Place, place
+from tilepress.pipeline.storage.s3 import BucketPlace
 
 HOLD_FOR_EVER = """
 import sys, time

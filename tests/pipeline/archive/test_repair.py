@@ -20,7 +20,8 @@ from tilepress.pipeline.archive import coding, plan
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.repair import StoreRepair, repair_stores
 from tilepress.pipeline.image import grid as geometry
-from tilepress.pipeline.storage.path import FolderPlace, place
+from tilepress.pipeline.storage.local import FolderPlace
+from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed
 from tilepress.pipeline.verify import verify

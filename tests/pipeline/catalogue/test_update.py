@@ -37,7 +37,8 @@ from tilepress.pipeline.catalogue.stores import (
     walk_stores,
 )
 from tilepress.pipeline.catalogue.update import CatalogueUpdate, update_catalogue
-from tilepress.pipeline.storage.path import FolderPlace, Place, place
+from tilepress.pipeline.storage.local import FolderPlace
+from tilepress.pipeline.storage.path import Place, place
 from tilepress.workflows.report.telling import Event, Failed, SilentProgress
 
 from ...helpers.stac import validate

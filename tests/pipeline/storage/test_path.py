@@ -12,7 +12,9 @@ import pytest
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage import s3
-from tilepress.pipeline.storage.path import BucketPlace, FolderPlace, Place, place
+from tilepress.pipeline.storage.local import FolderPlace
+from tilepress.pipeline.storage.path import Place, place
+from tilepress.pipeline.storage.s3 import BucketPlace
 
 
 @pytest.fixture(params=["folder", "bucket"])

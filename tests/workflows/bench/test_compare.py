@@ -14,16 +14,12 @@ from typer.testing import CliRunner
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.workflows.bench.compare import (
-    Bench,
+from tilepress.workflows.bench.compare import Bench, OurCodec, SpeedPlan, run_bench
+from tilepress.workflows.bench.results import (
     BenchImage,
     BenchResult,
-    OurCodec,
-    SpeedPlan,
-    class_groups,
     class_table,
     file_table,
-    run_bench,
 )
 from tilepress.workflows.cli.app import app
 
@@ -118,30 +114,6 @@ class TestTheComparisonIsComplete:
         result.images.append(measured("<b>&", flat=True, ours=1, theirs=1))
         assert "&lt;b&gt;&amp;" in Bench(results=[result]).to_html()
         assert "<b>" not in Bench(results=[result]).to_html()
-
-
-class TestMeansSayWhatTheyCover:
-    """A volume gains more than a slice: one mean over both would hide either."""
-
-    def test_flat_and_deep_classes_apart(self):
-        result = BenchResult(
-            codecs=("tilepress", "jpegxl"),
-            images=[
-                measured("ct", flat=True, ours=98, theirs=100),
-                measured("mr", flat=True, ours=96, theirs=100),
-                measured("bands", flat=False, ours=80, theirs=100),
-            ],
-        )
-        means = result.to_json()["means_percent"]
-        assert means["… of 2-D images"]["tilepress to jpegxl"] == pytest.approx(-3)
-        assert means["… of volumes and bands"]["tilepress to jpegxl"] == pytest.approx(-20)
-        assert means["mean over classes"]["tilepress to jpegxl"] == pytest.approx(-26 / 3)
-
-    def test_one_class_has_no_mean(self):
-        alone = BenchResult(
-            codecs=("tilepress", "jpegxl"), images=[measured("ct", flat=True, ours=9, theirs=10)]
-        )
-        assert class_groups(alone) == {}
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ class TestNothingIsSkippedSilently:
             return found(name)
 
         monkeypatch.setattr(metadata, "distribution", distribution)
-        monkeypatch.setattr(demo, "PEERS", {"jpegls": "JPEG-LS"})
+        monkeypatch.setattr(demo, "ANCHORS", {"jpegls": "JPEG-LS"})
         code = run_demo(tmp_path / "out", console, workers=0)
         told = console.export_text()
         assert code == 1, told

@@ -24,7 +24,8 @@ from tilepress.pipeline.archive.images import Job, Todo, prepare_images
 from tilepress.pipeline.archive.lease import LeaseKeeper
 from tilepress.pipeline.archive.outcome import Outcome
 from tilepress.pipeline.archive.plan_file import Part, PlanFile
-from tilepress.pipeline.storage.path import FolderPlace, place
+from tilepress.pipeline.storage.local import FolderPlace
+from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.report.telling import Event, Note, SilentProgress
 from tilepress.workflows.run import parts

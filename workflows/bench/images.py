@@ -1,0 +1,98 @@
+"""Read whole images to compare codecs on, and the classes that a table gives them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tilepress.codecs.classical.base import Samples
+from tilepress.errors import SourceError, UsageError
+from tilepress.pipeline.find.discover import discover, open_source
+from tilepress.pipeline.find.walk import Failure
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import SourceSpec
+
+__all__ = ["FoundImage", "class_of", "read_all_images", "read_classes", "read_images"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image that was read whole, or why it was not."""
+
+    files: tuple[str, ...]
+    spec: SourceSpec | None = None
+    info: ImageInfo | None = None
+    samples: Samples | None = None
+    failure: str = ""
+
+
+def read_images(sources: Sequence[str | Path], stack: str | None = None) -> Iterator[FoundImage]:
+    """Discover and read whole images, one at a time; what cannot be read says why."""
+    for found in discover(sources, stack):
+        if isinstance(found, Failure):
+            yield FoundImage((str(found.path),), failure=str(found.error))
+            continue
+        try:
+            source = open_source(found)
+        except SourceError as exc:
+            yield FoundImage(found.paths, failure=str(exc))
+            continue
+        try:
+            shape = source.info.shape
+            samples = source.read(Box((0,) * len(shape), shape))
+            yield FoundImage(found.paths, found, source.info, samples)
+        except SourceError as exc:
+            yield FoundImage(found.paths, failure=str(exc))
+        finally:
+            source.close()
+
+
+def read_all_images(sources: Sequence[str | Path]) -> Iterator[FoundImage]:
+    """Read also what ``compress`` does not take (PNG, JP2, HGT …): a codec can be judged on it."""
+    for found in read_images(sources):
+        yield found if found.samples is not None else _read_with_gdal(found)
+
+
+def _read_with_gdal(found: FoundImage) -> FoundImage:
+    """Return an image with its samples, or as it was where GDAL cannot read it either."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    path = Path(found.files[0])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as image:
+                samples = image.read()
+    except (RasterioError, OSError):
+        return found
+    if samples.dtype.kind not in "buif":
+        return found
+    if samples.shape[0] == 1:
+        samples = samples[0]
+    axes = ("band", "y", "x")[-samples.ndim :]
+    info = ImageInfo(name=path.stem, axes=axes, shape=samples.shape, dtype=samples.dtype)
+    return FoundImage(found.files, info=info, samples=samples)
+
+
+def read_classes(manifest: Path | None) -> dict[str, str]:
+    """Return class by absolute path (a file's, or a folder's) of a manifest."""
+    if manifest is None:
+        return {}
+    with manifest.open(newline="") as table:
+        rows = list(csv.DictReader(table, delimiter="\t"))
+    if not rows or not {"file", "class"} <= set(rows[0]):
+        raise UsageError(f"reading classes: {manifest} has no columns 'file' and 'class'")
+    return {os.path.normpath(manifest.resolve().parent / row["file"]): row["class"] for row in rows}
+
+
+def class_of(path: str, classes: Mapping[str, str]) -> str:
+    """Return the class of a file, or of the folder that it lies in; "all" if none is known."""
+    place = Path(path).resolve()
+    known = (classes.get(str(part)) for part in (place, *place.parents))
+    return next((kind for kind in known if kind is not None), "all")
