@@ -1,4 +1,9 @@
-"""``tilepress train``: images of any kind that tilepress reads, to a model file."""
+"""``tilepress train``: images of any kind that tilepress reads, to a model file.
+
+Training sees the middle of each image, of many planes where there are, as plain integers: a model
+is for all images like these. Tuning sees windows from all over an image as the encoder will code
+them (``windows``), for it is for these images alone.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +28,7 @@ from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.atomic import write_atomic
+from tilepress.workflows.learn.windows import MIN_SIDE, as_planes, colours
 
 __all__ = ["train"]
 
@@ -60,11 +66,12 @@ def train(
     pool = []
     for path, image, bands in _images(sources, progress):
         ready = _as_integers(_middle(image))
-        if ready is not None and ready.shape[1] >= 16 and ready.shape[2] >= 16:
+        if ready is not None and min(ready.shape[-2:]) >= MIN_SIDE:
             group = groups.get(path.resolve(), str(path.parent))
             pool.append(TrainingImage(path.stem, group, ready, bands))
     if not pool:
-        raise UsageError("training: no image of at least 16 × 16 integer samples was found")
+        side = f"{MIN_SIDE} × {MIN_SIDE}"
+        raise UsageError(f"training: no image of at least {side} integer samples was found")
     if linear_only:
         model = linear_baseline(pool, progress=progress)
     else:
@@ -144,8 +151,7 @@ def _read_source(spec: SourceSpec) -> tuple[Path, Samples, int]:
             stop.insert(0, (size - keep) // 2 + keep)
         samples = source.read(Box(tuple(start), tuple(stop)))
         bands = samples.shape[info.axes.index("band")] if "band" in info.axes else 1
-        planes = samples.reshape(-1, *samples.shape[-2:])
-        return Path(spec.paths[0]), planes, bands if bands in (3, 4) else 1
+        return Path(spec.paths[0]), as_planes(samples), colours(bands)
     finally:
         source.close()
 

@@ -5,8 +5,8 @@
     after the run    no store is left unfinished ──► the folder is removed
 
 Training gives other weights each time, and a begun store must go on with those that it was begun
-with. So they lie beside the ledger under a digest of the whole request, and the same line run again
-takes them from there. A sealed store carries its weights with it.
+with. So they lie beside the ledger under a digest of all that was asked for, and the same line run
+again takes them from there. A sealed store carries its weights with it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
 
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave.codec import parse_model
@@ -44,8 +41,6 @@ from tilepress.workflows.learn.windows import MAX_WINDOWS, sample_windows
 from tilepress.workflows.report.telling import Note, Progress
 
 __all__ = ["Tuner", "check_tune"]
-
-Samples = npt.NDArray[Any]
 
 _READY = "ready"
 """Name of the file that says that all weights of a folder are there."""

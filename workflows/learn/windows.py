@@ -20,7 +20,7 @@ from tilepress.pipeline.image.source import SourceSpec, TileSource
 if TYPE_CHECKING:
     from tilepress.codecs.wave.train import TrainingImage
 
-__all__ = ["MAX_WINDOWS", "as_coded", "sample_windows"]
+__all__ = ["MAX_WINDOWS", "MIN_SIDE", "as_coded", "as_planes", "colours", "sample_windows"]
 
 Samples = npt.NDArray[Any]
 
@@ -77,7 +77,7 @@ def _windows_of(
     grid, bands = _window_grid(info.shape, info.dtype.itemsize, options.tile)
     for box in grid.sample_chunks(windows):
         samples = source.read(box)
-        planes = as_coded(samples.reshape(-1, *samples.shape[-2:]), info.nodata, options.max_error)
+        planes = as_coded(as_planes(samples), info.nodata, options.max_error)
         if planes is None:
             continue
         yield TrainingImage(source.spec.paths[0], "", planes, bands)
@@ -95,7 +95,17 @@ def _window_grid(shape: tuple[int, ...], itemsize: int, tile: int) -> tuple[Shar
     bands = grid.chunk[-3] if len(shape) > 2 else 1
     leading = (*(1 for _ in shape[:-3]), min(bands, MAX_PLANES)) if len(shape) > 2 else ()
     chunk = (*leading, *grid.chunk[-2:])
-    return ShardGrid(shape, chunk, chunk), bands if bands in (3, 4) else 1
+    return ShardGrid(shape, chunk, chunk), colours(bands)
+
+
+def as_planes(samples: Samples) -> Samples:
+    """Return samples (…, y, x) as (planes, y, x), the leading axes flattened in C order."""
+    return samples.reshape(-1, *samples.shape[-2:])
+
+
+def colours(bands: int) -> int:
+    """Return how many planes are colours of one pixel, which are learned from together."""
+    return bands if bands in (3, 4) else 1
 
 
 def as_coded(

@@ -19,14 +19,12 @@ pytest.importorskip("torch")
 
 from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.model import WaveModel
-from tilepress.codecs.wave.train import TrainingImage
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import weights
 from tilepress.pipeline.archive.outcome import ImageResult
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import store_bytes
 from tilepress.workflows.learn import tune as room
-from tilepress.workflows.learn import windows
 from tilepress.workflows.report.progress import describe
 from tilepress.workflows.report.report import Report
 from tilepress.workflows.report.telling import Event, Note, ShardStored, SilentProgress
@@ -212,64 +210,10 @@ class TestResume:
         assert report.images[0].tuned
 
 
-class TestSample:
-    """Tuning sees what the encoder sees, of bounded size, the same each time."""
+class TestNothingToLearn:
+    """A run goes on with the weights that it has."""
 
-    def windows(self, path: Path, **options: object) -> list[TrainingImage]:
-        from tilepress.pipeline.archive.options import EncodeOptions
-        from tilepress.pipeline.find.discover import discover
-
-        return list(windows.sample_windows(list(discover([path])), EncodeOptions(**options), 10**9))  # type: ignore[arg-type]
-
-    def test_large_images_give_windows_from_all_over(self, tmp_path: Path):
-        path = tmp_path / "large.npy"
-        rows = np.add.outer(np.arange(4096), np.arange(4096)).astype(np.uint16)
-        np.save(path, rows)
-        found = self.windows(path)
-        assert len(found) == windows.MAX_WINDOWS
-        corners = {(int(w.planes[0, 0, 0])) for w in found}
-        assert min(corners) < 2048 < max(corners)
-        again = self.windows(path)
-        assert all(np.array_equal(a.planes, b.planes) for a, b in zip(found, again, strict=True))
-
-    @pytest.mark.parametrize(
-        ("shape", "windows", "bands"),
-        [
-            ((20, 64, 64), [(4, 64, 64)] * 5, 1),
-            ((3, 64, 64), [(3, 64, 64)], 3),
-            ((6, 64, 64), [(4, 64, 64), (2, 64, 64)], 1),
-            ((2, 3, 64, 64), [(3, 64, 64)] * 2, 3),
-        ],
-    )
-    def test_planes_go_together_by_a_few(
-        self, tmp_path: Path, shape: tuple[int, ...], windows: list[tuple[int, ...]], bands: int
-    ):
-        """Neighbouring slices for references, and the colours of a pixel whole."""
-        path = tmp_path / "volume.npy"
-        np.save(path, smooth(shape))
-        found = self.windows(path)
-        assert [window.planes.shape for window in found] == windows
-        assert {window.bands for window in found} == {bands}
-
-    def test_near_lossless_samples_are_on_their_grid(self, tmp_path: Path):
-        path = tmp_path / "near.npy"
-        samples = smooth((64, 64))
-        np.save(path, samples)
-        (window,) = self.windows(path, max_error=2)
-        assert np.array_equal(window.planes[0], (samples.astype(int) + 2) // 5)
-
-    def test_nodata_is_no_cliff(self):
-        samples = np.full((1, 32, 32), 100, np.int16)
-        samples[0, 5] = 101
-        samples[0, 10:20, 5:25] = -32768
-        planes = windows.as_coded(samples, -32768, 0)
-        assert planes is not None
-        assert set(np.unique(planes)) == {100, 101}
-
-    def test_what_teaches_nothing_is_left_out(self, tmp_path: Path):
-        assert windows.as_coded(np.zeros((1, 8, 8), np.uint8), None, 0) is None
-        assert windows.as_coded(np.zeros((1, 32, 32), np.uint8), None, 0) is None
-        assert windows.as_coded(np.full((1, 32, 32), np.nan, np.float32), None, 0) is None
+    def test_flat_images_teach_nothing_and_are_coded_all_the_same(self, tmp_path: Path):
         np.save(tmp_path / "flat.npy", np.zeros((64, 64), np.uint8))
         notes = Notes()
         report = run(tmp_path / "flat.npy", tmp_path / "out", tune=SECONDS, progress=notes)
@@ -350,34 +294,3 @@ class TestInterrupt:
         assert tuning.wait(timeout=20) == 130
         assert "interrupted; run the same line again" in tuning.stderr.read()
         assert not list(tmp_path.glob("out/**/*.zarr"))
-
-
-class TestTrain:
-    """``train --from`` goes on from a model, and what it writes codes."""
-
-    def test_a_model_from_a_model_codes(self, scene: Path, tmp_path: Path):
-        from tilepress.workflows.learn.train import train
-
-        out = tmp_path / "mine.safetensors"
-        train([scene], out, SECONDS / 60, Path("wave-2"), lambda text: None, samples=50_000)
-        assert WaveModel.from_bytes(out.read_bytes()).hidden == load_model("auto").hidden
-        assert run(scene, tmp_path / "one.zarr", model=str(out)).ok
-        assert model_name(tmp_path / "one.zarr") == "mine"
-
-    @pytest.mark.parametrize(
-        ("base", "options", "text"),
-        [
-            (Path("wave-2"), {"hidden": 16}, "leave --hidden out"),
-            (Path("wave-2"), {"linear_only": True}, "excludes --from"),
-            (Path("wave-2-fast"), {}, "no network to go on from"),
-            (Path("nobody"), {}, "no model is called 'nobody'"),
-            (None, {"hidden": 12}, "want 8, 16"),
-        ],
-    )
-    def test_options_that_say_no_one_network(
-        self, scene: Path, tmp_path: Path, base: Path | None, options: dict[str, int], text: str
-    ):
-        from tilepress.workflows.learn.train import train
-
-        with pytest.raises(UsageError, match=text):
-            train([scene], tmp_path / "m.safetensors", 1, base, lambda t: None, **options)  # type: ignore[arg-type]
