@@ -24,7 +24,7 @@ from tilepress.workflows.report.spool import Spool
 __all__ = [
     "REPORT_VERSION",
     "Report",
-    "RunFacts",
+    "RunDescription",
     "check_writable_file",
     "check_writable_report",
     "timestamp",
@@ -43,7 +43,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
+class RunDescription:
     """What was asked for, and when."""
 
     started: str
@@ -52,12 +52,12 @@ class RunFacts:
     """Options of the command by name; credentials are not told."""
 
     @classmethod
-    def now(cls, options: Mapping[str, Any]) -> RunFacts:
-        """Return the facts of a run that begins now."""
+    def now(cls, options: Mapping[str, Any]) -> RunDescription:
+        """Return the description of a run that begins now."""
         return cls(started=timestamp(), options=without_credentials(options))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as JSON-able values."""
+        """Return the description as JSON-able values."""
         import tilepress
 
         return {
@@ -107,7 +107,7 @@ class Report:
     """Whether the run was stopped: before every input was done, or before the catalogue was."""
     passed_over: Mapping[str, int] = field(default_factory=dict)
     """Files beside images in searched folders, by ending; "" for endings that are not usual."""
-    run: RunFacts | None = None
+    run: RunDescription | None = None
 
     @property
     def ok(self) -> bool:

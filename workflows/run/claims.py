@@ -1,13 +1,13 @@
-"""Remember which image took which store, in little memory however many there are."""
+"""Remember which image claimed which store, in little memory however many there are."""
 
 from __future__ import annotations
 
 import sqlite3
 
-__all__ = ["Taken"]
+__all__ = ["Claims"]
 
 
-class Taken:
+class Claims:
     """Stores of this run with the images that go there, in a temporary database on disk."""
 
     def __init__(self) -> None:
@@ -16,15 +16,15 @@ class Taken:
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("PRAGMA cache_size = -4096")  # KiB
         self._database.execute(
-            "CREATE TABLE taken (store TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID"
+            "CREATE TABLE claims (store TEXT PRIMARY KEY, image TEXT) WITHOUT ROWID"
         )
 
-    def by(self, store: str, source: str) -> str | None:
-        """Take a store for an image; return the image that took it before, None where none did."""
+    def claim(self, store: str, image: str) -> str | None:
+        """Claim a store for an image; return the image that claimed it before, None for nobody."""
         try:
-            self._database.execute("INSERT INTO taken VALUES (?, ?)", (store, source))
+            self._database.execute("INSERT INTO claims VALUES (?, ?)", (store, image))
         except sqlite3.IntegrityError:
-            query = "SELECT source FROM taken WHERE store = ?"
+            query = "SELECT image FROM claims WHERE store = ?"
             return str(self._database.execute(query, (store,)).fetchone()[0])
         return None
 

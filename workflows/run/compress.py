@@ -21,17 +21,12 @@ from tilepress.workflows.learn.tune import Tuner
 from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.report.telling import Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
+from tilepress.workflows.run.finish import ReportWriter, finish_run, report_when_stopped
+from tilepress.workflows.run.images import find_images, todos
 from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.parts import compress_part
-from tilepress.workflows.run.request import (
-    PathLike,
-    Request,
-    conclude,
-    found_in,
-    make_executor,
-    todos,
-    told_when_stopped,
-)
+from tilepress.workflows.run.request import CompressRequest, PathLike
+from tilepress.workflows.run.workers import make_executor
 
 __all__ = ["compress"]
 
@@ -119,11 +114,15 @@ def compress(
     started = time.monotonic()
     if report is not None:
         check_writable_report(Path(report))
-    request = Request.of(sources, destination, stack, coding)
+    request = CompressRequest.of(sources, destination, stack, coding)
     check_options(request.options, workers, tune)
-    facts = request.facts(
-        tune=tune, device=device, workers=workers, cluster=cluster, part=part, force=force,
-        checksum=checksum,
+    writer = ReportWriter(
+        path=None if report is None else Path(report),
+        started=started,
+        description=request.describe(
+            tune=tune, device=device, workers=workers, cluster=cluster, part=part, force=force,
+            checksum=checksum,
+        ),
     )  # fmt: skip
     if part is not None:
         if tune is not None or workers or force or checksum or dashboard or cluster is not None:
@@ -132,11 +131,11 @@ def compress(
                 "--dashboard do not go with --part; replace what is there with tilepress plan "
                 "--force"
             )
-        return compress_part(request, Part.parse(part), device, report, progress, started, facts)
+        return compress_part(request, Part.parse(part), device, writer, progress)
     target, options = request.destination, request.options
     executor = make_executor(workers, cluster, device, options, progress, dashboard=dashboard)
     passed_over: Counter[str] = Counter()
-    found = found_in(request, passed_over)
+    found = find_images(request, passed_over)
     missing = _missing(target.folder)
     target.check_writable()
     tuner = None
@@ -157,7 +156,7 @@ def compress(
             text = "first use: every worker compiles the codec, for a minute or two"
             progress.tell(Note(text))
         if tuner is not None:
-            options = tuner.options(found_in(request), progress)
+            options = tuner.options(find_images(request), progress)
         with contextlib.ExitStack() as at_work:
             keeper = at_work.enter_context(LeaseKeeper())
             run = Run(
@@ -174,15 +173,15 @@ def compress(
                 progress=progress,
                 report=Report(passed_over=passed_over),
             )
-            with told_when_stopped(run, report, started, facts):
+            with report_when_stopped(run, writer):
                 result = run.run(todos(found, run))
         if tuner is not None and not run.unfinished:
             tuner.forget()
         if not result.images and not result.failures:
             named = ", ".join(map(str, request.sources))
             raise UsageError(f"compressing: found no image in {named}")
-        with told_when_stopped(run, report, started, facts):
-            return conclude(result, report, started, facts, target, progress)
+        with report_when_stopped(run, writer):
+            return finish_run(result, writer, target, progress)
 
 
 def _missing(folder: Place) -> list[Place]:

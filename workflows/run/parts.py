@@ -20,19 +20,18 @@ from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, Plann
 from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.seal import is_sealed
-from tilepress.workflows.report.report import Report, RunFacts, check_writable_report
+from tilepress.workflows.report.report import (
+    Report,
+    RunDescription,
+    check_writable_report,
+)
 from tilepress.workflows.report.telling import Failed, Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
+from tilepress.workflows.run.finish import ReportWriter, finish_run, report_when_stopped
+from tilepress.workflows.run.images import find_images, todos
 from tilepress.workflows.run.options import check_options, takes_coding_options
-from tilepress.workflows.run.request import (
-    PathLike,
-    Request,
-    conclude,
-    found_in,
-    make_executor,
-    todos,
-    told_when_stopped,
-)
+from tilepress.workflows.run.request import CompressRequest, PathLike
+from tilepress.workflows.run.workers import make_executor
 
 __all__ = ["compress_part", "finish", "plan"]
 
@@ -56,7 +55,7 @@ def plan(
     Takes what ``compress`` takes. A plan that is there is kept, unless ``force`` says to make it
     anew (and to replace what the destination holds).
     """
-    request = Request.of(sources, destination, stack, coding)
+    request = CompressRequest.of(sources, destination, stack, coding)
     check_options(request.options, workers, None)
     request.destination.check_writable()
     with progress or SilentProgress() as told:
@@ -78,13 +77,17 @@ def finish(
     if report is not None:
         check_writable_report(Path(report))
     target = Destination(place(destination))
-    facts = RunFacts.now({"destination": str(target.path), "workers": workers})
+    writer = ReportWriter(
+        path=None if report is None else Path(report),
+        started=started,
+        description=RunDescription.now({"destination": str(target.path), "workers": workers}),
+    )
     plan_file = PlanFile(target)
     head = plan_file.head()
     if head is None and (_was_finished(plan_file, target) or _is_sealed(plan_file, target)):
         with progress or SilentProgress() as told:
             told.tell(Note(_nothing(target)))
-            return conclude(Report(), report, started, facts, target, told)
+            return finish_run(Report(), writer, target, told)
     if head is None:
         raise UsageError(
             f"finishing {target.path}: there is no plan of parts; "
@@ -107,14 +110,14 @@ def finish(
                 run.report.failures.append(failure)
                 told.tell(Failed(failure))
             images = (Todo(image.spec, image.digest) for image in plan_file.images(head))
-            with told_when_stopped(run, report, started, facts):
+            with report_when_stopped(run, writer):
                 result = run.run(images)
         if len(result.failures) == len(head.failures):
             plan_file.remove()
         if not result.images and not result.failures:
             told.tell(Note(_nothing(target)))
-        with told_when_stopped(run, report, started, facts):
-            return conclude(result, report, started, facts, target, told)
+        with report_when_stopped(run, writer):
+            return finish_run(result, writer, target, told)
 
 
 def _nothing(target: Destination) -> str:
@@ -144,14 +147,13 @@ def _is_sealed(plan_file: PlanFile, target: Destination) -> bool:
 
 
 def compress_part(
-    request: Request,
+    request: CompressRequest,
     part: Part,
     device: str,
-    report: str | Path | None,
+    writer: ReportWriter,
     progress: Progress | None,
-    started: float,
-    facts: RunFacts,
 ) -> Report:
+    """Write one part's share of the shards, in this process; make the plan where none is."""
     request.destination.check_writable()
     with contextlib.ExitStack() as resources:
         told = resources.enter_context(progress or SilentProgress())
@@ -173,7 +175,7 @@ def compress_part(
         )
         images = PlanFile(request.destination).images(head)
         mine = (Todo(image.spec, image.digest) for image in images if image.concerns(part))
-        with told_when_stopped(run, report, started, facts):
+        with report_when_stopped(run, writer):
             result = run.run(mine)
         if result.shared:
             text = (
@@ -181,10 +183,12 @@ def compress_part(
                 "parts; tilepress finish seals them"
             )
             told.tell(Note(text))
-    return conclude(result, report, started, facts)
+    return finish_run(result, writer)
 
 
-def _fixed_plan(request: Request, workers: int | None, force: bool, progress: Progress) -> PlanHead:
+def _fixed_plan(
+    request: CompressRequest, workers: int | None, force: bool, progress: Progress
+) -> PlanHead:
     """Return the plan that is there, or make it; one process makes it, the others wait."""
     plan_file = PlanFile(request.destination)
     told = False
@@ -208,7 +212,7 @@ def _fixed_plan(request: Request, workers: int | None, force: bool, progress: Pr
 
 
 def _make_plan(
-    request: Request,
+    request: CompressRequest,
     plan_file: PlanFile,
     keeper: LeaseKeeper,
     workers: int | None,
@@ -218,7 +222,7 @@ def _make_plan(
     """List all images in storage and make the way free for them."""
     if force:
         plan_file.forget_head()
-    found = found_in(request)
+    found = find_images(request)
     with contextlib.ExitStack() as resources:
         run = Run(
             executor=resources.enter_context(
@@ -243,7 +247,7 @@ def _make_plan(
     return head
 
 
-def _check_same(head: PlanHead, request: Request, plan_file: PlanFile) -> None:
+def _check_same(head: PlanHead, request: CompressRequest, plan_file: PlanFile) -> None:
     """Raise UsageError where a part asks for something else than was planned."""
     asked = request.to_json()
     for name, planned in head.request.items():

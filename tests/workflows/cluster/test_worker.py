@@ -23,7 +23,7 @@ from tilepress.workflows.cluster import local as local_cluster
 from tilepress.workflows.cluster.executor import DaskExecutor
 from tilepress.workflows.cluster.worker import Call, run_task, set_up
 from tilepress.workflows.run.compress import compress
-from tilepress.workflows.run.request import make_executor
+from tilepress.workflows.run.workers import make_executor
 
 
 @pytest.fixture(autouse=True)

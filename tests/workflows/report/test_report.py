@@ -20,7 +20,7 @@ from tilepress.pipeline.archive.stages import Stages
 from tilepress.workflows.report import report as module
 from tilepress.workflows.report.report import (
     Report,
-    RunFacts,
+    RunDescription,
     check_writable_report,
     without_credentials,
 )
@@ -46,7 +46,9 @@ def written(report: Report, path: Path) -> dict[str, Any]:
 @pytest.fixture
 def report() -> Report:
     """Return a report of a run of three images, one of which failed."""
-    report = Report(seconds=4.2, stages=Stages(code_s=3.0, read_s=1.0), run=RunFacts.now({"k": 1}))
+    report = Report(
+        seconds=4.2, stages=Stages(code_s=3.0, read_s=1.0), run=RunDescription.now({"k": 1})
+    )
     report.images.append(result(1, stages=Stages(code_s=1 / 3)))
     report.images.append(result(2, status="unchanged", remarks=("a gap",), tuned=True))
     report.failures.append(failure(3, shard="image-0.1"))

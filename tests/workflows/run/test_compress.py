@@ -14,59 +14,19 @@ import zarr
 from rasterio.errors import NotGeoreferencedWarning
 
 import tilepress
-from tilepress.codecs import threads as pool
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import coding
 from tilepress.pipeline.archive import write as task
-from tilepress.pipeline.archive.images import plan_images
 from tilepress.pipeline.archive.lease import Lease
 from tilepress.pipeline.archive.ledger import ledger_folder
-from tilepress.pipeline.catalogue import update as cataloguing
 from tilepress.pipeline.storage import retry as patience
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.writer import StoreWriter
-from tilepress.workflows.cluster.contract import NoWorkers
-from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
-from tilepress.workflows.report.events import EventLog, read_events
-from tilepress.workflows.report.report import Report
 from tilepress.workflows.report.telling import Event, ShardStored, SilentProgress
-from tilepress.workflows.run.compress import compress
 from tilepress.workflows.run.driver import NoRoom
 
 from ...helpers.samples import smooth
-
-
-def run(*arguments: object, **options: object) -> Report:
-    *sources, destination = arguments
-    return compress(sources, destination, **{"workers": 0, **options})  # type: ignore[arg-type]
-
-
-def stored(store: Path) -> np.ndarray:
-    return zarr.open_group(store, mode="r")["0/image"][...]
-
-
-def shard_files(store: Path) -> dict[str, tuple[int, int]]:
-    """Inode and time of every shard object: equal where it was not written again."""
-    return {
-        str(path.relative_to(store)): (path.stat().st_ino, path.stat().st_mtime_ns)
-        for path in (store / "0" / "image" / "c").rglob("*")
-        if path.is_file()
-    }
-
-
-@pytest.fixture
-def many_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an array whose plan has sixteen tiny shards."""
-    from tilepress.pipeline.archive import plan
-    from tilepress.pipeline.image import grid as geometry
-
-    def tiny(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:
-        return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=4 * 64 * 64 * 2)
-
-    monkeypatch.setattr(plan, "choose_grid", tiny)
-    path = tmp_path / "many.npy"
-    np.save(path, smooth((3, 250, 250)))
-    return path
+from .conftest import run, shard_files, stored
 
 
 class Interrupt(SilentProgress):
@@ -280,18 +240,6 @@ class TestDestinations:
         assert [Path(failure.source).parent.name for failure in again.failures] == ["b"]
         assert [image.status for image in again.images] == ["unchanged"]
 
-    def test_several_images_into_one_store_are_a_usage_error(self, image: Path, tmp_path: Path):
-        np.save(tmp_path / "other.npy", smooth((30, 40)))
-        with pytest.raises(UsageError, match=r"scene\.npy.*other\.npy"):
-            run(image, tmp_path / "other.npy", tmp_path / "x.zarr")
-        assert not (tmp_path / "x.zarr").exists()
-
-    def test_a_destination_inside_the_source_is_no_source(self, image: Path, tmp_path: Path):
-        run(image.parent, image.parent)
-        report = run(image.parent, image.parent)
-        assert report.ok
-        assert [result.status for result in report.images] == ["unchanged"]
-
 
 class TestFailures:
     """One bad file must not cost the archive; and nobody may think that it is stored."""
@@ -377,51 +325,6 @@ class TestFailures:
         assert [failure.kind for failure in report.failures] == ["lease-lost"]
 
 
-class DeadlyExecutor(InProcessExecutor):
-    """Kills the worker of some tasks, and of their neighbours where there are any."""
-
-    def __init__(self, poison: str) -> None:
-        super().__init__()
-        self.window = 6
-        self._poison = poison
-        self.deaths = 0
-
-    def next(self) -> Completed:
-        if any(self._is_poison(task) for task in self._tasks):
-            if not self._is_poison(self._tasks[0]):
-                self._tasks.rotate(-1)
-            key, _, _ = self._tasks.popleft()
-            self.deaths += 1
-            return Completed(key, error=Killed("running a task: workers died"))
-        return super().next()
-
-    def _is_poison(self, item: tuple) -> bool:
-        return any(getattr(argument, "name", None) == self._poison for argument in item[2])
-
-
-class TestPoison:
-    """A shard that kills every worker must be named; the neighbours in its queue are innocent."""
-
-    @pytest.fixture
-    def executor(self, monkeypatch: pytest.MonkeyPatch) -> DeadlyExecutor:
-        from tilepress.workflows.run import compress as room
-
-        executor = DeadlyExecutor("image-0.1.2")
-        monkeypatch.setattr(room, "make_executor", lambda *_, **__: executor)
-        return executor
-
-    def test_it_is_tried_alone_then_listed_and_the_others_are_kept(
-        self, many_shards: Path, tmp_path: Path, executor: DeadlyExecutor
-    ):
-        report = run(many_shards, tmp_path / "many.zarr", tile=64)
-        (failure,) = report.failures
-        assert (failure.kind, failure.shard) == ("killed", "image-0.1.2")
-        assert "image-0.1.2" in failure.line
-        assert executor.deaths > 2, "no neighbour was hit"
-        assert len(shard_files(tmp_path / "many.zarr")) == 15
-        assert not (tmp_path / "many.zarr" / "zarr.json").exists()
-
-
 class TestReport:
     """Scripts read it; people read the lines."""
 
@@ -432,18 +335,6 @@ class TestReport:
         assert [i["status"] for i in told["images"]] == ["written"]
         assert told["images"][0]["shape"] == [3, 150, 200]
         assert len(told["failures"]) == 1
-
-    @pytest.mark.parametrize(
-        "options", [{"max_error": -1}, {"max_error": float("nan")}, {"tile": 0}, {"workers": -2},
-         {"max_error": float("inf")}, {"max_error": 2**31}, {"tile": 15}, {"tile": 2049},
-         {"codec": "jpeg"}, {"tier": "best"}, {"model": "no-such"}, {"model": "no.safetensors"}],
-    )  # fmt: skip
-    def test_impossible_options_are_usage_errors(
-        self, image: Path, tmp_path: Path, options: dict[str, object]
-    ):
-        with pytest.raises(UsageError):
-            run(image, tmp_path / "x.zarr", **options)
-        assert [path.name for path in tmp_path.iterdir()] == [image.name]
 
     def test_nothing_found_is_a_usage_error(self, tmp_path: Path):
         (tmp_path / "empty").mkdir()
@@ -510,103 +401,6 @@ class TestRastersComeBack:
             assert stores == [Path(f"land/{name}.zarr") for name in ("a-png", "a", "s")]
         for name in ("a-png", "a", "s"):
             assert tilepress.verify(tmp_path / f"out/land/{name}.zarr", source) == []
-
-
-class TestIdleWorkersHelp:
-    """A single scene is one shard; with one thread it would take as long on 64 cores as on one."""
-
-    def threads_of(
-        self, sources: list[Path], store: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> list[int]:
-        from tilepress.workflows.run import compress as room
-
-        class Wide(InProcessExecutor):
-            def __init__(self) -> None:
-                super().__init__()
-                self.window, self.slots, self._coders = 24, 8, 8
-
-            def submit(self, key: str, function: object, *args: object, **how: object) -> None:
-                if function is task.write_shard:
-                    given.append(args[3])
-                elif function is plan_images:
-                    planned.append(args[2])
-                super().submit(key, function, *args, **how)  # type: ignore[arg-type]
-
-        given: list[int] = []
-        planned: list[int] = []
-        monkeypatch.setattr(room, "make_executor", lambda *_, **__: Wide())
-        try:
-            assert compress(sources, store, tile=64).ok
-        finally:
-            pool.set_threads(None)
-        return given or planned
-
-    def test_one_shard_gets_every_thread(
-        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ):
-        assert self.threads_of([image], tmp_path / "x.zarr", monkeypatch) == [8]
-
-    def test_many_shards_get_one_each(
-        self, many_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ):
-        given = self.threads_of([many_shards], tmp_path / "x.zarr", monkeypatch)
-        assert len(given) == 16
-        assert set(given[:8]) == {1}
-
-
-class TestInterruptedAtTheEnd:
-    """The report is written, too, and the events end as what they are."""
-
-    def test_while_the_catalogue_is_made(
-        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ):
-        def interrupted(_: object) -> None:
-            raise KeyboardInterrupt
-
-        told, events = tmp_path / "report.json", tmp_path / "events"
-        with monkeypatch.context() as patch:
-            patch.setattr(cataloguing, "update_catalogue", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                run(image, tmp_path / "out", report=told, progress=EventLog(events))
-        report = json.loads(told.read_text())
-        assert (report["interrupted"], report["ok"], report["written"]) == (True, False, 1)
-        assert [event["event"] for event in read_events(events)][-1] == "interrupted"
-        assert run(image, tmp_path / "out").unchanged == 1
-
-    def test_a_catalogue_that_fails_is_listed(
-        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ):
-        def failing(_: object) -> None:
-            raise OSError(28, "No space left on device")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(cataloguing, "update_catalogue", failing)
-            report = run(image, tmp_path / "out", progress=EventLog(tmp_path / "events"))
-        (failure,) = report.failures
-        assert (report.ok, report.written, failure.kind) == (False, 1, "catalogue")
-        *_, told, end = read_events(tmp_path / "events")
-        assert "is not up to date (No space left on device)" in told["message"]
-        assert end["event"] == "run-done"
-        assert run(image, tmp_path / "out").ok
-
-    def test_workers_that_end_leave_a_report(
-        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ):
-        def gone(*_: object) -> None:
-            raise NoWorkers("waiting for workers: none")
-
-        other = tmp_path / "in"
-        other.mkdir()
-        np.save(other / "a.npy", np.zeros((40, 40), np.uint16))
-        assert run(other, tmp_path / "out").ok
-        np.save(other / "b.npy", np.ones((40, 40), np.uint16))
-        real = InProcessExecutor.next
-        answers = iter([real])
-        monkeypatch.setattr(InProcessExecutor, "next", lambda self: next(answers, gone)(self))
-        with pytest.raises(NoWorkers):
-            run(other, tmp_path / "out", report=tmp_path / "report.json")
-        report = json.loads((tmp_path / "report.json").read_text())
-        assert (report["interrupted"], report["ok"], report["unchanged"]) == (True, False, 1)
 
 
 class TestChecksum:

@@ -1,105 +1,101 @@
-"""Small images are grouped by how long they take: no worker waits long for another's last group."""
+"""The drive of a run: innocent neighbours are kept, and idle workers help."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 
-from tilepress.pipeline.archive.destination import Destination
-from tilepress.pipeline.archive.images import Job, Todo
-from tilepress.pipeline.archive.lease import LeaseKeeper
-from tilepress.pipeline.archive.options import EncodeOptions
-from tilepress.pipeline.archive.outcome import ImageResult, Outcome
-from tilepress.pipeline.archive.stages import Stages
-from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.path import place
-from tilepress.workflows.cluster.executor import InProcessExecutor
-from tilepress.workflows.report.telling import SilentProgress
-from tilepress.workflows.run.driver import GROUP_BYTES, GROUP_IMAGES, Run
+import pytest
 
-MIB = 2**20
+from tilepress.codecs import threads as pool
+from tilepress.pipeline.archive import write as task
+from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
+from tilepress.workflows.run.compress import compress
+
+from .conftest import run, shard_files
 
 
-class Archive:
-    """Images that take a while each, and the groups that they came in."""
+class DeadlyExecutor(InProcessExecutor):
+    """Kills the worker of some tasks, and of their neighbours where there are any."""
 
-    def __init__(self, seconds: float | None, size: int | None = MIB) -> None:
-        self.seconds = seconds
-        self.size = size
-        self.groups: list[int] = []
+    def __init__(self, poison: str) -> None:
+        super().__init__()
+        self.window = 6
+        self._poison = poison
+        self.deaths = 0
 
-    def todos(self, count: int) -> Iterator[Todo]:
-        for number in range(count):
-            name = f"{number}.tif"
-            yield Todo(
-                SourceSpec(
-                    kind="geotiff",
-                    paths=(f"/in/{name}",),
-                    options={"relative": name, "name": f"{number}"},
-                    source_bytes=self.size,
-                )
-            )
+    def next(self) -> Completed:
+        if any(self._is_poison(task) for task in self._tasks):
+            if not self._is_poison(self._tasks[0]):
+                self._tasks.rotate(-1)
+            key, _, _ = self._tasks.popleft()
+            self.deaths += 1
+            return Completed(key, error=Killed("running a task: workers died"))
+        return super().next()
 
-    def write(self, todos: tuple[Todo, ...], job: Job, threads: int) -> list[Outcome]:
-        self.groups.append(len(todos))
-        return [Outcome(result=self._result(todo, threads)) for todo in todos]
-
-    def _result(self, todo: Todo, threads: int) -> ImageResult:
-        there = self.seconds is None
-        return ImageResult(
-            source=todo.spec.paths[0], store=todo.spec.paths[0] + ".zarr",
-            status="unchanged" if there else "written", axes=("y", "x"), shape=(9, 9),
-            dtype="uint8", raw_bytes=81, stored_bytes=50, shards=1, shards_reused=0,
-            stages=None if self.seconds is None else Stages(code_s=self.seconds * threads),
-        )  # fmt: skip
-
-    def run(self, *counts: int) -> list[int]:
-        """Run over so many images; return the sizes of the groups."""
-        with LeaseKeeper() as keeper, InProcessExecutor() as executor:
-            job = Job(
-                destination=Destination(place("/out")),
-                options=EncodeOptions(),
-                holder=keeper.holder,
-            )
-            run = Run(
-                executor=executor, keeper=keeper, job=job, progress=SilentProgress(),
-                group=self.write,
-            )  # fmt: skip
-            report = run.run(self.todos(sum(counts)))
-        assert len(report.images) == sum(counts) == sum(self.groups)
-        return self.groups
+    def _is_poison(self, item: tuple) -> bool:
+        return any(getattr(argument, "name", None) == self._poison for argument in item[2])
 
 
-class TestGroups:
-    """Never one image less than there is, and about a second a group."""
+class TestPoison:
+    """A shard that kills every worker must be named; the neighbours in its queue are innocent."""
 
-    def test_slow_images_stay_alone(self):
-        assert set(Archive(seconds=3.0).run(200)) == {1}
+    @pytest.fixture
+    def executor(self, monkeypatch: pytest.MonkeyPatch) -> DeadlyExecutor:
+        from tilepress.workflows.run import compress as room
 
-    def test_images_of_a_third_of_a_second_come_in_threes(self):
-        groups = Archive(seconds=0.32).run(300)
-        assert groups[0] == 1
-        assert set(groups[20:-1]) == {3}
+        executor = DeadlyExecutor("image-0.1.2")
+        monkeypatch.setattr(room, "make_executor", lambda *_, **__: executor)
+        return executor
 
-    def test_fast_ones_fill_a_group(self):
-        groups = Archive(seconds=0.001).run(3000)
-        assert max(groups) == min(GROUP_IMAGES, GROUP_BYTES // MIB)
+    def test_it_is_tried_alone_then_listed_and_the_others_are_kept(
+        self, many_shards: Path, tmp_path: Path, executor: DeadlyExecutor
+    ):
+        report = run(many_shards, tmp_path / "many.zarr", tile=64)
+        (failure,) = report.failures
+        assert (failure.kind, failure.shard) == ("killed", "image-0.1.2")
+        assert "image-0.1.2" in failure.line
+        assert executor.deaths > 2, "no neighbour was hit"
+        assert len(shard_files(tmp_path / "many.zarr")) == 15
+        assert not (tmp_path / "many.zarr" / "zarr.json").exists()
 
-    def test_those_that_are_there_do(self):
-        assert max(Archive(seconds=None).run(3000)) == min(GROUP_IMAGES, GROUP_BYTES // MIB)
 
-    def test_files_of_unknown_size_are_counted_only(self):
-        assert max(Archive(seconds=3.0, size=None).run(9000)) == GROUP_IMAGES
+class TestIdleWorkersHelp:
+    """A single scene is one shard; with one thread it would take as long on 64 cores as on one."""
 
-    def test_the_pace_is_the_latest_one(self):
-        """Of an archive that is half there, the second half is what takes the time."""
-        archive = Archive(seconds=None)
-        todo = archive.write
+    def threads_of(
+        self, sources: list[Path], store: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> list[int]:
+        from tilepress.workflows.run import compress as room
 
-        def half(todos: tuple[Todo, ...], job: Job, threads: int) -> list[Outcome]:
-            archive.seconds = 1.0 if sum(archive.groups) >= 2000 else None
-            return todo(todos, job, threads)
+        class Wide(InProcessExecutor):
+            def __init__(self) -> None:
+                super().__init__()
+                self.window, self.slots, self._coders = 24, 8, 8
 
-        archive.write = half  # type: ignore[method-assign]
-        groups = archive.run(2300)
-        assert max(groups) > 4
-        assert set(groups[-100:]) == {1}
+            def submit(self, key: str, function: object, *args: object, **how: object) -> None:
+                if function is task.write_shard:
+                    given.append(args[3])
+                elif function is task.plan_images:
+                    planned.append(args[2])
+                super().submit(key, function, *args, **how)  # type: ignore[arg-type]
+
+        given: list[int] = []
+        planned: list[int] = []
+        monkeypatch.setattr(room, "make_executor", lambda *_, **__: Wide())
+        try:
+            assert compress(sources, store, tile=64).ok
+        finally:
+            pool.set_threads(None)
+        return given or planned
+
+    def test_one_shard_gets_every_thread(
+        self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        assert self.threads_of([image], tmp_path / "x.zarr", monkeypatch) == [8]
+
+    def test_many_shards_get_one_each(
+        self, many_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        given = self.threads_of([many_shards], tmp_path / "x.zarr", monkeypatch)
+        assert len(given) == 16
+        assert set(given[:8]) == {1}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tilepress
+from tilepress.errors import UsageError
 from tilepress.pipeline.archive.options import CODING_OPTIONS
 from tilepress.workflows.run.parts import plan
+
+from .conftest import run
 
 
 class TestTheSignature:
@@ -41,3 +45,19 @@ class TestTheSignature:
             for name in line.removesuffix(" :").split(",")
         }
         assert named == set(inspect.signature(tilepress.compress).parameters)
+
+
+class TestImpossibleOptions:
+    """They are told before anything is done."""
+
+    @pytest.mark.parametrize(
+        "options", [{"max_error": -1}, {"max_error": float("nan")}, {"tile": 0}, {"workers": -2},
+         {"max_error": float("inf")}, {"max_error": 2**31}, {"tile": 15}, {"tile": 2049},
+         {"codec": "jpeg"}, {"tier": "best"}, {"model": "no-such"}, {"model": "no.safetensors"}],
+    )  # fmt: skip
+    def test_impossible_options_are_usage_errors(
+        self, image: Path, tmp_path: Path, options: dict[str, object]
+    ):
+        with pytest.raises(UsageError):
+            run(image, tmp_path / "x.zarr", **options)
+        assert [path.name for path in tmp_path.iterdir()] == [image.name]

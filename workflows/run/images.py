@@ -1,0 +1,83 @@
+"""Find the images of a request, and leave out what the destination cannot take."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+
+from tilepress.errors import UsageError
+from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.images import Todo
+from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.find.walk import Failure
+from tilepress.pipeline.image.source import SourceSpec
+from tilepress.workflows.report.telling import Discovered
+from tilepress.workflows.run.driver import Run
+from tilepress.workflows.run.request import CompressRequest
+
+__all__ = ["find_images", "todos"]
+
+LISTED_IMAGES = 10
+"""Images that a message names at most."""
+
+
+def find_images(
+    request: CompressRequest, passed_over: Counter[str] | None = None
+) -> Iterator[SourceSpec | Failure]:
+    """Yield what there is to compress; raise UsageError where the destination cannot take it.
+
+    Companions of images are counted in ``passed_over``, by their endings.
+    """
+    destination = request.destination
+    everything = discover(request.sources, request.stack, passed_over)
+    found = _own_output_left_out(everything, destination)
+    return _one_image(found, destination) if destination.is_store else found
+
+
+def todos(found: Iterator[SourceSpec | Failure], run: Run) -> Iterator[Todo]:
+    """Yield the images; list what is none."""
+    files = images = 0
+    for item in found:
+        if isinstance(item, Failure):
+            files += 1
+            run.fail(str(item.path), item.error)
+        else:
+            files += len(item.paths)
+            images += 1
+            yield Todo(item)
+        run.progress.tell(Discovered(files, images))
+    run.progress.tell(Discovered(files, images, done=True))
+
+
+def _own_output_left_out(
+    found: Iterator[SourceSpec | Failure], destination: Destination
+) -> Iterator[SourceSpec | Failure]:
+    """Pass over what lies in the destination, which may be inside a source folder."""
+    for item in found:
+        path = item.path if isinstance(item, Failure) else item.paths[0]
+        if not destination.holds_part(path):
+            yield item
+
+
+def _one_image(
+    found: Iterator[SourceSpec | Failure], destination: Destination
+) -> Iterator[SourceSpec | Failure]:
+    """Return what was found, or raise UsageError where it is more than one image."""
+    items: list[SourceSpec | Failure] = []
+    images: list[str] = []
+    for item in found:
+        items.append(item)
+        if isinstance(item, SourceSpec):
+            page = f" (page {item.options['page']})" if "page" in item.options else ""
+            images.append(item.paths[0] + page)
+        if len(images) > LISTED_IMAGES:
+            break
+    if len(images) > 1:
+        more = ", …" if len(images) > LISTED_IMAGES else ""
+        listed = ", ".join(images[:LISTED_IMAGES])
+        raise UsageError(
+            f"compressing into {destination.path}: a .zarr destination takes one image, got "
+            f"{listed}{more}; give a folder"
+        )
+    return itertools.chain(items, found)

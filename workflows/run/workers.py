@@ -1,0 +1,48 @@
+"""Choose who does the work of a run: workers of a cluster, or this process."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from tilepress.errors import UsageError
+from tilepress.pipeline.archive.device import WantedDevice
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.workflows.cluster.choose import choose_cluster
+from tilepress.workflows.cluster.executor import DaskExecutor, Executor, InProcessExecutor
+from tilepress.workflows.cluster.worker import set_up
+from tilepress.workflows.report.telling import Note, Progress
+
+__all__ = ["make_executor"]
+
+
+def make_executor(
+    workers: int | None,
+    cluster: str | None,
+    device: str,
+    options: EncodeOptions,
+    progress: Progress | None,
+    *,
+    dashboard: bool = False,
+) -> Executor:
+    """Return what runs the tasks; nothing is started before the first one."""
+    wanted = _device(device)
+    if workers == 0:
+        if cluster is not None:
+            raise UsageError(f"starting workers: --workers 0 does not go with --cluster {cluster}")
+        from tilepress.workflows.cluster.local import visible_gpus
+
+        set_up(wanted, has_gpu=wanted == "cuda" or (wanted == "auto" and bool(visible_gpus())))
+        return InProcessExecutor()
+    codec = {"codec": options.codec, "tier": options.tier, "model": options.model}
+    note = None if progress is None else lambda text: progress.tell(Note(text))
+    return DaskExecutor(
+        choose_cluster(
+            cluster, workers=workers, device=wanted, codec=codec, note=note, dashboard=dashboard
+        )
+    )
+
+
+def _device(name: str) -> WantedDevice:
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"compressing: got device {name!r}, want auto, cpu or cuda")
+    return cast("WantedDevice", name)
