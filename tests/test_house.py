@@ -165,6 +165,60 @@ class TestKeysOfAStoreAreNamedInOnePlace:
         assert sorted(keys_in(path)) == [2, 3, 4, 5, 6, 7]
 
 
+TERMINAL = ("rich", "typer")
+"""Libraries for a person at a terminal."""
+
+KNOW_A_TERMINAL = (
+    "workflows/cli",
+    "workflows/report/progress.py",
+    "workflows/bench/demo.py",
+    "workflows/bench/tables.py",
+)
+"""Folders and modules that may import them."""
+
+A_WORKERS_TASK = """
+import sys
+import tilepress.pipeline.archive.write
+import tilepress.workflows.cluster.worker
+import tilepress.workflows.report.telling
+import tilepress.workflows.run.driver
+"""
+
+
+class TestOnlyPeopleNeedATerminal:
+    """A worker, and a program that calls ``tilepress.compress``, have none to draw on."""
+
+    @pytest.mark.parametrize("room", ["src", *FORBIDDEN])
+    def test_no_other_module_imports_what_draws_on_one(self, room: str):
+        wrong = [
+            f"{path.relative_to(ROOT)}:{line} imports {name}"
+            for path in modules(room)
+            for line, name in imported(path)
+            if any(inside(name, library) for library in TERMINAL)
+            and not any(path.is_relative_to(ROOT / allowed) for allowed in KNOW_A_TERMINAL)
+        ]
+        assert not wrong
+
+    def test_the_exceptions_are_there_and_need_it(self):
+        for allowed in KNOW_A_TERMINAL:
+            path = ROOT / allowed
+            files = modules(allowed) if path.is_dir() else [path]
+            names = [name for file in files for _, name in imported(file)]
+            assert any(inside(name, library) for name in names for library in TERMINAL), allowed
+
+    @pytest.mark.parametrize(
+        "code",
+        [A_WORKERS_TASK, "import sys, tilepress; tilepress.compress"],
+        ids=["a worker's task", "tilepress.compress"],
+    )
+    def test_neither_is_loaded(self, code: str, tmp_path: Path):
+        code += "\nprint(sorted({'rich', 'typer'} & set(sys.modules)))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=200
+        )
+        assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 class TestThePackageIsWhole:
     """What is missing from the wheel, only users would notice."""
 
