@@ -2,7 +2,7 @@
 
 Zarr hands a codec one chunk per call, from many coroutines and user threads at once. All of them
 submit here, so that a process never codes more chunks at a time than it has cores, whoever asks.
-TileCodec releases the GIL, hence threads. On a GPU ``wave/device.py`` gathers what they ask for.
+TileCodec releases the GIL, hence threads. On a GPU ``owner.py`` gathers what they ask for.
 """
 
 from __future__ import annotations

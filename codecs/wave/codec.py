@@ -22,7 +22,7 @@ from tilepress.codecs.wave.plane_encode import Coder
 from tilepress.codecs.weights import load_named
 
 if TYPE_CHECKING:
-    from tilepress.codecs.wave.device import DeviceBackend
+    from tilepress.codecs.wave.cuda.backend import DeviceBackend
 
 __all__ = ["WaveCoder", "load_model", "parse_model"]
 
@@ -112,6 +112,6 @@ class WaveCoder(ChunkCoder):
 
 def _open_device() -> DeviceBackend:
     """Return the process's GPU; imported here, so that the CPU's way loads nothing of it."""
-    from tilepress.codecs.wave.device import open_device
+    from tilepress.codecs.wave.cuda.backend import open_device
 
     return open_device()

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tilepress.codecs import owner
 from tilepress.codecs.record import pack_record, unpack_record
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import cuda, device, plane_format
+from tilepress.codecs.wave import plane_format
+from tilepress.codecs.wave.cuda import launch
 from tilepress.codecs.wave.tree import read_tree
 from tilepress.errors import InvalidRecord
 
@@ -27,9 +29,9 @@ def _prepare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = sys.getswitchinterval()
     if SIMULATED:
         sys.setswitchinterval(1e-5)
-        monkeypatch.setattr(cuda, "encode_planes", partial(cuda.encode_planes, threads=2))
-        monkeypatch.setattr(cuda, "decode_planes", partial(cuda.decode_planes, threads=2))
-        monkeypatch.setattr(device, "PATIENCE_S", 5.0)  # planes meet, however slow the machine
+        monkeypatch.setattr(launch, "encode_planes", partial(launch.encode_planes, threads=2))
+        monkeypatch.setattr(launch, "decode_planes", partial(launch.decode_planes, threads=2))
+        monkeypatch.setattr(owner, "PATIENCE_S", 5.0)  # planes meet, however slow the machine
     yield
     sys.setswitchinterval(before)
 
@@ -45,7 +47,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         return run(planes, *rest)
 
     for name in ("encode_planes", "decode_planes"):
-        monkeypatch.setattr(cuda, name, partial(spied, name[:6], getattr(cuda, name)))
+        monkeypatch.setattr(launch, name, partial(spied, name[:6], getattr(launch, name)))
     return seen
 
 

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tilepress.codecs import owner
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import cuda, device
 from tilepress.codecs.wave.backend import PlaneToDecode
 from tilepress.codecs.wave.cpu import CPU
+from tilepress.codecs.wave.cuda import backend, launch
 from tilepress.errors import CodecError, UnsupportedFormat
 
 _CHECKS = Path(__file__).with_name("device_checks.py")
@@ -51,7 +52,7 @@ class TestDeviceAndCpuGiveTheSameRecords:
 
     @pytest.mark.gpu
     def test_on_a_device(self) -> None:
-        if not cuda.cuda_available():
+        if not backend.cuda_available():
             pytest.skip("no CUDA device: the device code ran in numba's simulator only")
         assert run_checks() >= 16
 
@@ -59,8 +60,8 @@ class TestDeviceAndCpuGiveTheSameRecords:
 class TestWithoutADeviceCudaIsRefused:
     @pytest.fixture(autouse=True)
     def _no_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cuda, "cuda_available", lambda: False)
-        monkeypatch.setattr(device, "_device", None)
+        monkeypatch.setattr(backend, "cuda_available", lambda: False)
+        monkeypatch.setattr(backend, "_device", None)
 
     def test_in_one_line(self) -> None:
         with pytest.raises(UnsupportedFormat, match="no CUDA device was found") as error:
@@ -94,10 +95,10 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], None]
             before(len(planes))
             return [CPU.decode_stream(plane) for plane in planes]
 
-        monkeypatch.setattr(cuda, "cuda_available", lambda: True)
-        monkeypatch.setattr(cuda, "decode_planes", decode_planes)
-        monkeypatch.setattr(device, "_device", None)
-        monkeypatch.setattr(device, "PATIENCE_S", 20.0)
+        monkeypatch.setattr(backend, "cuda_available", lambda: True)
+        monkeypatch.setattr(launch, "decode_planes", decode_planes)
+        monkeypatch.setattr(backend, "_device", None)
+        monkeypatch.setattr(owner, "PATIENCE_S", 20.0)
         return TileCodec(tier="fast", device="cuda")
 
     return make
@@ -133,7 +134,7 @@ class TestTheOwnerAnswersEveryPlane:
         """Every batch is full but the last: nobody waits for threads that have ended."""
         sizes: list[int] = []
         codec = stand_in(sizes.append)
-        monkeypatch.setattr(device, "MAX_CHUNKS", 2)
+        monkeypatch.setattr(owner, "MAX_CHUNKS", 2)
         arrays = codec.decode_many([*RECORDS, RECORDS[0], RECORDS[1]])
         assert sizes == [2, 2, 1]
         assert [int(a[0, 0]) for a in arrays[:2]] == [int(a[0, 0]) for a in arrays[3:]]
@@ -155,9 +156,9 @@ class TestTheOwnerAnswersEveryPlane:
         threads += [threading.Thread(target=codec.decode, args=(r,)) for r in RECORDS]
         for thread in threads[1:]:
             thread.start()
-        owner = device.open_device()
-        with owner._changed:
-            assert owner._changed.wait_for(lambda: len(owner._pending) == 3, 20)
+        waits_in = backend.open_device()._owner
+        with waits_in._changed:
+            assert waits_in._changed.wait_for(lambda: len(waits_in._pending) == 3, 20)
         go_on.set()
         for thread in threads:
             thread.join(20)

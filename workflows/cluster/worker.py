@@ -112,9 +112,9 @@ def keep_memory() -> None:
 def _usable(wanted: WantedDevice) -> Device:
     if wanted == "cpu":
         return "cpu"
-    from tilepress.codecs.wave import cuda
+    from tilepress.codecs.wave.cuda.backend import cuda_available
 
-    if cuda.cuda_available():
+    if cuda_available():
         return "cuda"
     if wanted == "cuda":
         raise UsageError("setting up a worker: it has the resource GPU, but no CUDA device is seen")

@@ -21,7 +21,7 @@ print([name for name in sys.modules if name.startswith(FOREIGN)])
 FOREIGN = (
     "numba.cuda",
     "tilepress.codecs.wave.cuda",
-    "tilepress.codecs.wave.device",
+    "tilepress.codecs.owner",
 )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from tilepress.codecs.wave import cuda
+from tilepress.codecs.wave.cuda import backend
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import code_on, device
 from tilepress.pipeline.archive.options import EncodeOptions
@@ -51,14 +51,14 @@ class TestDevice:
         self, monkeypatch: pytest.MonkeyPatch, wanted: Any, has_gpu: bool, available: bool,
         found: str,
     ):  # fmt: skip
-        monkeypatch.setattr(cuda, "cuda_available", lambda: available)
+        monkeypatch.setattr(backend, "cuda_available", lambda: available)
         assert set_up(wanted, has_gpu) == found
         assert device() == found
 
     def test_a_gpu_that_cannot_be_used_is_told_where_it_was_insisted_on(
         self, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(cuda, "cuda_available", lambda: False)
+        monkeypatch.setattr(backend, "cuda_available", lambda: False)
         with pytest.raises(UsageError, match="no CUDA device is seen"):
             set_up("cuda", has_gpu=True)
 
@@ -70,7 +70,7 @@ class TestDevice:
         self, monkeypatch: pytest.MonkeyPatch, wanted: str, gpus: tuple[str, ...], found: str
     ):
         monkeypatch.setattr(local_cluster, "visible_gpus", lambda: gpus)
-        monkeypatch.setattr(cuda, "cuda_available", lambda: True)
+        monkeypatch.setattr(backend, "cuda_available", lambda: True)
         make_executor(0, None, wanted, EncodeOptions(), None)
         assert device() == found
 

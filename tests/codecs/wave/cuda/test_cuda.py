@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tilepress.codecs.wave import cuda
+from tilepress.codecs.wave.cuda.backend import cuda_available
 
-_CHECKS = Path(__file__).with_name("cuda_checks.py")
+_CHECKS = Path(__file__).with_name("checks.py")
 
 
 def run_checks(**variables: str) -> int:
@@ -44,7 +44,7 @@ class TestDeviceCodeGivesTheBytesOfTheCpu:
 
     @pytest.mark.gpu
     def test_on_a_device(self) -> None:
-        if not cuda.cuda_available():
+        if not cuda_available():
             pytest.skip("no CUDA device: the device code ran in numba's simulator only")
         assert run_checks() >= 27
 
@@ -52,7 +52,7 @@ class TestDeviceCodeGivesTheBytesOfTheCpu:
 class TestWithoutADeviceNothingIsLoaded:
     def test_importing_the_module_leaves_cuda_alone(self) -> None:
         code = (
-            "import sys, tilepress.codecs.wave.cuda; "
+            "import sys, tilepress.codecs.wave.cuda.backend; "
             "sys.exit(any(m.startswith('numba.cuda') for m in sys.modules))"
         )
         assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

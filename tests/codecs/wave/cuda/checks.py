@@ -21,7 +21,7 @@ import numba as nb
 import numpy as np
 import pytest
 
-from tilepress.codecs.wave import cuda, predictor, rans, symbols, wavefront
+from tilepress.codecs.wave import predictor, rans, symbols, wavefront
 from tilepress.codecs.wave.backend import (
     PlaneToDecode,
     PlaneToEncode,
@@ -29,6 +29,8 @@ from tilepress.codecs.wave.backend import (
     TreeEffort,
 )
 from tilepress.codecs.wave.cpu import CPU
+from tilepress.codecs.wave.cuda import decode, encode, launch, shared
+from tilepress.codecs.wave.cuda.batches import Decisions, decoding_bytes, encoding_bytes, fits
 from tilepress.codecs.wave.grow import _route
 from tilepress.codecs.wave.layout import (
     CELLS,
@@ -46,7 +48,7 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 TYPED = os.environ.get("TILEPRESS_CUDA_TYPED") == "1"
 THREADS = 4 if SIMULATED else None
 """Fewer threads than rows, so that a thread has several; on a device as many as it is used with."""
-_KERNELS = (
+_KERNELS = {
     "decode",
     "encode_states",
     "gather_words",
@@ -54,7 +56,7 @@ _KERNELS = (
     "predict_errors",
     "prefix_sums",
     "write_symbols",
-)
+}
 _NO_MASK = np.zeros((0, 0), np.uint8)
 
 
@@ -128,25 +130,38 @@ class _Launcher:
         return launch
 
 
-def _compile_for_cpu() -> None:
-    from tilepress.codecs.wave import cuda_kernels
+_FOR_CPU = (
+    (r"from numba import config, cuda\n", "from numba import config\n"),
+    (r"from numba import cuda\n", ""),
+    (r"cuda\.blockIdx\.x", "block"),
+    (r"_jit: Any = cuda\.jit.*\n", ""),
+    (r"@kernel\ndef (\w+)\(", r"@nb.njit\ndef \1(block, "),
+    (
+        r"return function if config\.ENABLE_CUDASIM else _jit\(device.*\n",
+        "return nb.njit(function)\n",
+    ),
+    (r"from tilepress\.codecs\.wave\.cuda\.shared import", "from typed_shared import"),
+)
+"""What makes of device code a module that numba compiles for one thread on the CPU."""
 
-    assert cuda_kernels.__file__ is not None
-    text = Path(cuda_kernels.__file__).read_text(encoding="utf-8")
-    for old, new in (
-        (r"from numba import config, cuda\n", "from numba import config\n"),
-        (r"cuda\.blockIdx\.x", "block"),
-        (r"_jit: Any = cuda\.jit.*\n", ""),
-        (r"@_kernel\ndef (\w+)\(", r"@nb.njit\ndef \1(block, "),
-        (r"return function if config\.ENABLE_CUDASIM else .*\n", "return nb.njit(function)\n"),
-    ):
-        text, count = re.subn(old, new, text)
-        assert count > 0, old
-    typed = _module("typed_kernels", cuda=_stand_in())
-    sys.modules["typed_kernels"] = typed
-    exec(compile(text, "typed_kernels.py", "exec"), vars(typed))
-    for name in _KERNELS:
-        setattr(cuda_kernels, name, _Launcher(getattr(typed, name)))
+
+def _compile_for_cpu() -> None:
+    """Put kernels that are compiled for the CPU in the place of the simulator's."""
+    unused = {old for old, _ in _FOR_CPU}
+    for room in (shared, decode, encode):
+        assert room.__file__ is not None
+        text = Path(room.__file__).read_text(encoding="utf-8")
+        for old, new in _FOR_CPU:
+            text, count = re.subn(old, new, text)
+            unused -= {old} if count else set()
+        name = f"typed_{room.__name__.rsplit('.')[-1]}"
+        typed = _module(name, cuda=_stand_in())
+        sys.modules[name] = typed
+        exec(compile(text, f"{name}.py", "exec"), vars(typed))
+        for kernel in _KERNELS & vars(typed).keys():
+            setattr(launch, kernel, _Launcher(getattr(typed, kernel)))
+    assert not unused
+    assert all(isinstance(getattr(launch, kernel), _Launcher) for kernel in _KERNELS)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -307,7 +322,7 @@ def plane_of(case: Case, seed: int, model: WaveModel) -> tuple[PlaneToEncode, An
     table_map = np.arange(TABLES, dtype=np.int32)
     changed = rng.random(TABLES) < 0.1
     table_map[changed] = rng.integers(0, TABLES, int(changed.sum()))
-    decisions = cuda.Decisions(case.gain, flags.astype(np.int32), table_map, case.lanes)
+    decisions = Decisions(case.gain, flags.astype(np.int32), table_map, case.lanes)
     if case.grown:
         tree = tree_of(case, rng)
         decisions = dataclasses.replace(
@@ -352,7 +367,7 @@ def leaves_of(plane: PlaneToEncode, tree: ContextTree, gain: int) -> np.ndarray:
     return leaves
 
 
-def encode_on_cpu(plane: PlaneToEncode, made: cuda.Decisions) -> tuple[Any, ...]:
+def encode_on_cpu(plane: PlaneToEncode, made: Decisions) -> tuple[Any, ...]:
     """Return the prediction, states, words, raw bits."""
     found = predictor.predict_plane(*plane[:10])
     linears, corrections, contexts, matches, samples, begins, *_ = found
@@ -376,7 +391,7 @@ def encode_on_cpu(plane: PlaneToEncode, made: cuda.Decisions) -> tuple[Any, ...]
 
 
 def to_decode(
-    plane: PlaneToEncode, made: cuda.Decisions, first: int, stream: Any, model: WaveModel
+    plane: PlaneToEncode, made: Decisions, first: int, stream: Any, model: WaveModel
 ) -> PlaneToDecode:
     states, words, raw = stream
     return PlaneToDecode(
@@ -411,13 +426,13 @@ class TestDeviceAndCpuAgree:
         expected, states, words, raw = encode_on_cpu(plane, made)
         seen: list[Prediction] = []
 
-        def decide(number: int, found: Prediction) -> cuda.Decisions:
+        def decide(number: int, found: Prediction) -> Decisions:
             assert number == 0
             seen.append(found)
             return made
 
         threads = {} if THREADS is None else {"threads": THREADS}
-        (coded,) = cuda.encode_planes([plane], decide, **threads)
+        (coded,) = launch.encode_planes([plane], decide, **threads)
         (found,) = seen
         mine = (
             found.linears,
@@ -437,7 +452,7 @@ class TestDeviceAndCpuAgree:
         np.testing.assert_array_equal(coded.errors, expected[6])
         request = to_decode(plane, made, first, (states, words, raw), model)
         own, errors, fault = decode_on_cpu(request)
-        ((my_own, my_errors, my_fault),) = cuda.decode_planes([request], threads=THREADS)
+        ((my_own, my_errors, my_fault),) = launch.decode_planes([request], threads=THREADS)
         assert (my_fault, fault) == (0, 0)
         np.testing.assert_array_equal(my_own, own)
         np.testing.assert_array_equal(my_errors, errors)
@@ -465,8 +480,8 @@ class TestBatchesKeepTheirPlanesApart:
             planes.append(plane)
             made.append(decisions)
             firsts.append(first)
-        need = cuda._encoding_bytes(planes[0])
-        coded = cuda.encode_planes(
+        need = encoding_bytes(planes[0])
+        coded = launch.encode_planes(
             planes, lambda k, _: made[k], device_bytes=2 * need, threads=THREADS or 32
         )
         requests = []
@@ -478,8 +493,8 @@ class TestBatchesKeepTheirPlanesApart:
             requests.append(
                 to_decode(plane, made[k], firsts[k], (states, words, raw), models[cases[k][1]])
             )
-        need = cuda._decoding_bytes(requests[0])
-        decoded = cuda.decode_planes(requests, device_bytes=2 * need + need // 2, threads=THREADS)
+        need = decoding_bytes(requests[0])
+        decoded = launch.decode_planes(requests, device_bytes=2 * need + need // 2, threads=THREADS)
         for request, (own, errors, fault) in zip(requests, decoded, strict=True):
             theirs = decode_on_cpu(request)
             assert fault == theirs[2] == 0
@@ -511,7 +526,7 @@ class TestDamageHasTheSameCode:
         requests.append(requests[0]._replace(words=words[:0], raw=raw[:0]))
         requests.append(requests[0]._replace(words=np.append(words, np.uint16(1)), raw=raw))
         theirs = [decode_on_cpu(request)[2] for request in requests]
-        mine = [fault for _, _, fault in cuda.decode_planes(requests, threads=THREADS)]
+        mine = [fault for _, _, fault in launch.decode_planes(requests, threads=THREADS)]
         assert mine == theirs
         assert {1, 2, 3, 4, 5} <= set(theirs)
 
@@ -522,7 +537,7 @@ class TestDamageHasTheSameCode:
         states[3] += 1
         request = to_decode(plane, made, first, (states, words, raw), model)
         assert decode_on_cpu(request)[2] == 5
-        assert cuda.decode_planes([request], threads=THREADS)[0][2] == 5
+        assert launch.decode_planes([request], threads=THREADS)[0][2] == 5
 
 
 @pytest.mark.skipif(SIMULATED and not TYPED, reason="the simulator would take an hour")
@@ -543,6 +558,6 @@ class TestLargePlanesAgreeToo:
 
 class TestOnlyWhatFitsIsTaken:
     def test_a_step_with_too_many_rows_is_refused(self) -> None:
-        assert cuda.fits(2**26, 1)
-        assert cuda.fits(8192, 8192)
-        assert not cuda.fits(7000, 14000)
+        assert fits(2**26, 1)
+        assert fits(8192, 8192)
+        assert not fits(7000, 14000)

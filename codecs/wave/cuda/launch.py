@@ -1,131 +1,71 @@
-"""Run ``wave`` on a CUDA device: batches of independent planes, the same bytes as on the CPU.
+"""Launch the kernels: batches of planes to arrays on the device, and what is found back.
 
-    planes ─► grouped by size, references and model ─► one launch a group, a block a plane ─► planes
-
-Nothing of CUDA is imported before it is asked for, and only one thread at a time may call: the
-device's owner. Numba's simulator (``NUMBA_ENABLE_CUDASIM=1`` before numba is imported) takes the
-place of a device, some ten thousand times slower.
-
-**The floor.** What a sample costs, with 24 hidden units and r references, and what an H100 could do
-at best (132 multiprocessors at 1.7 GHz, each 128 fp32 and 64 integer operations a clock; 3.3 TB/s):
-
-===================  ============  ============  ============  ===================================
-a sample             r = 0         r = 1         r = 2         at best, r = 1
-===================  ============  ============  ============  ===================================
-fp32 multiply-adds   1224          1800          1800          16 Gsamples/s
-32·32 → 64 bits      17            28            39            counted in the next row
-integer operations   1580          2030          2290          7 Gsamples/s in 32 bits, half in 64
-reads and writes of  420 and 1224  555 and 1800  640 and 1800  the second are weights, which a
-arrays, weights                                                warp shares, four to a read at best
-device memory        8 B           16 B          24 B          200 Gsamples/s; the rest is cached
-===================  ============  ============  ============  ===================================
-
-(Operations were counted in the simulator.) Together some 6000 instructions a warp: about 3
-Gsamples/s, 6 GB/s of 16-bit samples. The chain of the wavefront comes on top: a plane of 512² has
-1534 steps of at most 256 rows; a step has 5 barriers (9 with match flags) and up to 8 groups of 32
-symbols, one after another, each some five dependent reads and a barrier: 600 clocks. A plane alone
-takes 1534 · (12 000 + 8 · 600) clocks = 15 ms, 17 Msamples/s; 1 GB/s takes 30 planes at a time.
-``decode`` compiles to 128 registers and 33.5 KB of shared memory (sm_90): two planes of 256 rows
-share a multiprocessor, so 264 run at a time. Streams of one lane decode symbol by symbol, 600
-clocks each. The distance to this floor is not measured: no GPU was at hand. Arguments and results
-are the CPU's sheared arrays, three times the samples each way: over PCIe (25 GB/s) they, not the
-kernels, are the limit, at 0.3 … 1 Gsamples/s, until planes are sheared and kept on the device.
+Only one thread at a time may call: the device's owner. Numba's simulator
+(``NUMBA_ENABLE_CUDASIM=1`` before numba is imported) takes the place of a device, some ten thousand
+times slower. What a device could do at best, and what limits it, codecs/README.md reckons.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import cuda
 
-from tilepress.codecs.wave.backend import PlaneToDecode, PlaneToEncode, Prediction
+from tilepress.codecs.wave.backend import DecodedStream, PlaneToDecode, PlaneToEncode, Prediction
+from tilepress.codecs.wave.cuda.batches import (
+    DEVICE_BYTES,
+    Array,
+    Decisions,
+    EncodedPlane,
+    Plane,
+    batches_of,
+    decoding_bytes,
+    encoding_bytes,
+    rows_of_step,
+    sheared_shape,
+)
+from tilepress.codecs.wave.cuda.decode import SCRATCH_ROWS, decode
+from tilepress.codecs.wave.cuda.encode import (
+    COLUMNS,
+    PATTERNS,
+    encode_states,
+    gather_words,
+    predict_contexts,
+    predict_errors,
+    prefix_sums,
+    write_symbols,
+)
+from tilepress.codecs.wave.cuda.shared import FLAGGED, GAIN, LANES, SETS, SETTINGS, TOP
 from tilepress.codecs.wave.layout import CELLS, FEATURES, MAX_SETS, REGRESSORS
 from tilepress.codecs.wave.predictor import LOOK_STRIDE
-from tilepress.codecs.wave.rans import LANES, lanes_for
-from tilepress.codecs.wave.tree import NO_TREE, TreeArrays
-from tilepress.codecs.wave.wavefront import empty_sheared, steps
+from tilepress.codecs.wave.rans import LANES as LANE_COUNTS
+from tilepress.codecs.wave.rans import lanes_for
+from tilepress.codecs.wave.tree import TreeArrays
+from tilepress.codecs.wave.wavefront import steps
 
-__all__ = [
-    "DEVICE_BYTES",
-    "Decisions",
-    "EncodedPlane",
-    "cuda_available",
-    "decode_planes",
-    "encode_planes",
-    "fits",
-]
+__all__ = ["decode_planes", "encode_planes"]
 
-DEVICE_BYTES = 8 * 2**30
-"""Device memory that a batch may take unless the caller says otherwise; longer lists are cut."""
 _THREADS = 256
 """Threads of a block at most: the rows of a step of a 512 × 512 plane."""
 _STEP_THREADS = 128
 _SCAN_THREADS = 512
-
-Array = npt.NDArray[Any]
-Plane = TypeVar("Plane", PlaneToDecode, PlaneToEncode)
-
-
-@dataclass(frozen=True, slots=True)
-class Decisions:
-    """What the encoder chooses once it knows a plane's predictions."""
-
-    gain: int
-    flags: Array
-    """(2, MATCH_CONTEXTS) int32, probability of 2^15 of each match flag, 0 where not coded."""
-    table_map: Array
-    """(tables,) int32, the table that stands in for each."""
-    lanes: int | None = None
-    """Lanes of the coder; None: ``lanes_for`` samples and the words that the most lanes give."""
-    tree: TreeArrays = NO_TREE
-    """Of a context tree; then flags are by leaf."""
-    leaves: Array | None = None
-    """(N,) int32, the leaf of every sample in coding order; None without a tree."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedPlane:
-    """A plane's stream and the errors that later planes refer to, as the CPU gives them."""
-
-    decisions: Decisions
-    states: npt.NDArray[np.uint32]
-    words: npt.NDArray[np.uint16]
-    raw: npt.NDArray[np.uint8]
-    errors: npt.NDArray[np.int32]
-
-
-def cuda_available() -> bool:
-    """Whether numba finds a device, or its simulator is switched on."""
-    try:
-        from numba import cuda
-    except ImportError:
-        return False
-    found: Any = cuda.is_available
-    return bool(found())
-
-
-def fits(height: int, width: int) -> bool:
-    """Whether a plane of this size can run on the device: every plane of a record can."""
-    from tilepress.codecs.wave.cuda_kernels import MAX_ROWS
-
-    return _rows(height, width) <= MAX_ROWS
+_MOST_LANES = max(LANE_COUNTS)
 
 
 def decode_planes(
     planes: Sequence[PlaneToDecode],
     device_bytes: int = DEVICE_BYTES,
     threads: int | None = None,
-) -> list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], int]]:
+) -> list[DecodedStream]:
     """Decode independent planes; returns what ``decode_loop.decode_plane`` returns for each.
 
     After a fault, only its code is the CPU's. ``threads`` of a block: by the planes' size.
     """
     out: list[Any] = [None] * len(planes)
-    for batch in _batches(planes, device_bytes, _decoding_bytes):
+    for batch in batches_of(planes, device_bytes, decoding_bytes):
         some = [planes[i] for i in batch]
         for i, result in zip(batch, _decode_batch(some, threads), strict=True):
             out[i] = result
@@ -144,7 +84,7 @@ def encode_planes(
     the same decisions follow the same bytes.
     """
     out: list[Any] = [None] * len(planes)
-    for batch in _batches(planes, device_bytes, _encoding_bytes):
+    for batch in batches_of(planes, device_bytes, encoding_bytes):
         some = [planes[i] for i in batch]
 
         def decide_here(k: int, found: Prediction, numbers: list[int] = batch) -> Decisions:
@@ -155,63 +95,8 @@ def encode_planes(
     return out
 
 
-def _rows(height: int, width: int) -> int:
-    """Rows that a step has at most."""
-    return max(1, min(height, (width + 1) // 2 + 1))
-
-
-def _sheared_shape(height: int, width: int) -> tuple[int, int]:
-    shape: tuple[int, int] = empty_sheared(height, width, 0).shape
-    return shape
-
-
-def _decoding_bytes(plane: PlaneToDecode) -> int:
-    """Device memory of one plane: four bytes of every sheared sample, error and reference.
-
-    512 × 512 samples with references take 19 MB, so that DEVICE_BYTES hold some 430 planes.
-    """
-    cells = int(np.prod(_sheared_shape(plane.height, plane.width)))
-    arrays = 2 + 4 * (plane.n_refs > 0) + (len(plane.mask) > 0)
-    stream = plane.words.nbytes + plane.raw.nbytes
-    return 4 * arrays * cells + stream + 64 * _rows(plane.height, plane.width) + 2**15
-
-
-def _encoding_bytes(plane: PlaneToEncode) -> int:
-    """Device memory of one plane: as for decoding, and 70 bytes a sample for what lies between."""
-    cells = int(np.prod(_sheared_shape(plane.height, plane.width)))
-    arrays = 2 + 4 * (plane.n_refs > 0) + (len(plane.mask) > 0)
-    return 4 * arrays * cells + 70 * plane.height * plane.width + 2**15
-
-
-def _batches(
-    planes: Sequence[Plane], device_bytes: int, need: Callable[[Plane], int]
-) -> Iterator[list[int]]:
-    """Yield numbers of planes that run in one launch: same size, references, mask and model."""
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for i, plane in enumerate(planes):
-        if not fits(plane.height, plane.width):
-            size = f"{plane.height} × {plane.width}"
-            raise ValueError(f"coding planes on the device: {size} has too many rows a step")
-        model = (id(plane.net), id(plane.cumulative), id(plane.used))
-        key = (plane.height, plane.width, plane.n_refs, len(plane.mask) > 0, model)
-        groups[key].append(i)
-    for numbers in groups.values():
-        batch: list[int] = []
-        used = 0
-        for i in numbers:
-            bytes_ = need(planes[i])
-            if batch and used + bytes_ > device_bytes:
-                yield batch
-                batch, used = [], 0
-            batch.append(i)
-            used += bytes_
-        yield batch
-
-
 def _upload(array: Array) -> Any:
     """Copy to the device; an empty array becomes one zero, which the kernels never read."""
-    from numba import cuda
-
     if array.size == 0:
         array = np.zeros((1,) * array.ndim, array.dtype)
     return cuda.to_device(np.ascontiguousarray(array))
@@ -280,15 +165,12 @@ def _upload_net(net: tuple[Array, ...]) -> tuple[tuple[Any, ...], int]:
     return tuple(_upload(a) for a in arrays), len(bias)
 
 
-def _decode_batch(planes: Sequence[PlaneToDecode], threads: int | None) -> list[tuple[Any, ...]]:
-    from numba import cuda
-
-    from tilepress.codecs.wave import cuda_kernels as device
-
+def _decode_batch(planes: Sequence[PlaneToDecode], threads: int | None) -> list[DecodedStream]:
+    """Decode planes of one size, number of references, mask or none, and model."""
     count = len(planes)
     p0 = planes[0]
-    settings = np.zeros((count, device.SETTINGS), np.int64)
-    states = np.zeros((count, max(LANES)), np.int64)
+    settings = np.zeros((count, SETTINGS), np.int64)
+    states = np.zeros((count, _MOST_LANES), np.int64)
     word, byte = 0, 0
     for i, plane in enumerate(planes):
         ends = word + len(plane.words), byte + len(plane.raw)
@@ -307,18 +189,18 @@ def _decode_batch(planes: Sequence[PlaneToDecode], threads: int | None) -> list[
         )
         states[i, : len(plane.states)] = plane.states
         word, byte = ends
-    shape = _sheared_shape(p0.height, p0.width)
-    rows = _rows(p0.height, p0.width)
+    shape = sheared_shape(p0.height, p0.width)
+    rows = rows_of_step(p0.height, p0.width)
     own = cuda.device_array((count, *shape), np.int32)
     errors = cuda.device_array((count, *shape), np.int32)
-    scratch = cuda.device_array((count, device.SCRATCH_ROWS, rows), np.int32)
+    scratch = cuda.device_array((count, SCRATCH_ROWS, rows), np.int32)
     faults = cuda.device_array(count, np.int32)
     mask, masked = _upload_mask(planes)
     net, n_hidden = _upload_net(p0.net)
     size = threads or min(_THREADS, (rows + 31) // 32 * 32)
     trees = [p.tree for p in planes]
     leaf_tables, *tables = _upload_tables(trees, p0.cumulative, p0.used, p0.lookup)
-    device.decode[count, size](
+    decode[count, size](
         own,
         errors,
         *_upload_references(planes),
@@ -352,11 +234,10 @@ def _encode_batch(
     decide: Callable[[int, Prediction], Decisions],
     threads: int,
 ) -> list[EncodedPlane]:
-    from tilepress.codecs.wave import cuda_kernels as device
-
-    settings = np.zeros((len(planes), device.SETTINGS), np.int64)
+    """Encode planes of one size, number of references, mask or none, and model."""
+    settings = np.zeros((len(planes), SETTINGS), np.int64)
     for row, plane in zip(settings, planes, strict=True):
-        row[device.TOP], row[device.SETS] = plane.top, len(plane.classes[2])
+        row[TOP], row[SETS] = plane.top, len(plane.classes[2])
     errors, begins, columns = _predict(planes, settings, threads)
     all_columns, all_begins = columns.copy_to_host(), begins.copy_to_host()
     predictions = [
@@ -365,10 +246,10 @@ def _encode_batch(
     ]
     decisions = [decide(i, found) for i, found in enumerate(predictions)]
     for row, decision in zip(settings, decisions, strict=True):
-        row[device.GAIN], row[device.FLAGGED] = decision.gain, int(decision.flags.max() > 0)
+        row[GAIN], row[FLAGGED] = decision.gain, int(decision.flags.max() > 0)
     for i, decision in enumerate(decisions):
         if decision.leaves is not None:
-            columns[i, device.PATTERNS, : len(decision.leaves)].copy_to_device(decision.leaves)
+            columns[i, PATTERNS, : len(decision.leaves)].copy_to_device(decision.leaves)
     symbols, lengths, raw = _symbols(planes[0], decisions, settings, columns, begins, threads)
     samples = [len(found.linears) for found in predictions]
     coded = _code(decisions, samples, settings, symbols, lengths, threads)
@@ -386,10 +267,6 @@ def _predict(
     planes: Sequence[PlaneToEncode], settings: Array, threads: int
 ) -> tuple[Any, Any, Any]:
     """Run both passes of prediction; returns errors, begins and columns on the device."""
-    from numba import cuda
-
-    from tilepress.codecs.wave import cuda_kernels as device
-
     p0, count = planes[0], len(planes)
     n_steps = int(steps(p0.height, p0.width))
     own = _upload(np.stack([p.own for p in planes]))
@@ -401,12 +278,12 @@ def _predict(
     errors = _upload(np.zeros((count, *p0.own.shape), np.int32))
     counts = cuda.device_array((count, n_steps), np.int64)
     begins = cuda.device_array((count, n_steps + 1), np.int64)
-    columns = cuda.device_array((count, device.COLUMNS, p0.height * p0.width), np.int32)
-    device.predict_errors[count * n_steps, threads](
+    columns = cuda.device_array((count, COLUMNS, p0.height * p0.width), np.int32)
+    predict_errors[count * n_steps, threads](
         *shared, *_upload_classes(planes), errors, counts, *size, masked
     )
-    device.prefix_sums[count, _scan_threads(threads)](counts, begins)
-    device.predict_contexts[count * n_steps, threads](
+    prefix_sums[count, _scan_threads(threads)](counts, begins)
+    predict_contexts[count * n_steps, threads](
         *shared, *net, errors, begins, columns, *size, n_hidden, masked
     )
     return errors, begins, columns
@@ -421,10 +298,6 @@ def _symbols(
     threads: int,
 ) -> tuple[Any, npt.NDArray[np.int64], list[npt.NDArray[np.uint8]]]:
     """Turn columns into symbols; returns them on the device, how many they are, and raw bits."""
-    from numba import cuda
-
-    from tilepress.codecs.wave import cuda_kernels as device
-
     count, n_steps = len(decisions), begins.shape[1] - 1
     blocks, scan = count * n_steps, _scan_threads(threads)
     symbol_counts = cuda.device_array((count, n_steps), np.int64)
@@ -444,14 +317,14 @@ def _symbols(
         bit_begins,
     )
     nothing = _upload(np.zeros((1, 1), np.uint32))
-    device.write_symbols[blocks, threads](*shared, nothing, nothing, 0)
-    device.prefix_sums[count, scan](symbol_counts, symbol_begins)
-    device.prefix_sums[count, scan](bit_counts, bit_begins)
+    write_symbols[blocks, threads](*shared, nothing, nothing, 0)
+    prefix_sums[count, scan](symbol_counts, symbol_begins)
+    prefix_sums[count, scan](bit_counts, bit_begins)
     lengths = symbol_begins.copy_to_host()[:, -1].copy()
     bits = bit_begins.copy_to_host()[:, -1]
     symbols = cuda.device_array((count, max(1, int(lengths.max()))), np.uint32)
     raw = _upload(np.zeros((count, int(bits.max()) // 32 + 1), np.uint32))
-    device.write_symbols[blocks, threads](*shared, symbols, raw, 1)
+    write_symbols[blocks, threads](*shared, symbols, raw, 1)
     all_raw = raw.copy_to_host().astype("<u4").view(np.uint8)
     return symbols, lengths, [row[: (n + 7) // 8] for row, n in zip(all_raw, bits, strict=True)]
 
@@ -465,12 +338,8 @@ def _code(
     threads: int,
 ) -> list[tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]]:
     """Run the coder; where the lanes follow from the words, once with the most and once more."""
-    from numba import cuda
-
-    from tilepress.codecs.wave import cuda_kernels as device
-
     count = len(decisions)
-    most = max(LANES)
+    most = _MOST_LANES
     states = cuda.device_array((count, most), np.int64)
     emitted = cuda.device_array(symbols.shape, np.int32)
     words = cuda.device_array(symbols.shape, np.uint16)
@@ -478,11 +347,11 @@ def _code(
     on_device = _upload(lengths)
     lanes = [most if d.lanes is None else d.lanes for d in decisions]
     while True:
-        settings[:, device.LANES] = lanes
-        device.encode_states[count, min(threads, most)](
+        settings[:, LANES] = lanes
+        encode_states[count, min(threads, most)](
             symbols, on_device, _upload(settings), states, emitted
         )
-        device.gather_words[count, _scan_threads(threads)](emitted, on_device, words, found)
+        gather_words[count, _scan_threads(threads)](emitted, on_device, words, found)
         n_words = found.copy_to_host()
         fitting = [
             lanes_for(int(n), total) if d.lanes is None and k == most else k
