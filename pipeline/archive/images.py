@@ -45,8 +45,8 @@ from tilepress.pipeline.archive.write import (
     seal_image,
     sealed_sizes,
 )
-from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader

@@ -41,9 +41,9 @@ from tilepress.pipeline.archive.verify import verify_store
 from tilepress.pipeline.archive.write import clear_leftovers
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
-from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
 from tilepress.pipeline.storage.path import Place, Where, is_url, place
 from tilepress.pipeline.storage.retry import patiently

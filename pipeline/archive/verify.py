@@ -21,9 +21,9 @@ from tilepress.errors import (
 )
 from tilepress.pipeline.archive.compare import Comparison
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
-from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.image.source import TileSource
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import Place, Where, place
 from tilepress.pipeline.store.keys import (
     IMAGE,

@@ -35,8 +35,8 @@ from tilepress.pipeline.archive.plan import (
     plan_digest,
 )
 from tilepress.pipeline.archive.stages import StageClock, Stages
-from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.source import TileSource
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import is_url, place
 from tilepress.pipeline.storage.retry import patiently
 from tilepress.pipeline.store.keys import shard_key

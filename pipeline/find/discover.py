@@ -16,7 +16,7 @@ from typing import Any
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline import formats
-from tilepress.pipeline.find.inputs import expand, is_virtual
+from tilepress.pipeline.find.inputs import expand
 from tilepress.pipeline.find.walk import (
     Batch,
     End,
@@ -27,12 +27,12 @@ from tilepress.pipeline.find.walk import (
     printable_name,
 )
 from tilepress.pipeline.image.format import HEAD_BYTES, Candidate, FileImages, Format, Groups
-from tilepress.pipeline.image.objects import is_pinned, pinned
-from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.image.objects import pinned
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import is_url
 from tilepress.pipeline.storage.ranges import look_up, reader
 
-__all__ = ["Failure", "discover", "open_source", "store_path"]
+__all__ = ["Failure", "discover", "store_path"]
 
 REMOTE_LOOKS = 16
 """Objects of a bucket that are looked at at the same time: each waits for answers mostly."""
@@ -92,28 +92,6 @@ def store_path(spec: SourceSpec) -> PurePosixPath:
     relative = PurePosixPath(str(spec.options["relative"]))
     folder = [part for part in relative.parent.parts if part not in ("/", "..")]
     return PurePosixPath(*folder, str(spec.options["name"]))
-
-
-def open_source(spec: SourceSpec) -> TileSource:
-    """Open what ``discover`` found; raises SourceError.
-
-    Objects of a bucket are fetched into a folder of this machine first, once for all its processes
-    (see ``staging``); messages and ``source.spec`` name the objects.
-    """
-    if any(map(is_virtual, spec.paths)):
-        raise UnsupportedSource(f"opening {spec.paths[0]}: GDAL's virtual files are not opened")
-    if is_pinned(spec):
-        from tilepress.pipeline.storage.copies import StagedSource
-
-        return StagedSource(spec, _open_local)
-    return _open_local(spec)
-
-
-def _open_local(spec: SourceSpec) -> TileSource:
-    found = formats.format_of_kind(spec.kind)
-    if found is None:
-        raise UnsupportedSource(f"opening a source: kind {spec.kind!r} is unknown")
-    return found.open(spec)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,12 @@ from tilepress.pipeline.find.walk import (
     printable_name,
     unsupported,
 )
+from tilepress.pipeline.image.names import is_virtual
 from tilepress.pipeline.storage.path import is_url, place
 from tilepress.pipeline.storage.ranges import listing, look_up
 from tilepress.pipeline.storage.s3 import BucketPlace
 
-__all__ = ["absolute", "expand", "is_virtual", "read_list"]
+__all__ = ["absolute", "expand", "read_list"]
 
 BATCH_FILES = 1000
 """Files that are looked at together, so that the first image is found at once."""
@@ -97,11 +98,6 @@ def absolute(source: str | Path) -> str:
     if text.startswith("@") and not os.path.lexists(text):
         return f"@{os.path.abspath(text[1:])}"
     return os.path.abspath(text)
-
-
-def is_virtual(path: str) -> bool:
-    """Whether GDAL would take a path for one of its virtual files, which may lie on a network."""
-    return re.match(r"/+vsi", path) is not None
 
 
 def read_list(pieces: Iterable[bytes], where: str) -> Iterator[str]:

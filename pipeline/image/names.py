@@ -1,4 +1,4 @@
-"""Names of files: what several have in common, and which are safe to write."""
+"""Names of files: what several have in common, which are safe to write, which name no file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from pathlib import PurePosixPath
 from tilepress.errors import DamagedStore
 from tilepress.pipeline.storage.path import is_url
 
-__all__ = ["below_common_folder", "path_to_write", "safe_name", "scene_of", "stays_below"]
+__all__ = [
+    "below_common_folder",
+    "is_virtual",
+    "path_to_write",
+    "safe_name",
+    "scene_of",
+    "stays_below",
+]
 
 
 def below_common_folder(paths: Sequence[str]) -> list[str]:
@@ -23,6 +30,11 @@ def below_common_folder(paths: Sequence[str]) -> list[str]:
     root = posixpath.commonpath([posixpath.dirname(path) for path in plain])
     length = len(root) + (root not in ("", "/"))
     return [path[length:] for path in plain]
+
+
+def is_virtual(path: str) -> bool:
+    """Whether GDAL would take a path for one of its virtual files, which may lie on a network."""
+    return re.match(r"/+vsi", path) is not None
 
 
 def stays_below(name: str) -> bool:

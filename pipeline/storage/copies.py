@@ -26,26 +26,17 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import Any
 from weakref import WeakSet
 
-import numpy as np
-import numpy.typing as npt
+from tilepress.errors import SourceError, UsageError
+from tilepress.pipeline.storage.ranges import RemoteFile, download
 
-from tilepress.errors import SourceError, TilepressError, UnsupportedSource, UsageError
-from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.info import ImageInfo
-from tilepress.pipeline.image.names import stays_below
-from tilepress.pipeline.image.objects import objects_of, without_pins
-from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.storage.ranges import RemoteFile, download, look_up
-
-__all__ = ["StagedSource", "clear", "scratch_folder"]
+__all__ = ["FETCHES", "Copy", "clear", "scratch_folder"]
 
 DEFAULT_LIMIT_BYTES = 64 * 10**9
 """Copies on one machine together, where TILEPRESS_SCRATCH_LIMIT does not say otherwise."""
@@ -56,187 +47,29 @@ WAIT_FOR_ROOM_S = 60.0
 FETCHES = 8
 """Objects of one image that are fetched at the same time."""
 
-_copies: WeakSet[_Copy] = WeakSet()
+_open_copies: WeakSet[Copy] = WeakSet()
 """Of this process."""
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-class StagedSource:
-    """A source of objects in a bucket, read from copies on this machine."""
-
-    def __init__(self, spec: SourceSpec, opener: Callable[[SourceSpec], TileSource]) -> None:
-        """Fetch what is not here yet, and open it.
-
-        Raises DamagedSource where an object is no longer the version that was discovered, and
-        SourceError where it cannot be fetched or there is no room.
-        """
-        self._spec = spec
-        files = _files(spec)
-        self._copy = _Copy(files)
-        try:
-            self._renamed = _Renaming(self._copy.folder, files)
-            paths = tuple(map(str, self._copy.paths[: len(spec.paths)]))
-            with self._renamed.errors():
-                self._source = opener(replace(spec, paths=paths, options=without_pins(spec)))
-        except BaseException:
-            self._copy.close()
-            raise
-
-    @property
-    def info(self) -> ImageInfo:
-        return self._source.info
-
-    @property
-    def spec(self) -> SourceSpec:
-        return self._spec
-
-    def read(self, box: Box) -> npt.NDArray[Any]:
-        with self._renamed.errors():
-            return self._source.read(box)
-
-    def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
-        with self._renamed.errors():
-            return self._source.read_mask(box)
-
-    def source_items(self) -> Iterator[tuple[str, bytes]]:
-        with self._renamed.errors():
-            yield from self._source.source_items()
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Return the versions that the bucket has now, and what the copies' headers hash to."""
-        with self._renamed.errors():
-            content = self._renamed.names(self._source.fingerprint())
-        with ThreadPoolExecutor(FETCHES) as pool:
-            versions = list(pool.map(_present_version, _files(self._spec)))
-        return {"versions": versions, "content": content}
-
-    def close(self) -> None:
-        self._source.close()
-        self._copy.close()
-
-
-def scratch_folder() -> Path:
-    """Return the folder for copies; make it, for this user alone.
-
-    Raises UsageError where it belongs to somebody else.
-    """
-    folder = _folder()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        own = _is_own(folder)
-    except OSError as error:
-        raise UsageError(f"opening the scratch folder {folder}: {error.strerror}") from error
-    if not own:
-        raise UsageError(
-            f"opening the scratch folder {folder}: it is not this user's own with mode 700; "
-            "set TILEPRESS_SCRATCH to another folder"
-        )
-    return folder
-
-
-def clear() -> int:
-    """Remove every copy that nobody has open; return the bytes that were freed.
-
-    Where there is no folder of this user's, there are no copies. A process that has fetched any
-    does this at its end, too, unless it is killed.
-    """
-    folder = _folder()
-    if not _is_own(folder):
-        return 0
-    freed = 0
-    with contextlib.suppress(FileNotFoundError), _locked(folder / "lock", fcntl.LOCK_EX):
-        for entry in _entries(folder):
-            freed += entry.remove()
-    return freed
-
-
-@functools.cache
-def _see_to_the_end() -> None:
-    # atexit would not do: processes that multiprocessing started end without it
-    Finalize(None, _clear_at_exit, exitpriority=0)
-
-
-def _clear_at_exit() -> None:
-    for copy in list(_copies):
-        copy.close()
-    with contextlib.suppress(OSError):
-        clear()
-
-
-def _folder() -> Path:
-    base = Path(os.environ.get("TILEPRESS_SCRATCH") or tempfile.gettempdir())
-    return base / f"tilepress-{os.getuid()}"
-
-
-def _is_own(folder: Path) -> bool:
-    """Whether a folder is there which is this user's alone; OSError where storage fails."""
-    try:
-        found = folder.lstat()
-    except FileNotFoundError:
-        return False
-    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-    return own and not found.st_mode & 0o077
-
-
-def _files(spec: SourceSpec) -> list[tuple[str, RemoteFile]]:
-    """Return every object of a source with its name below their common folder, images first."""
-    files = objects_of(spec)
-    if not all(stays_below(name) for name, _ in files):
-        raise UnsupportedSource(f"opening {spec.paths[0]}: a name leaves the image's folder")
-    return files
-
-
-def _present_version(file: tuple[str, RemoteFile]) -> str:
-    url = file[1].url
-    try:
-        return look_up(url).version
-    except FileNotFoundError:
-        return "absent"
-    except OSError as error:
-        raise SourceError(f"asking for {url}: {error.strerror}") from error
-
-
-class _Renaming:
-    """Names of objects in place of those of their copies."""
-
-    def __init__(self, folder: Path, files: Sequence[tuple[str, RemoteFile]]) -> None:
-        name, first = files[0]
-        self._folder, self._root = f"{folder}/", first.url.removesuffix(name)
-
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        try:
-            yield
-        except TilepressError as error:
-            error.args = tuple(self.names(arg) for arg in error.args)
-            raise
-
-    def names(self, value: Any) -> Any:  # noqa: ANN401  # JSON
-        """Return JSON with the objects' names, and without the copies' times."""
-        if isinstance(value, str):
-            return value.replace(self._folder, self._root)
-        if isinstance(value, dict):
-            kept = {k: v for k, v in value.items() if k != "mtime_ns"}
-            return {self.names(k): self.names(v) for k, v in kept.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.names(one) for one in value]
-        return value
-
-
-class _Copy:
+class Copy:
     """The copies of one image's objects; they stay while this is open."""
 
     def __init__(self, files: Sequence[tuple[str, RemoteFile]]) -> None:
+        """Fetch ``files`` that are not here yet, each under its name below a folder of their own.
+
+        Raises DamagedSource where an object is no longer the version that is named, and SourceError
+        where it cannot be fetched or there is no room.
+        """
         self._files = files
         self._root = scratch_folder()
         self._name = _name_of(files)
         self.folder = self._root / self._name
         self.paths = [self.folder / name for name, _ in files]
         self._lock = -1
-        _see_to_the_end()
-        _copies.add(self)
+        _clear_when_the_process_ends()
+        _open_copies.add(self)
         try:
             while not self._open():
                 self._fetch()
@@ -311,6 +144,70 @@ class _Copy:
                 pass
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def scratch_folder() -> Path:
+    """Return the folder for copies; make it, for this user alone.
+
+    Raises UsageError where it belongs to somebody else.
+    """
+    folder = _folder()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        own = _is_own(folder)
+    except OSError as error:
+        raise UsageError(f"opening the scratch folder {folder}: {error.strerror}") from error
+    if not own:
+        raise UsageError(
+            f"opening the scratch folder {folder}: it is not this user's own with mode 700; "
+            "set TILEPRESS_SCRATCH to another folder"
+        )
+    return folder
+
+
+def clear() -> int:
+    """Remove every copy that nobody has open; return the bytes that were freed.
+
+    Where there is no folder of this user's, there are no copies. A process that has fetched any
+    does this at its end, too, unless it is killed.
+    """
+    folder = _folder()
+    if not _is_own(folder):
+        return 0
+    freed = 0
+    with contextlib.suppress(FileNotFoundError), _locked(folder / "lock", fcntl.LOCK_EX):
+        for entry in _entries(folder):
+            freed += entry.remove()
+    return freed
+
+
+@functools.cache
+def _clear_when_the_process_ends() -> None:
+    # atexit would not do: processes that multiprocessing started end without it
+    Finalize(None, _clear_at_exit, exitpriority=0)
+
+
+def _clear_at_exit() -> None:
+    for copy in list(_open_copies):
+        copy.close()
+    with contextlib.suppress(OSError):
+        clear()
+
+
+def _folder() -> Path:
+    base = Path(os.environ.get("TILEPRESS_SCRATCH") or tempfile.gettempdir())
+    return base / f"tilepress-{os.getuid()}"
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is there which is this user's alone; OSError where storage fails."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return own and not found.st_mode & 0o077
 
 
 def _name_of(files: Sequence[tuple[str, RemoteFile]]) -> str:

@@ -110,7 +110,8 @@ class TestAZombie:
         assert target.read() == b"the heir's"
 
     def taken_over(self, scene: Scene, bucket: str, monkeypatch: pytest.MonkeyPatch):
-        from tilepress.pipeline.find.discover import discover, open_source
+        from tilepress.pipeline.find.discover import discover
+        from tilepress.pipeline.sources.open import open_source
 
         (spec,) = discover([scene.folder / "large.npy"], None)
         source = open_source(spec)

@@ -18,9 +18,10 @@ import tilepress
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import DestinationConflict, UnsealedStore, UsageError
 from tilepress.pipeline.export import export
-from tilepress.pipeline.find.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.store.shard import encode_shard
 from tilepress.pipeline.store.writer import StoreWriter
 from tilepress.pipeline.verify import verify

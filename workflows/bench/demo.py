@@ -28,9 +28,9 @@ import tilepress
 from tilepress.errors import TilepressError, UsageError
 from tilepress.examples import data
 from tilepress.pipeline.archive.outcome import ImageResult
-from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.bench.images import read_images
 from tilepress.workflows.bench.sizes import SizeCache, anchor_size

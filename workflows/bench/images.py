@@ -11,11 +11,12 @@ from pathlib import Path
 
 from tilepress.codecs.classical.base import Samples
 from tilepress.errors import SourceError, UsageError
-from tilepress.pipeline.find.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.sources.open import open_source
 
 __all__ = ["FoundImage", "class_of", "read_all_images", "read_classes", "read_images"]
 

@@ -30,9 +30,10 @@ from tilepress.codecs.config import lossless_config
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.plan import make_plan
-from tilepress.pipeline.find.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.shard import encode_shard
 from tilepress.workflows.cluster.local import cpu_count

@@ -23,10 +23,11 @@ from tilepress.codecs.wave.layout import MAX_HIDDEN
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.train import STANDARD_HIDDEN, TrainingImage, linear_baseline, train_wave
 from tilepress.errors import DamagedSource, ModelError, SourceError, UsageError
-from tilepress.pipeline.find.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import write_atomic
 from tilepress.workflows.learn.windows import MIN_SIDE, as_planes, colours
 

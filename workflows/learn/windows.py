@@ -13,9 +13,9 @@ import numpy.typing as npt
 from tilepress.codecs.wave.values import choose_map
 from tilepress.errors import SourceError
 from tilepress.pipeline.archive.options import EncodeOptions
-from tilepress.pipeline.find.discover import open_source
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.sources.open import open_source
 
 if TYPE_CHECKING:
     from tilepress.codecs.wave.train import TrainingImage

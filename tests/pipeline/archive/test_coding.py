@@ -14,9 +14,10 @@ from tilepress.errors import CodecError
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.plan import ShardRef, make_plan
-from tilepress.pipeline.find.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import place
 from tilepress.workflows.run.compress import compress
 

@@ -16,9 +16,10 @@ from tilepress.errors import DamagedStore
 from tilepress.pipeline.archive.compare import find_difference
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.plan import ImagePlan, make_plan
-from tilepress.pipeline.find.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.run.compress import compress

@@ -11,9 +11,10 @@ import pytest
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder, remove_plans
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, make_plan
-from tilepress.pipeline.find.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import place
 from tilepress.pipeline.store.manifest import ShardEntry
 

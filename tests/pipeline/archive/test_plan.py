@@ -13,8 +13,9 @@ from tilepress.errors import UnsupportedArray
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, make_plan
-from tilepress.pipeline.find.discover import discover, open_source
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import place
 
 

@@ -23,10 +23,11 @@ from rasterio.errors import NotGeoreferencedWarning
 from tilepress.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.groups import SeriesGroups
 from tilepress.pipeline.dicom.header import read_instance
-from tilepress.pipeline.find.discover import discover, open_source, store_path
+from tilepress.pipeline.find.discover import discover, store_path
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.sources.open import open_source
 
 from ..images import IMAGE
 from ..images import dicom as _dicom

@@ -21,10 +21,11 @@ from obstore.store import S3Store
 
 from tilepress.errors import UnsupportedSource
 from tilepress.pipeline.find import discover as discover_module
-from tilepress.pipeline.find.discover import discover, open_source, store_path
+from tilepress.pipeline.find.discover import discover, store_path
 from tilepress.pipeline.find.inputs import absolute, expand, read_list
 from tilepress.pipeline.find.walk import Batch, End, Failure, ZarrNode
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import place
 
 from ...helpers.s3 import S3Server

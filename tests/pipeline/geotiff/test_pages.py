@@ -19,13 +19,14 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
 from tilepress.pipeline.export import export
-from tilepress.pipeline.find.discover import discover, open_source, store_path
+from tilepress.pipeline.find.discover import discover, store_path
 from tilepress.pipeline.find.match import Sources
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.geotiff import header as tiff_header
 from tilepress.pipeline.geotiff.source import GeoTiffSource
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.verify import verify
 
 UTM = {"crs": "EPSG:32621", "transform": Affine(30, 0, 500_000, 0, -30, 4_000_000)}

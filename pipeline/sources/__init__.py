@@ -1,0 +1,1 @@
+"""Sources around sources: what every image is read through, whatever its format."""

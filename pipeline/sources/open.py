@@ -1,0 +1,35 @@
+"""Open an image by its recipe, with all that is put around every source."""
+
+from __future__ import annotations
+
+from tilepress.errors import UnsupportedSource
+from tilepress.pipeline.formats import format_of_kind
+from tilepress.pipeline.image.names import is_virtual
+from tilepress.pipeline.image.objects import is_pinned
+from tilepress.pipeline.image.source import SourceSpec, TileSource
+
+__all__ = ["open_source"]
+
+
+def open_source(spec: SourceSpec) -> TileSource:
+    """Open what ``discover`` found; raises SourceError.
+
+    From the inside out: the source of the image's format, then, for objects of a bucket, the copies
+    of them that it reads. They are fetched into a folder of this machine first, once for all its
+    processes; messages and ``source.spec`` name the objects. What else is ever to be put around a
+    source has its place in this order, here.
+    """
+    if any(map(is_virtual, spec.paths)):
+        raise UnsupportedSource(f"opening {spec.paths[0]}: GDAL's virtual files are not opened")
+    if is_pinned(spec):
+        from tilepress.pipeline.sources.staged import StagedSource
+
+        return StagedSource(spec, _open_local)
+    return _open_local(spec)
+
+
+def _open_local(spec: SourceSpec) -> TileSource:
+    found = format_of_kind(spec.kind)
+    if found is None:
+        raise UnsupportedSource(f"opening a source: kind {spec.kind!r} is unknown")
+    return found.open(spec)
