@@ -406,3 +406,124 @@ class TestNobodyKnowsTheFormats:
         (tmp_path / "it.py").write_text(f"{line}\nother = 'stack'\n")
         found = list(kinds_named(tmp_path / "it.py", {"geotiff", "stack", "dicom"}))
         assert set(found) == {"it.py:1"}
+
+
+TESTED_ELSEWHERE = {
+    "codecs/record.py": "tests/codecs/test_mutations.py",
+    "codecs/wave/backend.py": "tests/codecs/wave/test_cpu.py",
+    "codecs/wave/codec.py": "tests/codecs/test_registry.py",
+    "codecs/wave/cuda/backend.py": "tests/codecs/test_device.py",
+    "codecs/wave/cuda/batches.py": "tests/codecs/wave/cuda/checks.py",
+    "codecs/wave/cuda/decode.py": "tests/codecs/wave/cuda/checks.py",
+    "codecs/wave/cuda/encode.py": "tests/codecs/wave/cuda/checks.py",
+    "codecs/wave/cuda/launch.py": "tests/codecs/wave/cuda/checks.py",
+    "codecs/wave/cuda/shared.py": "tests/codecs/wave/cuda/checks.py",
+    "codecs/wave/model.py": "tests/codecs/test_weights.py",
+    "codecs/wave/properties.py": "tests/codecs/wave/test_tree.py",
+    "codecs/wave/values.py": "tests/codecs/test_properties.py",
+    "pipeline/archive/destination.py": "tests/pipeline/archive/test_images.py",
+    "pipeline/archive/evidence.py": "tests/pipeline/archive/test_repair.py",
+    "pipeline/archive/outcome.py": "tests/workflows/report/test_report.py",
+    "pipeline/archive/plan_file.py": "tests/workflows/run/test_parts.py",
+    "pipeline/archive/restore.py": "tests/pipeline/archive/test_repair.py",
+    "pipeline/archive/weights.py": "tests/workflows/learn/test_tune.py",
+    "pipeline/arrays/export.py": "tests/pipeline/test_export.py",
+    "pipeline/catalogue/footprint.py": "tests/pipeline/catalogue/test_stac.py",
+    "pipeline/catalogue/index.py": "tests/pipeline/catalogue/test_update.py",
+    "pipeline/catalogue/stores.py": "tests/pipeline/catalogue/test_update.py",
+    "pipeline/dicom/axes.py": "tests/pipeline/dicom/test_source.py",
+    "pipeline/dicom/bytes.py": "tests/pipeline/dicom/test_source.py",
+    "pipeline/dicom/groups.py": "tests/pipeline/find/test_discover.py",
+    "pipeline/dicom/header.py": "tests/pipeline/dicom/test_source.py",
+    "pipeline/dicom/rewrite.py": "tests/pipeline/dicom/test_export.py",
+    "pipeline/dicom/stored.py": "tests/pipeline/dicom/test_instances.py",
+    "pipeline/find/walk.py": "tests/pipeline/find/test_inputs.py",
+    "pipeline/geotiff/format.py": "tests/pipeline/test_formats.py",
+    "pipeline/geotiff/gdal.py": "tests/pipeline/geotiff/test_source.py",
+    "pipeline/geotiff/raster_file.py": "tests/pipeline/geotiff/test_source.py",
+    "pipeline/geotiff/record.py": "tests/pipeline/geotiff/test_export.py",
+    "pipeline/image/source.py": "tests/pipeline/image/test_format.py",
+    "pipeline/storage/local.py": "tests/pipeline/storage/test_path.py",
+    "pipeline/storage/s3.py": "tests/pipeline/storage/test_path.py",
+    "pipeline/store/summary.py": "tests/pipeline/catalogue/test_stac.py",
+    "workflows/cli/bench.py": "tests/workflows/bench/test_compare.py",
+}
+"""Modules that are parts of what another file of tests is about, and that file."""
+
+NEEDS_TESTS = 100
+"""Lines of a module that has tests of its own, or is listed above."""
+
+
+class TestEveryModuleIsTested:
+    """Who changes a module must find the tests that hold it."""
+
+    @pytest.mark.parametrize("room", FORBIDDEN)
+    def test_a_module_has_tests_under_its_name_or_is_listed(self, room: str):
+        missing = [
+            name
+            for path in modules(room)
+            if len(path.read_text().splitlines()) > NEEDS_TESTS
+            and (name := path.relative_to(ROOT).as_posix()) not in TESTED_ELSEWHERE
+            and not mirrored(name).exists()
+        ]
+        assert not missing
+
+    @pytest.mark.parametrize(("name", "tests"), TESTED_ELSEWHERE.items())
+    def test_the_list_is_true(self, name: str, tests: str):
+        assert (ROOT / name).exists()
+        assert (ROOT / tests).exists()
+        assert not mirrored(name).exists(), f"{name} has tests of its own: take it off the list"
+
+
+def mirrored(module: str) -> Path:
+    """Return where the tests of a module lie."""
+    path = Path(module)
+    return ROOT / "tests" / path.parent / f"test_{path.name}"
+
+
+def imported_modules(path: Path, known: dict[str, Path]) -> set[str]:
+    """Return the modules of ours that a file imports, lazily too; not those for type checkers."""
+    tree = ast.parse(path.read_text(), str(path))
+    for_checkers = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in for_checkers:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {name if name in known else node.module for name in names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & known.keys()
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """Return nodes that lead to one another, or [] where there are none."""
+    left = {node: set(targets) for node, targets in arrows.items()}
+    while ends := [node for node, targets in left.items() if not targets]:
+        for node in ends:
+            del left[node]
+        for targets in left.values():
+            targets -= set(ends)
+    return sorted(left)
+
+
+class TestModulesImportInNoCircle:
+    """What imports each other can only be read, tested and moved together."""
+
+    def test_lazy_imports_included(self):
+        known = {
+            ".".join(("tilepress", *path.relative_to(ROOT).with_suffix("").parts)): path
+            for room in FORBIDDEN
+            for path in modules(room)
+        }
+        arrows = {name: imported_modules(path, known) - {name} for name, path in known.items()}
+        assert circle(arrows) == []
+
+    def test_the_scan_finds_one(self):
+        assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
