@@ -527,3 +527,47 @@ class TestModulesImportInNoCircle:
 
     def test_the_scan_finds_one(self):
         assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+
+
+ROOMS_OF_PIPELINE = (
+    "storage",  # where bytes lie
+    "image",  # what an image is
+    "store",  # the store of one image
+    "geotiff",
+    "dicom",
+    "arrays",
+    "formats",  # the list of the three above
+    "find",  # what the user named → images
+    "sources",  # one door to every image
+    "read",  # samples of a store for people
+    "catalogue",
+    "archive",  # many stores together
+    "verify",
+    "export",
+)
+"""The rooms of pipeline/, each above all that it may import."""
+
+
+def room_of(name: str) -> str | None:
+    """Return the room of pipeline/ that a module lies in."""
+    parts = name.split(".")
+    return parts[2] if parts[:2] == ["tilepress", "pipeline"] and len(parts) > 2 else None
+
+
+class TestRoomsOfPipelineHaveAnOrder:
+    """A room that imported an upper one could not be read, tested or moved alone."""
+
+    def test_every_room_is_in_the_list(self):
+        found = {path.relative_to(ROOT / "pipeline").parts[0] for path in modules("pipeline")}
+        assert {name.removesuffix(".py") for name in found} - {"__init__"} == set(ROOMS_OF_PIPELINE)
+
+    def test_no_room_imports_one_above_it(self):
+        height = {room: number for number, room in enumerate(ROOMS_OF_PIPELINE)}
+        wrong = []
+        for path in modules("pipeline"):
+            own = path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
+            for line, name in imported(path):
+                other = room_of(name)
+                if other in height and height[other] > height.get(own, -1):
+                    wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+        assert not wrong
