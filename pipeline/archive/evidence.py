@@ -28,7 +28,7 @@ from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.plan import ShardRef
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.storage.path import Place
-from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.documents import compose
 from tilepress.pipeline.store.keys import FULL_RESOLUTION, document_key
 from tilepress.pipeline.store.manifest import ShardEntry, ShardTable
@@ -68,7 +68,7 @@ class Evidence:
 
     def keep(self) -> None:
         """Note in the ledger that the source is the store's, before the root document goes."""
-        patiently(lambda: self._proof.write(b""))
+        retried(lambda: self._proof.write(b""))
 
     def difference_from_listed(self, refs: Sequence[ShardRef]) -> str | None:
         """Tell why these shards of the manifest cannot come from the source; None: they can."""

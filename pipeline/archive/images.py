@@ -47,7 +47,7 @@ from tilepress.pipeline.archive.write import (
 )
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed, store_bytes
@@ -127,9 +127,9 @@ def _prepared(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
         _refuse_rival(todo, plan, job)
         if not job.force and state_of_store(plan) == "sealed":
             return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
-        lease = patiently(lambda: keeper.acquire(ledger_folder(plan.store), plan.digest))
+        lease = retried(lambda: keeper.acquire(ledger_folder(plan.store), plan.digest))
         try:
-            patiently(lambda: prepare_store(plan, force=job.force))
+            retried(lambda: prepare_store(plan, force=job.force))
         finally:
             keeper.release(lease)  # the parts take it when they come
         return Outcome(plan=plan)
@@ -225,7 +225,7 @@ def _failure(todo: Todo, error: Exception) -> Outcome:
 
 def _plan(todo: Todo, job: Job) -> tuple[ImagePlan, TileSource]:
     """Return the plan of an image and its open source, which the caller closes."""
-    plan, source = patiently(lambda: _planned(todo.spec, job))
+    plan, source = retried(lambda: _planned(todo.spec, job))
     if todo.digest not in (None, plan.digest):
         source.close()
         raise DamagedSource(
@@ -256,7 +256,7 @@ def _whole(plan: ImagePlan, job: Job, keeper: LeaseKeeper) -> Outcome:
         if lease.holder.role == "part":
             check_prepared(plan)
         else:
-            patiently(lambda: prepare_store(plan, force=job.force))
+            retried(lambda: prepare_store(plan, force=job.force))
         stages = Stages()
         entries: list[ShardEntry] = []
         ledger = Ledger(plan)

@@ -22,7 +22,7 @@ from typing import Literal
 
 from tilepress.errors import DestinationConflict, StoreError
 from tilepress.pipeline.storage.path import Place
-from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.storage.retry import retried
 
 __all__ = ["Holder", "Lease", "LeaseKeeper", "LeaseLost", "Role", "holds"]
 
@@ -138,7 +138,7 @@ class LeaseKeeper:
 
     def acquire(self, folder: Place, plan: str = "") -> Lease:
         """Take the lease of a store for a plan; see ``Lease.acquire``."""
-        lease = patiently(lambda: Lease.acquire(folder, self.holder.of_plan(plan)))
+        lease = retried(lambda: Lease.acquire(folder, self.holder.of_plan(plan)))
         with self._lock:
             self._leases[str(folder)] = lease
         return lease
@@ -152,7 +152,7 @@ class LeaseKeeper:
             known = self._leases.pop(str(lease.folder), None)
         if known is not None:
             with contextlib.suppress(OSError):
-                patiently(lambda: lease.release(sealed=sealed))
+                retried(lambda: lease.release(sealed=sealed))
 
     def __enter__(self) -> LeaseKeeper:
         self._thread.start()

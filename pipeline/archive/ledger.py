@@ -21,7 +21,7 @@ from itertools import islice
 
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.storage.path import Place, Where, place
-from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.manifest import ShardEntry
 
 __all__ = ["Ledger", "ledger_folder", "remove_plans"]
@@ -83,7 +83,7 @@ class Ledger:
     def remove(self) -> None:
         """Forget everything: the store is sealed. What storage keeps, a later run removes."""
         with contextlib.suppress(OSError):
-            patiently(self._folder.remove_tree)
+            retried(self._folder.remove_tree)
 
 
 def ledger_folder(store: Where) -> Place:

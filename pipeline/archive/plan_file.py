@@ -25,7 +25,7 @@ from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, grids_of, part_
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import Place
-from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.storage.retry import retried
 
 __all__ = ["Part", "PlanFile", "PlanHead", "PlannedImage"]
 
@@ -145,7 +145,7 @@ class PlanFile:
 
     def head(self) -> PlanHead | None:
         """Return the head of a finished plan; None where there is none."""
-        found = patiently((self.folder / _HEAD).read_tagged)
+        found = retried((self.folder / _HEAD).read_tagged)
         if found is None:
             return None
         try:
@@ -166,7 +166,7 @@ class PlanFile:
         digest = hashlib.sha256()
         for number in range(head.objects):
             try:
-                data = patiently((self.folder / _object(number)).read)
+                data = retried((self.folder / _object(number)).read)
                 digest.update(data)
                 images = [PlannedImage.from_line(line) for line in data.splitlines()]
             except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
@@ -206,7 +206,7 @@ class PlanFile:
         )
         text = json.dumps({"version": PLAN_FILE_VERSION, **asdict(head)}, separators=(",", ":"))
         self._check_lock()
-        if not patiently(lambda: (self.folder / _HEAD).create(text.encode())):
+        if not retried(lambda: (self.folder / _HEAD).create(text.encode())):
             raise self._conflict()
         return head
 
@@ -234,14 +234,14 @@ class PlanFile:
         if self._lines:
             data = b"".join(self._lines)
             self._check_lock()
-            patiently(lambda: (self.folder / _object(self._objects)).write(data))
+            retried(lambda: (self.folder / _object(self._objects)).write(data))
             self._digest.update(data)
             self._objects += 1
             self._lines.clear()
 
     def _check_lock(self) -> None:
         lease = self._lease
-        if lease is None or not patiently(lambda: holds(lease.folder, lease.holder)):
+        if lease is None or not retried(lambda: holds(lease.folder, lease.holder)):
             raise self._conflict()
 
     def _conflict(self) -> DestinationConflict:

@@ -46,7 +46,7 @@ from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
 from tilepress.pipeline.storage.path import Place, Where, is_url, place
-from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.keys import IMAGE, ROOT_DOCUMENT, shard_key, shard_of
 from tilepress.pipeline.store.manifest import Manifest, ShardTable
 from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
@@ -372,7 +372,7 @@ class _Repair:
                 unsound.append(ref)
                 continue
             tables[ref.array].set(entry)
-            patiently(functools.partial(ledger.record, entry))
+            retried(functools.partial(ledger.record, entry))
         wrong = evidence.disproof()
         if wrong is not None:
             raise self._another(wrong)

@@ -16,7 +16,7 @@ from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.plan import ShardRef
 from tilepress.pipeline.archive.write import seal_image, write_shard
 from tilepress.pipeline.storage.path import place
-from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.documents import COMPOSED, compose
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT, shard_key
 from tilepress.pipeline.store.manifest import Manifest, ShardTable, sha256_hex
@@ -100,7 +100,7 @@ class Restoration:
     def put(self, key: str, data: bytes) -> None:
         """Put an object that is no shard."""
         self._check_lease()
-        patiently(lambda: (self._store / key).write(data))
+        retried(lambda: (self._store / key).write(data))
         self.written.append(key)
 
     # sealed anew
@@ -108,7 +108,7 @@ class Restoration:
     def seal_anew(self, unsound: list[ShardRef]) -> None:
         """Unseal, write what is missing, seal; every sound shard is in the ledger by now."""
         self._check_lease()
-        patiently((self._store / ROOT_DOCUMENT).remove)
+        retried((self._store / ROOT_DOCUMENT).remove)
         for ref in unsound:
             write_shard(self.plan, ref, self._holder, pool.threads())
             self.written.append(shard_key(ref.array, ref.index))
@@ -122,14 +122,14 @@ class Restoration:
 
     def _put_shard(self, ref: ShardRef, coded: ShardBytes) -> None:
         self._check_lease()
-        patiently(
+        retried(
             lambda: self._writer.write_shard(ref.array, ref.index, coded.data, self._check_lease)
         )
         self.written.append(shard_key(ref.array, ref.index))
 
     def _check_lease(self) -> None:
         """Raise LeaseLost where the store has another writer by now."""
-        if not patiently(lambda: holds(ledger_folder(self._store), self._holder)):
+        if not retried(lambda: holds(ledger_folder(self._store), self._holder)):
             raise LeaseLost(f"repairing {self._store}: another process has taken it over")
 
     def _compose(

@@ -38,7 +38,7 @@ from tilepress.pipeline.archive.stages import StageClock, Stages
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import is_url, place
-from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.keys import shard_key
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.seal import is_sealed, store_bytes
@@ -77,14 +77,14 @@ def write_shard(plan: ImagePlan, ref: ShardRef, holder: Holder, threads: int = 1
     """Read, code, check and write one shard, unless it is stored as the ledger says."""
     code_with(threads)
     ledger = Ledger(plan)
-    known = patiently(lambda: ledger.get(ref))
-    if known is not None and patiently(lambda: _is_stored(plan, known)):
+    known = retried(lambda: ledger.get(ref))
+    if known is not None and retried(lambda: _is_stored(plan, known)):
         return ShardDone.of(known, reused=True)
     with counted(plan, ledger, ref, holder):
         entry, stages = put_shard(plan, ref, holder)
         clock = StageClock()
         with clock.time("write"):
-            patiently(lambda: ledger.record(entry))
+            retried(lambda: ledger.record(entry))
     return ShardDone.of(entry, stages=stages + clock.stages)
 
 
@@ -104,7 +104,7 @@ def seal_image(
             )
         return sealed_sizes(plan)  # this task ran before, its worker died late
     known = tuple(Ledger(plan).entries(plan)) if entries is None else entries
-    patiently(lambda: _seal(plan, holder, known))
+    retried(lambda: _seal(plan, holder, known))
     close_sources()
     return sealed_sizes(plan)
 
@@ -142,11 +142,11 @@ def code_with(threads: int) -> None:
 def put_shard(plan: ImagePlan, ref: ShardRef, holder: Holder) -> tuple[ShardEntry, Stages]:
     """Code a shard and put it where it belongs."""
     coding = ImageCoding(plan)
-    coded = patiently(lambda: _encode(coding, ref))
+    coded = retried(lambda: _encode(coding, ref))
     clock = StageClock()
     with clock.time("write"):
         _check_lease(plan, holder)
-        patiently(
+        retried(
             lambda: coding.writer.write_shard(
                 ref.array, ref.index, coded.data, lambda: _check_lease(plan, holder)
             )
@@ -179,7 +179,7 @@ def counted(plan: ImagePlan, ledger: Ledger, ref: ShardRef, holder: Holder) -> I
     if holder.role != "part":
         yield
         return
-    tries = patiently(lambda: ledger.begin(ref))
+    tries = retried(lambda: ledger.begin(ref))
     if tries >= PART_TRIES:
         raise PoisonShard(
             f"writing {plan.store}: its process ended {tries} times at this shard; "
@@ -240,7 +240,7 @@ def _is_stored(plan: ImagePlan, entry: ShardEntry) -> bool:
 
 def _check_lease(plan: ImagePlan, holder: Holder) -> None:
     """Raise LeaseLost where the store has another writer by now: a run that slept too long."""
-    if not patiently(lambda: holds(ledger_folder(plan.store), holder)):
+    if not retried(lambda: holds(ledger_folder(plan.store), holder)):
         raise LeaseLost(
             f"writing {plan.store}: another process has taken the store over; "
             "run the same command again when it has finished"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["PASSING_ERRORS", "patiently"]
+__all__ = ["TRANSIENT_ERRORS", "retried"]
 
 STORAGE_TRIES = 4
 """Times that an operation is tried."""
@@ -16,7 +16,7 @@ STORAGE_TRIES = 4
 STORAGE_WAIT_S = 0.5
 """Seconds before the second try; doubled each time, give or take a quarter by chance."""
 
-PASSING_ERRORS = frozenset(
+TRANSIENT_ERRORS = frozenset(
     {
         errno.EIO,
         errno.EAGAIN,
@@ -34,7 +34,7 @@ PASSING_ERRORS = frozenset(
 T = TypeVar("T")
 
 
-def patiently(operation: Callable[[], T]) -> T:
+def retried(operation: Callable[[], T]) -> T:
     """Call an operation that may be called twice, again while it fails with a passing error."""
     wait_s = STORAGE_WAIT_S
     for _ in range(STORAGE_TRIES - 1):
@@ -55,7 +55,7 @@ def _may_pass(error: BaseException | None) -> bool:
     Readers of sources translate what storage reports. GDAL does not tell: its errors never pass.
     """
     while error is not None:
-        if isinstance(error, OSError) and error.errno in PASSING_ERRORS:
+        if isinstance(error, OSError) and error.errno in TRANSIENT_ERRORS:
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -38,7 +38,7 @@ from tilepress.pipeline.archive.write import (
     sealed_sizes,
     write_shard,
 )
-from tilepress.pipeline.storage.retry import patiently
+from tilepress.pipeline.storage.retry import retried
 from tilepress.workflows.cluster.executor import Executor, Killed
 from tilepress.workflows.report.report import Report
 from tilepress.workflows.report.telling import (
@@ -226,7 +226,7 @@ class Run:
 
     def _make_way(self, plan: ImagePlan) -> None:
         if self.part is None:
-            patiently(lambda: prepare_store(plan, force=self.job.force))
+            retried(lambda: prepare_store(plan, force=self.job.force))
         else:
             check_prepared(plan)
 
