@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tilepress.pipeline.archive.verify import Damage, OpenSource, source_among, verify_store
-from tilepress.pipeline.find.match import Sources
+from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.storage.path import Where, place
 
@@ -16,7 +16,7 @@ __all__ = ["Damage", "verify"]
 
 def verify(
     path: Where,
-    source: TileSource | Sources | Path | str | Sequence[Path | str] | None = None,
+    source: TileSource | SourceFinder | Path | str | Sequence[Path | str] | None = None,
 ) -> list[Damage]:
     """Check every object of a sealed store, every record by decoding, and optionally the source.
 
@@ -31,11 +31,11 @@ def verify(
     return verify_store(place(path), None if source is None else _opener(source))
 
 
-def _opener(source: TileSource | Sources | Path | str | Sequence[Path | str]) -> OpenSource:
-    if isinstance(source, Sources):
+def _opener(source: TileSource | SourceFinder | Path | str | Sequence[Path | str]) -> OpenSource:
+    if isinstance(source, SourceFinder):
         return source_among(source)
     if isinstance(source, (str, Path)):
-        return lambda reader: source_among(Sources([source]))(reader)
+        return lambda reader: source_among(SourceFinder([source]))(reader)
     if isinstance(source, Sequence):
-        return lambda reader: source_among(Sources(source))(reader)
+        return lambda reader: source_among(SourceFinder(source))(reader)
     return lambda _: contextlib.nullcontext(source)

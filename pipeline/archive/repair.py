@@ -41,7 +41,7 @@ from tilepress.pipeline.archive.verify import verify_store
 from tilepress.pipeline.archive.write import clear_leftovers
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
-from tilepress.pipeline.find.match import Sources
+from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
@@ -163,8 +163,10 @@ class _Finder:
         self._paths, self._stack, self._archive = paths, stack, archive
 
     @cached_property
-    def _sources(self) -> Sources:
-        return Sources(self._paths, stack=self._stack, archive=self._archive, doing="repairing")
+    def _sources(self) -> SourceFinder:
+        return SourceFinder(
+            self._paths, stack=self._stack, archive=self._archive, doing="repairing"
+        )
 
     def find(self, store: Place, salvaged: Salvaged, layout: Layout) -> SourceSpec:
         """Return the image of a store, by its origin or, where that is lost, by its shape."""

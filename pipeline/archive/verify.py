@@ -21,7 +21,7 @@ from tilepress.errors import (
 )
 from tilepress.pipeline.archive.compare import Comparison
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
-from tilepress.pipeline.find.match import Sources
+from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import Place, Where, place
@@ -114,7 +114,7 @@ def verify_store(store: Place, open_its_source: OpenSource | None = None) -> lis
         return [*found, *shards.differences]
 
 
-def source_among(sources: Sources) -> OpenSource:
+def source_among(sources: SourceFinder) -> OpenSource:
     """Return what opens the source of a store that is one of these."""
 
     @contextlib.contextmanager
@@ -144,7 +144,7 @@ def check_stores(
         yield StoreCheck(store=str(path), state="unknown", findings=(text,))
         return
     archive = None if stores == [root] else root
-    sources = Sources(source, stack=stack, archive=archive) if source else None
+    sources = SourceFinder(source, stack=stack, archive=archive) if source else None
     for missing in sources.missing if sources is not None else ():
         raise UsageError(f"verifying against {missing.path}: {missing.error}")
     for store in stores:
@@ -160,7 +160,7 @@ def check_stores(
             yield StoreCheck(store=failure.path, state="unknown", findings=(str(failure.error),))
 
 
-def _check(store: Place, sources: Sources | None, *, in_archive: bool) -> StoreCheck:
+def _check(store: Place, sources: SourceFinder | None, *, in_archive: bool) -> StoreCheck:
     try:
         damages = verify_store(store, None if sources is None else source_among(sources))
     except (DamagedStore, InvalidRecord) as error:

@@ -13,7 +13,7 @@ import pytest
 from obstore.store import S3Store
 
 from tilepress.errors import SourceError, UsageError
-from tilepress.pipeline.find.match import Sources
+from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.verify import verify
 
 from ..images import IMAGE, tiff, upload
@@ -51,7 +51,7 @@ def where(request: pytest.FixtureRequest, archive: Path) -> str:
 
 class TestTheImageOfAStore:
     def test_is_the_one_that_would_go_there(self, where: str) -> None:
-        sources = Sources([f"{where}/in"], archive=f"{where}/out")
+        sources = SourceFinder([f"{where}/in"], archive=f"{where}/out")
         for name in ("a/scene", "b/scene"):
             assert sources.find(f"{where}/out/{name}.zarr").paths == (f"{where}/in/{name}.TIF",)
         bands = tuple(f"{where}/in/c/LC_B{band}.TIF" for band in (1, 2))
@@ -60,7 +60,7 @@ class TestTheImageOfAStore:
     def test_may_be_a_stack_that_nobody_named(self, where: str) -> None:
         bands = tuple(f"{where}/in/c/LC_B{band}.TIF" for band in (1, 2))
         for stack in (None, "*_B*.TIF"):
-            sources = Sources([f"{where}/in"], archive=f"{where}/out", stack=stack)
+            sources = SourceFinder([f"{where}/in"], archive=f"{where}/out", stack=stack)
             spec = sources.find(f"{where}/out/c/LC.zarr")
             assert (spec.kind, spec.paths) == ("stack", bands)
             assert spec.source_bytes is not None
@@ -75,17 +75,17 @@ class TestTheImageOfAStore:
 
     def test_is_not_guessed(self, where: str) -> None:
         with pytest.raises(UsageError, match="not one"):
-            Sources([f"{where}/in/a", f"{where}/in/b"]).find(f"{where}/out/a/scene.zarr")
+            SourceFinder([f"{where}/in/a", f"{where}/in/b"]).find(f"{where}/out/a/scene.zarr")
         with pytest.raises(SourceError, match="no such"):
-            Sources([f"{where}/none.tif"]).find(f"{where}/out/a/scene.zarr")
+            SourceFinder([f"{where}/none.tif"]).find(f"{where}/out/a/scene.zarr")
 
 
 class TestWhatCannotBeRead:
     def test_tells_what_names_nothing(self, where: str, archive: Path) -> None:
         (archive / "text").write_text("no image")
         names = [f"{where}/none.tif", f"{where}/in/*.none", f"{where}/in/a", str(archive / "text")]
-        assert [failure.path for failure in Sources(names).missing] == names[:2]
+        assert [failure.path for failure in SourceFinder(names).missing] == names[:2]
 
     def test_is_told(self, bucket: str) -> None:
         obstore.put(S3Store(bucket.removeprefix("s3://")), "a.tif", b"no image")
-        assert [failure.path for failure in Sources([bucket]).failures] == [f"{bucket}/a.tif"]
+        assert [failure.path for failure in SourceFinder([bucket]).failures] == [f"{bucket}/a.tif"]

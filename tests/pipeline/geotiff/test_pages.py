@@ -20,7 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource, UsageError
 from tilepress.pipeline.export import export
 from tilepress.pipeline.find.discover import discover, store_path
-from tilepress.pipeline.find.match import Sources
+from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.geotiff import header as tiff_header
 from tilepress.pipeline.geotiff.source import GeoTiffSource
@@ -258,7 +258,7 @@ class TestStoresOfPages:
 
     def test_are_verified_against_their_page(self, stores: tuple[Path, list[Path]]) -> None:
         path, made = stores
-        sources = Sources([path])
+        sources = SourceFinder([path])
         assert sources.left_over() == [f"{path} (page 1)", f"{path} (page 2)"]
         assert verify(made[0], sources) == []
         assert sources.left_over() == [f"{path} (page 2)"]
@@ -278,7 +278,7 @@ class TestStoresOfPages:
         archive.mkdir()
         for number, store in enumerate(made, 1):
             store.rename(archive / f"in-page{number}.zarr")
-        sources = Sources([path], archive=archive)
+        sources = SourceFinder([path], archive=archive)
         for number in (1, 2):
             assert sources.find(archive / f"in-page{number}.zarr").options["page"] == number
         assert sources.left_over() == []
