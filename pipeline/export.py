@@ -8,7 +8,7 @@ from pathlib import Path
 from tilepress.errors import UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.image.format import Export, ExportPart
-from tilepress.pipeline.storage.path import Where, is_url
+from tilepress.pipeline.storage.path import AnyPath, is_url
 from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = ["export"]
@@ -18,7 +18,7 @@ _OTHER_SUFFIXES = frozenset({".png", ".jp2", ".json"})
 
 
 def export(
-    store: Where,
+    store: AnyPath,
     out: Path | str,
     format: str | None = None,  # noqa: A002  # the word users type
     *,

@@ -9,13 +9,13 @@ from pathlib import Path
 from tilepress.pipeline.archive.verify import Damage, OpenSource, source_among, verify_store
 from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.image.source import TileSource
-from tilepress.pipeline.storage.path import Where, place
+from tilepress.pipeline.storage.path import AnyPath, storage_path
 
 __all__ = ["Damage", "verify"]
 
 
 def verify(
-    path: Where,
+    path: AnyPath,
     source: TileSource | SourceFinder | Path | str | Sequence[Path | str] | None = None,
 ) -> list[Damage]:
     """Check every object of a sealed store, every record by decoding, and optionally the source.
@@ -28,7 +28,7 @@ def verify(
     cannot decode it, SourceError where the source cannot be read: then nothing can be told.
     UsageError says that no telling is possible which image the store was made of.
     """
-    return verify_store(place(path), None if source is None else _opener(source))
+    return verify_store(storage_path(path), None if source is None else _opener(source))
 
 
 def _opener(source: TileSource | SourceFinder | Path | str | Sequence[Path | str]) -> OpenSource:

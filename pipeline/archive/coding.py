@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.image.source import TileSource
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.shard import ShardBytes, compare_shard, encode_shard
 from tilepress.pipeline.store.writer import StoreWriter
 
@@ -36,7 +36,7 @@ class ImageCoding:
     def writer(self) -> StoreWriter:
         """The writer of the plan's store, which knows how each array is coded."""
         plan = self.plan
-        return StoreWriter(place(plan.store), plan.info, plan.grids, plan.codec_config)
+        return StoreWriter(storage_path(plan.store), plan.info, plan.grids, plan.codec_config)
 
     def read(self, source: TileSource, ref: ShardRef) -> npt.NDArray[Any]:
         """Return the samples of a shard. Raises SourceError."""

@@ -19,7 +19,7 @@ from tilepress.errors import (
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.image.source import TileSource
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.keys import shard_key
 from tilepress.pipeline.store.manifest import ShardEntry
@@ -63,7 +63,7 @@ class SourceSamples:
 
         Raises as ``compare_shard`` does, and OSError where the shard cannot be read.
         """
-        data = retried((place(self.plan.store) / shard_key(ref.array, ref.index)).read)
+        data = retried((storage_path(self.plan.store) / shard_key(ref.array, ref.index)).read)
         return self.coding.compare(ref, data, samples)
 
 

@@ -13,9 +13,9 @@ from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.local import FolderPlace
-from tilepress.pipeline.storage.path import Place, is_url, place
-from tilepress.pipeline.storage.s3 import BucketPlace
+from tilepress.pipeline.storage.local import FolderPath
+from tilepress.pipeline.storage.path import StoragePath, is_url, storage_path
+from tilepress.pipeline.storage.s3 import BucketPath
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed, remove_store
 
@@ -28,18 +28,18 @@ StoreState = Literal["absent", "begun", "sealed", "other"]
 class Destination:
     """One store (``*.zarr``) or an archive: a folder of stores that mirrors the sources."""
 
-    path: Place
+    path: StoragePath
 
     @property
     def is_store(self) -> bool:
         return self.path.suffix == ".zarr"
 
     @property
-    def folder(self) -> Place:
+    def folder(self) -> StoragePath:
         """The folder that the stores lie in or below."""
         return self.path.parent if self.is_store else self.path
 
-    def store_of(self, spec: SourceSpec) -> Place:
+    def store_of(self, spec: SourceSpec) -> StoragePath:
         """Return the place of a discovered image's store."""
         if self.is_store:
             return self.path
@@ -65,14 +65,14 @@ class Destination:
             raise UsageError(f"opening the destination: {reason}: {self.path}") from error
 
 
-def _below(source: str, root: Place) -> str | None:
+def _below(source: str, root: StoragePath) -> str | None:
     """Return the key of a source below ``root``; None where it is elsewhere."""
-    if is_url(source) != isinstance(root, BucketPlace):
+    if is_url(source) != isinstance(root, BucketPath):
         return None
     with contextlib.suppress(ValueError):
-        if isinstance(root, FolderPlace):
+        if isinstance(root, FolderPath):
             return Path(source).resolve().relative_to(root.path.resolve()).as_posix()
-        return place(source).relative_to(root)
+        return storage_path(source).relative_to(root)
     return None
 
 
@@ -81,7 +81,7 @@ def state_of_store(plan: ImagePlan) -> StoreState:
 
     ``sealed`` and ``begun`` are this very plan, finished or not; ``other`` is anything else.
     """
-    store = place(plan.store)
+    store = storage_path(plan.store)
     if not store.exists():
         return "absent"
     if is_sealed(store):
@@ -91,7 +91,7 @@ def state_of_store(plan: ImagePlan) -> StoreState:
     return "absent" if store.is_folder() and next(store.walk(), None) is None else "other"
 
 
-def sealed_digest(store: Place) -> str | None:
+def sealed_digest(store: StoragePath) -> str | None:
     """Return the digest of the plan that wrote a sealed store; None where that is not known."""
     with contextlib.suppress(TilepressError, OSError, ValueError, KeyError):
         return str(StoreReader.open(store).statement.get("plan_digest"))
@@ -114,7 +114,7 @@ def prepare_store(plan: ImagePlan, *, force: bool) -> Literal["write", "unchange
             f"writing {plan.store}: {there}; {way} or pass --force to replace it"
         )
     if state in ("sealed", "other"):
-        _remove(place(plan.store))
+        _remove(storage_path(plan.store))
     if state != "begun":
         remove_plans(plan.store)
     Ledger(plan).create()
@@ -164,7 +164,7 @@ def _dimensions(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
-def _remove(store: Place) -> None:
-    if isinstance(store, FolderPlace) and (store.path.is_symlink() or not store.path.is_dir()):
+def _remove(store: StoragePath) -> None:
+    if isinstance(store, FolderPath) and (store.path.is_symlink() or not store.path.is_dir()):
         raise DestinationConflict(f"replacing {store}: it is no folder; remove it yourself")
     remove_store(store)

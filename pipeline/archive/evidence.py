@@ -27,7 +27,7 @@ from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.plan import ShardRef
 from tilepress.pipeline.image.source import TileSource
-from tilepress.pipeline.storage.path import Place
+from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.documents import compose
 from tilepress.pipeline.store.keys import FULL_RESOLUTION, document_key
@@ -141,7 +141,7 @@ class Evidence:
         return bool(composed["consolidated_metadata"] != level.get("consolidated_metadata"))
 
     @property
-    def _proof(self) -> Place:
+    def _proof(self) -> StoragePath:
         return ledger_folder(self._plan.store) / self._plan.digest / PROVED
 
     def _listed(self, ref: ShardRef) -> ShardEntry:

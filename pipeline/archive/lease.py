@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Literal
 
 from tilepress.errors import DestinationConflict, StoreError
-from tilepress.pipeline.storage.path import Place
+from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.retry import retried
 
 __all__ = ["Holder", "Lease", "LeaseKeeper", "LeaseLost", "Role", "holds"]
@@ -88,12 +88,12 @@ class Holder:
 class Lease:
     """The right to write one store, held until ``release``."""
 
-    def __init__(self, folder: Place, holder: Holder) -> None:
+    def __init__(self, folder: StoragePath, holder: Holder) -> None:
         self.folder = folder
         self.holder = holder
 
     @classmethod
-    def acquire(cls, folder: Place, holder: Holder | None = None) -> Lease:
+    def acquire(cls, folder: StoragePath, holder: Holder | None = None) -> Lease:
         """Take the lease of ``folder`` (made where it is missing).
 
         Raises DestinationConflict while another live process holds it.
@@ -136,7 +136,7 @@ class LeaseKeeper:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_all, name="tilepress-lease", daemon=True)
 
-    def acquire(self, folder: Place, plan: str = "") -> Lease:
+    def acquire(self, folder: StoragePath, plan: str = "") -> Lease:
         """Take the lease of a store for a plan; see ``Lease.acquire``."""
         lease = retried(lambda: Lease.acquire(folder, self.holder.of_plan(plan)))
         with self._lock:
@@ -179,14 +179,14 @@ class LeaseKeeper:
                     lease.beat()
 
 
-def holds(folder: Place, holder: Holder) -> bool:
+def holds(folder: StoragePath, holder: Holder) -> bool:
     """Tell whether ``holder`` may write; workers ask before they do."""
     found = (folder / _LEASE).read_tagged()
     other = None if found is None else _parse(found[0])
     return other is not None and holder.shares(other)
 
 
-def _take(folder: Place, me: Holder) -> None:
+def _take(folder: StoragePath, me: Holder) -> None:
     lease = folder / _LEASE
     data = json.dumps(asdict(me)).encode("ascii")
     if lease.create(data):
@@ -232,7 +232,7 @@ def _parse(data: bytes) -> Holder | None:
         return None
 
 
-def _is_stale(lease: Place, holder: Holder) -> bool:
+def _is_stale(lease: StoragePath, holder: Holder) -> bool:
     if holder.role != "part" and (holder.host, holder.boot) == (platform.node(), _boot_id()):
         return _process_start(holder.pid) != holder.started
     age_s = lease.age_s()

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from itertools import islice
 
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
-from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.manifest import ShardEntry
 
@@ -86,13 +86,13 @@ class Ledger:
             retried(self._folder.remove_tree)
 
 
-def ledger_folder(store: Where) -> Place:
+def ledger_folder(store: AnyPath) -> StoragePath:
     """Return the folder that holds the lease and the ledgers of a store."""
-    where = place(store)
+    where = storage_path(store)
     return where.parent / f".tilepress/{where.name}"
 
 
-def remove_plans(store: Where) -> None:
+def remove_plans(store: AnyPath) -> None:
     """Forget every plan of a store: its files are about to be removed."""
     folder = ledger_folder(store)
     if folder.is_folder():

@@ -14,7 +14,7 @@ from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.storage.path import Place
+from tilepress.pipeline.storage.path import StoragePath
 
 __all__ = [
     "ImagePlan",
@@ -131,7 +131,7 @@ def part_of(digest: str, ref: ShardRef, grid: ShardGrid, parts: int) -> int:
     return int(hashlib.sha256(f"{digest}/{name}".encode()).hexdigest()[:16], 16) % parts
 
 
-def make_plan(source: TileSource, store: Place, options: EncodeOptions) -> ImagePlan:
+def make_plan(source: TileSource, store: StoragePath, options: EncodeOptions) -> ImagePlan:
     """Plan the store of one open source.
 
     Raises UnsupportedArray where the options make no sense for this image.

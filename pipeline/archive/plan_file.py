@@ -24,7 +24,7 @@ from tilepress.pipeline.archive.outcome import ImageFailure
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, grids_of, part_of, shards_of
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.path import Place
+from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.retry import retried
 
 __all__ = ["Part", "PlanFile", "PlanHead", "PlannedImage"]
@@ -130,7 +130,7 @@ class PlanFile:
 
     def __init__(self, destination: Destination) -> None:
         name = f"plan-{destination.path.name}" if destination.is_store else "plan"
-        self.folder: Place = destination.folder / f".tilepress/{name}"
+        self.folder: StoragePath = destination.folder / f".tilepress/{name}"
         self._lease: Lease | None = None
         self._lines: list[bytes] = []
         self._digest = hashlib.sha256()

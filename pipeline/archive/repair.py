@@ -45,7 +45,7 @@ from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
-from tilepress.pipeline.storage.path import Place, Where, is_url, place
+from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.keys import IMAGE, ROOT_DOCUMENT, shard_key, shard_of
 from tilepress.pipeline.store.manifest import Manifest, ShardTable
@@ -92,7 +92,7 @@ class StoreRepair:
 
 
 def repair_stores(
-    path: Where, source: Sequence[str | Path], stack: str | None = None
+    path: AnyPath, source: Sequence[str | Path], stack: str | None = None
 ) -> Iterator[StoreRepair]:
     """Repair a store, or every damaged one of an archive, from ``source``.
 
@@ -100,7 +100,7 @@ def repair_stores(
     stores that its catalogue lists and that are gone come last, as failures. Raises UsageError
     where there is no store or no source, and for a single store whose source cannot be found.
     """
-    root = place(path)
+    root = storage_path(path)
     if not root.exists():
         raise UsageError(f"repairing {path}: no such file or folder")
     for missing in (one for one in source if not (is_url(one) or Path(one).exists())):
@@ -121,7 +121,7 @@ def repair_stores(
         yield from _in_catalogue(archive, repaired=repaired)
 
 
-def _in_catalogue(archive: Place, *, repaired: bool) -> Iterator[StoreRepair]:
+def _in_catalogue(archive: StoragePath, *, repaired: bool) -> Iterator[StoreRepair]:
     """Yield what the catalogue knows and nothing here can mend; list in it what was repaired."""
     gone = [
         StoreRepair(store=str(store), state="failed", reason=text)
@@ -158,7 +158,7 @@ class _Finder:
     """Finds what stores were made of; nothing is searched before the first store asks."""
 
     def __init__(
-        self, paths: Sequence[str | Path], stack: str | None, archive: Place | None
+        self, paths: Sequence[str | Path], stack: str | None, archive: StoragePath | None
     ) -> None:
         self._paths, self._stack, self._archive = paths, stack, archive
 
@@ -168,7 +168,7 @@ class _Finder:
             self._paths, stack=self._stack, archive=self._archive, doing="repairing"
         )
 
-    def find(self, store: Place, salvaged: Salvaged, layout: Layout) -> SourceSpec:
+    def find(self, store: StoragePath, salvaged: Salvaged, layout: Layout) -> SourceSpec:
         """Return the image of a store, by its origin or, where that is lost, by its shape."""
         if salvaged.origin is not None:
             return self._sources.find(store, salvaged.origin)
@@ -188,7 +188,7 @@ class _Finder:
 class _Repair:
     """The repair of one store."""
 
-    def __init__(self, store: Place, finder: _Finder, keeper: LeaseKeeper) -> None:
+    def __init__(self, store: StoragePath, finder: _Finder, keeper: LeaseKeeper) -> None:
         self.store = store
         self.left: list[str] = []
         self._finder, self._keeper = finder, keeper
@@ -425,7 +425,7 @@ def _mark(plan: ImagePlan) -> None:
     (ledger_folder(plan.store) / plan.digest / MARK).write(mark.encode())
 
 
-def _marks(folder: Place) -> list[dict[str, Layout]]:
+def _marks(folder: StoragePath) -> list[dict[str, Layout]]:
     """Return how the store was coded by each repair that was begun and not finished."""
     found = []
     for name in folder.folders() if folder.is_folder() else ():
@@ -435,5 +435,5 @@ def _marks(folder: Place) -> list[dict[str, Layout]]:
     return found
 
 
-def _has_ledger(folder: Place) -> bool:
+def _has_ledger(folder: StoragePath) -> bool:
     return folder.is_folder() and bool(folder.folders())

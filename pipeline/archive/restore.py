@@ -15,7 +15,7 @@ from tilepress.pipeline.archive.lease import Holder, LeaseLost, holds
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.plan import ShardRef
 from tilepress.pipeline.archive.write import seal_image, write_shard
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.documents import COMPOSED, compose
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT, shard_key
@@ -39,7 +39,7 @@ class Restoration:
         self.manifest = salvaged.manifest
         """What the store should consist of; None where that is not known."""
         self._writer = samples.coding.writer
-        self._store = place(samples.plan.store)
+        self._store = storage_path(samples.plan.store)
         self.written: list[str] = []
         """Keys of what was put, in order."""
         self.resealed = False

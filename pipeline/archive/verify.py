@@ -24,7 +24,7 @@ from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import (
     IMAGE,
     MANIFEST,
@@ -85,7 +85,7 @@ class StoreCheck:
         return asdict(self)
 
 
-def verify_store(store: Place, open_its_source: OpenSource | None = None) -> list[Damage]:
+def verify_store(store: StoragePath, open_its_source: OpenSource | None = None) -> list[Damage]:
     """Return what is wrong with a store: first with itself, then beside its source.
 
     Every record is decoded once, and compared with the source as it is decoded.
@@ -127,17 +127,17 @@ def source_among(sources: SourceFinder) -> OpenSource:
 
 
 def check_stores(
-    path: Where, source: Sequence[str | Path] = (), stack: str | None = None
+    path: AnyPath, source: Sequence[str | Path] = (), stack: str | None = None
 ) -> Iterator[StoreCheck]:
     """Verify a store, or each of an archive; ``source`` is what all of them were made of.
 
     In an archive, images of ``source`` that have no store are listed as unknown at the end. What is
     no store and holds none is unknown; UsageError says that there is nothing at ``path``.
     """
-    root = place(path)
+    root = storage_path(path)
     if not root.exists():
         raise UsageError(f"verifying {path}: no such file or folder")
-    stores = [place(store) for store in find_stores(root)] if root.is_folder() else []
+    stores = [storage_path(store) for store in find_stores(root)] if root.is_folder() else []
     if not stores:
         what = "it is a folder without tilepress stores" if root.is_folder() else "it is a file"
         text = f"verifying {path}: {what}, want a tilepress store"
@@ -160,7 +160,7 @@ def check_stores(
             yield StoreCheck(store=failure.path, state="unknown", findings=(str(failure.error),))
 
 
-def _check(store: Place, sources: SourceFinder | None, *, in_archive: bool) -> StoreCheck:
+def _check(store: StoragePath, sources: SourceFinder | None, *, in_archive: bool) -> StoreCheck:
     try:
         damages = verify_store(store, None if sources is None else source_among(sources))
     except (DamagedStore, InvalidRecord) as error:
@@ -181,7 +181,7 @@ def _check(store: Place, sources: SourceFinder | None, *, in_archive: bool) -> S
     )
 
 
-def _check_objects(path: Place, manifest: Manifest) -> Iterator[Damage]:
+def _check_objects(path: StoragePath, manifest: Manifest) -> Iterator[Damage]:
     """Check the documents and auxiliary objects, and that nothing else lies in the store."""
     for key, digest in manifest.documents.items():
         yield from _check_object(path, key, None, digest)
@@ -194,7 +194,7 @@ def _check_objects(path: Place, manifest: Manifest) -> Iterator[Damage]:
             yield Damage("unexpected", key, "the manifest does not list it")
 
 
-def _check_object(path: Place, key: str, length: int | None, digest: str) -> Iterator[Damage]:
+def _check_object(path: StoragePath, key: str, length: int | None, digest: str) -> Iterator[Damage]:
     try:
         data = (path / key).read()
     except FileNotFoundError:

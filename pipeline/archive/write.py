@@ -37,7 +37,7 @@ from tilepress.pipeline.archive.plan import (
 from tilepress.pipeline.archive.stages import StageClock, Stages
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.storage.path import is_url, place
+from tilepress.pipeline.storage.path import is_url, storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.keys import shard_key
 from tilepress.pipeline.store.manifest import ShardEntry
@@ -98,7 +98,7 @@ def seal_image(
     if entries is None:  # else the caller has just written a shard, and looked at the lease
         _check_lease(plan, holder)
     if is_sealed(plan.store):
-        if sealed_digest(place(plan.store)) != plan.digest:
+        if sealed_digest(storage_path(plan.store)) != plan.digest:
             raise LeaseLost(
                 f"sealing {plan.store}: another process has sealed it; run the same command again"
             )
@@ -234,7 +234,7 @@ def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, float]:
 
 def _is_stored(plan: ImagePlan, entry: ShardEntry) -> bool:
     """Whether a shard object is there, whole and with the right checksum."""
-    path = place(plan.store) / shard_key(entry.array, entry.index)
+    path = storage_path(plan.store) / shard_key(entry.array, entry.index)
     return path.size() == entry.length and path.sha256() == entry.sha256
 
 

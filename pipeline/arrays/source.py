@@ -18,7 +18,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import safe_name
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.path import is_url, place
+from tilepress.pipeline.storage.path import is_url, storage_path
 
 __all__ = ["ArraySource"]
 
@@ -85,7 +85,7 @@ class ArraySource:
 
     def fingerprint(self) -> dict[str, Any]:
         if self._url is not None:
-            return {place(self._url).name: asdict(objects_print(self._url))}
+            return {storage_path(self._url).name: asdict(objects_print(self._url))}
         if self._is_zarr:
             return {self._path.name: asdict(folder_print(self._path))}
         found = file_print(self._path, _HEADER_BYTES)
@@ -113,7 +113,7 @@ def _open_zarr(path: Path, url: str | None) -> tuple[_Readable, tuple[str, ...] 
     import zarr
 
     try:
-        array = zarr.open_array(path if url is None else place(url).zarr_store(), mode="r")
+        array = zarr.open_array(path if url is None else storage_path(url).zarr_store(), mode="r")
     except Exception as error:  # zarr raises what its metadata parsers and codecs raise
         raise DamagedSource(f"opening {path.name}: Zarr says {type(error).__name__}") from error
     names = getattr(array.metadata, "dimension_names", None)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tilepress.pipeline.catalogue.listed import ListedStore
-from tilepress.pipeline.storage.path import Place
+from tilepress.pipeline.storage.path import StoragePath
 
 __all__ = ["FOLDER", "RASTER", "SEGMENT", "SERIES", "Entry", "Index", "merged", "order"]
 
@@ -40,7 +40,7 @@ class Entry:
 
     summary: ListedStore
     tag: str
-    """Mark of the root document when it was read: see ``Place.tag``."""
+    """Mark of the root document when it was read: see ``StoragePath.tag``."""
     seal: str
     """Digest that seals the store: it survives a copy of the archive, the mark does not."""
     kind: Literal["raster", "dicom"]
@@ -87,7 +87,7 @@ class Entry:
 class Index:
     """The index in the catalogue's folder, which need not exist."""
 
-    def __init__(self, catalogue: Place) -> None:
+    def __init__(self, catalogue: StoragePath) -> None:
         self._catalogue = catalogue
 
     @property
@@ -138,7 +138,7 @@ class Index:
         data = "[\n" + ",\n".join(lines) + "\n]\n"
         self._segment(generation, number).write(data.encode())
 
-    def _segment(self, generation: str, number: int) -> Place:
+    def _segment(self, generation: str, number: int) -> StoragePath:
         return self._catalogue / f"{FOLDER}/{generation}/{number:05d}.json"
 
     def _head(self) -> _Head | None:

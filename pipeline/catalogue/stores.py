@@ -19,7 +19,7 @@ from typing import TypeVar
 from tilepress.errors import TilepressError, UnsealedStore, UsageError
 from tilepress.pipeline.catalogue.index import Entry, Index, merged
 from tilepress.pipeline.catalogue.listed import ListedStore, listed_store
-from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.summary import read_summary
 
@@ -90,9 +90,9 @@ class Totals:
         return f"{told}, {sizes} (ratio {self.ratio:.2f})"
 
 
-def is_store(path: Where) -> bool:
+def is_store(path: AnyPath) -> bool:
     """Whether a path is one store rather than an archive, by name or by content."""
-    where = place(path)
+    where = storage_path(path)
     return where.suffix == ".zarr" or (where / ROOT_DOCUMENT).size() is not None
 
 
@@ -101,13 +101,13 @@ def is_catalogue_object(key: str) -> bool:
     return key.startswith(f"{CATALOGUE}/") and key.endswith(".json")
 
 
-def find_stores(path: Where) -> list[Place]:
+def find_stores(path: AnyPath) -> list[StoragePath]:
     """Return a store itself, or every store below an archive in the order of their names."""
     where = _existing(path)
     return [where] if is_store(where) else [where / key for key in walk_stores(where)]
 
 
-def list_stores(archive: Where) -> Iterator[ListedStore]:
+def list_stores(archive: AnyPath) -> Iterator[ListedStore]:
     """Summarize every store of an archive in the order of their names, as a stream."""
     where = _existing(archive)
     if is_store(where):
@@ -120,7 +120,7 @@ def list_stores(archive: Where) -> Iterator[ListedStore]:
                 yield summary
 
 
-def gone_stores(archive: Place) -> Iterator[tuple[Place, str]]:
+def gone_stores(archive: StoragePath) -> Iterator[tuple[StoragePath, str]]:
     """Yield the stores that the catalogue lists and the archive has no more, and what to do."""
     for summary in list_stores(archive):
         if summary.state == "missing":
@@ -128,7 +128,7 @@ def gone_stores(archive: Place) -> Iterator[tuple[Place, str]]:
             yield archive / summary.path, text
 
 
-def summarize(store: Where, name: str) -> ListedStore:
+def summarize(store: AnyPath, name: str) -> ListedStore:
     """Read what one store says of itself; never raises for a damaged store."""
     try:
         return listed_store(name, read_summary(store))
@@ -167,7 +167,7 @@ def list_json(summaries: Iterable[ListedStore]) -> Iterator[str]:
     yield "]" if opening == "," else "[]"
 
 
-def walk_stores(archive: Place) -> Iterator[str]:
+def walk_stores(archive: StoragePath) -> Iterator[str]:
     """Yield the keys of the stores below an archive, sorted part by part, as a stream.
 
     Stores are not looked into, hidden folders neither.
@@ -197,7 +197,7 @@ def several(
             future.cancel()
 
 
-def _told(archive: Place, key: str, entry: Entry | None, present: bool) -> ListedStore | None:
+def _told(archive: StoragePath, key: str, entry: Entry | None, present: bool) -> ListedStore | None:
     """Tell of one store, from the catalogue if that is still true."""
     if entry is not None:
         if not present:
@@ -211,14 +211,14 @@ def _told(archive: Place, key: str, entry: Entry | None, present: bool) -> Liste
     return summary
 
 
-def _existing(path: Where) -> Place:
-    where = place(path)
+def _existing(path: AnyPath) -> StoragePath:
+    where = storage_path(path)
     if not where.is_folder():
         raise UsageError(f"looking for stores: no folder at {where}")
     return where
 
 
-def _folders(where: Place) -> list[str]:
+def _folders(where: StoragePath) -> list[str]:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed while we looked
         return where.folders()
     return []

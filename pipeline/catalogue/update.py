@@ -41,8 +41,8 @@ from tilepress.pipeline.catalogue.stores import (
     several,
     walk_stores,
 )
-from tilepress.pipeline.storage.local import FolderPlace
-from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.storage.local import FolderPath
+from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import StoreSummary, read_seal, read_summary
@@ -89,7 +89,7 @@ class _Look:
     written: bool = False
 
 
-def update_catalogue(archive: Where, *, rebuild: bool = False) -> CatalogueUpdate:
+def update_catalogue(archive: AnyPath, *, rebuild: bool = False) -> CatalogueUpdate:
     """Make the catalogue of an archive true; ``rebuild`` writes all of it anew.
 
     Unfinished and unreadable stores are left out. May be stopped at any time and called again.
@@ -97,7 +97,7 @@ def update_catalogue(archive: Where, *, rebuild: bool = False) -> CatalogueUpdat
 
     Raises OSError where storage fails.
     """
-    where = place(archive)
+    where = storage_path(archive)
     if not where.is_folder() or is_store(where):
         return CatalogueUpdate(0, 0, 0)
     catalogue = where / CATALOGUE
@@ -108,7 +108,7 @@ def update_catalogue(archive: Where, *, rebuild: bool = False) -> CatalogueUpdat
         return _Update(where, roll, rebuild=rebuild).run()
 
 
-def why_not_updated(archive: Where) -> str | None:
+def why_not_updated(archive: AnyPath) -> str | None:
     """Update the catalogue; return in a line why that failed: every store is sound without it."""
     try:
         update_catalogue(archive)
@@ -121,7 +121,7 @@ def why_not_updated(archive: Where) -> str | None:
 class _Update:
     """One update of one archive."""
 
-    def __init__(self, archive: Place, roll: _Roll, *, rebuild: bool) -> None:
+    def __init__(self, archive: StoragePath, roll: _Roll, *, rebuild: bool) -> None:
         self._archive = archive
         self._catalogue = archive / CATALOGUE
         self._index = Index(self._catalogue)
@@ -181,7 +181,7 @@ class _Update:
         except (*_UNREADABLE, FileNotFoundError, PermissionError):
             return gone
 
-    def _described(self, store: Place, key: str, tag: str) -> Entry:
+    def _described(self, store: StoragePath, key: str, tag: str) -> Entry:
         summary = read_summary(store)
         return (
             self._raster(store, key, tag, summary)
@@ -189,7 +189,7 @@ class _Update:
             else self._series(store, key, tag, summary)
         )
 
-    def _raster(self, store: Place, key: str, tag: str, summary: StoreSummary) -> Entry:
+    def _raster(self, store: StoragePath, key: str, tag: str, summary: StoreSummary) -> Entry:
         try:
             time = stac.acquired(StoreReader.open(store))
         except _UNREADABLE:
@@ -208,7 +208,7 @@ class _Update:
             span=None if time is None else stac.span_of(time),
         )
 
-    def _series(self, store: Place, key: str, tag: str, summary: StoreSummary) -> Entry:
+    def _series(self, store: StoragePath, key: str, tag: str, summary: StoreSummary) -> Entry:
         known = dicom_index.identity(StoreReader.open(store))
         series = dicom_index.SeriesEntry.of(key, summary, known)
         return Entry(
@@ -376,9 +376,9 @@ class _Roll:
             yield line
 
 
-def _name_of(archive: Place) -> str:
+def _name_of(archive: StoragePath) -> str:
     """Return what an archive's collection is called; it keeps that name wherever it is moved."""
-    name = archive.path.resolve().name if isinstance(archive, FolderPlace) else archive.name
+    name = archive.path.resolve().name if isinstance(archive, FolderPath) else archive.name
     return name or "archive"
 
 

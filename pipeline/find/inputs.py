@@ -46,9 +46,9 @@ from tilepress.pipeline.find.walk import (
     unsupported,
 )
 from tilepress.pipeline.image.names import is_virtual
-from tilepress.pipeline.storage.path import is_url, place
+from tilepress.pipeline.storage.path import is_url, storage_path
 from tilepress.pipeline.storage.ranges import listing, look_up
-from tilepress.pipeline.storage.s3 import BucketPlace
+from tilepress.pipeline.storage.s3 import BucketPath
 
 __all__ = ["absolute", "expand", "read_list"]
 
@@ -172,7 +172,7 @@ def _refusal(text: str) -> Failure | None:
     if not is_url(text):
         return unsupported(text, "want s3://bucket/key, as a text and not as a Path")
     try:
-        place(text)
+        storage_path(text)
     except TilepressError as error:
         return Failure(printable_name(text), UnsupportedSource(printable_name(str(error))))
     return None
@@ -196,8 +196,8 @@ def _named_path(text: str, relative: str) -> Iterator[InputFile | _Tree | Failur
 
 def _named_object(url: str) -> Iterator[InputFile | _Tree | _Found | Failure]:
     """Yield an object, or the folder of that name where there is no such object."""
-    where = place(url)
-    assert isinstance(where, BucketPlace)
+    where = storage_path(url)
+    assert isinstance(where, BucketPath)
     try:
         if where.key and not url.endswith("/"):
             try:
@@ -256,12 +256,12 @@ def _entry(text: str) -> Iterator[InputFile | _Tree | Failure]:
         for item in _named_path(text, relative):
             yield _Tree(FolderWalk(text, relative)) if isinstance(item, _Tree) else item
     elif text.endswith("/"):
-        where = place(text)
-        assert isinstance(where, BucketPlace)
+        where = storage_path(text)
+        assert isinstance(where, BucketPath)
         yield _Tree(BucketWalk(where, f"{where.bucket}/{where.key}".rstrip("/")))
     else:
-        where = place(text)
-        assert isinstance(where, BucketPlace)
+        where = storage_path(text)
+        assert isinstance(where, BucketPath)
         yield InputFile(str(where), f"{where.bucket}/{where.key}")
 
 
@@ -365,4 +365,4 @@ class _Found:
         bucket, _, key = self.pattern.partition("://")[2].partition("/")
         root, pattern = split_pattern(key)
         folder = "" if root == "." else root.strip("/")
-        return BucketWalk(BucketPlace(bucket, folder), pattern=pattern)
+        return BucketWalk(BucketPath(bucket, folder), pattern=pattern)

@@ -12,7 +12,7 @@ from tilepress.pipeline.find.discover import discover, store_path
 from tilepress.pipeline.find.walk import Failure, printable_name
 from tilepress.pipeline.image.format import FoundImages
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = ["Sources"]
@@ -31,10 +31,10 @@ class Sources:
         paths: Sequence[Path | str],
         *,
         stack: str | None = None,
-        archive: Where | None = None,
+        archive: AnyPath | None = None,
         doing: str = "verifying",
     ) -> None:
-        self._archive = None if archive is None else place(archive)
+        self._archive = None if archive is None else storage_path(archive)
         self._doing = doing
         self._specs: list[SourceSpec] = []
         self._places: dict[str, list[SourceSpec]] = {}
@@ -50,13 +50,13 @@ class Sources:
         self._text = ", ".join(map(str, paths))
         self._used: set[tuple[str, int | None]] = set()
 
-    def find(self, store: Where, origin: Mapping[str, Any] | None = None) -> SourceSpec:
+    def find(self, store: AnyPath, origin: Mapping[str, Any] | None = None) -> SourceSpec:
         """Return the image of ``store``; ``origin`` is what the store says of it, if that is known.
 
         Raises UsageError where there is none, or more than one; SourceError where all that was
         found cannot be read; DamagedStore where the store does not tell what it was made of.
         """
-        where = place(store)
+        where = storage_path(store)
         origin = StoreReader.open(where).origin if origin is None else origin
         kind = str(origin["kind"])
         specs = list(self._found.of_kind(kind))
@@ -77,12 +77,12 @@ class Sources:
             "one that alone fits the store; name the file that it was made of"
         )
 
-    def candidates(self, store: Where) -> list[SourceSpec]:
+    def candidates(self, store: AnyPath) -> list[SourceSpec]:
         """Return the images of which one may be that of a store that no longer tells its origin.
 
         In an archive those that go there; else the image of the store's name, or all.
         """
-        where = place(store)
+        where = storage_path(store)
         if self._archive is not None:
             return list(self._places.get(where.relative_to(self._archive), []))
         named = [spec for spec in self._specs if store_path(spec).name == where.stem]
@@ -111,7 +111,7 @@ class Sources:
         ]
         return [spec.paths[0] + end for spec, end in zip(left, ends, strict=True)]
 
-    def _choose(self, store: Place, specs: Sequence[SourceSpec]) -> SourceSpec | None:
+    def _choose(self, store: StoragePath, specs: Sequence[SourceSpec]) -> SourceSpec | None:
         """Return the one image that fits; None where there is none or no telling."""
         if self._archive is not None:
             key = store.relative_to(self._archive)

@@ -18,7 +18,7 @@ from tilepress.pipeline.arrays.zarr_nodes import is_array_document, is_zarr_arra
 from tilepress.pipeline.find.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, shown
-from tilepress.pipeline.storage.s3 import BucketPlace
+from tilepress.pipeline.storage.s3 import BucketPath
 from tilepress.pipeline.storage.text import printable
 
 __all__ = [
@@ -336,7 +336,7 @@ class _OpenFolder:
 class BucketWalk:
     """A folder of a bucket, searched through by one listing in the order of keys."""
 
-    where: BucketPlace
+    where: BucketPath
     prefix: str = ""
     pattern: Pattern | None = None
 
@@ -427,7 +427,7 @@ class BucketWalk:
 
         "ours" is what an earlier run wrote, finished or not; None is a folder of files.
         """
-        below = BucketPlace(self.where.bucket, folder[:-1])
+        below = BucketPath(self.where.bucket, folder[:-1])
         if first[len(folder) :] in (".zarray", ".zattrs", ".zgroup"):
             return "array" if (below / ".zarray").size() is not None else "group"
         try:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tilepress.errors import SourceError
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.ranges import listing
-from tilepress.pipeline.storage.s3 import BucketPlace
+from tilepress.pipeline.storage.s3 import BucketPath
 
 __all__ = ["FilePrint", "ListingPrint", "file_print", "folder_print", "objects_print"]
 
@@ -72,8 +72,8 @@ def folder_print(path: Path) -> ListingPrint:
 def objects_print(url: str) -> ListingPrint:
     """List every object below an address by size and version. Raises SourceError."""
     digest, count = hashlib.sha256(), 0
-    where = place(url)
-    assert isinstance(where, BucketPlace), url
+    where = storage_path(url)
+    assert isinstance(where, BucketPath), url
     try:
         for remote in listing(where):
             key = remote.url.removeprefix(f"{url}/")

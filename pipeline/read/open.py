@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from tilepress.pipeline.storage.path import Where
+from tilepress.pipeline.storage.path import AnyPath
 from tilepress.pipeline.store.keys import FULL_RESOLUTION
 from tilepress.pipeline.store.reader import SealedStore, StoreReader
 
@@ -15,7 +15,7 @@ __all__ = ["open_dataset"]
 
 
 def open_dataset(
-    path: Where, *, chunks: dict[str, int] | Literal["auto"] | None = None
+    path: AnyPath, *, chunks: dict[str, int] | Literal["auto"] | None = None
 ) -> xr.Dataset:
     """Open the full resolution of a sealed store with xarray, lazily.
 

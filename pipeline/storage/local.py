@@ -25,11 +25,11 @@ from tilepress.pipeline.storage.atomic import (
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-__all__ = ["FolderPlace"]
+__all__ = ["FolderPath"]
 
 
 @dataclass(frozen=True, slots=True)
-class FolderPlace:
+class FolderPath:
     """A file or folder of this machine."""
 
     conditional: ClassVar[bool] = False
@@ -55,14 +55,14 @@ class FolderPlace:
         return self.path.suffix
 
     @property
-    def parent(self) -> FolderPlace:
-        return FolderPlace(self.path.parent)
+    def parent(self) -> FolderPath:
+        return FolderPath(self.path.parent)
 
-    def __truediv__(self, key: str) -> FolderPlace:
-        return FolderPlace(self.path / key)
+    def __truediv__(self, key: str) -> FolderPath:
+        return FolderPath(self.path / key)
 
     def relative_to(self, other: object) -> str:
-        if not isinstance(other, FolderPlace):
+        if not isinstance(other, FolderPath):
             raise ValueError(f"{self} is not below {other}")  # noqa: TRY004  # as pathlib says it
         return self.path.relative_to(other.path).as_posix()
 

@@ -1,7 +1,7 @@
 """Name where objects lie, on this machine or in a bucket, with the few operations that both keep.
 
-    place("out/scene.zarr")               FolderPlace: files, written whole, synced, renamed
-    place("s3://bucket/out/scene.zarr")   BucketPlace: objects of an S3 service, through obstore
+    place("out/scene.zarr")               FolderPath: files, written whole, synced, renamed
+    place("s3://bucket/out/scene.zarr")   BucketPath: objects of an S3 service, through obstore
 
 A place is a name, not a handle: it can be made for what does not exist, pickled, and compared.
 Every failure is an ``OSError`` with an errno, so that callers sort storage faults in one way:
@@ -19,20 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.storage.local import FolderPlace
-from tilepress.pipeline.storage.s3 import BucketPlace, clean_key
+from tilepress.pipeline.storage.local import FolderPath
+from tilepress.pipeline.storage.s3 import BucketPath, clean_key
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-__all__ = ["BucketPlace", "FolderPlace", "Place", "Where", "is_url", "place"]
+__all__ = ["AnyPath", "BucketPath", "FolderPath", "StoragePath", "is_url", "storage_path"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,62}")
 
 
-class Place(Protocol):
+class StoragePath(Protocol):
     """A name under which an object, or objects, may lie."""
 
     conditional: ClassVar[bool]
@@ -48,13 +48,13 @@ class Place(Protocol):
     def suffix(self) -> str: ...
 
     @property
-    def parent(self) -> Place: ...
+    def parent(self) -> StoragePath: ...
 
-    def __truediv__(self, key: str) -> Place:
+    def __truediv__(self, key: str) -> StoragePath:
         """Return the place of ``key``, which may have several parts, below this one."""
         ...
 
-    def relative_to(self, other: Place) -> str:
+    def relative_to(self, other: StoragePath) -> str:
         """Return the key of this place below ``other``; ValueError where it is not below."""
         ...
 
@@ -145,20 +145,20 @@ class Place(Protocol):
         ...
 
 
-Where = str | Path | Place
+AnyPath = str | Path | StoragePath
 
 
-def place(where: Where) -> Place:
+def storage_path(where: AnyPath) -> StoragePath:
     """Return the place that a path or URL names.
 
     Raises UsageError for a URL that is not ``s3://bucket/key``.
     """
     if isinstance(where, Path):
-        return FolderPlace(where)
+        return FolderPath(where)
     if not isinstance(where, str):
         return where
     if not is_url(where):
-        return FolderPlace(Path(where))
+        return FolderPath(Path(where))
     scheme, _, rest = where.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme.lower() != "s3" or not _BUCKET.fullmatch(bucket):
@@ -171,7 +171,7 @@ def place(where: Where) -> Place:
             f"opening {shown}: signed addresses are not taken; set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, and give s3://bucket/key alone"
         )
-    return BucketPlace(bucket, clean_key(key, where))
+    return BucketPath(bucket, clean_key(key, where))
 
 
 def is_url(where: object) -> bool:

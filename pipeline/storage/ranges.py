@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from tilepress.errors import DamagedSource, UnsupportedSource
-from tilepress.pipeline.storage.path import is_url, place
-from tilepress.pipeline.storage.s3 import BucketPlace
+from tilepress.pipeline.storage.path import is_url, storage_path
+from tilepress.pipeline.storage.s3 import BucketPath
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
@@ -82,7 +82,7 @@ def look_up(url: str) -> RemoteFile:
         return _described(where.bucket, obstore.head(where.client, where.key))
 
 
-def listing(where: BucketPlace, after: str = "") -> Iterator[RemoteFile]:
+def listing(where: BucketPath, after: str = "") -> Iterator[RemoteFile]:
     """Yield the objects below ``where``, in the order of their keys, as a stream.
 
     ``after`` is a key of the bucket: those up to it are left out. Raises OSError.
@@ -241,9 +241,9 @@ def reader(what: str | RemoteFile) -> RemoteBytes:
     return known
 
 
-def _bucket_place(url: str) -> BucketPlace:
-    found = place(url)
-    assert isinstance(found, BucketPlace), is_url(url)
+def _bucket_place(url: str) -> BucketPath:
+    found = storage_path(url)
+    assert isinstance(found, BucketPath), is_url(url)
     return found
 
 
@@ -260,7 +260,7 @@ def _changed(url: str) -> DamagedSource:
 
 
 @contextlib.contextmanager
-def _storage(where: BucketPlace) -> Iterator[None]:
+def _storage(where: BucketPath) -> Iterator[None]:
     """Translate obstore's errors: OSError, or a SourceError where the object is to blame."""
     from obstore.exceptions import InvalidPathError, PreconditionError
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from obstore.store import S3Store
     from zarr.abc.store import Store
 
-__all__ = ["BucketPlace", "clean_key"]
+__all__ = ["BucketPath", "clean_key"]
 
 RETRY_FOR_S = 60
 """Seconds for which obstore repeats a request that a server or network failed."""
@@ -36,7 +36,7 @@ REQUEST_LIMIT_S = 300
 
 
 @dataclass(frozen=True, slots=True)
-class BucketPlace:
+class BucketPath:
     """An object, or a prefix of objects, of an S3 bucket."""
 
     conditional: ClassVar[bool] = True
@@ -60,15 +60,15 @@ class BucketPlace:
         return Path(self.name).suffix
 
     @property
-    def parent(self) -> BucketPlace:
-        return BucketPlace(self.bucket, self.key.rpartition("/")[0])
+    def parent(self) -> BucketPath:
+        return BucketPath(self.bucket, self.key.rpartition("/")[0])
 
-    def __truediv__(self, key: str) -> BucketPlace:
-        return BucketPlace(self.bucket, clean_key(f"{self.key}/{key}", str(self)))
+    def __truediv__(self, key: str) -> BucketPath:
+        return BucketPath(self.bucket, clean_key(f"{self.key}/{key}", str(self)))
 
     def relative_to(self, other: object) -> str:
-        prefix = f"{other.key}/" if isinstance(other, BucketPlace) and other.key else ""
-        if not isinstance(other, BucketPlace) or self.bucket != other.bucket:
+        prefix = f"{other.key}/" if isinstance(other, BucketPath) and other.key else ""
+        if not isinstance(other, BucketPath) or self.bucket != other.bucket:
             raise ValueError(f"{self} is not below {other}")
         if not self.key.startswith(prefix):
             raise ValueError(f"{self} is not below {other}")

@@ -20,7 +20,7 @@ from tilepress.codecs.loss import Loss, stated_loss
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
-from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
     IMAGE,
@@ -44,11 +44,11 @@ __all__ = ["SealedStore", "StoreReader"]
 class SealedStore(WrapperStore["Store"]):
     """A Zarr store in which every chunk exists: absence is damage, never fill value."""
 
-    def __init__(self, store: Store | Where, *, read_only: bool = True) -> None:
+    def __init__(self, store: Store | AnyPath, *, read_only: bool = True) -> None:
         if isinstance(store, zarr.abc.store.Store):
             super().__init__(store)
         else:
-            super().__init__(place(store).zarr_store(read_only=read_only))
+            super().__init__(storage_path(store).zarr_store(read_only=read_only))
 
     async def get(
         self,
@@ -83,21 +83,21 @@ def _store_name(store: Store) -> str:
 class StoreReader:
     """A sealed store, for exporters and ``verify``: what it cannot vouch for, it refuses."""
 
-    def __init__(self, path: Place, statement: Mapping[str, Any], root: zarr.Group) -> None:
+    def __init__(self, path: StoragePath, statement: Mapping[str, Any], root: zarr.Group) -> None:
         self.path = path
         self.statement = statement
         """``attrs["tilepress"]`` of the root: codec, model, loss, sizes, digests, versions."""
         self._root = root
 
     @classmethod
-    def open(cls, path: Where) -> StoreReader:
+    def open(cls, path: AnyPath) -> StoreReader:
         """Open a sealed store.
 
         Raises UnsealedStore where the root document is missing, DamagedStore where it fails the
         seal, UnsupportedFormat where another tilepress is needed, StoreError where there is no
         store at all.
         """
-        path = place(path)
+        path = storage_path(path)
         statement = read_root(path).statement
         store = SealedStore(path)
         return cls(path, statement, zarr.open_consolidated(store, mode="r", zarr_format=3))

@@ -17,7 +17,7 @@ import zarr
 
 from tilepress.errors import DamagedStore, StoreError
 from tilepress.pipeline.image.grid import ShardGrid
-from tilepress.pipeline.storage.path import Place
+from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
     MANIFEST,
@@ -113,7 +113,7 @@ class Salvaged:
     """What the store says that it was made of."""
 
 
-def salvage(store: Place) -> Salvaged:
+def salvage(store: StoragePath) -> Salvaged:
     """Read what there is; raises UnsupportedFormat for a store of a newer tilepress."""
     reader, refusal = None, None
     try:
@@ -141,7 +141,7 @@ def salvage(store: Place) -> Salvaged:
 
 
 def _copies(
-    store: Place, root: bytes | None, level: bytes, *, sealed: bool
+    store: StoragePath, root: bytes | None, level: bytes, *, sealed: bool
 ) -> dict[str, list[Layout]]:
     """Return every layout that documents tell, by array; of a sealed root, its own alone."""
     found = {}
@@ -158,7 +158,7 @@ def _copies(
 
 
 def _believed(
-    store: Place, copies: Mapping[str, list[Layout]], *, sealed: bool
+    store: StoragePath, copies: Mapping[str, list[Layout]], *, sealed: bool
 ) -> dict[str, Layout]:
     found: dict[str, Layout] = {}
     for name, layouts in copies.items():
@@ -171,7 +171,7 @@ def _believed(
     return found
 
 
-def _vouched(store: Place, key: str) -> Layout | None:
+def _vouched(store: StoragePath, key: str) -> Layout | None:
     """Return the layout in a document that is listed in a manifest whose checksums are right."""
     data = _read(store / key)
     try:
@@ -197,7 +197,7 @@ def _consolidated(document: dict[str, Any], key: str) -> object:
         return None
 
 
-def _read(where: Place) -> bytes:
+def _read(where: StoragePath) -> bytes:
     """Return an object; nothing where it cannot be read."""
     try:
         return where.read()
@@ -221,7 +221,7 @@ def _manifest(reader: StoreReader) -> Manifest | None:
         return None
 
 
-def _origin(store: Place, reader: StoreReader | None) -> Mapping[str, Any] | None:
+def _origin(store: StoragePath, reader: StoreReader | None) -> Mapping[str, Any] | None:
     try:
         if reader is not None:
             return reader.origin

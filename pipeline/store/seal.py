@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tilepress.errors import DamagedStore, StoreError, UnsealedStore, UnsupportedFormat
-from tilepress.pipeline.storage.path import Where, place
+from tilepress.pipeline.storage.path import AnyPath, storage_path
 from tilepress.pipeline.store.keys import FULL_RESOLUTION, IMAGE, ROOT_DOCUMENT, document_key
 from tilepress.pipeline.store.manifest import sha256_hex
 
@@ -47,9 +47,9 @@ def with_seal(document: bytes) -> bytes:
     return document.replace(blank, f'"seal":"{sha256_hex(document)}"'.encode())
 
 
-def is_sealed(path: Where) -> bool:
+def is_sealed(path: AnyPath) -> bool:
     """Whether a store at ``path`` was finished."""
-    return (place(path) / ROOT_DOCUMENT).size() is not None
+    return (storage_path(path) / ROOT_DOCUMENT).size() is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +93,13 @@ class RootDocument:
         )
 
 
-def read_root(path: Where) -> RootDocument:
+def read_root(path: AnyPath) -> RootDocument:
     """Return the root document if it is the one that was sealed, byte for byte.
 
     Raises UnsealedStore where it is missing, DamagedStore where it fails the seal, StoreError where
     there is no store at all.
     """
-    path = place(path)
+    path = storage_path(path)
     try:
         data = (path / ROOT_DOCUMENT).read()
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -119,14 +119,14 @@ def read_root(path: Where) -> RootDocument:
     return RootDocument(store=path.name, data=data, content=json.loads(data))
 
 
-def store_bytes(path: Where) -> int:
+def store_bytes(path: AnyPath) -> int:
     """Return the bytes of all objects of a store: what it takes in storage, headers included."""
-    return sum(size for _, size in place(path).walk())
+    return sum(size for _, size in storage_path(path).walk())
 
 
-def remove_store(path: Where) -> None:
+def remove_store(path: AnyPath) -> None:
     """Remove a store: its root document first, so that what is left can never be opened."""
-    store = place(path)
+    store = storage_path(path)
     for node in ("", FULL_RESOLUTION, IMAGE):
         (store / document_key(node)).remove()
     store.remove_tree()

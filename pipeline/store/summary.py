@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from tilepress.codecs.loss import Loss, stated_loss
-from tilepress.pipeline.storage.path import Where, place
+from tilepress.pipeline.storage.path import AnyPath, storage_path
 from tilepress.pipeline.store.keys import IMAGE, array_key
 from tilepress.pipeline.store.manifest import sha256_hex
 from tilepress.pipeline.store.seal import read_root, store_bytes
@@ -93,12 +93,12 @@ class StoreSummary:
         return tuple(name or str(i) for i, name in enumerate(names, 1))
 
 
-def read_summary(store: Where) -> StoreSummary:
+def read_summary(store: AnyPath) -> StoreSummary:
     """Return what a sealed store says of itself.
 
     Raises what opening it raises (UnsealedStore, DamagedStore, UnsupportedFormat, StoreError).
     """
-    where = place(store)
+    where = storage_path(store)
     root = read_root(where)
     statement = root.statement
     try:
@@ -117,6 +117,6 @@ def read_summary(store: Where) -> StoreSummary:
     )
 
 
-def read_seal(store: Where) -> str:
+def read_seal(store: AnyPath) -> str:
     """Return the digest that seals a store; raises as ``read_summary`` does."""
     return read_root(store).seal

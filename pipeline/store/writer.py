@@ -25,7 +25,7 @@ from tilepress.errors import (
 )
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
-from tilepress.pipeline.storage.path import Place, Where, place
+from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.documents import compose
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT, shard_key
 from tilepress.pipeline.store.manifest import ShardEntry, ShardTable
@@ -39,7 +39,7 @@ class StoreWriter:
 
     def __init__(
         self,
-        where: Place,
+        where: StoragePath,
         info: ImageInfo,
         grids: Mapping[str, ShardGrid],
         codec_config: Mapping[str, Any],
@@ -53,7 +53,7 @@ class StoreWriter:
     @classmethod
     def create(
         cls,
-        path: Where,
+        path: AnyPath,
         info: ImageInfo,
         grid: ShardGrid,
         codec_config: Mapping[str, Any],
@@ -64,7 +64,7 @@ class StoreWriter:
 
         Raises DestinationConflict where ``path`` holds a sealed store or something else.
         """
-        where = place(path)
+        where = storage_path(path)
         if where.size() is not None and not where.is_folder():
             raise DestinationConflict(f"creating a store: a file is in the way at {path}")
         if is_sealed(where):
@@ -95,7 +95,7 @@ class StoreWriter:
         fill: float | int = self.info.dtype.type(self.info.nodata or 0).item()
         return fill
 
-    def shard_path(self, array: str, index: tuple[int, ...]) -> Place:
+    def shard_path(self, array: str, index: tuple[int, ...]) -> StoragePath:
         return self.place / shard_key(array, index)
 
     def write_shard(

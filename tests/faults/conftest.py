@@ -17,7 +17,7 @@ import zarr
 from tilepress.pipeline.archive import lease, plan
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.storage import retry as patience
-from tilepress.pipeline.storage.path import Place, place
+from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.run.compress import compress
 
@@ -96,7 +96,7 @@ def dead_holders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "_is_stale", lambda *_: True)
 
 
-def check_any(store: Place, samples: tuple[np.ndarray, ...]) -> str:
+def check_any(store: StoragePath, samples: tuple[np.ndarray, ...]) -> str:
     """Assert that a store is whole, or cannot be taken for one; return which."""
     if (store / "zarr.json").size() is None:
         with pytest.raises(FileNotFoundError):
@@ -111,12 +111,12 @@ def check_any(store: Place, samples: tuple[np.ndarray, ...]) -> str:
 def check_archive(scene: Scene, out: Path | str) -> None:
     """Assert that an archive is whole, and nothing but the archive is left."""
     for name, image in scene.images.items():
-        store = place(out) / f"{name}.zarr"
+        store = storage_path(out) / f"{name}.zarr"
         assert check_any(store, (image,)) == "sealed", name
         group = zarr.open_group(store.zarr_store(), mode="r")
         if name in scene.masks:
             assert np.array_equal(group["0/mask"][...], scene.masks[name])
-    left = [(key, size) for key, size in place(out).walk() if is_left_over(key, size)]
+    left = [(key, size) for key, size in storage_path(out).walk() if is_left_over(key, size)]
     assert not left
 
 

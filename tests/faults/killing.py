@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import zarr
 
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.verify import verify
 
 from ..helpers.samples import smooth
@@ -196,7 +196,11 @@ class Archive:
 
     def done(self) -> set[str]:
         """Return the names of the shards that the ledger knows."""
-        keys = (key for key, _ in place(self.out).walk()) if place(self.out).is_folder() else ()
+        keys = (
+            (key for key, _ in storage_path(self.out).walk())
+            if storage_path(self.out).is_folder()
+            else ()
+        )
         names = (key.rpartition("/")[2] for key in keys if key.startswith(".tilepress/scene"))
         return {n[:-5] for n in names if n.startswith("image-") and n.endswith(".json")}
 
@@ -213,7 +217,7 @@ class Archive:
         if not killed:
             return
         tally = self.tally.setdefault(kind, Tally())
-        store = place(self.out) / "scene.zarr"
+        store = storage_path(self.out) / "scene.zarr"
         found = zarr.open_group(store.zarr_store(), mode="r")["0/image"][...]
         if verify(store) or not np.array_equal(found, self.samples):
             tally.wrong += 1
@@ -226,7 +230,7 @@ class Archive:
         known = self.done()
         before = len(self.encoded())
         try:
-            check_any(place(self.out) / "scene.zarr", (self.samples,))
+            check_any(storage_path(self.out) / "scene.zarr", (self.samples,))
         except BaseException:
             self.tally.setdefault(kind, Tally()).wrong += 1
             raise

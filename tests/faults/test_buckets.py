@@ -19,7 +19,7 @@ from tilepress.pipeline.archive.lease import Holder, Lease, LeaseLost
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.plan import make_plan
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.verify import verify
 
 from .conftest import TILE, Scene
@@ -58,7 +58,7 @@ class TestTwoWriters:
         if codes == [0, 1]:
             (refused,) = [text for text, one in zip(told, both, strict=True) if one.returncode]
             assert "is writing there" in refused or "was quicker" in refused, refused
-        store = place(archive.out) / "scene.zarr"
+        store = storage_path(archive.out) / "scene.zarr"
         assert verify(store) == []
         found = zarr.open_group(store.zarr_store(), mode="r")["0/image"][...]
         assert np.array_equal(found, archive.samples)
@@ -75,7 +75,7 @@ class TestAZombie:
         plan, zombie, heir = self.taken_over(scene, bucket, monkeypatch)
         with pytest.raises(LeaseLost):
             task.write_shard(plan, next(plan.shards()), zombie)
-        assert list((place(plan.store) / "0").walk()) == []
+        assert list((storage_path(plan.store) / "0").walk()) == []
         assert not task.write_shard(plan, next(plan.shards()), heir).reused
 
     def test_cannot_overwrite_between_its_look_and_its_put(
@@ -116,7 +116,7 @@ class TestAZombie:
         (spec,) = discover([scene.folder / "large.npy"], None)
         source = open_source(spec)
         plan = make_plan(
-            source, place(f"{bucket}/large.zarr"), EncodeOptions(tile=TILE, tier="fast")
+            source, storage_path(f"{bucket}/large.zarr"), EncodeOptions(tile=TILE, tier="fast")
         )
         source.close()
         folder = ledger_folder(plan.store)

@@ -12,7 +12,7 @@ import pytest
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.catalogue.stores import list_stores
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.workflows.run.parts import finish, plan
 
 from .conftest import TILE, Scene, check_any, check_archive, write_sources
@@ -86,7 +86,7 @@ def checked(
     """Check one store of a state, unless one of the very same bytes was checked before."""
     own = name, tuple((key, data) for key, data in tree if key.startswith(f"{name}.zarr"))
     if own not in known:
-        known[own] = check_any(place(out) / f"{name}.zarr", samples)
+        known[own] = check_any(storage_path(out) / f"{name}.zarr", samples)
     return known[own]
 
 

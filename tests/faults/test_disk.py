@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.workflows.cli import app as cli
 from tilepress.workflows.run.driver import NoRoom
 
@@ -85,9 +85,12 @@ class TestTheNthOperationFails:
             with watched(out, failing):
                 told = run_to_an_error(one, out / "large.zarr")
             # where the last lines of a run fail the store may be whole, and the failure is nobody's
-            assert told or check_any(place(out / "large.zarr"), (one.images["large"],)) == "sealed"
+            assert (
+                told
+                or check_any(storage_path(out / "large.zarr"), (one.images["large"],)) == "sealed"
+            )
             assert not told or "on demand" in told or "No space" in told, told
-            check_any(place(out / "large.zarr"), (one.images["large"],))
+            check_any(storage_path(out / "large.zarr"), (one.images["large"],))
             assert one.compress(out / "large.zarr").ok
             check_archive(one, out)
 
@@ -102,7 +105,7 @@ class TestTheNthOperationFails:
             with watched(out, Failing(number, errno.EIO, (kind,), times=2)):
                 told = run_to_an_error(one, out / "large.zarr")
             survived += not told
-            check_any(place(out / "large.zarr"), (one.images["large"],))
+            check_any(storage_path(out / "large.zarr"), (one.images["large"],))
             assert one.compress(out / "large.zarr").ok
             check_archive(one, out)
         print(f"EIO at {kind}: {survived} of {total} survived without an error")
@@ -114,7 +117,7 @@ class TestTheNthOperationFails:
         assert small.compress(out).ok
         with watched(out, Failing(20, errno.ENOSPC, KINDS)):
             assert run_to_an_error(scene, out)
-        assert check_any(place(out / "small1.zarr"), (scene.images["small1"],)) == "sealed"
+        assert check_any(storage_path(out / "small1.zarr"), (scene.images["small1"],)) == "sealed"
         assert scene.compress(out).ok
         check_archive(scene, out)
 
@@ -136,7 +139,7 @@ class TestTheCommand:
         assert exit_code in (1, 2), told
         assert told.count("on demand") == 1, told
         assert "Traceback" not in told
-        assert check_any(place(out / "large.zarr"), (one.images["large"],)) == "unsealed"
+        assert check_any(storage_path(out / "large.zarr"), (one.images["large"],)) == "unsealed"
 
     def test_says_it_once_for_a_whole_archive(
         self, scene: Scene, folder: Path, capfd: pytest.CaptureFixture[str]
@@ -193,7 +196,7 @@ class TestARealDisk:
             told = run_large(scene, out)
             stops += bool(told)
             assert not told or "No space left on device" in told, told
-            check_any(place(out / "large.zarr"), (noise,))
+            check_any(storage_path(out / "large.zarr"), (noise,))
             ballast.unlink()
             assert run_large(scene, out) == ""
             check_archive(scene, out)
@@ -207,7 +210,7 @@ class TestARealDisk:
         subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
         with pytest.raises(UsageError, match="Read-only file system"):
             one.compress(out / "other.zarr")
-        assert check_any(place(out / "large.zarr"), (one.images["large"],)) == "sealed"
+        assert check_any(storage_path(out / "large.zarr"), (one.images["large"],)) == "sealed"
         subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
         assert one.compress(out / "other.zarr").ok
 

@@ -34,7 +34,7 @@ from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.shard import encode_shard
 from tilepress.workflows.cluster.local import cpu_count
 
@@ -92,7 +92,7 @@ def _shards(sources: Sequence[str | Path], tier: str) -> list[_Shard]:
         if not isinstance(spec, SourceSpec):
             continue
         with contextlib.closing(open_source(spec)) as source:
-            plan = make_plan(source, place("none.zarr"), EncodeOptions(tier=tier))
+            plan = make_plan(source, storage_path("none.zarr"), EncodeOptions(tier=tier))
             image = TileCodec.from_config(dict(plan.codec_config))
             mask = TileCodec.from_config(lossless_config(plan.codec_config))
             for ref in plan.shards():

@@ -32,7 +32,7 @@ from tilepress.pipeline.geotiff.format import GEOTIFF
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.workflows.cluster.executor import DaskExecutor
 from tilepress.workflows.report.telling import Event, ShardStored, SilentProgress
 from tilepress.workflows.run.driver import Run
@@ -90,7 +90,7 @@ def measure_scale(shards: int, *, workers: int = 2) -> Scale:
             executor=executor,
             keeper=keeper,
             job=Job(
-                destination=Destination(place(folder / "archive")),
+                destination=Destination(storage_path(folder / "archive")),
                 options=EncodeOptions(),
                 holder=keeper.holder,
             ),

@@ -177,9 +177,9 @@ def export(
 
 
 def _must_exist(where: str) -> None:
-    from tilepress.pipeline.storage.path import place
+    from tilepress.pipeline.storage.path import storage_path
 
-    if not place(where).exists():
+    if not storage_path(where).exists():
         raise UsageError(f"opening {where}: no such file or folder")
 
 

@@ -66,10 +66,10 @@ def look_around(destination: str | None) -> Seen:
     trouble = None
     if destination is not None:
         from tilepress.pipeline.archive.destination import Destination
-        from tilepress.pipeline.storage.path import place
+        from tilepress.pipeline.storage.path import storage_path
 
         try:
-            Destination(place(destination)).check_writable()
+            Destination(storage_path(destination)).check_writable()
         except (TilepressError, OSError) as error:
             trouble = f"writing to {destination}: {error}"
     return Seen(

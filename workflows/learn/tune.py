@@ -35,7 +35,7 @@ from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.find.inputs import absolute
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.atomic import write_atomic
-from tilepress.pipeline.storage.local import FolderPlace
+from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.store.seal import is_sealed
 from tilepress.workflows.learn.windows import MAX_WINDOWS, sample_windows
 from tilepress.workflows.report.telling import Note, Progress
@@ -81,7 +81,7 @@ class Tuner:
         self._force = force
         self._base = TileCodec(tier=options.tier, model=options.model).model
         digest = _line_digest(seconds, sources, stack, options, self._base)
-        if not isinstance(destination.folder, FolderPlace):
+        if not isinstance(destination.folder, FolderPath):
             raise UsageError(
                 f"tuning for {destination.path}: workers need the weights in a folder; train a "
                 "model first and give it with --model"

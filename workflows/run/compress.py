@@ -15,8 +15,8 @@ from tilepress.pipeline.archive.images import Job
 from tilepress.pipeline.archive.lease import LeaseKeeper
 from tilepress.pipeline.archive.options import CodingOptions
 from tilepress.pipeline.archive.plan_file import Part
-from tilepress.pipeline.storage.local import FolderPlace
-from tilepress.pipeline.storage.path import Place
+from tilepress.pipeline.storage.local import FolderPath
+from tilepress.pipeline.storage.path import StoragePath
 from tilepress.workflows.learn.tune import Tuner
 from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.report.telling import Note, Progress, SilentProgress
@@ -184,10 +184,10 @@ def compress(
             return finish_run(result, writer, target, progress)
 
 
-def _missing(folder: Place) -> list[Place]:
+def _missing(folder: StoragePath) -> list[StoragePath]:
     """Return the folders that are to be made for this one, itself first; none in a bucket."""
-    missing: list[Place] = []
-    while isinstance(folder, FolderPlace) and not folder.exists():
+    missing: list[StoragePath] = []
+    while isinstance(folder, FolderPath) and not folder.exists():
         missing.append(folder)
         folder = folder.parent
     return missing

@@ -18,7 +18,7 @@ from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
 from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
 from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, PlannedImage
 from tilepress.pipeline.catalogue.stores import walk_stores
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.seal import is_sealed
 from tilepress.workflows.report.report import (
     Report,
@@ -76,7 +76,7 @@ def finish(
     started = time.monotonic()
     if report is not None:
         check_writable_report(Path(report))
-    target = Destination(place(destination))
+    target = Destination(storage_path(destination))
     writer = ReportWriter(
         path=None if report is None else Path(report),
         started=started,

@@ -11,12 +11,12 @@ from tilepress.errors import UsageError
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
 from tilepress.pipeline.find.inputs import absolute
-from tilepress.pipeline.storage.path import Place, place
+from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.workflows.report.report import RunDescription
 
 __all__ = ["CompressRequest", "PathLike"]
 
-PathLike = str | Path | Place
+PathLike = str | Path | StoragePath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class CompressRequest:
             raise UsageError("compressing: the destination is empty")
         return cls(
             sources=_paths(sources),
-            destination=Destination(place(destination)),
+            destination=Destination(storage_path(destination)),
             stack=stack,
             options=EncodeOptions.of(coding),
         )

@@ -18,7 +18,7 @@ from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.workflows.run.compress import compress
 
 from ..images import tiff
@@ -45,7 +45,7 @@ class TestWhoeverCodesAShard:
     def test_gets_what_compress_wrote(self, opened: TileSource, tmp_path: Path, max_error: int):
         store = tmp_path / "scene.zarr"
         assert compress(opened.spec.paths[0], store, workers=0, tile=16, max_error=max_error).ok
-        plan = make_plan(opened, place(store), EncodeOptions(tile=16, max_error=max_error))
+        plan = make_plan(opened, storage_path(store), EncodeOptions(tile=16, max_error=max_error))
         coding = ImageCoding(plan)
         for ref in plan.shards():
             stored = Path(str(coding.writer.shard_path(ref.array, ref.index))).read_bytes()
@@ -56,7 +56,9 @@ class TestWhoeverCodesAShard:
             )
 
     def test_codes_a_mask_without_loss(self, opened: TileSource, tmp_path: Path):
-        plan = make_plan(opened, place(tmp_path / "a.zarr"), EncodeOptions(tile=16, max_error=3))
+        plan = make_plan(
+            opened, storage_path(tmp_path / "a.zarr"), EncodeOptions(tile=16, max_error=3)
+        )
         coding = ImageCoding(plan)
         assert (coding.is_lossy("image"), coding.is_lossy("mask")) == (True, False)
         coded = coding.encode(opened, MASK)
@@ -68,7 +70,7 @@ class TestWhoeverCodesAShard:
 
     def test_shares_the_codec_of_a_process(self, opened: TileSource, tmp_path: Path):
         """It holds the weights of a network: one for all shards of all images."""
-        plan = make_plan(opened, place(tmp_path / "a.zarr"), EncodeOptions(tile=16))
+        plan = make_plan(opened, storage_path(tmp_path / "a.zarr"), EncodeOptions(tile=16))
         assert ImageCoding(plan).codec("image") is ImageCoding(plan).codec("image")
 
     def test_reads_slices_one_after_another_and_bands_together(
@@ -85,7 +87,7 @@ class TestWhoeverCodesAShard:
             np.save(tmp_path / "a.npy", np.zeros((4, 32, 20), np.uint16))
             (spec,) = discover([tmp_path / "a.npy"])
             with contextlib.closing(open_source(spec)) as source:  # type: ignore[arg-type]
-                plan = make_plan(source, place(tmp_path / "a.zarr"), EncodeOptions(tile=16))
+                plan = make_plan(source, storage_path(tmp_path / "a.zarr"), EncodeOptions(tile=16))
             grid = ShardGrid((4, 32, 20), want, (4, 32, 20))
             plan = replace(plan, info=replace(plan.info, axes=axes), grid=grid)
             opened = type("Zeros", (), {"read": read})()

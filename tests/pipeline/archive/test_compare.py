@@ -20,7 +20,7 @@ from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.run.compress import compress
 
@@ -70,7 +70,7 @@ def sealed(
     assert isinstance(spec, SourceSpec)
     with contextlib.closing(open_source(spec)) as source:
         yield (
-            make_plan(source, place(store), EncodeOptions(tile=64, max_error=request.param)),
+            make_plan(source, storage_path(store), EncodeOptions(tile=64, max_error=request.param)),
             source,
         )
 

@@ -21,8 +21,8 @@ from tilepress.pipeline.archive.outcome import Outcome
 from tilepress.pipeline.arrays.source import ArraySource
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.local import FolderPlace
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.local import FolderPath
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.seal import is_sealed
 
 from ...helpers.samples import smooth
@@ -47,7 +47,7 @@ def press(source: Path, **options: Any) -> Outcome:
     (spec,) = discover([source])
     assert isinstance(spec, SourceSpec)
     job = Job(
-        destination=Destination(place(source.parent / STORE)),
+        destination=Destination(storage_path(source.parent / STORE)),
         options=EncodeOptions(tile=64),
         holder=Holder.this_process(),
         whole_bytes=2**20,
@@ -73,16 +73,16 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         opened(self, *arguments, **options)
 
     def counted(name: str, what: str, *, of: str) -> None:
-        real = getattr(FolderPlace, name)
+        real = getattr(FolderPath, name)
 
-        def method(self: FolderPlace, *arguments: Any) -> Any:
+        def method(self: FolderPath, *arguments: Any) -> Any:
             if self.name == of or (
                 not of and f"{STORE}/" in str(self) and ".tilepress" not in str(self)
             ):
                 found[what] += 1
             return real(self, *arguments)
 
-        monkeypatch.setattr(FolderPlace, name, method)
+        monkeypatch.setattr(FolderPath, name, method)
 
     monkeypatch.setattr(ArraySource, "__init__", init)
     counted("read_tagged", "leases", of="lease.json")
@@ -139,9 +139,9 @@ class TestWhatIsStillSeen:
         self, source: Path, monkeypatch: pytest.MonkeyPatch, after: int
     ):
         """After any object that is written, the first of them the shard."""
-        real, left = FolderPlace.write, after
+        real, left = FolderPath.write, after
 
-        def write_object(self: FolderPlace, data: bytes) -> None:
+        def write_object(self: FolderPath, data: bytes) -> None:
             nonlocal left
             real(self, data)
             if f"{STORE}/" in str(self) and ".tilepress" not in str(self):
@@ -149,7 +149,7 @@ class TestWhatIsStillSeen:
                     seize(source)
                 left -= 1
 
-        monkeypatch.setattr(FolderPlace, "write", write_object)
+        monkeypatch.setattr(FolderPath, "write", write_object)
         outcome = press(source)
         if after == 8:  # it was the root document: the store was sealed before
             assert outcome.result is not None

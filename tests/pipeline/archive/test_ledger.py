@@ -15,7 +15,7 @@ from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.manifest import ShardEntry
 
 ENTRY = ShardEntry(
@@ -36,7 +36,7 @@ def plan(tmp_path: Path) -> ImagePlan:
     (spec,) = discover([tmp_path / "a.npy"])
     assert isinstance(spec, SourceSpec)
     source = open_source(spec)
-    plan = make_plan(source, place(tmp_path / "a.zarr"), EncodeOptions())
+    plan = make_plan(source, storage_path(tmp_path / "a.zarr"), EncodeOptions())
     source.close()
     return replace(plan, grid=ShardGrid((40, 40), (16, 16), (16, 16)))
 

@@ -16,7 +16,7 @@ from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, make_plan
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 
 
 def plan(path: Path, store: Path, **options: object) -> ImagePlan:
@@ -84,7 +84,7 @@ class TestRefusals:
                 self.info = replace(self._source.info, lossy_refusal="samples are palette indices")
 
         with pytest.raises(UnsupportedArray, match="palette indices"):
-            make_plan(Palette(), place(tmp_path / "a.zarr"), EncodeOptions(max_error=1))  # type: ignore[arg-type]
+            make_plan(Palette(), storage_path(tmp_path / "a.zarr"), EncodeOptions(max_error=1))  # type: ignore[arg-type]
 
 
 class TestDestination:
@@ -93,7 +93,7 @@ class TestDestination:
     def store_of(self, relative: str) -> Path:
         options = {"name": Path(relative).stem, "relative": relative}
         spec = SourceSpec(kind="array", paths=("scene.npy",), options=options)
-        return Path(Destination(place("out")).store_of(spec))
+        return Path(Destination(storage_path("out")).store_of(spec))
 
     def test_an_archive_mirrors_the_sources(self):
         assert self.store_of("2024/may/scene.npy") == Path("out/2024/may/scene.zarr")
@@ -109,10 +109,10 @@ class TestDestination:
 
     def test_a_single_store_takes_any_name(self):
         spec = SourceSpec(kind="array", paths=("scene.npy",))
-        assert Destination(place("x.zarr")).store_of(spec) == place("x.zarr")
+        assert Destination(storage_path("x.zarr")).store_of(spec) == storage_path("x.zarr")
 
     def test_parts_of_stores_are_no_input(self, tmp_path: Path):
-        archive = Destination(place(tmp_path))
+        archive = Destination(storage_path(tmp_path))
         assert archive.holds_part(str(tmp_path / "a.zarr" / "0" / "image" / "c" / "0"))
         assert not archive.holds_part(str(tmp_path / "a.tif"))
         assert not archive.holds_part(str(tmp_path / "foreign.zarr"))

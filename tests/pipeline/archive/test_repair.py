@@ -20,8 +20,8 @@ from tilepress.pipeline.archive import coding, plan
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.repair import StoreRepair, repair_stores
 from tilepress.pipeline.image import grid as geometry
-from tilepress.pipeline.storage.local import FolderPlace
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.local import FolderPath
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed
 from tilepress.pipeline.verify import verify
@@ -438,7 +438,7 @@ class TestFailureAtAnyPoint:
         left: list[int | None] = [None]
 
         def counted(name: str) -> None:
-            method = getattr(FolderPlace, name)
+            method = getattr(FolderPath, name)
 
             def change(*arguments: object) -> object:
                 if left[0] is not None:
@@ -447,7 +447,7 @@ class TestFailureAtAnyPoint:
                         raise OSError(28, "No space left on device")
                 return method(*arguments)
 
-            monkeypatch.setattr(FolderPlace, name, change)
+            monkeypatch.setattr(FolderPath, name, change)
 
         for name in ("write", "create", "swap", "remove", "remove_tree", "remove_empty", "sweep"):
             counted(name)
@@ -650,7 +650,7 @@ class TestArchives:
 class TestInABucket:
     def test_as_on_a_disk(self, bucket: str, source: Path):
         press(source, f"{bucket}/out/scene.zarr")
-        store = place(f"{bucket}/out/scene.zarr")
+        store = storage_path(f"{bucket}/out/scene.zarr")
         good = {key: (store / key).read() for key, _ in store.walk()}
         for keys in [(SHARD,), ("zarr.json",), ("manifest/c/0", "0/x/zarr.json", "0/mask/c/0/1")]:
             for key in keys:
@@ -660,7 +660,7 @@ class TestInABucket:
         (store / SHARD).remove()
         assert [one.state for one in repair_stores(f"{bucket}/out", [source])] == ["repaired"]
         assert verify(store, source) == []
-        assert not any(".tilepress" in key for key, _ in place(f"{bucket}/out").walk())
+        assert not any(".tilepress" in key for key, _ in storage_path(f"{bucket}/out").walk())
 
 
 class TestTheCommand:

@@ -14,7 +14,7 @@ import pytest
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.verify import check_stores, verify_store
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.run.compress import compress
@@ -106,7 +106,7 @@ class TestTheSourceIsOpenedForAStoreThatTellsOfIt:
                 self.info.shape, self.info.dtype = reader.shape, reader.dtype
                 self.info.axes = reader.axes
 
-        assert verify_store(place(pair[0]), open_it) == []
+        assert verify_store(storage_path(pair[0]), open_it) == []
         assert told == ["open a.zarr", "close"]
 
     def test_but_not_where_nothing_can_be_compared(self, pair: tuple[Path, Path]):
@@ -116,7 +116,7 @@ class TestTheSourceIsOpenedForAStoreThatTellsOfIt:
         for key in ("manifest/c/0", "zarr.json"):
             good = (pair[0] / key).read_bytes()
             (pair[0] / key).write_bytes(good[:40] + bytes([good[40] ^ 1]) + good[41:])
-            (damage,) = verify_store(place(pair[0]), open_it)
+            (damage,) = verify_store(storage_path(pair[0]), open_it)
             assert damage.kind == "changed"
             (pair[0] / key).write_bytes(good)
 

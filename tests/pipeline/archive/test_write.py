@@ -25,7 +25,7 @@ from tilepress.pipeline.archive.write import seal_image, write_shard
 from tilepress.pipeline.dicom.bytes import FileBytes
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.path import Place, place
+from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.seal import is_sealed
 from tilepress.pipeline.verify import verify
 
@@ -34,11 +34,11 @@ from ..images import dicom
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoragePath:
     if request.param == "folder":
-        return place(tmp_path / "out.zarr")
+        return storage_path(tmp_path / "out.zarr")
     bucket = request.getfixturevalue("bucket")
-    return place(f"{bucket}/out.zarr")
+    return storage_path(f"{bucket}/out.zarr")
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def keeper() -> Iterator[LeaseKeeper]:
         yield found
 
 
-def planned(tmp_path: Path, store: Place, tile: int) -> ImagePlan:
+def planned(tmp_path: Path, store: StoragePath, tile: int) -> ImagePlan:
     """Return a plan that writes tiles of that size."""
     source = tmp_path / "scene.npy"
     np.save(source, smooth((200, 300)))
     return planned_of(source, store, tile)
 
 
-def planned_of(source: Path, store: Place, tile: int) -> ImagePlan:
+def planned_of(source: Path, store: StoragePath, tile: int) -> ImagePlan:
     (spec,) = discover([str(source)])
     assert isinstance(spec, SourceSpec)
     with LeaseKeeper() as keeper:
@@ -82,7 +82,7 @@ class TestTheSealIsOnePlans:
     """Of two writers of one store, each sees when it is the other that sealed it."""
 
     def test_a_store_that_another_plan_sealed_is_not_taken_for_ones_own(
-        self, tmp_path: Path, store: Place, keeper: LeaseKeeper
+        self, tmp_path: Path, store: StoragePath, keeper: LeaseKeeper
     ):
         ours, other = planned(tmp_path, store, 64), planned(tmp_path, store, 128)
         lease = keeper.acquire(ledger_folder(store), other.digest)
@@ -93,7 +93,9 @@ class TestTheSealIsOnePlans:
         assert state_of_store(ours) == "other"
         assert verify(store) == []
 
-    def test_sealing_twice_is_sealing(self, tmp_path: Path, store: Place, keeper: LeaseKeeper):
+    def test_sealing_twice_is_sealing(
+        self, tmp_path: Path, store: StoragePath, keeper: LeaseKeeper
+    ):
         plan = planned(tmp_path, store, 64)
         lease = keeper.acquire(ledger_folder(store), plan.digest)
         written(plan, lease)
@@ -103,7 +105,7 @@ class TestTheSealIsOnePlans:
     def test_whoever_lost_the_lease_meanwhile_does_not_seal(
         self,
         tmp_path: Path,
-        store: Place,
+        store: StoragePath,
         keeper: LeaseKeeper,
         monkeypatch: pytest.MonkeyPatch,
         after: int,
@@ -131,7 +133,7 @@ class TestTheSealIsOnePlans:
     def test_a_root_document_of_another_is_never_replaced(
         self,
         tmp_path: Path,
-        store: Place,
+        store: StoragePath,
         keeper: LeaseKeeper,
         monkeypatch: pytest.MonkeyPatch,
     ):
@@ -159,7 +161,7 @@ class TestStorageOfSources:
     def series(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImagePlan:
         monkeypatch.setattr("tilepress.pipeline.storage.retry.STORAGE_WAIT_S", 0.0)
         source = dicom(tmp_path / "in/1", 5, 1)
-        return planned_of(source, place(tmp_path / "out.zarr"), 16)
+        return planned_of(source, storage_path(tmp_path / "out.zarr"), 16)
 
     @pytest.mark.parametrize(
         ("times", "number", "passes"),
@@ -188,7 +190,7 @@ class TestStorageOfSources:
 
         lease = keeper.acquire(ledger_folder(series.store), series.digest)
         job = Job(
-            destination=Destination(place(series.store)),
+            destination=Destination(storage_path(series.store)),
             options=EncodeOptions(tile=16),
             holder=lease.holder,
         )

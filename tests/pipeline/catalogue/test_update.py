@@ -37,8 +37,8 @@ from tilepress.pipeline.catalogue.stores import (
     walk_stores,
 )
 from tilepress.pipeline.catalogue.update import CatalogueUpdate, update_catalogue
-from tilepress.pipeline.storage.local import FolderPlace
-from tilepress.pipeline.storage.path import Place, place
+from tilepress.pipeline.storage.local import FolderPath
+from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.workflows.report.telling import Event, Failed, SilentProgress
 
 from ...helpers.stac import validate
@@ -138,7 +138,9 @@ class TestCatalogueSaysWhatIsThere:
         assert update_catalogue(archive) == CatalogueUpdate(stores=6, written=6, removed=0)
         collection = pystac.Collection.from_file(str(archive / "catalogue" / "collection.json"))
         found = {item.id: item for item in collection.get_items(recursive=True)}
-        stores = {place(item.assets["data"].get_absolute_href()).name for item in found.values()}
+        stores = {
+            storage_path(item.assets["data"].get_absolute_href()).name for item in found.values()
+        }
         assert len(found) == 3
         assert stores == {"a.zarr", "b%20c.zarr", "plain.zarr"}
         assert found["a"].datetime is not None
@@ -192,7 +194,7 @@ class TestCatalogueSaysWhatIsThere:
             s["store"] for page in listed for study in page["studies"] for s in study["series"]
         ]
         assert len(series) == len(set(series)) == 3
-        assert [s.path for s in list_stores(archive)] == list(walk_stores(place(archive)))
+        assert [s.path for s in list_stores(archive)] == list(walk_stores(storage_path(archive)))
 
     def test_a_single_store_and_an_empty_folder_get_none(self, archive: Path, tmp_path: Path):
         update_catalogue(archive / "a.zarr")
@@ -322,10 +324,10 @@ def killed_after(operations: int) -> Iterator[list[int]]:
     """Let the n-th operation that changes storage, and every later one, never happen."""
     done, lock = [0], threading.Lock()
     names = ("write", "remove", "remove_tree", "remove_empty")
-    kept = {name: getattr(FolderPlace, name) for name in names}
+    kept = {name: getattr(FolderPath, name) for name in names}
 
     def counted(name: str) -> Any:
-        def operate(self: FolderPlace, *args: Any) -> Any:
+        def operate(self: FolderPath, *args: Any) -> Any:
             with lock:
                 if done[0] >= operations:
                     raise _Killed
@@ -336,11 +338,11 @@ def killed_after(operations: int) -> Iterator[list[int]]:
 
     try:
         for name in names:
-            setattr(FolderPlace, name, counted(name))
+            setattr(FolderPath, name, counted(name))
         yield done
     finally:
         for name in names:
-            setattr(FolderPlace, name, kept[name])
+            setattr(FolderPath, name, kept[name])
 
 
 class TestKilledUpdateLeavesOldOrNew:
@@ -403,8 +405,8 @@ class TestListIsNeverStale:
         names: list[str] = []
         read = catalogue.read_summary
 
-        def noted(store: Place) -> Any:
-            names.append(place(store).name)
+        def noted(store: StoragePath) -> Any:
+            names.append(storage_path(store).name)
             return read(store)
 
         monkeypatch.setattr(catalogue, "read_summary", noted)
@@ -421,7 +423,7 @@ class TestListIsNeverStale:
     def test_only_what_changed_is_opened(self, archive: Path, made: Path, opened: list[str]):
         update_catalogue(archive)
         seal_again(archive, made)
-        found = {one.path: one for one in list_stores(place(archive))}
+        found = {one.path: one for one in list_stores(storage_path(archive))}
         assert opened == ["a.zarr"]
         assert found["a.zarr"].max_error == 3
 
@@ -511,7 +513,7 @@ class TestMergeKnowsEveryStoreOnce:
     def test_walk_is_in_that_order(self, archive: Path):
         for name in ("a", "a-b", "2024-x", "plain"):
             shutil.copytree(archive / "a.zarr", archive / name / "b.zarr")
-        found = list(walk_stores(place(archive)))
+        found = list(walk_stores(storage_path(archive)))
         assert found == sorted(found, key=catalogue_index.order)
         assert len(found) == 10
 
@@ -530,7 +532,7 @@ class TestMemoryIsFlat:
         monkeypatch.setattr(catalogue_index, "SEGMENT", 100)
 
         def peak(count: int) -> int:
-            index = Index(FolderPlace(tmp_path / str(count)))
+            index = Index(FolderPath(tmp_path / str(count)))
             lines = (entry(f"{i:07d}.zarr").dump() for i in range(count))
             tracemalloc.start()
             index.write(lines, "g", "archive")
@@ -547,14 +549,14 @@ class TestArchivesInBucketsAreTheSame:
     """The catalogue lies beside the stores, wherever that is."""
 
     @pytest.fixture
-    def remote(self, archive: Path, bucket: str) -> Place:
-        there = place(bucket) / "archives/one"
+    def remote(self, archive: Path, bucket: str) -> StoragePath:
+        there = storage_path(bucket) / "archives/one"
         for path in archive.rglob("*"):
             if path.is_file():
                 (there / path.relative_to(archive).as_posix()).write(path.read_bytes())
         return there
 
-    def test_update_and_list(self, archive: Path, remote: Place):
+    def test_update_and_list(self, archive: Path, remote: StoragePath):
         assert update_catalogue(remote) == CatalogueUpdate(stores=6, written=6, removed=0)
         assert update_catalogue(str(remote)) == CatalogueUpdate(stores=6, written=0, removed=0)
         assert list(list_stores(str(remote))) == list(list_stores(archive))
@@ -566,7 +568,7 @@ class TestArchivesInBucketsAreTheSame:
                     json.loads((remote / f"catalogue/{link['href']}".replace("/./", "/")).read())
                 )
 
-    def test_stores_that_go_are_missing_then_forgotten(self, remote: Place):
+    def test_stores_that_go_are_missing_then_forgotten(self, remote: StoragePath):
         update_catalogue(remote)
         (remote / "a.zarr").remove_tree()
         found = {one.path: one.state for one in list_stores(remote)}

@@ -26,7 +26,7 @@ from tilepress.pipeline.find.inputs import absolute, expand, read_list
 from tilepress.pipeline.find.walk import Batch, End, Failure, ZarrNode
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 
 from ...helpers.s3 import S3Server
 from ..images import IMAGE, dicom, npy, tiff, upload
@@ -592,12 +592,12 @@ class TestBuckets:
         obstore.put(store, "begun.zarr/0/image/c/0/0", b"x")
         obstore.put(store, ".hidden/a.tif", b"x")
         obstore.put(store, "out.zarr0", tiff(tmp_path / "a.tif").read_bytes())
-        target = place(f"{bucket}/deep/array").zarr_store(read_only=False)
+        target = storage_path(f"{bucket}/deep/array").zarr_store(read_only=False)
         array = zarr.create_array(target, shape=(20, 30), chunks=(9, 9), dtype="u2")
         array[...] = IMAGE
-        old = place(f"{bucket}/old").zarr_store(read_only=False)
+        old = storage_path(f"{bucket}/old").zarr_store(read_only=False)
         zarr.create_array(old, shape=(20, 30), chunks=(9, 9), dtype="u2", zarr_format=2)
-        zarr.create_group(place(f"{bucket}/group").zarr_store(read_only=False))
+        zarr.create_group(storage_path(f"{bucket}/group").zarr_store(read_only=False))
         found = list(discover([bucket]))
         specs = {spec.options["relative"]: spec for spec in found if isinstance(spec, SourceSpec)}
         assert sorted(specs) == ["deep/array", "old", "out.zarr0"]

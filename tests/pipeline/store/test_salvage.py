@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
 
 ROOT, LEVEL, OWN = "zarr.json", "0/zarr.json", "0/image/zarr.json"
@@ -25,7 +25,7 @@ def spoil(store: Path, *keys: str) -> None:
 
 
 def salvaged(store: Any) -> Salvaged:
-    return salvage(place(store.path))
+    return salvage(storage_path(store.path))
 
 
 class TestASoundStore:
@@ -82,7 +82,7 @@ class TestWhomToBelieve:
         assert found.unproved["image"] == right
 
     def test_nothing_is_left(self, tmp_path: Path):
-        found = salvage(place(tmp_path / "none.zarr"))
+        found = salvage(storage_path(tmp_path / "none.zarr"))
         assert (found.root, found.reader, found.origin) == (None, None, None)
         assert (found.layouts, found.unproved, found.digests) == ({}, {}, frozenset())
 

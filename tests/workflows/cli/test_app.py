@@ -82,7 +82,7 @@ class TestExitCodes:
             raise RuntimeError("PATIENT^NAME")
 
         monkeypatch.delenv("TILEPRESS_DEBUG", raising=False)
-        monkeypatch.setattr("tilepress.pipeline.storage.path.FolderPlace.exists", broken)
+        monkeypatch.setattr("tilepress.pipeline.storage.local.FolderPath.exists", broken)
         done = call("info", image)
         assert (done.returncode, done.stdout) == (70, "")
         (line,) = done.stderr.splitlines()

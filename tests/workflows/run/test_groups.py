@@ -11,7 +11,7 @@ from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import ImageResult, Outcome
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.workflows.cluster.executor import InProcessExecutor
 from tilepress.workflows.report.telling import SilentProgress
 from tilepress.workflows.run.driver import Run
@@ -57,7 +57,7 @@ class Archive:
         """Run over so many images; return the sizes of the groups."""
         with LeaseKeeper() as keeper, InProcessExecutor() as executor:
             job = Job(
-                destination=Destination(place("/out")),
+                destination=Destination(storage_path("/out")),
                 options=EncodeOptions(),
                 holder=keeper.holder,
             )

@@ -24,8 +24,8 @@ from tilepress.pipeline.archive.images import Job, Todo, prepare_images
 from tilepress.pipeline.archive.lease import LeaseKeeper
 from tilepress.pipeline.archive.outcome import Outcome
 from tilepress.pipeline.archive.plan_file import Part, PlanFile
-from tilepress.pipeline.storage.local import FolderPlace
-from tilepress.pipeline.storage.path import place
+from tilepress.pipeline.storage.local import FolderPath
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.report.telling import Event, Note, SilentProgress
 from tilepress.workflows.run import parts
@@ -72,11 +72,11 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def check(sources: Path, out: str | Path) -> None:
     for source in sources.glob("*.npy"):
-        store = place(out) / f"{source.stem}.zarr"
+        store = storage_path(out) / f"{source.stem}.zarr"
         assert verify(store) == []
         group = zarr.open_group(store.zarr_store(), mode="r")
         assert np.array_equal(group["0/image"][...], np.load(source))
-    assert not any(key.startswith(".tilepress") for key, _ in place(out).walk())
+    assert not any(key.startswith(".tilepress") for key, _ in storage_path(out).walk())
 
 
 class TestPart:
@@ -92,7 +92,7 @@ class TestPart:
         from tilepress.pipeline.archive.destination import Destination
         from tilepress.pipeline.archive.plan_file import PlanFile
 
-        images = list(PlanFile(Destination(place(tmp_path / "out"))).images(head))
+        images = list(PlanFile(Destination(storage_path(tmp_path / "out"))).images(head))
         assert sum(image.shards for image in images) == head.shards == 16 + 6
         takers = [sum(image.concerns(Part(i, 5)) for i in range(5)) for image in images]
         assert sorted(takers)[:6] == [1] * 6, "an image of one shard is one part's alone"
@@ -236,17 +236,17 @@ class TestThePlanIsFixed:
         """One with a gap would be found out by the parts, at their end."""
         monkeypatch.setattr("tilepress.pipeline.storage.retry.STORAGE_WAIT_S", 0.0)
         monkeypatch.setattr("tilepress.pipeline.archive.plan_file.IMAGES_PER_OBJECT", 2)
-        real, fails = FolderPlace.write, iter([True] * 4)
+        real, fails = FolderPath.write, iter([True] * 4)
 
-        def write(self: FolderPlace, data: bytes) -> None:
+        def write(self: FolderPath, data: bytes) -> None:
             if self.name == "images-000001.jsonl" and next(fails, False):
                 raise OSError(errno.EIO, "Input/output error", str(self))
             real(self, data)
 
-        monkeypatch.setattr(FolderPlace, "write", write)
+        monkeypatch.setattr(FolderPath, "write", write)
         with pytest.raises(OSError, match="Input/output error"):
             plan(sources, tmp_path / "out", tile=64, workers=0)
-        assert PlanFile(Destination(place(tmp_path / "out"))).head() is None
+        assert PlanFile(Destination(storage_path(tmp_path / "out"))).head() is None
         assert plan(sources, tmp_path / "out", tile=64, workers=0).images == 7
         assert all(compress(sources, tmp_path / "out", tile=64, part=f"{i}/2").ok for i in range(2))
 
@@ -260,14 +260,14 @@ class TestThePlanIsFixed:
     ):
         plan(sources, tmp_path / "out", tile=64, workers=0)
         monkeypatch.setattr("tilepress.pipeline.storage.retry.STORAGE_WAIT_S", 0.0)
-        real, fails = FolderPlace.read, iter([True, True, False, *[True] * 4])
+        real, fails = FolderPath.read, iter([True, True, False, *[True] * 4])
 
-        def read(self: FolderPlace) -> bytes:
+        def read(self: FolderPath) -> bytes:
             if self.name == "images-000000.jsonl" and next(fails):
                 raise OSError(errno.EIO, "Input/output error", str(self))
             return real(self)
 
-        monkeypatch.setattr(FolderPlace, "read", read)
+        monkeypatch.setattr(FolderPath, "read", read)
         assert compress(sources, tmp_path / "out", tile=64, part="0/2").ok
         with pytest.raises(OSError, match="Input/output error"):
             compress(sources, tmp_path / "out", tile=64, part="1/2")
