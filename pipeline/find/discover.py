@@ -151,7 +151,7 @@ class _Discovery:
                     yield Failure(path, DamagedSource(text))
         self.has_stacked |= bool(stacks)
         images += map(_stacked, stacks.values())
-        yield from _named_apart(images, batch.taken)
+        yield from _named_apart(images, batch.names_in_use)
 
     def grouped(self) -> Iterator[SourceSpec | Failure]:
         """Yield the images that the files of one argument make together, and forget them."""
@@ -289,11 +289,13 @@ def _spec(kind: str, looked: Sequence[_Looked], name: str | None = None) -> Sour
     )
 
 
-def _named_apart(images: Sequence[_Image], taken: dict[str, set[str]]) -> Iterator[SourceSpec]:
+def _named_apart(
+    images: Sequence[_Image], names_in_use: dict[str, set[str]]
+) -> Iterator[SourceSpec]:
     """Yield the images of one folder with names that differ, on any file system.
 
-    Who keeps the short name does not depend on the order: TIFF files first, then stacks. ``taken``
-    are the names that earlier files of the folder have.
+    Who keeps the short name does not depend on the order: TIFF files first, then stacks.
+    ``names_in_use`` are those that earlier files of the folder have.
     """
 
     def rank(at: int) -> tuple[int, str]:
@@ -305,7 +307,7 @@ def _named_apart(images: Sequence[_Image], taken: dict[str, set[str]]) -> Iterat
     for at in sorted(range(len(images)), key=rank):
         spec = named[at]
         name = str(spec.options["name"])
-        in_folder = taken.setdefault(str(store_path(spec).parent), set())
+        in_folder = names_in_use.setdefault(str(store_path(spec).parent), set())
         suffix = PurePosixPath(spec.paths[0]).suffix[1:]
         ending = "stack" if images[at].is_stack else suffix or "image"
         numbered = (f"{name}-{ending}-{n}" for n in count(2))

@@ -15,11 +15,11 @@ from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.reader import StoreReader
 
-__all__ = ["Sources"]
+__all__ = ["SourceFinder"]
 
 
-class Sources:
-    """The images in ``paths``, to be found by the stores that they went to.
+class SourceFinder:
+    """Finds the image that a store was made of among those in ``paths``.
 
     ``paths`` are whatever ``discover`` takes. With ``archive``, a store is that of the image that
     compressing ``paths`` into this folder would put there. Without it, the only image of the
@@ -37,14 +37,14 @@ class Sources:
         self._archive = None if archive is None else storage_path(archive)
         self._doing = doing
         self._specs: list[SourceSpec] = []
-        self._places: dict[str, list[SourceSpec]] = {}
+        self._by_store: dict[str, list[SourceSpec]] = {}
         self._failures: list[Failure] = []
         for item in discover(paths, stack):
             if isinstance(item, Failure):
                 self._failures.append(item)
             else:
                 self._specs.append(item)
-                self._places.setdefault(_place_of(item), []).append(item)
+                self._by_store.setdefault(_store_key(item), []).append(item)
         self._found = FoundImages(self._specs)
         self._paths = list(paths)
         self._text = ", ".join(map(str, paths))
@@ -61,7 +61,7 @@ class Sources:
         kind = str(origin["kind"])
         specs = list(self._found.of_kind(kind))
         if self._archive is not None:
-            specs = self._places.get(where.relative_to(self._archive), [])
+            specs = self._by_store.get(where.relative_to(self._archive), [])
             specs = [spec for spec in specs if spec.kind == kind]
         format_ = formats.format_of_kind(kind)
         if format_ is not None:
@@ -84,7 +84,7 @@ class Sources:
         """
         where = storage_path(store)
         if self._archive is not None:
-            return list(self._places.get(where.relative_to(self._archive), []))
+            return list(self._by_store.get(where.relative_to(self._archive), []))
         named = [spec for spec in self._specs if store_path(spec).name == where.stem]
         return named or list(self._specs)
 
@@ -104,7 +104,9 @@ class Sources:
 
         ``stores`` are the keys of stores that are there, whatever their state.
         """
-        every = [spec for key, specs in self._places.items() for spec in specs if key not in stores]
+        every = [
+            spec for key, specs in self._by_store.items() for spec in specs if key not in stores
+        ]
         left = [spec for spec in every if self._used.isdisjoint(_images(spec))]
         ends = [
             f" (page {spec.options['page']})" if "page" in spec.options else "" for spec in left
@@ -115,7 +117,7 @@ class Sources:
         """Return the one image that fits; None where there is none or no telling."""
         if self._archive is not None:
             key = store.relative_to(self._archive)
-            fitting = [spec for spec in specs if _place_of(spec) == key]
+            fitting = [spec for spec in specs if _store_key(spec) == key]
         elif len(specs) == 1:
             fitting = list(specs)
         else:
@@ -124,7 +126,7 @@ class Sources:
         return next(iter(by_files.values())) if len(by_files) == 1 else None
 
 
-def _place_of(spec: SourceSpec) -> str:
+def _store_key(spec: SourceSpec) -> str:
     return f"{store_path(spec)}.zarr"
 
 

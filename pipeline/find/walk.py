@@ -96,7 +96,7 @@ class Batch:
     """Files of one folder that are looked at together."""
 
     files: tuple[InputFile, ...]
-    taken: dict[str, set[str]]
+    names_in_use: dict[str, set[str]]
     """Names that earlier batches of the folder took, by folder of the archive; shared by them."""
     companions: tuple[RemoteFile, ...] | None = None
     """Objects beside those of a bucket that may say more of them: ``.aux.xml``, ``.tfw``…; None
@@ -233,11 +233,11 @@ class FolderWalk:
             except OSError as error:  # its name may be seen, and not what is in it
                 yield _unreadable(folder / name, error)
         yield from (not_utf8(str(folder / name)) for name in files if not is_utf8(name))
-        taken: dict[str, set[str]] = {}
+        names_in_use: dict[str, set[str]] = {}
         absolute = str(folder.absolute())
         for names in _batches(sorted(filter(is_utf8, files)), limit):
             found = (InputFile(os.path.join(absolute, name), _join(prefix, name)) for name in names)
-            yield Batch(tuple(found), taken)
+            yield Batch(tuple(found), names_in_use)
 
     def _takes(self, state: frozenset[int], name: str) -> bool:
         return self.pattern is None or self.pattern.takes(state, name)
@@ -322,13 +322,13 @@ class _OpenFolder:
     files: list[InputFile] = field(default_factory=list)
     companions: list[RemoteFile] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
-    taken: dict[str, set[str]] = field(default_factory=dict)
+    names_in_use: dict[str, set[str]] = field(default_factory=dict)
 
     def batch(self) -> Iterator[Batch]:
         """Yield what has come together, and begin anew."""
         files = [file for file in self.files if file.remote and not _is_marker(file.remote)]
         if files:
-            yield Batch(tuple(files), self.taken, tuple(self.companions))
+            yield Batch(tuple(files), self.names_in_use, tuple(self.companions))
         self.files, self.companions = [], []
 
 
