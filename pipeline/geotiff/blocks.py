@@ -1,4 +1,4 @@
-"""Hold the Deflate blocks of a TIFF file against their own checksums, which GDAL can pass over.
+"""Check the Deflate blocks of a TIFF file by their own checksums, which GDAL can pass over.
 
 libtiff stops inflating when a strip or tile has its samples. A damaged stream that goes on after
 them is then taken for one of the odd files whose last strip is too long, and the Adler-32 that ends
