@@ -13,7 +13,7 @@ import pytest
 import rasterio
 import zarr
 
-from tilepress.codecs import tile
+from tilepress.codecs.wave.codec import WaveCoder
 from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import coding, plan
@@ -86,7 +86,7 @@ def lossy(source: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def another_encoder(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return what makes the encoder that of another version: right records, other bytes."""
-    return lambda: monkeypatch.setattr(tile, "encode_chunk", lambda *_: None)
+    return lambda: monkeypatch.setattr(WaveCoder, "encode", lambda *_: None)
 
 
 def tree(folder: Path) -> Tree:
