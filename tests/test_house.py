@@ -107,9 +107,6 @@ class TestOnlyTheCommandLinePrints:
 
 KEYS = "pipeline/store/keys.py"
 
-SPELLED_OUT = ("pipeline/export.py", "pipeline/find/walk.py")
-"""Modules that still name the full resolution themselves."""
-
 GROUPS = ("consolidate", "create_group", "group", "open_group", "require_group")
 """Functions whose first argument is a key."""
 
@@ -149,7 +146,7 @@ class TestKeysOfAStoreAreNamedInOnePlace:
         wrong = [
             f"{path.relative_to(ROOT)}:{line}"
             for path in modules(room)
-            if path.relative_to(ROOT).as_posix() not in (KEYS, *SPELLED_OUT)
+            if path.relative_to(ROOT).as_posix() != KEYS
             for line in keys_in(path)
         ]
         assert not wrong
@@ -548,26 +545,41 @@ ROOMS_OF_PIPELINE = (
 """The rooms of pipeline/, each above all that it may import."""
 
 
-def room_of(name: str) -> str | None:
-    """Return the room of pipeline/ that a module lies in."""
+ROOMS_OF_WORKFLOWS = (
+    "interrupts",
+    "report",  # what a run tells
+    "cluster",  # where tasks run
+    "learn",
+    "run",  # one call, from the request to the report
+    "bench",
+    "cli",
+)
+"""The rooms of workflows/, each above all that it may import."""
+
+ROOMS = {"pipeline": ROOMS_OF_PIPELINE, "workflows": ROOMS_OF_WORKFLOWS}
+
+
+def room_of(name: str, floor: str) -> str | None:
+    """Return the room of a floor that a module lies in."""
     parts = name.split(".")
-    return parts[2] if parts[:2] == ["tilepress", "pipeline"] and len(parts) > 2 else None
+    return parts[2] if parts[:2] == ["tilepress", floor] and len(parts) > 2 else None
 
 
-class TestRoomsOfPipelineHaveAnOrder:
+@pytest.mark.parametrize("floor", ROOMS)
+class TestRoomsHaveAnOrder:
     """A room that imported an upper one could not be read, tested or moved alone."""
 
-    def test_every_room_is_in_the_list(self):
-        found = {path.relative_to(ROOT / "pipeline").parts[0] for path in modules("pipeline")}
-        assert {name.removesuffix(".py") for name in found} - {"__init__"} == set(ROOMS_OF_PIPELINE)
+    def test_every_room_is_in_the_list(self, floor: str):
+        found = {path.relative_to(ROOT / floor).parts[0] for path in modules(floor)}
+        assert {name.removesuffix(".py") for name in found} - {"__init__"} == set(ROOMS[floor])
 
-    def test_no_room_imports_one_above_it(self):
-        height = {room: number for number, room in enumerate(ROOMS_OF_PIPELINE)}
+    def test_no_room_imports_one_above_it(self, floor: str):
+        height = {room: number for number, room in enumerate(ROOMS[floor])}
         wrong = []
-        for path in modules("pipeline"):
-            own = path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
+        for path in modules(floor):
+            own = path.relative_to(ROOT / floor).parts[0].removesuffix(".py")
             for line, name in imported(path):
-                other = room_of(name)
+                other = room_of(name, floor)
                 if other in height and height[other] > height.get(own, -1):
                     wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
         assert not wrong

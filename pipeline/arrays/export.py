@@ -14,6 +14,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory
 from tilepress.pipeline.store.documents import consolidate
+from tilepress.pipeline.store.keys import FULL_RESOLUTION
 from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = ["export_npy", "export_zarr"]
@@ -41,7 +42,7 @@ def export_zarr(reader: ExportReader, out: Path) -> Path:
         from zarr.codecs import Crc32cCodec, ZstdCodec
 
         root = zarr.create_group(target, attributes=_without_seal(store.root_attributes))
-        level = root.create_group("0", attributes=store.level.attrs.asdict())
+        level = root.create_group(FULL_RESOLUTION, attributes=store.level.attrs.asdict())
         for name, node in sorted(store.level.arrays()):
             coded = name in store.arrays
             attributes = node.attrs.asdict()

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tilepress.errors import DamagedStore, UsageError
 from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG
 from tilepress.pipeline.dicom.pixels import PixelFormat
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.names import path_to_write
+from tilepress.pipeline.image.names import path_to_write, stays_below
 from tilepress.pipeline.image.source import ExportReader
 
 __all__ = ["Planes", "StoredInstance", "leading_shape", "stored_instances"]
@@ -96,7 +97,7 @@ def _parsed(origin: Mapping[str, Any], reader: ExportReader) -> Iterator[StoredI
         if not frames or min(frames) < 0 or max(frames) >= total:
             raise ValueError("a frame that the image does not have")
         yield StoredInstance(
-            name=str(path_to_write(entry["name"], "exporting DICOM")),
+            name=_name_below(entry["name"]),
             before=head,
             after=tail,
             frames=frames,
@@ -163,3 +164,15 @@ def leading_shape(reader: ExportReader) -> tuple[int, ...]:
     """Return the shape of the axes that count planes: all but band, y and x."""
     sizes = zip(reader.axes, reader.shape, strict=True)
     return tuple(n for axis, n in sizes if axis not in ("band", "y", "x"))
+
+
+def _name_below(name: object) -> str:
+    """Return the name that a file is exported by, which stays below the folder.
+
+    Stores that an earlier tilepress made of files that were named through ".." have names that
+    leave it: their parts are joined then.
+    """
+    if isinstance(name, str) and not stays_below(name):
+        parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
+        name = "-".join(parts).replace("\0", "_") or "instance"
+    return str(path_to_write(name, "exporting DICOM"))

@@ -20,6 +20,7 @@ from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, shown
 from tilepress.pipeline.storage.s3 import BucketPath
 from tilepress.pipeline.storage.text import printable
+from tilepress.pipeline.store.keys import IMAGE
 
 __all__ = [
     "Batch",
@@ -284,7 +285,7 @@ def _is_ours(path: Path) -> bool:
 
 def _is_unfinished(path: Path) -> bool:
     """Whether a folder is a store that a stopped run left without its documents."""
-    return path.suffix == ".zarr" and not is_zarr_node(path) and (path / "0" / "image").is_dir()
+    return path.suffix == ".zarr" and not is_zarr_node(path) and (path / IMAGE).is_dir()
 
 
 def _join(prefix: str, name: str) -> str:
@@ -433,7 +434,7 @@ class BucketWalk:
         try:
             document = (below / "zarr.json").read()
         except FileNotFoundError:
-            unfinished = below.suffix == ".zarr" and (below / "0/image").is_folder()
+            unfinished = below.suffix == ".zarr" and (below / IMAGE).is_folder()
             return "ours" if unfinished else None
         if b'"tilepress"' in document:
             return "ours"

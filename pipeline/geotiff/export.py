@@ -111,7 +111,10 @@ def export_geotiff(
         if chosen:
             parts.append(_Part(record, first, chosen, (top, left, bottom, right), target))
     _refuse_bands(records, bands)
+    targets = [part.target for part in parts]
     for part in parts:
+        if targets.count(part.target) > 1:
+            raise DestinationConflict(f"export: several files would be written as {part.target}")
         if part.target.exists():
             raise DestinationConflict(
                 f"export: {part.target} exists; remove it or choose another name"

@@ -1,13 +1,13 @@
 """Name where objects lie, on this machine or in a bucket, with the few operations that both keep.
 
-    place("out/scene.zarr")               FolderPath: files, written whole, synced, renamed
-    place("s3://bucket/out/scene.zarr")   BucketPath: objects of an S3 service, through obstore
+    storage_path("out/scene.zarr")              FolderPath: files, written whole, synced, renamed
+    storage_path("s3://bucket/out/scene.zarr")  BucketPath: objects of an S3 service, by obstore
 
-A place is a name, not a handle: it can be made for what does not exist, pickled, and compared.
+A storage path is a name, not a handle: it can be made for what does not exist, pickled, compared.
 Every failure is an ``OSError`` with an errno, so that callers sort storage faults in one way:
 ``FileNotFoundError`` for absence, ``PermissionError`` for refusal, ``EIO`` for what may pass. A
-bucket's credentials come from the environment (``AWS_*``) of the process that uses the place; no
-place holds, prints or pickles them.
+bucket's credentials come from the environment (``AWS_*``) of the process that uses the path; no
+path holds, prints or pickles them.
 """
 
 from __future__ import annotations

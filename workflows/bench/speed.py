@@ -288,7 +288,7 @@ def _own_seconds(work: Callable[[], None]) -> dict[str, float]:
     seconds: dict[str, float] = {}
     for (file, _, function), (_, _, own, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
         path = Path(file)
-        ours = path.parent.name == "wave" or path.parent.name == "codecs"
+        ours = "codecs" in path.parent.parts[-3:]  # codecs/, codecs/wave/, codecs/wave/cuda/
         name = f"{path.stem}.{function}" if ours else "NumPy and the rest"
         seconds[name] = seconds.get(name, 0.0) + own
     return dict(sorted(seconds.items(), key=lambda item: -item[1]))

@@ -350,6 +350,18 @@ class TestStacks:
                 export_geotiff(reader, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
+    def test_two_files_never_get_one_name(self, tmp_path: Path, stack: StackSource) -> None:
+        """The second would replace the first."""
+        with stack:
+            reader = MemoryReader(stack)
+        origin = reader.origin
+        for file, name in zip(origin["files"], ("a\\b.tif", "a_b.tif"), strict=False):
+            file["name"] = name
+        reader.items["origin"] = json.dumps(origin).encode()
+        with pytest.raises(DestinationConflict, match=r"several files would be written as .*a_b"):
+            export_geotiff(reader, tmp_path / "out")
+        assert not list(tmp_path.rglob("*.tif"))
+
     @pytest.mark.parametrize(
         ("name", "written"), [("a\\b.tif", "a_b.tif"), ("12:30.tif", "12:30.tif")]
     )
