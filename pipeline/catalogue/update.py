@@ -215,7 +215,7 @@ class _Update:
             summary=listed_store(key, summary),
             tag=tag,
             seal=summary.seal,
-            kind="dicom",
+            kind=SERIES,
             codec=str(summary.statement["codec"]),
             study=known.study,
             series=series.to_json(),

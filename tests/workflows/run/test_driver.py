@@ -8,6 +8,7 @@ import pytest
 
 from tilepress.codecs import threads as pool
 from tilepress.pipeline.archive import write as task
+from tilepress.pipeline.archive.images import plan_images
 from tilepress.workflows.cluster.executor import Completed, InProcessExecutor, Killed
 from tilepress.workflows.run.compress import compress
 
@@ -75,7 +76,7 @@ class TestIdleWorkersHelp:
             def submit(self, key: str, function: object, *args: object, **how: object) -> None:
                 if function is task.write_shard:
                     given.append(args[3])
-                elif function is task.plan_images:
+                elif function is plan_images:
                     planned.append(args[2])
                 super().submit(key, function, *args, **how)  # type: ignore[arg-type]
 
