@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from tilepress.pipeline.arrays.zarr_nodes import names_own_codec
 from tilepress.pipeline.image.format import Candidate, Certainty, Export, ExportPart, Format
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 
@@ -46,6 +48,14 @@ class _Array(Format):
             any_store=True,
         ),
     )
+
+    def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """Return also what decodes Zarr arrays, those of this very codec included."""
+        modules = ["tilepress.pipeline.arrays.source"]
+        if Path(paths[0]).is_dir():
+            modules.append("zarr")
+            modules += ["tilepress.codecs.wave.cpu"] if names_own_codec(Path(paths[0])) else []
+        return tuple(modules)
 
     def sniff(self, file: Candidate) -> Certainty:
         return Certainty.MARKED if file.head.startswith(NPY_MAGIC) else Certainty.NONE

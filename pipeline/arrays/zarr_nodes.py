@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
-__all__ = ["is_array_document", "is_zarr_array", "is_zarr_node"]
+__all__ = ["is_array_document", "is_zarr_array", "is_zarr_node", "names_own_codec"]
+
+MAX_LOOK_BYTES = 2**20
 
 
 def is_zarr_node(path: Path) -> bool:
@@ -30,3 +33,12 @@ def is_array_document(document: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(parsed, dict) and parsed.get("node_type") == "array"
+
+
+def names_own_codec(path: Path) -> bool:
+    """Whether the metadata of an array seem to name the codec of this package."""
+    for name in ("zarr.json", ".zarray"):
+        with contextlib.suppress(OSError), (path / name).open("rb") as file:
+            if b"tilepress" in file.read(MAX_LOOK_BYTES):
+                return True
+    return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,11 @@ class _Dicom(Format):
             cuts=("slices",),
         ),
     )
+
+    look_modules = ("tilepress.pipeline.dicom.header",)
+
+    def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
+        return ("tilepress.pipeline.dicom.source",)
 
     def sniff(self, file: Candidate) -> Certainty:
         if has_prefix(file.head):  # the preamble before it may be a TIFF header

@@ -26,6 +26,7 @@ from tilepress.pipeline.find.walk import (
     ZarrNode,
     printable_name,
 )
+from tilepress.pipeline.guests.look import Looks
 from tilepress.pipeline.image.format import HEAD_BYTES, Candidate, FileImages, Format, Groups
 from tilepress.pipeline.image.objects import pinned
 from tilepress.pipeline.image.source import SourceSpec
@@ -72,7 +73,8 @@ def discover(
     with contextlib.closing(_Discovery(stack)) as discovery:
         for item in expand(paths, whole_folders=stack is not None):
             if isinstance(item, Batch):
-                yield from discovery.batch(item)
+                with contextlib.closing(Looks([file.path for file in item.files])) as looks:
+                    yield from discovery.batch(item, looks)
             elif isinstance(item, ZarrNode):
                 yield _zarr_node(item)
             elif isinstance(item, End):
@@ -127,11 +129,11 @@ class _Discovery:
             groups.close()
         self._groups.clear()
 
-    def batch(self, batch: Batch) -> Iterator[SourceSpec | Failure]:
+    def batch(self, batch: Batch, looks: Looks) -> Iterator[SourceSpec | Failure]:
         """Yield the images of one batch, save those of several files that may be elsewhere."""
         images: list[_Image] = []
         stacks: dict[tuple[str, ...], list[_Looked]] = {}
-        for looked in _look_at_all(batch):
+        for looked in _look_at_all(batch, looks):
             if isinstance(looked, Failure):
                 yield looked
                 continue
@@ -200,23 +202,25 @@ def _zarr_node(node: ZarrNode) -> SourceSpec | Failure:
     return Failure(path, UnsupportedSource(text))
 
 
-def _look_at_all(batch: Batch) -> Iterator[_Looked | Failure]:
+def _look_at_all(batch: Batch, looks: Looks) -> Iterator[_Looked | Failure]:
     """Look at every file in order; at those of a bucket several at a time."""
     if not any(is_url(file.path) for file in batch.files):
-        yield from (_look(file) for file in batch.files)
+        yield from (_look(file, looks) for file in batch.files)
         return
     pool = ThreadPoolExecutor(REMOTE_LOOKS, thread_name_prefix="look")
     try:
-        yield from pool.map(lambda file: _look(file, batch), batch.files)
+        yield from pool.map(lambda file: _look(file, looks, batch), batch.files)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _look(file: InputFile, batch: Batch | None = None) -> _Looked | Failure:
+def _look(file: InputFile, looks: Looks, batch: Batch | None = None) -> _Looked | Failure:
     """Tell what a file is, by its content."""
     path = printable_name(file.path)
     try:
-        return _look_at_object(file, batch) if is_url(file.path) else _look_at_file(file)
+        if is_url(file.path):
+            return _look_at_object(file, looks, batch)
+        return _look_at_file(file, looks)
     except OSError as error:
         text = f"opening {path}: {error.strerror or type(error).__name__}"
         return Failure(path, SourceError(text))
@@ -224,17 +228,18 @@ def _look(file: InputFile, batch: Batch | None = None) -> _Looked | Failure:
         return Failure(path, error)
 
 
-def _look_at_file(file: InputFile) -> _Looked:
+def _look_at_file(file: InputFile, looks: Looks) -> _Looked:
     path = Path(file.path)
     if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for a writer
         raise UnsupportedSource(f"opening {printable_name(file.path)}: it is no regular file")
     with path.open("rb") as opened:
         size = os.fstat(opened.fileno()).st_size
         head = opened.read(HEAD_BYTES)
-        return _told(file, Candidate(path=file.path, size=size, head=head, stream=opened))
+        found = Candidate(path=file.path, size=size, head=head, stream=opened)
+        return _Looked(file, size, *looks.look(found))
 
 
-def _look_at_object(file: InputFile, batch: Batch | None) -> _Looked:
+def _look_at_object(file: InputFile, looks: Looks, batch: Batch | None) -> _Looked:
     """Look at an object by ranged reads."""
     source = reader(file.remote or look_up(file.path))
     candidate = Candidate(
@@ -245,13 +250,7 @@ def _look_at_object(file: InputFile, batch: Batch | None) -> _Looked:
         remote=source.file,
         neighbours=None if batch is None else batch.companions,
     )
-    return _told(replace(file, remote=source.file), candidate)
-
-
-def _told(file: InputFile, candidate: Candidate) -> _Looked:
-    format_ = formats.format_of_file(candidate)
-    content = FileImages() if format_ is None else format_.images(candidate)
-    return _Looked(file, candidate.size, format_, content)
+    return _Looked(replace(file, remote=source.file), source.size, *looks.look(candidate))
 
 
 def _images_of(looked: _Looked) -> Iterator[_Image]:

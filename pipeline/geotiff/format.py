@@ -52,6 +52,7 @@ class _GeoTiff(Format):
     kinds = (GEOTIFF_KIND, STACK_KIND)
     names = ("TIFF", "JPEG 2000", "PNG", "SRTM height file")
     suffixes = (".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".j2c", ".jpx", ".hgt", ".png")
+    reads_beside = True
     stacking = Stacking(kind=STACK_KIND, order=band_order, name=stack_name)
     exports = tuple(
         Export(
@@ -63,6 +64,9 @@ class _GeoTiff(Format):
         )
         for name, write in ((GEOTIFF_KIND, _write_geotiff), ("cog", _write_cog))
     )
+
+    def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
+        return ("tilepress.pipeline.geotiff.source", "tilepress.pipeline.geotiff.stack")
 
     def sniff(self, file: Candidate) -> Certainty:
         driver = raster_driver(PurePosixPath(file.name), file.head, file.size)

@@ -208,6 +208,20 @@ class Format(Protocol):
         """How its stores can be written, the usual way first."""
         return ()
 
+    @property
+    def reads_beside(self) -> bool:
+        """Whether files beside an image say more of it, and are looked for."""
+        return False
+
+    @property
+    def look_modules(self) -> tuple[str, ...]:
+        """The modules that tell what a file holds, beside that of the format itself."""
+        return ()
+
+    def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """Return the modules that read such files: who is to read many imports them once."""
+        return ()
+
     def sniff(self, file: Candidate) -> Certainty:
         """Say whether a file is of this format, by what was read of it already."""
         ...

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from tilepress.errors import UnsupportedSource
 from tilepress.pipeline.formats import format_of_kind
+from tilepress.pipeline.guests import client as guests
 from tilepress.pipeline.image.names import is_virtual
 from tilepress.pipeline.image.objects import is_pinned
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.storage.path import is_url
 
 __all__ = ["open_source"]
 
@@ -14,10 +16,11 @@ __all__ = ["open_source"]
 def open_source(spec: SourceSpec) -> TileSource:
     """Open what ``discover`` found; raises SourceError.
 
-    From the inside out: the source of the image's format, then, for objects of a bucket, the copies
-    of them that it reads. They are fetched into a folder of this machine first, once for all its
-    processes; messages and ``source.spec`` name the objects. What else is ever to be put around a
-    source has its place in this order, here.
+    From the inside out: the source of the image's format; the guest that it lives in, so that no
+    file can do harm; then, for objects of a bucket, the copies of them that it reads. They are
+    fetched into a folder of this machine first, once for all its processes; messages and
+    ``source.spec`` name the objects. What else is ever to be put around a source has its place in
+    this order, here.
     """
     if any(map(is_virtual, spec.paths)):
         raise UnsupportedSource(f"opening {spec.paths[0]}: GDAL's virtual files are not opened")
@@ -32,4 +35,9 @@ def _open_local(spec: SourceSpec) -> TileSource:
     found = format_of_kind(spec.kind)
     if found is None:
         raise UnsupportedSource(f"opening a source: kind {spec.kind!r} is unknown")
-    return found.open(spec)
+    if not guests.are_possible() or is_url(spec.paths[0]):
+        return found.open(spec)
+    from tilepress.pipeline.guests.source import GuestSource
+
+    modules = found.reader_modules(spec.paths)
+    return GuestSource(spec, modules, whole_folders=found.reads_beside)

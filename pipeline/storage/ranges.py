@@ -34,6 +34,7 @@ __all__ = [
     "look_up",
     "reader",
     "shown",
+    "use_reader",
 ]
 
 BLOCK_BYTES = 64 * 2**10
@@ -239,6 +240,12 @@ def reader(what: str | RemoteFile) -> RemoteBytes:
         while len(_readers) > MAX_READERS:
             _readers.popitem(last=False)
     return known
+
+
+def use_reader(reader: RemoteBytes) -> None:
+    """Take this reader for its object from now on."""
+    with _readers_lock:
+        _readers[reader.file.url] = reader
 
 
 def _bucket_place(url: str) -> BucketPath:

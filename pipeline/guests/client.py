@@ -1,0 +1,302 @@
+"""Begin guests, ask them, and end those that take too long."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.pipeline.guests import wire
+from tilepress.pipeline.guests.budget import Budget
+from tilepress.pipeline.guests.told import raise_told, told, too_much_memory
+
+__all__ = ["Guest", "are_possible", "prepare"]
+
+SWITCH = "TILEPRESS_GUESTS"
+"""Environment variable: "off" reads foreign files in this process, without limits."""
+
+START_S = 120
+"""A host has begun by then, on whatever machine."""
+
+_KEPT_ENVIRONMENT = (
+    "COVERAGE_", "CPL_", "DYLD_", "GDAL_", "GTIFF_", "HOME", "LANG", "LC_", "LD_", "OMP_", "OPJ_",
+    "PATH", "PROJ_", "PYTHON", "TZ", "VIRTUAL_ENV",
+)  # fmt: skip
+"""What guests may know of the environment, by how it begins: no credentials."""
+
+
+def are_possible() -> bool:
+    """Whether foreign files are read by guests here: on Linux, unless they are switched off."""
+    return sys.platform == "linux" and os.environ.get(SWITCH, "").lower() != "off"
+
+
+def prepare() -> None:
+    """Begin the process that guests are forked from, without waiting for it."""
+    if are_possible():
+        _host()
+
+
+class _Deadline:
+    """A connection on which nothing is waited for beyond a moment."""
+
+    def __init__(self, link: socket.socket, wall_s: float) -> None:
+        self._link, self._until = link, time.monotonic() + wall_s
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # a socket's
+        self._link.settimeout(max(self._until - time.monotonic(), 1e-3))
+        return getattr(self._link, name)
+
+
+class _Host:
+    """The process that guests are forked from."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            code = f"from tilepress.pipeline.guests.host import main; main({theirs.fileno()})"
+            self._process = subprocess.Popen(  # noqa: S603  # this very interpreter
+                [sys.executable, "-P", "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env=_environment(),
+                cwd="/",
+            )
+        self._control = ours
+        self._control.settimeout(START_S)
+        self._lock = threading.Lock()
+
+    def begin(self, modules: Iterable[str]) -> tuple[int, socket.socket, int]:
+        """Return the process of a new guest, the connection to it, and its idle address space."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                answer = self._ask({"modules": list(modules)}, theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
+        if "failed" in answer:
+            ours.close()
+            raise SourceError(f"starting a reader of images: {answer['failed']}")
+        return int(answer["process"]), ours, int(answer["memory_bytes"])
+
+    def status(self, process: int) -> int:
+        """Wait until a guest has ended; return what ``os.waitpid`` says, -1 if it is unknown."""
+        return int(self._ask({"ended": process})["status"])
+
+    def _ask(self, request: Mapping[str, Any], file: int | None = None) -> dict[str, Any]:
+        with self._lock:
+            wire.send(self._control, request, file)
+            answer: dict[str, Any] = wire.receive(self._control)
+            return answer
+
+    def close(self) -> None:
+        self._control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+
+    def forget(self) -> None:
+        """Let go of a host that is another process's: this one was forked from it."""
+        self._control.close()
+        self._process.returncode = 0  # not ours to wait for
+
+
+def _environment() -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k.startswith(_KEPT_ENVIRONMENT)}
+    paths = [os.path.abspath(path) for path in sys.path if path]
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OPENBLAS_NUM_THREADS": "1",  # threads do not survive a fork
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+_hosts: list[_Host] = []
+_hosts_lock = threading.Lock()
+
+
+def _host() -> _Host:
+    with _hosts_lock:
+        if not _hosts:
+            _hosts.append(_Host())
+        return _hosts[0]
+
+
+def _drop(host: _Host) -> None:
+    with _hosts_lock:
+        if host in _hosts:
+            _hosts.remove(host)
+    host.close()
+
+
+def _close_hosts() -> None:
+    while _hosts:
+        _hosts.pop().close()
+
+
+def _forget_hosts() -> None:
+    global _hosts_lock
+    _hosts_lock = threading.Lock()
+    while _hosts:
+        _hosts.pop().forget()
+
+
+atexit.register(_close_hosts)
+os.register_at_fork(after_in_child=_forget_hosts)
+
+
+class Guest:
+    """A process that may read some files, and nothing else. One thread at a time."""
+
+    def __init__(self, modules: Iterable[str], readable: Iterable[str]) -> None:
+        """Begin it; raises SourceError where it cannot be begun.
+
+        ``modules`` are imported before it is forked, so that the next guest has them too;
+        ``readable`` are the files and folders that it may read.
+        """
+        self._host, (process, link, self._idle_bytes) = _begun(modules)
+        self._link = link
+        self._process = process
+        self._handle = os.pidfd_open(process)
+        self._end = weakref.finalize(self, _end, link, self._handle)
+        self._memory_bytes = 0
+        try:
+            wire.send(link, {"readable": list(readable)})
+            wire.receive(_Deadline(link, START_S))  # type: ignore[arg-type]  # acts as a socket
+        except (EOFError, OSError, wire.Garbled) as error:
+            self.close()
+            raise SourceError("starting a reader of images: its box cannot be closed") from error
+
+    @property
+    def is_open(self) -> bool:
+        return self._end.alive
+
+    def ask(
+        self,
+        request: Mapping[str, Any],
+        budget: Budget,
+        doing: str,
+        path: str,
+        *,
+        file: int | None = None,
+        fetch: Callable[[str, int, int], bytes] | None = None,
+    ) -> Any:  # noqa: ANN401  # data
+        """Return the answer to a request; raises what it raised, or a SourceError where it died.
+
+        ``doing`` and ``path`` begin messages; ``file`` is sent along; ``fetch`` reads bytes of an
+        object in a bucket for it.
+        """
+        link: Any = _Deadline(self._link, budget.wall_s)
+        try:
+            self._limit(budget)
+            wire.send(link, request, file)
+            answer = wire.receive(link)
+            while "fetch" in answer:
+                wire.send(link, _fetched(answer["fetch"], fetch))
+                answer = wire.receive(link)
+        except TimeoutError:
+            self._kill()
+            self.close()
+            text = f"its decoder took more than {budget.wall_s:.0f} s"
+            raise UnsupportedSource(f"{doing} {path}: {text}") from None
+        except (EOFError, OSError):
+            self._died(budget, doing, path)
+        except (wire.Garbled, KeyError, TypeError, ValueError):
+            self._kill()
+            self.close()
+            raise SourceError(f"{doing} {path}: its reader answered nonsense") from None
+        except BaseException:  # interrupted: what it will answer is no answer to the next request
+            self._kill()
+            self.close()
+            raise
+        if "raised" in answer:
+            raise_told(answer["raised"], doing, path, budget.memory_bytes)
+        return answer.get("is")
+
+    def close(self) -> None:
+        self._end()
+
+    def _limit(self, budget: Budget) -> None:
+        memory = self._idle_bytes + budget.memory_bytes
+        if memory != self._memory_bytes:
+            resource.prlimit(self._process, resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
+            self._memory_bytes = memory
+        seconds = _cpu_seconds(self._process) + budget.cpu_s
+        resource.prlimit(self._process, resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+
+    def _kill(self) -> None:
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def _died(self, budget: Budget, doing: str, path: str) -> NoReturn:
+        """Raise what a guest's end means."""
+        self._kill()  # it may have closed its connection only
+        try:
+            status = self._host.status(self._process)
+        except (EOFError, OSError, wire.Garbled):
+            _drop(self._host)
+            status = -1
+        self.close()
+        number = os.WTERMSIG(status) if status >= 0 and os.WIFSIGNALED(status) else 0
+        if number == signal.SIGXCPU:
+            text = f"its decoder took more than {budget.cpu_s} s of processor time"
+            raise UnsupportedSource(f"{doing} {path}: {text}") from None
+        if number == signal.SIGABRT:  # C++ libraries end like this when memory is refused
+            raise too_much_memory(doing, path, budget.memory_bytes) from None
+        if number in (0, signal.SIGKILL):
+            text = "its reader was ended from outside; the machine may be out of memory"
+            raise SourceError(f"{doing} {path}: {text}") from None
+        text = f"its decoder crashed ({signal.Signals(number).name})"
+        raise DamagedSource(f"{doing} {path}: {text}") from None
+
+
+def _begun(modules: Iterable[str]) -> tuple[_Host, tuple[int, socket.socket, int]]:
+    """Begin a guest; where the host has died meanwhile, with a new one."""
+    wanted = list(modules)
+    for last in (False, True):
+        host = _host()
+        try:
+            return host, host.begin(wanted)
+        except (EOFError, OSError, wire.Garbled) as error:
+            _drop(host)
+            if last:
+                text = f"starting a reader of images: {type(error).__name__}"
+                raise SourceError(text) from error
+    raise AssertionError("one of two tries returned or raised")
+
+
+def _end(link: socket.socket, handle: int) -> None:
+    """Close a connection: the guest ends when it sees that."""
+    link.close()
+    os.close(handle)
+
+
+def _fetched(
+    wanted: tuple[str, int, int], fetch: Callable[[str, int, int], bytes] | None
+) -> dict[str, Any]:
+    url, start, end = wanted
+    if fetch is None:
+        raise wire.Garbled("nothing can be fetched")
+    try:
+        return {"bytes": fetch(str(url), int(start), int(end))}
+    except (OSError, SourceError) as error:
+        return {"raised": told(error)}
+
+
+def _cpu_seconds(process: int) -> int:
+    """Return the processor time that a process has used, rounded up."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) // os.sysconf("SC_CLK_TCK") + 1

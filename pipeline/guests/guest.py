@@ -1,0 +1,151 @@
+"""What a guest does: open one image, or look at files, and answer until its connection closes."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tilepress.pipeline import formats
+from tilepress.pipeline.guests import box as sandbox
+from tilepress.pipeline.guests import wire
+from tilepress.pipeline.guests.told import raise_told, told
+from tilepress.pipeline.image.format import Candidate, FileImages
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.storage import ranges
+
+__all__ = ["serve"]
+
+
+def serve(link: socket.socket, libraries: Sequence[str]) -> None:
+    """Close the box, and answer every request that comes.
+
+    ``libraries`` are the folders of Python and its libraries.
+    """
+    try:
+        sandbox.close(wire.receive(link)["readable"], libraries)
+        _keep_no_machine_code()
+        wire.send(link, {})
+        guest = _Guest(link)
+        while True:
+            request, file = wire.receive_with_file(link)
+            try:
+                answer = {"is": guest.answer(request, file)}
+            except Exception as error:  # a foreign parser's, whatever it is
+                answer = {"raised": told(error)}
+            finally:
+                if file is not None:
+                    os.close(file)
+            wire.send(link, answer)
+    except (EOFError, OSError):
+        return
+
+
+class _Guest:
+    """The image that is open, and what was asked of it last."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._source: TileSource | None = None
+        self._items: Iterator[tuple[str, bytes]] = iter(())
+
+    def answer(self, request: dict[str, Any], file: int | None) -> Any:  # noqa: ANN401  # data
+        match request["do"]:
+            case "look":
+                return self._look(request)
+            case "open":
+                self._source = _opened(request["spec"])
+                return self._source.info
+            case "read" | "read_mask" as what:
+                assert file is not None, "samples are written to it"
+                self._read(what, Box(request["start"], request["stop"]), request["dtype"], file)
+                return None
+            case "items":
+                self._items = self._opened.source_items()
+                return None
+            case "next item":
+                return next(self._items, None)
+            case "close":
+                self._items = iter(())
+                self._opened.close()
+                self._source = None
+                return None
+            case "fingerprint":
+                return self._opened.fingerprint()
+        raise ValueError(request["do"])
+
+    @property
+    def _opened(self) -> TileSource:
+        assert self._source is not None, "opened before"
+        return self._source
+
+    def _read(self, what: str, wanted: Box, dtype: np.dtype[Any], file: int) -> None:
+        """Write samples into a file of memory, which is not held open or mapped afterwards."""
+        samples = getattr(self._opened, what)(wanted)
+        if samples.shape != wanted.shape or samples.dtype != dtype:
+            text = f"{samples.dtype} of shape {samples.shape}, want {dtype} of {wanted.shape}"
+            raise AssertionError(text)
+        with mmap.mmap(file, samples.nbytes) as shared:
+            target = np.frombuffer(shared, dtype).reshape(wanted.shape)
+            target[...] = samples
+            del target
+
+    def _look(self, request: dict[str, Any]) -> tuple[str, FileImages] | None:
+        """Say of what format a file is, by the format's first kind, and what it holds."""
+        remote = request["remote"]
+        if remote is None:
+            with open(request["path"], "rb", opener=_regular) as stream:
+                return _looked(_candidate(request, stream))
+        source = _FetchedBytes(remote, self._link)
+        ranges.use_reader(source)
+        return _looked(_candidate(request, source.stream()))
+
+
+def _keep_no_machine_code() -> None:
+    """Let numba, if this guest has it, not write what it compiles: no file can be written here."""
+    if "numba" in sys.modules:
+        from numba.core import caching
+
+        caching.Cache.save_overload = lambda *_: None  # type: ignore[method-assign]
+
+
+def _opened(spec: SourceSpec) -> TileSource:
+    found = formats.format_of_kind(spec.kind)
+    assert found is not None, "the kind was known before"
+    return found.open(spec)
+
+
+def _candidate(request: dict[str, Any], stream: Any) -> Candidate:  # noqa: ANN401  # a file
+    fields = {name: request[name] for name in ("path", "size", "head", "remote", "neighbours")}
+    return Candidate(stream=stream, **fields)
+
+
+def _looked(file: Candidate) -> tuple[str, FileImages] | None:
+    found = formats.format_of_file(file)
+    return None if found is None else (found.kinds[0], found.images(file))
+
+
+def _regular(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe that took the file's place
+
+
+class _FetchedBytes(ranges.RemoteBytes):
+    """The bytes of an object, which the process outside fetches: this one has no network."""
+
+    def __init__(self, file: ranges.RemoteFile, link: socket.socket) -> None:
+        super().__init__(file)
+        self._link = link
+
+    def _fetch(self, start: int, end: int) -> bytes:
+        wire.send(self._link, {"fetch": [self.file.url, start, end]})
+        answer = wire.receive(self._link)
+        if "raised" in answer:
+            raise_told(answer["raised"], "reading", self.file.url, 0)
+        data: bytes = answer["bytes"]
+        return data

@@ -1,0 +1,104 @@
+"""Look at files in guests: of what format they are, and which images they hold."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from tilepress.errors import SourceError
+from tilepress.pipeline import formats
+from tilepress.pipeline.guests import budget, client
+from tilepress.pipeline.guests.client import Guest
+from tilepress.pipeline.guests.source import MAX_FILES_BY_NAME
+from tilepress.pipeline.image.format import Candidate, Certainty, FileImages, Format
+from tilepress.pipeline.image.names import scene_of
+from tilepress.pipeline.storage import ranges
+from tilepress.pipeline.storage.path import is_url
+
+__all__ = ["Looks"]
+
+
+class Looks:
+    """Guests that look at some files, one after another: a new one where one has died of a file.
+
+    Several threads may ask at a time; each then has a guest of its own.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        """``paths`` are the files that may be read, or URLs, which never need leave."""
+        local = [path for path in paths if not is_url(path)]
+        if len(local) > MAX_FILES_BY_NAME:
+            local = sorted({os.path.dirname(path) for path in local})
+        self._readable = local
+        self._free: list[Guest] = []
+        self._lock = threading.Lock()
+
+    def look(self, file: Candidate) -> tuple[Format | None, FileImages]:
+        """Return the format of a file, None where it is of none, and what it holds.
+
+        Raises SourceError or OSError.
+        """
+        likely = [one for one in formats.FORMATS if one.sniff(file) > Certainty.NONE]
+        if not likely:
+            return None, FileImages()
+        file = _with_neighbours(file, likely)
+        if not client.are_possible():
+            found = formats.format_of_file(file)
+            return found, FileImages() if found is None else found.images(file)
+        guest = self._guest([name for one in likely for name in one.look_modules])
+        try:
+            request = {"do": "look"} | {name: getattr(file, name) for name in _TOLD}
+            limit = budget.to_look(file.size)
+            answer = guest.ask(request, limit, "opening", file.path, fetch=_Fetch(file))
+        finally:
+            if guest.is_open:
+                with self._lock:
+                    self._free.append(guest)
+        return _checked(answer, file)
+
+    def close(self) -> None:
+        while self._free:
+            self._free.pop().close()
+
+    def _guest(self, modules: Sequence[str]) -> Guest:
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+        return Guest(modules, self._readable)
+
+
+_TOLD = ("path", "size", "head", "remote", "neighbours")
+
+
+class _Fetch:
+    """Reads bytes of the one object that a guest looks at."""
+
+    def __init__(self, file: Candidate) -> None:
+        self._file = file
+
+    def __call__(self, url: str, start: int, end: int) -> bytes:
+        remote = self._file.remote
+        if remote is None or url != remote.url or not 0 <= start <= end <= remote.size:
+            raise SourceError(f"opening {self._file.path}: its reader asked for other bytes")
+        return ranges.reader(remote).read(start, end - start)
+
+
+def _with_neighbours(file: Candidate, likely: Sequence[Format]) -> Candidate:
+    """Return the file with what lies beside it in its bucket, where its format wants that."""
+    wanted = any(one.reads_beside for one in likely)
+    if file.remote is None or file.neighbours is not None or not wanted:
+        return file
+    folder, _, name = file.remote.url.rpartition("/")
+    return replace(file, neighbours=tuple(ranges.beginning_with(f"{folder}/{scene_of(name)}")))
+
+
+def _checked(answer: Any, file: Candidate) -> tuple[Format | None, FileImages]:  # noqa: ANN401
+    match answer:
+        case None:
+            return None, FileImages()
+        case (str(kind), FileImages() as images) if format_ := formats.format_of_kind(kind):
+            return format_, images
+    raise SourceError(f"opening {file.path}: its reader answered nonsense")

@@ -1,0 +1,208 @@
+"""An image that a guest reads: its samples come through shared memory."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import mmap
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.errors import SourceError
+from tilepress.pipeline.guests import budget
+from tilepress.pipeline.guests.budget import Budget, bytes_of, check_expansion
+from tilepress.pipeline.guests.client import Guest
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import SourceSpec
+
+__all__ = ["GuestSource"]
+
+MAX_FILES_BY_NAME = 4096
+"""Files that a guest is allowed one by one; of more, their folders."""
+
+
+MAX_WAITING = 2
+
+
+class GuestSource:
+    """A source in a guest. Not thread-safe."""
+
+    def __init__(self, spec: SourceSpec, modules: Sequence[str], *, whole_folders: bool) -> None:
+        """Open it; raises SourceError.
+
+        ``modules`` are those that open it; with ``whole_folders`` it may read all that lies beside
+        its files: what says more of them is found there.
+        """
+        self._spec, self._modules = spec, tuple(modules)
+        self._readable = _readable(spec.paths, whole_folders=whole_folders)
+        self._bytes = bytes_of(spec.paths)
+        self._guest: Guest | None = None
+        info = self._opened()
+        try:
+            check_expansion(info, spec, self._bytes)
+        except BaseException:
+            self.close()
+            raise
+        self._info = info
+
+    @property
+    def info(self) -> ImageInfo:
+        return self._info
+
+    @property
+    def spec(self) -> SourceSpec:
+        return self._spec
+
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        return self._samples("read", box, self._info.dtype)
+
+    def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
+        return self._samples("read_mask", box, np.dtype(np.uint8))
+
+    def source_items(self) -> Iterator[tuple[str, bytes]]:
+        whole = math.prod(self._info.shape) * self._info.dtype.itemsize
+        limit = budget.to_read(self._info, self._spec, self._bytes, min(whole, self._bytes))
+        self._ask({"do": "items"}, limit)
+        while (item := self._ask({"do": "next item"}, limit)) is not None:
+            name, content = item
+            yield str(name), bytes(content)
+
+    def fingerprint(self) -> dict[str, Any]:
+        found = self._ask({"do": "fingerprint"}, budget.to_open(self._spec, self._bytes))
+        return dict(found)
+
+    def close(self) -> None:
+        """Let the guest close the image; it waits for a while, in case it is opened again."""
+        guest, self._guest = self._guest, None
+        if guest is not None and guest.is_open:
+            try:
+                guest.ask({"do": "close"}, budget.to_look(0), "closing", self._spec.paths[0])
+            except (SourceError, OSError):
+                guest.close()
+                return
+            _keep_waiting(self._key, guest)
+
+    @property
+    def _key(self) -> tuple[str, ...]:
+        return (self._spec.kind, *self._readable, *self._spec.paths)
+
+    def _opened(self) -> ImageInfo:
+        """Open the image in a guest: a new one, or the one that had it open last."""
+        request = {"do": "open", "spec": self._spec}
+        limit = budget.to_open(self._spec, self._bytes)
+        self._guest = _taken_back(self._key)
+        if self._guest is None:
+            self._guest = Guest(self._modules, self._readable)
+        try:
+            return _checked(self._asked(request, limit, "opening"), self._spec)
+        except BaseException:
+            self._guest.close()
+            raise
+
+    def _samples(self, what: str, box: Box, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        length = math.prod(box.shape) * dtype.itemsize
+        limit = budget.to_read(self._info, self._spec, self._bytes, length)
+        request = {"do": what, "start": box.start, "stop": box.stop, "dtype": dtype}
+        shared = _SharedBytes(length)
+        try:
+            self._ask(request, limit, shared.file)
+            return np.frombuffer(shared.taken(), dtype).reshape(box.shape)
+        except BlockingIOError:
+            self.close()
+            text = "its reader holds on to samples that it has given"
+            raise SourceError(f"reading {self._spec.paths[0]}: {text}") from None
+        finally:
+            shared.close()
+
+    def _ask(self, request: dict[str, Any], limit: Budget, file: int | None = None) -> Any:  # noqa: ANN401
+        if self._guest is None or not self._guest.is_open:  # the last one died of a request
+            info = self._opened()
+            if (info.shape, info.dtype) != (self._info.shape, self._info.dtype):
+                raise SourceError(f"opening {self._spec.paths[0]}: it changed while it was read")
+        return self._asked(request, limit, "reading", file)
+
+    def _asked(
+        self, request: dict[str, Any], limit: Budget, doing: str, file: int | None = None
+    ) -> Any:  # noqa: ANN401  # data
+        assert self._guest is not None, "begun before"
+        return self._guest.ask(request, limit, doing, self._spec.paths[0], file=file)
+
+
+_waiting: OrderedDict[tuple[str, ...], Guest] = OrderedDict()
+"""Guests by the image that they had open, the latest last: it is opened again to seal its store.
+
+A guest never gets another image: what one file has done to it would be done to the other.
+"""
+
+
+def _keep_waiting(key: tuple[str, ...], guest: Guest) -> None:
+    with _waiting_lock:
+        _waiting[key] = guest
+        surplus = [_waiting.popitem(last=False)[1] for _ in range(len(_waiting) - MAX_WAITING)]
+    for one in surplus:
+        one.close()
+
+
+def _taken_back(key: tuple[str, ...]) -> Guest | None:
+    with _waiting_lock:
+        return _waiting.pop(key, None)
+
+
+def _forget_waiting() -> None:
+    """Leave guests to the process that they are those of: this one was forked from it."""
+    global _waiting_lock
+    _waiting_lock = threading.Lock()
+    _waiting.clear()
+
+
+_waiting_lock = threading.Lock()
+os.register_at_fork(after_in_child=_forget_waiting)
+
+
+class _SharedBytes:
+    """Memory that a guest writes, and that cannot change any more once it is taken."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self.file = os.memfd_create("samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.file, length)
+        fcntl.fcntl(self.file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+
+    def taken(self) -> mmap.mmap:
+        """Return what was written. Raises BlockingIOError where the guest may still write."""
+        try:
+            fcntl.fcntl(self.file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL)
+        except OSError as error:
+            raise BlockingIOError from error
+        return mmap.mmap(
+            self.file, self._length, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE
+        )
+
+    def close(self) -> None:
+        os.close(self.file)
+
+
+def _readable(paths: Sequence[str], *, whole_folders: bool) -> list[str]:
+    if whole_folders or len(paths) > MAX_FILES_BY_NAME:
+        return sorted({os.path.dirname(path) for path in paths})
+    return list(paths)
+
+
+def _checked(info: object, spec: SourceSpec) -> ImageInfo:
+    """Return what a guest says of an image if it has the types that everybody relies upon."""
+    if (
+        isinstance(info, ImageInfo)
+        and isinstance(info.name, str)
+        and isinstance(info.dtype, np.dtype)
+        and len(info.axes) == len(info.shape) >= 2
+        and all(type(n) is int and n > 0 for n in info.shape)
+    ):
+        return info
+    raise SourceError(f"opening {spec.paths[0]}: its reader answered nonsense")
