@@ -534,6 +534,7 @@ ROOMS_OF_PIPELINE = (
     "dicom",
     "arrays",
     "formats",  # the list of the three above
+    "guests",  # child processes that read foreign files
     "find",  # what the user named → images
     "sources",  # one door to every image
     "read",  # samples of a store for people

@@ -39,6 +39,8 @@ class Description:
     """What stands for its value in the help; None where the choices do."""
     choices: tuple[str, ...] = ()
     """The values that it takes; empty where they are more than a few words."""
+    since_later: bool = False
+    """Whether it came after plans were written: its default is left out of JSON, as it was then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,16 @@ class EncodeOptions:
         int, Description(metavar="PIXELS", help="Rows and columns of one record, 16 to 2048.")
     ] = 512
 
+    max_expansion: Annotated[
+        float,
+        Description(
+            metavar="RATIO",
+            help="Refuse images that claim to hold over RATIO bytes of samples for each byte of "
+            "their files, and over 1 GiB; 0 refuses none.",
+            since_later=True,
+        ),
+    ] = 1000.0
+
     tune: TuneOptions | None = None
     """What a run that tunes found for itself; no option that anybody gives."""
 
@@ -106,7 +118,11 @@ class EncodeOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Return the options that were given, or their defaults, by name."""
-        return {option.name: getattr(self, option.name) for option in CODING_OPTIONS}
+        values = {option.name: getattr(self, option.name) for option in CODING_OPTIONS}
+        for option in CODING_OPTIONS:
+            if option.description.since_later and values[option.name] == option.default:
+                del values[option.name]
+        return values
 
     @property
     def loss(self) -> Lossless | Within:
@@ -134,6 +150,7 @@ class CodingOptions(TypedDict, total=False):
     tier: str
     model: str
     tile: int
+    max_expansion: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tilepress.codecs.loss import Lossless, Within, bounded
+from tilepress.pipeline.archive.expansion import check_expansion
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
@@ -134,11 +135,13 @@ def part_of(digest: str, ref: ShardRef, grid: ShardGrid, parts: int) -> int:
 def make_plan(source: TileSource, store: StoragePath, options: EncodeOptions) -> ImagePlan:
     """Plan the store of one open source.
 
-    Raises UnsupportedArray where the options make no sense for this image.
+    Raises UnsupportedArray where the options make no sense for this image, UnsupportedSource where
+    its files are too small for the samples that they claim to hold.
     """
     from tilepress.errors import UnsupportedArray
 
     info = source.info
+    check_expansion(source, options.max_expansion)
     if refusal := info.refusal(options.loss):
         raise UnsupportedArray(f"planning with {options.loss}: {refusal}")
     config = options.tile_codec(nodata=info.nodata).to_config()

@@ -28,6 +28,9 @@ def _write_npy(reader: ExportReader, out: Path, _: ExportPart) -> list[Path]:
     return [export_npy(reader, out)]
 
 
+_OWN_CODEC = ("tilepress.codecs.wave.codec", "tilepress.codecs.zarr_codec")
+
+
 class _Array(Format):
     kinds = (ARRAY_KIND,)
     names = (".npy", "Zarr array")
@@ -54,7 +57,7 @@ class _Array(Format):
         modules = ["tilepress.pipeline.arrays.source"]
         if Path(paths[0]).is_dir():
             modules.append("zarr")
-            modules += ["tilepress.codecs.wave.cpu"] if names_own_codec(Path(paths[0])) else []
+            modules += _OWN_CODEC if names_own_codec(Path(paths[0])) else []
         return tuple(modules)
 
     def sniff(self, file: Candidate) -> Certainty:

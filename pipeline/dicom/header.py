@@ -40,6 +40,8 @@ __all__ = ["Instance", "Plane", "hashed", "looks_like_data_set", "read_instance"
 
 MAX_ELEMENT_BYTES = 256 * 2**20
 """Longest element that is read at all (functional groups of large multi-frame images)."""
+ITEM_HEADER_BYTES = 8
+"""Of each item of encapsulated pixel data; every frame has one of its own (PS3.5 A.4)."""
 MAX_FRAMES = 2**20
 
 
@@ -263,6 +265,12 @@ def _check_size(
     if element.encapsulated:
         if element.value_length < 16:
             raise DamagedSource(f"{doing}: the encapsulated pixel data is empty, in {path}")
+        most = element.value_length // ITEM_HEADER_BYTES - 1  # without the offset table
+        if frames > most:
+            raise DamagedSource(
+                f"{doing}: {frames} frames, but its {element.value_length} bytes of pixel data "
+                f"hold {most} fragments at most, in {path}"
+            )
         return
     if pixels.halved and pixels.columns % 2:
         raise UnsupportedSource(f"{doing}: YBR_FULL_422 of an odd width, in {path}")

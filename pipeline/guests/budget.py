@@ -1,39 +1,41 @@
-"""What a guest may use for one request, and what a file may claim to hold."""
+"""What a guest may use for one request."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
-import stat
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tilepress.errors import UnsupportedSource
+from tilepress.errors import UsageError
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import is_url
 
-__all__ = ["EXPANSION", "Budget", "check_expansion", "to_look", "to_open", "to_read"]
+__all__ = ["Budget", "to_look", "to_open", "to_read"]
 
-EXPANSION = "max_expansion"
-"""Option of a recipe: how many bytes of samples a byte of the file may stand for; 0: any number."""
+MAX_HELD_BYTES = 2**30
+"""Size of a file up to which a reader may hold all of it, a few times over."""
 
-MAX_EXPANSION = 1000
-"""Deflate reaches 1032 and LZW 1500, both on samples that are all the same."""
+HELD_TIMES = 4
+"""Copies of what is read that a reader may hold at a time."""
 
-FREE_BYTES = 2**30
-"""Samples that a file of any size may hold."""
+MEMORY_VARIABLE = "TILEPRESS_GUEST_MEMORY"
+"""Environment variable: GiB that a guest may use beside what its request needs by its size."""
 
 BASE_MEMORY_BYTES = 2**31
-"""What a guest may use beside what its request needs by its size."""
+"""The same where the environment does not say."""
 
 DECODER_BYTES = 12
 """Bytes that a decoder may use for each sample of a plane that lies in the file in one piece.
 
 JPEG 2000 decoders hold samples as 32-bit integers, and that twice.
 """
+
+PIECE_PER_BYTE = 100
+"""Samples for which a byte of a file may stand where they lie in one piece: what claims more is
+mostly nothing, and gets no more memory for it."""
 
 BASE_CPU_S = 60
 CPU_S_PER_BYTE = 1 / 2e6
@@ -61,52 +63,24 @@ class Budget:
 
 def to_look(file_bytes: int) -> Budget:
     """Return the budget of reading what one file holds, without its samples."""
-    return Budget(_memory(4 * min(file_bytes, FREE_BYTES)), _cpu(min(file_bytes, FREE_BYTES)))
+    held = min(file_bytes, MAX_HELD_BYTES)
+    return Budget(_memory(HELD_TIMES * held), _cpu(held))
 
 
 def to_open(spec: SourceSpec, file_bytes: int) -> Budget:
     """Return the budget of opening an image of some files."""
-    cpu_s = _cpu(min(file_bytes, FREE_BYTES)) + math.ceil(CPU_S_PER_FILE * len(spec.paths))
-    return Budget(_memory(4 * min(file_bytes, FREE_BYTES)) + _mapped(spec, file_bytes), cpu_s)
+    held = min(file_bytes, MAX_HELD_BYTES)
+    cpu_s = _cpu(held) + math.ceil(CPU_S_PER_FILE * len(spec.paths))
+    return Budget(_memory(HELD_TIMES * held) + _mapped(spec, file_bytes), cpu_s)
 
 
 def to_read(info: ImageInfo, spec: SourceSpec, file_bytes: int, box_bytes: int) -> Budget:
     """Return the budget of reading samples: they may lie in pieces as large as whole planes."""
     plane = math.prod(info.shape[-2:]) * _bands(info)
     decoded = box_bytes + plane * info.dtype.itemsize
-    memory = _memory(DECODER_BYTES * plane + 4 * box_bytes) + _mapped(spec, file_bytes)
+    piece = min(plane, PIECE_PER_BYTE * file_bytes)
+    memory = _memory(DECODER_BYTES * piece + HELD_TIMES * box_bytes) + _mapped(spec, file_bytes)
     return Budget(memory, _cpu(decoded))
-
-
-def check_expansion(info: ImageInfo, spec: SourceSpec, file_bytes: int) -> None:
-    """Raise UnsupportedSource where an image claims more samples than its files can tell of."""
-    declared = math.prod(info.shape) * info.dtype.itemsize
-    allowed = float(spec.options.get(EXPANSION, MAX_EXPANSION))
-    if allowed and declared > max(FREE_BYTES, allowed * file_bytes):
-        raise UnsupportedSource(
-            f"opening {spec.paths[0]}: {file_bytes} bytes claim to hold {declared} bytes of "
-            f"samples, over {allowed:.0f} times as many; if that is right, pass --max-expansion "
-            f"{math.ceil(declared / max(file_bytes, 1))}"
-        )
-
-
-def bytes_of(paths: Sequence[str]) -> int:
-    """Return the size of files and of all files in folders; links are not followed below them."""
-    total = 0
-    for path in paths:
-        with contextlib.suppress(OSError):
-            status = os.stat(path)
-            total += _folder_bytes(path) if stat.S_ISDIR(status.st_mode) else status.st_size
-    return total
-
-
-def _folder_bytes(path: str) -> int:
-    total = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(folder, name)).st_size
-    return total
 
 
 def _bands(info: ImageInfo) -> int:
@@ -121,7 +95,16 @@ def _mapped(spec: SourceSpec, file_bytes: int) -> int:
 
 
 def _memory(needed: int) -> int:
-    return min(BASE_MEMORY_BYTES + needed, max(2 * BASE_MEMORY_BYTES, _machine_bytes() // 2))
+    base = _base_bytes()
+    return min(base + needed, max(2 * base, _machine_bytes() // 2))
+
+
+def _base_bytes() -> int:
+    text = os.environ.get(MEMORY_VARIABLE, "")
+    try:
+        return max(int(float(text) * 2**30), 2**28) if text else BASE_MEMORY_BYTES
+    except (ValueError, OverflowError):
+        raise UsageError(f"reading {MEMORY_VARIABLE}: got {text!r}, want GiB, as 4") from None
 
 
 def _cpu(work_bytes: int) -> int:

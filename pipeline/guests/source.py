@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from tilepress.errors import SourceError
 from tilepress.pipeline.guests import budget
-from tilepress.pipeline.guests.budget import Budget, bytes_of, check_expansion
+from tilepress.pipeline.guests.budget import Budget
 from tilepress.pipeline.guests.client import Guest
+from tilepress.pipeline.image.fingerprint import bytes_of
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
@@ -44,13 +45,7 @@ class GuestSource:
         self._readable = _readable(spec.paths, whole_folders=whole_folders)
         self._bytes = bytes_of(spec.paths)
         self._guest: Guest | None = None
-        info = self._opened()
-        try:
-            check_expansion(info, spec, self._bytes)
-        except BaseException:
-            self.close()
-            raise
-        self._info = info
+        self._info = self._opened()
 
     @property
     def info(self) -> ImageInfo:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tilepress import errors
 from tilepress.errors import SourceError, TilepressError, UnsupportedSource, describe_error
+from tilepress.pipeline.guests.budget import MEMORY_VARIABLE
 
 __all__ = ["raise_told", "told"]
 
@@ -43,7 +44,8 @@ def raise_told(what: Sequence[Any], doing: str, path: str, memory_bytes: int) ->
 
 def too_much_memory(doing: str, path: str, memory_bytes: int) -> UnsupportedSource:
     return UnsupportedSource(
-        f"{doing} {path}: its decoder wanted more than {memory_bytes / 2**30:.1f} GiB of memory"
+        f"{doing} {path}: its decoder wanted more than {memory_bytes / 2**30:.1f} GiB of memory; "
+        f"if the file is sound, set {MEMORY_VARIABLE} to more GiB"
     )
 
 

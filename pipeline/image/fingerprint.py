@@ -6,8 +6,11 @@ store would count as that of another source.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.ranges import listing
 from tilepress.pipeline.storage.s3 import BucketPath
 
-__all__ = ["FilePrint", "ListingPrint", "file_print", "folder_print", "objects_print"]
+__all__ = ["FilePrint", "ListingPrint", "bytes_of", "file_print", "folder_print", "objects_print"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +85,22 @@ def objects_print(url: str) -> ListingPrint:
     except OSError as error:
         raise SourceError(f"listing {url}: {error.strerror}") from error
     return ListingPrint(count, digest.hexdigest())
+
+
+def bytes_of(paths: Sequence[str]) -> int:
+    """Return the size of files and of all files in folders; links are not followed below them."""
+    total = 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            total += _folder_bytes(path) if stat.S_ISDIR(status.st_mode) else status.st_size
+    return total
+
+
+def _folder_bytes(path: str) -> int:
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total

@@ -47,6 +47,10 @@ def check_options(options: EncodeOptions, workers: int | None, tune: float | Non
         raise UsageError(f"compressing: got max error {options.max_error}, want 0 or more")
     if not MIN_TILE <= options.tile <= MAX_TILE:
         raise UsageError(f"compressing: got tile {options.tile}, want {MIN_TILE} to {MAX_TILE}")
+    if not options.max_expansion >= 0:
+        raise UsageError(
+            f"compressing: got max expansion {options.max_expansion}, want a ratio, or 0 for any"
+        )
     if workers is not None and workers < 0:
         raise UsageError(f"compressing: got {workers} workers, want 0 or more")
     try:

@@ -1,0 +1,178 @@
+"""A format whose files say what their reader does: crash, hang, eat memory, look around.
+
+A guest imports it by name, as it would the module of a real format. The file's text is the deed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tilepress.errors import DamagedSource
+from tilepress.pipeline import formats
+from tilepress.pipeline.image.format import Candidate, Certainty, FileImages, Format
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import SourceSpec
+
+MAGIC = b"HOSTILE "
+
+
+def do(deed: str) -> str:
+    """Do what the text says; return what came of it."""
+    name, _, argument = deed.partition(" ")
+    try:
+        return str(DEEDS[name](argument))
+    except OSError as error:
+        return f"errno {error.errno}"
+
+
+def _eat(argument: str) -> str:
+    return str(len(bytes(int(argument))))
+
+
+def _spin(_: str) -> str:
+    while True:
+        pass
+
+
+def _stop(_: str) -> str:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return "went on"
+
+
+def _connect(argument: str) -> str:
+    with socket.socket() as link:
+        link.settimeout(5)
+        link.connect(("127.0.0.1", int(argument)))
+    return "connected"
+
+
+def _run(argument: str) -> str:
+    return str(subprocess.run([argument], check=False).returncode)
+
+
+def _raise_limit(_: str) -> str:
+    import resource
+
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (2**62, resource.RLIM_INFINITY))
+    except (OSError, ValueError) as error:
+        return type(error).__name__
+    return "raised"
+
+
+def _hold(_: str) -> str:
+    _held.append(True)
+    return "will hold"
+
+
+_held: list[Any] = []
+
+DEEDS = {
+    "nothing": lambda _: "done",
+    "read": lambda path: Path(path).read_text()[:20],
+    "list": lambda path: ",".join(sorted(os.listdir(path))),
+    "write": lambda path: Path(path).write_text("written"),
+    "remove": os.unlink,
+    "chmod": lambda path: os.chmod(path, 0o777),
+    "crash": lambda _: ctypes.string_at(0),
+    "abort": lambda _: os.abort(),
+    "exit": lambda _: os._exit(0),
+    "eat": _eat,
+    "spin": _spin,
+    "sleep": lambda seconds: time.sleep(float(seconds)),
+    "stop": _stop,
+    "connect": _connect,
+    "run": _run,
+    "fork": lambda _: os.fork(),
+    "kill": lambda process: os.kill(int(process), signal.SIGKILL),
+    "environment": lambda name: os.environ.get(name, "absent"),
+    "limit": _raise_limit,
+    "hold": _hold,
+    "fail": lambda name: (_ for _ in ()).throw(
+        {"ours": DamagedSource("text of ours"), "foreign": KeyError("text of the file")}[name]
+    ),
+    "deep": lambda _: do("deep"),
+}
+
+
+class HostileSource:
+    """Opens, and on reading does what the file says; the deed's result is the item "result"."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self.spec = spec
+        self._deed = Path(spec.paths[0]).read_bytes().removeprefix(MAGIC).decode()
+        if self._deed.startswith("on-open "):
+            self._deed = do(self._deed.removeprefix("on-open "))
+        self.info = ImageInfo(
+            name="hostile", axes=("y", "x"), shape=(64, 64), dtype=np.dtype(np.uint16)
+        )
+
+    def read(self, box: Box) -> np.ndarray:
+        do(self._deed)
+        if _held:
+            return _Holding(box.shape)
+        y, x = np.ogrid[box.slices]
+        return (y * 100 + x).astype(np.uint16)
+
+    def read_mask(self, box: Box) -> np.ndarray:
+        return np.full(box.shape, 255, np.uint8)
+
+    def source_items(self) -> Iterator[tuple[str, bytes]]:
+        yield "result", do(self._deed).encode()
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"file": self.spec.paths[0]}
+
+    def close(self) -> None:
+        pass
+
+
+class _Holding(np.ndarray):
+    """Samples that stay mapped: whoever copies them finds its memory mapped once more."""
+
+    def __new__(cls, shape: tuple[int, ...]) -> _Holding:
+        for number in range(3, 100):
+            try:
+                if "samples" in os.readlink(f"/proc/self/fd/{number}"):
+                    _held.append(mmap.mmap(number, 0))
+            except OSError:
+                pass
+        return np.zeros(shape, np.uint16).view(cls)
+
+
+class _Hostile(Format):
+    kinds = ("hostile",)
+    names = ("hostile files",)
+
+    def sniff(self, file: Candidate) -> Certainty:
+        return Certainty.MARKED if file.head.startswith(MAGIC) else Certainty.NONE
+
+    def images(self, file: Candidate) -> FileImages:
+        do(file.stream.read().decode().removeprefix(MAGIC.decode()))
+        return super().images(file)
+
+    def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
+        return (__name__,)
+
+    look_modules = (__name__,)
+
+    def open(self, spec: SourceSpec) -> HostileSource:
+        return HostileSource(spec)
+
+
+HOSTILE: Format = _Hostile()
+if "tilepress.pipeline.guests.host" in sys.modules:  # a host of guests: their formats are these
+    formats.FORMATS = (*formats.FORMATS, HOSTILE)

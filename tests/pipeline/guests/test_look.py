@@ -1,0 +1,67 @@
+"""Files are looked at in guests: one that kills its reader is a failure, the next is found."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from tests.helpers.hostile_format import HOSTILE, MAGIC
+
+from tilepress.errors import DamagedSource, SourceError
+from tilepress.pipeline import formats
+from tilepress.pipeline.guests import client
+from tilepress.pipeline.guests.look import Looks
+from tilepress.pipeline.image.format import Candidate
+
+pytestmark = pytest.mark.skipif(not client.are_possible(), reason="guests need Linux")
+
+
+@pytest.fixture(autouse=True)
+def _hostile(monkeypatch):
+    monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, HOSTILE))
+
+
+def looked(looks: Looks, path: Path):
+    with path.open("rb") as stream:
+        size, head = path.stat().st_size, path.read_bytes()[:132]
+        return looks.look(Candidate(path=str(path), size=size, head=head, stream=stream))
+
+
+def test_a_file_that_kills_its_reader_is_one_failure(tmp_path):
+    good, bad, foreign = tmp_path / "good", tmp_path / "bad", tmp_path / "foreign"
+    good.write_bytes(MAGIC + b"nothing")
+    bad.write_bytes(MAGIC + b"crash")
+    foreign.write_bytes(b"text")
+    with contextlib.closing(Looks([str(good), str(bad), str(foreign)])) as looks:
+        assert looked(looks, good)[0] is HOSTILE
+        with pytest.raises(DamagedSource, match=r"^opening .*bad: its decoder crashed"):
+            looked(looks, bad)
+        format_, content = looked(looks, good)
+        assert format_ is HOSTILE
+        assert content.images[0].kind == "hostile"
+        assert looked(looks, foreign)[0] is None
+
+
+def test_a_reader_raises_what_it_raises(tmp_path):
+    bad = tmp_path / "bad"
+    bad.write_bytes(MAGIC + b"fail foreign")
+    with (
+        contextlib.closing(Looks([str(bad)])) as looks,
+        pytest.raises(SourceError, match="unexpected KeyError"),
+    ):
+        looked(looks, bad)
+
+
+def test_only_the_files_of_the_batch_are_read(tmp_path):
+    named, other = tmp_path / "named", tmp_path / "other"
+    for path in (named, other):
+        path.write_bytes(MAGIC + b"nothing")
+    from tilepress.pipeline.guests import landlock
+
+    if not landlock.version():
+        pytest.skip("this kernel has no Landlock")
+    with contextlib.closing(Looks([str(named)])) as looks:
+        looked(looks, named)
+        with pytest.raises(OSError, match="denied"):
+            looked(looks, other)
