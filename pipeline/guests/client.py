@@ -19,10 +19,11 @@ from typing import Any, NoReturn
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.guests import wire
+from tilepress.pipeline.guests.box import offered
 from tilepress.pipeline.guests.budget import Budget
 from tilepress.pipeline.guests.told import raise_told, told, too_much_memory
 
-__all__ = ["Guest", "are_possible", "prepare"]
+__all__ = ["Guest", "are_possible", "held_by"]
 
 SWITCH = "TILEPRESS_GUESTS"
 """Environment variable: "off" reads foreign files in this process, without limits."""
@@ -42,10 +43,9 @@ def are_possible() -> bool:
     return sys.platform == "linux" and os.environ.get(SWITCH, "").lower() != "off"
 
 
-def prepare() -> None:
-    """Begin the process that guests are forked from, without waiting for it."""
-    if are_possible():
-        _host()
+def held_by() -> dict[str, int | bool]:
+    """Return what holds foreign files on this machine, as JSON: for who judges a run later."""
+    return {"processes": are_possible(), **offered()}
 
 
 class _Deadline:

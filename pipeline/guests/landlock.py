@@ -10,6 +10,7 @@ import ctypes
 import os
 import stat
 import struct
+import sys
 from collections.abc import Iterable
 
 __all__ = ["allow_only", "version"]
@@ -39,6 +40,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def version() -> int:
     """Return the version of Landlock that this kernel has; 0 where it has none."""
+    if sys.platform != "linux":
+        return 0
     found: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _CREATE_RULESET_VERSION)
     return max(found, 0)
 

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.stages import Stages
+from tilepress.pipeline.guests import client as guests
 from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory, sync_directory
 from tilepress.workflows.report.spool import Spool
 
@@ -64,6 +65,7 @@ class RunDescription:
             "tilepress": tilepress.__version__,
             "started": self.started,
             "options": dict(self.options),
+            "guests": guests.held_by(),
         }
 
 

@@ -24,7 +24,9 @@ from pydicom.uid import (
 )
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.pipeline.dicom import header
 from tilepress.pipeline.dicom.bytes import scan_container
+from tilepress.pipeline.dicom.header import read_instance
 from tilepress.pipeline.dicom.source import DicomSource, group_series
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
@@ -208,6 +210,18 @@ class TestWindows:
         path = tmp_path / "x.dcm"
         dataset.save_as(path)
         assert np.array_equal(read_all(one_spec(path)), want)
+
+    def test_more_frames_than_its_bytes_can_hold_are_refused_at_once(
+        self, synthetic, tmp_path: Path, monkeypatch
+    ):
+        dataset = synthetic(plane())
+        dataset.compress(RLELossless)
+        dataset.NumberOfFrames = 10**6
+        path = tmp_path / "x.dcm"
+        dataset.save_as(path)
+        monkeypatch.setattr(header, "_planes", None)  # nothing is made of a million frames
+        with pytest.raises(DamagedSource, match=r"1000000 frames, but its \d+ bytes of pixel data"):
+            read_instance(path)
 
     def test_stored_bits_bound_the_range_and_extend_the_sign(
         self, write: Write, one_spec, read_all
