@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from tilepress.pipeline.image.objects import pinned
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import is_url
 from tilepress.pipeline.storage.ranges import look_up, reader
+from tilepress.pipeline.storage.regular import open_regular
 
 __all__ = ["Failure", "discover", "store_path"]
 
@@ -226,9 +226,7 @@ def _look(file: InputFile, batch: Batch | None = None) -> _Looked | Failure:
 
 def _look_at_file(file: InputFile) -> _Looked:
     path = Path(file.path)
-    if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for a writer
-        raise UnsupportedSource(f"opening {printable_name(file.path)}: it is no regular file")
-    with path.open("rb") as opened:
+    with open_regular(path) as opened:  # to open a pipe would wait for a writer
         size = os.fstat(opened.fileno()).st_size
         head = opened.read(HEAD_BYTES)
         return _told(file, Candidate(path=file.path, size=size, head=head, stream=opened))

@@ -14,10 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from tilepress.errors import SourceError, UnsupportedSource
-from tilepress.pipeline.arrays.zarr_nodes import is_array_document, is_zarr_array, is_zarr_node
+from tilepress.pipeline.arrays.zarr_nodes import (
+    MAX_DOCUMENT_BYTES,
+    is_array_document,
+    is_zarr_array,
+    is_zarr_node,
+)
 from tilepress.pipeline.find.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, shown
+from tilepress.pipeline.storage.regular import read_regular
 from tilepress.pipeline.storage.s3 import BucketPath
 from tilepress.pipeline.storage.text import printable
 from tilepress.pipeline.store.keys import IMAGE
@@ -278,7 +284,7 @@ def _node(path: Path, relative: str) -> ZarrNode:
 def _is_ours(path: Path) -> bool:
     """Whether a Zarr folder is what an earlier run wrote."""
     try:
-        return b'"tilepress"' in (path / "zarr.json").read_bytes()
+        return b'"tilepress"' in read_regular(path / "zarr.json", MAX_DOCUMENT_BYTES, (path,))
     except OSError:
         return False
 
