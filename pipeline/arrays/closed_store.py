@@ -17,7 +17,7 @@ from zarr.abc.store import (
 from zarr.storage import LocalStore
 
 from tilepress.errors import DamagedSource
-from tilepress.pipeline.storage.regular import RefusedFile, open_regular
+from tilepress.pipeline.storage.regular import open_regular
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
@@ -77,14 +77,14 @@ class ClosedStore(LocalStore):
                 start, stop = _range(part, size)
                 file.seek(start)
                 return file.read(stop - start)
-        except RefusedFile as error:
-            text = f"reading {self.root.name}: {key}: {error.strerror}"
-            raise DamagedSource(text) from error
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             if path.is_symlink():
                 text = f"reading {self.root.name}: {key}: it is a link that leads to no file"
                 raise DamagedSource(text) from error
             return None
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise DamagedSource(f"reading {self.root.name}: {key}: {reason}") from error
 
 
 def _range(part: ByteRequest | None, size: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -32,6 +33,9 @@ _AXES = {
     5: ("t", "band", "z", "y", "x"),
 }
 _HEADER_BYTES = 4096
+
+MAX_SAMPLES = 2**44
+"""Samples of one array: chunks that a Zarr array does not store cost it nothing, us much."""
 
 OBJECT_CODECS = frozenset(
     ["categorize", "json2", "msgpack2", "pickle", "vlen-array", "vlen-bytes", "vlen-utf8"]
@@ -189,6 +193,10 @@ def _describe(path: Path, name: str, array: _Readable, names: tuple[str, ...] | 
             f"opening {path.name}: got shape {array.shape}, want 2 to 5 axes, the last two rows "
             "and columns, none empty"
         )
+    if math.prod(map(int, array.shape)) > MAX_SAMPLES:
+        declared = "×".join(map(str, array.shape))
+        text = f"it declares {declared} samples, the limit is {MAX_SAMPLES}"
+        raise UnsupportedSource(f"opening {path.name}: {text}")
     return ImageInfo(
         name=name,
         axes=names if names is not None else _AXES[len(array.shape)],
