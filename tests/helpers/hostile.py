@@ -141,7 +141,7 @@ _tiff("a-tile-of-four-gigabytes", {
 _tiff("seven-bits", {258: (3, 1, 7)}, is_image=True)
 _tiff("no-bits", {258: (3, 1, 0)})
 _tiff("no-samples", {277: (3, 1, 0)})
-_tiff("of-65535-bands", {277: (3, 1, 65535)})
+_tiff("of-65535-bands", {277: (3, 1, 65535)}, needs_guest=True)
 _tiff("unknown-compression", {259: (3, 1, 4711)})
 _tiff("junk-deflated", {259: (3, 1, 8)})
 _tiff("junk-lzw", {259: (3, 1, 5)})
