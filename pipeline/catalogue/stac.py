@@ -51,7 +51,7 @@ FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 
 COLLECTION = "collection.json"
 
-PART_BYTES = 200
+PART_BYTES = 224
 """Length of a part of an item's key at most: names of files have 255 bytes, temporary ones more."""
 ITEMS = "items"
 """The folder of the items, which mirrors that of the stores; both lie in the catalogue's folder."""
