@@ -54,9 +54,10 @@ def names_others(file: BinaryIO, start: int = 0, length: int | None = None) -> b
         piece = file.read(PIECE_BYTES if length is None else min(length, PIECE_BYTES))
         if not piece:
             return False
-        if _NAMES_OTHERS.search(kept + piece):
+        kept += piece
+        if _NAMES_OTHERS.search(kept):
             return True
-        kept = piece[-_OVERLAP_BYTES:]
+        kept = kept[-_OVERLAP_BYTES:]
         length = None if length is None else length - len(piece)
     return False
 
