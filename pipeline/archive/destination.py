@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,7 +72,8 @@ def _below(source: str, root: StoragePath) -> str | None:
         return None
     with contextlib.suppress(ValueError):
         if isinstance(root, FolderPath):
-            return Path(source).resolve().relative_to(root.path.resolve()).as_posix()
+            here = os.path.realpath(root.path)  # and not resolve(), which links in circles end
+            return Path(os.path.realpath(source)).relative_to(here).as_posix()
         return storage_path(source).relative_to(root)
     return None
 

@@ -12,7 +12,7 @@ import numpy as np
 from tilepress.errors import DestinationConflict
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
-from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory
+from tilepress.pipeline.storage.atomic import make_directory, partial_of
 from tilepress.pipeline.store.documents import consolidate
 from tilepress.pipeline.store.keys import FULL_RESOLUTION
 from tilepress.pipeline.store.reader import StoreReader
@@ -86,8 +86,7 @@ def _write_aside(out: Path, write: Callable[[Path], None]) -> Path:
     if out.exists():
         raise DestinationConflict(f"exporting: {out} exists; remove it or choose another name")
     make_directory(out.parent)
-    partial = out.with_name(f".{out.name}{PARTIAL_SUFFIX}")
-    _remove(partial)
+    partial = partial_of(out)
     try:
         write(partial)
         partial.rename(out)

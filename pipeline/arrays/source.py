@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.record import DTYPES
-from tilepress.errors import DamagedSource, UnsupportedSource
+from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.pipeline.arrays.zarr_nodes import MAX_DOCUMENT_BYTES
 from tilepress.pipeline.image.fingerprint import file_print, folder_print, objects_print
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import safe_name
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import is_url, storage_path
+from tilepress.pipeline.storage.regular import open_regular, read_regular
 
 __all__ = ["ArraySource"]
 
@@ -29,6 +33,14 @@ _AXES = {
     5: ("t", "band", "z", "y", "x"),
 }
 _HEADER_BYTES = 4096
+
+MAX_SAMPLES = 2**44
+"""Samples of one array: chunks that a Zarr array does not store cost it nothing, us much."""
+
+OBJECT_CODECS = frozenset(
+    ["categorize", "json2", "msgpack2", "pickle", "vlen-array", "vlen-bytes", "vlen-utf8"]
+)
+"""Codecs of arrays of Python objects: no samples of images, and one of them runs what it reads."""
 
 
 class _Readable(Protocol):
@@ -66,6 +78,8 @@ class ArraySource:
     def read(self, box: Box) -> npt.NDArray[Any]:
         try:
             samples = np.asarray(self._array[box.slices])
+        except SourceError:
+            raise
         except Exception as error:  # whatever the codecs of a foreign Zarr array raise
             raise DamagedSource(
                 f"reading {box.start}…{box.stop} of {self._path.name}: {type(error).__name__}"
@@ -98,28 +112,76 @@ class ArraySource:
 
 def _open_npy(path: Path) -> tuple[_Readable, tuple[str, ...] | None]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, SyntaxError) as error:
+        with open_regular(path) as file:
+            opened = f"/proc/self/fd/{file.fileno()}"  # the same file, whatever its name is now
+            name = opened if os.path.exists(opened) else path
+            array = np.load(name, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise DamagedSource(f"opening {path.name}: {error.strerror or error}") from error
+    except Exception as error:  # headers are Python literals, and numpy raises what parsing raises
         # numpy says with the same exception that it holds objects and that it is cut
         if "object" in str(error).lower() or "pickle" in str(error).lower():
             raise UnsupportedSource(f"opening {path.name}: it holds Python objects") from error
         raise DamagedSource(f"opening {path.name}: its header or length is wrong") from error
-    except OSError as error:
-        raise DamagedSource(f"opening {path.name}: {error.strerror or error}") from error
+    if not isinstance(array, np.memmap):
+        raise UnsupportedSource(f"opening {path.name}: it is no single array")
     return array, None
 
 
 def _open_zarr(path: Path, url: str | None) -> tuple[_Readable, tuple[str, ...] | None]:
     import zarr
 
+    from tilepress.pipeline.arrays.closed_store import ClosedStore
+
+    _check_documents(path, url)
     try:
-        array = zarr.open_array(path if url is None else storage_path(url).zarr_store(), mode="r")
+        store = ClosedStore(path) if url is None else storage_path(url).zarr_store()
+        array = zarr.open_array(store, mode="r")
+    except SourceError:
+        raise
     except Exception as error:  # zarr raises what its metadata parsers and codecs raise
         raise DamagedSource(f"opening {path.name}: Zarr says {type(error).__name__}") from error
     names = getattr(array.metadata, "dimension_names", None)
     if not names or any(name is None for name in names) or len(set(names)) != len(names):
         return array, None
     return array, tuple(str(name) for name in names)
+
+
+def _check_documents(path: Path, url: str | None) -> None:
+    """Raise for metadata that cannot be parsed, or by which samples would be Python objects."""
+    for name in ("zarr.json", ".zarray"):
+        try:
+            if url is None:
+                document = read_regular(path / name, MAX_DOCUMENT_BYTES, (path,))
+            else:
+                document = (storage_path(url) / name).read()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            text = f"opening {path.name}: {name}: {error.strerror or type(error).__name__}"
+            raise DamagedSource(text) from error
+        try:
+            parsed = json.loads(document)
+        except (ValueError, RecursionError) as error:
+            text = f"opening {path.name}: {name} is no JSON that can be parsed"
+            raise DamagedSource(text) from error
+        codec = next(filter(OBJECT_CODECS.__contains__, _codec_names(parsed)), None)
+        if codec is not None:
+            text = f"its codec {codec!r} makes Python objects of what is stored"
+            raise UnsupportedSource(f"opening {path.name}: {text}")
+
+
+def _codec_names(metadata: object) -> Iterator[str]:
+    """Yield the names of all codecs in metadata of either format, those inside shards too."""
+    if isinstance(metadata, list):
+        for one in metadata:
+            yield from _codec_names(one)
+    elif isinstance(metadata, dict):
+        for key, value in metadata.items():
+            if key in ("id", "name") and isinstance(value, str):
+                yield value.removeprefix("numcodecs.").replace("_", "-")
+            elif key != "attributes":
+                yield from _codec_names(value)
 
 
 def _describe(path: Path, name: str, array: _Readable, names: tuple[str, ...] | None) -> ImageInfo:
@@ -131,6 +193,10 @@ def _describe(path: Path, name: str, array: _Readable, names: tuple[str, ...] | 
             f"opening {path.name}: got shape {array.shape}, want 2 to 5 axes, the last two rows "
             "and columns, none empty"
         )
+    if math.prod(map(int, array.shape)) > MAX_SAMPLES:
+        declared = "×".join(map(str, array.shape))
+        text = f"it declares {declared} samples, the limit is {MAX_SAMPLES}"
+        raise UnsupportedSource(f"opening {path.name}: {text}")
     return ImageInfo(
         name=name,
         axes=names if names is not None else _AXES[len(array.shape)],

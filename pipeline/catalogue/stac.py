@@ -50,6 +50,9 @@ RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 
 COLLECTION = "collection.json"
+
+PART_BYTES = 224
+"""Length of a part of an item's key at most: names of files have 255 bytes, temporary ones more."""
 ITEMS = "items"
 """The folder of the items, which mirrors that of the stores; both lie in the catalogue's folder."""
 
@@ -119,17 +122,23 @@ def item_key(store: str) -> str:
     """Return the key of a store's item below the catalogue's folder.
 
     It is the store's own, with ``~20`` for a space and so on: clients do not agree whether a link
-    to a file is escaped, so that such a link must hold nothing to escape.
+    to a file is escaped, so that such a link must hold nothing to escape. A part that no file
+    system takes, long or escaped, is cut into folders: ``~/`` stands at each cut.
     """
-    return f"{ITEMS}/{_quoted(store).replace('~', '%7E').replace('%', '~')}.json"
+    name = _quoted(store).replace("~", "%7E").replace("%", "~")
+    return f"{ITEMS}/{'/'.join(map(_cut, name.split('/')))}.json"
 
 
 def store_of_item(key: str) -> str | None:
     """Return the store that an item of this key describes; None where the key is no item's."""
     if not key.startswith(f"{ITEMS}/") or not key.endswith(".json"):
         return None
-    name = key[len(ITEMS) + 1 : -len(".json")]
+    name = key[len(ITEMS) + 1 : -len(".json")].replace("~/", "")
     return unquote(name.replace("~", "%"), errors="surrogateescape")
+
+
+def _cut(part: str) -> str:
+    return "~/".join(part[at : at + PART_BYTES] for at in range(0, len(part), PART_BYTES))
 
 
 def footprint_of(summary: StoreSummary) -> Footprint | None:
@@ -157,7 +166,7 @@ def item_document(
     collection : name of the collection
     """
     outline = footprint_of(summary)
-    up = "../" * (store.count("/") + 1)
+    up = "../" * item_key(store).count("/")
     document: dict[str, Any] = {
         "type": "Feature",
         "stac_version": STAC_VERSION,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.errors import DamagedSource, UnsupportedSource, failure_of
 from tilepress.pipeline import formats
 from tilepress.pipeline.find.inputs import expand
 from tilepress.pipeline.find.walk import (
@@ -24,7 +24,9 @@ from tilepress.pipeline.find.walk import (
     InputFile,
     PassedOver,
     ZarrNode,
+    each_or_failure,
     printable_name,
+    unsupported,
 )
 from tilepress.pipeline.guests.look import Looks
 from tilepress.pipeline.image.format import HEAD_BYTES, Candidate, FileImages, Format, Groups
@@ -32,6 +34,7 @@ from tilepress.pipeline.image.objects import pinned
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import is_url
 from tilepress.pipeline.storage.ranges import look_up, reader
+from tilepress.pipeline.storage.regular import RefusedFile, open_regular
 
 __all__ = ["Failure", "discover", "store_path"]
 
@@ -73,8 +76,9 @@ def discover(
     with contextlib.closing(_Discovery(stack)) as discovery:
         for item in expand(paths, whole_folders=stack is not None):
             if isinstance(item, Batch):
+                folder = posixpath.dirname(item.files[0].path)
                 with contextlib.closing(Looks([file.path for file in item.files])) as looks:
-                    yield from discovery.batch(item, looks)
+                    yield from each_or_failure(discovery.batch(item, looks), folder)
             elif isinstance(item, ZarrNode):
                 yield _zarr_node(item)
             elif isinstance(item, End):
@@ -158,15 +162,7 @@ class _Discovery:
     def grouped(self) -> Iterator[SourceSpec | Failure]:
         """Yield the images that the files of one argument make together, and forget them."""
         for format_, groups in self._groups.items():
-            try:
-                for found in groups.images():
-                    if isinstance(found, SourceSpec):
-                        options = {**found.options, "relative": found.options["name"]}
-                        yield replace(found, options=options)
-                    else:
-                        yield Failure(printable_name(found[0]), found[1])
-            except SourceError as error:
-                yield Failure(f"{format_.names[0]} files", error)
+            yield from each_or_failure(_images_of_groups(groups), f"{format_.names[0]} files")
         self.close()
 
     def _add_to_groups(self, looked: _Looked, format_: Format) -> Iterator[Failure]:
@@ -178,8 +174,9 @@ class _Discovery:
             assert groups is not None, "a member of nothing"
             self._groups[format_] = groups
             groups.add(looked.content.member, version)
-        except SourceError as error:
-            yield Failure(printable_name(looked.file.path), error)
+        except Exception as error:  # the edge of an item: one file is no reason to end a run
+            shown = printable_name(looked.file.path)
+            yield Failure(shown, failure_of(f"opening {shown}", error))
 
     def _scene(self, looked: _Looked) -> tuple[str, ...] | None:
         """Return what names the image that a file is a band of; None where it is no band."""
@@ -192,6 +189,15 @@ class _Discovery:
         )
         match = re.fullmatch(pattern, text, re.DOTALL)
         return None if match is None else match.groups()[:-1]
+
+
+def _images_of_groups(groups: Groups) -> Iterator[SourceSpec | Failure]:
+    for found in groups.images():
+        if isinstance(found, SourceSpec):
+            options = {**found.options, "relative": found.options["name"]}
+            yield replace(found, options=options)
+        else:
+            yield Failure(printable_name(found[0]), found[1])
 
 
 def _zarr_node(node: ZarrNode) -> SourceSpec | Failure:
@@ -221,18 +227,15 @@ def _look(file: InputFile, looks: Looks, batch: Batch | None = None) -> _Looked 
         if is_url(file.path):
             return _look_at_object(file, looks, batch)
         return _look_at_file(file, looks)
-    except OSError as error:
-        text = f"opening {path}: {error.strerror or type(error).__name__}"
-        return Failure(path, SourceError(text))
-    except SourceError as error:
-        return Failure(path, error)
+    except RefusedFile as error:
+        return unsupported(path, error.strerror)
+    except Exception as error:  # the edge of an item, as above
+        return Failure(path, failure_of(f"opening {path}", error))
 
 
 def _look_at_file(file: InputFile, looks: Looks) -> _Looked:
     path = Path(file.path)
-    if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for a writer
-        raise UnsupportedSource(f"opening {printable_name(file.path)}: it is no regular file")
-    with path.open("rb") as opened:
+    with open_regular(path) as opened:  # to open a pipe would wait for a writer
         size = os.fstat(opened.fileno()).st_size
         head = opened.read(HEAD_BYTES)
         found = Candidate(path=file.path, size=size, head=head, stream=opened)

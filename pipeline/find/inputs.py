@@ -40,6 +40,7 @@ from tilepress.pipeline.find.walk import (
     InputFile,
     Item,
     ZarrNode,
+    each_or_failure,
     is_utf8,
     not_utf8,
     printable_name,
@@ -74,16 +75,16 @@ def expand(sources: Iterable[str | Path], *, whole_folders: bool = False) -> Ite
     named = _Named(None if whole_folders else BATCH_FILES)
     limit = None if whole_folders else BATCH_FILES
     for source in sources:
-        for item in _argument(os.fspath(source)):
+        for item in each_or_failure(_argument(os.fspath(source)), os.fspath(source)):
             if isinstance(item, InputFile):
                 yield from named.add(item)
             elif isinstance(item, _Tree):
                 yield from named.flush()
                 yield End()
-                yield from item.walk.items(limit)
+                yield from each_or_failure(item.walk.items(limit), item.walk.name)
                 yield End()
             elif isinstance(item, _Found):
-                yield from item.items(named, limit)
+                yield from each_or_failure(item.items(named, limit), item.pattern)
             else:
                 yield item
     yield from named.flush()

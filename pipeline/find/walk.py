@@ -12,12 +12,19 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
-from tilepress.errors import SourceError, UnsupportedSource
-from tilepress.pipeline.arrays.zarr_nodes import is_array_document, is_zarr_array, is_zarr_node
+from tilepress.errors import SourceError, UnsupportedSource, failure_of
+from tilepress.pipeline.arrays.zarr_nodes import (
+    MAX_DOCUMENT_BYTES,
+    is_array_document,
+    is_zarr_array,
+    is_zarr_node,
+)
 from tilepress.pipeline.find.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, shown
+from tilepress.pipeline.storage.regular import read_regular
 from tilepress.pipeline.storage.s3 import BucketPath
 from tilepress.pipeline.storage.text import printable
 from tilepress.pipeline.store.keys import IMAGE
@@ -32,6 +39,7 @@ __all__ = [
     "Item",
     "PassedOver",
     "ZarrNode",
+    "each_or_failure",
     "is_utf8",
     "not_utf8",
     "printable_name",
@@ -126,6 +134,8 @@ class PassedOver:
     Links to folders are counted here, too."""
 
 
+T = TypeVar("T")
+
 Item = Batch | ZarrNode | Failure | End | PassedOver
 
 
@@ -137,6 +147,18 @@ def printable_name(text: str) -> str:
 def unsupported(text: str, reason: str) -> Failure:
     shown = printable_name(text)
     return Failure(shown, UnsupportedSource(f"opening {shown}: {reason}"))
+
+
+def each_or_failure(items: Iterator[T], what: str) -> Iterator[T | Failure]:
+    """Yield items; an error that nobody foresaw ends these, and is one of them.
+
+    The edge of what was named, of a folder, of a batch: what comes after it goes on.
+    """
+    try:
+        yield from items
+    except Exception as error:  # whatever it is, it is told and no reason to end a run
+        shown = printable_name(what)
+        yield Failure(shown, failure_of(f"searching {shown}", error))
 
 
 def not_utf8(path: str) -> Failure:
@@ -176,6 +198,10 @@ class FolderWalk:
     """What the names of files are put below."""
     pattern: Pattern | None = None
 
+    @property
+    def name(self) -> str:
+        return self.root
+
     def items(self, limit: int | None) -> Iterator[Item]:
         root = Path(self.root)
         try:
@@ -195,7 +221,7 @@ class FolderWalk:
                 continue
             folder, prefix, state = following
             found: list[tuple[Path, str, frozenset[int]] | End] = []
-            for item in self._folder(folder, prefix, state, limit):
+            for item in each_or_failure(self._folder(folder, prefix, state, limit), str(folder)):
                 if not isinstance(item, tuple):
                     yield item
                 elif item[2] == Pattern.WHOLE != state:  # an argument of its own
@@ -229,16 +255,14 @@ class FolderWalk:
         if passed_over:
             yield PassedOver(passed_over)
         for name, is_link in sorted(folders):
-            try:
-                yield from self._sub_folder(folder / name, _join(prefix, name), state, is_link)
-            except OSError as error:  # its name may be seen, and not what is in it
-                yield _unreadable(folder / name, error)
+            found = self._sub_folder(folder / name, _join(prefix, name), state, is_link)
+            yield from each_or_failure(found, str(folder / name))
         yield from (not_utf8(str(folder / name)) for name in files if not is_utf8(name))
         names_in_use: dict[str, set[str]] = {}
         absolute = str(folder.absolute())
         for names in _batches(sorted(filter(is_utf8, files)), limit):
-            found = (InputFile(os.path.join(absolute, name), _join(prefix, name)) for name in names)
-            yield Batch(tuple(found), names_in_use)
+            batch = (InputFile(os.path.join(absolute, name), _join(prefix, name)) for name in names)
+            yield Batch(tuple(batch), names_in_use)
 
     def _takes(self, state: frozenset[int], name: str) -> bool:
         return self.pattern is None or self.pattern.takes(state, name)
@@ -278,7 +302,7 @@ def _node(path: Path, relative: str) -> ZarrNode:
 def _is_ours(path: Path) -> bool:
     """Whether a Zarr folder is what an earlier run wrote."""
     try:
-        return b'"tilepress"' in (path / "zarr.json").read_bytes()
+        return b'"tilepress"' in read_regular(path / "zarr.json", MAX_DOCUMENT_BYTES, (path,))
     except OSError:
         return False
 
@@ -340,6 +364,10 @@ class BucketWalk:
     where: BucketPath
     prefix: str = ""
     pattern: Pattern | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.where)
 
     def items(self, limit: int | None) -> Iterator[Item]:
         root = f"{self.where.key}/" if self.where.key else ""

@@ -36,6 +36,7 @@ from tilepress.pipeline.geotiff.header import (
     WIDTH,
     TiffHeader,
 )
+from tilepress.pipeline.storage.regular import open_regular
 
 __all__ = ["DeflateBlocks"]
 
@@ -106,7 +107,7 @@ class DeflateBlocks:
 
     def check(self, bands: Iterable[int], window: Window) -> None:
         """Raise DamagedSource where a block of these bands (from 1) below a window is damaged."""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             for number in self._below(bands, window):
                 if self.sound[number]:
                     continue

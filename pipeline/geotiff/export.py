@@ -409,6 +409,8 @@ def _write_metadata(dataset: DatasetWriter, part: _Part, loss: Loss) -> None:
     # of a TIFF, the carried ICC profile says the same, exactly
     with_profile = record["driver"] != "GTiff" and part.has_all_bands
     for domain, tags in record["tags"].items():
+        if domain.upper() == "OVERVIEWS":
+            continue  # it names a file that GDAL would open, here and wherever the export is read
         if domain != "COLOR_PROFILE" or with_profile:
             _update_tags(dataset, 0, domain, tags)
     if loss.max_error:

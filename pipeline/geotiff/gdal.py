@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from rasterio.io import DatasetReader
 from rasterio.session import DummySession
 
 from tilepress.errors import DamagedSource, TilepressError, UnsupportedSource
+from tilepress.pipeline.geotiff.view import FOLDER_PREFIX
 
 __all__ = ["ask", "gdal_calls", "open_raster"]
 
@@ -28,6 +29,7 @@ CACHE_BYTES = 64 * 2**20
 _OPTIONS: dict[str, str | int] = {
     "GTIFF_IGNORE_READ_ERRORS": "NO",
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",  # the only address that GDAL may read from
 }
 
 _DAMAGE = re.compile(
@@ -43,6 +45,9 @@ _UNSUPPORTED = re.compile(
 """Failures that say nothing against the file: this build of GDAL cannot decode it."""
 
 _PREFIX = re.compile(r"^CPLE_\w+( in |:\s*)")
+
+_VIEW = re.compile(rf"\S*/{FOLDER_PREFIX}[^/]+/1/")
+"""The folder of links that GDAL was shown in place of the file's own."""
 
 _T = TypeVar("_T")
 
@@ -78,16 +83,19 @@ logging.getLogger("rasterio").addHandler(_collector)
 
 @contextmanager
 def gdal_calls(
-    doing: str, path: Path, error: type[TilepressError] = DamagedSource
+    doing: str,
+    path: Path,
+    error: type[TilepressError] = DamagedSource,
+    options: Mapping[str, str] | None = None,
 ) -> Iterator[list[str]]:
     """Translate what GDAL raises, and warnings that mean invented samples, into ``error``.
 
-    Yields the list of warnings heard so far.
+    ``options`` are further ones of GDAL. Yields the list of warnings heard so far.
     """
-    options = dict(_OPTIONS)
+    chosen = _OPTIONS | dict(options or {})
     if "GDAL_CACHEMAX" not in os.environ:
-        options["GDAL_CACHEMAX"] = CACHE_BYTES  # rasterio hands this one on as bytes
-    with Env(session=DummySession(), **options), _collector.listen() as heard:
+        chosen["GDAL_CACHEMAX"] = CACHE_BYTES  # rasterio hands this one on as bytes
+    with Env(session=DummySession(), **chosen), _collector.listen() as heard:
         try:
             yield heard
         except _gdal_errors() as exc:
@@ -149,7 +157,7 @@ def _innermost(exc: BaseException, path: Path) -> str:
 
 def _clean(message: str, path: Path) -> str:
     """Shorten a message to one line that does not repeat the path."""
-    message = _PREFIX.sub("", " ".join(message.split()))
+    message = _VIEW.sub("", _PREFIX.sub("", " ".join(message.split())))
     for name in (str(path.absolute()), path.name):
         message = re.sub(rf"'?{re.escape(name)}'?[,:]?\s*", "", message)
     return message[:300] or "GDAL gives no reason"

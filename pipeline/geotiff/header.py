@@ -19,6 +19,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.pipeline.storage.regular import open_regular
+
 __all__ = [
     "COMPRESSION",
     "PHOTOMETRIC",
@@ -196,7 +198,7 @@ def read_header(path: Path, page: Page | None = None) -> TiffHeader | None:
     None where the file is no TIFF or its directory cannot be followed.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             return _read_header(file, size, None if page is None else page.offset)
     except (ValueError, struct.error):
@@ -209,7 +211,7 @@ def read_mask_header(path: Path) -> TiffHeader | None:
     if not found or not found[0].mask:
         return None
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _read_header(file, os.fstat(file.fileno()).st_size, found[0].mask)
     except (ValueError, struct.error):
         return None
@@ -321,7 +323,7 @@ class _Layout:
 @lru_cache(maxsize=16)
 def _read_pages(path: Path, _: tuple[int, ...]) -> Pages:
     """Follow the chain; remembered, as every page of a file is opened on its own."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return find_pages(file, os.fstat(file.fileno()).st_size)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+from tilepress.pipeline.storage.regular import open_regular
+
 __all__ = ["png_damage"]
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -26,7 +28,7 @@ def png_damage(path: Path) -> str | None:
 
     The whole file is read and inflated once, in pieces.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if file.read(8) != MAGIC:
             return "no PNG signature"
         inflate = zlib.decompressobj()

@@ -31,6 +31,9 @@ from tilepress.pipeline.geotiff.header import (
 )
 from tilepress.pipeline.geotiff.png import png_damage
 from tilepress.pipeline.geotiff.record import describe_raster
+from tilepress.pipeline.geotiff.references import raster_names_others
+from tilepress.pipeline.geotiff.view import RasterView, raster_view
+from tilepress.pipeline.storage.regular import open_regular
 
 __all__ = ["COMPLEX_PARTS", "RasterFile", "open_rasters"]
 
@@ -57,6 +60,9 @@ class RasterFile:
     dataset: DatasetReader
     record: dict[str, Any]
     sidecars: tuple[Path, ...]
+    remarks: tuple[str, ...]
+    view: object
+    """Kept while the file is open: some drivers open it again by its name."""
     blocks: DeflateBlocks | None = None
     """Those whose checksums GDAL does not look at."""
     mask_blocks: DeflateBlocks | None = None
@@ -125,7 +131,7 @@ def _doing(verb: str, page: int | None) -> str:
 
 def _open(path: Path, number: int | None) -> RasterFile:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(16)
     except OSError as exc:
         raise DamagedSource(f"open {path}: {exc.strerror}") from exc
@@ -135,51 +141,59 @@ def _open(path: Path, number: int | None) -> RasterFile:
     damage = png_damage(path) if driver == "PNG" else None
     if damage is not None:
         raise DamagedSource(f"open {path}: truncated or damaged: {damage}")
-    page, pages = (None, 1) if number is None else _find_page(path, driver, number)
+    with raster_view(path) as view:
+        return _open_shown(path, view, driver, number)
+
+
+def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -> RasterFile:
+    """Open a raster of which GDAL sees ``view``."""
+    page, pages = (None, 1) if number is None else _find_page(path, view, driver, number)
     header = read_header(path, page) if driver == "GTiff" else None
-    with gdal_calls(_doing("open", number), path):
+    names_others = view.beside.names_others or raster_names_others(path, driver, header)
+    with gdal_calls(_doing("open", number), path, options=view.options):
         raw = header is not None and _reads_raw(header)
         directory = None if page is None else page.directory
-        dataset = open_raster(path, driver, raw=raw, directory=directory)
+        dataset = open_raster(view.path, driver, raw=raw, directory=directory)
         try:
             converted = header is not None and not raw and _converts(header)
-            record = describe_raster(dataset, path.name, driver, header, converted)
+            files = view.companions if names_others else None
+            record = describe_raster(dataset, path.name, driver, header, converted, files)
             if number is not None:
                 record |= {"page": number, "pages": pages}
             _refuse(path, dataset, record, header)
         except BaseException:
             dataset.close()
             raise
-    sidecars = tuple(Path(name) for name in record["sidecars"])
-    beside = tuple(path.parent / name for name in sidecars)
+    beside = tuple(path.parent / name for name in record["sidecars"])
     return RasterFile(
         path=path,
         dataset=dataset,
         record=record,
         sidecars=beside,
+        remarks=view.beside.remarks,
+        view=view.keep(),
         blocks=DeflateBlocks.of(path, header),
-        mask_blocks=_mask_blocks(path, record["mask"]),
+        mask_blocks=_mask_blocks(path, record["mask"], beside),
     )
 
 
-def _mask_blocks(path: Path, mask: str) -> DeflateBlocks | None:
+def _mask_blocks(path: Path, mask: str, beside: Sequence[Path]) -> DeflateBlocks | None:
     if mask == "internal":
         return DeflateBlocks.of(path, read_mask_header(path), " of its mask")
     if mask == "external":
-        beside = path.with_name(path.name + ".msk")
-        return DeflateBlocks.of(beside, read_header(beside)) if beside.exists() else None
+        masks = [file for file in beside if file.name.lower().endswith(".msk")]
+        return DeflateBlocks.of(masks[0], read_header(masks[0])) if masks else None
     return None
 
 
-def _find_page(path: Path, driver: str, number: int) -> tuple[Page, int]:
+def _find_page(path: Path, view: RasterView, driver: str, number: int) -> tuple[Page, int]:
     """Return where a page lies, and how many there are."""
     pages = read_pages(path).found if driver == "GTiff" else ()
     doing = f"open page {number} of {path}"
     if not isinstance(number, int) or not 1 <= number <= len(pages):
         raise UnsupportedSource(f"{doing}: it holds {len(pages)} pages")
     page = pages[number - 1]
-    beside = number == 1 and path.with_name(path.name + ".msk").exists()
-    if page.mask or beside:
+    if page.mask or (number == 1 and view.beside.has_mask):
         raise UnsupportedSource(f"{doing}: it has a mask, which GDAL gives for no single page")
     return page, len(pages)
 

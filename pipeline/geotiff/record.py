@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,24 @@ GDAL_ENTRIES = frozenset({42112, 42113})
 
 
 def describe_raster(
-    dataset: DatasetReader, name: str, driver: str, header: TiffHeader | None, converted: bool
+    dataset: DatasetReader,
+    name: str,
+    driver: str,
+    header: TiffHeader | None,
+    converted: bool,
+    companions: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Return the record of one open file; its numbers are encoded when it is dumped.
 
     ``converted`` says that samples are not those of the file but RGB that libtiff made of them.
+    ``companions`` are the files beside it; where they are None, GDAL says which it has used. To be
+    asked for them or for overviews, it opens those that metadata name, wherever they are.
     """
+    if companions is None:
+        sidecars = [Path(file).name for file in dataset.files[1:]]
+        overviews = [int(n) for n in ask(lambda: dataset.overviews(1))]
+    else:
+        sidecars, overviews = list(companions), []
     bands = range(1, dataset.count + 1)
     domains = _domains(dataset, 0)
     structure = _tags(dataset, 0, "IMAGE_STRUCTURE")
@@ -93,10 +105,10 @@ def describe_raster(
         "offsets": list(dataset.offsets),
         "colors": [color.name for color in ask(lambda: dataset.colorinterp)],
         "colormaps": {str(b): table for b in bands if (table := _colormap(dataset, b))},
-        "mask": _mask(dataset),
-        "overviews": [int(n) for n in ask(lambda: dataset.overviews(1))],
+        "mask": _mask(dataset, sidecars),
+        "overviews": overviews,
         "converted": converted,
-        "sidecars": [Path(f).name for f in dataset.files[1:]],
+        "sidecars": sidecars,
         "order": header.order if header else "<",
         "carried": _carried(header.first if header else None),
         "notes": {str(t): _carried(d) for t, d in header.notes.items()} if header else {},
@@ -222,7 +234,7 @@ def _colormap(dataset: DatasetReader, band: int) -> list[list[int]] | None:
     return [list(table.get(i, (0, 0, 0, 255))) for i in range(max(table) + 1)]
 
 
-def _mask(dataset: DatasetReader) -> str:
+def _mask(dataset: DatasetReader, sidecars: Sequence[str]) -> str:
     """Return "none", "internal", "external" or "bands" (a mask per band)."""
     flags = [set(flag) for flag in ask(lambda: dataset.mask_flag_enums)]
     plain = ({MaskFlags.all_valid}, {MaskFlags.nodata})
@@ -230,7 +242,7 @@ def _mask(dataset: DatasetReader) -> str:
         return "none"
     if not all(MaskFlags.per_dataset in flag for flag in flags):
         return "bands"
-    return "external" if any(str(f).endswith(".msk") for f in dataset.files) else "internal"
+    return "external" if any(name.endswith(".msk") for name in sidecars) else "internal"
 
 
 def _carried(directory: Directory | None) -> dict[str, list[Any]]:

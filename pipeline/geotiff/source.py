@@ -290,6 +290,7 @@ def _remarks(file: RasterFile) -> Iterator[str]:
         yield f"{file.path.name}: samples are the RGB that libtiff makes of the file's colours"
     if file.record["driver"] != "GTiff":
         yield f"{file.path.name} is no TIFF: export gives a GeoTIFF with the same samples"
+    yield from file.remarks
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

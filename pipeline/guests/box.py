@@ -20,10 +20,13 @@ _SYSTEM = (
 _LIBRARY_DATA = ("GDAL_DATA", "PROJ_DATA", "PROJ_LIB")
 
 
-def close(readable: Iterable[str], libraries: Iterable[str]) -> None:
-    """Give up files beside ``readable`` and ``libraries``, the network, programs, core dumps."""
+def close(readable: Iterable[str], libraries: Iterable[str], scratch: str | None = None) -> None:
+    """Give up files beside ``readable`` and ``libraries``, the network, programs, core dumps.
+
+    In the folder ``scratch`` folders and links may be made, and removed, but no files.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    landlock.allow_only([*readable, *libraries])
+    landlock.allow_only([*readable, *libraries], scratch)
     seccomp.filter_calls()
 
 

@@ -6,10 +6,12 @@ import atexit
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import weakref
@@ -161,20 +163,24 @@ os.register_at_fork(after_in_child=_forget_hosts)
 class Guest:
     """A process that may read some files, and nothing else. One thread at a time."""
 
-    def __init__(self, modules: Iterable[str], readable: Iterable[str]) -> None:
+    def __init__(
+        self, modules: Iterable[str], readable: Iterable[str], *, scratch: bool = False
+    ) -> None:
         """Begin it; raises SourceError where it cannot be begun.
 
         ``modules`` are imported before it is forked, so that the next guest has them too;
-        ``readable`` are the files and folders that it may read.
+        ``readable`` are the files and folders that it may read. With ``scratch`` it has a folder of
+        its own in which it can make links.
         """
         self._host, (process, link, self._idle_bytes) = _begun(modules)
         self._link = link
         self._process = process
         self._handle = os.pidfd_open(process)
-        self._end = weakref.finalize(self, _end, link, self._handle)
+        folder = _scratch() if scratch else None
+        self._end = weakref.finalize(self, _end, link, self._handle, folder)
         self._memory_bytes = 0
         try:
-            wire.send(link, {"readable": list(readable)})
+            wire.send(link, {"readable": list(readable), "scratch": folder})
             wire.receive(_Deadline(link, START_S))  # type: ignore[arg-type]  # acts as a socket
         except (EOFError, OSError, wire.Garbled) as error:
             self.close()
@@ -278,10 +284,20 @@ def _begun(modules: Iterable[str]) -> tuple[_Host, tuple[int, socket.socket, int
     raise AssertionError("one of two tries returned or raised")
 
 
-def _end(link: socket.socket, handle: int) -> None:
+def _scratch() -> str | None:
+    """Make a folder; None where there is no room, which only a guest that needs it has to say."""
+    try:
+        return tempfile.mkdtemp(prefix="tilepress-guest-")
+    except OSError:
+        return None
+
+
+def _end(link: socket.socket, handle: int, folder: str | None) -> None:
     """Close a connection: the guest ends when it sees that."""
     link.close()
     os.close(handle)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fetched(

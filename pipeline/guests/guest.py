@@ -6,6 +6,7 @@ import mmap
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from tilepress.pipeline.image.format import Candidate, FileImages
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage import ranges
+from tilepress.pipeline.storage.regular import open_regular
 
 __all__ = ["serve"]
 
@@ -29,7 +31,10 @@ def serve(link: socket.socket, libraries: Sequence[str]) -> None:
     ``libraries`` are the folders of Python and its libraries.
     """
     try:
-        sandbox.close(wire.receive(link)["readable"], libraries)
+        first = wire.receive(link)
+        scratch = first["scratch"]
+        tempfile.tempdir = scratch
+        sandbox.close(first["readable"], libraries, scratch)
         _keep_no_machine_code()
         wire.send(link, {})
         guest = _Guest(link)
@@ -100,7 +105,7 @@ class _Guest:
         """Say of what format a file is, by the format's first kind, and what it holds."""
         remote = request["remote"]
         if remote is None:
-            with open(request["path"], "rb", opener=_regular) as stream:
+            with open_regular(request["path"]) as stream:
                 return _looked(_candidate(request, stream))
         source = _FetchedBytes(remote, self._link)
         ranges.use_reader(source)
@@ -129,10 +134,6 @@ def _candidate(request: dict[str, Any], stream: Any) -> Candidate:  # noqa: ANN4
 def _looked(file: Candidate) -> tuple[str, FileImages] | None:
     found = formats.format_of_file(file)
     return None if found is None else (found.kinds[0], found.images(file))
-
-
-def _regular(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe that took the file's place
 
 
 class _FetchedBytes(ranges.RemoteBytes):

@@ -22,6 +22,9 @@ _RULE_PATH_BENEATH = 1
 
 # rights to files (linux/landlock.h)
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_SYM = 1 << 4, 1 << 5, 1 << 7, 1 << 12
+_READING = _READ_FILE | _READ_DIR
+_LINKING = _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_SYM
 _FILE_RIGHTS = (
     (1, 13),  # version, number of the rights known to it: the lowest bits
     (2, 14),  # REFER
@@ -46,8 +49,10 @@ def version() -> int:
     return max(found, 0)
 
 
-def allow_only(paths: Iterable[str]) -> int:
+def allow_only(paths: Iterable[str], scratch: str | None = None) -> int:
     """Give up all files but those at and below ``paths``, which may be read; return the version.
+
+    In the folder ``scratch`` folders and links may be made, and removed.
 
     Also given up, where the kernel knows how: TCP, and signals to others. Paths that are not there
     are passed over: nothing is at them. Returns 0, with nothing given up, where the kernel has no
@@ -66,7 +71,9 @@ def allow_only(paths: Iterable[str]) -> int:
     ruleset = _called(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
     try:
         for path in paths:
-            _allow(ruleset, path)
+            _allow(ruleset, path, _READING)
+        if scratch is not None:
+            _allow(ruleset, scratch, _READING | _LINKING)
         _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         _called(_RESTRICT_SELF, ruleset, 0)
     finally:
@@ -74,14 +81,14 @@ def allow_only(paths: Iterable[str]) -> int:
     return found
 
 
-def _allow(ruleset: int, path: str) -> None:
+def _allow(ruleset: int, path: str, rights: int) -> None:
     try:
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
     try:
         is_folder = stat.S_ISDIR(os.fstat(opened).st_mode)
-        rights = _READ_FILE | _READ_DIR if is_folder else _READ_FILE
+        rights &= ~0 if is_folder else _READ_FILE
         _called(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, struct.pack("=Qi", rights, opened), 0)
     finally:
         os.close(opened)

@@ -42,6 +42,7 @@ class GuestSource:
         its files: what says more of them is found there.
         """
         self._spec, self._modules = spec, tuple(modules)
+        self._whole_folders = whole_folders
         self._readable = _readable(spec.paths, whole_folders=whole_folders)
         self._bytes = bytes_of(spec.paths)
         self._guest: Guest | None = None
@@ -94,7 +95,7 @@ class GuestSource:
         limit = budget.to_open(self._spec, self._bytes)
         self._guest = _taken_back(self._key)
         if self._guest is None:
-            self._guest = Guest(self._modules, self._readable)
+            self._guest = Guest(self._modules, self._readable, scratch=self._whole_folders)
         try:
             return _checked(self._asked(request, limit, "opening"), self._spec)
         except BaseException:
@@ -186,7 +187,8 @@ class _SharedBytes:
 
 def _readable(paths: Sequence[str], *, whole_folders: bool) -> list[str]:
     if whole_folders or len(paths) > MAX_FILES_BY_NAME:
-        return sorted({os.path.dirname(path) for path in paths})
+        both = [*paths, *map(os.path.realpath, paths)]  # a link's target has its own companions
+        return sorted({os.path.dirname(path) for path in both})
     return list(paths)
 
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tilepress import errors
-from tilepress.errors import SourceError, TilepressError, UnsupportedSource, describe_error
+from tilepress.errors import (
+    SourceError,
+    TilepressError,
+    Unforeseen,
+    UnsupportedSource,
+    describe_error,
+)
 from tilepress.pipeline.guests.budget import MEMORY_VARIABLE
 
 __all__ = ["raise_told", "told"]
@@ -14,13 +19,16 @@ __all__ = ["raise_told", "told"]
 
 def told(error: Exception) -> list[Any]:
     """Return the class and text of an error; of a foreign one no more than its type and place."""
+    if isinstance(error, Unforeseen):
+        return ["foreign", error.kind, str(error)]
     if isinstance(error, TilepressError):
         return ["ours", type(error).__name__, [str(arg) for arg in error.args]]
     if isinstance(error, OSError) and error.errno is not None:
         return ["system", error.errno, error.strerror or "", str(error.filename or "")]
     if isinstance(error, MemoryError):
         return ["memory"]
-    return ["foreign", describe_error(error)[1]]
+    kind, message = describe_error(error)
+    return ["foreign", kind, message.removeprefix("running a task: ")]
 
 
 def raise_told(what: Sequence[Any], doing: str, path: str, memory_bytes: int) -> None:
@@ -36,9 +44,8 @@ def raise_told(what: Sequence[Any], doing: str, path: str, memory_bytes: int) ->
             raise OSError(number, text, file or None)
         case ["memory"]:
             raise too_much_memory(doing, path, memory_bytes)
-        case ["foreign", str(text)]:
-            found = " ".join(text.split()).removeprefix("running a task: ")[:300]
-            raise SourceError(f"{doing} {path}: {found}; if the file is sound, please report it")
+        case ["foreign", str(kind), str(text)]:
+            raise Unforeseen(kind, f"{doing} {path}: {' '.join(text.split())[:300]}")
     raise SourceError(f"{doing} {path}: its reader answered nonsense")
 
 
@@ -55,6 +62,4 @@ def _tree(kind: type[TilepressError]) -> Iterator[type[TilepressError]]:
         yield from _tree(below)
 
 
-_OURS = {
-    kind.__name__: kind for kind in _tree(TilepressError) if kind.__module__ == errors.__name__
-}
+_OURS = {kind.__name__: kind for kind in _tree(TilepressError) if kind is not Unforeseen}

@@ -17,6 +17,7 @@ from pathlib import Path
 from tilepress.errors import SourceError
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.ranges import listing
+from tilepress.pipeline.storage.regular import open_regular
 from tilepress.pipeline.storage.s3 import BucketPath
 
 __all__ = ["FilePrint", "ListingPrint", "bytes_of", "file_print", "folder_print", "objects_print"]
@@ -51,7 +52,7 @@ def file_print(path: Path, header_bytes: int, *, at_both_ends: bool = False) -> 
     The header is the first bytes of the file, and with ``at_both_ends`` as many of its last: some
     formats write it when the samples are written.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         status = os.fstat(file.fileno())
         header = file.read(header_bytes)
         if at_both_ends:

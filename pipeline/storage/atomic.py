@@ -14,6 +14,7 @@ __all__ = [
     "file_lock",
     "is_partial",
     "make_directory",
+    "partial_of",
     "sweep_partials",
     "sync_directory",
     "write_atomic",
@@ -23,6 +24,9 @@ __all__ = [
 PARTIAL_SUFFIX = ".partial"
 """Ending of the temporary files; a killed writer leaves one, a later run sweeps it."""
 
+NAME_BYTES = 255
+"""Length of a file name at most, on the file systems in use."""
+
 
 def write_atomic(path: Path, data: bytes | memoryview) -> None:
     """Write ``data`` to ``path`` so that a crash at any moment leaves the old state or the new.
@@ -31,7 +35,7 @@ def write_atomic(path: Path, data: bytes | memoryview) -> None:
     the directory is synced. On an error the temporary file is removed and the error passed on.
     """
     make_directory(path.parent)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
+    partial = partial_of(path)
     try:
         _write_synced(partial, data)
         os.replace(partial, path)
@@ -49,7 +53,7 @@ def write_new(path: Path, data: bytes | memoryview) -> bool:
     made with O_EXCL, and a crash may leave it cut.
     """
     make_directory(path.parent)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
+    partial = partial_of(path)
     try:
         _write_synced(partial, data)
         try:
@@ -89,6 +93,13 @@ def make_directory(path: Path) -> None:
     for directory in reversed(missing):
         directory.mkdir(exist_ok=True)
         sync_directory(directory.parent)
+
+
+def partial_of(path: Path) -> Path:
+    """Return a new name for a temporary file beside ``path``, as long a name as it may have."""
+    ending = f".{secrets.token_hex(8)}{PARTIAL_SUFFIX}"
+    kept = os.fsencode(path.name)[: NAME_BYTES - 1 - len(ending)].decode(errors="ignore")
+    return path.with_name(f".{kept}{ending}")
 
 
 def is_partial(path: Path) -> bool:

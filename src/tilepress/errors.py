@@ -40,12 +40,14 @@ __all__ = [
     "StoreError",
     "TaskFailed",
     "TilepressError",
+    "Unforeseen",
     "UnsealedStore",
     "UnsupportedArray",
     "UnsupportedFormat",
     "UnsupportedSource",
     "UsageError",
     "describe_error",
+    "failure_of",
 ]
 
 NO_ROOM = "no-room"
@@ -156,6 +158,33 @@ class TaskFailed(Exception):
         return self.message
 
 
+class Unforeseen(SourceError):
+    """An error of another library, or of ours, that came up while an input was looked at."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self._kind = kind
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return self._kind
+
+
+def failure_of(doing: str, error: Exception) -> SourceError:
+    """Return the failure of one input that an error amounts to, whichever error it is.
+
+    What is not the input's fault is raised again: a full disk, or a request that makes no sense.
+    """
+    if isinstance(error, SourceError):
+        return error
+    kind, message = describe_error(error)
+    if kind == NO_ROOM or isinstance(error, TilepressError):
+        raise error
+    if isinstance(error, OSError):
+        return SourceError(f"{doing}: {error.strerror or type(error).__name__}")
+    return Unforeseen(kind, f"{doing}: {message.partition(': ')[2]}")
+
+
 def describe_error(error: Exception) -> tuple[str, str]:
     """Return the stable kind of an error and one line about it.
 
@@ -175,4 +204,4 @@ def describe_error(error: Exception) -> tuple[str, str]:
         return "memory", "running a task: out of memory; use fewer workers or a smaller tile"
     frame = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" at {Path(frame[0].filename).name}:{frame[0].lineno}" if frame else ""
-    return "internal", f"running a task: unexpected {type(error).__name__}{place}"
+    return "internal", f"running a task: unexpected {type(error).__name__}{place}; please report it"

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from tilepress.errors import UsageError
 from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.guests import client as guests
-from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX, make_directory, sync_directory
+from tilepress.pipeline.storage.atomic import make_directory, partial_of, sync_directory
 from tilepress.workflows.report.spool import Spool
 
 __all__ = [
@@ -275,7 +274,7 @@ def _write_whole(path: Path, write: Callable[[TextIO], None]) -> None:
     """Write a text file so that a crash leaves the old one or the new one."""
     path = path.resolve()  # a link stays a link
     make_directory(path.parent)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
+    partial = partial_of(path)
     try:
         with partial.open("x", encoding="ascii") as file:
             write(file)

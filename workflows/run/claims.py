@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 __all__ = ["Claims"]
@@ -16,16 +17,20 @@ class Claims:
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("PRAGMA cache_size = -4096")  # KiB
         self._database.execute(
-            "CREATE TABLE claims (store TEXT PRIMARY KEY, image TEXT) WITHOUT ROWID"
+            "CREATE TABLE claims (store BLOB PRIMARY KEY, image BLOB) WITHOUT ROWID"
         )
 
     def claim(self, store: str, image: str) -> str | None:
         """Claim a store for an image; return the image that claimed it before, None for nobody."""
         try:
-            self._database.execute("INSERT INTO claims VALUES (?, ?)", (store, image))
+            # as bytes: SQLite takes no text that is not UTF-8, and folders have such names
+            self._database.execute(
+                "INSERT INTO claims VALUES (?, ?)", (os.fsencode(store), os.fsencode(image))
+            )
         except sqlite3.IntegrityError:
             query = "SELECT image FROM claims WHERE store = ?"
-            return str(self._database.execute(query, (store,)).fetchone()[0])
+            found = self._database.execute(query, (os.fsencode(store),)).fetchone()[0]
+            return os.fsdecode(found)
         return None
 
     def __del__(self) -> None:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tilepress.errors import NO_ROOM, StoreError, TilepressError, describe_error
+from tilepress.errors import NO_ROOM, StoreError, describe_error
 from tilepress.pipeline.archive.destination import check_prepared, prepare_store, state_of_store
 from tilepress.pipeline.archive.images import Job, Todo, plan_images
 from tilepress.pipeline.archive.lease import Holder, Lease, LeaseKeeper
@@ -205,7 +205,7 @@ class Run:
             return
         try:
             self._begin(plan)
-        except (TilepressError, OSError) as error:
+        except Exception as error:  # the edge of an image; no room for any is told of in ``fail``
             self.fail(todo.spec.paths[0], error)
 
     def _begin(self, plan: ImagePlan) -> None:

@@ -33,6 +33,8 @@ def make_executor(
 
         set_up(wanted, has_gpu=wanted == "cuda" or (wanted == "auto" and bool(visible_gpus())))
         return InProcessExecutor()
+    if cluster in (None, "local", "cuda"):
+        _check_shared_memory()
     codec = {"codec": options.codec, "tier": options.tier, "model": options.model}
     note = None if progress is None else lambda text: progress.tell(Note(text))
     return DaskExecutor(
@@ -40,6 +42,20 @@ def make_executor(
             cluster, workers=workers, device=wanted, codec=codec, note=note, dashboard=dashboard
         )
     )
+
+
+def _check_shared_memory() -> None:
+    """Raise UsageError where processes cannot share locks: Dask's workers would fail one by one."""
+    import multiprocessing
+
+    try:
+        multiprocessing.get_context("fork").Lock()  # of "spawn", it would start a process
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UsageError(
+            f"starting workers: shared memory (/dev/shm) cannot be used: {reason}; "
+            "--workers 0 works without"
+        ) from error
 
 
 def _device(name: str) -> WantedDevice:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,110 @@ class TestRefusals:
         (tmp_path / "a/zarr.json").write_bytes(b"{")
         with pytest.raises(DamagedSource, match="opening"):
             _open(tmp_path / "a")
+
+
+class TestForeignFolders:
+    """Nothing outside the array's folder is read, and nothing is waited for."""
+
+    BOX = Box((0, 0), (8, 8))
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        array = zarr.create_array(tmp_path / "in/a", shape=(8, 8), chunks=(8, 8), dtype="u1")
+        array[...] = 1
+        other = zarr.create_array(tmp_path / "out", shape=(8, 8), chunks=(8, 8), dtype="u1")
+        other[...] = 2
+        return tmp_path / "in/a"
+
+    @pytest.mark.parametrize("what", ["chunk", "folder of chunks", "pipe", "link to nothing"])
+    def test_chunks(self, folder: Path, what: str) -> None:
+        chunk = folder / "c/0/0"
+        chunk.unlink()
+        if what == "chunk":
+            chunk.symlink_to(folder.parent.parent / "out/c/0/0")
+        elif what == "folder of chunks":
+            chunk.parent.rmdir()
+            chunk.parent.symlink_to("../../../out/c/0")
+        elif what == "pipe":
+            os.mkfifo(chunk)
+        else:
+            chunk.symlink_to("gone")
+        with pytest.raises(DamagedSource, match=r"reading a: c/0/0: it "):
+            _open(folder).read(self.BOX)
+
+    def test_a_link_inside_is_followed(self, folder: Path) -> None:
+        (folder / "c/0/0").rename(folder / "kept")
+        (folder / "c/0/0").symlink_to("../../kept")
+        assert (_open(folder).read(self.BOX) == 1).all()
+
+    @pytest.mark.parametrize("name", ["zarr.json", ".zarray"])
+    def test_metadata(self, folder: Path, name: str) -> None:
+        (folder / "zarr.json").unlink()
+        (folder / name).symlink_to(folder.parent.parent / "out/zarr.json")
+        with pytest.raises(DamagedSource, match=f"{name}: it leads outside"):
+            _open(folder)
+
+    def test_brackets_without_end(self, folder: Path) -> None:
+        (folder / "zarr.json").write_bytes(b"[" * 100_000)
+        assert is_zarr_array(folder)
+        with pytest.raises(DamagedSource, match="no JSON that can be parsed"):
+            _open(folder)
+
+    @pytest.mark.parametrize("zarr_format", [2, 3])
+    def test_objects_are_never_made(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zarr_format: int
+    ) -> None:
+        """Whatever the environment allows."""
+        monkeypatch.setenv("NUMCODECS_ALLOW_UNSAFE_PICKLE_DECODE", "1")
+        chunks: dict[str, Any] = {"zarr_format": zarr_format, "shape": [8, 8], "fill_value": 0}
+        if zarr_format == 2:
+            name = ".zarray"
+            chunks |= {"chunks": [8, 8], "dtype": "|u1", "order": "C", "compressor": None}
+            chunks |= {"filters": [{"id": "pickle"}]}
+        else:
+            name = "zarr.json"
+            grid = {"name": "regular", "configuration": {"chunk_shape": [8, 8]}}
+            inner = {"chunk_shape": [8, 8], "codecs": [{"name": "numcodecs.pickle"}]}
+            chunks |= {"node_type": "array", "data_type": "uint8", "chunk_grid": grid}
+            chunks |= {"codecs": [{"name": "sharding_indexed", "configuration": inner}]}
+            chunks |= {"chunk_key_encoding": {"name": "default"}}
+        (tmp_path / name).write_text(json.dumps(chunks))
+        with pytest.raises(UnsupportedSource, match="codec 'pickle' makes Python objects"):
+            _open(tmp_path)
+
+
+class TestForeignNpy:
+    @pytest.mark.parametrize(
+        "header",
+        [
+            "(" * 3000,
+            "{'descr': '<i2', 'fortran_order': False, 'shape': (-1, 5)}",
+            "{'descr': '<i2', 'fortran_order': False, 'shape': (2**70, 5)}",
+            f"{{'descr': '<i2', 'fortran_order': False, 'shape': ({2**70}, 5)}}",
+            "{'descr': '<i2', 'fortran_order': False, 'shape': (True, 5)}",
+            "{'descr': '|O', 'fortran_order': False, 'shape': (1, 5)}",
+            "__import__('os').system('true')",
+            "{'descr': " + "-" * 9000 + "1}",
+        ],
+        ids=str.__len__,
+    )
+    def test_a_header_is_read_or_refused(self, tmp_path: Path, header: str) -> None:
+        path = tmp_path / "a.npy"
+        text = header.encode() + b"\n"
+        path.write_bytes(b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + bytes(64))
+        with pytest.raises((DamagedSource, UnsupportedSource)):
+            _open(path)
+
+    def test_an_archive_of_arrays_is_none(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "a.npz", IMAGE)
+        (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+        with pytest.raises(UnsupportedSource, match="no single array"):
+            _open(tmp_path / "a.npy")
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "a.npy")
+        with pytest.raises(DamagedSource, match="no regular file"):
+            _open(tmp_path / "a.npy")
 
 
 class TestFingerprint:

@@ -313,6 +313,15 @@ class TestItemsSayWhatTheStoreSays:
         assert store_of_item(key) == store
         assert not set(key) & set(" %#?\"'")
 
+    @pytest.mark.parametrize("part", ["n" * 250, "ü" * 123, "~" * 100, "a" * 224, "a" * 223 + "~b"])
+    def test_a_long_name_leaves_room_for_a_temporary_one(self, part: str):
+        key = item_key(f"m/{part}.zarr")
+        assert store_of_item(key) == f"m/{part}.zarr"
+        assert max(map(len, key.split("/"))) <= 229
+
+    def test_a_name_that_is_short_enough_is_not_cut(self):
+        assert item_key(f"m/{'n' * 224}") == f"items/m/{'n' * 224}.json"
+
 
 class TestTimesAreHonest:
     """A time that nobody knows must not look like one that somebody does."""

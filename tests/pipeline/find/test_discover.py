@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -23,8 +24,9 @@ from rasterio.errors import NotGeoreferencedWarning
 from tilepress.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.groups import SeriesGroups
 from tilepress.pipeline.dicom.header import read_instance
+from tilepress.pipeline.find import discover as discover_module
 from tilepress.pipeline.find.discover import discover, store_path
-from tilepress.pipeline.find.walk import Failure
+from tilepress.pipeline.find.walk import Failure, FolderWalk, InputFile
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
@@ -320,3 +322,62 @@ class TestSeriesOfAnySize:
             assert [spec.kind for spec in specs] == ["geotiff"]
             (error,) = failures.values()
             assert "disk is full" in str(error)
+
+
+class TestNoInputEndsASearch:
+    """Whatever is raised while one is looked at: it is told, and the others are found."""
+
+    @pytest.mark.parametrize(
+        "error",
+        [KeyError("x"), RecursionError(), MemoryError(), ZeroDivisionError(), RuntimeError()],
+    )
+    def test_a_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        for name in ("a.tif", "b.tif", "c.tif"):
+            _tiff(tmp_path / name)
+        real = discover_module._told
+
+        def told(file: InputFile, candidate: object) -> object:
+            if file.name == "b.tif":
+                raise error
+            return real(file, candidate)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(discover_module, "_told", told)
+        specs, failures = _found([tmp_path])
+        assert [Path(spec.paths[0]).name for spec in specs] == ["a.tif", "c.tif"]
+        (found,) = failures.values()
+        assert "b.tif" in str(found)
+        assert found.kind == ("memory" if isinstance(error, MemoryError) else "internal")
+        if found.kind == "internal":
+            assert f"unexpected {type(error).__name__} at test_discover.py" in str(found)
+            assert "please report it" in str(found)
+
+    def test_a_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("a", "b", "c"):
+            _tiff(tmp_path / name / "i.tif")
+        real = FolderWalk._takes
+
+        def takes(self: FolderWalk, state: frozenset[int], name: str) -> bool:
+            if takes.calls == 1:  # type: ignore[attr-defined]
+                takes.calls += 1  # type: ignore[attr-defined]
+                raise RuntimeError("of a library")
+            takes.calls += 1  # type: ignore[attr-defined]
+            return real(self, state, name)
+
+        takes.calls = 0  # type: ignore[attr-defined]
+        monkeypatch.setattr(FolderWalk, "_takes", takes)
+        specs, failures = _found([tmp_path])
+        assert len(specs) == 2
+        assert len(failures) == 1
+
+    def test_a_full_disk_is_no_inputs_fault(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        _tiff(tmp_path / "a.tif")
+        monkeypatch.setattr(discover_module, "_told", full)
+        with pytest.raises(OSError, match="No space left"):
+            _found([tmp_path])

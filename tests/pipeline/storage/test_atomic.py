@@ -10,6 +10,17 @@ import pytest
 from tilepress.pipeline.storage import atomic
 
 
+class TestTemporaryNames:
+    @pytest.mark.parametrize("name", ["a", "n" * 255, "ü" * 127, "a" * 229 + "üüü"])
+    def test_are_no_longer_than_names_may_be(self, tmp_path: Path, name: str) -> None:
+        atomic.write_atomic(tmp_path / name, b"whole")
+        assert atomic.write_new(tmp_path / name, b"other") is False
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        partial = atomic.partial_of(tmp_path / name)
+        assert len(os.fsencode(partial.name)) <= 255
+        assert atomic.is_partial(partial)
+
+
 class TestAFileIsWholeOrAbsent:
     @pytest.mark.parametrize("step", ["open", "write", "fsync", "close", "replace"])
     @pytest.mark.parametrize("old", [None, b"old"])

@@ -20,6 +20,11 @@ class TestClaims:
         assert claims.claim("out/a.zarr", "a.tif") is None
         assert claims.claim("out/a.zarr", "a.tif") == "a.tif"
 
+    def test_names_need_not_be_utf8(self):
+        claims = Claims()
+        assert claims.claim("out/caf\udce9.zarr", "caf\udce9.tif") is None
+        assert claims.claim("out/caf\udce9.zarr", "other.tif") == "caf\udce9.tif"
+
     def test_runs_do_not_share_them(self):
         first = Claims()
         first.claim("out/a.zarr", "a.tif")
