@@ -19,7 +19,7 @@ from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.storage import retry as patience
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.verify import verify
-from tilepress.workflows.run import driver
+from tilepress.workflows.run import sweep
 from tilepress.workflows.run.compress import compress
 
 from ..helpers.samples import smooth
@@ -89,7 +89,7 @@ def tiny_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(plan, "choose_grid", tiny)
     monkeypatch.setattr(patience, "STORAGE_WAIT_S", 0.0001)
-    monkeypatch.setattr(driver, "READERS_S", 0.0)
+    monkeypatch.setattr(sweep, "READERS_S", 0.0)
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ more with nothing beside them, and what kills again is listed by name.
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -57,17 +55,13 @@ from tilepress.workflows.report.telling import (
     ShardStored,
 )
 from tilepress.workflows.run.groups import Groups
+from tilepress.workflows.run.sweep import Sweeper
 from tilepress.workflows.run.window import Task, TaskWindow
 
 __all__ = ["WHOLE_BYTES", "NoRoom", "Run"]
 
 WHOLE_BYTES = 32 * 2**20
 """Decoded size of images that one task plans, writes and seals."""
-
-
-READERS_S = 2.0
-"""Seconds for which the chunks of a store that was replaced are kept at least: whoever has just
-opened it reads it to the end."""
 
 
 class NoRoom(StoreError):
@@ -134,21 +128,23 @@ class Run:
     _images: deque[_Image] = field(default_factory=deque)
     """Images of which shards are still to be handed out."""
     _planned: int = 0
-    _replaced: list[str] = field(default_factory=list)
-    """Stores that replaced others, which are still to be swept."""
-    _replaced_at: float = 0.0
-    """When the last one did."""
+    _sweeper: Sweeper = field(init=False)
 
     def run(self, todos: Iterator[Todo]) -> Report:
         """Write every image of ``todos``; what fails is in the report, not raised."""
         self._window = TaskWindow(self.executor)
         self._groups = Groups(todos, self.job.destination)
-        while True:
-            self._window.fill(self._next_task)
-            if not self._window:
-                self._sweep()
-                return self.report
-            self._window.take()
+        self._sweeper = Sweeper(self.keeper)
+        try:
+            while True:
+                self._window.fill(self._next_task)
+                if not self._window:
+                    self._sweeper.finish()
+                    return self.report
+                self._window.take()
+                self._sweeper.start_due()
+        finally:
+            self._sweeper.close()
 
     def _next_task(self) -> Task | None:
         """Choose what is closest to done: a seal, else a shard of a planned image, else a plan."""
@@ -202,7 +198,7 @@ class Run:
                 self._groups.note_time(todo, spent.seconds / threads)
                 self._whole_done(outcome.result, outcome.shards)
                 if outcome.replaced:
-                    self._note_replaced(outcome.result.store)
+                    self._sweeper.add(outcome.result.store)
             else:
                 assert outcome.plan is not None, "an outcome is one of three"
                 self._plan_made(todo, outcome.plan)
@@ -340,7 +336,7 @@ class Run:
         if image.plan.replaced is None:
             Ledger(image.plan).remove()
         else:
-            self._note_replaced(image.plan.store)
+            self._sweeper.add(image.plan.store)
         self.keeper.release(image.lease, sealed=True)
         self._finished(image)
         stages = image.stages if image.stages.seconds else None
@@ -353,20 +349,6 @@ class Run:
     def _finished(self, image: _Image) -> None:
         self.unfinished -= 1
         self.replacing -= image.plan.replaced is not None
-
-    # what it replaced goes
-
-    def _note_replaced(self, store: str) -> None:
-        self._replaced.append(store)
-        self._replaced_at = time.monotonic()
-
-    def _sweep(self) -> None:
-        """Remove the stores that were replaced; what storage keeps, a later run removes."""
-        if self._replaced:
-            time.sleep(max(0.0, self._replaced_at + READERS_S - time.monotonic()))
-        for store in self._replaced:
-            with contextlib.suppress(OSError):
-                clear_leftovers(store, self.keeper)
 
     # it is done, or it fails
 
