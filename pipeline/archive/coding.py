@@ -36,7 +36,14 @@ class ImageCoding:
     def writer(self) -> StoreWriter:
         """The writer of the plan's store, which knows how each array is coded."""
         plan = self.plan
-        return StoreWriter(storage_path(plan.store), plan.info, plan.grids, plan.codec_config)
+        return StoreWriter(
+            storage_path(plan.store),
+            plan.info,
+            plan.grids,
+            plan.codec_config,
+            plan.separator,
+            None if plan.replaced is None else plan.replaced.root,
+        )
 
     def read(self, source: TileSource, ref: ShardRef) -> npt.NDArray[Any]:
         """Return the samples of a shard. Raises SourceError."""

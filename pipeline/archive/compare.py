@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,9 +19,7 @@ from tilepress.errors import (
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.image.source import TileSource
-from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
-from tilepress.pipeline.store.keys import shard_key
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.shard import ShardBytes, samples_sha256
@@ -63,7 +61,7 @@ class SourceSamples:
 
         Raises as ``compare_shard`` does, and OSError where the shard cannot be read.
         """
-        data = retried((storage_path(self.plan.store) / shard_key(ref.array, ref.index)).read)
+        data = retried(self.plan.shard_path(ref).read)
         return self.coding.compare(ref, data, samples)
 
 
@@ -115,7 +113,8 @@ def find_difference(plan: ImagePlan, source: TileSource) -> str | None:
     manifest and are not decoded; others are, and may be off by their bound. Raises DamagedStore
     where the store is not sound enough to tell, SourceError where the source cannot be read.
     """
-    manifest = StoreReader.open(plan.store).manifest
+    reader = StoreReader.open(plan.store)
+    manifest, plan = reader.manifest, replace(plan, separator=reader.separator)
     samples = SourceSamples(plan, source)
     for ref in plan.shards():
         if samples.are_lossy(ref.array):

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from tilepress.errors import DestinationConflict, TilepressError, UsageError
-from tilepress.pipeline.archive.ledger import Ledger, remove_plans
+from tilepress.errors import (
+    DestinationConflict,
+    StoreError,
+    TilepressError,
+    UsageError,
+)
+from tilepress.pipeline.archive.ledger import Ledger, ledger_folder, remove_plans
 from tilepress.pipeline.archive.plan import ImagePlan
+from tilepress.pipeline.archive.replace import (
+    begin_replacement,
+    clear_replaced,
+    going_on,
+    pending,
+    replacements,
+)
 from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.image.source import SourceSpec
@@ -20,9 +32,17 @@ from tilepress.pipeline.storage.s3 import BucketPath
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed, remove_store
 
-__all__ = ["Destination", "check_prepared", "prepare_store", "sealed_digest", "state_of_store"]
+__all__ = [
+    "Destination",
+    "check_prepared",
+    "is_unchanged",
+    "prepare_store",
+    "sealed_digest",
+    "state_of_store",
+    "what_stays",
+]
 
-StoreState = Literal["absent", "begun", "sealed", "other"]
+StoreState = Literal["absent", "begun", "replacing", "sealed", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +101,14 @@ def _below(source: str, root: StoragePath) -> str | None:
 def state_of_store(plan: ImagePlan) -> StoreState:
     """Tell what lies where a plan's store goes.
 
-    ``sealed`` and ``begun`` are this very plan, finished or not; ``other`` is anything else.
+    ``sealed`` and ``begun`` are this very plan, finished or not; ``replacing`` is one that was
+    begun beside something else, which is in its place; ``other`` is anything else.
     """
     store = storage_path(plan.store)
     if not store.exists():
         return "absent"
+    if going_on(plan) is not None:
+        return "replacing"
     if is_sealed(store):
         return "sealed" if sealed_digest(store) == plan.digest else "other"
     if Ledger(plan).exists:
@@ -100,66 +123,130 @@ def sealed_digest(store: StoragePath) -> str | None:
     return None
 
 
-def prepare_store(plan: ImagePlan, *, force: bool) -> Literal["write", "unchanged"]:
+def is_unchanged(plan: ImagePlan, *, force: bool = False, prepared: bool = False) -> bool:
+    """Whether a plan need not be written: its store is sealed, and not to be replaced.
+
+    ``prepared``: a replacement that was begun is one that parts were planned for.
+    """
+    store = storage_path(plan.store)
+    if force or not is_sealed(store) or sealed_digest(store) != plan.digest:
+        return False
+    return not (prepared and pending(store, plan.digest) is not None)
+
+
+def prepare_store(plan: ImagePlan, *, force: bool) -> ImagePlan | None:
     """Make the way free for a plan; the caller holds the store's lease.
 
-    Raises DestinationConflict where something else lies there and ``force`` does not say that it
-    may go. An unfinished store of this plan is continued, with ``force`` too.
+    Return the plan to write; None where its store is sealed already. With ``force`` nothing that is
+    sealed, or not ours, is removed: the plan is one that is written beside it (``replace``). What
+    was begun of this plan is continued. Raises DestinationConflict where something else lies there
+    and ``force`` does not say that it may go.
     """
+    if is_unchanged(plan, force=force):
+        return None
     state = state_of_store(plan)
-    if state == "sealed" and not force:
-        return "unchanged"
-    if state == "other" and not force:
-        there = _what_is_there(plan)
-        way = "run tilepress repair" if there == _UNREADABLE else "choose another destination"
+    if state == "replacing" and force:
+        return going_on(plan)
+    if state in ("replacing", "other") and not force:
+        raise DestinationConflict(f"writing {plan.store}: {_why_not(plan, state)}")
+    if state == "sealed" and _has_replaced(plan):
+        return None  # it was done but for the old store's rest
+    if not clear_replaced(plan.store) and is_sealed(plan.store):
         raise DestinationConflict(
-            f"writing {plan.store}: {there}; {way} or pass --force to replace it"
+            f"replacing {plan.store}: it has replaced another one and is damaged; run tilepress "
+            "repair first"
         )
-    if state in ("sealed", "other"):
-        _remove(storage_path(plan.store))
-    if state != "begun":
-        remove_plans(plan.store)
+    if state == "begun" and not replacements(plan.store):
+        ledger = Ledger(plan)
+        ledger.create()
+        return replace(plan, separator=ledger.separator)
+    unsealed = _is_rest(plan.store)
+    remove_plans(plan.store)
+    if state != "absent":
+        if not unsealed:
+            plan = begin_replacement(plan)
+            Ledger(plan).create()
+            return plan
+        _remove(storage_path(plan.store))  # the rest of another plan, which no reader can open
     Ledger(plan).create()
-    return "write"
+    return plan
 
 
-def check_prepared(plan: ImagePlan) -> None:
-    """Raise DestinationConflict unless the way was made free when the parts were planned.
+def _has_replaced(plan: ImagePlan) -> bool:
+    """Whether the sealed store of this plan has just replaced another one."""
+    return any(one.plan == plan.digest for one in replacements(plan.store))
 
-    A part does not do so itself: others may be at work already.
+
+def check_prepared(plan: ImagePlan) -> ImagePlan:
+    """Return the plan that a part writes, as the way was made free when the parts were planned.
+
+    A part does not do so itself: others may be at work already. Raises DestinationConflict where
+    the way is not free.
     """
+    found = going_on(plan)
+    if found is not None:
+        return found
     if state_of_store(plan) == "other" or not Ledger(plan).exists:
         raise DestinationConflict(
             f"writing {plan.store}: it is not what was planned for parts; run tilepress plan again"
         )
+    return replace(plan, separator=Ledger(plan).separator)
 
 
-_UNREADABLE = "it is sealed and cannot be read"
+def what_stays(store: StoragePath, error: Exception) -> str:
+    """Return what to say of a store that an error kept from being replaced; "" for nothing."""
+    if isinstance(error, StoreError):
+        return ""  # it says so itself, or another process has the store
+    with contextlib.suppress(OSError):  # storage may be what failed
+        if is_sealed(store):
+            return "; the old store stays in its place"
+    return ""
 
 
-def _what_is_there(plan: ImagePlan) -> str:
-    """Say how what is there differs from what would be written."""
+def _is_rest(store: str) -> bool:
+    """Whether a store was begun in its own place and not sealed: nothing was there before."""
+    folder = ledger_folder(store)
+    if is_sealed(store) or not (folder.is_folder() and folder.folders()):
+        return False
+    return all(one.replaced.root is not None for one in replacements(store))
+
+
+def _why_not(plan: ImagePlan, state: StoreState) -> str:
+    """Say what is there, and what to do: to replace it is right where only options differ."""
+    if state == "replacing":
+        return "the old store is in its place, its replacement is not finished; go on with --force"
     if not is_sealed(plan.store):
-        return "it exists and was not begun by this command"
+        return "it exists and was not begun by this command; choose another destination"
     with contextlib.suppress(TilepressError, OSError, ValueError, KeyError, TypeError):
         reader = StoreReader.open(plan.store)
-        config, there = plan.codec_config, reader.statement
+        options = _other_options(plan, reader)
+        if options is not None:
+            return f"{options}; choose another destination or pass --force to replace it"
+        there = "its source has changed since (name, size, time or header)"
         if (reader.shape, reader.dtype) != (plan.info.shape, plan.info.dtype):
-            return (
+            there = (
                 f"it holds another image ({_dimensions(reader.shape)} {reader.dtype}, this one is "
                 f"{_dimensions(plan.info.shape)} {plan.info.dtype})"
             )
-        for name in ("codec", "tier"):
-            if there[name] != config[name]:
-                return f"it was written with {name} {there[name]}, this run has {config[name]}"
-        if reader.loss != plan.loss:
-            return f"its max error is {reader.loss.bound}, this run's {plan.loss.bound}"
-        if there["model"]["sha256"] != config["model"]["sha256"]:
-            return f"it was written with model {there['model']['name']}"
-        if reader.chunk != plan.grid.chunk:
-            return "its tiles have another size"
-        return "its source has changed since (name, size, time or header)"
-    return _UNREADABLE
+        return f"{there}; it stays as it is: choose another destination"
+    return "it is sealed and cannot be read; run tilepress repair or pass --force to replace it"
+
+
+def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
+    """Say how a store of this image was coded otherwise; None where it was not, or for another."""
+    config, there = plan.codec_config, reader.statement
+    if (reader.shape, reader.dtype) != (plan.info.shape, plan.info.dtype):
+        return None
+    for name in ("codec", "tier"):
+        if there[name] != config[name]:
+            return f"it was written with {name} {there[name]}, this run has {config[name]}"
+    if reader.loss != plan.loss:
+        return f"its max error is {reader.loss.bound}, this run's {plan.loss.bound}"
+    if there["model"]["sha256"] != config["model"]["sha256"]:
+        return f"it was written with model {there['model']['name']}"
+    if reader.chunk != plan.grid.chunk:
+        return "its tiles have another size"
+    return None
 
 
 def _dimensions(shape: tuple[int, ...]) -> str:

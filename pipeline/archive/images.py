@@ -7,7 +7,7 @@ reason for its neighbours to fail.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tilepress.errors import (
     DamagedSource,
@@ -19,8 +19,10 @@ from tilepress.pipeline.archive.compare import find_difference
 from tilepress.pipeline.archive.destination import (
     Destination,
     check_prepared,
+    is_unchanged,
     prepare_store,
     state_of_store,
+    what_stays,
 )
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
@@ -33,6 +35,7 @@ from tilepress.pipeline.archive.outcome import (
     image_result,
 )
 from tilepress.pipeline.archive.plan import ImagePlan, make_plan
+from tilepress.pipeline.archive.replace import going_on, pending
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.archive.weights import choose_weights
 from tilepress.pipeline.archive.write import (
@@ -65,6 +68,8 @@ class Job:
     force: bool = False
     checksum: bool = False
     """Whether a sealed store is compared with the samples of its source before it is skipped."""
+    prepared: bool = False
+    """Whether the way was made free before: by the plan of parts."""
     whole_bytes: int = 0
     """Images of one shard and up to so many decoded bytes are written by the task that plans."""
 
@@ -107,9 +112,8 @@ def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
             _check_samples(plan, source, job)
             if plan.grid.total > 1 or plan.raw_bytes > job.whole_bytes:
                 return Outcome(plan=plan)
-            if not job.force and state_of_store(plan) == "sealed":
-                clear_leftovers(plan.store, keeper)
-                return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
+            if is_unchanged(plan, force=job.force, prepared=job.prepared):
+                return _unchanged(plan, keeper)
             held.pop_all()
             keep_open(plan, source)
         try:
@@ -117,7 +121,12 @@ def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
         finally:
             close_sources()
     except Exception as error:  # the edge of a task: one image must not fail its neighbours
-        return _failure(todo, error)
+        return _failure(todo, error, job)
+
+
+def _unchanged(plan: ImagePlan, keeper: LeaseKeeper) -> Outcome:
+    clear_leftovers(plan.store, keeper)
+    return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
 
 
 def _prepared(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
@@ -125,16 +134,16 @@ def _prepared(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
         plan, source = _plan(todo, job)
         source.close()
         _refuse_rival(todo, plan, job)
-        if not job.force and state_of_store(plan) == "sealed":
-            return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
+        if is_unchanged(plan, force=job.force):
+            return _unchanged(plan, keeper)
         lease = retried(lambda: keeper.acquire(ledger_folder(plan.store), plan.digest))
         try:
-            retried(lambda: prepare_store(plan, force=job.force))
+            to_write = retried(lambda: prepare_store(plan, force=job.force))
         finally:
             keeper.release(lease)  # the parts take it when they come
-        return Outcome(plan=plan)
+        return _unchanged(plan, keeper) if to_write is None else Outcome(plan=to_write)
     except Exception as error:  # as above
-        return _failure(todo, error)
+        return _failure(todo, error, job)
 
 
 def _finished(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
@@ -144,22 +153,25 @@ def _finished(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
             return Outcome(result=sealed_before)
         plan, source = _plan(todo, job)
         source.close()
+        plan = going_on(plan) or replace(plan, separator=Ledger(plan).separator)
         _check_complete(plan)
         lease = keeper.acquire(ledger_folder(plan.store), plan.digest)
         try:
             sealed = seal_image(plan, lease.holder)
-            Ledger(plan).remove()
+            if plan.replaced is None:
+                Ledger(plan).remove()
         finally:
             keeper.release(lease)
-        return Outcome(result=image_result(plan, sealed, "written"))
+        result = image_result(plan, sealed, "written")
+        return Outcome(result=result, replaced=plan.replaced is not None)
     except Exception as error:  # as above
-        return _failure(todo, error)
+        return _failure(todo, error, job)
 
 
 def _sealed_before(todo: Todo, job: Job, keeper: LeaseKeeper) -> ImageResult | None:
     """Return what an image is that a part sealed, without opening its source; else None."""
     store = job.destination.store_of(todo.spec)
-    if not is_sealed(store):
+    if not is_sealed(store) or pending(store, todo.digest or "") is not None:
         return None
     reader = StoreReader.open(store)
     if reader.statement.get("plan_digest") != todo.digest:
@@ -173,7 +185,7 @@ def _sealed_before(todo: Todo, job: Job, keeper: LeaseKeeper) -> ImageResult | N
         shape=reader.shape,
         dtype=reader.dtype.name,
         raw_bytes=int(reader.statement["raw_bytes"]),
-        stored_bytes=store_bytes(store),
+        stored_bytes=store_bytes(store, reader.separator),
         shards=sum(reader.grid(name).total for name in reader.arrays),
         shards_reused=0,
         files=len(todo.spec.paths),
@@ -195,7 +207,7 @@ def _check_complete(plan: ImagePlan) -> None:
 
 def _refuse_rival(todo: Todo, plan: ImagePlan, job: Job) -> None:
     """Raise DestinationConflict where another image has the store, unless it is this one's own."""
-    if todo.rival is None or (not job.force and state_of_store(plan) == "sealed"):
+    if todo.rival is None or is_unchanged(plan, force=job.force):
         return
     raise DestinationConflict(
         f"planning {plan.source_name}: its store {plan.store} is that of {todo.rival} already; "
@@ -208,18 +220,21 @@ def _check_samples(plan: ImagePlan, source: TileSource, job: Job) -> None:
 
     Reads the whole source in this task, whatever its size: nothing is written meanwhile.
     """
-    if not job.checksum or job.force or state_of_store(plan) != "sealed":
+    if not job.checksum or not is_unchanged(plan, force=job.force):
         return
     wrong = find_difference(plan, source)
     if wrong is not None:
         raise DestinationConflict(
-            f"checking {plan.store}: its samples are not those of the source ({wrong}); "
-            "pass --force to replace it"
+            f"checking {plan.store}: its samples are not those of the source ({wrong}): one of "
+            "the two has changed; ask tilepress verify about the store, and choose another "
+            "destination for what the source is now"
         )
 
 
-def _failure(todo: Todo, error: Exception) -> Outcome:
+def _failure(todo: Todo, error: Exception, job: Job) -> Outcome:
     kind, message = describe_error(error)
+    if job.force or job.prepared:
+        message += what_stays(job.destination.store_of(todo.spec), error)
     return Outcome(failure=ImageFailure(source=todo.spec.paths[0], kind=kind, message=message))
 
 
@@ -253,10 +268,11 @@ def _whole(plan: ImagePlan, job: Job, keeper: LeaseKeeper) -> Outcome:
     """
     lease = keeper.acquire(ledger_folder(plan.store), plan.digest)
     try:
-        if lease.holder.role == "part":
-            check_prepared(plan)
-        else:
-            retried(lambda: prepare_store(plan, force=job.force))
+        to_write = _to_write(plan, job)
+        if to_write is None:
+            keeper.release(lease)
+            return _unchanged(plan, keeper)
+        plan = to_write
         stages = Stages()
         entries: list[ShardEntry] = []
         ledger = Ledger(plan)
@@ -266,9 +282,18 @@ def _whole(plan: ImagePlan, job: Job, keeper: LeaseKeeper) -> Outcome:
             entries.append(entry)
             stages += spent
         sealed = seal_image(plan, lease.holder, tuple(entries))
-        ledger.remove()
+        if plan.replaced is None:
+            ledger.remove()
         keeper.release(lease, sealed=True)
     finally:
         keeper.release(lease)
     done = tuple(map(ShardDone.of, entries))
-    return Outcome(result=image_result(plan, sealed, "written", 0, stages), shards=done)
+    result = image_result(plan, sealed, "written", 0, stages)
+    return Outcome(result=result, shards=done, replaced=plan.replaced is not None)
+
+
+def _to_write(plan: ImagePlan, job: Job) -> ImagePlan | None:
+    """Make the way free; None where the store is sealed."""
+    if job.prepared:
+        return check_prepared(plan)
+    return retried(lambda: prepare_store(plan, force=job.force))

@@ -22,6 +22,7 @@ from itertools import islice
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.storage.retry import retried
+from tilepress.pipeline.store.keys import SEPARATOR, Separator
 from tilepress.pipeline.store.manifest import ShardEntry
 
 __all__ = ["Ledger", "ledger_folder", "remove_plans"]
@@ -35,6 +36,7 @@ class Ledger:
 
     def __init__(self, plan: ImagePlan) -> None:
         self._folder = ledger_folder(plan.store) / plan.digest
+        self._plan_separator = plan.separator
 
     @property
     def exists(self) -> bool:
@@ -42,7 +44,14 @@ class Ledger:
         return self._folder.is_folder()
 
     def create(self) -> None:
-        (self._folder / "begun").create(b"")
+        """Begin; what separates the numbers in keys of chunks is noted where it is not "/"."""
+        (self._folder / "begun").create(b"" if self._plan_separator == SEPARATOR else b".")
+
+    @property
+    def separator(self) -> Separator:
+        """The separator of the chunks that were begun."""
+        found = (self._folder / "begun").read_tagged()
+        return "." if found is not None and found[0] == b"." else SEPARATOR
 
     def record(self, entry: ShardEntry) -> None:
         """Note a finished shard; on return it survives a power cut."""

@@ -113,6 +113,8 @@ class Outcome:
     failure: ImageFailure | None = None
     shards: tuple[ShardDone, ...] = ()
     """Of an image that this very task wrote."""
+    replaced: bool = False
+    """Whether its store replaced another one, of which chunks are still there."""
 
 
 def image_result(

@@ -15,10 +15,12 @@ from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.storage.path import StoragePath
+from tilepress.pipeline.storage.path import StoragePath, storage_path
+from tilepress.pipeline.store.keys import SEPARATOR, Separator, shard_key
 
 __all__ = [
     "ImagePlan",
+    "Replaced",
     "ShardRef",
     "Tuning",
     "grids_of",
@@ -57,6 +59,14 @@ class ShardRef:
         return f"{self.array}-{'.'.join(map(str, self.index))}"
 
 
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What lay in the place of a store when its replacement was begun."""
+
+    root: str | None
+    """sha256 of its root document; None where it had none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePlan:
     """Everything a worker needs to write any shard of one image. Picklable, holds no samples."""
@@ -72,6 +82,10 @@ class ImagePlan:
     codec_config: Mapping[str, Any]
     tuning: Tuning | None = None
     """None in a run that does not tune."""
+    separator: Separator = SEPARATOR
+    """What stands between the numbers in the keys of the store's chunks."""
+    replaced: Replaced | None = None
+    """What stays in the store's place until this is sealed, and goes then; None for nothing."""
 
     @property
     def grids(self) -> dict[str, ShardGrid]:
@@ -86,6 +100,13 @@ class ImagePlan:
     def loss(self) -> Lossless | Within:
         """What coding may change of the image's samples."""
         return bounded(self.codec_config["max_error"])
+
+    def shard_key(self, ref: ShardRef) -> str:
+        """Return the key of a shard in the store."""
+        return shard_key(ref.array, ref.index, self.separator)
+
+    def shard_path(self, ref: ShardRef) -> StoragePath:
+        return storage_path(self.store) / self.shard_key(ref)
 
     def grid_of(self, ref: ShardRef) -> ShardGrid:
         return self.grids[ref.array]

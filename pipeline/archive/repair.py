@@ -33,12 +33,13 @@ from tilepress.errors import (
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.evidence import Evidence, difference_of_shape
-from tilepress.pipeline.archive.lease import LeaseKeeper, LeaseLost
+from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
+from tilepress.pipeline.archive.replace import REPLACES, give_up
 from tilepress.pipeline.archive.restore import Restoration
 from tilepress.pipeline.archive.verify import verify_store
-from tilepress.pipeline.archive.write import clear_leftovers
+from tilepress.pipeline.archive.write import check_lease, clear_leftovers
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.match import SourceFinder
@@ -47,7 +48,7 @@ from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.retry import retried
-from tilepress.pipeline.store.keys import IMAGE, ROOT_DOCUMENT, shard_key, shard_of
+from tilepress.pipeline.store.keys import IMAGE, ROOT_DOCUMENT, Separator, shard_of
 from tilepress.pipeline.store.manifest import Manifest, ShardTable
 from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
 
@@ -224,9 +225,10 @@ class _Repair:
             lease = self._keeper.acquire(ledger_folder(self.store), plan.digest)
             try:
                 self._check_unchanged(salvaged)
+                self._give_up(lease)
                 samples = SourceSamples(plan, source)
                 self._restoration = Restoration(samples, salvaged, lease.holder)
-                self._mend(self._restoration, Evidence(samples, salvaged), damaged)
+                self._mend(self._restoration, Evidence(samples, salvaged), damaged, lease)
             finally:
                 self._keeper.release(lease)
         return "repaired"
@@ -294,6 +296,7 @@ class _Repair:
             grid=image.grid,
             mask_grid=layouts["mask"].grid if "mask" in layouts else None,
             codec_config=image.config,
+            separator=image.separator,
         )
 
     def _check_unchanged(self, salvaged: Salvaged) -> None:
@@ -302,7 +305,13 @@ class _Repair:
         if (None if found is None else found[0]) != salvaged.root:
             raise LeaseLost(f"repairing {self.store}: another process has written it meanwhile")
 
-    def _mend(self, restoration: Restoration, evidence: Evidence, damaged: set[str]) -> None:
+    def _give_up(self, lease: Lease) -> None:
+        """End replacements that were begun; those that only a root document tells of, later."""
+        give_up(self.store, lambda: check_lease(str(self.store), lease.holder))
+
+    def _mend(
+        self, restoration: Restoration, evidence: Evidence, damaged: set[str], lease: Lease
+    ) -> None:
         """Put what is damaged in its place, or else seal the store anew."""
         manifest, ledger = restoration.manifest, Ledger(restoration.plan)
         if manifest is not None:
@@ -324,6 +333,7 @@ class _Repair:
         if not done:
             evidence.keep()
             restoration.seal_anew(missing)
+        self._give_up(lease)
         ledger.remove()
         self._check_result()
 
@@ -339,7 +349,12 @@ class _Repair:
         Where that is a document or an auxiliary object, nothing is put: the store must be sealed
         anew, and will be with all that is damaged.
         """
-        shards = {key: ref for key in damaged if (ref := _listed_shard(key, manifest)) is not None}
+        separator = restoration.plan.separator
+        shards = {
+            key: ref
+            for key in damaged
+            if (ref := _listed_shard(key, manifest, separator)) is not None
+        }
         keys = damaged - shards.keys()
         wrong = evidence.difference_from_listed(sorted(shards.values()))
         if wrong is not None:
@@ -368,8 +383,7 @@ class _Repair:
         ledger.create()
         _mark(plan)
         for ref in plan.shards():
-            key = shard_key(ref.array, ref.index)
-            entry = None if key in damaged else evidence.take_stock(ref)
+            entry = None if plan.shard_key(ref) in damaged else evidence.take_stock(ref)
             if entry is None:
                 unsound.append(ref)
                 continue
@@ -401,9 +415,9 @@ class _Repair:
         )
 
 
-def _listed_shard(key: str, manifest: Manifest) -> ShardRef | None:
+def _listed_shard(key: str, manifest: Manifest, separator: Separator) -> ShardRef | None:
     """Return the shard that has this key; None for any other object."""
-    found = shard_of(key)
+    found = shard_of(key, separator)
     if found is None or found[0] not in manifest.arrays:
         return None
     return ShardRef(*found)
@@ -418,6 +432,7 @@ def _mark(plan: ImagePlan) -> None:
             dtype=plan.info.dtype.name,
             axes=plan.info.axes,
             config=coding.writer.codec_config(name),
+            separator=plan.separator,
         )
         for name, grid in plan.grids.items()
     }
@@ -436,4 +451,6 @@ def _marks(folder: StoragePath) -> list[dict[str, Layout]]:
 
 
 def _has_ledger(folder: StoragePath) -> bool:
-    return folder.is_folder() and bool(folder.folders())
+    """Whether a store was begun in its own place."""
+    names = folder.folders() if folder.is_folder() else []
+    return any((folder / name / REPLACES).size() is None for name in names)

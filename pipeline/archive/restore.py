@@ -18,7 +18,7 @@ from tilepress.pipeline.archive.write import seal_image, write_shard
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.documents import COMPOSED, compose
-from tilepress.pipeline.store.keys import ROOT_DOCUMENT, shard_key
+from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.manifest import Manifest, ShardTable, sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Salvaged
@@ -111,7 +111,7 @@ class Restoration:
         retried((self._store / ROOT_DOCUMENT).remove)
         for ref in unsound:
             write_shard(self.plan, ref, self._holder, pool.threads())
-            self.written.append(shard_key(ref.array, ref.index))
+            self.written.append(self.plan.shard_key(ref))
         seal_image(self.plan, self._holder)
         self.resealed = True
         listed = self.manifest
@@ -125,7 +125,7 @@ class Restoration:
         retried(
             lambda: self._writer.write_shard(ref.array, ref.index, coded.data, self._check_lease)
         )
-        self.written.append(shard_key(ref.array, ref.index))
+        self.written.append(self.plan.shard_key(ref))
 
     def _check_lease(self) -> None:
         """Raise LeaseLost where the store has another writer by now."""

@@ -20,6 +20,7 @@ from tilepress.errors import (
     UsageError,
 )
 from tilepress.pipeline.archive.compare import Comparison
+from tilepress.pipeline.archive.replace import Replacement, replacements
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.image.source import TileSource
@@ -29,10 +30,9 @@ from tilepress.pipeline.store.keys import (
     IMAGE,
     MANIFEST,
     ROOT_DOCUMENT,
+    Separator,
     array_key,
-    is_manifest_chunk,
     shard_key,
-    shard_of,
 )
 from tilepress.pipeline.store.manifest import Manifest, ShardEntry, sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
@@ -88,8 +88,17 @@ class StoreCheck:
 def verify_store(store: StoragePath, open_its_source: OpenSource | None = None) -> list[Damage]:
     """Return what is wrong with a store: first with itself, then beside its source.
 
-    Every record is decoded once, and compared with the source as it is decoded.
+    Every record is decoded once, and compared with the source as it is decoded. A store that was
+    replaced meanwhile is verified anew.
     """
+    while True:
+        tag = (store / ROOT_DOCUMENT).tag()
+        found = _verified(store, open_its_source)
+        if not found or (store / ROOT_DOCUMENT).tag() == tag:
+            return found
+
+
+def _verified(store: StoragePath, open_its_source: OpenSource | None) -> list[Damage]:
     try:
         reader = StoreReader.open(store)
     except DamagedStore as error:
@@ -98,7 +107,9 @@ def verify_store(store: StoragePath, open_its_source: OpenSource | None = None) 
         manifest = reader.manifest
     except DamagedStore as error:
         return [Damage("changed", MANIFEST, str(error))]
-    found = list(_check_objects(store, manifest))
+    found = list(_check_objects(store, manifest, reader.separator))
+    if found:
+        found = list(_unexcused(store, manifest, found))
     if open_its_source is None:
         return [*found, *_Shards(reader, None).check()]
     with contextlib.ExitStack() as resources:
@@ -181,16 +192,34 @@ def _check(store: StoragePath, sources: SourceFinder | None, *, in_archive: bool
     )
 
 
-def _check_objects(path: StoragePath, manifest: Manifest) -> Iterator[Damage]:
+def _unexcused(store: StoragePath, manifest: Manifest, damages: list[Damage]) -> Iterator[Damage]:
+    """Leave out what is no damage while the store is being replaced, or its old one swept."""
+    found = replacements(store)
+    root = (store / ROOT_DOCUMENT).sha256()
+    for damage in damages:
+        if not any(_excuses(one, root, manifest, damage) for one in found):
+            yield damage
+
+
+def _excuses(
+    replacement: Replacement, root: str | None, manifest: Manifest, damage: Damage
+) -> bool:
+    if damage.kind == "unexpected":
+        ended = replacement.replaced.root != root
+        return ended or replacement.has(damage.key)
+    entry = manifest.files.get(damage.key)
+    digest = manifest.documents.get(damage.key, "") if entry is None else entry.sha256
+    return damage.kind == "changed" and replacement.excuses(damage.key, digest)
+
+
+def _check_objects(path: StoragePath, manifest: Manifest, separator: Separator) -> Iterator[Damage]:
     """Check the documents and auxiliary objects, and that nothing else lies in the store."""
     for key, digest in manifest.documents.items():
         yield from _check_object(path, key, None, digest)
     for key, entry in manifest.files.items():
         yield from _check_object(path, key, entry.length, entry.sha256)
-    known = {ROOT_DOCUMENT, *manifest.documents, *manifest.files}
     for key, _ in path.walk():
-        expected = key in known or is_manifest_chunk(key) or _is_shard(key, manifest)
-        if not expected and key.rpartition("/")[2] not in IGNORED_NAMES:
+        if not manifest.lists(key, separator) and key.rpartition("/")[2] not in IGNORED_NAMES:
             yield Damage("unexpected", key, "the manifest does not list it")
 
 
@@ -207,15 +236,6 @@ def _check_object(path: StoragePath, key: str, length: int | None, digest: str) 
         yield Damage("changed", key, f"it has {len(data)} bytes, want {length}")
     elif sha256_hex(data) != digest:
         yield Damage("changed", key, "its bytes do not match their sha256")
-
-
-def _is_shard(key: str, manifest: Manifest) -> bool:
-    found = shard_of(key)
-    if found is None or found[0] not in manifest.arrays:
-        return False
-    array, index = found
-    counts = manifest.arrays[array].counts
-    return len(index) == len(counts) and all(i < n for i, n in zip(index, counts, strict=True))
 
 
 class _Shards:
@@ -247,7 +267,7 @@ class _Shards:
 
     def _check_shard(self, entry: ShardEntry) -> Iterator[Damage]:
         """Check one shard's bytes, its index, and every record by decoding it."""
-        key = shard_key(entry.array, entry.index)
+        key = self._key(entry.array, entry.index)
         samples = None
         try:
             data = (self._reader.path / key).read()
@@ -265,7 +285,7 @@ class _Shards:
         self, entry: ShardEntry, data: bytes
     ) -> Generator[Damage, None, npt.NDArray[Any] | None]:
         """Return the samples of a shard; None where not all of its records decode."""
-        key = shard_key(entry.array, entry.index)
+        key = self._key(entry.array, entry.index)
         grid = self._reader.grid(entry.array)
         dtype = self._reader.dtype if entry.array == "image" else np.dtype(np.uint8)
         codec = self._reader.codec(entry.array).codec
@@ -290,4 +310,7 @@ class _Shards:
         if self._comparison is not None:
             text = self._comparison.of_shard(array, index, samples)
             if text is not None:
-                self.differences.append(Damage("source", shard_key(array, index), text))
+                self.differences.append(Damage("source", self._key(array, index), text))
+
+    def _key(self, array: str, index: tuple[int, ...]) -> str:
+        return shard_key(array, index, self._reader.separator)

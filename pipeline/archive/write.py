@@ -34,18 +34,19 @@ from tilepress.pipeline.archive.plan import (
     ShardRef,
     plan_digest,
 )
+from tilepress.pipeline.archive.replace import clear_replaced, going_on
 from tilepress.pipeline.archive.stages import StageClock, Stages
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import is_url, storage_path
 from tilepress.pipeline.storage.retry import retried
-from tilepress.pipeline.store.keys import shard_key
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.seal import is_sealed, store_bytes
 from tilepress.pipeline.store.shard import ShardBytes
 
 __all__ = [
     "PoisonShard",
+    "check_lease",
     "clear_leftovers",
     "close_sources",
     "code_with",
@@ -97,7 +98,7 @@ def seal_image(
     """
     if entries is None:  # else the caller has just written a shard, and looked at the lease
         _check_lease(plan, holder)
-    if is_sealed(plan.store):
+    if is_sealed(plan.store) and going_on(plan) is None:
         if sealed_digest(storage_path(plan.store)) != plan.digest:
             raise LeaseLost(
                 f"sealing {plan.store}: another process has sealed it; run the same command again"
@@ -114,18 +115,25 @@ def sealed_sizes(plan: ImagePlan) -> SealedImage:
 
     The store is not opened: it is the one that the plan describes, sealed or found so just before.
     """
-    return SealedImage(plan.raw_bytes, store_bytes(plan.store))
+    return SealedImage(
+        plan.raw_bytes, store_bytes(plan.store, None if plan.replaced is None else plan.separator)
+    )
 
 
 def clear_leftovers(store: str, keeper: LeaseKeeper) -> None:
-    """Remove the ledger of a sealed store whose writer was killed just after sealing."""
+    """Remove what is left beside a sealed store: of its writer that was killed just after sealing,
+    of a store that it replaced, of a replacement that was given up.
+    """
     folder = ledger_folder(store)
     if not folder.exists():
         return
     with contextlib.suppress(StoreError):  # its writer lives: it will do so itself
         lease = keeper.acquire(folder)
-        remove_plans(store)
-        keeper.release(lease, sealed=True)
+        try:
+            if clear_replaced(store, lambda: check_lease(store, lease.holder)):
+                remove_plans(store)
+        finally:
+            keeper.release(lease, sealed=True)
 
 
 # one shard
@@ -234,15 +242,19 @@ def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, float]:
 
 def _is_stored(plan: ImagePlan, entry: ShardEntry) -> bool:
     """Whether a shard object is there, whole and with the right checksum."""
-    path = storage_path(plan.store) / shard_key(entry.array, entry.index)
+    path = plan.shard_path(ShardRef(entry.array, entry.index))
     return path.size() == entry.length and path.sha256() == entry.sha256
 
 
 def _check_lease(plan: ImagePlan, holder: Holder) -> None:
+    check_lease(plan.store, holder)
+
+
+def check_lease(store: str, holder: Holder) -> None:
     """Raise LeaseLost where the store has another writer by now: a run that slept too long."""
-    if not retried(lambda: holds(ledger_folder(plan.store), holder)):
+    if not retried(lambda: holds(ledger_folder(store), holder)):
         raise LeaseLost(
-            f"writing {plan.store}: another process has taken the store over; "
+            f"writing {store}: another process has taken the store over; "
             "run the same command again when it has finished"
         )
 

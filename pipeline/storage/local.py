@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -114,6 +114,26 @@ class FolderPath:
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
             sync_directory(self.path.parent)
+
+    def remove_all(self, keys: Sequence[str]) -> None:
+        folders = set()
+        for key in keys:
+            path = self.path / key
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+            folders.add(path.parent)
+        for folder in folders:
+            with contextlib.suppress(FileNotFoundError):
+                sync_directory(folder)
+        for folder in folders:
+            self._remove_empty_above(folder)
+
+    def _remove_empty_above(self, folder: Path) -> None:
+        """Remove a folder and those above it where nothing is in them, but this one's own."""
+        with contextlib.suppress(OSError):
+            while folder != self.path:
+                folder.rmdir()
+                folder = folder.parent
 
     def remove_tree(self) -> None:
         with contextlib.suppress(FileNotFoundError):

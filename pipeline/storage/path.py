@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -90,6 +90,10 @@ class StoragePath(Protocol):
 
     def remove(self) -> None:
         """Remove the object; nothing happens where there is none."""
+        ...
+
+    def remove_all(self, keys: Sequence[str]) -> None:
+        """Remove objects below; on return their absence survives a power cut."""
         ...
 
     def remove_tree(self) -> None:

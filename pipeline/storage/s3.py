@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -147,6 +147,14 @@ class BucketPath:
 
         with contextlib.suppress(FileNotFoundError), self.translated_errors("removing"):
             obstore.delete(self.client, self.key)
+
+    def remove_all(self, keys: Sequence[str]) -> None:
+        import obstore
+
+        with self.translated_errors("removing"):
+            for start in range(0, len(keys), 1000):
+                some = keys[start : start + 1000]
+                obstore.delete(self.client, [(self / key).key for key in some])
 
     def remove_tree(self) -> None:
         import obstore

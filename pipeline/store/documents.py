@@ -38,6 +38,7 @@ from tilepress.pipeline.store.keys import (
     MANIFEST,
     ROOT_DOCUMENT,
     SOURCE,
+    Separator,
     array_key,
     document_key,
     is_document,
@@ -49,6 +50,7 @@ from tilepress.pipeline.store.seal import NO_SEAL, STORE_VERSION, with_seal
 if TYPE_CHECKING:
     from zarr.abc.store import Store
     from zarr.core.buffer import Buffer
+    from zarr.core.chunk_key_encodings import ChunkKeyEncodingParams
 
 __all__ = ["COMPOSED", "StoredImage", "compose", "consolidate"]
 
@@ -77,6 +79,11 @@ class StoredImage(Protocol):
         """Grid by array name: "image", and "mask" where the source has one."""
         ...
 
+    @property
+    def separator(self) -> Separator:
+        """What stands between the numbers in the key of a chunk."""
+        ...
+
     def codec_config(self, array: str) -> dict[str, Any]: ...
 
     def loss(self, array: str) -> Loss: ...
@@ -98,7 +105,7 @@ def compose(
     the store names: those at work, unless a store that another installation sealed is composed
     again.
     """
-    builder = _Builder(write)
+    builder = _Builder(write, image.separator)
     statement = _statement(image, tables, tools or _tools())
     _add_level(builder, image, statement)
     builder.group(SOURCE, {})
@@ -186,8 +193,9 @@ def _bytes_array(data: bytes, dim: str) -> AuxiliaryArray:
 class _Builder:
     """Lets Zarr create the nodes in memory; writes chunks at once and the documents at the end."""
 
-    def __init__(self, write: Callable[[str, bytes], None]) -> None:
+    def __init__(self, write: Callable[[str, bytes], None], separator: Separator) -> None:
         self._write = write
+        self._chunk_keys: ChunkKeyEncodingParams = {"name": "default", "separator": separator}
         self._objects: dict[str, Buffer] = {}
         self._memory = MemoryStore(self._objects)
         self._root = zarr.create_group(self._memory)
@@ -220,6 +228,7 @@ class _Builder:
             compressors=None,
             dimension_names=dims,
             attributes=dict(attributes),
+            chunk_key_encoding=self._chunk_keys,
         )
 
     def array(self, name: str, array: AuxiliaryArray) -> None:
@@ -277,6 +286,7 @@ class _Builder:
             compressors=[ZstdCodec(level=9), Crc32cCodec()],
             dimension_names=dims,
             attributes=dict(attributes),
+            chunk_key_encoding=self._chunk_keys,
             config={"write_empty_chunks": True},
         )
 

@@ -4,13 +4,19 @@
     0/zarr.json                      the document of a level
     0/image/zarr.json                the document of an array
     0/image/c/2/0/3                  a shard of a coded array, or a chunk of any other
+    0/image/c.2.0.3                  the same of a store that has replaced one of the first kind
     source/NAME/…                    an item that a faithful export needs
     manifest/…                       the list of everything
 
-A node's key ("0/image") is its path below the root; every object of a node lies below it.
+A node's key ("0/image") is its path below the root; every object of a node lies below it. What
+stands between the numbers of a chunk is the separator of the store, as its documents say (Zarr's
+``chunk_key_encoding``): a store and the one that replaces it have different ones, so that no chunk
+of one is ever taken for one of the other.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 __all__ = [
     "FULL_RESOLUTION",
@@ -19,12 +25,17 @@ __all__ = [
     "MASK",
     "ORIGIN",
     "ROOT_DOCUMENT",
+    "SEPARATOR",
     "SOURCE",
+    "Separator",
     "array_key",
     "document_key",
     "is_chunk",
+    "is_chunk_of",
     "is_document",
     "is_manifest_chunk",
+    "is_shared",
+    "other_separator",
     "shard_key",
     "shard_of",
     "source_key",
@@ -50,6 +61,18 @@ MANIFEST = "manifest"
 _CHUNKS = "c"
 """What Zarr puts between an array's key and the index of a chunk, or shard."""
 
+Separator = Literal["/", "."]
+
+SEPARATOR: Separator = "/"
+"""What stands between the numbers of a chunk's key in a store that has replaced none."""
+
+_OTHER_SEPARATOR: Separator = "."
+
+
+def other_separator(separator: Separator) -> Separator:
+    """Return the separator of a store that replaces one with this separator."""
+    return _OTHER_SEPARATOR if separator == SEPARATOR else SEPARATOR
+
 
 def array_key(name: str, level: str = FULL_RESOLUTION) -> str:
     """Return the key of an array of a level, e.g. "0/image"."""
@@ -66,20 +89,20 @@ def document_key(node: str = "") -> str:
     return f"{node}/{ROOT_DOCUMENT}" if node else ROOT_DOCUMENT
 
 
-def shard_key(array: str, index: tuple[int, ...]) -> str:
+def shard_key(array: str, index: tuple[int, ...], separator: Separator = SEPARATOR) -> str:
     """Return the key of a shard of the full resolution, e.g. "0/image/c/0/3"."""
-    return "/".join([array_key(array), _CHUNKS, *map(str, index)])
+    return f"{array_key(array)}/{separator.join([_CHUNKS, *map(str, index)])}"
 
 
-def shard_of(key: str) -> tuple[str, tuple[int, ...]] | None:
+def shard_of(key: str, separator: Separator = SEPARATOR) -> tuple[str, tuple[int, ...]] | None:
     """Return array and index of what would be a shard of the full resolution; None for the rest.
 
     Whether there is such an array, and how many axes and shards it has, the key does not tell.
     """
-    level, *names = key.split("/")
-    if level != FULL_RESOLUTION or len(names) < 3 or names[1] != _CHUNKS:
+    level, array, rest = ([*key.split("/", 2), "", ""])[:3]
+    chunks, *index = rest.split(separator)
+    if level != FULL_RESOLUTION or chunks != _CHUNKS or not index:
         return None
-    array, index = names[0], names[2:]
     if not all(number.isdecimal() and str(int(number)) == number for number in index):
         return None
     return array, tuple(int(number) for number in index)
@@ -92,9 +115,26 @@ def is_document(key: str) -> bool:
 
 def is_chunk(key: str) -> bool:
     """Whether a key is that of a shard or chunk of some array."""
-    return _CHUNKS in key.split("/")
+    name = key.rpartition("/")[2]
+    return _CHUNKS in key.split("/") or name.startswith(f"{_CHUNKS}{_OTHER_SEPARATOR}")
 
 
-def is_manifest_chunk(key: str) -> bool:
+def is_chunk_of(key: str, separator: Separator) -> bool:
+    """Whether a key is that of a chunk that only a store with this separator has."""
+    *folders, name = key.split("/")
+    if separator == SEPARATOR:
+        return _CHUNKS in folders
+    return name.startswith(f"{_CHUNKS}{separator}")
+
+
+def is_shared(key: str) -> bool:
+    """Whether a store and the one that replaces it have objects of this same key.
+
+    Documents are, and the one chunk of an array without axes.
+    """
+    return is_document(key) or key.endswith(f"/{_CHUNKS}")
+
+
+def is_manifest_chunk(key: str, separator: Separator = SEPARATOR) -> bool:
     """Whether an object belongs to the manifest's data, which cannot list itself."""
-    return key.startswith(f"{MANIFEST}/{_CHUNKS}/")
+    return key.startswith(f"{MANIFEST}/{_CHUNKS}{separator}")

@@ -21,6 +21,12 @@ import numpy.typing as npt
 
 from tilepress.codecs.loss import Difference
 from tilepress.errors import DamagedStore
+from tilepress.pipeline.store.keys import (
+    ROOT_DOCUMENT,
+    Separator,
+    is_manifest_chunk,
+    shard_of,
+)
 
 __all__ = ["FileEntry", "Manifest", "ShardEntry", "ShardTable", "sha256_hex"]
 
@@ -132,6 +138,20 @@ class Manifest:
     """Chunk objects of the auxiliary arrays by key."""
     arrays: Mapping[str, ShardTable]
     """Shards by array name: "image", and "mask" where there is one."""
+
+    def lists(self, key: str, separator: Separator) -> bool:
+        """Whether an object is a part of the store: listed here, or the list, or the root's."""
+        if key in self.documents or key in self.files or key == ROOT_DOCUMENT:
+            return True
+        return is_manifest_chunk(key, separator) or self._has_shard(key, separator)
+
+    def _has_shard(self, key: str, separator: Separator) -> bool:
+        found = shard_of(key, separator)
+        if found is None or found[0] not in self.arrays:
+            return False
+        array, index = found
+        counts = self.arrays[array].counts
+        return len(index) == len(counts) and all(i < n for i, n in zip(index, counts, strict=True))
 
     def to_bytes(self) -> bytes:
         header = {

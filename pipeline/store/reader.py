@@ -26,7 +26,9 @@ from tilepress.pipeline.store.keys import (
     IMAGE,
     MANIFEST,
     MASK,
+    SEPARATOR,
     SOURCE,
+    Separator,
     array_key,
     is_chunk,
     source_key,
@@ -160,6 +162,12 @@ class StoreReader:
     def grid(self, array: str) -> ShardGrid:
         node = self._array(array_key(array))
         return ShardGrid(node.shape, node.chunks, node.shards or node.chunks)
+
+    @cached_property
+    def separator(self) -> Separator:
+        """What stands between the numbers in the keys of chunks."""
+        encoding: object = getattr(self.image.metadata, "chunk_key_encoding", None)
+        return "." if getattr(encoding, "separator", SEPARATOR) == "." else SEPARATOR
 
     def codec(self, array: str) -> TilepressTileV3:
         """Return the Zarr codec of a coded array."""

@@ -23,6 +23,8 @@ from tilepress.pipeline.store.keys import (
     MANIFEST,
     ORIGIN,
     ROOT_DOCUMENT,
+    SEPARATOR,
+    Separator,
     array_key,
     document_key,
 )
@@ -46,6 +48,8 @@ class Layout:
     axes: tuple[str, ...]
     config: Mapping[str, Any]
     """The codec configuration, inline weights included."""
+    separator: Separator = SEPARATOR
+    """What stands between the numbers in the keys of its shards."""
 
     @classmethod
     def parse(cls, node: object) -> Layout | None:
@@ -69,6 +73,7 @@ class Layout:
             dtype=str(node["data_type"]),
             axes=tuple(str(name) for name in node["dimension_names"]),
             config=dict(tile["configuration"]),
+            separator=_separator(node),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -83,6 +88,7 @@ class Layout:
             dtype=str(fields["dtype"]),
             axes=tuple(fields["axes"]),
             config=dict(fields["config"]),
+            separator="." if fields.get("separator") == "." else SEPARATOR,
         )
 
 
@@ -138,6 +144,11 @@ def salvage(store: StoragePath) -> Salvaged:
         sealed_by=_sealed_by(_parse(data or b"")) or _sealed_by(_parse(level)),
         origin=_origin(store, reader),
     )
+
+
+def _separator(node: Any) -> Separator:  # noqa: ANN401  # JSON that may be damaged
+    found = node["chunk_key_encoding"]["configuration"]["separator"]
+    return "." if found == "." else SEPARATOR
 
 
 def _copies(

@@ -17,7 +17,15 @@ from typing import Any
 
 from tilepress.errors import DamagedStore, StoreError, UnsealedStore, UnsupportedFormat
 from tilepress.pipeline.storage.path import AnyPath, storage_path
-from tilepress.pipeline.store.keys import FULL_RESOLUTION, IMAGE, ROOT_DOCUMENT, document_key
+from tilepress.pipeline.store.keys import (
+    FULL_RESOLUTION,
+    IMAGE,
+    ROOT_DOCUMENT,
+    Separator,
+    document_key,
+    is_chunk_of,
+    other_separator,
+)
 from tilepress.pipeline.store.manifest import sha256_hex
 
 __all__ = [
@@ -119,13 +127,20 @@ def read_root(path: AnyPath) -> RootDocument:
     return RootDocument(store=path.name, data=data, content=json.loads(data))
 
 
-def store_bytes(path: AnyPath) -> int:
-    """Return the bytes of all objects of a store: what it takes in storage, headers included."""
-    return sum(size for _, size in storage_path(path).walk())
+def store_bytes(path: AnyPath, separator: Separator | None = None) -> int:
+    """Return the bytes of all objects of a store: what it takes in storage, headers included.
+
+    With its separator, chunks of another store that replaces it, or that it replaced, are left out.
+    """
+    objects = storage_path(path).walk()
+    if separator is None:
+        return sum(size for _, size in objects)
+    other = other_separator(separator)
+    return sum(size for key, size in objects if not is_chunk_of(key, other))
 
 
 def remove_store(path: AnyPath) -> None:
-    """Remove a store: its root document first, so that what is left can never be opened."""
+    """Remove a store that was never sealed, its documents first: nobody can open what is left."""
     store = storage_path(path)
     for node in ("", FULL_RESOLUTION, IMAGE):
         (store / document_key(node)).remove()

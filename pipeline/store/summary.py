@@ -9,7 +9,7 @@ from typing import Any
 
 from tilepress.codecs.loss import Loss, stated_loss
 from tilepress.pipeline.storage.path import AnyPath, storage_path
-from tilepress.pipeline.store.keys import IMAGE, array_key
+from tilepress.pipeline.store.keys import IMAGE, SEPARATOR, array_key
 from tilepress.pipeline.store.manifest import sha256_hex
 from tilepress.pipeline.store.seal import read_root, store_bytes
 
@@ -105,13 +105,14 @@ def read_summary(store: AnyPath) -> StoreSummary:
         nodes = root.content["consolidated_metadata"]["metadata"]
         labels = nodes.get(array_key("band"), {}).get("attributes", {}).get("labels", ())
         image = nodes[IMAGE]
+        found = image["chunk_key_encoding"]["configuration"]["separator"]
     except (KeyError, TypeError, AttributeError) as error:
         raise root.lacks(error) from error
     return StoreSummary(
         statement=statement,
         image=image,
         labels=tuple(map(str, labels)),
-        stored_bytes=store_bytes(where),
+        stored_bytes=store_bytes(where, "." if found == "." else SEPARATOR),
         root_bytes=len(root.data),
         root_sha256=sha256_hex(root.data),
     )

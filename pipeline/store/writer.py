@@ -8,8 +8,10 @@
     NAME.zarr/manifest          every object with its digest
 
 No ``zarr.json`` exists before every other object does, so that no reader can open an unfinished
-store. Every array but ``image`` and ``mask``, whose records carry their own checksums, ends its
-codec chain with crc32c.
+store. A store that replaces a sealed one is written beside it in the same folder, under keys that
+differ in the separator of chunks. When all of its chunks are there its documents take the place of
+the old ones, the root's last: each of them, old or new, opens a whole store. Every array but
+``image`` and ``mask``, whose records carry their own checksums, ends its codec chain with crc32c.
 """
 
 from __future__ import annotations
@@ -27,8 +29,14 @@ from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.documents import compose
-from tilepress.pipeline.store.keys import ROOT_DOCUMENT, shard_key
-from tilepress.pipeline.store.manifest import ShardEntry, ShardTable
+from tilepress.pipeline.store.keys import (
+    ROOT_DOCUMENT,
+    SEPARATOR,
+    Separator,
+    is_shared,
+    shard_key,
+)
+from tilepress.pipeline.store.manifest import ShardEntry, ShardTable, sha256_hex
 from tilepress.pipeline.store.seal import is_sealed
 
 __all__ = ["StoreWriter"]
@@ -43,8 +51,14 @@ class StoreWriter:
         info: ImageInfo,
         grids: Mapping[str, ShardGrid],
         codec_config: Mapping[str, Any],
+        separator: Separator = SEPARATOR,
+        replaced: str | None = None,
     ) -> None:
         self.place = where
+        self._replaced = replaced
+        self.separator = separator
+        """What stands between the numbers in the keys of chunks: of a store that replaces another
+        one it is the one that the other has not."""
         self.info = info
         self.grids = grids
         """Grid by array name: "image", and "mask" where the source has one."""
@@ -96,7 +110,7 @@ class StoreWriter:
         return fill
 
     def shard_path(self, array: str, index: tuple[int, ...]) -> StoragePath:
-        return self.place / shard_key(array, index)
+        return self.place / shard_key(array, index, self.separator)
 
     def write_shard(
         self,
@@ -111,7 +125,7 @@ class StoreWriter:
         replaced only after ``check`` (which raises where another writer took the store over) and
         only if it is still the one that was there before.
         """
-        self._write(shard_key(array, index), data, check)
+        self._write(shard_key(array, index, self.separator), data, check)
 
     def _write(self, key: str, data: bytes, check: Callable[[], None]) -> None:
         target = self.place / key
@@ -128,16 +142,27 @@ class StoreWriter:
             raise DestinationConflict(f"writing {self.place}: another process writes {key}")
 
     def _write_root(self, data: bytes) -> None:
-        """Make a store of what was written, unless another writer did so."""
+        """Make a store of what was written, unless another writer did so.
+
+        The root document of the store that is replaced is there, or none where none is replaced.
+        """
         root = self.place / ROOT_DOCUMENT
-        if root.conditional:
+        if root.conditional and self._replaced is None:
             if not root.create(data):
                 raise self._sealed_by_another()
             return
         with self.place.guard():
-            if root.size() is not None and root.read() != data:
+            found = root.read_tagged()
+            if found is not None and found[0] == data:
+                if not root.conditional:
+                    root.write(data)  # again: an earlier try may have failed to sync it
+                return
+            if (None if found is None else sha256_hex(found[0])) != self._replaced:
                 raise self._sealed_by_another()
-            root.write(data)  # again where it is there: an earlier try may have failed to sync it
+            if not root.conditional:
+                root.write(data)
+            elif found is None or not root.swap(data, found[1]):
+                raise self._sealed_by_another()
 
     def _sealed_by_another(self) -> DestinationConflict:
         return DestinationConflict(f"sealing {self.place}: another process has sealed it")
@@ -152,8 +177,9 @@ class StoreWriter:
         """Write everything but the shards, the metadata documents last and the root's very last.
 
         ``attrs`` is added to ``attrs["tilepress"]`` of the root. Only one process may be at work
-        in the store by now: ``check`` raises where that is another one. Raises DamagedStore where a
-        shard is not there as its entry says, DestinationConflict where another process sealed.
+        in the store by now: ``check`` raises where that is another one. May be called again. Raises
+        DamagedStore where a shard is not there as its entry says, DestinationConflict where another
+        process sealed.
         """
         try:
             tables = self._collect(shard_entries)
@@ -163,6 +189,8 @@ class StoreWriter:
         check()
         self.place.sweep()
 
+        last: dict[str, bytes] = {}
+
         def write(key: str, data: bytes) -> None:
             if key == ROOT_DOCUMENT or not self.place.conditional:
                 check()
@@ -171,14 +199,22 @@ class StoreWriter:
             else:
                 self._write(key, data, check)
 
-        compose(self, source_items, tables, write, attrs)
+        def write_chunks(key: str, data: bytes) -> None:
+            if is_shared(key):
+                last[key] = data  # the store that is replaced has one of that key
+            else:
+                write(key, data)
+
+        compose(self, source_items, tables, write_chunks, attrs)
+        for key, data in last.items():
+            write(key, data)
 
     def _collect(self, entries: Iterable[ShardEntry]) -> dict[str, ShardTable]:
         """Gather the entries; check that each shard of the grid has one and is on disk."""
         tables = {name: ShardTable(grid.counts) for name, grid in self.grids.items()}
         sizes = dict(self.place.walk())
         for entry in entries:
-            size = sizes.get(shard_key(entry.array, entry.index))
+            size = sizes.get(shard_key(entry.array, entry.index, self.separator))
             if size != entry.length:
                 raise DamagedStore(
                     f"sealing {self.place.name}: shard {entry.index} of {entry.array} has "

@@ -32,13 +32,23 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return write_sources(tmp_path_factory.mktemp("faults") / "old", 50)
 
 
-def states(journal: Journal) -> dict[tuple[tuple[str, bytes | None], ...], tuple[int, Damage]]:
-    """Return every state that a crash can leave, with the first crash that leaves it."""
-    found: dict[tuple[tuple[str, bytes | None], ...], tuple[int, Damage]] = {}
-    for count in range(len(journal) + 1):
-        for damage in DAMAGES:
-            found.setdefault(tuple(journal.after(count, damage).items()), (count, damage))
-    return found
+State = tuple[tuple[str, bytes | None], ...]
+
+
+def states(journal: Journal) -> tuple[dict[State, tuple[int, Damage]], dict[str, int]]:
+    """Return every state that a crash can leave, with the first crash that leaves it.
+
+    Beside them, how many of these states each way of damage leaves.
+    """
+    found: dict[State, tuple[int, Damage]] = {}
+    left: dict[str, int] = {}
+    for damage in DAMAGES:
+        own = {}
+        for count in range(len(journal) + 1):
+            own.setdefault(tuple(journal.after(count, damage).items()), (count, damage))
+        left[damage] = len(own)
+        found = {**own, **found}
+    return found, left
 
 
 def check_every_crash(
@@ -49,12 +59,13 @@ def check_every_crash(
     rerun: Rerun,
     *,
     all_of_them: bool,
+    sealed_alike: bool = True,
 ) -> dict[str, int]:
     """Rebuild every state, look at it as a reader does, then run the line again."""
-    found = states(journal)
+    found, left = states(journal)
     every = 1 if all_of_them else max(1, len(found) // EVERYDAY_RERUNS)
     told = {"crashes": len(DAMAGES) * (len(journal) + 1), "states": len(found), "reruns": 0}
-    told |= {"sealed": 0, "unsealed": 0}
+    told |= {**left, "sealed": 0, "unsealed": 0}
     known: dict[object, str] = {}
     for number, (tree, (count, damage)) in enumerate(found.items()):
         out = folder / f"state{number}" / "out"
@@ -64,7 +75,8 @@ def check_every_crash(
                 told[checked(out, name, tree, known, samples_of(name, new, old))] += 1
             if number % every == 0 or count == len(journal):
                 rerun(out)
-                check_archive(new, out)
+                if sealed_alike:
+                    check_archive(new, out)
                 assert all(summary.state == "sealed" for summary in list_stores(out))
                 told["reruns"] += 1
         except BaseException as error:
@@ -79,12 +91,20 @@ def check_every_crash(
 def checked(
     out: Path,
     name: str,
-    tree: tuple[tuple[str, bytes | None], ...],
+    tree: State,
     known: dict[object, str],
     samples: tuple[np.ndarray, ...],
 ) -> str:
     """Check one store of a state, unless one of the very same bytes was checked before."""
-    own = name, tuple((key, data) for key, data in tree if key.startswith(f"{name}.zarr"))
+    own = (
+        name,
+        tuple(
+            (key, data)
+            for key, data in tree
+            if key.startswith(f"{name}.zarr")
+            or (key.startswith(f".tilepress/{name}.zarr/") and key.endswith("/replaces.json"))
+        ),
+    )
     if own not in known:
         known[own] = check_any(storage_path(out) / f"{name}.zarr", samples)
     return known[own]
@@ -151,15 +171,56 @@ class TestEveryCrashOfARun:
     def test_of_a_run_that_replaces_an_archive(
         self, scene: Scene, older: Scene, folder: Path, all_of_them: bool
     ):
-        """Between the old store and the new one there is none; both are never mixed."""
+        """There is always a store, the old one or the new one; both are never mixed."""
         out = folder / "out"
         older.compress(out)
         with watched(out) as journal:
             assert scene.compress(out, force=True).ok
-        check_every_crash(
+        told = check_every_crash(
             journal, folder, scene, older, lambda at: ok(scene.compress(at, force=True)),
             all_of_them=all_of_them,
         )  # fmt: skip
+        assert told["unsealed"] == 0
+
+    def test_of_a_replacement_that_is_given_up(
+        self, scene: Scene, older: Scene, folder: Path, all_of_them: bool
+    ):
+        """The old line, without force: old stores are left as they were, new ones are told of."""
+        out = folder / "out"
+        older.compress(out)
+        with watched(out) as journal:
+            assert scene.compress(out, force=True).ok
+        told = check_every_crash(
+            journal, folder, scene, older, lambda at: gone_back(older, scene, at),
+            all_of_them=all_of_them, sealed_alike=False,
+        )  # fmt: skip
+        assert told["unsealed"] == 0
+
+    def test_of_the_run_that_gives_it_up(
+        self, scene: Scene, older: Scene, folder: Path, all_of_them: bool
+    ):
+        """Begun in the midst of a replacement: where documents of both stores are there."""
+        out = folder / "out"
+        older.compress(out)
+        with watched(out) as journal:
+            assert scene.compress(out, force=True).ok
+        last = next(
+            n for n in range(len(journal), 0, -1)
+            if journal.operations[n - 1].kind == "rename"
+            and journal.operations[n - 1].target == "large.zarr/zarr.json"
+        )  # fmt: skip
+        shutil.rmtree(out)
+        write_tree(out, journal.after(last - 1, "intact"))
+        both = samples_of("large", older, scene)
+        assert check_any(storage_path(out / "large.zarr"), both) == "sealed"
+        with watched(out) as journal:
+            report = older.compress(out)
+        assert report.unchanged > 0
+        told = check_every_crash(
+            journal, folder, scene, older, lambda at: gone_back(older, scene, at),
+            all_of_them=all_of_them, sealed_alike=False,
+        )  # fmt: skip
+        assert told["unsealed"] == 0
 
     def test_of_one_store(self, scene: Scene, folder: Path):
         """Every state of it, everyday, too: beside a store there is no catalogue to write."""
@@ -172,6 +233,34 @@ class TestEveryCrashOfARun:
             journal, folder, one, None, lambda at: ok(one.compress(at / "large.zarr")),
             all_of_them=True,
         )  # fmt: skip
+
+
+class TestEveryCrashOfPartsThatReplace:
+    """An archive that is there is planned anew by force; until the finish the old one is there."""
+
+    @pytest.mark.parametrize("command", ["plan", "part", "finish"])
+    def test_of_the(
+        self, scene: Scene, older: Scene, folder: Path, all_of_them: bool, command: str
+    ):
+        out = folder / "out"
+        older.compress(out)
+        steps: dict[str, Callable[[], object]] = {
+            "plan": lambda: plan(scene.folder, out, tile=TILE, tier="fast", workers=0, force=True),
+            "other part": lambda: ok(scene.compress_part(out, "1/2")),
+            "part": lambda: ok(scene.compress_part(out, "0/2")),
+            "finish": lambda: ok(finish(out, workers=0)),
+        }
+        for name, step in steps.items():
+            if name == command:
+                break
+            step()
+        with watched(out) as journal:
+            step()
+        told = check_every_crash(
+            journal, folder, scene, older, lambda at: planned_again(scene, at),
+            all_of_them=all_of_them,
+        )  # fmt: skip
+        assert told["unsealed"] == 0
 
 
 class TestEveryCrashOfParts:
@@ -214,6 +303,27 @@ class TestEveryCrashOfParts:
 
 def ok(report) -> None:
     assert report.ok, list(report.failures)
+
+
+def planned_again(scene: Scene, out: Path) -> None:
+    """Plan by force, write the parts, finish; a plan that is there stays."""
+    if not (out / ".tilepress/plan/head.json").exists():
+        plan(scene.folder, out, tile=TILE, tier="fast", workers=0, force=True)
+    parts_and_finish(scene, out)
+
+
+def gone_back(older: Scene, newer: Scene, out: Path) -> None:
+    """Run the old line without force: what was not replaced is as it was before all."""
+    report = older.compress(out)
+    kept = {Path(image.store).stem for image in report.images if image.status == "unchanged"}
+    for name in older.images:
+        store = storage_path(out) / f"{name}.zarr"
+        assert check_any(store, samples_of(name, older, newer)) == "sealed"
+        if name in kept:
+            check_any(store, (older.images[name],))
+            assert not (out / f".tilepress/{name}.zarr").exists()
+    assert len(kept) + len(report.failures) == len(older.images)
+    assert all(failure.kind == "destination-conflict" for failure in report.failures)
 
 
 def parts_and_finish(scene: Scene, out: Path) -> None:

@@ -91,7 +91,8 @@ def compress(
         All parts together write everything, in any order and at the same time; then ``finish``
         seals. The first part fixes the plan, unless ``plan`` did.
     force :
-        Replace what the destination holds.
+        Replace what the destination holds. Every old store stays in its place until the new one
+        is sealed.
     checksum :
         Skip a sealed store only if its samples are those of the source, too, not just the sizes,
         times and headers of the files; others are listed as conflicts. Reads every source whole.

@@ -17,7 +17,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tilepress.errors import NO_ROOM, StoreError, describe_error
-from tilepress.pipeline.archive.destination import check_prepared, prepare_store, state_of_store
+from tilepress.pipeline.archive.destination import (
+    check_prepared,
+    is_unchanged,
+    prepare_store,
+    what_stays,
+)
 from tilepress.pipeline.archive.images import Job, Todo, plan_images
 from tilepress.pipeline.archive.lease import Holder, Lease, LeaseKeeper
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
@@ -38,6 +43,7 @@ from tilepress.pipeline.archive.write import (
     sealed_sizes,
     write_shard,
 )
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.workflows.cluster.executor import Executor, Killed
 from tilepress.workflows.report.report import Report
@@ -49,6 +55,7 @@ from tilepress.workflows.report.telling import (
     ShardStored,
 )
 from tilepress.workflows.run.groups import Groups
+from tilepress.workflows.run.sweep import Sweeper
 from tilepress.workflows.run.window import Task, TaskWindow
 
 __all__ = ["WHOLE_BYTES", "NoRoom", "Run"]
@@ -112,6 +119,8 @@ class Run:
     report: Report = field(default_factory=Report)
     unfinished: int = 0
     """Stores that were begun and are not sealed."""
+    replacing: int = 0
+    """Those of them that an old store is still in the place of."""
 
     _window: TaskWindow = field(init=False)
     _groups: Groups = field(init=False)
@@ -119,16 +128,23 @@ class Run:
     _images: deque[_Image] = field(default_factory=deque)
     """Images of which shards are still to be handed out."""
     _planned: int = 0
+    _sweeper: Sweeper = field(init=False)
 
     def run(self, todos: Iterator[Todo]) -> Report:
         """Write every image of ``todos``; what fails is in the report, not raised."""
         self._window = TaskWindow(self.executor)
         self._groups = Groups(todos, self.job.destination)
-        while True:
-            self._window.fill(self._next_task)
-            if not self._window:
-                return self.report
-            self._window.take()
+        self._sweeper = Sweeper(self.keeper)
+        try:
+            while True:
+                self._window.fill(self._next_task)
+                if not self._window:
+                    self._sweeper.finish()
+                    return self.report
+                self._window.take()
+                self._sweeper.start_due()
+        finally:
+            self._sweeper.close()
 
     def _next_task(self) -> Task | None:
         """Choose what is closest to done: a seal, else a shard of a planned image, else a plan."""
@@ -181,6 +197,8 @@ class Run:
                 spent = outcome.result.stages or Stages()
                 self._groups.note_time(todo, spent.seconds / threads)
                 self._whole_done(outcome.result, outcome.shards)
+                if outcome.replaced:
+                    self._sweeper.add(outcome.result.store)
             else:
                 assert outcome.plan is not None, "an outcome is one of three"
                 self._plan_made(todo, outcome.plan)
@@ -210,25 +228,32 @@ class Run:
 
     def _begin(self, plan: ImagePlan) -> None:
         """Take the lease of the store and queue the shards, unless it is sealed already."""
-        if not self.job.force and state_of_store(plan) == "sealed":
-            clear_leftovers(plan.store, self.keeper)
-            return self._image_done(image_result(plan, sealed_sizes(plan), "unchanged"))
+        if is_unchanged(plan, force=self.job.force, prepared=self.job.prepared):
+            return self._unchanged(plan)
         lease = self.keeper.acquire(ledger_folder(plan.store), plan.digest)
         try:
-            self._make_way(plan)
+            to_write = self._make_way(plan)
         except BaseException:
             self.keeper.release(lease)
             raise
+        if to_write is None:
+            self.keeper.release(lease)
+            return self._unchanged(plan)
         self.unfinished += 1
-        self.progress.tell(ImageStarted(plan))
-        self._images.append(_Image(plan, lease, self._shards(plan)))
+        self.replacing += to_write.replaced is not None
+        self.progress.tell(ImageStarted(to_write))
+        self._images.append(_Image(to_write, lease, self._shards(to_write)))
         return None
 
-    def _make_way(self, plan: ImagePlan) -> None:
-        if self.part is None:
-            retried(lambda: prepare_store(plan, force=self.job.force))
-        else:
-            check_prepared(plan)
+    def _unchanged(self, plan: ImagePlan) -> None:
+        clear_leftovers(plan.store, self.keeper)
+        self._image_done(image_result(plan, sealed_sizes(plan), "unchanged"))
+
+    def _make_way(self, plan: ImagePlan) -> ImagePlan | None:
+        """Return the plan to write; None where its store is sealed."""
+        if self.job.prepared:
+            return check_prepared(plan)
+        return retried(lambda: prepare_store(plan, force=self.job.force))
 
     def _shards(self, plan: ImagePlan) -> Iterator[ShardRef]:
         part = self.part
@@ -264,7 +289,7 @@ class Run:
         image.whole = False
         if not image.given_up:
             image.given_up = getattr(error, "kind", "") != Killed.kind
-            self.fail(image.plan.source_name, error, ref)
+            self._fail_image(image, error, ref)
         self._shard_ended(image)
 
     def _shard_ended(self, image: _Image) -> None:
@@ -294,7 +319,7 @@ class Run:
             return
         if self.part is not None and image.listed < image.plan.total_shards:
             self.keeper.release(image.lease)  # ``tilepress finish`` seals it
-            self.unfinished -= 1
+            self._finished(image)
             self.report.shared += 1
             return
         self._seals.append(
@@ -308,15 +333,22 @@ class Run:
         )
 
     def _sealed(self, image: _Image, sealed: SealedImage) -> None:
-        Ledger(image.plan).remove()
+        if image.plan.replaced is None:
+            Ledger(image.plan).remove()
+        else:
+            self._sweeper.add(image.plan.store)
         self.keeper.release(image.lease, sealed=True)
-        self.unfinished -= 1
+        self._finished(image)
         stages = image.stages if image.stages.seconds else None
         self._image_done(image_result(image.plan, sealed, "written", image.reused, stages))
 
     def _seal_failed(self, image: _Image, error: Exception) -> None:
         self.keeper.release(image.lease)
-        self.fail(image.plan.source_name, error)
+        self._fail_image(image, error)
+
+    def _finished(self, image: _Image) -> None:
+        self.unfinished -= 1
+        self.replacing -= image.plan.replaced is not None
 
     # it is done, or it fails
 
@@ -324,9 +356,17 @@ class Run:
         self.report.images.append(result)
         self.progress.tell(ImageDone(result))
 
-    def fail(self, source: str, error: Exception, shard: ShardRef | None = None) -> None:
-        """List a failure."""
+    def _fail_image(self, image: _Image, error: Exception, shard: ShardRef | None = None) -> None:
+        replaced = image.plan.replaced is not None
+        stays = what_stays(storage_path(image.plan.store), error) if replaced else ""
+        self.fail(image.plan.source_name, error, shard, stays)
+
+    def fail(
+        self, source: str, error: Exception, shard: ShardRef | None = None, stays: str = ""
+    ) -> None:
+        """List a failure; ``stays`` says what it leaves."""
         kind, message = describe_error(error)
+        message += stays
         name = shard.name if shard else None
         self._list_failure(ImageFailure(source=source, kind=kind, message=message, shard=name))
 

@@ -69,6 +69,8 @@ def report_when_stopped(run: Run, writer: ReportWriter) -> Iterator[None]:
         report = run.report
         report.interrupted = True
         begun = f", {run.unfinished} begun" if run.unfinished else ""
+        if run.replacing:
+            begun += f" ({run.replacing} of them beside old stores, which stay in their places)"
         stopped = "interrupted" if isinstance(reason, KeyboardInterrupt) else "stopped"
         text = (
             f"{stopped}: {report.written} images written, {report.unchanged} unchanged, "

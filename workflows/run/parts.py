@@ -102,7 +102,7 @@ def finish(
                     make_executor(workers, None, "cpu", options, progress)
                 ),
                 keeper=keeper,
-                job=Job(destination=target, options=options, holder=keeper.holder),
+                job=Job(destination=target, options=options, holder=keeper.holder, prepared=True),
                 progress=told,
                 group=finish_images,
             )
@@ -168,6 +168,7 @@ def compress_part(
                 destination=request.destination,
                 options=request.options,
                 holder=keeper.holder,
+                prepared=True,
                 whole_bytes=WHOLE_BYTES,
             ),
             progress=told,
