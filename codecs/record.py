@@ -41,6 +41,7 @@ DTYPES: tuple[str, ...] = (
 )  # fmt: skip
 """dtype by its code in the header; append only."""
 
+_COPIED = 1 << 22
 _HEADER = struct.Struct("<6sBBHBB6I8sd8sII")
 HEADER_BYTES = _HEADER.size
 OVERHEAD_BYTES = HEADER_BYTES + 4
@@ -49,7 +50,12 @@ OVERHEAD_BYTES = HEADER_BYTES + 4
 
 def crc32c(data: bytes | memoryview) -> int:
     """CRC-32C (Castagnoli, RFC 3720 §B.4) of ``data``."""
-    return int(google_crc32c.value(bytes(data)))
+    if isinstance(data, bytes):
+        return int(google_crc32c.value(data))
+    crc = 0
+    for at in range(0, len(data), _COPIED):  # the library takes bytes only: few are copied at once
+        crc = int(google_crc32c.extend(crc, bytes(data[at : at + _COPIED])))
+    return crc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
