@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from tilepress.codecs.numbers import shown
 from tilepress.errors import TooMuchMemory, UsageError
 
 __all__ = [
@@ -43,12 +44,11 @@ class Budget:
     """Bytes of those that are spoken for."""
 
     def less(self, size: int) -> Budget:
-        """Return what is left once ``size`` bytes are taken; raises TooMuchMemory."""
-        self.check(size)
+        """Return the budget once ``size`` bytes are spoken for; ``check`` says if they may be."""
         return Budget(self.doing, self.allowed, self.taken + size)
 
-    def check(self, size: int) -> None:
-        """Raise TooMuchMemory unless ``size`` bytes more may be taken."""
+    def check(self, size: int = 0) -> None:
+        """Raise TooMuchMemory unless what is spoken for and ``size`` bytes more may be taken."""
         wanted = self.taken + size
         if wanted > self.allowed:
             raise TooMuchMemory(
@@ -84,7 +84,9 @@ def parse_bytes(size: object, name: str) -> int:
         whole = math.floor(float(found[1]) * unit)
         if whole > 0:
             return whole
-    raise UsageError(f"reading {name}: got {size!r}, want bytes above 0, as 1000000 or '512MiB'")
+    raise UsageError(
+        f"reading {name}: got {shown(size)}, want bytes above 0, as 1000000 or '512MiB'"
+    )
 
 
 def spelt_bytes(size: int) -> str:

@@ -14,6 +14,7 @@ from tilepress.codecs.budget import Budget, allowed_memory
 from tilepress.codecs.config import CodecConfig
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
 from tilepress.codecs.loss import Lossless, Within
+from tilepress.codecs.numbers import shown
 from tilepress.codecs.record import (
     CODER_STORED,
     DTYPES,
@@ -42,6 +43,8 @@ Expected = tuple[tuple[int, ...], np.dtype[Any]]
 Device = Literal["auto", "cpu", "cuda"]
 
 _DEVICES = ("auto", "cpu", "cuda")
+_SMALL_BYTES = 2**23
+"""What decoding takes beside arrays of samples: checksums work on copies of parts."""
 _NO_MODEL = b"\0" * 8
 
 
@@ -84,9 +87,9 @@ class TileCodec:
     def _setup(
         self, config: CodecConfig, device: Device, max_memory: int | str | None = None
     ) -> None:
-        if device not in _DEVICES:
+        if not isinstance(device, str) or device not in _DEVICES:
             raise UnsupportedFormat(
-                f"making a codec: got device {device!r}, want one of {_DEVICES}"
+                f"making a codec: got device {shown(device)}, want one of {_DEVICES}"
             )
         self._config, self._device = config, device
         self._max_memory = None if max_memory is None else allowed_memory(max_memory)
@@ -268,10 +271,11 @@ class TileCodec:
                     f"not {tuple(expect[0])} of {expect[1].name}"
                 )
         if header.coder == CODER_STORED or header.coded != header.shape:
-            budget = budget.less(header.dtype.itemsize * math.prod(header.shape))
+            budget = budget.less(header.dtype.itemsize * math.prod(header.shape) + _SMALL_BYTES)
         if planes is not None:
             budget = budget.less(header.dtype.itemsize * len(planes) * math.prod(header.shape[1:]))
         if header.coder == CODER_STORED:
+            budget.check()
             want = int(np.prod(header.coded)) * header.dtype.itemsize
             if len(payload) != want:
                 raise InvalidRecord(

@@ -195,7 +195,7 @@ class _Held:
 
 def _bytes_after(dtype: np.dtype[Any], step: int, *, colour: bool) -> int:
     """Return the bytes a sample that lie between a plane's integers and its samples."""
-    grid, floats = 8 * (step > 1), 16 * (dtype.kind == "f")
+    grid, floats = 8 * (step > 1), (dtype.kind == "f") * (8 if dtype.itemsize == 8 else 16)
     return grid + floats + 24 * colour + 2 * dtype.itemsize + 2
 
 
