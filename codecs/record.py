@@ -139,6 +139,8 @@ def unpack_record(data: bytes | memoryview) -> tuple[RecordHeader, memoryview]:
     if any(c > n for c, n in zip(coded, shape, strict=True)):
         raise InvalidRecord(f"reading a record: coded box {coded} exceeds shape {shape}")
     dtype = np.dtype(DTYPES[dtype_code]).newbyteorder("<")
+    if dtype.kind == "b" and fields[12][0] > 1:
+        raise InvalidRecord(f"reading a record: got fill {fields[12][0]} of bool, want 0 or 1")
     header = RecordHeader(
         coder=coder,
         dtype=dtype,

@@ -85,7 +85,10 @@ def read_index(
         raise InvalidRecord(f"decoding a payload: a grid of {step} for {dtype.name}")
     absent = None
     if reader.flag():
-        absent = np.frombuffer(reader.take(dtype.itemsize), dtype)[0].reshape(())
+        sample = reader.take(dtype.itemsize)
+        if dtype.kind == "b" and sample[0] > 1:
+            raise InvalidRecord(f"decoding a payload: got nodata {sample[0]} of bool, want 0 or 1")
+        absent = np.frombuffer(sample, dtype)[0].reshape(())
     groups = [reader.varint(planes) for _ in range(reader.varint(planes))]
     if any(b - a < 3 for a, b in itertools.pairwise([*groups, planes])):
         raise InvalidRecord("decoding a payload: colour groups overlap or exceed the planes")
