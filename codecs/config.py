@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from tilepress.codecs.loss import Loss, Lossless, Within, bounded
-from tilepress.codecs.numbers import json_number, number_of
+from tilepress.codecs.numbers import json_number, number_of, shown
 from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, coder_class
 from tilepress.codecs.weights import (
     INLINE_LIMIT_BYTES,
@@ -44,18 +44,20 @@ class CodecConfig:
         cls, codec: str, max_error: float, nodata: float | int | None, tier: str, model: str
     ) -> CodecConfig:
         """Return the configuration of what a user chose; raises UnsupportedFormat, ModelError."""
-        if codec not in tuple(CODECS):
-            raise _unwanted(f"got codec {codec!r}, want one of {tuple(CODECS)}")
+        if not isinstance(codec, str) or codec not in CODECS:
+            raise _unwanted(f"got codec {shown(codec)}, want one of {tuple(CODECS)}")
         models = coder_class(codec).models
-        if tier not in tuple(models):
-            raise _unwanted(f"got tier {tier!r}, want one of {tuple(models)}")
+        if not isinstance(tier, str) or tier not in models:
+            raise _unwanted(f"got tier {shown(tier)}, want one of {tuple(models)}")
         error = _number("max_error", max_error)
         if not 0 <= error < _LARGEST_ERROR:
-            raise _unwanted(f"got max_error {max_error!r}, want 0 … 2^31")
+            raise _unwanted(f"got max_error {shown(max_error)}, want 0 … 2^31")
         loss = bounded(error)
         if refusal := _refusal(codec, loss):
             raise _unwanted(refusal)
         absent = None if nodata is None else _number("nodata", nodata)
+        if not isinstance(model, str):
+            raise _unwanted(f"got model {shown(model)}, want a name, a path or 'auto'")
         name = models[tier] if model == "auto" else model
         weights = NO_WEIGHTS if name is None else load_named(name)
         return cls(codec, tier, loss, absent, weights)
@@ -64,25 +66,29 @@ class CodecConfig:
     def parse(cls, config: object) -> CodecConfig:
         """Return what ``to_json`` gave; raises UnsupportedFormat or ModelError."""
         if not isinstance(config, dict) or set(config) != _KEYS:
-            found = sorted(config) if isinstance(config, dict) else config
-            raise _refused(f"got {found}, want {sorted(_KEYS)}")
-        if config["version"] != _VERSION:
+            found = sorted(config, key=str) if isinstance(config, dict) else config
+            raise _refused(f"got {shown(found)}, want {sorted(_KEYS)}")
+        if type(config["version"]) is not int or config["version"] != _VERSION:
             raise _refused(
-                f"got version {config['version']!r}, this tilepress reads {_VERSION}; "
+                f"got version {shown(config['version'])}, this tilepress reads {_VERSION}; "
                 "a newer one may be needed: pip install -U tilepress"
             )
         codec, tier = config["codec"], config["tier"]
-        if codec not in tuple(CODECS) or tier not in tuple(coder_class(codec).models):
-            raise _refused(f"got codec {codec!r}, tier {tier!r}")
+        named = isinstance(codec, str) and codec in CODECS and isinstance(tier, str)
+        if not named or tier not in coder_class(codec).models:
+            raise _refused(f"got codec {shown(codec)}, tier {shown(tier)}")
         model, error = config["model"], config["max_error"]
         if not isinstance(model, dict) or set(model) != _MODEL_KEYS:
-            raise _refused(f"got model {model!r}")
+            raise _refused(f"got model {shown(model)}, want one with {sorted(_MODEL_KEYS)}")
         if not _is_number(error) or not 0 <= error < _LARGEST_ERROR:
-            raise _refused(f"got max_error {error!r}")
+            raise _refused(f"got max_error {shown(error)}, want 0 … 2^31")
         loss = bounded(error)
         if refusal := _refusal(codec, loss):
             raise _refused(refusal)
         nodata = _parse_nodata(config["nodata"])
+        for key, kinds in (("name", str), ("sha256", str), ("weights", str | None)):
+            if not isinstance(model[key], kinds):
+                raise _refused(f"got {key} {shown(model[key])} of a model, want text")
         weights = find_model(model["name"], model["sha256"], model["weights"])
         return cls(codec, tier, loss, nodata, weights)
 
@@ -136,10 +142,10 @@ def _parse_nodata(nodata: object) -> float | int | None:
     try:
         number = number_of(nodata) if isinstance(nodata, str) else nodata
     except ValueError as error:
-        raise _refused(f"got nodata {nodata!r}") from error
+        raise _refused(f"got nodata {shown(nodata)}") from error
     if number is None or _is_number(number):
         return number
-    raise _refused(f"got nodata {nodata!r}")
+    raise _refused(f"got nodata {shown(nodata)}")
 
 
 def _is_number(value: object) -> TypeGuard[float | int]:
@@ -151,5 +157,5 @@ def _number(name: str, value: object) -> float | int:
     if isinstance(value, np.generic):
         value = value.item()
     if not _is_number(value):
-        raise _unwanted(f"got {name} {value!r}, want a number")
+        raise _unwanted(f"got {name} {shown(value)}, want a number")
     return value

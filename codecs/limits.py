@@ -16,8 +16,8 @@ MAX_SIDE = 2**20
 """Planes, rows or columns of one record at most: products stay in int64."""
 
 MAX_RECORD_SAMPLES = 2**26
-"""Samples of one record at most: sixteen planes of 2048 × 2048. Decoding holds some ten times eight
-bytes of each, so a hostile header that nothing else contradicts costs 2 GiB at most."""
+"""Samples of one record at most: sixteen planes of 2048 × 2048. What decoding them takes is known
+and compared with a budget before it begins (budget.py)."""
 
 MAX_SPLITS = 4
 """Bodies within bodies at most: 48-bit samples need three."""

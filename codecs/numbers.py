@@ -6,7 +6,10 @@ import math
 
 import numpy as np
 
-__all__ = ["json_number", "number_of"]
+__all__ = ["json_number", "number_of", "shown"]
+
+_SHOWN = 80
+"""Characters of a value that a message quotes at most."""
 
 _TEXTS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -19,6 +22,22 @@ def json_number(value: float | int | np.generic | None) -> float | int | str | N
     if isinstance(number, float) and not math.isfinite(number):
         return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
     return number
+
+
+def shown(value: object) -> str:
+    """Return a value of any kind as a message quotes it: one line, short, whatever it is."""
+    if isinstance(value, int) and value.bit_length() > 200:  # Python spells no more than so many
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, str) and len(value) > _SHOWN:
+        return f"{value[:_SHOWN]!r}… ({len(value)} characters)"
+    if isinstance(value, dict | list | tuple) and len(value) > 12:
+        return f"a {type(value).__name__} of {len(value)} items"
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a long integer, or too much nested, somewhere within
+        return f"a {type(value).__name__}"
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def number_of(value: float | int | str) -> float | int:

@@ -9,12 +9,16 @@ import numpy.typing as npt
 from numcodecs.abc import Codec
 from typing_extensions import Buffer
 
+from tilepress.codecs.numbers import shown
 from tilepress.codecs.threads import run_chunk
 from tilepress.codecs.tile import TileCodec, encode_chunk
 from tilepress.codecs.zarr_codec import TilepressTileV3
-from tilepress.errors import UnsupportedArray
+from tilepress.errors import UnsupportedArray, UnsupportedFormat
 
 __all__ = ["TilepressTile"]
+
+_ARGUMENTS = {"codec", "max_error", "nodata", "tier", "model"}
+"""What a configuration that people write, without a version, may have."""
 
 
 class TilepressTile(Codec):  # type: ignore[misc]
@@ -43,7 +47,14 @@ class TilepressTile(Codec):  # type: ignore[misc]
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Take what ``get_config`` gave, or the arguments of the constructor."""
+        if not isinstance(config, dict):
+            raise UnsupportedFormat(f"reading a codec configuration: got {shown(config)}")
         if "version" not in config:
+            if not all(isinstance(key, str) and key in _ARGUMENTS for key in config):
+                raise UnsupportedFormat(
+                    f"reading a codec configuration: got {shown(list(config))}, "
+                    f"want some of {sorted(_ARGUMENTS)}"
+                )
             return cls(**config)
         new = cls.__new__(cls)
         new._inner = TilepressTileV3({k: v for k, v in config.items() if k != "id"})

@@ -41,6 +41,7 @@ DTYPES: tuple[str, ...] = (
 )  # fmt: skip
 """dtype by its code in the header; append only."""
 
+_COPIED = 1 << 22
 _HEADER = struct.Struct("<6sBBHBB6I8sd8sII")
 HEADER_BYTES = _HEADER.size
 OVERHEAD_BYTES = HEADER_BYTES + 4
@@ -49,7 +50,12 @@ OVERHEAD_BYTES = HEADER_BYTES + 4
 
 def crc32c(data: bytes | memoryview) -> int:
     """CRC-32C (Castagnoli, RFC 3720 §B.4) of ``data``."""
-    return int(google_crc32c.value(bytes(data)))
+    if isinstance(data, bytes):
+        return int(google_crc32c.value(data))
+    crc = 0
+    for at in range(0, len(data), _COPIED):  # the library takes bytes only: few are copied at once
+        crc = int(google_crc32c.extend(crc, bytes(data[at : at + _COPIED])))
+    return crc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +139,8 @@ def unpack_record(data: bytes | memoryview) -> tuple[RecordHeader, memoryview]:
     if any(c > n for c, n in zip(coded, shape, strict=True)):
         raise InvalidRecord(f"reading a record: coded box {coded} exceeds shape {shape}")
     dtype = np.dtype(DTYPES[dtype_code]).newbyteorder("<")
+    if dtype.kind == "b" and fields[12][0] > 1:
+        raise InvalidRecord(f"reading a record: got fill {fields[12][0]} of bool, want 0 or 1")
     header = RecordHeader(
         coder=coder,
         dtype=dtype,

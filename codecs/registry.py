@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.budget import Budget
 from tilepress.codecs.loss import Loss
 from tilepress.errors import ModelError
 
@@ -62,9 +63,11 @@ class ChunkCoder(Protocol):
         shape: tuple[int, int, int],
         dtype: np.dtype[Any],
         planes: frozenset[int] | None,
+        budget: Budget,
     ) -> Array:
         """Decode a payload, not trusted, to samples; with ``planes`` only these need be right.
 
+        What that takes, the samples counted, is checked with ``budget`` before it is allocated.
         Whoever asks compares all samples with a checksum, but not some of them: their own checksums
         are the coder's business. Raises InvalidRecord or another CodecError, and nothing else.
         """

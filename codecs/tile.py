@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -9,9 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.budget import Budget, allowed_memory
 from tilepress.codecs.config import CodecConfig
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
 from tilepress.codecs.loss import Lossless, Within
+from tilepress.codecs.numbers import shown
 from tilepress.codecs.record import (
     CODER_STORED,
     DTYPES,
@@ -25,6 +28,7 @@ from tilepress.codecs.weights import Weights
 from tilepress.errors import (
     ChecksumMismatch,
     InvalidRecord,
+    TooMuchMemory,
     UnsupportedArray,
     UnsupportedFormat,
 )
@@ -39,6 +43,8 @@ Expected = tuple[tuple[int, ...], np.dtype[Any]]
 Device = Literal["auto", "cpu", "cuda"]
 
 _DEVICES = ("auto", "cpu", "cuda")
+_SMALL_BYTES = 2**23
+"""What decoding takes beside arrays of samples: checksums work on copies of parts."""
 _NO_MODEL = b"\0" * 8
 
 
@@ -57,6 +63,10 @@ class TileCodec:
         bundled model "auto" means, and how long the encoder looks for what pays.
     model : "auto" (bundled), a model's name, or the path of a weights file, which then travels
         inside the configuration.
+    max_memory : bytes, or "512MiB", that decoding a record may take (for each that is decoded at
+        the same time); what a record wants is known before it is decoded, and one that wants more
+        is refused with TooMuchMemory. None: what TILEPRESS_MAX_MEMORY says, or 4 GiB, which
+        suffices for every record that this codec makes. It is no part of the configuration.
     device : "cpu", "cuda" (an NVIDIA GPU; refused where there is none), or "auto", which means
         the CPU: the GPU's speed has not been measured yet. Bytes are the same on both. The GPU
         is for ``encode_many`` and ``decode_many``: a plane alone fills a small part of it.
@@ -70,15 +80,19 @@ class TileCodec:
         tier: str = "standard",
         model: str = "auto",
         device: Device = "auto",
+        max_memory: int | str | None = None,
     ) -> None:
-        self._setup(CodecConfig.of(codec, max_error, nodata, tier, model), device)
+        self._setup(CodecConfig.of(codec, max_error, nodata, tier, model), device, max_memory)
 
-    def _setup(self, config: CodecConfig, device: Device) -> None:
-        if device not in _DEVICES:
+    def _setup(
+        self, config: CodecConfig, device: Device, max_memory: int | str | None = None
+    ) -> None:
+        if not isinstance(device, str) or device not in _DEVICES:
             raise UnsupportedFormat(
-                f"making a codec: got device {device!r}, want one of {_DEVICES}"
+                f"making a codec: got device {shown(device)}, want one of {_DEVICES}"
             )
         self._config, self._device = config, device
+        self._max_memory = None if max_memory is None else allowed_memory(max_memory)
         make = coder_class(config.codec)
         self._coder: ChunkCoder = make(config.loss, config.tier, config.weights.data, device)
         self._model_id = bytes.fromhex(config.weights.sha256)[:8]
@@ -105,10 +119,12 @@ class TileCodec:
         return self._config.to_json()
 
     @classmethod
-    def from_config(cls, config: object, *, device: Device = "auto") -> TileCodec:
+    def from_config(
+        cls, config: object, *, device: Device = "auto", max_memory: int | str | None = None
+    ) -> TileCodec:
         """Build a codec from ``to_config``'s dictionary; raises UnsupportedFormat or ModelError."""
         codec = cls.__new__(cls)
-        codec._setup(CodecConfig.parse(config), device)
+        codec._setup(CodecConfig.parse(config), device, max_memory)
         return codec
 
     def check(self, dtype: np.dtype[Any]) -> None:
@@ -139,6 +155,16 @@ class TileCodec:
         return self._coder.map(lambda array: self._encode(array, bands), arrays)
 
     def _encode(self, array: Array, bands: int) -> bytes:
+        try:
+            return self._encode_whole(array, bands)
+        except MemoryError as error:
+            shape = " × ".join(map(str, array.shape))
+            raise TooMuchMemory(
+                f"coding a tile of {shape} {array.dtype}: the machine has no memory left for it; "
+                "use fewer threads or smaller chunks"
+            ) from error
+
+    def _encode_whole(self, array: Array, bands: int) -> bytes:
         self.check(array.dtype)
         if array.ndim not in (2, 3):
             raise UnsupportedArray(f"coding a tile: got {array.ndim} axes, want 2 or 3")
@@ -178,6 +204,7 @@ class TileCodec:
         *,
         expect: Expected | None = None,
         planes: Sequence[int] | None = None,
+        max_memory: int | str | None = None,
     ) -> Array:
         """Decode a record to an array of the shape and dtype that were coded.
 
@@ -186,12 +213,15 @@ class TileCodec:
 
         ``expect`` is the shape, (planes, y, x) or (y, x), and dtype that the record must have: who
         knows them should say so, for a record that claims others is then refused unread.
-        Raises InvalidRecord, ChecksumMismatch, UnsupportedFormat or ModelError; never returns
-        samples that are not those coded.
+        ``max_memory`` is the constructor's, for this record.
+        Raises InvalidRecord, ChecksumMismatch, UnsupportedFormat, ModelError or TooMuchMemory;
+        never returns samples that are not those coded.
         """
+        allowed = self._allowed(max_memory)
         if self._device == "cuda":
-            return self._coder.map(lambda record: self._decode(record, expect, planes), [data])[0]
-        return self._decode(data, expect, planes)
+            decode = functools.partial(self._decode, expect=expect, allowed=allowed, planes=planes)
+            return self._coder.map(decode, [data])[0]
+        return self._decode(data, expect, allowed, planes)
 
     def decode_many(
         self, records: Sequence[bytes | memoryview], *, expect: Expected | None = None
@@ -201,15 +231,36 @@ class TileCodec:
         Raises the first error in the order of the records: who wants the others, too, decodes one
         by one. A damaged record disturbs no other call.
         """
-        return self._coder.map(lambda record: self._decode(record, expect), records)
+        allowed = self._allowed(None)
+        return self._coder.map(lambda record: self._decode(record, expect, allowed), records)
+
+    def _allowed(self, max_memory: int | str | None) -> int:
+        return allowed_memory(self._max_memory if max_memory is None else max_memory)
 
     def _decode(
         self,
         data: bytes | memoryview,
         expect: Expected | None,
+        allowed: int,
         planes: Sequence[int] | None = None,
     ) -> Array:
         header, payload = unpack_record(data)
+        budget = Budget(
+            f"decoding a record of {_spelt(header)}, crc32c {header.symbols_crc:08x}", allowed
+        )
+        try:
+            return self._decode_within(header, payload, expect, planes, budget)
+        except MemoryError as error:
+            raise budget.exhausted() from error
+
+    def _decode_within(
+        self,
+        header: RecordHeader,
+        payload: memoryview,
+        expect: Expected | None,
+        planes: Sequence[int] | None,
+        budget: Budget,
+    ) -> Array:
         if planes is not None:
             _check_planes(planes, 0 if header.two_d else header.shape[0])
         if expect is not None:
@@ -219,7 +270,12 @@ class TileCodec:
                     f"decoding a record: it holds {found} of {header.dtype.name}, "
                     f"not {tuple(expect[0])} of {expect[1].name}"
                 )
+        if header.coder == CODER_STORED or header.coded != header.shape:
+            budget = budget.less(header.dtype.itemsize * math.prod(header.shape) + _SMALL_BYTES)
+        if planes is not None:
+            budget = budget.less(header.dtype.itemsize * len(planes) * math.prod(header.shape[1:]))
         if header.coder == CODER_STORED:
+            budget.check()
             want = int(np.prod(header.coded)) * header.dtype.itemsize
             if len(payload) != want:
                 raise InvalidRecord(
@@ -242,7 +298,7 @@ class TileCodec:
             if 0 in header.coded:
                 raise InvalidRecord("decoding a record: an empty box has a payload")
             wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
-            samples = self._coder.decode(payload, header.coded, header.dtype, wanted)
+            samples = self._coder.decode(payload, header.coded, header.dtype, wanted, budget)
         whole = planes is None or header.coder == CODER_STORED
         if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
@@ -305,6 +361,11 @@ def check_chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         )
 
 
+def _spelt(header: RecordHeader) -> str:
+    shape = header.shape[1:] if header.two_d else header.shape
+    return f"{' × '.join(map(str, shape))} {header.dtype.name}"
+
+
 def _check_planes(planes: Sequence[int], count: int) -> None:
     for plane in planes:
         if not 0 <= plane < count:
@@ -328,7 +389,7 @@ def _restore(header: RecordHeader, samples: Array) -> Array:
     """Put the coded box back into its fill."""
     native = header.dtype.newbyteorder("=")
     if header.coded == header.shape:
-        out = samples.astype(native, copy=True)
+        out = samples.astype(native, copy=not samples.flags.writeable)
     else:
         fill = np.frombuffer(header.fill, header.dtype)[0]
         out = np.full(header.shape, fill, native)

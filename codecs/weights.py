@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import hashlib
 import os
+import re
 import zlib
 from dataclasses import dataclass
 from importlib import resources
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
+from tilepress.codecs.numbers import shown
 from tilepress.codecs.registry import DEFAULT_CODEC, check_weights, coder_class
 from tilepress.errors import ModelError
 
@@ -30,6 +32,7 @@ __all__ = [
     "user_model_folder",
 ]
 
+_SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 INLINE_LIMIT_BYTES = 48 * 1024
 """Weights up to this size travel inside the array's metadata (64 KiB of base64)."""
 
@@ -73,7 +76,7 @@ def known_models() -> list[Weights]:
     """Return every bundled and user model, bundled ones first."""
     folder = user_model_folder()
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    return [*_bundled(), *(Weights(f.stem, f.read_bytes(), "user") for f in files)]
+    return [*_bundled(), *(Weights(f.stem, _read_file(f), "user") for f in files if f.is_file())]
 
 
 def model_card(name: str) -> str:
@@ -90,16 +93,31 @@ def load_named(model: str) -> Weights:
     name = str(coder_class(DEFAULT_CODEC).models["standard"]) if model == "auto" else model
     if name.endswith(".safetensors"):
         path = Path(name)
-        if not path.is_file():
-            raise ModelError(f"loading a model: no file {name}")
-        weights = Weights(path.stem, path.read_bytes(), "inline")
+        weights = Weights(path.stem, _read_file(path), "inline")
         check_weights(weights.data)
         return weights
     for weights in known_models():
         if weights.name == name:
             return weights
     names = ", ".join(w.name for w in known_models())
-    raise ModelError(f"loading a model: no model is called {name!r}; known: {names}")
+    raise ModelError(f"loading a model: no model is called {shown(name)}; known: {names}")
+
+
+def _read_file(path: Path) -> bytes:
+    """Return the bytes of a weights file; raises ModelError, also for one that is too large."""
+    try:
+        if not path.is_file():
+            raise ModelError(f"loading a model: no file {shown(str(path))}")
+        with path.open("rb") as file:
+            data = file.read(MAX_WEIGHTS_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: what no path may hold, as a zero byte
+        what = error.strerror if isinstance(error, OSError) else "not a path"
+        raise ModelError(f"loading a model: {shown(str(path))}: {what}") from error
+    if len(data) > MAX_WEIGHTS_BYTES:
+        raise ModelError(
+            f"loading a model: {shown(str(path))} is larger than {MAX_WEIGHTS_BYTES} bytes"
+        )
+    return data
 
 
 def find_model(name: str, sha256: str, inline: str | None) -> Weights:
@@ -107,16 +125,20 @@ def find_model(name: str, sha256: str, inline: str | None) -> Weights:
 
     Raises ModelError when they are nowhere, or when inline weights are not what their hash says.
     """
+    if not _SHA256.fullmatch(sha256):
+        raise ModelError(
+            f"loading {_called(name)}: got sha256 {shown(sha256)}, want 64 hexadecimal digits"
+        )
     if inline is not None:
         data = _inline_bytes(name, inline)
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ModelError(f"loading model {name!r}: inline weights do not match their sha256")
+            raise ModelError(f"loading {_called(name)}: inline weights do not match their sha256")
         return Weights(name, data, "inline")
     for weights in known_models():
         if weights.sha256 == sha256:
             return weights
     raise ModelError(
-        f"loading model {name!r}: no weights with sha256 {sha256[:16]}… are installed; "
+        f"loading {_called(name)}: no weights with sha256 {sha256[:16]}… are installed; "
         "get them with: tilepress models add STORE-OR-FILE"
     )
 
@@ -138,22 +160,28 @@ def inline_text(data: bytes) -> str:
 
 def _inline_bytes(name: str, inline: str) -> bytes:
     """Return the weights file that ``inline_text`` made a text of; raises ModelError."""
+    if len(inline) > 2 * MAX_WEIGHTS_BYTES:
+        raise ModelError(f"loading {_called(name)}: {len(inline)} characters of inline weights")
     sha256, colon, text = inline.rpartition(":")
     try:
         data = base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ModelError(f"loading model {name!r}: inline weights are not base64") from error
+    except ValueError as error:  # binascii.Error, or letters beyond ASCII
+        raise ModelError(f"loading {_called(name)}: inline weights are not base64") from error
     if not colon:
         return data
-    base = find_model(f"that {name} was tuned from", sha256, None).data
+    base = find_model(f"that {name[:60]} was tuned from", sha256, None).data
     unpacker = zlib.decompressobj()
     try:
         difference = unpacker.decompress(data, len(base) + 1)
     except zlib.error as error:
-        raise ModelError(f"loading model {name!r}: inline weights are no zlib stream") from error
+        raise ModelError(f"loading {_called(name)}: inline weights are no zlib stream") from error
     if len(difference) != len(base) or not unpacker.eof or unpacker.unused_data:
-        raise ModelError(f"loading model {name!r}: inline weights do not fit the model they patch")
+        raise ModelError(f"loading {_called(name)}: inline weights do not fit the model they patch")
     return _exclusive_or(base, difference)
+
+
+def _called(name: str) -> str:
+    return f"model {shown(name)}"
 
 
 def _exclusive_or(a: bytes, b: bytes) -> bytes:

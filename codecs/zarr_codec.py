@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from zarr.abc.codec import ArrayBytesCodec
 
+from tilepress.codecs.config import CodecConfig
+from tilepress.codecs.numbers import shown
 from tilepress.codecs.threads import gather_chunks, run_chunk
 from tilepress.codecs.tile import (
     CODEC_NAME,
@@ -35,6 +37,14 @@ def _open_codec(configuration: str) -> TileCodec:
     return TileCodec.from_config(json.loads(configuration))
 
 
+def _as_dict(config: object) -> dict[str, Any]:
+    """Return a configuration that is one, so that it can be text; raises as ``from_config``."""
+    if not isinstance(config, Mapping):
+        raise UnsupportedFormat(f"making a codec: got configuration {shown(config)}")
+    CodecConfig.parse(dict(config))
+    return dict(config)
+
+
 @dataclass(frozen=True, init=False)
 class TilepressTileV3(ArrayBytesCodec):
     """A Zarr v3 serializer; inside ``sharding_indexed`` or for whole chunks.
@@ -51,9 +61,9 @@ class TilepressTileV3(ArrayBytesCodec):
     def __init__(self, codec: TileCodec | Mapping[str, Any] | None = None) -> None:
         """Take a TileCodec, or its configuration; None means the lossless default."""
         codec = TileCodec() if codec is None else codec
-        config = codec.to_config() if isinstance(codec, TileCodec) else dict(codec)
+        config = codec.to_config() if isinstance(codec, TileCodec) else _as_dict(codec)
         object.__setattr__(self, "configuration", json.dumps(config, sort_keys=True))
-        _open_codec(self.configuration)  # refuses what it does not understand
+        _open_codec(self.configuration)
 
     @property
     def codec(self) -> TileCodec:
@@ -61,11 +71,12 @@ class TilepressTileV3(ArrayBytesCodec):
 
     @classmethod
     def from_dict(cls, data: dict[str, JSON]) -> Self:
-        config = data.get("configuration")
-        if data.get("name") != CODEC_NAME or not isinstance(config, Mapping):
+        named = isinstance(data, Mapping) and data.get("name") == CODEC_NAME
+        config = data.get("configuration") if named else None
+        if not isinstance(config, Mapping):
             raise UnsupportedFormat(
-                f"reading a codec's metadata: got name {data.get('name')!r} with keys "
-                f"{sorted(data)}, want {CODEC_NAME!r} with a configuration"
+                f"reading a codec's metadata: got {shown(data)}, "
+                f"want name {CODEC_NAME!r} with a configuration"
             )
         return cls(config)
 

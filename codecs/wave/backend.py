@@ -34,7 +34,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 DecodedStream = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], int]
-"""Samples and errors of the linear path, (T, Y) sheared, and 0 or a fault of ``decode_plane``."""
+"""Samples and errors of the linear path, (L,) sheared, and 0 or a fault of ``decode_plane``."""
 
 
 class TreeEffort(NamedTuple):
@@ -103,7 +103,7 @@ class Prediction:
     begins: npt.NDArray[np.int64]
     """(steps + 1,) where each step begins."""
     errors: npt.NDArray[np.int32]
-    """(T, Y), sheared, of the linear path in 1/64 steps."""
+    """(L,), sheared, of the linear path in 1/64 steps."""
     looked_at: int
     """Samples of every LOOK_STRIDE-th step."""
     matching: int
@@ -147,7 +147,7 @@ class PlaneStream(NamedTuple):
     words: npt.NDArray[np.uint16]
     raw: npt.NDArray[np.uint8]
     errors: npt.NDArray[np.int32]
-    """(T, Y), sheared, of the linear path in 1/64 steps."""
+    """(L,), sheared, of the linear path in 1/64 steps."""
 
 
 class Backend(Protocol):

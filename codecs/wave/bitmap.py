@@ -68,4 +68,5 @@ def decode_bitmap(data: bytes | memoryview, height: int, width: int) -> npt.NDAr
     bits, used = _decode(np.frombuffer(data, np.uint8), height, width)
     if used < len(data):
         raise InvalidRecord(f"decoding a bitmap: {len(data) - used} bytes are left over")
-    return np.asarray(bits, np.bool_)
+    whole: npt.NDArray[np.bool_] = bits.view(np.bool_)
+    return whole

@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.budget import Budget
 from tilepress.codecs.record import samples_crc
 from tilepress.codecs.wave.backend import Backend, TreeEffort
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.cpu import CPU
+from tilepress.codecs.wave.demand import allowed_work, chunk_demand
+from tilepress.codecs.wave.index import (
+    Entry,
+    Schedule,
+    pack_index,
+    parts_of,
+    read_index,
+    release,
+    scheduled,
+)
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_decode import decode_body
 from tilepress.codecs.wave.plane_encode import Coder, encode_body
 from tilepress.codecs.wave.plane_format import DecodedPlane
 from tilepress.codecs.wave.structure import choose_references
 from tilepress.codecs.wave.values import ValueMap, choose_map
-from tilepress.codecs.wave.wire import Reader, signed_varint, varint
+from tilepress.codecs.wave.wire import Reader
 from tilepress.errors import ChecksumMismatch, InvalidRecord
 
 __all__ = ["decode_chunk", "encode_chunk"]
 
 Planes = npt.NDArray[np.int64]
-_COPY = 3
-"""Number of references that marks a plane as a copy of its one reference."""
 _TRIAL_ROWS = 64
 _COLOUR_BANDS = (3, 4)
 """Numbers of bands whose first three may be red, green and blue."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One plane of the index."""
-
-    refs: tuple[int, ...]
-    copy: bool
-    clamp: tuple[int, int] | None
-    patch: bytes
-    crc: int
-    body: bytes | memoryview
 
 
 def encode_chunk(
@@ -95,8 +91,8 @@ def encode_chunk(
         assert absent is not None
         decoded = np.where(mask, absent, decoded)
     for i, (refs, copy, body) in enumerate(bodies):
-        entries.append(_Entry(refs, copy, clamps[i], patches[i], samples_crc(decoded[i]), body))
-    payload = value_map.pack() + _pack_index(
+        entries.append(Entry(refs, copy, clamps[i], patches[i], samples_crc(decoded[i]), body))
+    payload = value_map.pack() + pack_index(
         entries, groups, step, absent if mask is not None or any(patches) else None
     )
     return payload + b"".join(bytes(e.body) for e in entries), decoded
@@ -109,53 +105,108 @@ def decode_chunk(
     model: WaveModel,
     wanted: frozenset[int] | None = None,
     backend: Backend = CPU,
+    budget: Budget | None = None,
 ) -> npt.NDArray[Any]:
-    """Decode a payload to (planes, y, x) samples; with ``wanted`` only those are."""
+    """Decode a payload to (planes, y, x) samples; with ``wanted`` only those are.
+
+    Raises TooMuchMemory before anything is decoded where that is more than the budget has, the
+    result counted.
+    """
     reader = Reader(payload)
     value_map = ValueMap.read(reader, dtype)
-    step, absent, groups, entries = _read_index(reader, shape[0], dtype)
+    step, absent, groups, entries = read_index(reader, shape[0], dtype)
     group_of = {first + k: first for first in groups for k in range(3)}
     planes = sorted(range(shape[0]) if wanted is None else wanted)
-    memo: dict[int, tuple[Planes, DecodedPlane]] = {}
-    left = _uses(planes, entries, group_of)
+    schedule = scheduled(planes, entries, group_of)
+    after = _bytes_after(dtype, step, colour=bool(groups))
+    demand = chunk_demand(entries, schedule, group_of, shape[1:], after)
+    if demand.work > allowed_work(shape[0], int(np.prod(shape))):
+        raise InvalidRecord("decoding a payload: its bodies take more work than their samples are")
+    if budget is not None:
+        budget.check(demand.memory + dtype.itemsize * int(np.prod(shape)))
+    held = _Held(entries, schedule, shape[1:], model, backend)
     out = np.zeros(shape, dtype)
-    for index in planes:
-        levels = _levels_of(index, entries, group_of, memo, left, shape[1:], model, backend)
+    for index, decoded in schedule.steps:
+        for plane in decoded:
+            held.decode(plane)
+        parts = parts_of(index, group_of)
         entry = entries[index]
-        integers = levels * step
-        if entry.clamp is not None:
-            integers = np.clip(integers, *entry.clamp)
-        mask = memo[index][1].mask
+        integers = held.integers(parts[0]) if len(parts) == 1 else _undone(held, parts, index)
+        integers = _off_the_grid(integers, step, entry.clamp)
+        mask = held.mask(index)
         if entry.patch:
             if absent is None:
                 raise InvalidRecord("decoding a payload: a patch without a nodata value")
             integers = _apply_patch(integers, mask, int(absent), entry.patch)
-        plane = value_map.to_samples(integers, dtype)
+        samples = value_map.to_samples(integers, dtype)
+        del integers
         if mask is not None:
             if absent is None:
                 raise InvalidRecord("decoding a payload: a mask without a nodata value")
-            plane = np.where(mask, absent, plane)
-        if samples_crc(plane) != entry.crc:
+            samples = np.where(mask, absent, samples)
+        if samples_crc(samples) != entry.crc:
             raise ChecksumMismatch(f"decoding plane {index}: samples do not match their crc32c")
-        out[index] = plane
-        for part in _parts(index, group_of):
-            left[part] -= 1
-        for done in [p for p in memo if left[p] == 0]:
-            del memo[done]
+        out[index] = samples
+        held.let_go(parts)
     return out
 
 
-def _parts(index: int, group_of: dict[int, int]) -> range:
-    """Return the coded planes that a plane's samples are made of."""
-    first = group_of.get(index)
-    return range(index, index + 1) if first is None else range(first, first + 3)
+class _Held:
+    """Planes that are decoded and still needed."""
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        schedule: Schedule,
+        shape: tuple[int, int],
+        model: WaveModel,
+        backend: Backend,
+    ) -> None:
+        self._entries, self._left = entries, schedule.uses.copy()
+        self._shape, self._model, self._backend = shape, model, backend
+        self._planes: dict[int, tuple[Planes, DecodedPlane]] = {}
+
+    def decode(self, index: int) -> None:
+        """Decode a plane whose references are held."""
+        entry = self._entries[index]
+        if entry.copy:
+            self._planes[index] = self._planes[entry.refs[0]]
+        else:
+            reader = Reader(memoryview(entry.body))
+            refs = [self._planes[r][1] for r in entry.refs]
+            self._planes[index] = decode_body(reader, self._shape, refs, self._model, self._backend)
+            reader.finish()
+        self.let_go(entry.refs)
+
+    def let_go(self, planes: Sequence[int]) -> None:
+        """Count a use of each plane; forget those that nothing needs any more."""
+        for plane in release(self._left, planes):
+            del self._planes[plane]
+
+    def integers(self, index: int) -> Planes:
+        return self._planes[index][0]
+
+    def mask(self, index: int) -> npt.NDArray[np.bool_] | None:
+        return self._planes[index][1].mask
+
+    def __len__(self) -> int:
+        return len(self._planes)
 
 
-def _uses(planes: list[int], entries: list[_Entry], group_of: dict[int, int]) -> Counter[int]:
-    """Return how often each coded plane is still to be used: by planes, and as a reference."""
-    uses = Counter(part for index in planes for part in _parts(index, group_of))
-    uses.update(r for entry in entries for r in entry.refs)
-    return uses
+def _bytes_after(dtype: np.dtype[Any], step: int, *, colour: bool) -> int:
+    """Return the bytes a sample that lie between a plane's integers and its samples."""
+    grid, floats = 8 * (step > 1), (dtype.kind == "f") * (8 if dtype.itemsize == 8 else 16)
+    return grid + floats + 24 * colour + 2 * dtype.itemsize + 2
+
+
+def _off_the_grid(levels: Planes, step: int, clamp: tuple[int, int] | None) -> Planes:
+    """Return the integers that levels stand for; a new array where there is a grid or a clamp."""
+    if step == 1 and clamp is None:
+        return levels
+    integers: Planes = levels * step
+    if clamp is not None:
+        np.clip(integers, *clamp, out=integers)
+    return integers
 
 
 def _span(plane: Planes, mask: npt.NDArray[np.bool_] | None) -> tuple[int, int] | None:
@@ -172,11 +223,22 @@ def _to_luma(rgb: Planes) -> Planes:
     return np.stack([co, base + (cg >> 1), cg])
 
 
-def _from_luma(coded: Planes) -> Planes:
+def _undone(held: _Held, parts: range, index: int) -> Planes:
+    """Return the integers of a plane of a colour group."""
+    return _from_luma([held.integers(part) for part in parts], index - parts[0])
+
+
+def _from_luma(coded: Sequence[Planes], which: int) -> Planes:
+    """Undo ``_to_luma`` for red (0), green (1) or blue (2)."""
     co, luma, cg = coded
-    base = luma - (cg >> 1)
-    blue = base - (co >> 1)
-    return np.stack([blue + co, cg + base, blue])
+    out: Planes = luma - (cg >> 1)
+    if which == 1:
+        out += cg
+        return out
+    out -= co >> 1
+    if which == 0:
+        out += co
+    return out
 
 
 def _coding_order(planes: int, bands: int) -> list[int]:
@@ -268,6 +330,7 @@ def _patch(
 def _apply_patch(
     rebuilt: Planes, mask: npt.NDArray[np.bool_] | None, absent: int, patch: bytes
 ) -> Planes:
+    """Undo ``_patch``, in place."""
     hit = rebuilt == absent
     if mask is not None:
         hit &= ~mask
@@ -275,120 +338,5 @@ def _apply_patch(
     if count == 0:
         raise InvalidRecord("decoding a payload: a patch that touches no sample")
     up = decode_bitmap(patch[1:], 1, count)[0]
-    out = rebuilt.copy()
-    out[hit] = np.where(up, absent + 1, absent - 1)
-    return out
-
-
-def _levels_of(
-    index: int,
-    entries: list[_Entry],
-    group_of: dict[int, int],
-    memo: dict[int, tuple[Planes, DecodedPlane]],
-    left: Counter[int],
-    shape: tuple[int, ...],
-    model: WaveModel,
-    backend: Backend,
-) -> Planes:
-    """Return the integers of a plane, its colour transform undone."""
-    parts = _parts(index, group_of)
-    coded = [_decode_entry(p, entries, memo, left, shape, model, backend)[0] for p in parts]
-    if len(coded) == 1:
-        return coded[0]
-    colour: Planes = _from_luma(np.stack(coded))[index - parts.start]
-    return colour
-
-
-def _decode_entry(
-    index: int,
-    entries: list[_Entry],
-    memo: dict[int, tuple[Planes, DecodedPlane]],
-    left: Counter[int],
-    shape: tuple[int, ...],
-    model: WaveModel,
-    backend: Backend = CPU,
-) -> tuple[Planes, DecodedPlane]:
-    """Decode a plane and, before it, the planes it refers to; each once.
-
-    ``left`` counts down the uses of the planes referred to.
-    """
-    pending, waiting = [index], set[int]()
-    while pending:
-        current = pending[-1]
-        if current in memo:
-            pending.pop()
-            continue
-        entry = entries[current]
-        missing = [r for r in entry.refs if r not in memo]
-        if missing:
-            waiting.add(current)
-            if not waiting.isdisjoint(missing):
-                raise InvalidRecord("decoding a payload: planes refer to one another in a circle")
-            pending += missing
-            continue
-        if entry.copy:
-            memo[current] = memo[entry.refs[0]]
-        else:
-            reader = Reader(memoryview(entry.body))
-            memo[current] = decode_body(
-                reader, (shape[0], shape[1]), [memo[r][1] for r in entry.refs], model, backend
-            )
-            reader.finish()
-        left.subtract(entry.refs)
-        pending.pop()
-    return memo[index]
-
-
-def _pack_index(
-    entries: list[_Entry], groups: list[int], step: int, absent: npt.NDArray[Any] | None
-) -> bytes:
-    out = varint(step // 2)
-    out += b"\0" if absent is None else b"\1" + absent.tobytes()
-    out += varint(len(groups)) + b"".join(varint(g) for g in groups)
-    for entry in entries:
-        out += bytes([_COPY if entry.copy else len(entry.refs)])
-        out += b"".join(varint(r) for r in entry.refs)
-        if step > 1:
-            out += (
-                b"\0"
-                if entry.clamp is None
-                else b"\1" + b"".join(signed_varint(c) for c in entry.clamp)
-            )
-            out += varint(len(entry.patch)) + entry.patch
-        out += entry.crc.to_bytes(4, "little") + varint(len(entry.body))
-    return out
-
-
-def _read_index(
-    reader: Reader, planes: int, dtype: np.dtype[Any]
-) -> tuple[int, npt.NDArray[Any] | None, list[int], list[_Entry]]:
-    step = 2 * reader.varint(2**32) + 1
-    if step > 1 and dtype.kind not in "ui":
-        raise InvalidRecord(f"decoding a payload: a grid of {step} for {dtype.name}")
-    absent = None
-    if reader.flag():
-        absent = np.frombuffer(reader.take(dtype.itemsize), dtype)[0].reshape(())
-    groups = [reader.varint(planes) for _ in range(reader.varint(planes))]
-    if any(b - a < 3 for a, b in itertools.pairwise([*groups, planes])):
-        raise InvalidRecord("decoding a payload: colour groups overlap or exceed the planes")
-    heads = []
-    for _ in range(planes):
-        count = reader.byte()
-        if count > _COPY:
-            raise InvalidRecord(f"decoding a payload: {count} references")
-        refs = tuple(reader.varint(planes - 1) for _ in range(1 if count == _COPY else count))
-        clamp, patch = None, b""
-        if step > 1:
-            if reader.flag():
-                clamp = (reader.signed_varint(), reader.signed_varint())
-                if clamp[0] > clamp[1]:
-                    raise InvalidRecord(f"decoding a payload: clamp {clamp[0]} … {clamp[1]}")
-            patch = bytes(reader.take(reader.varint(2**30)))
-            if patch and patch[0] != 1:
-                raise InvalidRecord(f"decoding a payload: patch of kind {patch[0]}")
-        heads.append((refs, count == _COPY, clamp, patch, reader.fixed(4), reader.varint(2**31)))
-    if any(copy and length for _, copy, *_, length in heads):
-        raise InvalidRecord("decoding a payload: a copied plane has a body")
-    entries = [_Entry(*head[:5], reader.take(head[5])) for head in heads]
-    reader.finish()
-    return step, absent, groups, entries
+    rebuilt[hit] = np.where(up, absent + 1, absent - 1)
+    return rebuilt

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.budget import Budget
 from tilepress.codecs.loss import Loss, Lossless, Within
 from tilepress.codecs.registry import ChunkCoder
 from tilepress.codecs.threads import map_chunks
@@ -95,9 +96,10 @@ class WaveCoder(ChunkCoder):
         shape: tuple[int, int, int],
         dtype: np.dtype[Any],
         planes: frozenset[int] | None,
+        budget: Budget,
     ) -> Array:
         model = parse_model(self._weights)
-        return decode_chunk(payload, shape, dtype, model, planes, self._backend())
+        return decode_chunk(payload, shape, dtype, model, planes, self._backend(), budget)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """On the CPU, in the process's pool; on a GPU, planes of many chunks run in batches."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tilepress.codecs.wave.compiled import jit
-from tilepress.codecs.wave.layout import FRACTION_BITS, PROPERTIES, SHEAR, TIME_PAD, TOP_PAD
+from tilepress.codecs.wave.layout import FRACTION_BITS, PROPERTIES
 from tilepress.codecs.wave.predictor import (
     HALF,
     ONE,
@@ -22,7 +22,15 @@ from tilepress.codecs.wave.predictor import (
 from tilepress.codecs.wave.properties import step_leaves, step_properties
 from tilepress.codecs.wave.rans import LOW, TABLE_BITS, read_raw
 from tilepress.codecs.wave.symbols import ESCAPE_BITS, TOKENS, fold, table_of, unfold
-from tilepress.codecs.wave.wavefront import active_rows, empty_sheared, pad_edges, steps
+from tilepress.codecs.wave.wavefront import (
+    active_rows,
+    empty_sheared,
+    pad_edges,
+    pitch_of,
+    position_of,
+    steps,
+    tap,
+)
 
 __all__ = ["decode_plane"]
 
@@ -59,11 +67,9 @@ def decode_plane(
     Faults: 1 words ran out, 2 raw bits ran out, 3 token out of range, 4 sample out of range,
     5 words, bits or states are left over.
     """
-    own = empty_sheared(height, width, 0)
-    own[:, :TOP_PAD] = first
-    for k in range(1, 4):
-        own[TIME_PAD - k, TOP_PAD] = first
+    own = empty_sheared(height, width, first)  # what surrounds the plane above and to the left
     errors = empty_sheared(height, width, 0)
+    pitch = pitch_of(height, width)
     work = workspace(height, width)
     linear, pattern = work.linear, work.pattern
     correction, context = work.correction, work.context
@@ -74,7 +80,7 @@ def decode_plane(
     open_ = np.empty(rows, np.bool_)
     masked = mask.shape[0] > 0
     lanes = len(states)
-    lane, at, bit_at = 0, 0, 0
+    lane, word_at, bit_at = 0, 0, 0
     states = states.copy()
     total_bits = len(raw) * 8
     slot_mask = np.uint32((1 << TABLE_BITS) - 1)
@@ -89,12 +95,13 @@ def decode_plane(
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
-        predict_network(errors, ref_errors, n_refs, t, y0, n, top, net, work)
-        row = own[t + TIME_PAD, y0 + TOP_PAD :]
-        west = own[t + TIME_PAD - 1, y0 + TOP_PAD :]
-        north = own[t + TIME_PAD - SHEAR, y0 + TOP_PAD - 1 :]
-        error_row = errors[t + TIME_PAD, y0 + TOP_PAD :]
+        at = position_of(t, y0, pitch)
+        predict_linear(own, refs, ref_errors, n_refs, at, pitch, n, top, classes, work)
+        predict_network(errors, ref_errors, n_refs, at, pitch, n, top, net, work)
+        row = tap(own, at, pitch, 0, 0, n)
+        west = tap(own, at, pitch, 0, -1, n)
+        north = tap(own, at, pitch, -1, 0, n)
+        error_row = tap(errors, at, pitch, 0, 0, n)
         for i in range(n):
             means[i] = corrected(linear[i], correction[i], gain, limit)
         if grown:
@@ -104,8 +111,8 @@ def decode_plane(
                 ref_errors,
                 n_refs,
                 errors,
-                t,
-                y0,
+                at,
+                pitch,
                 n,
                 context,
                 means,
@@ -115,7 +122,7 @@ def decode_plane(
             step_leaves(nodes, properties, n, pattern)
         for i in range(n):
             open_[i] = True
-            if masked and mask[t + TIME_PAD, y0 + i + TOP_PAD]:
+            if masked and mask[at + i]:
                 row[i] = (west[i] + north[i] + 1) >> 1
                 open_[i] = False
         if flagged:
@@ -133,10 +140,10 @@ def decode_plane(
                     else:
                         state = (np.uint32(32768) - p) * (state >> table_bits) + slot - p
                     if state < LOW:
-                        if at >= len(words):
+                        if word_at >= len(words):
                             return own, errors, 1
-                        state = (state << np.uint32(16)) | np.uint32(words[at])
-                        at += 1
+                        state = (state << np.uint32(16)) | np.uint32(words[word_at])
+                        word_at += 1
                     states[lane] = state
                     lane = lane + 1 if lane + 1 < lanes else 0
                     value = west[i] if kind == 0 else north[i]
@@ -165,10 +172,10 @@ def decode_plane(
             start = np.uint32(starts[symbol])
             state = (np.uint32(starts[symbol + 1]) - start) * (state >> table_bits) + slot - start
             if state < LOW:
-                if at >= len(words):
+                if word_at >= len(words):
                     return own, errors, 1
-                state = (state << np.uint32(16)) | np.uint32(words[at])
-                at += 1
+                state = (state << np.uint32(16)) | np.uint32(words[word_at])
+                word_at += 1
             states[lane] = state
             lane = lane + 1 if lane + 1 < lanes else 0
             token = symbol
@@ -203,7 +210,7 @@ def decode_plane(
             error_row[i] = (x << FRACTION_BITS) - linear[i]
         pad_edges(own, t, y0, n, height, width)
         pad_edges(errors, t, y0, n, height, width)
-    if at != len(words) or bit_at + 8 <= total_bits:
+    if word_at != len(words) or bit_at + 8 <= total_bits:
         return own, errors, 5
     for k in range(lanes):
         if states[k] != LOW:

@@ -27,14 +27,12 @@ from tilepress.codecs.wave.costs import (
 from tilepress.codecs.wave.layout import (
     OWN_PROPERTIES,
     PROPERTIES,
-    TIME_PAD,
-    TOP_PAD,
 )
 from tilepress.codecs.wave.model import COST_UNIT
 from tilepress.codecs.wave.properties import step_leaves, step_properties
 from tilepress.codecs.wave.symbols import TOKENS, raw_bits, token_of
 from tilepress.codecs.wave.tree import LEVELS, ContextTree, pack_tree
-from tilepress.codecs.wave.wavefront import active_rows, steps
+from tilepress.codecs.wave.wavefront import active_rows, most_rows, pitch_of, position_of, steps
 
 __all__ = ["GrownTree", "grow_tree"]
 
@@ -135,7 +133,7 @@ def _gather(
     known = OWN_PROPERTIES + 6 * n_refs
     out = np.empty((known, count), np.int32)
     picked = np.empty(count, np.int64)
-    rows = height + 1
+    rows, pitch = most_rows(height, width), pitch_of(height, width)
     step = np.zeros((PROPERTIES, rows), np.int32)
     wanted = np.arange(PROPERTIES) < known
     context, mean = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
@@ -143,18 +141,19 @@ def _gather(
     for t in range(0, len(begins) - 1, stride):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
+        at = position_of(t, y0, pitch)
         j = begins[t]
         for i in range(n):
-            if mask.shape[0] > 0 and mask[t + TIME_PAD, y0 + i + TOP_PAD]:
+            if mask.shape[0] > 0 and mask[at + i]:
                 continue
             context[i], mean[i] = contexts[j], means[j]
             j += 1
         step_properties(
-            own, refs, ref_errors, n_refs, errors, t, y0, n, context, mean, wanted, step
+            own, refs, ref_errors, n_refs, errors, at, pitch, n, context, mean, wanted, step
         )
         j = begins[t]
         for i in range(n):
-            if mask.shape[0] > 0 and mask[t + TIME_PAD, y0 + i + TOP_PAD]:
+            if mask.shape[0] > 0 and mask[at + i]:
                 continue
             for k in range(known):
                 out[k, m] = step[k, i]
@@ -182,26 +181,27 @@ def _route(
 ) -> Any:
     """Return the leaf of every sample, (N,) int32 in coding order."""
     out = np.empty(len(contexts), np.int32)
-    rows = height + 1
+    rows, pitch = most_rows(height, width), pitch_of(height, width)
     step = np.zeros((PROPERTIES, rows), np.int32)
     context, mean = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
     leaves = np.zeros(rows, np.int32)
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
+        at = position_of(t, y0, pitch)
         j = begins[t]
         for i in range(n):
-            if mask.shape[0] > 0 and mask[t + TIME_PAD, y0 + i + TOP_PAD]:
+            if mask.shape[0] > 0 and mask[at + i]:
                 continue
             context[i], mean[i] = contexts[j], means[j]
             j += 1
         step_properties(
-            own, refs, ref_errors, n_refs, errors, t, y0, n, context, mean, wanted, step
+            own, refs, ref_errors, n_refs, errors, at, pitch, n, context, mean, wanted, step
         )
         step_leaves(nodes, step, n, leaves)
         j = begins[t]
         for i in range(n):
-            if mask.shape[0] > 0 and mask[t + TIME_PAD, y0 + i + TOP_PAD]:
+            if mask.shape[0] > 0 and mask[at + i]:
                 continue
             out[j] = leaves[i]
             j += 1

@@ -20,8 +20,6 @@ from tilepress.codecs.wave.layout import (
     OWN_TAPS,
     REFERENCE_TAPS,
     REGRESSORS,
-    TIME_PAD,
-    TOP_PAD,
     WEIGHT_BITS,
 )
 from tilepress.codecs.wave.predictor import (
@@ -33,7 +31,7 @@ from tilepress.codecs.wave.predictor import (
     regressor_count,
     workspace,
 )
-from tilepress.codecs.wave.wavefront import active_rows, steps
+from tilepress.codecs.wave.wavefront import active_rows, pitch_of, position_of, steps
 
 __all__ = ["Classes", "fit_classes", "plain_classes"]
 
@@ -77,16 +75,17 @@ def plain_classes(weights: npt.NDArray[np.int32]) -> Classes:
 def _activity_histogram(own: Any, mask: Any, height: int, width: int, stride: int) -> Any:
     """Count logarithms of activity over every ``stride``-th step."""
     counts = np.zeros(256, np.int64)
-    work = workspace(height, width)
+    work, pitch = workspace(height, width), pitch_of(height, width)
     taps, base, act_log = work.taps, work.base, work.activity_log
     masked = mask.shape[0] > 0
     for t in range(0, steps(height, width), stride):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        own_inputs(own, t, y0, n, taps, base)
+        at = position_of(t, y0, pitch)
+        own_inputs(own, at, pitch, n, taps, base)
         activities(taps, n, work.near, work.activity, act_log)
         for i in range(n):
-            if not (masked and mask[t + TIME_PAD, y0 + i + TOP_PAD]):
+            if not (masked and mask[at + i]):
                 counts[act_log[i]] += 1
     return counts
 
@@ -117,32 +116,32 @@ def _normal_equations(
     masses = np.zeros(CELLS, np.float64)
     batch = np.zeros((CELLS, n_taps + 1, _BATCH), np.int32)
     filled = np.zeros(CELLS, np.int64)
-    work = workspace(height, width)
+    work, pitch = workspace(height, width), pitch_of(height, width)
     taps, base, pattern, act_log = work.taps, work.base, work.pattern, work.activity_log
     masked = mask.shape[0] > 0
     for t in range(0, steps(height, width), stride):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        own_inputs(own, t, y0, n, taps, base)
+        at = position_of(t, y0, pitch)
+        own_inputs(own, at, pitch, n, taps, base)
         for r in range(n_refs):
             first = len(OWN_TAPS) + 1 + r * (len(REFERENCE_TAPS) + 2)
-            reference_inputs(refs[r], ref_errors[r], t, y0, n, first, taps)
+            reference_inputs(refs[r], ref_errors[r], at, pitch, n, first, taps)
         patterns(taps, n_refs, n, pattern)
         activities(taps, n, work.near, work.activity, act_log)
-        x = own[t + TIME_PAD]
         for i in range(n):
-            if masked and mask[t + TIME_PAD, y0 + i + TOP_PAD]:
+            if masked and mask[at + i]:
                 continue
             cell = cell_of(act_log[i], pattern[i], thresholds)
             down = act_log[i] >> 4  # eight times the logarithm to eight times half of it
             counts[cell] += 1
             masses[cell] += 4.0 ** (up - down)
-            rows, at = batch[cell], filled[cell]
+            rows, slot = batch[cell], filled[cell]
             for k in range(n_taps):
                 scaled = (np.int64(taps[k, i]) << up) >> down
-                rows[k, at] = min(max(scaled, -_BATCH_LIMIT), _BATCH_LIMIT)
-            scaled = (np.int64(x[y0 + i + TOP_PAD] - base[i]) << up) >> down
-            rows[n_taps, at] = min(max(scaled, -_BATCH_LIMIT), _BATCH_LIMIT)
+                rows[k, slot] = min(max(scaled, -_BATCH_LIMIT), _BATCH_LIMIT)
+            scaled = (np.int64(own[at + i] - base[i]) << up) >> down
+            rows[n_taps, slot] = min(max(scaled, -_BATCH_LIMIT), _BATCH_LIMIT)
             filled[cell] += 1
             if filled[cell] == _BATCH:
                 _add_products(rows, gram[cell])

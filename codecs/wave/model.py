@@ -15,6 +15,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
+from tilepress.codecs.numbers import shown
 from tilepress.codecs.wave.layout import FEATURES, MAX_HIDDEN, REGRESSORS
 from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.symbols import ESCAPE_BITS, PHASED_CONTEXTS, PHASES, TOKENS
@@ -135,7 +136,8 @@ class WaveModel:
         try:
             tensors = load_tensors(data)
         except (SafetensorError, ValueError, KeyError) as error:
-            raise ModelError(f"loading a model: not a safetensors file ({error})") from error
+            what = shown(str(error))
+            raise ModelError(f"loading a model: not a safetensors file ({what})") from error
         want: dict[str, Any] = {"tables": np.uint16, "tables.sizes": np.uint8, "linear": np.int32}
         for name in _LAYERS:
             want |= {f"{name}.weight": np.int8, f"{name}.bias": np.int32, f"{name}.shift": np.int32}

@@ -36,6 +36,7 @@ from tilepress.codecs.wave.plane_format import (
     DecodedPlane,
     Mask,
     Plane,
+    read_factors,
     residuals,
     shear_mask,
     shear_references,
@@ -72,6 +73,13 @@ class _Given:
     def decode_inner(self, reader: Reader, refs: list[DecodedPlane]) -> tuple[Plane, DecodedPlane]:
         return decode_body(reader, self.shape, refs, self.model, self.backend, self.splits - 1)
 
+    def decode_first(self, reader: Reader) -> tuple[Plane, DecodedPlane]:
+        """Decode the first of two bodies, whose length is before it; it sees the references."""
+        first = Reader(reader.take(reader.varint(2**31)))
+        decoded = self.decode_inner(first, self.refs)
+        first.finish()
+        return decoded
+
 
 def decode_body(
     reader: Reader,
@@ -83,6 +91,7 @@ def decode_body(
 ) -> tuple[Plane, DecodedPlane]:
     """Decode a body; the inverse of ``encode_body``. Absent samples come back as anything.
 
+    It takes the memory that ``demand.body_demand`` says, so nothing is kept longer than needed.
     ``splits`` is how many bodies within bodies may still follow.
     """
     flags = reader.byte()
@@ -90,7 +99,7 @@ def decode_body(
         raise InvalidRecord(f"decoding a plane: flags {flags:#04x} contradict one another")
     blocks = None
     if flags & REPLICATED:
-        blocks = _read_blocks(reader, shape)
+        blocks = Blocks.of(shape, read_factors(reader, shape))
         refs = [blocks.reduce(ref) for ref in refs]
         shape = blocks.shape
     given = _Given(shape, refs, _read_mask(reader, shape, refs, flags), model, backend, splits)
@@ -106,19 +115,11 @@ def decode_body(
         plane, levels = _decode_split(reader, given)
     else:
         plane, levels = _decode_levels(reader, given, flags)
-    samples = levels + offset
+    levels += offset
     if blocks is not None:
         plane = blocks.expand(plane)
-        samples = samples[np.ix_(blocks.rows, blocks.columns)]
-    return samples, plane
-
-
-def _read_blocks(reader: Reader, shape: tuple[int, int]) -> Blocks:
-    factor_y, phase_y, factor_x, phase_x = reader.take(4)
-    for factor, phase, length in ((factor_y, phase_y, shape[0]), (factor_x, phase_x, shape[1])):
-        if not (1 <= factor <= 8 and phase < factor <= length):
-            raise InvalidRecord(f"decoding a plane: block size {factor}, phase {phase}")
-    return Blocks.of(shape, (factor_y, phase_y, factor_x, phase_x))
+        levels = levels[np.ix_(blocks.rows, blocks.columns)]
+    return levels, plane
 
 
 def _read_mask(
@@ -140,10 +141,8 @@ def _decode_split(reader: Reader, given: _Given) -> tuple[DecodedPlane, Plane]:
     low_bits = reader.byte()
     if not 1 <= low_bits <= SPLIT_BITS:
         raise InvalidRecord(f"decoding a plane: split at bit {low_bits}")
-    high_reader = Reader(reader.take(reader.varint(2**31)))
-    high, _ = given.decode_inner(high_reader, given.refs)
-    high_reader.finish()
-    low, _ = given.decode_inner(reader, [])
+    high = given.decode_first(reader)[0]
+    low = given.decode_inner(reader, [])[0]
     if (
         high.min() < 0
         or int(high.max()) >= _MAX_TOP >> low_bits
@@ -151,8 +150,10 @@ def _decode_split(reader: Reader, given: _Given) -> tuple[DecodedPlane, Plane]:
         or int(low.max()) >> low_bits
     ):
         raise InvalidRecord("decoding a plane: split samples are out of range")
-    levels = (high << low_bits) | low
-    return split_reference(levels, int(levels.max()), given.mask), levels
+    high <<= low_bits
+    high |= low
+    del low
+    return split_reference(high, int(high.max()), given.mask), high
 
 
 def _decode_clusters(reader: Reader, given: _Given) -> tuple[DecodedPlane, Plane]:
@@ -166,16 +167,17 @@ def _decode_clusters(reader: Reader, given: _Given) -> tuple[DecodedPlane, Plane
     first_ranks = np.flatnonzero(starts)
     if len(first_ranks) < 2 or first_ranks[0] != 0:
         raise InvalidRecord("decoding a plane: clusters of levels do not begin with the first")
-    high_reader = Reader(reader.take(reader.varint(2**31)))
-    numbers, coded = given.decode_inner(high_reader, given.refs)
-    high_reader.finish()
-    within, _ = given.decode_inner(reader, [coded])
+    numbers, coded = given.decode_first(reader)
+    within = given.decode_inner(reader, [coded])[0]
     if numbers.min() < 0 or int(numbers.max()) >= len(first_ranks) or within.min() < 0:
         raise InvalidRecord("decoding a plane: a cluster of levels that is not there")
-    ranks = first_ranks[numbers] + within
+    ranks = within
+    ranks += first_ranks[numbers]
+    del numbers
     if given.mask is None and int(ranks.max()) >= len(levels_of_rank):
         raise InvalidRecord("decoding a plane: a level beyond the last cluster")
-    ranks = np.minimum(ranks, len(levels_of_rank) - 1)  # of absent samples, which may be anything
+    last = len(levels_of_rank) - 1
+    np.minimum(ranks, last, out=ranks)  # of absent samples, which may be anything
     return DecodedPlane(coded.samples, coded.errors, given.mask), levels_of_rank[ranks]
 
 
@@ -198,8 +200,9 @@ def _decode_levels(reader: Reader, given: _Given, flags: int) -> tuple[DecodedPl
         plane = _decode_raw(reader, given, top)
     else:
         plane = _decode_stream(reader, given, top, fitted=bool(flags & FITTED))
-    levels = plane.samples.astype(np.int64)
-    return plane, levels if levels_of_rank is None else levels_of_rank[levels]
+    if levels_of_rank is None:
+        return plane, plane.samples.astype(np.int64)
+    return plane, levels_of_rank[plane.samples]
 
 
 def _decode_raw(reader: Reader, given: _Given, top: int) -> DecodedPlane:
@@ -214,6 +217,17 @@ def _decode_raw(reader: Reader, given: _Given, top: int) -> DecodedPlane:
 
 def _decode_stream(reader: Reader, given: _Given, top: int, *, fitted: bool) -> DecodedPlane:
     """Decode samples 0 … top that were predicted."""
+    height, width = given.shape
+    own, errors, fault = given.backend.decode_stream(_read_stream(reader, given, top, fitted))
+    if fault:
+        raise InvalidRecord(f"decoding a plane: its stream is damaged (fault {fault})")
+    samples = wavefront.unshear(own, height, width)
+    del own
+    return DecodedPlane(samples, residuals(errors, height, width), given.mask)
+
+
+def _read_stream(reader: Reader, given: _Given, top: int, fitted: bool) -> PlaneToDecode:
+    """Read what a backend is asked, up to the end of the body."""
     (height, width), mask, model = given.shape, given.mask, given.model
     n_refs = len(given.refs)
     first = reader.varint(top)
@@ -223,14 +237,11 @@ def _decode_stream(reader: Reader, given: _Given, top: int, *, fitted: bool) -> 
     choices = unpack_choices(reader, n_refs)
     present = height * width if mask is None else int(np.count_nonzero(~mask))
     stream = unpack_stream(reader, present)
-    sheared_mask = NO_MASK if mask is None else shear_mask(mask)
-    ref, ref_errors = shear_references(given.refs, wavefront.empty_sheared(height, width, 0).shape)
-    request = PlaneToDecode(
+    return PlaneToDecode(
         *stream,
-        ref,
-        ref_errors,
+        *shear_references(given.refs, height, width),
         n_refs,
-        sheared_mask,
+        NO_MASK if mask is None else shear_mask(mask),
         height,
         width,
         top,
@@ -244,10 +255,4 @@ def _decode_stream(reader: Reader, given: _Given, top: int, *, fitted: bool) -> 
         model.used,
         model.lookup,
         NO_TREE if choices.tree is None else choices.tree.arrays(),
-    )
-    own, errors, fault = given.backend.decode_stream(request)
-    if fault:
-        raise InvalidRecord(f"decoding a plane: its stream is damaged (fault {fault})")
-    return DecodedPlane(
-        wavefront.unshear(own, height, width), residuals(errors, height, width), mask
     )

@@ -218,7 +218,7 @@ def _encode_samples(
     n_refs, model = len(begun.refs), coder.model
     plane = PlaneToEncode(
         own,
-        *shear_references(begun.refs, own.shape),
+        *shear_references(begun.refs, height, width),
         n_refs,
         sheared_mask,
         height,

@@ -47,10 +47,12 @@ __all__ = [
     "Mask",
     "Plane",
     "Stream",
+    "block_count",
     "pack_bits",
     "pack_choices",
     "pack_classes",
     "pack_stream",
+    "read_factors",
     "residuals",
     "shear_mask",
     "shear_references",
@@ -76,9 +78,11 @@ CONTRADICTIONS = (
 """A body has the first of a pair or any of the second."""
 SPLIT_BITS = 16
 """Low bits that a split may have at most."""
-NO_MASK = np.zeros((0, 0), np.uint8)
+NO_MASK = np.zeros(0, np.uint8)
 """What a backend takes where no sample is absent."""
 _MAX_GAIN = 15
+_AT_ONCE = 1 << 14
+"""Values that are unpacked at one time, a multiple of 8: they begin at a byte."""
 _TREE = 16
 """Marks, in the byte of the gain, a context tree in place of flags and exchanged tables."""
 
@@ -127,6 +131,7 @@ class Blocks:
         return np.ix_(rows, columns)
 
     def reduce(self, plane: DecodedPlane) -> DecodedPlane:
+        """Return the means of the blocks, without a mask."""
         return DecodedPlane(
             _block_means(plane.samples, self.rows, self.columns),
             _block_means(plane.errors, self.rows, self.columns),
@@ -137,6 +142,20 @@ class Blocks:
         pick = np.ix_(self.rows, self.columns)
         mask = None if plane.mask is None else plane.mask[pick]
         return DecodedPlane(plane.samples[pick], plane.errors[pick], mask)
+
+
+def read_factors(reader: Reader, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Read size and phase of the blocks of rows, then of columns; raises InvalidRecord."""
+    factor_y, phase_y, factor_x, phase_x = reader.take(4)
+    for factor, phase, length in ((factor_y, phase_y, shape[0]), (factor_x, phase_x, shape[1])):
+        if not (1 <= factor <= 8 and phase < factor <= length):
+            raise InvalidRecord(f"decoding a plane: block size {factor}, phase {phase}")
+    return factor_y, phase_y, factor_x, phase_x
+
+
+def block_count(length: int, factor: int, phase: int) -> int:
+    """Return how many blocks there are along an axis, without listing them."""
+    return (length - 1 - phase) // factor + (phase > 0) + 1
 
 
 def _block_of_each(length: int, factor: int, phase: int) -> npt.NDArray[np.int64]:
@@ -170,28 +189,27 @@ def split_reference(levels: Plane, top: int, mask: Mask | None) -> DecodedPlane:
 
 def residuals(errors: npt.NDArray[np.int32], height: int, width: int) -> npt.NDArray[np.int32]:
     """Return the linear path's residuals in whole steps, (y, x), of its sheared errors."""
-    half = (1 << FRACTION_BITS) // 2 - 1
-    whole: npt.NDArray[np.int32] = (
-        wavefront.unshear(errors, height, width) + half
-    ) >> FRACTION_BITS
+    whole: npt.NDArray[np.int32] = wavefront.unshear(errors, height, width)
+    whole += (1 << FRACTION_BITS) // 2 - 1
+    whole >>= FRACTION_BITS
     return whole
 
 
 def shear_mask(mask: Mask) -> npt.NDArray[np.uint8]:
-    """Return a mask as a backend takes it, (T, Y) uint8."""
+    """Return a mask as a backend takes it, (L,) uint8."""
     sheared: npt.NDArray[np.uint8] = wavefront.shear(mask.astype(np.int32), 0).astype(np.uint8)
     return sheared
 
 
 def shear_references(
-    refs: list[DecodedPlane], shape: tuple[int, ...]
+    refs: list[DecodedPlane], height: int, width: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return samples and residuals of references as a backend takes them, (2, T, Y) each."""
-    planes = np.zeros((2, *shape), np.int32)
-    errors = np.zeros((2, *shape), np.int32)
+    """Return samples and residuals of references as a backend takes them, (references, L) each."""
+    planes = np.zeros((len(refs), wavefront.sheared_size(height, width)), np.int32)
+    errors = np.zeros_like(planes)
     for slot, ref in enumerate(refs):
-        planes[slot] = wavefront.shear_reference(np.ascontiguousarray(ref.samples))
-        errors[slot] = wavefront.shear_reference(np.ascontiguousarray(ref.errors))
+        wavefront.fill_reference(np.ascontiguousarray(ref.samples), planes[slot])
+        wavefront.fill_reference(np.ascontiguousarray(ref.errors), errors[slot])
     return planes, errors
 
 
@@ -345,10 +363,16 @@ def pack_bits(values: npt.NDArray[np.int32], width: int) -> bytes:
 
 
 def unpack_bits(data: memoryview, shape: tuple[int, int], width: int) -> npt.NDArray[np.int32]:
-    count = shape[0] * shape[1]
-    bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count * width, bitorder="little")
-    padded = np.zeros((count, 32), np.uint8)
-    padded[:, :width] = bits.reshape(count, width)
-    return (
-        np.packbits(padded, axis=1, bitorder="little").view("<u4").astype(np.int32).reshape(shape)
-    )
+    """Unpack shape[0] · shape[1] values of ``width`` ≤ 32 bits."""
+    out = np.empty(shape[0] * shape[1], np.int32)
+    for first in range(0, len(out), _AT_ONCE):  # a byte a bit: little of that at one time
+        count = min(_AT_ONCE, len(out) - first)
+        packed = np.frombuffer(data[first * width // 8 :], np.uint8, (count * width + 7) // 8)
+        padded = np.zeros((count, 32), np.uint8)
+        padded[:, :width] = np.unpackbits(packed, count=count * width, bitorder="little").reshape(
+            count, width
+        )
+        out[first : first + count] = (
+            np.packbits(padded, axis=1, bitorder="little").view("<u4").ravel()
+        )
+    return out.reshape(shape)

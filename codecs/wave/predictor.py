@@ -23,12 +23,18 @@ from tilepress.codecs.wave.layout import (
     OWN_TAPS,
     REFERENCE_TAPS,
     REGRESSORS,
-    SHEAR,
-    TIME_PAD,
-    TOP_PAD,
     WEIGHT_BITS,
 )
-from tilepress.codecs.wave.wavefront import active_rows, empty_sheared, pad_edges, steps
+from tilepress.codecs.wave.wavefront import (
+    active_rows,
+    empty_sheared,
+    most_rows,
+    pad_edges,
+    pitch_of,
+    position_of,
+    steps,
+    tap,
+)
 
 __all__ = [
     "HALF",
@@ -115,7 +121,7 @@ class Workspace(NamedTuple):
 @jit
 def workspace(height: int, width: int) -> Any:
     """Allocate a ``Workspace`` for the steps of a plane."""
-    n = min(height, (width + SHEAR - 1) // SHEAR) + 1
+    n = most_rows(height, width) + 1
     return Workspace(
         np.zeros((REGRESSORS, n), np.int32),
         np.zeros(n, np.int32),
@@ -199,22 +205,19 @@ def regressor_count(n_refs: int) -> int:
 
 
 @jit
-def own_inputs(own: Any, t: int, y0: int, n: int, taps: Any, base: Any) -> None:
+def own_inputs(own: Any, at: int, pitch: int, n: int, taps: Any, base: Any) -> None:
     """Fill the plane's own regressors, differences to the local mean ``base``."""
-    t0 = t + TIME_PAD
-    yp = y0 + TOP_PAD
-    west = own[t0 - 1, yp : yp + n]
-    north = own[t0 - SHEAR, yp - 1 : yp - 1 + n]
-    north_west = own[t0 - SHEAR - 1, yp - 1 : yp - 1 + n]
-    north_east = own[t0 - SHEAR + 1, yp - 1 : yp - 1 + n]
+    west = tap(own, at, pitch, 0, -1, n)
+    north = tap(own, at, pitch, -1, 0, n)
+    north_west = tap(own, at, pitch, -1, -1, n)
+    north_east = tap(own, at, pitch, -1, 1, n)
     for i in range(n):
         base[i] = (west[i] + north[i] + north_west[i] + north_east[i] + np.int32(2)) >> np.int32(2)
     edge = taps[_N_OWN]
     for i in range(n):
         edge[i] = median_edge(west[i], north[i], north_west[i]) - base[i]
     for k in range(_N_OWN):
-        shift = yp + _OWN_DY[k]
-        row = own[t0 + _OWN_DX[k] + SHEAR * _OWN_DY[k], shift : shift + n]
+        row = tap(own, at, pitch, _OWN_DY[k], _OWN_DX[k], n)
         out = taps[k]
         for i in range(n):
             out[i] = row[i] - base[i]
@@ -222,16 +225,14 @@ def own_inputs(own: Any, t: int, y0: int, n: int, taps: Any, base: Any) -> None:
 
 @jit
 def reference_inputs(
-    plane: Any, errors: Any, t: int, y0: int, n: int, first: int, taps: Any
+    plane: Any, errors: Any, at: int, pitch: int, n: int, first: int, taps: Any
 ) -> None:
     """Fill the regressors of one earlier plane, from row ``first`` of ``taps`` on."""
-    t0 = t + TIME_PAD
-    yp = y0 + TOP_PAD
-    here = plane[t0, yp : yp + n]
-    west = plane[t0 - 1, yp : yp + n]
-    north = plane[t0 - SHEAR, yp - 1 : yp - 1 + n]
-    north_west = plane[t0 - SHEAR - 1, yp - 1 : yp - 1 + n]
-    north_east = plane[t0 - SHEAR + 1, yp - 1 : yp - 1 + n]
+    here = tap(plane, at, pitch, 0, 0, n)
+    west = tap(plane, at, pitch, 0, -1, n)
+    north = tap(plane, at, pitch, -1, 0, n)
+    north_west = tap(plane, at, pitch, -1, -1, n)
+    north_east = tap(plane, at, pitch, -1, 1, n)
     mean = taps[first + _N_REF + 1]
     for i in range(n):
         mean[i] = (west[i] + north[i] + north_west[i] + north_east[i] + np.int32(2)) >> np.int32(2)
@@ -239,12 +240,11 @@ def reference_inputs(
     for i in range(n):
         edge[i] = here[i] - median_edge(west[i], north[i], north_west[i])
     for k in range(_N_REF):
-        shift = yp + _REF_DY[k]
-        row = plane[t0 + _REF_DX[k] + SHEAR * _REF_DY[k], shift : shift + n]
+        row = tap(plane, at, pitch, _REF_DY[k], _REF_DX[k], n)
         out = taps[first + k]
         for i in range(n):
             out[i] = row[i] - mean[i]
-    error = errors[t0, yp : yp + n]
+    error = tap(errors, at, pitch, 0, 0, n)
     for i in range(n):
         mean[i] = error[i]
 
@@ -342,27 +342,27 @@ def predict_linear(
     refs: Any,
     ref_errors: Any,
     n_refs: int,
-    t: int,
-    y0: int,
+    at: int,
+    pitch: int,
     n: int,
     top: int,
     classes: Any,
     work: Any,
 ) -> None:
-    """Predict rows y0 … y0 + n − 1 of step ``t`` by the linear path.
+    """Predict the ``n`` samples of a step from cell ``at`` on by the linear path.
 
-    own : (T, Y) int32 sheared samples, complete up to this step.
-    refs, ref_errors : (2, T, Y) int32 earlier planes and the residuals of their linear paths.
+    own : (L,) int32 sheared samples, complete up to this step; pitch : ``wavefront.pitch_of``.
+    refs, ref_errors : (references, L) int32 earlier planes and the residuals of their linear paths.
     classes : thresholds (3,) int32, set of each cell (CELLS,) int32, weights (sets, REGRESSORS).
     work : a ``Workspace``; filled with regressors, patterns, activities and the prediction.
     """
     thresholds, set_of_cell, weights = classes
     taps, base, linear, pattern = work.taps, work.base, work.linear, work.pattern
     act_log, sets = work.activity_log, work.sets
-    own_inputs(own, t, y0, n, taps, base)
+    own_inputs(own, at, pitch, n, taps, base)
     for r in range(n_refs):
         first = _N_OWN + 1 + r * (_N_REF + 2)
-        reference_inputs(refs[r], ref_errors[r], t, y0, n, first, taps)
+        reference_inputs(refs[r], ref_errors[r], at, pitch, n, first, taps)
     patterns(taps, n_refs, n, pattern)
     activities(taps, n, work.near, work.activity, act_log)
     if len(weights) > 1:
@@ -374,25 +374,23 @@ def predict_linear(
 
 @jit
 def error_levels(
-    errors: Any, t: int, y0: int, n: int, wide: Any, error_scale: Any, error_log: Any
+    errors: Any, at: int, pitch: int, n: int, wide: Any, error_scale: Any, error_log: Any
 ) -> None:
     """Fill how large the errors around a sample are: five far ones, exponent and logarithm of all.
 
-    errors : (T, Y) int32, sheared errors of the linear path in 1/64 steps.
+    errors : (L,) int32, sheared errors of the linear path in 1/64 steps.
     """
-    t0 = t + TIME_PAD
-    yp = y0 + TOP_PAD
-    f5 = errors[t0 - SHEAR - 2, yp - 1 : yp - 1 + n]
-    f6 = errors[t0 - 2 * SHEAR - 1, yp - 2 : yp - 2 + n]
-    f7 = errors[t0 - 2 * SHEAR + 1, yp - 2 : yp - 2 + n]
-    f8 = errors[t0 - 3, yp : yp + n]
-    f9 = errors[t0 - 3 * SHEAR, yp - 3 : yp - 3 + n]
+    f5 = tap(errors, at, pitch, -1, -2, n)
+    f6 = tap(errors, at, pitch, -2, -1, n)
+    f7 = tap(errors, at, pitch, -2, 1, n)
+    f8 = tap(errors, at, pitch, 0, -3, n)
+    f9 = tap(errors, at, pitch, -3, 0, n)
     for i in range(n):
         wide[i] = abs(f5[i]) + abs(f6[i]) + abs(f7[i]) + abs(f8[i]) + abs(f9[i])
-    west, north = errors[t0 - 1, yp : yp + n], errors[t0 - SHEAR, yp - 1 : yp - 1 + n]
-    nw = errors[t0 - SHEAR - 1, yp - 1 : yp - 1 + n]
-    ne = errors[t0 - SHEAR + 1, yp - 1 : yp - 1 + n]
-    ww, nn = errors[t0 - 2, yp : yp + n], errors[t0 - 2 * SHEAR, yp - 2 : yp - 2 + n]
+    west, north = tap(errors, at, pitch, 0, -1, n), tap(errors, at, pitch, -1, 0, n)
+    nw = tap(errors, at, pitch, -1, -1, n)
+    ne = tap(errors, at, pitch, -1, 1, n)
+    ww, nn = tap(errors, at, pitch, 0, -2, n), tap(errors, at, pitch, -2, 0, n)
     for i in range(n):
         error_scale[i] = (
             ((abs(west[i]) + abs(north[i])) << np.int32(1))
@@ -414,14 +412,12 @@ def clip_s7(value: int) -> int:
 
 
 @jit
-def own_features(errors: Any, t: int, y0: int, n: int, top: int, work: Any) -> None:
+def own_features(errors: Any, at: int, pitch: int, n: int, top: int, work: Any) -> None:
     """Fill rows 0 … 47 of the features, float32 that hold integers −63 … 63."""
     taps, base, linear, pattern = work.taps, work.base, work.linear, work.pattern
     near, act, act_log = work.near, work.activity, work.activity_log
     features, scale, wide = work.features, work.scale, work.wide
     error_scale, error_log = work.error_scale, work.error_log
-    t0 = t + TIME_PAD
-    yp = y0 + TOP_PAD
     fraction = np.int32(FRACTION_BITS)
     for i in range(n):
         scale[i] = bit_length(act[i]) - np.int32(9)
@@ -462,12 +458,12 @@ def own_features(errors: Any, t: int, y0: int, n: int, top: int, work: Any) -> N
             out[i] = ((pattern[i] >> bit) & np.int32(1)) << np.int32(5)
     f = 29
     near_errors = (
-        errors[t0 - 1, yp : yp + n],
-        errors[t0 - SHEAR, yp - 1 : yp - 1 + n],
-        errors[t0 - SHEAR - 1, yp - 1 : yp - 1 + n],
-        errors[t0 - SHEAR + 1, yp - 1 : yp - 1 + n],
-        errors[t0 - 2, yp : yp + n],
-        errors[t0 - 2 * SHEAR, yp - 2 : yp - 2 + n],
+        tap(errors, at, pitch, 0, -1, n),
+        tap(errors, at, pitch, -1, 0, n),
+        tap(errors, at, pitch, -1, -1, n),
+        tap(errors, at, pitch, -1, 1, n),
+        tap(errors, at, pitch, 0, -2, n),
+        tap(errors, at, pitch, -2, 0, n),
     )
     for k in range(6):
         error = near_errors[k]
@@ -498,29 +494,27 @@ def own_features(errors: Any, t: int, y0: int, n: int, top: int, work: Any) -> N
 
 
 @jit
-def _energy(errors: Any, t: int, y0: int, n: int, out: Any) -> None:
+def _energy(errors: Any, at: int, pitch: int, n: int, out: Any) -> None:
     """Sum of an earlier plane's |residuals| at the sample and its four neighbours, below 2^22."""
-    t0 = t + TIME_PAD
-    yp = y0 + TOP_PAD
-    here = errors[t0, yp : yp + n]
-    west, east = errors[t0 - 1, yp : yp + n], errors[t0 + 1, yp : yp + n]
-    north = errors[t0 - SHEAR, yp - 1 : yp - 1 + n]
-    south = errors[t0 + SHEAR, yp + 1 : yp + 1 + n]
+    here = tap(errors, at, pitch, 0, 0, n)
+    west, east = tap(errors, at, pitch, 0, -1, n), tap(errors, at, pitch, 0, 1, n)
+    north = tap(errors, at, pitch, -1, 0, n)
+    south = tap(errors, at, pitch, 1, 0, n)
     for i in range(n):
         total = abs(here[i]) + abs(west[i]) + abs(east[i]) + abs(north[i]) + abs(south[i])
         out[i] = min(total, np.int32(1 << 22))
 
 
 @jit
-def reference_features(ref_errors: Any, n_refs: int, t: int, y0: int, n: int, work: Any) -> None:
+def reference_features(
+    ref_errors: Any, n_refs: int, at: int, pitch: int, n: int, work: Any
+) -> None:
     """Fill rows 48 … 71 of the features from the earlier planes; 0 where there is none."""
     taps, pattern, features, scale = work.taps, work.pattern, work.features, work.scale
     error_scale, error_log = work.error_scale, work.error_log
     energy = work.wide  # whose use is over
     fraction = np.int32(FRACTION_BITS)
     six = np.int32(1 << FRACTION_BITS)
-    t0 = t + TIME_PAD
-    yp = y0 + TOP_PAD
     f = OWN_FEATURES
     first = _N_OWN + 1
     features[f, :n] = 32
@@ -531,9 +525,9 @@ def reference_features(ref_errors: Any, n_refs: int, t: int, y0: int, n: int, wo
             out[i] = scaled_s7(row[i], scale[i])
     errors = ref_errors[0]
     around = (
-        errors[t0, yp : yp + n],
-        errors[t0 - 1, yp : yp + n],
-        errors[t0 - SHEAR, yp - 1 : yp - 1 + n],
+        tap(errors, at, pitch, 0, 0, n),
+        tap(errors, at, pitch, 0, -1, n),
+        tap(errors, at, pitch, -1, 0, n),
     )
     for k in range(3):
         row, out = around[k], features[f + 9 + k]
@@ -548,7 +542,7 @@ def reference_features(ref_errors: Any, n_refs: int, t: int, y0: int, n: int, wo
     for i in range(n):
         size = min(abs(row[i]), np.int32(1 << 22))
         out[i] = clip_s7(log8(size * six) - error_log[i] + np.int32(16))
-    _energy(errors, t, y0, n, energy)
+    _energy(errors, at, pitch, n, energy)
     out = features[f + 15]
     for i in range(n):
         out[i] = clip_s7(log8(energy[i] * six) - error_log[i])
@@ -572,7 +566,7 @@ def reference_features(ref_errors: Any, n_refs: int, t: int, y0: int, n: int, wo
     for i in range(n):
         size = min(abs(row[i]), np.int32(1 << 22))
         out[i] = clip_s7(log8(size * six) - error_log[i] + np.int32(16))
-    _energy(ref_errors[1], t, y0, n, energy)
+    _energy(ref_errors[1], at, pitch, n, energy)
     out = features[f + 5]
     for i in range(n):
         out[i] = clip_s7(log8(energy[i] * six) - error_log[i])
@@ -629,13 +623,13 @@ def feature_count(n_refs: int) -> int:
 
 @jit
 def network_inputs(
-    errors: Any, ref_errors: Any, n_refs: int, t: int, y0: int, n: int, top: int, work: Any
+    errors: Any, ref_errors: Any, n_refs: int, at: int, pitch: int, n: int, top: int, work: Any
 ) -> None:
     """Fill the features of one step, after ``predict_linear`` of the same step."""
-    error_levels(errors, t, y0, n, work.wide, work.error_scale, work.error_log)
-    own_features(errors, t, y0, n, top, work)
+    error_levels(errors, at, pitch, n, work.wide, work.error_scale, work.error_log)
+    own_features(errors, at, pitch, n, top, work)
     if n_refs > 0:
-        reference_features(ref_errors, n_refs, t, y0, n, work)
+        reference_features(ref_errors, n_refs, at, pitch, n, work)
 
 
 @jit
@@ -643,8 +637,8 @@ def predict_network(
     errors: Any,
     ref_errors: Any,
     n_refs: int,
-    t: int,
-    y0: int,
+    at: int,
+    pitch: int,
     n: int,
     top: int,
     net: Any,
@@ -652,7 +646,7 @@ def predict_network(
 ) -> None:
     """Correct the mean and choose the table, after ``predict_linear`` of the same step.
 
-    errors : (T, Y) int32, errors of the linear path in 1/64 steps, complete up to this step.
+    errors : (L,) int32, errors of the linear path in 1/64 steps, complete up to this step.
     net : the tuple of ``WaveModel.arrays``, whose fourth output is 0; no hidden units leave the
     correction 0 and the table to the errors around.
     work : a ``Workspace``; filled with correction and context.
@@ -663,12 +657,12 @@ def predict_network(
     weights, bias, shift, out_weights, out_bias, out_shift = net
     n_hidden = len(bias)
     if n_hidden == 0:
-        error_levels(errors, t, y0, n, work.wide, error_scale, error_log)
+        error_levels(errors, at, pitch, n, work.wide, error_scale, error_log)
         for i in range(n):
             level = (np.int32(3) * error_log[i] - np.int32(129)) >> np.int32(3)
             context[i] = np.int32(3) * min(max(level, np.int32(0)), np.int32(47)) + np.int32(1)
         return
-    network_inputs(errors, ref_errors, n_refs, t, y0, n, top, work)
+    network_inputs(errors, ref_errors, n_refs, at, pitch, n, top, work)
     dense(work.features, weights, feature_count(n_refs), n_hidden, n, acc)
     requantise(acc, bias, shift, n_hidden, n, hidden)
     dense(hidden, out_weights, n_hidden, 4, n, acc)
@@ -710,10 +704,10 @@ def predict_plane(
 ) -> Any:
     """Predict a whole plane whose samples are known.
 
-    own : (T, Y) int32 sheared samples; mask : (T, Y) uint8 sheared, nonzero where absent.
+    own : (L,) int32 sheared samples; mask : (L,) uint8 sheared, nonzero where absent.
     Returns, in coding order, (N,) int32 each: linear predictions, corrections before the plane's
     gain, contexts, patterns, samples, west and north neighbours; (steps + 1,) where each step
-    begins; the errors of the linear path (T, Y) int32, sheared, in 1/64 steps; and of every fourth
+    begins; the errors of the linear path (L,) int32, sheared, in 1/64 steps; and of every fourth
     step how many samples there are and how many equal a neighbour.
     """
     n_samples = height * width
@@ -725,6 +719,7 @@ def predict_plane(
     n_steps = steps(height, width)
     begins = np.zeros(n_steps + 1, np.int64)
     errors = empty_sheared(height, width, 0)
+    pitch = pitch_of(height, width)
     work = workspace(height, width)
     linear, pattern = work.linear, work.pattern
     correction, context = work.correction, work.context
@@ -734,14 +729,14 @@ def predict_plane(
     for t in range(n_steps):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
-        predict_network(errors, ref_errors, n_refs, t, y0, n, top, net, work)
+        at = position_of(t, y0, pitch)
+        predict_linear(own, refs, ref_errors, n_refs, at, pitch, n, top, classes, work)
+        predict_network(errors, ref_errors, n_refs, at, pitch, n, top, net, work)
         begins[t] = count
-        first = y0 + TOP_PAD
-        row = own[t + TIME_PAD, first : first + n]
-        west = own[t + TIME_PAD - 1, first : first + n]
-        north = own[t + TIME_PAD - SHEAR, first - 1 : first - 1 + n]
-        error_row = errors[t + TIME_PAD, first : first + n]
+        row = tap(own, at, pitch, 0, 0, n)
+        west = tap(own, at, pitch, 0, -1, n)
+        north = tap(own, at, pitch, -1, 0, n)
+        error_row = tap(errors, at, pitch, 0, 0, n)
         for i in range(n):
             error_row[i] = (row[i] << np.int32(FRACTION_BITS)) - linear[i]
         if not masked:
@@ -755,7 +750,7 @@ def predict_plane(
             samples[2, count:end] = north
             count = end
         else:
-            absent = mask[t + TIME_PAD, first : first + n]
+            absent = mask[at : at + n]
             for i in range(n):
                 if absent[i]:
                     error_row[i] = 0
@@ -770,7 +765,7 @@ def predict_plane(
                 count += 1
         if t % LOOK_STRIDE == 0:
             for i in range(n):
-                if masked and mask[t + TIME_PAD, first + i]:
+                if masked and mask[at + i]:
                     continue
                 looked_at += 1
                 matching += (row[i] == west[i]) | (row[i] == north[i])

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from tilepress.codecs.wave.compiled import jit
-from tilepress.codecs.wave.layout import FRACTION_BITS, OWN_PROPERTIES, SHEAR, TIME_PAD, TOP_PAD
+from tilepress.codecs.wave.layout import FRACTION_BITS, OWN_PROPERTIES
 from tilepress.codecs.wave.predictor import HALF, ONE
+from tilepress.codecs.wave.wavefront import tap
 
 __all__ = ["step_leaves", "step_properties"]
 
@@ -26,25 +27,24 @@ def step_properties(
     ref_errors: Any,
     n_refs: int,
     errors: Any,
-    t: int,
-    y0: int,
+    at: int,
+    pitch: int,
     n: int,
     context: Any,
     means: Any,
     wanted: Any,
     out: Any,
 ) -> None:
-    """Fill rows of ``out``, (PROPERTIES, rows) int32, for n samples of step ``t``.
+    """Fill rows of ``out``, (PROPERTIES, rows) int32, for n samples of a step from cell ``at`` on.
 
-    own, errors : (T, Y) int32 sheared, complete up to this step; refs, ref_errors : (2, T, Y).
+    own, errors : (L,) int32 sheared, complete up to this step; refs, ref_errors : (n_refs, L).
     context, means : (rows,) int32 of the step's samples. wanted : (PROPERTIES,) bool.
     """
-    t0, yp = t + TIME_PAD, y0 + TOP_PAD
-    west, two_west = own[t0 - 1, yp : yp + n], own[t0 - 2, yp : yp + n]
-    north = own[t0 - SHEAR, yp - 1 : yp - 1 + n]
-    north_west = own[t0 - SHEAR - 1, yp - 1 : yp - 1 + n]
-    north_east = own[t0 - SHEAR + 1, yp - 1 : yp - 1 + n]
-    two_north = own[t0 - 2 * SHEAR, yp - 2 : yp - 2 + n]
+    west, two_west = tap(own, at, pitch, 0, -1, n), tap(own, at, pitch, 0, -2, n)
+    north = tap(own, at, pitch, -1, 0, n)
+    north_west = tap(own, at, pitch, -1, -1, n)
+    north_east = tap(own, at, pitch, -1, 1, n)
+    two_north = tap(own, at, pitch, -2, 0, n)
     fraction = np.int32(FRACTION_BITS)
     half, one = np.int32(HALF), np.int32(ONE)
     if wanted[0]:
@@ -76,25 +76,25 @@ def step_properties(
     if wanted[12]:
         _subtract(north, p, n, out[12])
     if wanted[13]:
-        out[13, :n] = errors[t0 - 1, yp : yp + n]
+        out[13, :n] = tap(errors, at, pitch, 0, -1, n)
     if wanted[14]:
-        out[14, :n] = errors[t0 - SHEAR, yp - 1 : yp - 1 + n]
+        out[14, :n] = tap(errors, at, pitch, -1, 0, n)
     for r in range(n_refs):
         f = OWN_PROPERTIES + 6 * r
         plane = refs[r]
-        here = plane[t0, yp : yp + n]
+        here = tap(plane, at, pitch, 0, 0, n)
         if wanted[f]:
             out[f, :n] = here
         if wanted[f + 1]:
-            _subtract(here, plane[t0 - 1, yp : yp + n], n, out[f + 1])
+            _subtract(here, tap(plane, at, pitch, 0, -1, n), n, out[f + 1])
         if wanted[f + 2]:
-            _subtract(here, plane[t0 - SHEAR, yp - 1 : yp - 1 + n], n, out[f + 2])
+            _subtract(here, tap(plane, at, pitch, -1, 0, n), n, out[f + 2])
         if wanted[f + 3]:
-            _subtract(here, plane[t0 + 1, yp : yp + n], n, out[f + 3])
+            _subtract(here, tap(plane, at, pitch, 0, 1, n), n, out[f + 3])
         if wanted[f + 4]:
-            _subtract(here, plane[t0 + SHEAR, yp + 1 : yp + 1 + n], n, out[f + 4])
+            _subtract(here, tap(plane, at, pitch, 1, 0, n), n, out[f + 4])
         if wanted[f + 5]:
-            out[f + 5, :n] = ref_errors[r, t0, yp : yp + n]
+            out[f + 5, :n] = tap(ref_errors[r], at, pitch, 0, 0, n)
 
 
 @jit

@@ -31,8 +31,6 @@ from tilepress.codecs.wave.layout import (
     MAX_RANGE,
     REGRESSORS,
     SHEAR,
-    TIME_PAD,
-    TOP_PAD,
 )
 from tilepress.codecs.wave.linear import Classes, fit_classes
 from tilepress.codecs.wave.model import TABLES, WaveModel
@@ -47,7 +45,7 @@ from tilepress.codecs.wave.symbols import (
     fold_plane,
     tokenise,
 )
-from tilepress.codecs.wave.wavefront import active_rows, pad_edges, steps
+from tilepress.codecs.wave.wavefront import active_rows, pad_edges, pitch_of, position_of, steps
 
 __all__ = ["TrainingImage", "fine_tune", "linear_baseline", "train_wave"]
 
@@ -55,7 +53,7 @@ Progress = Callable[[str], None]
 
 _TILE = 512
 _LEVELS = 48
-_NO_MASK = np.zeros((0, 0), np.uint8)
+_NO_MASK = np.zeros(0, np.uint8)
 STANDARD_HIDDEN = 24
 """Hidden units of the tier ``standard``: what two cores decode at the speed that it promises."""
 _HEAVY = (0.12, 0.5, 0.88)
@@ -177,16 +175,15 @@ def linear_errors(
 ) -> Any:
     """Return the linear path's residuals in whole steps, (y, x) int32."""
     out = np.zeros((height, width), np.int32)
-    work = predictor.workspace(height, width)
+    work, pitch = predictor.workspace(height, width), pitch_of(height, width)
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        predictor.predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
+        at = position_of(t, y0, pitch)
+        predictor.predict_linear(own, refs, ref_errors, n_refs, at, pitch, n, top, classes, work)
         for i in range(n):
             x = t - SHEAR * (y0 + i)
-            out[y0 + i, x] = own[t + TIME_PAD, y0 + i + TOP_PAD] - (
-                (work.linear[i] + predictor.HALF) >> FRACTION_BITS
-            )
+            out[y0 + i, x] = own[at + i] - ((work.linear[i] + predictor.HALF) >> FRACTION_BITS)
     return out
 
 
@@ -208,7 +205,7 @@ def _draw(
     Facts: error of the linear path in 1/64 steps, exponent and logarithm of the errors around.
     """
     np.random.seed(seed)
-    work = predictor.workspace(height, width)
+    work, pitch = predictor.workspace(height, width), pitch_of(height, width)
     errors = wavefront.empty_sheared(height, width, 0)
     capacity = int(height * width * rate * 1.2) + 1000
     features = np.zeros((capacity, FEATURES), np.int8)
@@ -218,12 +215,12 @@ def _draw(
     for t in range(steps(height, width)):
         y0, y1 = active_rows(t, height, width)
         n = y1 - y0
-        predictor.predict_linear(own, refs, ref_errors, n_refs, t, y0, n, top, classes, work)
-        predictor.network_inputs(errors, ref_errors, n_refs, t, y0, n, top, work)
+        at = position_of(t, y0, pitch)
+        predictor.predict_linear(own, refs, ref_errors, n_refs, at, pitch, n, top, classes, work)
+        predictor.network_inputs(errors, ref_errors, n_refs, at, pitch, n, top, work)
         for i in range(n):
-            y = y0 + i + TOP_PAD
-            error = (own[t + TIME_PAD, y] << FRACTION_BITS) - work.linear[i]
-            errors[t + TIME_PAD, y] = error
+            error = (own[at + i] << FRACTION_BITS) - work.linear[i]
+            errors[at + i] = error
             if np.random.random() < rate and count < capacity:
                 for k in range(rows):
                     features[count, k] = np.int8(work.features[k, i])

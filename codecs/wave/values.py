@@ -67,11 +67,15 @@ class ValueMap:
             ordered: npt.NDArray[Any] = np.where(bits < 0, flipped, bits).astype(signed)
             return ordered.view(dtype)
         with np.errstate(over="ignore"):
+            wide = integers.astype(np.float64)
             if self.kind == BINARY:
-                return np.ldexp(integers.astype(np.float64), self.exponent).astype(dtype)
-            if self.kind == DECIMAL:
-                return (integers.astype(np.float64) / 10.0**self.exponent).astype(dtype)
-            return ((integers.astype(np.float64) + 0.5 * self.exponent) * self.step).astype(dtype)
+                np.ldexp(wide, self.exponent, out=wide)
+            elif self.kind == DECIMAL:
+                wide /= 10.0**self.exponent
+            else:
+                wide += 0.5 * self.exponent
+                wide *= self.step
+            return wide.astype(dtype, copy=False)
 
 
 def _ordered(samples: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

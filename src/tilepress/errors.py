@@ -10,6 +10,7 @@
     │   │   └── ChecksumMismatch the bytes or the decoded samples fail their checksum
     │   ├── UnsupportedFormat    a record or configuration of a newer or unknown format
     │   ├── UnsupportedArray     this codec cannot take this dtype, shape or option
+    │   ├── TooMuchMemory        coding one chunk takes more memory than is allowed or there is
     │   └── ModelError           weights are missing, damaged or not those that the data name
     └── StoreError               a Zarr store on disk
         ├── UnsealedStore        writing has not finished; run the same command again
@@ -40,6 +41,7 @@ __all__ = [
     "StoreError",
     "TaskFailed",
     "TilepressError",
+    "TooMuchMemory",
     "Unforeseen",
     "UnsealedStore",
     "UnsupportedArray",
@@ -114,6 +116,12 @@ class UnsupportedArray(CodecError):
     """The codec does not take this dtype, shape or combination of options."""
 
     kind = "unsupported-array"
+
+
+class TooMuchMemory(CodecError):
+    """Coding one chunk takes more memory than the caller allows, or than the machine has."""
+
+    kind = "memory"
 
 
 class ModelError(CodecError):

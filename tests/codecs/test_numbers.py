@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from tilepress.codecs.numbers import json_number, number_of
+from tilepress.codecs.numbers import json_number, number_of, shown
 
 TEXTS = [
     (0, "0"), (0.0, "0.0"), (-9999, "-9999"), (0.1, "0.1"), (2**63, "9223372036854775808"),
@@ -37,3 +37,21 @@ class TestANumberIsStrictJson:
     def test_any_other_text_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match="reading a number"):
             number_of(text)
+
+
+class TestWhatAMessageQuotes:
+    def test_is_one_short_line(self) -> None:
+        long = 10**5000  # more digits than Python spells
+        values = [None, "x" * 10**6, "a\nb", "\ud800", long, [long], {"k": [long]}, [0] * 10**5,
+                  dict.fromkeys(range(99)), math.nan, b"x" * 999, object]  # fmt: skip
+        for value in values:
+            text = shown(value)
+            assert 0 < len(text) < 120
+            assert "\n" not in text
+            text.encode()
+
+    def test_of_anything_nested(self) -> None:
+        deep: list[object] = []
+        for _ in range(100_000):
+            deep = [deep]
+        assert shown(deep) == "a list"

@@ -15,6 +15,7 @@ import pytest
 import zarr
 from zarr.storage import MemoryStore
 
+from tilepress.codecs.budget import Budget
 from tilepress.codecs.config import CodecConfig, lossless_config
 from tilepress.codecs.loss import Lossless, Within
 from tilepress.codecs.numcodecs_codec import TilepressTile
@@ -178,7 +179,9 @@ class TestASecondCodec:
         with pytest.raises(ChecksumMismatch):
             codec.decode(codec.encode(IMAGE))
         with pytest.raises(InvalidRecord):
-            codec._coder.decode(memoryview(b"x"), (1, 2, 3), np.dtype("u1"), None)
+            codec._coder.decode(
+                memoryview(b"x"), (1, 2, 3), np.dtype("u1"), None, Budget("decoding", 1 << 20)
+            )
 
     @pytest.mark.parametrize("shards", [None, (3, 32, 64)])
     def test_through_zarr(self, toy: str, shards: tuple[int, ...] | None) -> None:

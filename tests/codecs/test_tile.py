@@ -199,13 +199,13 @@ class TestOnePlaneDecodesAlone:
         noise = np.random.default_rng(1).integers(0, 9, (12, 10, 30))
         planes[:, ::3] += noise.astype(np.uint16)
         held: list[int] = []
-        decode_entry = chunk._decode_entry
+        decode = chunk._Held.decode
 
-        def counting(index: int, entries: list, memo: dict, *rest: object) -> object:
-            held.append(len(memo))
-            return decode_entry(index, entries, memo, *rest)
+        def counting(planes: chunk._Held, index: int) -> None:
+            held.append(len(planes))
+            decode(planes, index)
 
-        monkeypatch.setattr(chunk, "_decode_entry", counting)
+        monkeypatch.setattr(chunk._Held, "decode", counting)
         codec = TileCodec()
         np.testing.assert_array_equal(codec.decode(codec.encode(planes)), planes)
         assert len(held) == 12

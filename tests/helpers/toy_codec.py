@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tilepress.codecs.budget import Budget
 from tilepress.codecs.loss import Loss, Lossless, Within
 from tilepress.codecs.registry import CODECS, ChunkCoder, Registered
 from tilepress.codecs.threads import map_chunks
@@ -60,6 +61,7 @@ class ToyCoder(ChunkCoder):
         shape: tuple[int, int, int],
         dtype: np.dtype[Any],
         planes: frozenset[int] | None,
+        budget: Budget,
     ) -> Array:
         count = int(np.prod(shape))
         try:

@@ -44,7 +44,9 @@ from tilepress.codecs.wave.cuda.shared import (
     kernel,
     load,
     look_around,
+    pitch_of,
     place,
+    position_of,
     predict_linear,
     predict_network,
     steps,
@@ -63,9 +65,6 @@ from tilepress.codecs.wave.layout import (
     FRACTION_BITS,
     OWN_PROPERTIES,
     REGRESSORS,
-    SHEAR,
-    TIME_PAD,
-    TOP_PAD,
 )
 from tilepress.codecs.wave.predictor import HALF, ONE
 from tilepress.codecs.wave.rans import TABLE_BITS
@@ -162,25 +161,25 @@ def _predict(
 ) -> None:
     """Predict a step's samples into the scratch, and vote on what comes of each first."""
     scratch, own, top = block.scratch, planes.own, choices.top
+    pitch = planes.pitch
     limit = top << FRACTION_BITS
-    t0 = step.t + TIME_PAD
     for i in range(cuda.threadIdx.x, step.n, cuda.blockDim.x):
         y = step.y0 + i
-        yp = y + TOP_PAD
-        if masked and absent[t0, yp]:
-            mean = (own[t0 - 1, yp] + own[t0 - SHEAR, yp - 1] + 1) >> 1
-            store(own, step.t, y, mean, planes.width, planes.height)
+        at = position_of(step.t, y, pitch)
+        if masked and absent[at]:
+            mean = (own[at - pitch] + own[at - 2 * pitch - 1] + 1) >> 1
+            store(own, step.t, y, mean, planes)
             scratch[_OPEN, i] = 0
             continue
-        around = look_around(planes, t0, yp, taps)
+        around = look_around(planes, at, taps)
         linear = predict_linear(taps, around, path, planes.n_refs, top)
-        correction, context = predict_network(planes, t0, yp, top, taps, around, linear, network)
+        correction, context = predict_network(planes, at, top, taps, around, linear, network)
         mean = corrected(linear, correction, choices.gain, limit)
         pred = (mean + HALF) >> FRACTION_BITS
         table = choices.table_map[table_of(context, mean - pred * ONE)]
         pattern = around.pattern
         if choices.grown:
-            pattern = _leaf_of(choices.nodes, planes, t0, yp, context, mean)
+            pattern = _leaf_of(choices.nodes, planes, at, context, mean)
             if choices.leaf_tables[pattern] > 0:
                 table = choices.leaf_tables[pattern]
         scratch[_LINEAR, i] = linear
@@ -198,9 +197,10 @@ def _predict(
 
 
 @device
-def _property_of(kind: int, planes: Planes, t0: int, yp: int, context: int, mean: int) -> int:
+def _property_of(kind: int, planes: Planes, at: int, context: int, mean: int) -> int:
     """Return one property of a sample; ``properties.step_properties``."""
     own, errors, refs, ref_errors = planes.own, planes.errors, planes.refs, planes.ref_errors
+    pitch = planes.pitch
     pred = (mean + HALF) >> FRACTION_BITS
     if kind == 0:
         return context
@@ -211,36 +211,36 @@ def _property_of(kind: int, planes: Planes, t0: int, yp: int, context: int, mean
     if kind >= OWN_PROPERTIES:
         r, kind = (kind - OWN_PROPERTIES) // 6, (kind - OWN_PROPERTIES) % 6
         if kind == 5:
-            return ref_errors[r, t0, yp]
-        here = refs[r, t0, yp]
+            return ref_errors[r, at]
+        here = refs[r, at]
         if kind == 0:
             return here
         if kind == 1:
-            return here - refs[r, t0 - 1, yp]
+            return here - refs[r, at - pitch]
         if kind == 2:
-            return here - refs[r, t0 - SHEAR, yp - 1]
+            return here - refs[r, at - 2 * pitch - 1]
         if kind == 3:
-            return here - refs[r, t0 + 1, yp]
-        return here - refs[r, t0 + SHEAR, yp + 1]
+            return here - refs[r, at + pitch]
+        return here - refs[r, at + 2 * pitch + 1]
     if kind == 13:
-        return errors[t0 - 1, yp]
+        return errors[at - pitch]
     if kind == 14:
-        return errors[t0 - SHEAR, yp - 1]
-    west, north = own[t0 - 1, yp], own[t0 - SHEAR, yp - 1]
+        return errors[at - 2 * pitch - 1]
+    west, north = own[at - pitch], own[at - 2 * pitch - 1]
     if kind == 3:
         return west
     if kind == 4:
         return north
     if kind == 5:
-        return west - own[t0 - SHEAR - 1, yp - 1]
+        return west - own[at - 3 * pitch - 1]
     if kind == 6:
-        return north - own[t0 - SHEAR - 1, yp - 1]
+        return north - own[at - 3 * pitch - 1]
     if kind == 7:
-        return north - own[t0 - SHEAR + 1, yp - 1]
+        return north - own[at - pitch - 1]
     if kind == 8:
-        return west - own[t0 - 2, yp]
+        return west - own[at - 2 * pitch]
     if kind == 9:
-        return north - own[t0 - 2 * SHEAR, yp - 2]
+        return north - own[at - 4 * pitch - 2]
     if kind == 10:
         return west - north
     if kind == 11:
@@ -249,11 +249,11 @@ def _property_of(kind: int, planes: Planes, t0: int, yp: int, context: int, mean
 
 
 @device
-def _leaf_of(nodes: Any, planes: Planes, t0: int, yp: int, context: int, mean: int) -> int:
+def _leaf_of(nodes: Any, planes: Planes, at: int, context: int, mean: int) -> int:
     """Return the leaf of a sample; ``properties.step_leaves``."""
     node = np.int32(0)
     while node >= 0:
-        value = _property_of(nodes[node, 0], planes, t0, yp, context, mean)
+        value = _property_of(nodes[node, 0], planes, at, context, mean)
         node = nodes[node, 3] if value > nodes[node, 1] else nodes[node, 2]
     return -1 - node
 
@@ -338,7 +338,6 @@ def _decode_flags(
     """Decode the flags "as west" or "as north" of a step; return the next lane and word."""
     tid, threads = cuda.threadIdx.x, cuda.blockDim.x
     masks, scratch, own = block.masks, block.scratch, planes.own
-    t0 = step.t + TIME_PAD
     count = total(masks, step.masks + kind, step.mask_words)
     if count:
         for i in range(tid, step.n, threads):
@@ -350,8 +349,8 @@ def _decode_flags(
         lane = (lane + count) % stream.lanes
     for i in range(tid, step.n, threads):
         y = step.y0 + i
-        yp = y + TOP_PAD
-        west, north = own[t0 - 1, yp], own[t0 - SHEAR, yp - 1]
+        here = position_of(step.t, y, planes.pitch)
+        west, north = own[here - planes.pitch], own[here - 2 * planes.pitch - 1]
         state = scratch[_OPEN, i]
         if voted(masks, step.masks + kind, i):
             if scratch[_RESULT, place(masks, step.masks + kind, i)]:
@@ -373,8 +372,8 @@ def _decode_flags(
 def _settle(planes: Planes, t: int, y: int, value: int, linear: int) -> None:
     """Write a sample and the error of its linear prediction."""
     error = (value << FRACTION_BITS) - linear
-    store(planes.own, t, y, value, planes.width, planes.height)
-    store(planes.errors, t, y, error, planes.width, planes.height)
+    store(planes.own, t, y, value, planes)
+    store(planes.errors, t, y, error, planes)
 
 
 @device
@@ -464,11 +463,10 @@ def _write_samples(
 ) -> None:
     """Turn tokens and raw bits into samples, and report what is out of range."""
     scratch, own, top = block.scratch, planes.own, choices.top
-    t0 = step.t + TIME_PAD
     for j in range(cuda.threadIdx.x, count, cuda.blockDim.x):
         i = scratch[_ROW, j]
         y = step.y0 + i
-        yp = y + TOP_PAD
+        here, pitch = position_of(step.t, y, planes.pitch), planes.pitch
         folded, code = _read_folded(j, bit_at + scratch[_OFFSET, j], stream, scratch)
         if code == 0:
             mean = scratch[_MEAN, i]
@@ -477,9 +475,9 @@ def _write_samples(
             state = scratch[_OPEN, i]
             low, high = np.int64(-1), np.int64(-1)
             if state & _NOT_WEST:
-                low = np.int64(fold(own[t0 - 1, yp] - pred, top - pred, pred, flip))
+                low = np.int64(fold(own[here - pitch] - pred, top - pred, pred, flip))
             if state & _NOT_NORTH:
-                high = np.int64(fold(own[t0 - SHEAR, yp - 1] - pred, top - pred, pred, flip))
+                high = np.int64(fold(own[here - 2 * pitch - 1] - pred, top - pred, pred, flip))
             value = pred + unfold(_open_gaps(folded, low, high), top - pred, pred, flip)
             if value < 0 or value > top:
                 code = 4
@@ -541,12 +539,9 @@ def _begin(planes: Planes, first: int, block: _Block) -> None:
         for k in range(3):
             block.need[k, 0] = 0
             block.escapes[k] = 0
-    rows, columns = planes.own.shape
-    for k in range(tid, rows * columns, threads):
-        t, y = k // columns, k % columns
-        above = y < TOP_PAD or (y == TOP_PAD and TIME_PAD - 3 <= t < TIME_PAD)
-        planes.own[t, y] = first if above else 0
-        planes.errors[t, y] = 0
+    for k in range(tid, len(planes.own), threads):
+        planes.own[k] = first
+        planes.errors[k] = 0
 
 
 @device
@@ -599,7 +594,7 @@ def decode(
 ) -> None:
     """Decode one plane per block: ``decode_loop.decode_plane``, everything on the device.
 
-    own, errors : (planes, T, Y) int32, filled. refs, ref_errors : (planes, 2, T, Y) int32.
+    own, errors : (planes, L) int32, filled. refs, ref_errors : (planes, references, L) int32.
     settings : (planes, SETTINGS) int64. all_scratch : (planes, SCRATCH_ROWS, rows) int32.
     nodes : (planes, …, 4) int32; leaf_tables : (planes, MATCH_CONTEXTS) int32, of each leaf its
     table among all, or 0 for the model's. all_states : (planes, 32) int64.
@@ -618,7 +613,14 @@ def decode(
 
     x = settings[plane]
     planes = Planes(
-        own[plane], errors[plane], refs[plane], ref_errors[plane], n_refs, height, width
+        own[plane],
+        errors[plane],
+        refs[plane],
+        ref_errors[plane],
+        n_refs,
+        height,
+        width,
+        pitch_of(height, width),
     )
     path = LinearPath(x[SETS], thresholds[plane], cells[plane], set_weights)
     network = Network(n_hidden, layer, bias, shift, out_weights, out_bias, out_shift)

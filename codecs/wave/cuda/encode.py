@@ -40,7 +40,9 @@ from tilepress.codecs.wave.cuda.shared import (
     load,
     look_around,
     lower,
+    pitch_of,
     place,
+    position_of,
     predict_linear,
     predict_network,
     store,
@@ -53,14 +55,7 @@ from tilepress.codecs.wave.cuda.shared import (
     vote_count,
     voted,
 )
-from tilepress.codecs.wave.layout import (
-    FEATURES,
-    FRACTION_BITS,
-    REGRESSORS,
-    SHEAR,
-    TIME_PAD,
-    TOP_PAD,
-)
+from tilepress.codecs.wave.layout import FEATURES, FRACTION_BITS, REGRESSORS
 from tilepress.codecs.wave.predictor import HALF, ONE
 from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.symbols import ESCAPE_BITS
@@ -110,7 +105,7 @@ def predict_errors(
 ) -> None:
     """Run the linear path over one step per block: errors, sheared, and the step's samples.
 
-    errors : (planes, T, Y) int32, zeros before; counts : (planes, steps) int64.
+    errors : (planes, L) int32, zeros before; counts : (planes, steps) int64.
     """
     n_steps = counts.shape[1]
     plane, t = cuda.blockIdx.x // n_steps, cuda.blockIdx.x % n_steps
@@ -121,21 +116,21 @@ def predict_errors(
         present[0] = 0
     cuda.syncthreads()
     y0, y1 = active_rows(t, height, width)
-    t0 = t + TIME_PAD
     top = settings[plane, TOP]
+    pitch = pitch_of(height, width)
     planes = Planes(
-        own[plane], errors[plane], refs[plane], ref_errors[plane], n_refs, height, width
+        own[plane], errors[plane], refs[plane], ref_errors[plane], n_refs, height, width, pitch
     )
     path = LinearPath(settings[plane, SETS], thresholds[plane], cells[plane], weights[plane])
     for i in range(tid, y1 - y0, threads):
         y = y0 + i
-        yp = y + TOP_PAD
-        if masked and mask[plane, t0, yp]:
+        at = position_of(t, y, pitch)
+        if masked and mask[plane, at]:
             continue
-        around = look_around(planes, t0, yp, taps)
+        around = look_around(planes, at, taps)
         linear = predict_linear(taps, around, path, n_refs, top)
-        error = (planes.own[t0, yp] << FRACTION_BITS) - linear
-        store(planes.errors, t, y, error, width, height)
+        error = (planes.own[at] << FRACTION_BITS) - linear
+        store(planes.errors, t, y, error, planes)
         cuda.atomic.add(present, 0, 1)
     cuda.syncthreads()
     if tid == 0:
@@ -176,9 +171,9 @@ def predict_contexts(
     taps = cuda.local.array(REGRESSORS, nb.int32)
     y0, y1 = active_rows(t, height, width)
     n = y1 - y0
-    t0 = t + TIME_PAD
+    pitch = pitch_of(height, width)
     planes = Planes(
-        own[plane], errors[plane], refs[plane], ref_errors[plane], n_refs, height, width
+        own[plane], errors[plane], refs[plane], ref_errors[plane], n_refs, height, width, pitch
     )
     network = Network(n_hidden, layer, bias, shift, out_weights, out_bias, out_shift)
     load(hidden_weights, layer, FEATURES * n_hidden)
@@ -186,19 +181,19 @@ def predict_contexts(
         masks[0, k] = 0
     cuda.syncthreads()
     for i in range(tid, n, threads):
-        if not (masked and mask[plane, t0, y0 + i + TOP_PAD]):
+        if not (masked and mask[plane, position_of(t, y0 + i, pitch)]):
             vote(masks, 0, i)
     cuda.syncthreads()
     x_own, out = planes.own, columns[plane]
     for i in range(tid, n, threads):
         if not voted(masks, 0, i):
             continue
-        yp = y0 + i + TOP_PAD
-        around = look_around(planes, t0, yp, taps)
-        sample = x_own[t0, yp]
-        linear = (sample << FRACTION_BITS) - planes.errors[t0, yp]
+        at = position_of(t, y0 + i, pitch)
+        around = look_around(planes, at, taps)
+        sample = x_own[at]
+        linear = (sample << FRACTION_BITS) - planes.errors[at]
         correction, context = predict_network(
-            planes, t0, yp, settings[plane, TOP], taps, around, linear, network
+            planes, at, settings[plane, TOP], taps, around, linear, network
         )
         j = begins[plane, t] + place(masks, 0, i)
         out[_LINEAR, j] = linear
@@ -206,8 +201,8 @@ def predict_contexts(
         out[_CONTEXT, j] = context
         out[PATTERNS, j] = around.pattern
         out[_SAMPLE, j] = sample
-        out[_WEST, j] = x_own[t0 - 1, yp]
-        out[_NORTH, j] = x_own[t0 - SHEAR, yp - 1]
+        out[_WEST, j] = x_own[at - pitch]
+        out[_NORTH, j] = x_own[at - 2 * pitch - 1]
 
 
 # Symbols -----------------------------------------------------------------------------------------

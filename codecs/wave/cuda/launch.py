@@ -25,7 +25,6 @@ from tilepress.codecs.wave.cuda.batches import (
     decoding_bytes,
     encoding_bytes,
     rows_of_step,
-    sheared_shape,
 )
 from tilepress.codecs.wave.cuda.decode import SCRATCH_ROWS, decode
 from tilepress.codecs.wave.cuda.encode import (
@@ -44,7 +43,7 @@ from tilepress.codecs.wave.predictor import LOOK_STRIDE
 from tilepress.codecs.wave.rans import LANES as LANE_COUNTS
 from tilepress.codecs.wave.rans import lanes_for
 from tilepress.codecs.wave.tree import TreeArrays
-from tilepress.codecs.wave.wavefront import steps
+from tilepress.codecs.wave.wavefront import sheared_size, steps
 
 __all__ = ["decode_planes", "encode_planes"]
 
@@ -104,7 +103,7 @@ def _upload(array: Array) -> Any:
 
 def _upload_references(planes: Sequence[Plane]) -> tuple[Any, Any]:
     if planes[0].n_refs == 0:
-        nothing = np.zeros((len(planes), 1, 1, 1), np.int32)
+        nothing = np.zeros((len(planes), 1, 1), np.int32)
         return _upload(nothing), _upload(nothing)
     return (
         _upload(np.stack([p.refs for p in planes])),
@@ -114,7 +113,7 @@ def _upload_references(planes: Sequence[Plane]) -> tuple[Any, Any]:
 
 def _upload_mask(planes: Sequence[Plane]) -> tuple[Any, int]:
     if len(planes[0].mask) == 0:
-        return _upload(np.zeros((1, 1, 1), np.uint8)), 0
+        return _upload(np.zeros((1, 1), np.uint8)), 0
     return _upload(np.stack([p.mask for p in planes])), 1
 
 
@@ -189,10 +188,10 @@ def _decode_batch(planes: Sequence[PlaneToDecode], threads: int | None) -> list[
         )
         states[i, : len(plane.states)] = plane.states
         word, byte = ends
-    shape = sheared_shape(p0.height, p0.width)
+    cells = int(sheared_size(p0.height, p0.width))
     rows = rows_of_step(p0.height, p0.width)
-    own = cuda.device_array((count, *shape), np.int32)
-    errors = cuda.device_array((count, *shape), np.int32)
+    own = cuda.device_array((count, cells), np.int32)
+    errors = cuda.device_array((count, cells), np.int32)
     scratch = cuda.device_array((count, SCRATCH_ROWS, rows), np.int32)
     faults = cuda.device_array(count, np.int32)
     mask, masked = _upload_mask(planes)
@@ -275,7 +274,7 @@ def _predict(
     net, n_hidden = _upload_net(p0.net)
     shared = (own, refs, ref_errors, mask, _upload(settings))
     size = (p0.height, p0.width, p0.n_refs)
-    errors = _upload(np.zeros((count, *p0.own.shape), np.int32))
+    errors = _upload(np.zeros((count, len(p0.own)), np.int32))
     counts = cuda.device_array((count, n_steps), np.int64)
     begins = cuda.device_array((count, n_steps + 1), np.int64)
     columns = cuda.device_array((count, COLUMNS, p0.height * p0.width), np.int32)

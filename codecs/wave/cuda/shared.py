@@ -34,8 +34,6 @@ from tilepress.codecs.wave.layout import (
     REFERENCE_TAPS,
     REGRESSORS,
     SHEAR,
-    TIME_PAD,
-    TOP_PAD,
     WEIGHT_BITS,
 )
 
@@ -73,7 +71,9 @@ __all__ = [
     "load",
     "look_around",
     "lower",
+    "pitch_of",
     "place",
+    "position_of",
     "predict_linear",
     "predict_network",
     "steps",
@@ -103,6 +103,7 @@ LAYER_SIZE = FEATURES * MAX_HIDDEN
 
 _N_OWN = len(OWN_TAPS)
 _N_REF = len(REFERENCE_TAPS)
+# from a sample to its neighbours: steps and rows
 _OWN_AT = np.array([(dx + SHEAR * dy, dy) for dy, dx in OWN_TAPS], np.int32)
 _REF_AT = np.array([(dx + SHEAR * dy, dy) for dy, dx in REFERENCE_TAPS], np.int32)
 _ERROR_AT = np.array([(dx + SHEAR * dy, dy) for dy, dx in OWN_TAPS[:6]], np.int32)
@@ -176,6 +177,8 @@ cell_of = _from_cpu(predictor.cell_of)
 corrected = _from_cpu(predictor.corrected)
 active_rows = _from_cpu(wavefront.active_rows)
 steps = _from_cpu(wavefront.steps)
+position_of = _from_cpu(wavefront.position_of)
+pitch_of = _from_cpu(wavefront.pitch_of)
 fold = _from_cpu(symbols.fold)
 unfold = _from_cpu(symbols.unfold)
 table_of = _from_cpu(symbols.table_of)
@@ -260,16 +263,18 @@ class Planes(NamedTuple):
     """Sheared arrays of a plane: its samples and errors, its references and theirs."""
 
     own: Any
-    """(T, Y) int32."""
+    """(L,) int32."""
     errors: Any
-    """(T, Y) int32, of the linear path in 1/64 steps."""
+    """(L,) int32, of the linear path in 1/64 steps."""
     refs: Any
-    """(2, T, Y) int32."""
+    """(references, L) int32."""
     ref_errors: Any
-    """(2, T, Y) int32."""
+    """(references, L) int32."""
     n_refs: int
     height: int
     width: int
+    pitch: int
+    """Of the sheared arrays, ``wavefront.pitch_of``."""
 
 
 class LinearPath(NamedTuple):
@@ -317,13 +322,13 @@ class _Errors(NamedTuple):
     log: int
 
 
-# Prediction of one sample, at ``[t0, yp]`` of sheared arrays --------------------------------------
+# Prediction of one sample, at ``[at]`` of sheared arrays --------------------------------------
 
 
 @device
-def look_around(planes: Planes, t0: int, yp: int, taps: Any) -> Surroundings:
+def look_around(planes: Planes, at: int, taps: Any) -> Surroundings:
     """Fill ``taps`` (REGRESSORS,) of a sample; return what its neighbours are like."""
-    base = _fill_taps(planes, t0, yp, taps)
+    base = _fill_taps(planes, at, taps)
     near = abs(taps[0]) + abs(taps[1]) + abs(taps[2]) + abs(taps[3])
     activity = 2 * near
     for k in range(4, _N_OWN):
@@ -332,26 +337,26 @@ def look_around(planes: Planes, t0: int, yp: int, taps: Any) -> Surroundings:
 
 
 @device
-def _fill_taps(planes: Planes, t0: int, yp: int, taps: Any) -> int:
-    own, refs = planes.own, planes.refs
+def _fill_taps(planes: Planes, at: int, taps: Any) -> int:
+    own, refs, pitch = planes.own, planes.refs, planes.pitch
     own_at = cuda.const.array_like(_OWN_AT)
     ref_at = cuda.const.array_like(_REF_AT)
-    west, north = own[t0 - 1, yp], own[t0 - SHEAR, yp - 1]
-    north_west, north_east = own[t0 - SHEAR - 1, yp - 1], own[t0 - SHEAR + 1, yp - 1]
+    west, north = own[at - pitch], own[at - 2 * pitch - 1]
+    north_west, north_east = own[at - 3 * pitch - 1], own[at - pitch - 1]
     base = (west + north + north_west + north_east + 2) >> 2
     for k in range(_N_OWN):
-        taps[k] = own[t0 + own_at[k, 0], yp + own_at[k, 1]] - base
+        taps[k] = own[at + own_at[k, 0] * pitch + own_at[k, 1]] - base
     taps[_N_OWN] = median_edge(west, north, north_west) - base
     for r in range(planes.n_refs):
         first = _N_OWN + 1 + r * (_N_REF + 2)
-        west, north = refs[r, t0 - 1, yp], refs[r, t0 - SHEAR, yp - 1]
-        north_west = refs[r, t0 - SHEAR - 1, yp - 1]
-        north_east = refs[r, t0 - SHEAR + 1, yp - 1]
+        west, north = refs[r, at - pitch], refs[r, at - 2 * pitch - 1]
+        north_west = refs[r, at - 3 * pitch - 1]
+        north_east = refs[r, at - pitch - 1]
         mean = (west + north + north_west + north_east + 2) >> 2
         for k in range(_N_REF):
-            taps[first + k] = refs[r, t0 + ref_at[k, 0], yp + ref_at[k, 1]] - mean
-        taps[first + _N_REF] = refs[r, t0, yp] - median_edge(west, north, north_west)
-        taps[first + _N_REF + 1] = planes.ref_errors[r, t0, yp]
+            taps[first + k] = refs[r, at + ref_at[k, 0] * pitch + ref_at[k, 1]] - mean
+        taps[first + _N_REF] = refs[r, at] - median_edge(west, north, north_west)
+        taps[first + _N_REF + 1] = planes.ref_errors[r, at]
     return base
 
 
@@ -390,15 +395,15 @@ def predict_linear(taps: Any, around: Surroundings, path: LinearPath, n_refs: in
 
 
 @device
-def _errors_around(errors: Any, t0: int, yp: int) -> _Errors:
+def _errors_around(errors: Any, at: int, pitch: int) -> _Errors:
     wide_at = cuda.const.array_like(_WIDE_AT)
     near_at = cuda.const.array_like(_ERROR_AT)
     wide = 0
     for k in range(5):
-        wide += abs(errors[t0 + wide_at[k, 0], yp + wide_at[k, 1]])
+        wide += abs(errors[at + wide_at[k, 0] * pitch + wide_at[k, 1]])
     out = wide
     for k in range(6):
-        size = abs(errors[t0 + near_at[k, 0], yp + near_at[k, 1]])
+        size = abs(errors[at + near_at[k, 0] * pitch + near_at[k, 1]])
         out += 2 * size if k < 2 else size
     return _Errors(wide, bit_length(out) - 8, log8(out))
 
@@ -406,8 +411,8 @@ def _errors_around(errors: Any, t0: int, yp: int) -> _Errors:
 @device
 def _own_features(
     errors: Any,
-    t0: int,
-    yp: int,
+    at: int,
+    pitch: int,
     top: int,
     taps: Any,
     around: Surroundings,
@@ -416,7 +421,7 @@ def _own_features(
     features: Any,
 ) -> None:
     """Fill rows 0 … 47 of the features; ``predictor.own_features`` for one sample."""
-    at = cuda.const.array_like(_ERROR_AT)
+    near_at = cuda.const.array_like(_ERROR_AT)
     base, near, act, act_log = around.base, around.near, around.activity, around.activity_log
     scale = bit_length(act) - 9
     for k in range(_N_OWN):
@@ -431,7 +436,7 @@ def _own_features(
     features[22] = scaled_s7((top << FRACTION_BITS) - linear, scale + FRACTION_BITS + 1)
     for k in range(6):
         features[23 + k] = ((around.pattern >> k) & 1) << 5
-        error = errors[t0 + at[k, 0], yp + at[k, 1]]
+        error = errors[at + near_at[k, 0] * pitch + near_at[k, 1]]
         features[29 + k] = scaled_s7(error, sizes.scale)
         features[35 + k] = upper(log8(abs(error)) - sizes.log + 28, -63)
     features[41] = upper(log8(sizes.wide) - sizes.log + 12, -63)
@@ -444,28 +449,27 @@ def _own_features(
 
 
 @device
-def _energy(ref_errors: Any, r: int, t0: int, yp: int) -> int:
-    at = cuda.const.array_like(_AROUND_AT)
+def _energy(ref_errors: Any, r: int, at: int, pitch: int) -> int:
+    near_at = cuda.const.array_like(_AROUND_AT)
     out = 0
     for k in range(5):
-        out += abs(ref_errors[r, t0 + at[k, 0], yp + at[k, 1]])
+        out += abs(ref_errors[r, at + near_at[k, 0] * pitch + near_at[k, 1]])
     return lower(out, 1 << 22)
 
 
 @device
 def _reference_features(
     planes: Planes,
-    t0: int,
-    yp: int,
+    at: int,
     taps: Any,
     around: Surroundings,
     sizes: _Errors,
     features: Any,
 ) -> None:
     """Fill rows 48 … 71 of the features; ``predictor.reference_features`` for one sample."""
-    at = cuda.const.array_like(_AROUND_AT)
+    near_at = cuda.const.array_like(_AROUND_AT)
     picked = cuda.const.array_like(_PICKED)
-    ref_errors, pattern = planes.ref_errors, around.pattern
+    ref_errors, pattern, pitch = planes.ref_errors, around.pattern, planes.pitch
     scale = bit_length(around.activity) - 9
     f, first = OWN_FEATURES, _N_OWN + 1
     features[f] = 32
@@ -473,13 +477,13 @@ def _reference_features(
         features[f + 1 + k] = scaled_s7(taps[first + picked[k]], scale)
     for k in range(3):  # here, west, north
         step = k if k < 2 else 3
-        error = ref_errors[0, t0 + at[step, 0], yp + at[step, 1]]
+        error = ref_errors[0, at + near_at[step, 0] * pitch + near_at[step, 1]]
         features[f + 9 + k] = scaled_s7(error, sizes.scale - FRACTION_BITS)
     features[f + 12] = ((pattern >> 6) & 1) << 5
     features[f + 13] = ((pattern >> 7) & 1) << 5
-    size = lower(abs(ref_errors[0, t0, yp]), 1 << 22)
+    size = lower(abs(ref_errors[0, at]), 1 << 22)
     features[f + 14] = clip_s7(log8(size << FRACTION_BITS) - sizes.log + 16)
-    energy = _energy(ref_errors, 0, t0, yp)
+    energy = _energy(ref_errors, 0, at, pitch)
     features[f + 15] = clip_s7(log8(energy << FRACTION_BITS) - sizes.log)
     features[f + 16] = (log8(energy) >> 1) - 32
     f += 17
@@ -495,7 +499,7 @@ def _reference_features(
     features[f + 3] = scaled_s7(error, sizes.scale - FRACTION_BITS)
     size = lower(abs(error), 1 << 22)
     features[f + 4] = clip_s7(log8(size << FRACTION_BITS) - sizes.log + 16)
-    energy = _energy(ref_errors, 1, t0, yp)
+    energy = _energy(ref_errors, 1, at, pitch)
     features[f + 5] = clip_s7(log8(energy << FRACTION_BITS) - sizes.log)
     features[f + 6] = ((pattern >> 8) & 1) << 5
 
@@ -553,8 +557,7 @@ def _dense(features: Any, n_in: int, network: Network, sums: Any) -> None:
 @device
 def predict_network(
     planes: Planes,
-    t0: int,
-    yp: int,
+    at: int,
     top: int,
     taps: Any,
     around: Surroundings,
@@ -562,16 +565,17 @@ def predict_network(
     network: Network,
 ) -> tuple[int, int]:
     """Return correction and context of a sample; ``predictor.predict_network``."""
-    sizes = _errors_around(planes.errors, t0, yp)
+    sizes = _errors_around(planes.errors, at, planes.pitch)
     if network.units == 0:
         level = (3 * sizes.log - 129) >> 3
         return 0, 3 * lower(upper(level, 0), 47) + 1
     features = cuda.local.array(FEATURES, nb.float32)
-    _own_features(planes.errors, t0, yp, top, taps, around, linear, sizes, features)
+    where = (planes.errors, at, planes.pitch)
+    _own_features(*where, top, taps, around, linear, sizes, features)
     n_in = OWN_FEATURES
     if planes.n_refs > 0:
         n_in = FEATURES
-        _reference_features(planes, t0, yp, taps, around, sizes, features)
+        _reference_features(planes, at, taps, around, sizes, features)
     sums = cuda.local.array(3, nb.float32)
     _dense(features, n_in, network, sums)
     bias, shift = network.out_bias, network.out_shift
@@ -590,20 +594,21 @@ def predict_network(
 
 
 @device
-def store(sheared: Any, t: int, y: int, value: int, width: int, height: int) -> None:
+def store(sheared: Any, t: int, y: int, value: int, planes: Planes) -> None:
     """Write a sample, and the margins that repeat it: right of its row, left of the next.
 
     No thread of the same step reads what is written here.
     """
-    x = t - SHEAR * y
-    t0, yp = t + TIME_PAD, y + TOP_PAD
-    sheared[t0, yp] = value
-    if x == width - 1:
+    x, pitch = t - SHEAR * y, planes.pitch
+    at = position_of(t, y, pitch)
+    sheared[at] = value
+    if x == planes.width - 1:
         for k in range(1, 4):
-            sheared[t0 + k, yp] = value
-    if x == 0 and y + 1 < height:
+            sheared[at + k * pitch] = value
+    if x == 0 and y + 1 < planes.height:
+        below = position_of(t + SHEAR, y + 1, pitch)
         for k in range(1, 4):
-            sheared[t0 + SHEAR - k, yp + 1] = value
+            sheared[below - k * pitch] = value
 
 
 @device

@@ -370,7 +370,7 @@ def ways(
         ),
         (chunk, "_from_luma", lambda *_: {"colour"}),
         (chunk, "_apply_patch", lambda *_: {"patch"}),
-        (chunk, "_read_index", _of_index),
+        (chunk, "read_index", _of_index),
     )
     with contextlib.ExitStack() as patched:
         for room, name, tell in spies:

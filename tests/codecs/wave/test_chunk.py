@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 
 from tilepress.codecs.wave import chunk
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.wave.codec import load_model
+from tilepress.codecs.wave.index import Entry, scheduled
 from tilepress.codecs.wave.plane_encode import Coder
 from tilepress.errors import ChecksumMismatch, CodecError
 
@@ -56,15 +55,17 @@ class TestQuickIsOnlyQuicker:
 class TestColour:
     def test_transform_is_reversible(self) -> None:
         planes = np.random.default_rng(1).integers(0, 256, (3, 50, 50))
-        assert np.array_equal(chunk._from_luma(chunk._to_luma(planes)), planes)
+        coded = chunk._to_luma(planes)
+        for colour in range(3):
+            assert np.array_equal(chunk._from_luma(coded, colour), planes[colour])
 
 
 class TestCircles:
     def test_planes_that_refer_to_each_other_are_an_error(self) -> None:
-        entry = chunk._Entry((1,), False, None, b"", 0, b"")
-        other = chunk._Entry((0,), False, None, b"", 0, b"")
+        entry = Entry((1,), False, None, b"", 0, b"")
+        other = Entry((0,), False, None, b"", 0, b"")
         with pytest.raises(CodecError, match="circle"):
-            chunk._decode_entry(0, [entry, other], {}, Counter(), (4, 4), MODEL)
+            scheduled([0], [entry, other], {})
 
 
 class TestWrongPlaneIsNoticed:

@@ -14,7 +14,7 @@ from tilepress.codecs.wave.linear import plain_classes
 from tilepress.codecs.wave.model import TABLES
 from tilepress.codecs.wave.tree import NO_TREE
 
-NO_MASK = np.zeros((0, 0), np.uint8)
+NO_MASK = np.zeros(0, np.uint8)
 MODEL = load_model("auto")
 SAME_TABLES = np.arange(TABLES, dtype=np.int32)
 

@@ -223,7 +223,9 @@ class TestWhatIsGrown:
             context[[y - y0 for y in there]] = contexts[at]
             mean[[y - y0 for y in there]] = means[at]
             values = np.zeros((PROPERTIES, rows), np.int32)
-            place = (asked.refs, asked.ref_errors, 0, errors, t, y0, y1 - y0)
+            pitch = wavefront.pitch_of(*shape)
+            start = wavefront.position_of(t, y0, pitch)
+            place = (asked.refs, asked.ref_errors, 0, errors, start, pitch, y1 - y0)
             step_properties(asked.own, *place, context, mean, np.ones(PROPERTIES, bool), values)
             found = np.zeros(rows, np.int32)
             step_leaves(grown.tree.nodes, values, y1 - y0, found)

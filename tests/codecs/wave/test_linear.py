@@ -14,7 +14,7 @@ from tilepress.codecs.wave.linear import Classes, fit_classes, plain_classes
 from tilepress.codecs.wave.predictor import predict_plane
 
 MODEL = load_model("auto")
-NO_MASK = np.zeros((0, 0), np.uint8)
+NO_MASK = np.zeros(0, np.uint8)
 
 
 def sheared(plane: np.ndarray, refs: list[np.ndarray]) -> tuple:

@@ -23,7 +23,7 @@ from tilepress.codecs.wave.layout import (
 from tilepress.codecs.wave.plane_format import residuals
 from tilepress.codecs.wave.predictor import predict_plane
 
-NO_MASK = np.zeros((0, 0), np.uint8)
+NO_MASK = np.zeros(0, np.uint8)
 
 
 def neighbours(plane: np.ndarray, first: int, dy: int, dx: int) -> np.ndarray:
@@ -192,13 +192,14 @@ class TestFeaturesFitTheirWeights:
         classes = (np.zeros(3, np.int32), np.zeros(CELLS, np.int32),
                    rng.integers(-(2**16), 2**16, (1, REGRESSORS)))  # fmt: skip
         errors = wavefront.shear((plane - top // 2).astype(np.int32) << 6, 0)
-        work = predictor.workspace(height, width)
+        work, pitch = predictor.workspace(height, width), wavefront.pitch_of(height, width)
         seen = []
         for t in range(wavefront.steps(height, width)):
             y0, y1 = wavefront.active_rows(t, height, width)
             n = y1 - y0
-            predictor.predict_linear(own, refs, ref_errors, 2, t, y0, n, top, classes, work)
-            predictor.network_inputs(errors, ref_errors, 2, t, y0, n, top, work)
+            at = wavefront.position_of(t, y0, pitch)
+            predictor.predict_linear(own, refs, ref_errors, 2, at, pitch, n, top, classes, work)
+            predictor.network_inputs(errors, ref_errors, 2, at, pitch, n, top, work)
             seen.append(work.features[:, :n].copy())
         features = np.concatenate(seen, 1)
         assert features.shape == (FEATURES, height * width)

@@ -402,7 +402,9 @@ class TestPropertiesAreWhatTheFormatSays:
             known_rows = len(values[0]) if values else 0
             for asked in (wanted, some):
                 out = np.full((PROPERTIES, size[0] + 1), 2**31 - 1, np.int32)
-                place = (planes[0], planes[1], n_refs, sheared[1], t, y0, y1 - y0)
+                pitch = wavefront.pitch_of(*size)
+                start = wavefront.position_of(t, y0, pitch)
+                place = (planes[0], planes[1], n_refs, sheared[1], start, pitch, y1 - y0)
                 step_properties(sheared[0], *place, context, mean, asked, out)
                 for k in np.flatnonzero(asked[:known_rows]):
                     assert out[k, : len(at)].tolist() == [v[k] for v in values], (k, t)

@@ -24,6 +24,31 @@ class TestWavefront:
         """A tap belongs to an earlier step: the decoder has nothing else."""
         assert all(dx + SHEAR * dy < 0 for dy, dx in OWN_TAPS)
 
+    @pytest.mark.parametrize("height", range(1, 24))
+    def test_no_two_samples_share_a_place(self, height: int) -> None:
+        """Nor do the margins that are written, three columns and rows deep."""
+        for width in range(1, 24):
+            pitch = wavefront.pitch_of(height, width)
+            held = [(y, x) for y in range(-3, height) for x in range(-3, width + 3)]
+            held += [(height, x) for x in range(-1, width + 1)]
+            first_read = -8  # step of the earliest tap, of sample (0, 0)
+            places = [
+                wavefront.position_of(x + SHEAR * y, y, pitch)
+                for y, x in held
+                if x + SHEAR * y >= first_read
+            ]
+            assert len(set(places)) == len(places)
+            assert min(places) >= 0
+            assert max(places) < wavefront.sheared_size(height, width)
+
+    @pytest.mark.parametrize(
+        "shape", [(2**20, 1), (1, 2**20), (2**20, 64), (64, 2**20), (8192,) * 2]
+    )
+    def test_as_many_places_as_samples(self, shape: tuple[int, int]) -> None:
+        """Whatever the shape: the square of the rows would be a million times as many."""
+        places = wavefront.sheared_size(*shape)
+        assert places <= 2 * (shape[0] + 12) * (shape[1] + 12)
+
     @pytest.mark.parametrize("shape", [(1, 1), (3, 11), (12, 2)])
     def test_shear_and_back(self, shape: tuple[int, int]) -> None:
         plane = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape)

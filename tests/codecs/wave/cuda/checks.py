@@ -57,7 +57,7 @@ _KERNELS = {
     "prefix_sums",
     "write_symbols",
 }
-_NO_MASK = np.zeros((0, 0), np.uint8)
+_NO_MASK = np.zeros(0, np.uint8)
 
 
 def _module(name: str, **names: Any) -> ModuleType:
