@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import write as task
 from tilepress.workflows.cluster.choose import choose_cluster
+from tilepress.workflows.cluster.closed import key_files, write_keys
 from tilepress.workflows.cluster.contract import NoScheduler
 from tilepress.workflows.cluster.executor import DaskExecutor
 from tilepress.workflows.cluster.local import LocalOpener
@@ -55,6 +57,8 @@ class TestAddress:
                 assert executor.slots >= 1
             (deaths,) = [note for note in notes if "deaths" in note]
             assert deaths.startswith("the scheduler gives up a task after 4 deaths of its workers")
+            (without,) = [note for note in notes if "TLS" in note]
+            assert without.startswith(f"the scheduler at {address} runs without TLS: whoever can")
         assert process.poll() is None
 
     def test_two_runs_at_once_get_their_own_results(
@@ -112,7 +116,15 @@ class TestAddress:
 
     def test_cuda_where_no_worker_has_one(self, tmp_path: Path):
         with LocalOpener(workers=1).open() as opened:
-            opener = choose_cluster(opened.client.scheduler.address, device="cuda")
+            write_keys(opened.client.security, tmp_path)
+            key, certificate = map(str, key_files(tmp_path))
+            profile = {
+                "kind": "address",
+                "address": opened.client.scheduler.address,
+                "tls": {"ca": certificate, "cert": certificate, "key": key},
+            }
+            (tmp_path / "there.yaml").write_text(json.dumps(profile))
+            opener = choose_cluster(str(tmp_path / "there.yaml"), device="cuda")
             with (
                 DaskExecutor(opener) as executor,
                 pytest.raises(UsageError, match="no worker has a GPU"),
