@@ -95,8 +95,9 @@ class AddressOpener:
 
     def _tell_of(self, client: Client, note: Callable[[str], None]) -> None:
         """Tell where the dashboard is, and where the scheduler gives up tasks later than ours."""
-        if client.dashboard_link:
-            note(f"dashboard: {client.dashboard_link}")
+        with contextlib.suppress(KeyError):  # it serves nothing
+            if client.dashboard_link:
+                note(f"dashboard: {client.dashboard_link}")
         deaths = _allowed_deaths(client)
         if deaths is not None and deaths != WORKER_DEATHS:
             note(

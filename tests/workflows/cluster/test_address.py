@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import subprocess
@@ -15,12 +14,11 @@ import pytest
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import write as task
 from tilepress.workflows.cluster.choose import choose_cluster
-from tilepress.workflows.cluster.closed import key_files, write_keys
 from tilepress.workflows.cluster.contract import NoScheduler
 from tilepress.workflows.cluster.executor import DaskExecutor
 from tilepress.workflows.cluster.local import LocalOpener
 
-from .running import pid_and_device, run_one
+from .running import pid_and_device, run_one, write_profile
 
 
 def tell(name: str) -> str:
@@ -116,15 +114,7 @@ class TestAddress:
 
     def test_cuda_where_no_worker_has_one(self, tmp_path: Path):
         with LocalOpener(workers=1).open() as opened:
-            write_keys(opened.client.security, tmp_path)
-            key, certificate = map(str, key_files(tmp_path))
-            profile = {
-                "kind": "address",
-                "address": opened.client.scheduler.address,
-                "tls": {"ca": certificate, "cert": certificate, "key": key},
-            }
-            (tmp_path / "there.yaml").write_text(json.dumps(profile))
-            opener = choose_cluster(str(tmp_path / "there.yaml"), device="cuda")
+            opener = choose_cluster(str(write_profile(opened, tmp_path)), device="cuda")
             with (
                 DaskExecutor(opener) as executor,
                 pytest.raises(UsageError, match="no worker has a GPU"),
