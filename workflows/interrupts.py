@@ -94,6 +94,21 @@ def _unraisable(dropped: sys.UnraisableHookArgs) -> None:
 
 
 @contextmanager
+def _child_that_warns_not() -> Iterator[None]:
+    """Start a Python that prints no warnings. The tracker of semaphores outlives a command that is
+    killed, removes what is left, and would complain of it in the middle of a user's terminal."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
+
+
+@contextmanager
 def interrupts_stay_here() -> Iterator[None]:
     """Block SIGINT while threads and processes are started, which they inherit for good.
 
@@ -101,7 +116,7 @@ def interrupts_stay_here() -> Iterator[None]:
     """
     import multiprocessing.resource_tracker  # here, for a command first of all listens to Ctrl-C
 
-    with warnings.catch_warnings():  # of a tracker that somebody killed: nothing of ours leaks
+    with warnings.catch_warnings(), _child_that_warns_not():  # of leaks, where we are killed
         warnings.simplefilter("ignore")
         multiprocessing.resource_tracker.ensure_running()  # else it unblocks the signal later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -11,7 +11,7 @@ from typing import Any
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
 from tilepress.workflows.cluster.closed import PROTOCOL, keys_of_one_run, scratch_settings
-from tilepress.workflows.cluster.contract import NO_WORKERS_AFTER_S, OpenedCluster, stop
+from tilepress.workflows.cluster.contract import NO_WORKERS_AFTER_S, OpenedCluster, starting, stop
 from tilepress.workflows.cluster.local import cpu_count, visible_gpus
 from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 from tilepress.workflows.interrupts import interrupts_stay_here
@@ -65,7 +65,7 @@ class DaskCudaOpener:
         from tilepress.workflows.cluster.worker_plugin import SetUp
 
         settings = {**scratch_settings(), "distributed.scheduler.http.routes": []}
-        with dask.config.set(settings), interrupts_stay_here():
+        with dask.config.set(settings), interrupts_stay_here(), starting():
             cluster = LocalCUDACluster(
                 CUDA_VISIBLE_DEVICES=",".join(self.gpus),
                 threads_per_worker=1,

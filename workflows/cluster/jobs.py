@@ -29,6 +29,7 @@ from tilepress.workflows.cluster.contract import (
     OpenedCluster,
     check_versions,
     ignore_note,
+    starting,
     stop,
 )
 from tilepress.workflows.cluster.job_watchdog import Watchdog
@@ -92,7 +93,7 @@ class JobOpener:
                 keys = stack.enter_context(keys_folder(profile.folder))
             elif self.note is not None:
                 self.note(f"tls: false: connections are not encrypted; {OPEN_TO_ALL}")
-            with interrupts_stay_here():
+            with interrupts_stay_here(), starting():
                 cluster = make_cluster(profile, keys)
                 client = Client(cluster)
             stack.callback(_stop, client, cluster)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.util
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import UsageError
@@ -23,6 +26,7 @@ from tilepress.workflows.cluster.contract import (
     NO_WORKERS_AFTER_S,
     OpenedCluster,
     ignore_note,
+    starting,
     stop,
 )
 from tilepress.workflows.cluster.settings import scheduler_settings, worker_environment
@@ -103,7 +107,7 @@ class LocalOpener:
         settings = _config(threads)
         if self.dashboard:
             settings["distributed.worker.profile.enabled"] = True
-        with dask.config.set(settings), interrupts_stay_here():
+        with dask.config.set(settings), interrupts_stay_here(), starting():
             cluster = self._start()
             client = Client(cluster)
         try:
@@ -115,6 +119,7 @@ class LocalOpener:
                 address="this machine",
                 give_up_after_s=NO_WORKERS_AFTER_S,
                 own_scheduler=True,
+                end_stopped=functools.partial(_end_stopped, cluster),
                 note=self.note or ignore_note,
             )
         finally:
@@ -159,6 +164,22 @@ class LocalOpener:
             security=security,
             silence_logs=logging.CRITICAL + 1,
         )
+
+
+def _end_stopped(cluster: SpecCluster, address: str) -> bool:
+    """Kill the process of a worker if it is stopped; its nanny then starts another."""
+    for nanny in list(cluster.workers.values()):
+        pid = nanny.pid if nanny.worker_address == address else None
+        with contextlib.suppress(OSError):
+            if pid is not None and _state(pid) in ("T", "t"):
+                os.kill(pid, signal.SIGKILL)
+                return True
+    return False
+
+
+def _state(pid: int) -> str:
+    """Return the letter that proc(5) has for the state of a process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def default_workers() -> int:

@@ -45,6 +45,7 @@ from tilepress.workflows.cluster.contract import (
     NoScheduler,
     OpenedCluster,
     ignore_note,
+    starting,
     stop,
 )
 from tilepress.workflows.cluster.local import cpu_count, visible_gpus
@@ -132,7 +133,7 @@ class RunnerOpener:
             "security": self.security,
             "scheduler_file": str(_scheduler_file(self.folder)),
         }
-        with dask.config.set(config), interrupts_stay_here():
+        with dask.config.set(config), interrupts_stay_here(), starting():
             cluster = SpecCluster(
                 scheduler={"cls": ClosedScheduler, "options": options},
                 security=self.security,
