@@ -29,6 +29,7 @@ from tilepress.pipeline.store.keys import (
     IMAGE,
     MANIFEST,
     ROOT_DOCUMENT,
+    SIGNATURE,
     array_key,
     is_manifest_chunk,
     shard_key,
@@ -187,7 +188,7 @@ def _check_objects(path: StoragePath, manifest: Manifest) -> Iterator[Damage]:
         yield from _check_object(path, key, None, digest)
     for key, entry in manifest.files.items():
         yield from _check_object(path, key, entry.length, entry.sha256)
-    known = {ROOT_DOCUMENT, *manifest.documents, *manifest.files}
+    known = {ROOT_DOCUMENT, SIGNATURE, *manifest.documents, *manifest.files}
     for key, _ in path.walk():
         expected = key in known or is_manifest_chunk(key) or _is_shard(key, manifest)
         if not expected and key.rpartition("/")[2] not in IGNORED_NAMES:

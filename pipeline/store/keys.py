@@ -6,6 +6,7 @@
     0/image/c/2/0/3                  a shard of a coded array, or a chunk of any other
     source/NAME/…                    an item that a faithful export needs
     manifest/…                       the list of everything
+    signature.json                   who sealed it, where somebody signed
 
 A node's key ("0/image") is its path below the root; every object of a node lies below it.
 """
@@ -19,6 +20,7 @@ __all__ = [
     "MASK",
     "ORIGIN",
     "ROOT_DOCUMENT",
+    "SIGNATURE",
     "SOURCE",
     "array_key",
     "document_key",
@@ -32,6 +34,9 @@ __all__ = [
 
 ROOT_DOCUMENT = "zarr.json"
 """What makes a store of a folder: written last, removed first."""
+
+SIGNATURE = "signature.json"
+"""Who sealed the store; no part of it, for it comes after the seal."""
 
 FULL_RESOLUTION = "0"
 """The level that has the samples as they are."""
