@@ -3,6 +3,7 @@
 * An interpreter that leaves out ``assert`` is refused: those of ours guard what a store becomes.
 * Names of files are UTF-8, whatever the locale says: else one that is none in it would be another
   in the store. Python decides that when it starts, so it is started again where need be.
+* Processes that are started take no modules from the working folder.
 * What a terminal cannot show is written in other words, and is no error.
 """
 
@@ -41,6 +42,9 @@ def prepare() -> None:
         if sys.stdout is not None:  # a terminal stays what it is
             os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # no shell
+    # Pythons that multiprocessing starts would look for modules in the working folder first, which
+    # may be an archive of somebody else's
+    os.environ["PYTHONSAFEPATH"] = "1"
     codecs.register_error(ERRORS, _in_other_words)  # type: ignore[attr-defined]  # not our folder
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

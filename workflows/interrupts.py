@@ -94,18 +94,23 @@ def _unraisable(dropped: sys.UnraisableHookArgs) -> None:
 
 
 @contextmanager
-def _child_that_warns_not() -> Iterator[None]:
-    """Start a Python that prints no warnings. The tracker of semaphores outlives a command that is
-    killed, removes what is left, and would complain of it in the middle of a user's terminal."""
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = "ignore"
+def _careful_child() -> Iterator[None]:
+    """Start a Python that prints no warnings, and takes no modules from the working folder.
+
+    The tracker of semaphores outlives a command that is killed, removes what is left, and would
+    complain of it in the middle of a user's terminal.
+    """
+    changes = {"PYTHONWARNINGS": "ignore", "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -116,7 +121,7 @@ def interrupts_stay_here() -> Iterator[None]:
     """
     import multiprocessing.resource_tracker  # here, for a command first of all listens to Ctrl-C
 
-    with warnings.catch_warnings(), _child_that_warns_not():  # of leaks, where we are killed
+    with warnings.catch_warnings(), _careful_child():  # of leaks, where we are killed
         warnings.simplefilter("ignore")
         multiprocessing.resource_tracker.ensure_running()  # else it unblocks the signal later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

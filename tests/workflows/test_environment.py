@@ -118,3 +118,34 @@ def test_so_it_is_in_a_script(tmp_path: Path):
         [sys.executable, "-O", "-c", script], capture_output=True, text=True, cwd=tmp_path
     )
     assert "UsageError: starting: this Python leaves out checks" in done.stderr
+
+
+HOSTILE = ("multiprocessing", "numpy", "pickle", "random", "signal", "socket", "tempfile", "zlib")
+
+SCRIPT = """
+from tilepress.__main__ import main
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_no_module_of_the_working_folder_is_imported(tmp_path: Path):
+    """It may be an archive that somebody else has filled."""
+    archive, mark = tmp_path / "archive", tmp_path / "mark"
+    archive.mkdir()
+    np.save(archive / "scene.npy", smooth((64, 64)))
+    for name in HOSTILE:
+        (archive / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write('{name} ')")
+    subprocess.run([sys.executable, "-c", "import random"], cwd=archive, check=True)
+    assert mark.exists(), "else this proves nothing"
+    mark.unlink()
+    script = tmp_path / "tilepress-command"
+    script.write_text(SCRIPT)
+    line = [sys.executable, str(script), "compress", "scene.npy", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*line, "--workers", "1"], cwd=archive, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 written" in done.stdout
+    assert not mark.exists(), mark.read_text()

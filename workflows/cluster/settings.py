@@ -38,6 +38,7 @@ def worker_environment(threads: int) -> dict[str, Any]:
         "GDAL_NUM_THREADS": 1,
         "GDAL_CACHEMAX": 256,  # MiB; GDAL's default of 5 % of the machine is too much per process
         "MALLOC_ARENA_MAX": 2,
+        "PYTHONSAFEPATH": 1,  # else a worker looks for modules in the working folder first
         "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": TICK,
         "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": False,  # 3 % of a core for every worker
     }
