@@ -171,14 +171,14 @@ def _end_stopped(cluster: SpecCluster, address: str) -> bool:
     for nanny in list(cluster.workers.values()):
         pid = nanny.pid if nanny.worker_address == address else None
         with contextlib.suppress(OSError):
-            if pid is not None and _state(pid) in ("T", "t"):
+            if pid is not None and _state(pid) == "T":
                 os.kill(pid, signal.SIGKILL)
                 return True
     return False
 
 
 def _state(pid: int) -> str:
-    """Return the letter that proc(5) has for the state of a process."""
+    """Return the letter that proc(5) has for the state of a process; t is one in a debugger."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
