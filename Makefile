@@ -2,6 +2,8 @@
 #   make demo    install, run the main job on bundled real images, print the table of sizes
 #   make test    install, run the tests
 #   make lint    ruff (check, format) and mypy (strict)
+#   make sbom    write sbom.json: what is installed for users, as CycloneDX
+#   make audit   ask for known vulnerabilities of what is tested with; says so where nobody can be asked
 #   make clean   remove what the above made
 #
 # The package is installed plainly, not editable: the tests then meet what a user gets, so that a file missing
@@ -11,13 +13,15 @@
 PYTHON ?= python3
 VENV ?= .venv-make
 OUT ?= demo-out
+SBOM ?= sbom.json
 # A file of tests runs in one process; many of them wait for other processes, so two share a processor well.
 PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
+TOOLS := $(VENV)-tools
 SOURCES := pyproject.toml README.md LICENSE $(shell find src codecs pipeline workflows examples -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test lint install-demo install-test clean
+.PHONY: demo test lint sbom audit install-demo install-test clean
 .DELETE_ON_ERROR:
 
 demo: install-demo
@@ -30,6 +34,12 @@ lint: install-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy -p tilepress
+
+sbom: install-demo $(TOOLS)/.installed
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o $(SBOM) $(BIN)/python
+
+audit: $(TOOLS)/.installed
+	$(TOOLS)/bin/python .ci/audit $(TOOLS)/bin/pip-audit constraints.txt
 
 install-demo: $(VENV)/.package
 install-test: $(VENV)/.dependencies-test $(VENV)/.package
@@ -49,6 +59,12 @@ $(VENV)/.dependencies-test: pyproject.toml constraints.txt | $(VENV)/.dependenci
 	$(BIN)/python -m pip install --quiet -c constraints.txt '.[torch,test,demo,lint]'
 	touch $@ $(VENV)/.package
 
+# Apart from the rest, so that they are not in what they list.
+$(TOOLS)/.installed: Makefile
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet 'cyclonedx-bom>=7,<8' 'pip-audit>=2.9,<3'
+	touch $@
+
 # A build folder left by an earlier install would put removed files into the package.
 $(VENV)/.package: $(SOURCES) | $(VENV)/.dependencies
 	rm -rf build src/*.egg-info
@@ -57,4 +73,4 @@ $(VENV)/.package: $(SOURCES) | $(VENV)/.dependencies
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OUT) build src/*.egg-info
+	rm -rf $(VENV) $(TOOLS) $(OUT) $(SBOM) build src/*.egg-info

@@ -551,6 +551,7 @@ ROOMS_OF_PIPELINE = (
 
 ROOMS_OF_WORKFLOWS = (
     "interrupts",
+    "environment",  # what the command is started in
     "report",  # what a run tells
     "cluster",  # where tasks run
     "learn",

@@ -94,6 +94,26 @@ def _unraisable(dropped: sys.UnraisableHookArgs) -> None:
 
 
 @contextmanager
+def _careful_child() -> Iterator[None]:
+    """Start a Python that prints no warnings, and takes no modules from the working folder.
+
+    The tracker of semaphores outlives a command that is killed, removes what is left, and would
+    complain of it in the middle of a user's terminal.
+    """
+    changes = {"PYTHONWARNINGS": "ignore", "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
 def interrupts_stay_here() -> Iterator[None]:
     """Block SIGINT while threads and processes are started, which they inherit for good.
 
@@ -101,7 +121,7 @@ def interrupts_stay_here() -> Iterator[None]:
     """
     import multiprocessing.resource_tracker  # here, for a command first of all listens to Ctrl-C
 
-    with warnings.catch_warnings():  # of a tracker that somebody killed: nothing of ours leaks
+    with warnings.catch_warnings(), _careful_child():  # of leaks, where we are killed
         warnings.simplefilter("ignore")
         multiprocessing.resource_tracker.ensure_running()  # else it unblocks the signal later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

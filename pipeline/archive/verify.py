@@ -30,6 +30,7 @@ from tilepress.pipeline.store.keys import (
     IMAGE,
     MANIFEST,
     ROOT_DOCUMENT,
+    SIGNATURE,
     Separator,
     array_key,
     shard_key,
@@ -219,7 +220,8 @@ def _check_objects(path: StoragePath, manifest: Manifest, separator: Separator) 
     for key, entry in manifest.files.items():
         yield from _check_object(path, key, entry.length, entry.sha256)
     for key, _ in path.walk():
-        if not manifest.lists(key, separator) and key.rpartition("/")[2] not in IGNORED_NAMES:
+        expected = key == SIGNATURE or manifest.lists(key, separator)
+        if not expected and key.rpartition("/")[2] not in IGNORED_NAMES:
             yield Damage("unexpected", key, "the manifest does not list it")
 
 

@@ -7,6 +7,7 @@
     0/image/c.2.0.3                  the same of a store that has replaced one of the first kind
     source/NAME/…                    an item that a faithful export needs
     manifest/…                       the list of everything
+    signature.json                   who sealed it, where somebody signed
 
 A node's key ("0/image") is its path below the root; every object of a node lies below it. What
 stands between the numbers of a chunk is the separator of the store, as its documents say (Zarr's
@@ -26,6 +27,7 @@ __all__ = [
     "ORIGIN",
     "ROOT_DOCUMENT",
     "SEPARATOR",
+    "SIGNATURE",
     "SOURCE",
     "Separator",
     "array_key",
@@ -43,6 +45,9 @@ __all__ = [
 
 ROOT_DOCUMENT = "zarr.json"
 """What makes a store of a folder: written last, removed first."""
+
+SIGNATURE = "signature.json"
+"""Who sealed the store; no part of it, for it comes after the seal."""
 
 FULL_RESOLUTION = "0"
 """The level that has the samples as they are."""

@@ -152,7 +152,7 @@ class TestJobsAsWorkers:
         assert f"{IMAGES} written" in told
         assert_whole(archive, out)
         slurm.wait_until_idle()
-        keys = [p for p in (tmp_path / "jobs").iterdir() if "dask-jobqueue" in p.name]
+        keys = [p for p in (tmp_path / "jobs").iterdir() if p.name.startswith(".")]
         assert not keys, "keys outlive the run"
 
     @pytest.mark.long  # every day with jobs that are none: test_cluster.py, TestWatchdog

@@ -33,7 +33,9 @@ from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import storage_path
+from tilepress.workflows.cluster.closed import key_files, keys_of_one_run, write_keys
 from tilepress.workflows.cluster.executor import DaskExecutor
+from tilepress.workflows.cluster.profiles import AddressProfile, TlsFiles
 from tilepress.workflows.report.telling import Event, ShardStored, SilentProgress
 from tilepress.workflows.run.driver import Run
 
@@ -78,13 +80,13 @@ class Scale:
 
 def measure_scale(shards: int, *, workers: int = 2) -> Scale:
     """Run ``shards`` shards through real processes with a coder that does nothing."""
-    from tilepress.workflows.cluster.choose import choose_cluster
+    from tilepress.workflows.cluster.address import AddressOpener
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tilepress-scale-")))
-        scheduler, address = stack.enter_context(_cluster(folder, workers))
+        scheduler, profile = stack.enter_context(_cluster(folder, workers))
         keeper = stack.enter_context(LeaseKeeper())
-        executor = stack.enter_context(DaskExecutor(choose_cluster(address)))
+        executor = stack.enter_context(DaskExecutor(AddressOpener(profile)))
         watcher = _Watcher(scheduler, shards, executor)
         run = Run(
             executor=executor,
@@ -202,14 +204,18 @@ def resident_mib(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def _cluster(folder: Path, workers: int) -> Iterator[tuple[int, str]]:
-    """Start a scheduler and workers as processes of their own; yield its pid and address."""
+def _cluster(folder: Path, workers: int) -> Iterator[tuple[int, AddressProfile]]:
+    """Start a scheduler and workers as processes of their own; yield its pid and how to join."""
     file = folder / "scheduler.json"
+    write_keys(keys_of_one_run(), folder)
+    key, certificate = map(str, key_files(folder))
+    closed = ["--host", "127.0.0.1", "--protocol", "tls", "--no-dashboard"]
+    closed += ["--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key]
     python = [sys.executable, "-m"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = subprocess.Popen(  # noqa: S603  # Dask's own commands
-        [*python, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
-         "--no-dashboard", "--scheduler-file", str(file)],
+        [*python, "distributed.cli.dask_scheduler", *closed, "--port", "0",
+         "--scheduler-file", str(file)],
         **quiet,  # type: ignore[call-overload]
     )  # fmt: skip
     crew = []
@@ -219,13 +225,14 @@ def _cluster(folder: Path, workers: int) -> Iterator[tuple[int, str]]:
         address = str(json.loads(file.read_text())["address"])
         crew = [
             subprocess.Popen(  # noqa: S603
-                [*python, "distributed.cli.dask_worker", address, "--nthreads", "1",
-                 "--no-dashboard", "--no-nanny", "--local-directory", str(folder)],
+                [*python, "distributed.cli.dask_worker", address, *closed, "--nthreads", "1",
+                 "--no-nanny", "--local-directory", str(folder)],
                 **quiet,  # type: ignore[call-overload]
             )
             for _ in range(workers)
         ]  # fmt: skip
-        yield scheduler.pid, address
+        tls = TlsFiles(ca=certificate, cert=certificate, key=key)
+        yield scheduler.pid, AddressProfile(kind="address", address=address, tls=tls)
     finally:
         for process in (*crew, scheduler):
             process.kill()

@@ -179,13 +179,14 @@ def submit(
     loaded = _load(profile)
     if not isinstance(loaded, BatchProfile):
         raise UsageError(f"submitting an array: {profile} is an address, want a batch system")
-    paths, plan_options, part_options = _compress_line(line)
+    paths, plan_options, part_options, finish_options = _compress_line(line)
     job = ArrayJob(
         profile=loaded,
         parts=parts,
         paths=paths,
         plan_options=plan_options,
         part_options=part_options,
+        finish_options=finish_options,
         folder=(folder or loaded.folder).absolute(),
     )
     loaded.folder.mkdir(parents=True, exist_ok=True)
@@ -210,8 +211,11 @@ def _load(name: str) -> Profile:
         raise UsageError(last) from error
 
 
-def _compress_line(line: list[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return paths, the options for ``plan`` and those for ``compress --part``."""
+def _compress_line(line: list[str]) -> tuple[tuple[str, ...], ...]:
+    """Return paths, the options for ``plan``, those for ``compress --part``, and for ``finish``.
+
+    Of a key to sign with only the path is in them.
+    """
     from tilepress.workflows.cli import write
 
     program = typer.Typer()
@@ -243,7 +247,7 @@ def _compress_line(line: list[str]) -> tuple[tuple[str, ...], tuple[str, ...], t
                 out += [flag] if parameter.is_flag else [flag, str(getattr(value, "value", value))]
         return tuple(out)
 
-    return paths, tokens(plans), tokens(set(given) - {"force"})
+    return paths, tokens(plans), tokens(set(given) - {"force"}), tokens({"sign"})
 
 
 def _as_yaml(profile: Profile) -> str:

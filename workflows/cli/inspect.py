@@ -101,13 +101,20 @@ def verify(
     stack: Annotated[
         str | None, typer.Option(metavar="GLOB", help="With --source: as it was compressed.")
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PUBKEYFILE", help="Check that every store is signed by this ed25519 key, too."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check every checksum and decode every tile.
 
-    Exit code 0: sound. 1: damaged, each damage is named. 2: the line makes no sense, e.g. there is
-    nothing at the path. 3: cannot tell, e.g. because it is no tilepress store, its writing has not
-    finished or a model is missing.
+    Exit code 0: sound. 1: damaged, each damage is named, or with --key a wrong signature. 2: the
+    line makes no sense, e.g. there is nothing at the path. 3: cannot tell, e.g. because it is no
+    tilepress store, its writing has not finished or a model is missing, or with --key because it is
+    not signed.
 
     **Examples**
 
@@ -116,11 +123,17 @@ def verify(
         tilepress verify scene.zarr --source scene.tif
 
         tilepress verify out/ --source /archive
-    """
-    from tilepress.pipeline.archive.verify import check_stores
 
+        tilepress verify out/ --key archivist.pub
+    """
+    from tilepress.pipeline.archive.signed import with_signatures
+    from tilepress.pipeline.archive.verify import check_stores
+    from tilepress.pipeline.store.signature import Verifier
+
+    verifier = None if key is None else Verifier.load(key)
     _must_exist(path)
-    checks = tell(check_stores(path, source or (), stack), as_json=as_json)
+    found = check_stores(path, source or (), stack)
+    checks = tell(found if verifier is None else with_signatures(found, verifier), as_json=as_json)
     if any(c.state == "damaged" for c in checks):
         raise typer.Exit(EXIT_FAILED)
     if any(c.state == "unknown" for c in checks):

@@ -17,6 +17,7 @@ __all__ = [
     "Events",
     "Quiet",
     "ReportFile",
+    "Sign",
     "SourcesAndDestination",
     "Stack",
     "Verbose",
@@ -61,6 +62,13 @@ Events = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Append every event as a line of JSON; - is stdout."),
 ]
+Sign = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEYFILE",
+        help="Sign every store with this ed25519 private key (ssh-keygen -t ed25519, or PEM).",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="A line for every image, however many there are.")
@@ -78,7 +86,8 @@ def takes_coding_options(command: F) -> F:
     The parser reads the options off the signature, so this is what is replaced.
     """
     own = list(inspect.signature(command, eval_str=True).parameters.values())
-    assert own.pop().kind is inspect.Parameter.VAR_KEYWORD, f"{command.__name__} takes no options"
+    rest = own.pop()
+    assert rest.kind is inspect.Parameter.VAR_KEYWORD, f"{command.__name__} takes no options"
     parameters = [_parameter(option) for option in CODING_OPTIONS]
     parameters += [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
     parameters.sort(key=lambda one: FIRST.index(one.name) if one.name in FIRST else len(FIRST))

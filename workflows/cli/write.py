@@ -14,6 +14,7 @@ from tilepress.workflows.cli.options import (
     Events,
     Quiet,
     ReportFile,
+    Sign,
     SourcesAndDestination,
     Stack,
     Verbose,
@@ -100,6 +101,7 @@ def compress(
             help="Compare the samples, too, before a store counts as unchanged (reads all of it).",
         ),
     ] = False,
+    sign: Sign = None,
     report: ReportFile = None,
     events: Events = None,
     quiet: Quiet = False,
@@ -152,6 +154,7 @@ def compress(
         part=part,
         force=force,
         checksum=checksum,
+        sign=sign,
         report=report,
         progress=_progress(events, told, quiet=quiet, verbose=verbose),
     )
@@ -210,6 +213,7 @@ def plan(
 def finish(
     destination: Annotated[str, typer.Argument(metavar="DST", help="What the parts wrote to.")],
     workers: Workers = None,
+    sign: Sign = None,
     report: ReportFile = None,
     events: Events = None,
     quiet: Quiet = False,
@@ -226,6 +230,7 @@ def finish(
     done = run_finish(
         destination,
         workers=workers,
+        sign=sign,
         report=report,
         progress=_progress(events, {"destination": destination}, quiet=quiet, verbose=verbose),
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
+from tilepress.workflows.cluster.closed import OPEN_TO_ALL
 from tilepress.workflows.cluster.contract import (
     NO_WORKERS_AFTER_S,
     STOP_AFTER_S,
@@ -64,6 +65,11 @@ class AddressOpener:
 
         from tilepress.workflows.cluster.worker_plugin import SetUp
 
+        if self.note is not None and self.profile.address.startswith("tcp://"):
+            self.note(
+                f"the scheduler at {self.profile.address} runs without TLS: {OPEN_TO_ALL}; start "
+                "it with TLS, and name it tls://… in a profile with ca, cert and key"
+            )
         client = self._connect()
         with contextlib.ExitStack() as leaving:
             leaving.enter_context(silence_logging_cmgr(logging.CRITICAL + 1))
@@ -89,8 +95,9 @@ class AddressOpener:
 
     def _tell_of(self, client: Client, note: Callable[[str], None]) -> None:
         """Tell where the dashboard is, and where the scheduler gives up tasks later than ours."""
-        if client.dashboard_link:
-            note(f"dashboard: {client.dashboard_link}")
+        with contextlib.suppress(KeyError):  # it serves nothing
+            if client.dashboard_link:
+                note(f"dashboard: {client.dashboard_link}")
         deaths = _allowed_deaths(client)
         if deaths is not None and deaths != WORKER_DEATHS:
             note(

@@ -37,6 +37,7 @@ class ArrayJob:
     """Sources, then the destination."""
     plan_options: tuple[str, ...] = ()
     part_options: tuple[str, ...] = ()
+    finish_options: tuple[str, ...] = ()
     folder: Path
     """Where the scripts are written."""
 
@@ -69,7 +70,9 @@ class ArrayJob:
                 "parts",
                 f'{parts[0]} --part "{self._syntax.part}/{self.parts}" {shlex.join(parts[1:])}',
             ),
-            "finish": self._script("finish", shlex.join(["finish", "--", self.paths[-1]])),
+            "finish": self._script(
+                "finish", shlex.join(["finish", *self.finish_options, "--", self.paths[-1]])
+            ),
         }
 
     def write(self) -> dict[str, Path]:

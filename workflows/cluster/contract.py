@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,11 +27,15 @@ __all__ = [
     "VersionMismatch",
     "check_versions",
     "ignore_note",
+    "starting",
     "stop",
 ]
 
 STOP_AFTER_S = 5.0
 """Seconds that workers get to end by themselves."""
+
+ABANDON_FOR_S = 0.2
+"""Seconds in which a process that is just being started shows up, to be ended."""
 
 NO_WORKERS_AFTER_S = 120.0
 """Seconds without any live worker after which a run gives up, where jobs need not queue."""
@@ -60,6 +67,10 @@ def _admit_all(_: frozenset[str]) -> None:
     return None
 
 
+def _not_stopped(_: str) -> bool:
+    return False
+
+
 def ignore_note(_: str) -> None:
     """Take a note that nobody wants."""
 
@@ -79,6 +90,9 @@ class OpenedCluster:
     """Raises where the cluster cannot go on."""
     admit: Callable[[frozenset[str]], None] = _admit_all
     """Looks at new workers, by address, and raises where they do not suit."""
+    end_stopped: Callable[[str], bool] = _not_stopped
+    """Ends the process of a worker, by address, if that is stopped as by SIGSTOP; its tasks then go
+    elsewhere. False: it is not stopped, or nobody knows."""
     note: Callable[[str], None] = ignore_note
     """Is told what a user wants to know while tasks run."""
 
@@ -104,6 +118,30 @@ class ClusterOpener(Protocol):
     def open(self) -> AbstractContextManager[OpenedCluster]:
         """Start or join the cluster; leave or stop it at the end."""
         ...
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """Start a cluster; where that is broken off, e.g. by Ctrl-C, leave no process of it behind.
+
+    Dask would close such a cluster when the interpreter ends, and print how that failed.
+    """
+    from distributed import SpecCluster
+
+    before, children = set(SpecCluster._instances), set(multiprocessing.active_children())
+    try:
+        yield
+    except BaseException:
+        for cluster in set(SpecCluster._instances) - before:
+            cluster.shutdown_on_close = False
+            loop: Any = cluster.loop
+            loop.add_callback(threading.Event().wait)  # so that no nanny starts another
+        end = time.monotonic() + ABANDON_FOR_S
+        while time.monotonic() < end:
+            for child in set(multiprocessing.active_children()) - children:
+                child.kill()
+            time.sleep(ABANDON_FOR_S / 10)
+        raise
 
 
 def stop(client: Client, cluster: Any = None) -> None:  # noqa: ANN401  # distributed's clusters

@@ -10,7 +10,8 @@ from typing import Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
-from tilepress.workflows.cluster.contract import NO_WORKERS_AFTER_S, OpenedCluster, stop
+from tilepress.workflows.cluster.closed import PROTOCOL, keys_of_one_run, scratch_settings
+from tilepress.workflows.cluster.contract import NO_WORKERS_AFTER_S, OpenedCluster, starting, stop
 from tilepress.workflows.cluster.local import cpu_count, visible_gpus
 from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 from tilepress.workflows.interrupts import interrupts_stay_here
@@ -56,18 +57,24 @@ class DaskCudaOpener:
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenedCluster]:
         """Start a process for each GPU; stop them on leaving."""
+        import dask
         from dask_cuda import LocalCUDACluster
         from distributed import Client
 
+        from tilepress.workflows.cluster.servers import ClosedWorker
         from tilepress.workflows.cluster.worker_plugin import SetUp
 
-        with interrupts_stay_here():
+        settings = {**scratch_settings(), "distributed.scheduler.http.routes": []}
+        with dask.config.set(settings), interrupts_stay_here(), starting():
             cluster = LocalCUDACluster(
                 CUDA_VISIBLE_DEVICES=",".join(self.gpus),
                 threads_per_worker=1,
                 resources={"GPU": 1},
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
+                protocol=PROTOCOL,
+                security=keys_of_one_run(),
+                worker_class=ClosedWorker,
                 silence_logs=logging.CRITICAL + 1,
             )
             client = Client(cluster)

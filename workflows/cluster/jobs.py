@@ -11,19 +11,30 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
+from tilepress.workflows.cluster.closed import (
+    OPEN_TO_ALL,
+    PROTOCOL,
+    key_files,
+    keys_folder,
+    keys_of_one_run,
+    scratch_settings,
+    write_keys,
+)
 from tilepress.workflows.cluster.contract import (
     OpenedCluster,
     check_versions,
     ignore_note,
+    starting,
     stop,
 )
 from tilepress.workflows.cluster.job_watchdog import Watchdog
 from tilepress.workflows.cluster.profiles import BatchProfile
-from tilepress.workflows.cluster.settings import scheduler_settings, temporary_security
+from tilepress.workflows.cluster.settings import scheduler_settings
 from tilepress.workflows.cluster.systems import batch_system
 from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 from tilepress.workflows.interrupts import interrupts_stay_here
@@ -31,6 +42,7 @@ from tilepress.workflows.interrupts import interrupts_stay_here
 if TYPE_CHECKING:
     from dask_jobqueue.core import JobQueueCluster
     from distributed import Client
+    from distributed.security import Security
 
     from tilepress.workflows.cluster.systems.base import BatchSystem
 
@@ -75,8 +87,14 @@ class JobOpener:
         with contextlib.ExitStack() as stack:
             stack.enter_context(dask.config.set(_config()))
             stack.enter_context(own_settings(batch_system(profile.kind)))
-            with interrupts_stay_here():
-                cluster = make_cluster(profile)
+            keys = None
+            if profile.tls:
+                profile.folder.mkdir(parents=True, exist_ok=True)
+                keys = stack.enter_context(keys_folder(profile.folder))
+            elif self.note is not None:
+                self.note(f"tls: false: connections are not encrypted; {OPEN_TO_ALL}")
+            with interrupts_stay_here(), starting():
+                cluster = make_cluster(profile, keys)
                 client = Client(cluster)
             stack.callback(_stop, client, cluster)
             client.register_plugin(SetUp(self.device, self.codec))
@@ -111,34 +129,53 @@ def _stop(client: Client, cluster: JobQueueCluster) -> None:
     stop(client, cluster)
 
 
-def make_cluster(profile: BatchProfile) -> JobQueueCluster:
-    """Start a scheduler that jobs can reach; no job is submitted yet."""
-    folder = profile.folder
-    folder.mkdir(parents=True, exist_ok=True)
+def make_cluster(profile: BatchProfile, keys: Path | None) -> JobQueueCluster:
+    """Start a scheduler that jobs can reach; no job is submitted yet.
+
+    ``keys`` is a folder for the keys of the run, which its jobs read; None: connections are not
+    encrypted.
+    """
+    system = batch_system(profile.kind)
+    make = system.cluster_class()
+    from distributed import Scheduler
+
+    from tilepress.workflows.cluster.servers import ClosedScheduler
+
+    profile.folder.mkdir(parents=True, exist_ok=True)
     options = profile.scheduler
-    scheduler: dict[str, Any] = {"dashboard": options.dashboard, "port": options.port}
-    if not options.dashboard:
-        scheduler["dashboard_address"] = "127.0.0.1:0"
-    else:
-        scheduler["dashboard_address"] = ":0"
+    scheduler: dict[str, Any] = {
+        "dashboard": options.dashboard,
+        "dashboard_address": "127.0.0.1:0",
+        "port": options.port,
+    }
     if options.host is not None:
         scheduler["host"] = options.host
     elif options.interface is not None:
         scheduler["interface"] = options.interface
-    system = batch_system(profile.kind)
     arguments = system.job_arguments(profile)
-    if profile.tls:
-        arguments |= {"security": temporary_security("say tls: false"), "protocol": "tls://"}
+    if keys is not None:
+        arguments |= {"security": _shared_keys(keys), "protocol": PROTOCOL}
     try:
-        return system.cluster_class()(
+        return make(
             scheduler_options=scheduler,
-            shared_temp_directory=str(folder),
+            scheduler_cls=Scheduler if options.dashboard else ClosedScheduler,
             silence_logs=logging.CRITICAL + 1,
             **arguments,
         )
     except (ValueError, RuntimeError, OSError) as error:
         first = str(error).strip().splitlines()[0]
         raise UsageError(f"starting a {profile.kind} cluster: {first}") from error
+
+
+def _shared_keys(folder: Path) -> Security:
+    """Return keys that jobs find in a folder; on their command line are the names of the files."""
+    keys: Any = keys_of_one_run()
+    write_keys(keys, folder)
+    key, certificate = key_files(folder)
+    keys.tls_worker_key = str(key)
+    keys.tls_worker_cert = keys.tls_ca_file = str(certificate)
+    shared: Security = keys
+    return shared
 
 
 def job_script(profile: BatchProfile) -> str:
@@ -169,7 +206,9 @@ def own_settings(system: BatchSystem) -> AbstractContextManager[None]:
 
 
 def _config() -> dict[str, Any]:
-    return scheduler_settings() | {
+    return {
+        **scheduler_settings(),
+        **scratch_settings(),
         "distributed.deploy.lost-worker-timeout": "1 day",  # the watchdog sees to it
         "distributed.comm.timeouts.connect": "60s",
     }

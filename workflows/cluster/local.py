@@ -1,26 +1,32 @@
-"""A cluster of worker processes on this machine that listen on the loopback only.
+"""A cluster of worker processes on this machine that nobody else can reach.
 
-They start with the first task. They end with this process, however it ends: each watches a pipe
-that this process holds open. Each GPU has a worker of its own, with CPU workers beside them.
+They listen on the loopback only, for connections with the keys of the run: see ``closed``. They
+start with the first task. They end with this process, however it ends: each watches a pipe that
+this process holds open. Each GPU has a worker of its own, with CPU workers beside them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.util
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
+from tilepress.workflows.cluster.closed import PROTOCOL, keys_of_one_run, scratch_settings
 from tilepress.workflows.cluster.contract import (
     NO_WORKERS_AFTER_S,
     OpenedCluster,
     ignore_note,
+    starting,
     stop,
 )
 from tilepress.workflows.cluster.settings import scheduler_settings, worker_environment
@@ -100,20 +106,20 @@ class LocalOpener:
         threads = _threads_of_each(self.expected.slots)
         settings = _config(threads)
         if self.dashboard:
-            del settings["distributed.scheduler.http.routes"]
             settings["distributed.worker.profile.enabled"] = True
-        with dask.config.set(settings), interrupts_stay_here():
+        with dask.config.set(settings), interrupts_stay_here(), starting():
             cluster = self._start()
             client = Client(cluster)
-        if self.dashboard and self.note is not None:
-            self.note(f"dashboard: {client.dashboard_link}")
         try:
+            if self.dashboard and self.note is not None:
+                self.note(f"dashboard: {client.dashboard_link}")
             client.register_plugin(SetUp(self.device, self.codec))
             yield OpenedCluster(
                 client=client,
                 address="this machine",
                 give_up_after_s=NO_WORKERS_AFTER_S,
                 own_scheduler=True,
+                end_stopped=functools.partial(_end_stopped, cluster),
                 note=self.note or ignore_note,
             )
         finally:
@@ -122,6 +128,10 @@ class LocalOpener:
     def _start(self) -> SpecCluster:
         from distributed import Nanny, Scheduler, SpecCluster
 
+        from tilepress.workflows.cluster.servers import ClosedScheduler, ClosedWorker
+
+        security = keys_of_one_run()
+        closed = {"host": "127.0.0.1", "protocol": PROTOCOL, "security": security}
         counts = self.expected
         kinds: list[tuple[dict[str, int] | None, dict[str, str]]] = [
             ({"GPU": 1}, {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in self.gpus[: counts.gpu]
@@ -133,27 +143,43 @@ class LocalOpener:
             number: {
                 "cls": Nanny,
                 "options": {
+                    **closed,
+                    "worker_class": ClosedWorker,
                     "nthreads": 1,
-                    "host": "127.0.0.1",
                     "memory_limit": share,
                     "resources": resources,
                     "env": environment,
                     "silence_logs": logging.CRITICAL + 1,
-                    "dashboard": False,
                 },
             }
             for number, (resources, environment) in enumerate(kinds)
         }
-        options = {
-            "host": "127.0.0.1",
-            "dashboard": self.dashboard,
-            "dashboard_address": "127.0.0.1:0",
-        }
+        scheduler: dict[str, Any] = {"cls": ClosedScheduler, "options": closed}
+        if self.dashboard:
+            shown = {"dashboard": True, "dashboard_address": "127.0.0.1:0"}
+            scheduler = {"cls": Scheduler, "options": closed | shown}
         return SpecCluster(
             workers=workers,
-            scheduler={"cls": Scheduler, "options": options},
+            scheduler=scheduler,
+            security=security,
             silence_logs=logging.CRITICAL + 1,
         )
+
+
+def _end_stopped(cluster: SpecCluster, address: str) -> bool:
+    """Kill the process of a worker if it is stopped; its nanny then starts another."""
+    for nanny in list(cluster.workers.values()):
+        pid = nanny.pid if nanny.worker_address == address else None
+        with contextlib.suppress(OSError):
+            if pid is not None and _state(pid) == "T":
+                os.kill(pid, signal.SIGKILL)
+                return True
+    return False
+
+
+def _state(pid: int) -> str:
+    """Return the letter that proc(5) has for the state of a process; t is one in a debugger."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def default_workers() -> int:
@@ -202,9 +228,9 @@ def _threads_of_each(workers: int) -> int:
 
 def _config(threads: int) -> dict[str, Any]:
     """Return Dask's settings: few retries of deadly tasks, lean libraries in the workers."""
-    return scheduler_settings() | {
-        "distributed.scheduler.http.routes": [],
-        "distributed.worker.http.routes": [],
+    return {
+        **scheduler_settings(),
+        **scratch_settings(),
         "distributed.worker.multiprocessing-method": "spawn",
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,

@@ -20,6 +20,7 @@ __all__ = [
     "AddressProfile",
     "BatchProfile",
     "Profile",
+    "TlsFiles",
 ]
 
 USUAL_KEYS = ("walltime", "queue", "account")
@@ -160,6 +161,8 @@ ADDRESS_EXAMPLE = """\
 #     dask worker tcp://HOST:8786 --nworkers 1 --nthreads 8 --resources CPU=1
 #     dask worker tcp://HOST:8786 --nworkers 1 --nthreads 8 --resources GPU=1    # beside a GPU
 #
+# Without TLS whoever can reach its ports can run code as the user of its workers: start it with
+# --tls-ca-file, --tls-cert and --tls-key, workers too, and use the last two lines below.
 # Without resources a worker codes on the CPU. One worker runs one task at a time, with all threads.
 # Python and tilepress must be the same there as here.
 kind: address

@@ -1,15 +1,10 @@
-"""Settings of the clusters that tilepress starts: few retries, lean workers, keys of one run."""
+"""Settings of the clusters that tilepress starts: few retries, lean workers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tilepress.errors import UsageError
-
-if TYPE_CHECKING:
-    from distributed.security import Security
-
-__all__ = ["WORKER_DEATHS", "scheduler_settings", "temporary_security", "worker_environment"]
+__all__ = ["DASHBOARD_ROUTES", "WORKER_DEATHS", "scheduler_settings", "worker_environment"]
 
 WORKER_DEATHS = 2
 """Deaths of a worker that one submission of a task may see. Neighbours in the same queue are
@@ -19,6 +14,9 @@ TICK = "500ms"
 """How often Dask looks whether an event loop lags: 50 times a second, its own way, takes 1 % of a
 core from every process."""
 
+DASHBOARD_ROUTES = ["distributed.http.scheduler.info", "distributed.http.statics"]
+"""What is served where the dashboard is: its pages, and nothing that could change a thing."""
+
 
 def scheduler_settings() -> dict[str, Any]:
     """Return what Dask's configuration says while a scheduler of ours is started."""
@@ -26,6 +24,7 @@ def scheduler_settings() -> dict[str, Any]:
         "distributed.scheduler.allowed-failures": WORKER_DEATHS - 1,
         "distributed.admin.log-length": 0,
         "distributed.admin.tick.interval": TICK,
+        "distributed.scheduler.http.routes": DASHBOARD_ROUTES,
     }
 
 
@@ -39,24 +38,7 @@ def worker_environment(threads: int) -> dict[str, Any]:
         "GDAL_NUM_THREADS": 1,
         "GDAL_CACHEMAX": 256,  # MiB; GDAL's default of 5 % of the machine is too much per process
         "MALLOC_ARENA_MAX": 2,
+        "PYTHONSAFEPATH": 1,  # else a worker looks for modules in the working folder first
         "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": TICK,
         "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": False,  # 3 % of a core for every worker
     }
-
-
-def temporary_security(otherwise: str) -> Security:
-    """Return keys of one run, for its scheduler, workers and client.
-
-    Raises UsageError where the package that makes them is missing; ``otherwise`` says how to go on
-    without.
-    """
-    from distributed.security import Security
-
-    try:
-        made: Security = Security.temporary()
-    except ImportError as error:
-        raise UsageError(
-            "starting a cluster: tls needs the package cryptography; pip install "
-            f"'tilepress[cluster]', or {otherwise} where the network is trusted"
-        ) from error
-    return made

@@ -11,9 +11,8 @@ nodes must share and only this user may enter:
                                          read these can join
         scheduler.json                   where the scheduler listens
 
-Keys are made by the package cryptography (extra ``cluster``). Where the network between the nodes
-is trusted, TILEPRESS_RUNNER_TLS=off goes without: then whoever can reach the scheduler's port can
-run code as this user.
+Where the network between the nodes is trusted, TILEPRESS_RUNNER_TLS=off goes without keys: then
+whoever can reach the scheduler's port can run code as this user.
 """
 
 from __future__ import annotations
@@ -32,19 +31,25 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
+from tilepress.workflows.cluster.closed import (
+    OPEN_TO_ALL,
+    PROTOCOL,
+    WORKER_CLASS,
+    key_files,
+    keys_of_one_run,
+    scratch_settings,
+    write_keys,
+)
 from tilepress.workflows.cluster.contract import (
     NO_WORKERS_AFTER_S,
     NoScheduler,
     OpenedCluster,
     ignore_note,
+    starting,
     stop,
 )
 from tilepress.workflows.cluster.local import cpu_count, visible_gpus
-from tilepress.workflows.cluster.settings import (
-    scheduler_settings,
-    temporary_security,
-    worker_environment,
-)
+from tilepress.workflows.cluster.settings import scheduler_settings, worker_environment
 from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 from tilepress.workflows.interrupts import interrupts_stay_here
 
@@ -99,7 +104,7 @@ class RunnerOpener:
         folder = _meeting_place()
         if rank:
             _become_worker(folder, device)
-        security = None if _trusted() else temporary_security(f"set {TLS}=off")
+        security = None if _trusted() else keys_of_one_run()
         _make_private(folder, security)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return cls(tasks - 1, folder, security, device, codec, note)
@@ -113,23 +118,24 @@ class RunnerOpener:
     def open(self) -> Iterator[OpenedCluster]:
         """Start the scheduler and tell the others; end all on leaving."""
         import dask
-        from distributed import Client, Scheduler, SpecCluster
+        from distributed import Client, SpecCluster
 
+        from tilepress.workflows.cluster.servers import ClosedScheduler
         from tilepress.workflows.cluster.worker_plugin import SetUp
 
-        config = scheduler_settings() | {"distributed.scheduler.http.routes": []}
+        config = scheduler_settings() | scratch_settings()
+        if self.security is None and self.note is not None:
+            self.note(f"{TLS}=off: the connections of this run are not encrypted; {OPEN_TO_ALL}")
         options = {
             # no name to listen by: all interfaces
             "host": os.environ.get("SLURMD_NODENAME") or "0.0.0.0",  # noqa: S104
-            "protocol": "tcp://" if self.security is None else "tls://",
+            "protocol": "tcp://" if self.security is None else PROTOCOL,
             "security": self.security,
-            "dashboard": False,
-            "dashboard_address": "127.0.0.1:0",
             "scheduler_file": str(_scheduler_file(self.folder)),
         }
-        with dask.config.set(config), interrupts_stay_here():
+        with dask.config.set(config), interrupts_stay_here(), starting():
             cluster = SpecCluster(
-                scheduler={"cls": Scheduler, "options": options},
+                scheduler={"cls": ClosedScheduler, "options": options},
                 security=self.security,
                 silence_logs=logging.CRITICAL + 1,
             )
@@ -171,23 +177,11 @@ def _make_private(folder: Path, security: Security | None) -> None:
     try:
         making.mkdir(mode=0o700)
         if security is not None:
-            key, cert = _keys(making)
-            made: Any = security
-            _write_private(key, made.tls_worker_key)
-            _write_private(cert, made.tls_worker_cert)
+            write_keys(security, making)
         making.rename(folder)
     except OSError as error:
         shutil.rmtree(making, ignore_errors=True)
         raise UsageError(f"starting workers: making {folder}: {error.strerror}") from error
-
-
-def _write_private(path: Path, text: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-
-
-def _keys(folder: Path) -> tuple[Path, Path]:
-    return folder / "key.pem", folder / "cert.pem"
 
 
 def _scheduler_file(folder: Path) -> Path:
@@ -222,6 +216,7 @@ def _become_worker(folder: Path, device: WantedDevice) -> NoReturn:
     os.environ.update({name: str(value) for name, value in worker_environment(threads).items()})
     for name in ("TARGET", "SPILL", "PAUSE"):
         os.environ[f"DASK_DISTRIBUTED__WORKER__MEMORY__{name}"] = "False"
+    os.environ["DASK_TEMPORARY_DIRECTORY"] = scratch_settings()["temporary-directory"]
     os.environ["DASK_LOGGING__DISTRIBUTED"] = "CRITICAL"  # the command tells; this is its terminal
     resource = "GPU=1" if device != "cpu" and visible_gpus() else "CPU=1"
     sys.stdout.flush()
@@ -234,9 +229,9 @@ def _worker_line(folder: Path, resource: str, threads: int) -> list[str]:
         sys.executable, "-m", "distributed.cli.dask_worker",
         "--scheduler-file", str(_scheduler_file(folder)),
         "--nthreads", str(threads), "--nworkers", "1", "--resources", resource,
-        "--no-dashboard", "--death-timeout", "60",
+        "--worker-class", WORKER_CLASS, "--no-dashboard", "--death-timeout", "60",
     ]  # fmt: skip
-    key, cert = _keys(folder)
+    key, cert = key_files(folder)
     if key.exists():
         line += ["--tls-ca-file", str(cert), "--tls-key", str(key), "--tls-cert", str(cert)]
         line += ["--protocol", "tls"]

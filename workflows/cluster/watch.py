@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from tilepress.errors import TilepressError
 from tilepress.workflows.cluster.contract import NoScheduler, NoWorkers, OpenedCluster
+from tilepress.workflows.cluster.silence import SILENT_AFTER_S, Silence
 from tilepress.workflows.cluster.worker_kinds import WorkerCounts, WorkerKind
 from tilepress.workflows.interrupts import interrupts_stay_here
 
@@ -53,6 +54,9 @@ class Watch:
         self._opened = opened
         self._fault: TilepressError | None = None
         self._known: frozenset[str] = frozenset()
+        self._silence = Silence()
+        self._told: frozenset[str] = frozenset()
+        """Workers that are silent, and whose silence is known."""
         now = time.monotonic()
         self._answered = now
         self._alive = dict.fromkeys(WorkerKind, now)
@@ -142,6 +146,7 @@ class Watch:
                 logging.getLogger(__name__).debug("looking at the cluster: %r", error)
                 continue
             self._note(workers)
+            self._tell_of_silent(workers, pause)
             pause = LOOK_EVERY_S + len(workers) / WORKERS_PER_S
 
     def _look(self) -> Mapping[str, Mapping[str, Any]]:
@@ -151,6 +156,19 @@ class Watch:
         self._answered = time.monotonic()
         workers: Mapping[str, Mapping[str, Any]] = found["workers"]
         return workers
+
+    def _tell_of_silent(self, workers: Mapping[str, Mapping[str, Any]], passed_s: float) -> None:
+        """Tell of workers that no longer answer, and end those that are stopped."""
+        silent = self._silence.look(workers, passed_s)
+        for address, worker in silent.items():
+            ended = self._opened.end_stopped(address)
+            if ended or address not in self._told:
+                name = f"worker {worker.get('name')} on {worker.get('host')}"
+                then = "its tasks go elsewhere once the scheduler gives it up, or it goes on"
+                if ended:
+                    then = "its process was stopped; another is started, its tasks go elsewhere"
+                self.note(f"{name} has not answered for {SILENT_AFTER_S:.0f} s: {then}")
+        self._told = frozenset(silent)
 
     def _note(self, workers: Mapping[str, Mapping[str, Any]]) -> None:
         now = time.monotonic()

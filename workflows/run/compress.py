@@ -17,6 +17,7 @@ from tilepress.pipeline.archive.options import CodingOptions
 from tilepress.pipeline.archive.plan_file import Part
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath
+from tilepress.pipeline.store.signature import Signer
 from tilepress.workflows.learn.tune import Tuner
 from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.report.telling import Note, Progress, SilentProgress
@@ -45,6 +46,7 @@ def compress(
     part: str | None = None,
     force: bool = False,
     checksum: bool = False,
+    sign: str | Path | None = None,
     report: str | Path | None = None,
     progress: Progress | None = None,
     **coding: Unpack[CodingOptions],
@@ -96,6 +98,9 @@ def compress(
     checksum :
         Skip a sealed store only if its samples are those of the source, too, not just the sizes,
         times and headers of the files; others are listed as conflicts. Reads every source whole.
+    sign :
+        File of an ed25519 private key (OpenSSH or PEM) with which every store is signed, also one
+        that is unchanged. The key stays in this process.
     report :
         File to write the report to, as JSON.
     progress :
@@ -117,12 +122,13 @@ def compress(
         check_writable_report(Path(report))
     request = CompressRequest.of(sources, destination, stack, coding)
     check_options(request.options, workers, tune)
+    signer = None if sign is None else Signer.load(sign)
     writer = ReportWriter(
         path=None if report is None else Path(report),
         started=started,
         description=request.describe(
             tune=tune, device=device, workers=workers, cluster=cluster, part=part, force=force,
-            checksum=checksum,
+            checksum=checksum, sign=None if sign is None else str(sign),
         ),
     )  # fmt: skip
     if part is not None:
@@ -132,7 +138,7 @@ def compress(
                 "--dashboard do not go with --part; replace what is there with tilepress plan "
                 "--force"
             )
-        return compress_part(request, Part.parse(part), device, writer, progress)
+        return compress_part(request, Part.parse(part), device, writer, progress, signer)
     target, options = request.destination, request.options
     executor = make_executor(workers, cluster, device, options, progress, dashboard=dashboard)
     passed_over: Counter[str] = Counter()
@@ -182,7 +188,7 @@ def compress(
             named = ", ".join(map(str, request.sources))
             raise UsageError(f"compressing: found no image in {named}")
         with report_when_stopped(run, writer):
-            return finish_run(result, writer, target, progress)
+            return finish_run(result, writer, target, progress, signer)
 
 
 def _missing(folder: StoragePath) -> list[StoragePath]:

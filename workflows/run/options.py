@@ -25,7 +25,8 @@ def takes_coding_options(function: F) -> F:
     """
     signature = inspect.signature(function)
     own = list(signature.parameters.values())
-    assert own.pop().kind is inspect.Parameter.VAR_KEYWORD, f"{function.__name__} takes no options"
+    rest = own.pop()
+    assert rest.kind is inspect.Parameter.VAR_KEYWORD, f"{function.__name__} takes no options"
     arguments = [parameter for parameter in own if parameter.kind is not parameter.KEYWORD_ONLY]
     coding = [
         inspect.Parameter(

@@ -20,6 +20,7 @@ from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, Plann
 from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.seal import is_sealed
+from tilepress.pipeline.store.signature import Signer
 from tilepress.workflows.report.report import (
     Report,
     RunDescription,
@@ -66,17 +67,20 @@ def finish(
     destination: PathLike,
     *,
     workers: int | None = None,
+    sign: str | Path | None = None,
     report: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Seal what the parts of a plan have written; what they have not is listed as failures.
 
-    May be called again after more parts have run. The plan is removed once everything is sealed.
+    ``sign`` is as in ``compress``. May be called again after more parts have run. The plan is
+    removed once everything is sealed.
     """
     started = time.monotonic()
     if report is not None:
         check_writable_report(Path(report))
     target = Destination(storage_path(destination))
+    signer = None if sign is None else Signer.load(sign)
     writer = ReportWriter(
         path=None if report is None else Path(report),
         started=started,
@@ -117,7 +121,7 @@ def finish(
         if not result.images and not result.failures:
             told.tell(Note(_nothing(target)))
         with report_when_stopped(run, writer):
-            return finish_run(result, writer, target, told)
+            return finish_run(result, writer, target, told, signer)
 
 
 def _nothing(target: Destination) -> str:
@@ -152,6 +156,7 @@ def compress_part(
     device: str,
     writer: ReportWriter,
     progress: Progress | None,
+    signer: Signer | None,
 ) -> Report:
     """Write one part's share of the shards, in this process; make the plan where none is."""
     request.destination.check_writable()
@@ -184,7 +189,7 @@ def compress_part(
                 "parts; tilepress finish seals them"
             )
             told.tell(Note(text))
-    return finish_run(result, writer)
+    return finish_run(result, writer, signer=signer)
 
 
 def _fixed_plan(

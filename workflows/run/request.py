@@ -12,6 +12,7 @@ from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
 from tilepress.pipeline.find.inputs import absolute
 from tilepress.pipeline.storage.path import StoragePath, storage_path
+from tilepress.workflows.environment import check_interpreter
 from tilepress.workflows.report.report import RunDescription
 
 __all__ = ["CompressRequest", "PathLike"]
@@ -38,6 +39,7 @@ class CompressRequest:
         coding: CodingOptions,
     ) -> CompressRequest:
         """Return the request of a call; raise UsageError where it names nothing."""
+        check_interpreter()
         if not str(destination).strip():
             raise UsageError("compressing: the destination is empty")
         return cls(

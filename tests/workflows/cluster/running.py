@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tilepress.pipeline.archive.device import device
+from tilepress.workflows.cluster.closed import key_files, write_keys
+from tilepress.workflows.cluster.contract import OpenedCluster
 from tilepress.workflows.cluster.executor import DaskExecutor
 
 
@@ -42,6 +44,20 @@ def dask_command(
     finally:
         process.kill()
         process.wait()
+
+
+def write_profile(opened: OpenedCluster, folder: Path) -> Path:
+    """Write a profile by which another run may join a cluster of ours, with its keys."""
+    write_keys(opened.client.security, folder)
+    key, certificate = map(str, key_files(folder))
+    profile = {
+        "kind": "address",
+        "address": opened.client.scheduler.address,
+        "tls": {"ca": certificate, "cert": certificate, "key": key},
+    }
+    path = folder / "address.yaml"
+    path.write_text(json.dumps(profile))
+    return path
 
 
 def wait_for_file(file: Path) -> None:

@@ -18,7 +18,7 @@ from tilepress.workflows.cluster.contract import NoScheduler
 from tilepress.workflows.cluster.executor import DaskExecutor
 from tilepress.workflows.cluster.local import LocalOpener
 
-from .running import pid_and_device, run_one
+from .running import pid_and_device, run_one, write_profile
 
 
 def tell(name: str) -> str:
@@ -55,6 +55,8 @@ class TestAddress:
                 assert executor.slots >= 1
             (deaths,) = [note for note in notes if "deaths" in note]
             assert deaths.startswith("the scheduler gives up a task after 4 deaths of its workers")
+            (without,) = [note for note in notes if "TLS" in note]
+            assert without.startswith(f"the scheduler at {address} runs without TLS: whoever can")
         assert process.poll() is None
 
     def test_two_runs_at_once_get_their_own_results(
@@ -112,7 +114,7 @@ class TestAddress:
 
     def test_cuda_where_no_worker_has_one(self, tmp_path: Path):
         with LocalOpener(workers=1).open() as opened:
-            opener = choose_cluster(opened.client.scheduler.address, device="cuda")
+            opener = choose_cluster(str(write_profile(opened, tmp_path)), device="cuda")
             with (
                 DaskExecutor(opener) as executor,
                 pytest.raises(UsageError, match="no worker has a GPU"),

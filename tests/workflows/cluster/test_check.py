@@ -15,7 +15,7 @@ from tilepress.workflows.cluster.local import LocalOpener
 from tilepress.workflows.cluster.profiles import AddressProfile
 from tilepress.workflows.cluster.worker_kinds import WorkerKind
 
-from .running import address_in, dask_command, wait_for_file
+from .running import address_in, dask_command, wait_for_file, write_profile
 
 
 class TestCheck:
@@ -34,15 +34,14 @@ class TestCheck:
 
     def test_it_asks_a_worker(self, tmp_path: Path):
         with LocalOpener(workers=1).open() as opened:
-            path = tmp_path / "here.yaml"
-            path.write_text(f"kind: address\naddress: {opened.client.scheduler.address}\n")
+            path = write_profile(opened, tmp_path)
             line = ["cluster", "check", str(path), "--run", "--destination", str(tmp_path / "out")]
             done = CliRunner().invoke(app, line)
         assert done.exit_code == 0, done.output
         lines = [line for line in done.output.splitlines() if not line.startswith("dashboard:")]
         wanted = (
             r".*: the profile is well formed",
-            r"scheduler: tcp://127\.0\.0\.1:\d+, joined, not encrypted",
+            r"scheduler: tls://127\.0\.0\.1:\d+, joined, encrypted",
             r"first worker: after \d+\.\d s",
             r"workers: 1: 1 without resources",
             rf"versions: Python 3\.\d+ and tilepress {importlib.metadata.version('tilepress')}, .*",
@@ -55,8 +54,7 @@ class TestCheck:
 
     def test_it_asks_a_worker_of_every_kind(self, tmp_path: Path):
         with LocalOpener(workers=2, device="auto", gpus=("GPU-7",)).open() as opened:
-            path = tmp_path / "here.yaml"
-            path.write_text(f"kind: address\naddress: {opened.client.scheduler.address}\n")
+            path = write_profile(opened, tmp_path)
             done = CliRunner().invoke(app, ["cluster", "check", str(path), "--wait", "60"])
         assert "workers: 2: 1 on GPUs, 1 on CPUs" in done.output
         assert done.output.count("round trip the same") == 2

@@ -16,15 +16,15 @@ from tilepress.workflows.cluster.contract import VersionMismatch
 from tilepress.workflows.cluster.executor import DaskExecutor
 from tilepress.workflows.cluster.local import LocalOpener
 
-from .running import run_one
+from .running import run_one, write_profile
 
 
 class TestVersions:
     """Tasks would not mean the same to workers of other versions."""
 
-    def test_other_versions_are_refused(self, monkeypatch: pytest.MonkeyPatch):
+    def test_other_versions_are_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         with LocalOpener(workers=1).open() as opened:
-            opener = choose_cluster(opened.client.scheduler.address)
+            opener = choose_cluster(str(write_profile(opened, tmp_path)))
             assert isinstance(opener, AddressOpener)
             monkeypatch.setattr(contract, "_own_version", lambda: "99.0")
             with (

@@ -68,7 +68,7 @@ class TestThePackage:
     def test_a_user_is_told_how_to_get_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
         with pytest.raises(UsageError, match=r"not installed; pip install 'tilepress\[cluster\]'"):
-            make_cluster(profile(tmp_path))
+            make_cluster(profile(tmp_path), None)
 
     def test_it_takes_no_signal(self):
         pytest.importorskip("dask_jobqueue", reason="extra cluster is not installed")

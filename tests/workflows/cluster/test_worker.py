@@ -138,6 +138,7 @@ class TestWorkersAreLean:
         rooms = {name for name in found if name.startswith("tilepress.workflows.")}
         assert rooms == {
             "tilepress.workflows.cluster",
+            "tilepress.workflows.cluster.servers",
             "tilepress.workflows.cluster.task_errors",
             "tilepress.workflows.cluster.worker",
             "tilepress.workflows.cluster.worker_plugin",

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tilepress.errors import UsageError
+from tilepress.workflows.cluster.closed import WORKER_CLASS, job_scratch
 from tilepress.workflows.cluster.profiles import USUAL_KEYS, BatchProfile
 from tilepress.workflows.cluster.settings import worker_environment
 
@@ -121,7 +122,6 @@ class BatchSystem(ABC):
             "python": profile.python,
             "job_name": "tilepress",
             "log_directory": str(profile.folder),
-            "local_directory": profile.scratch,
             "job_script_prologue": _prologue(profile),
             "job_directives_skip": list(profile.skip_directives),
             "job_extra_directives": list(profile.directives),
@@ -171,12 +171,12 @@ def _prologue(profile: BatchProfile) -> list[str]:
     lines = [f"export {name}={value}" for name, value in worker_environment(profile.cores).items()]
     memory = "DASK_DISTRIBUTED__WORKER__MEMORY__"
     lines += [f"export {memory}{name}=False" for name in ("TARGET", "SPILL", "PAUSE")]
-    return lines + list(profile.prologue)
+    return [*lines, *job_scratch(profile.scratch), *profile.prologue]
 
 
 def _worker_arguments(profile: BatchProfile) -> list[str]:
     resource = "GPU=1" if profile.gpus else "CPU=1"
-    arguments = ["--resources", resource, "--no-dashboard"]
+    arguments = ["--resources", resource, "--worker-class", WORKER_CLASS, "--no-dashboard"]
     walltime = profile.walltime_s
     if walltime is not None and walltime > SHORT_WALLTIME_S and profile.gpus < 2:
         stagger = LIFETIME_MARGIN_S // 2

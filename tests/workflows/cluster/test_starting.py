@@ -1,0 +1,77 @@
+"""A command that ends while its workers start leaves a line, and no process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from ...helpers.samples import smooth
+
+MARK = "TILEPRESS_TEST_MARK"
+
+
+def wait_for(found: object, within_s: float = 60) -> None:
+    end = time.monotonic() + within_s
+    while not found():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def descendants(mark: str) -> list[psutil.Process]:
+    """Return the processes that have the mark in their environment, also orphans."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return the worker processes that have been started, however far they are."""
+    with contextlib.suppress(psutil.Error):
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [one for one in children if "spawn_main" in " ".join(one.cmdline())]
+    return []
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.7])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_command_that_ends_while_its_workers_start(
+    number: signal.Signals, after_s: float, tmp_path: Path
+):
+    np.save(tmp_path / "scene.npy", smooth((600, 600)))
+    mark = secrets.token_hex(4)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tilepress", "compress", "scene.npy", "out", "--workers", "2"],
+        cwd=tmp_path,
+        env=os.environ | {MARK: mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(lambda: workers(process))
+        time.sleep(after_s)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    lines = [line for line in told.splitlines() if not line.startswith("first use: ")]
+    if number == signal.SIGKILL:
+        assert lines == []
+    else:
+        assert process.returncode == 130
+        assert lines[-1] == "tilepress: interrupted; run the same line again to go on"
+        assert len(lines) <= 2, told  # before it, how far the run came
+    wait_for(lambda: not descendants(mark), within_s=30)
