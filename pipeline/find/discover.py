@@ -228,7 +228,7 @@ def _look(file: InputFile, looks: Looks, batch: Batch | None = None) -> _Looked 
             return _look_at_object(file, looks, batch)
         return _look_at_file(file, looks)
     except RefusedFile as error:
-        return unsupported(path, error.strerror)
+        return unsupported(path, error.strerror or "it is refused")
     except Exception as error:  # the edge of an item, as above
         return Failure(path, failure_of(f"opening {path}", error))
 
