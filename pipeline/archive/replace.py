@@ -52,6 +52,7 @@ __all__ = [
     "give_up",
     "going_on",
     "pending",
+    "put_documents_back",
     "replacements",
 ]
 
@@ -165,6 +166,7 @@ def clear_replaced(store: AnyPath, check: Callable[[], None] = lambda: None) -> 
     for one in found:
         if one.replaced.root == root:
             _put_back(where, one, check)
+            _remove(where, one.has, check)
     if any(one.replaced.root == root for one in found):
         return True
     if root is None:
@@ -186,13 +188,22 @@ def give_up(store: AnyPath, check: Callable[[], None]) -> None:
             retried((ledger_folder(store) / one.plan).remove_tree)
 
 
+def put_documents_back(plan: ImagePlan, check: Callable[[], None]) -> None:
+    """Put the old store's documents back where a seal failed before the root document went over.
+
+    Storage that failed may fail again: the next run does it then.
+    """
+    with contextlib.suppress(OSError, StoreError):
+        found = pending(plan.store, plan.digest)
+        if found is not None:
+            _put_back(storage_path(plan.store), found, check)
+
+
 def _put_back(store: StoragePath, given_up: Replacement, check: Callable[[], None]) -> None:
-    """Make the old store what it was, and remove what the new one has beside it."""
     for key, data in given_up.documents.items():
         if (store / key).sha256() != sha256_hex(data):
             check()
             retried(partial((store / key).write, data))
-    _remove(store, given_up.has, check)
 
 
 def _remove(store: StoragePath, unwanted: Callable[[str], bool], check: Callable[[], None]) -> None:

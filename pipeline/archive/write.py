@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from tilepress.pipeline.archive.plan import (
     ShardRef,
     plan_digest,
 )
-from tilepress.pipeline.archive.replace import clear_replaced, going_on
+from tilepress.pipeline.archive.replace import clear_replaced, going_on, put_documents_back
 from tilepress.pipeline.archive.stages import StageClock, Stages
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.open import open_source
@@ -212,9 +213,13 @@ def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> N
                 "run the same command again"
             )
         attributes = {"plan_digest": plan.digest} | _loss(plan, entries)
-        ImageCoding(plan).writer.seal(
-            source.source_items(), entries, attributes, lambda: _check_lease(plan, holder)
-        )
+        check = partial(_check_lease, plan, holder)
+        try:
+            ImageCoding(plan).writer.seal(source.source_items(), entries, attributes, check)
+        except BaseException:
+            if plan.replaced is not None:
+                put_documents_back(plan, check)
+            raise
 
 
 def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, float]:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.workflows.cli import app as cli
 from tilepress.workflows.run.driver import NoRoom
 
-from .conftest import TILE, Scene, check_any, check_archive
+from .conftest import TILE, Scene, check_any, check_archive, write_sources
 from .recording import watched
 
 pytestmark = pytest.mark.usefixtures("tiny_shards", "dead_holders")
@@ -47,6 +48,13 @@ class Failing:
 
 
 @pytest.fixture
+def older(tmp_path: Path) -> Scene:
+    """Another image of the same name and shape."""
+    every = write_sources(tmp_path / "old", 50)
+    return Scene(every.folder / "large.npy", {"large": every.images["large"]}, {})
+
+
+@pytest.fixture
 def one(scene: Scene) -> Scene:
     """The image of several shards alone: every operation of its run is to fail once."""
     return Scene(scene.folder / "large.npy", {"large": scene.images["large"]}, {})
@@ -60,10 +68,10 @@ def count(scene: Scene, out: Path, kind: str) -> int:
     return counter.seen
 
 
-def run_to_an_error(scene: Scene, target: Path) -> str:
+def run_to_an_error(scene: Scene, target: Path, *, force: bool = False) -> str:
     """Run; return what a person is told of the failure, or "" where there was none."""
     try:
-        report = scene.compress(target)
+        report = scene.compress(target, force=force)
     except (OSError, UsageError, NoRoom) as error:  # the command prints one line of these
         return str(error)
     assert {failure.kind for failure in report.failures} <= {"storage"}
@@ -110,6 +118,29 @@ class TestTheNthOperationFails:
             check_archive(one, out)
         print(f"EIO at {kind}: {survived} of {total} survived without an error")
         assert survived >= total - PROBES[kind], "only the probes before the run may fail it"
+
+    @pytest.mark.parametrize("kind", ["write", "rename"])
+    def test_and_the_old_store_stays(self, one: Scene, older: Scene, folder: Path, kind: str):
+        """Replaced or not, there is a store; and the run says which one where it fails."""
+        assert older.compress(folder / "count/large.zarr").ok
+        counter = Failing(1 << 30, 0, (kind,))
+        with watched(folder / "count", counter):
+            assert one.compress(folder / "count/large.zarr", force=True).ok
+        kept = 0
+        for number in range(1, counter.seen + 1):
+            out = folder / f"{number}"
+            assert older.compress(out / "large.zarr").ok
+            with watched(out, Failing(number, errno.ENOSPC, (kind,))):
+                told = run_to_an_error(one, out / "large.zarr", force=True)
+            both = older.images["large"], one.images["large"]
+            assert check_any(storage_path(out / "large.zarr"), both) == "sealed"
+            if "the old store stays in its place" in told:
+                found = zarr.open_group(out / "large.zarr", mode="r")["0/image"][...]
+                assert np.array_equal(found, both[0])
+                kept += 1
+            assert one.compress(out / "large.zarr", force=True).ok
+            check_archive(one, out)
+        assert kept > counter.seen // 2
 
     def test_earlier_seals_stay(self, scene: Scene, folder: Path):
         out = folder / "out"

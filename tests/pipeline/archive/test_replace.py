@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import zarr
 
 import tilepress
 from tilepress.errors import DamagedStore, DestinationConflict
+from tilepress.pipeline.archive import write
 from tilepress.pipeline.archive.destination import (
     check_prepared,
     is_unchanged,
@@ -202,6 +204,7 @@ class TestTheChange:
 
         with monkeypatch.context() as patch:
             patch.setattr(StoreWriter, "_write_root", die)
+            patch.setattr(write, "put_documents_back", lambda *_: None)  # killed, not stopped
             with pytest.raises(KeyboardInterrupt):
                 seal(half, keeper)
         assert (store / "0/zarr.json").read() != before
@@ -209,6 +212,27 @@ class TestTheChange:
         clear_leftovers(old.store, keeper)
         assert (store / "0/zarr.json").read() == before
         assert_holds(store, OLD)
+
+    def test_where_storage_fails_the_documents_are_put_back_at_once(
+        self,
+        store: StoragePath,
+        half: ImagePlan,
+        keeper: LeaseKeeper,
+        monkeypatch: pytest.MonkeyPatch,
+    ):
+        before = {key: (store / key).read() for key, _ in store.walk() if is_document(key)}
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StoreWriter, "_write_root", full)
+            with pytest.raises(OSError, match="No space"):
+                seal(half, keeper)
+        assert {key: (store / key).read() for key in before} == before
+        assert_holds(store, OLD)
+        seal(half, keeper)
+        assert_holds(store, NEW)
 
     def test_a_store_that_changed_meanwhile_is_not_replaced(
         self, store: StoragePath, half: ImagePlan, keeper: LeaseKeeper

@@ -127,6 +127,14 @@ class TestObjects:
         assert [key for key, _ in root.walk()] == ["c.zarr/zarr.json"]
         (root / "a").remove_tree()
 
+    def test_removing_many_at_once(self, root: StoragePath):
+        for key in ("a/b/1", "a/b/2", "a/3", "4"):
+            (root / key).write(b"x")
+        root.remove_all(["a/b/1", "a/b/2", "4", "not/there"])
+        assert [key for key, _ in root.walk()] == ["a/3"]
+        assert root.folders() == ["a"]
+        assert (root / "a").folders() == []
+
     def test_a_neighbour_with_a_longer_name_is_not_below(self, root: StoragePath):
         (root / "scene/x").write(b"1")
         (root / "scene-2/x").write(b"1")

@@ -45,3 +45,28 @@ class TestKindsOfObjects:
         assert [keys.is_chunk(key) for key in documents + chunks] == [False] * 3 + [True] * 3
         found = [key for key in documents + chunks if keys.is_manifest_chunk(key)]
         assert found == ["manifest/c/0"]
+
+
+class TestSeparators:
+    """A store and the one that replaces it have no chunk key in common, but for scalars."""
+
+    INDEX = (0, 13, 2)
+
+    def test_there_and_back(self):
+        key = keys.shard_key("image", self.INDEX, ".")
+        assert key == "0/image/c.0.13.2"
+        assert keys.shard_of(key, ".") == ("image", self.INDEX)
+        assert keys.shard_of(key) is None
+        assert keys.shard_of(keys.shard_key("image", self.INDEX), ".") is None
+        assert keys.other_separator("/") == "."
+        assert keys.other_separator(".") == "/"
+
+    @pytest.mark.parametrize("name", ["0/image", "0/x", "source/origin", "manifest"])
+    def test_whose_a_chunk_is(self, name: str):
+        slash, dot, scalar = f"{name}/c/0", f"{name}/c.0", f"{name}/c"
+        assert all(keys.is_chunk(key) for key in (slash, dot, scalar))
+        assert [keys.is_chunk_of(key, "/") for key in (slash, dot, scalar)] == [True, False, False]
+        assert [keys.is_chunk_of(key, ".") for key in (slash, dot, scalar)] == [False, True, False]
+        shared = [keys.is_shared(key) for key in (slash, dot, scalar, f"{name}/zarr.json")]
+        assert shared == [False, False, True, True]
+        assert keys.is_manifest_chunk(dot, ".") == (name == "manifest")
