@@ -224,7 +224,7 @@ def _look(file: InputFile, batch: Batch | None = None) -> _Looked | Failure:
     try:
         return _look_at_object(file, batch) if is_url(file.path) else _look_at_file(file)
     except RefusedFile as error:
-        return unsupported(path, error.strerror)
+        return unsupported(path, error.strerror or "it is refused")
     except Exception as error:  # the edge of an item, as above
         return Failure(path, failure_of(f"opening {path}", error))
 
