@@ -162,7 +162,7 @@ def _role(path: Path, beside: str, scene: str) -> _Role | None:
     world = (f"{kind[:1]}{kind[-1:]}w", f"{kind}w", "tfw", "wld", "tab")
     if low in {f"{base}.{end}" for base in (image, stem) for end in (*world, "aux", "aux.xml")}:
         return _Role.NEEDED
-    own = low.startswith(stem) and low[len(stem)] in "._-" and _NOTES.fullmatch(low)
+    own = low.startswith((f"{stem}.", f"{stem}_", f"{stem}-")) and _NOTES.fullmatch(low)
     of_scene = low.startswith(scene) and _OF_SCENE.fullmatch(low)
     of_product = _OF_PRODUCT.fullmatch(low) and low[4:16] in (image[4:16], image[7:19])
     if own or of_scene or of_product or low in _OF_FOLDER:

@@ -62,7 +62,7 @@ class RasterFile:
     sidecars: tuple[Path, ...]
     remarks: tuple[str, ...]
     view: object
-    """Kept while the file is open: some drivers open it again by its name."""
+    """Kept while the file is open: several threads of OpenJPEG open it again by its name."""
     blocks: DeflateBlocks | None = None
     """Those whose checksums GDAL does not look at."""
     mask_blocks: DeflateBlocks | None = None
@@ -171,7 +171,7 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
         record=record,
         sidecars=beside,
         remarks=view.beside.remarks,
-        view=view.keep(),
+        view=view.keep() if driver == "JP2OpenJPEG" else None,
         blocks=DeflateBlocks.of(path, header),
         mask_blocks=_mask_blocks(path, record["mask"], beside),
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 from tilepress.errors import (
     SourceError,
+    SourceTooLarge,
     TilepressError,
-    Unforeseen,
-    UnsupportedSource,
+    UnforeseenSource,
     describe_error,
 )
 from tilepress.pipeline.guests.budget import MEMORY_VARIABLE
@@ -19,16 +19,13 @@ __all__ = ["raise_told", "told"]
 
 def told(error: Exception) -> list[Any]:
     """Return the class and text of an error; of a foreign one no more than its type and place."""
-    if isinstance(error, Unforeseen):
-        return ["foreign", error.kind, str(error)]
     if isinstance(error, TilepressError):
         return ["ours", type(error).__name__, [str(arg) for arg in error.args]]
     if isinstance(error, OSError) and error.errno is not None:
         return ["system", error.errno, error.strerror or "", str(error.filename or "")]
     if isinstance(error, MemoryError):
         return ["memory"]
-    kind, message = describe_error(error)
-    return ["foreign", kind, message.removeprefix("running a task: ")]
+    return ["foreign", describe_error(error)[1].removeprefix("running a task: ")]
 
 
 def raise_told(what: Sequence[Any], doing: str, path: str, memory_bytes: int) -> None:
@@ -44,13 +41,13 @@ def raise_told(what: Sequence[Any], doing: str, path: str, memory_bytes: int) ->
             raise OSError(number, text, file or None)
         case ["memory"]:
             raise too_much_memory(doing, path, memory_bytes)
-        case ["foreign", str(kind), str(text)]:
-            raise Unforeseen(kind, f"{doing} {path}: {' '.join(text.split())[:300]}")
+        case ["foreign", str(text)]:
+            raise UnforeseenSource(f"{doing} {path}: {' '.join(text.split())[:300]}")
     raise SourceError(f"{doing} {path}: its reader answered nonsense")
 
 
-def too_much_memory(doing: str, path: str, memory_bytes: int) -> UnsupportedSource:
-    return UnsupportedSource(
+def too_much_memory(doing: str, path: str, memory_bytes: int) -> SourceTooLarge:
+    return SourceTooLarge(
         f"{doing} {path}: its decoder wanted more than {memory_bytes / 2**30:.1f} GiB of memory; "
         f"if the file is sound, set {MEMORY_VARIABLE} to more GiB"
     )
@@ -62,4 +59,4 @@ def _tree(kind: type[TilepressError]) -> Iterator[type[TilepressError]]:
         yield from _tree(below)
 
 
-_OURS = {kind.__name__: kind for kind in _tree(TilepressError) if kind is not Unforeseen}
+_OURS = {kind.__name__: kind for kind in _tree(TilepressError)}

@@ -4,7 +4,9 @@
     ├── UsageError               the request itself is wrong (exit code 2)
     ├── SourceError              an input cannot be read
     │   ├── UnsupportedSource    it is an image of a kind that we do not take, or not an image
-    │   └── DamagedSource        it is truncated or contradicts itself
+    │   ├── DamagedSource        it is truncated or contradicts itself
+    │   ├── SourceTooLarge       there is no memory for it
+    │   └── UnforeseenSource     an error of a library, or of ours, that nobody foresaw
     ├── CodecError               arrays <-> bytes
     │   ├── InvalidRecord        the bytes are not a record
     │   │   └── ChecksumMismatch the bytes or the decoded samples fail their checksum
@@ -38,11 +40,12 @@ __all__ = [
     "InvalidRecord",
     "ModelError",
     "SourceError",
+    "SourceTooLarge",
     "StoreError",
     "TaskFailed",
     "TilepressError",
     "TooMuchMemory",
-    "Unforeseen",
+    "UnforeseenSource",
     "UnsealedStore",
     "UnsupportedArray",
     "UnsupportedFormat",
@@ -86,6 +89,18 @@ class DamagedSource(SourceError):
     """An input image is truncated or contradicts itself."""
 
     kind = "damaged-source"
+
+
+class SourceTooLarge(SourceError):
+    """An input needs more memory than there is."""
+
+    kind = "memory"
+
+
+class UnforeseenSource(SourceError):
+    """What came up while an input was looked at is no error that anybody thought of."""
+
+    kind = "internal"
 
 
 class CodecError(TilepressError):
@@ -166,18 +181,6 @@ class TaskFailed(Exception):
         return self.message
 
 
-class Unforeseen(SourceError):
-    """An error of another library, or of ours, that came up while an input was looked at."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self._kind = kind
-
-    @property
-    def kind(self) -> str:  # type: ignore[override]
-        return self._kind
-
-
 def failure_of(doing: str, error: Exception) -> SourceError:
     """Return the failure of one input that an error amounts to, whichever error it is.
 
@@ -190,7 +193,8 @@ def failure_of(doing: str, error: Exception) -> SourceError:
         raise error
     if isinstance(error, OSError):
         return SourceError(f"{doing}: {error.strerror or type(error).__name__}")
-    return Unforeseen(kind, f"{doing}: {message.partition(': ')[2]}")
+    found = SourceTooLarge if isinstance(error, MemoryError) else UnforeseenSource
+    return found(f"{doing}: {message.partition(': ')[2]}")
 
 
 def describe_error(error: Exception) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,24 @@ class TestNoInputEndsARun:
 
     def test_memory_is_bounded(self, attack: Attack) -> None:
         assert attack.peak_bytes < MEMORY_BYTES
+
+
+def test_inputs_that_were_read_wrong_once_stop_nobody(
+    shared_data: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    faults = [shared_data / "faults" / kind for kind in ("tiff", "dicom")]
+    if not all(folder.is_dir() for folder in faults):
+        pytest.skip("no such inputs beside the checkout: ../shared/data/faults")
+    first, last = good(tmp_path / "a/good.npy"), good(tmp_path / "z/other.npy")
+    sources = [first, *faults, last]
+    options = ["--workers", "0", "--tier", "fast", "--report", tmp_path / "report.json"]
+    done = command("compress", *sources, tmp_path / "out", *options, timeout_s=TIMEOUT_S)
+    report = json.loads((tmp_path / "report.json").read_text())
+    sealed = {one["source"] for one in report["images"]}
+    assert {str(first), str(last)} <= sealed
+    assert len(sealed) > 50
+    assert "Traceback" not in done.stdout + done.stderr
+    assert [one for one in report["failures"] if one["kind"] == "internal"] == []
 
 
 class TestNothingElseIsOpened:

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 
 from tilepress.errors import UnsupportedSource
+from tilepress.pipeline.geotiff.beside import files_beside
 from tilepress.pipeline.geotiff.source import GeoTiffSource
 
 from .test_source import UTM, edit, noise, read_all, write
@@ -199,6 +200,25 @@ class TestMetadata:
             image.with_name(name).symlink_to(outside)
         assert not opened(image).info.remarks
 
+    def test_the_image_may_be_called_after_a_text(self, image: Path) -> None:
+        image.with_name("a.txt").write_text("told")
+        image.rename(image.with_name("a.txt.tif"))
+        assert not opened(image.with_name("a.txt.tif")).info.remarks
+
+    def test_what_a_scene_and_a_product_share_is_shown(self, image: Path) -> None:
+        """As GDAL's readers of Landsat, GeoEye, Pléiades, SPOT and ALOS look for it."""
+        for name, beside in (
+            ("LC08_1_B2.TIF", "LC08_1_MTL.txt"),
+            ("po_1_rgb_000.tif", "po_1_rgb_000_rpc.txt"),
+            ("IMG_PHR1A_PMS_2011.TIF", "DIM_PHR1A_PMS_2011.XML"),
+            ("IMG-01-ALPSMW220152800.tif", "HDR-ALPSMW220152800.txt"),
+            ("a.tif", "METADATA.DIM"),
+            ("a.tif", "a.IMD"),
+        ):
+            (image.parent / beside).write_text("told")
+            with files_beside(image.with_name(name)) as found:
+                assert [one.name for one in found.companions if one.name == beside] == [beside]
+
     def test_links_of_a_farm_have_their_companions_with_them(
         self, image: Path, tmp_path: Path
     ) -> None:
@@ -217,7 +237,25 @@ def test_links_for_gdal_are_gone_when_the_image_is_open(
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     image.with_name("a.tif.aux.xml").write_text(pam(""))
-    opened(image)
+    write_mask(image, SAMPLES)
+    with GeoTiffSource.open(image) as source:
+        assert not list((tmp_path / "temporary").iterdir())
+        assert np.array_equal(read_all(source), SAMPLES)
+        assert np.array_equal(source.read_mask(_all(source)), SAMPLES)
+
+
+def test_a_jpeg_2000_is_read_by_several_threads_from_its_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    samples = noise((300, 300), "uint8")
+    options = {"REVERSIBLE": "YES", "QUALITY": 100, "BLOCKXSIZE": 64, "BLOCKYSIZE": 64}
+    path = write(tmp_path / "a.jp2", samples, driver="JP2OpenJPEG", **options)
+    path.with_name("a.jp2.aux.xml").write_text(pam(""))
+    with rasterio.Env(GDAL_NUM_THREADS=2), GeoTiffSource.open(path) as source:
+        assert np.array_equal(read_all(source), samples)
+    del source
     assert not list((tmp_path / "temporary").iterdir())
 
 

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.errors import DamagedSource, SourceError, SourceTooLarge, UnsupportedSource
 from tilepress.pipeline.guests import budget, client
 from tilepress.pipeline.image.grid import Box
 
@@ -39,9 +39,9 @@ def test_samples_and_items_are_the_sources_own(opens):
     ("deed", "kind", "text"),
     [
         ("crash", DamagedSource, "crashed (SIGSEGV)"),
-        ("abort", UnsupportedSource, "more than"),
+        ("abort", SourceTooLarge, "more than"),
         ("exit", SourceError, "ended"),
-        ("eat 9000000000", UnsupportedSource, "wanted more than 2."),
+        ("eat 9000000000", SourceTooLarge, "wanted more than 2."),
         ("fail ours", DamagedSource, "text of ours"),
         ("fail foreign", SourceError, "unexpected KeyError"),
         ("deep", SourceError, "unexpected RecursionError"),
