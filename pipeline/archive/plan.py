@@ -13,6 +13,8 @@ from tilepress.codecs.loss import Lossless, Within, bounded
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.private_names import PRIVATE
+from tilepress.pipeline.image.pseudonyms import IDENTITY
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.path import StoragePath
 
@@ -30,6 +32,9 @@ __all__ = [
 
 PLAN_VERSION = 1
 """Raised whenever the same inputs and options would give other bytes than before."""
+
+NAMES = frozenset({"name", "relative", IDENTITY, PRIVATE})
+"""Options of a recipe that say what it is called, and nothing of its bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,8 @@ class ImagePlan:
     codec_config: Mapping[str, Any]
     tuning: Tuning | None = None
     """None in a run that does not tune."""
+    label: str | None = None
+    """What people are told in place of the first file's path, where that may name a patient."""
 
     @property
     def grids(self) -> dict[str, ShardGrid]:
@@ -103,8 +110,8 @@ class ImagePlan:
 
     @property
     def source_name(self) -> str:
-        """Return the path of the first file: how people know the image."""
-        return self.spec.paths[0]
+        """Return how people know the image: by its first file's path, or else its label."""
+        return self.spec.paths[0] if self.label is None else self.label
 
     def key(self, name: str) -> str:
         """Return the Dask key of a task: a hash, so that no path or name shows on a scheduler."""
@@ -170,7 +177,7 @@ def plan_digest(source: TileSource, grid: ShardGrid, codec_config: Mapping[str, 
         "version": PLAN_VERSION,
         "kind": spec.kind,
         "files": [Path(path).name for path in spec.paths],
-        "options": {k: v for k, v in spec.options.items() if k not in ("name", "relative")},
+        "options": {k: v for k, v in spec.options.items() if k not in NAMES},
         "fingerprint": source.fingerprint(),
         "axes": info.axes,
         "dtype": info.dtype.str,

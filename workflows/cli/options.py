@@ -17,6 +17,7 @@ __all__ = [
     "Events",
     "Quiet",
     "ReportFile",
+    "ShowPaths",
     "SourcesAndDestination",
     "Stack",
     "Verbose",
@@ -60,6 +61,14 @@ ReportFile = Annotated[
 Events = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Append every event as a line of JSON; - is stdout."),
+]
+ShowPaths = Annotated[
+    bool,
+    typer.Option(
+        "--show-paths",
+        help="Tell paths of DICOM files, too, which may hold patients' names; else a table that "
+        "only its owner may read says which files are meant.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Verbose = Annotated[

@@ -14,6 +14,7 @@ from tilepress.workflows.cli.options import (
     Events,
     Quiet,
     ReportFile,
+    ShowPaths,
     SourcesAndDestination,
     Stack,
     Verbose,
@@ -102,6 +103,7 @@ def compress(
     ] = False,
     report: ReportFile = None,
     events: Events = None,
+    show_paths: ShowPaths = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     **coding: Any,  # noqa: ANN401  # as they are declared
@@ -153,6 +155,7 @@ def compress(
         force=force,
         checksum=checksum,
         report=report,
+        show_paths=show_paths,
         progress=_progress(events, told, quiet=quiet, verbose=verbose),
     )
     _conclude(done, quiet=quiet, events=events, tuned=tune is not None)
@@ -168,6 +171,7 @@ def plan(
         typer.Option("--force", help="Plan anew, and replace what the destination holds."),
     ] = False,
     events: Events = None,
+    show_paths: ShowPaths = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     **coding: Any,  # noqa: ANN401  # as they are declared
@@ -193,6 +197,7 @@ def plan(
         stack=stack,
         workers=workers,
         force=force,
+        show_paths=show_paths,
         progress=_progress(events, {}, quiet=quiet, verbose=verbose),
     )
     if quiet:
@@ -212,6 +217,7 @@ def finish(
     workers: Workers = None,
     report: ReportFile = None,
     events: Events = None,
+    show_paths: ShowPaths = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -227,6 +233,7 @@ def finish(
         destination,
         workers=workers,
         report=report,
+        show_paths=show_paths,
         progress=_progress(events, {"destination": destination}, quiet=quiet, verbose=verbose),
     )
     if done.images or done.failures:  # else a note has said that there was nothing to do
@@ -241,6 +248,7 @@ def repair(
     stack: Annotated[
         str | None, typer.Option(metavar="GLOB", help="The pattern that it was compressed with.")
     ] = None,
+    show_paths: ShowPaths = False,
     as_json: Json = False,
 ) -> None:
     """Write damaged or missing objects of a store again from its source.
@@ -255,7 +263,7 @@ def repair(
     """
     from tilepress.pipeline.archive.repair import repair_stores
 
-    repairs = tell(repair_stores(store, source, stack), as_json=as_json)
+    repairs = tell(repair_stores(store, source, stack, show_paths=show_paths), as_json=as_json)
     if any(not one.ok for one in repairs):
         raise typer.Exit(EXIT_FAILED)
 

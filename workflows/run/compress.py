@@ -18,6 +18,7 @@ from tilepress.pipeline.archive.plan_file import Part
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.workflows.learn.tune import Tuner
+from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.report.telling import Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
@@ -46,6 +47,7 @@ def compress(
     force: bool = False,
     checksum: bool = False,
     report: str | Path | None = None,
+    show_paths: bool = False,
     progress: Progress | None = None,
     **coding: Unpack[CodingOptions],
 ) -> Report:
@@ -97,6 +99,10 @@ def compress(
         times and headers of the files; others are listed as conflicts. Reads every source whole.
     report :
         File to write the report to, as JSON.
+    show_paths :
+        Tell paths of DICOM files, too, which may be called after patients. Otherwise they have the
+        names of their stores, and a table beside the report, or in the archive's private folder,
+        says which files those are.
     progress :
         What to tell while the run goes on; nothing by default.
 
@@ -131,11 +137,13 @@ def compress(
                 "--dashboard do not go with --part; replace what is there with tilepress plan "
                 "--force"
             )
-        return compress_part(request, Part.parse(part), device, writer, progress)
+        return compress_part(
+            request, Part.parse(part), device, writer, progress, show_paths=show_paths
+        )
     target, options = request.destination, request.options
     executor = make_executor(workers, cluster, device, options, progress, dashboard=dashboard)
     passed_over: Counter[str] = Counter()
-    found = find_images(request, passed_over)
+    found = find_images(request, passed_over, show_paths=show_paths)
     missing = _missing(target.folder)
     target.check_writable()
     tuner = None
@@ -173,8 +181,9 @@ def compress(
                 progress=progress,
                 report=Report(passed_over=passed_over),
             )
+            labels = at_work.enter_context(Labels(target, writer.path, show_paths=show_paths))
             with report_when_stopped(run, writer):
-                result = run.run(todos(found, run))
+                result = run.run(todos(found, run, labels))
         if tuner is not None and not run.unfinished:
             tuner.forget()
         if not result.images and not result.failures:

@@ -27,6 +27,7 @@ from tilepress.pipeline.archive.outcome import (
     Outcome,
     SealedImage,
     ShardDone,
+    image_failure,
     image_result,
 )
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
@@ -38,6 +39,7 @@ from tilepress.pipeline.archive.write import (
     sealed_sizes,
     write_shard,
 )
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.retry import retried
 from tilepress.workflows.cluster.executor import Executor, Killed
 from tilepress.workflows.report.report import Report
@@ -187,7 +189,7 @@ class Run:
 
     def _group_failed(self, group: tuple[Todo, ...], error: Exception) -> None:
         for todo in group:
-            self.fail(todo.spec.paths[0], error)
+            self._fail(todo.spec, todo.label, error)
 
     def _whole_done(self, result: ImageResult, shards: tuple[ShardDone, ...]) -> None:
         """Tell of an image that the task wrote which planned it, or that was there."""
@@ -206,7 +208,7 @@ class Run:
         try:
             self._begin(plan)
         except (TilepressError, OSError) as error:
-            self.fail(todo.spec.paths[0], error)
+            self._fail(todo.spec, todo.label, error)
 
     def _begin(self, plan: ImagePlan) -> None:
         """Take the lease of the store and queue the shards, unless it is sealed already."""
@@ -264,7 +266,7 @@ class Run:
         image.whole = False
         if not image.given_up:
             image.given_up = getattr(error, "kind", "") != Killed.kind
-            self.fail(image.plan.source_name, error, ref)
+            self._fail(image.plan.spec, image.plan.label, error, ref)
         self._shard_ended(image)
 
     def _shard_ended(self, image: _Image) -> None:
@@ -316,7 +318,7 @@ class Run:
 
     def _seal_failed(self, image: _Image, error: Exception) -> None:
         self.keeper.release(image.lease)
-        self.fail(image.plan.source_name, error)
+        self._fail(image.plan.spec, image.plan.label, error)
 
     # it is done, or it fails
 
@@ -324,11 +326,16 @@ class Run:
         self.report.images.append(result)
         self.progress.tell(ImageDone(result))
 
-    def fail(self, source: str, error: Exception, shard: ShardRef | None = None) -> None:
-        """List a failure."""
+    def fail(self, source: str, error: Exception) -> None:
+        """List an input that is no image."""
         kind, message = describe_error(error)
+        self._list_failure(ImageFailure(source=source, kind=kind, message=message))
+
+    def _fail(
+        self, spec: SourceSpec, label: str | None, error: Exception, shard: ShardRef | None = None
+    ) -> None:
         name = shard.name if shard else None
-        self._list_failure(ImageFailure(source=source, kind=kind, message=message, shard=name))
+        self._list_failure(image_failure(spec, label, error, name))
 
     def _list_failure(self, failure: ImageFailure) -> None:
         if failure.kind == NO_ROOM:
