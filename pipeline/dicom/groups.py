@@ -146,7 +146,7 @@ class SeriesGroups:
             if any(a != b for a, b in pairwise(digests)):
                 raise DamagedSource(
                     f"grouping a DICOM series: {len(files)} files claim to be the same instance "
-                    f"but differ, one is {files[0][1]}"
+                    "but differ; none of them is taken"
                 )
         except SourceError as error:
             left_out = files

@@ -11,15 +11,15 @@ from tilepress.pipeline import formats
 from tilepress.pipeline.find.discover import discover, store_path
 from tilepress.pipeline.find.walk import Failure, printable_name
 from tilepress.pipeline.image.format import FoundImages
-from tilepress.pipeline.image.private_names import file_names, without_paths
+from tilepress.pipeline.image.private_names import PRIVATE, file_names, without_paths
 from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.reader import StoreReader
 
-__all__ = ["SourceFinder"]
+__all__ = ["SourceFinder", "is_private"]
 
-A_FILE = "a file that may be DICOM (--show-paths names it)"
+A_FILE = "a file that may be DICOM, or lies beside such"
 
 
 class SourceFinder:
@@ -111,7 +111,7 @@ class SourceFinder:
     def told(self, store: StoragePath, text: str) -> str:
         """Return a message about a store whose source was found, without names of patients."""
         chosen = self._chosen
-        if chosen is None or self._show_paths or not formats.has_private_names(chosen.kind):
+        if chosen is None or self._show_paths or not is_private(chosen):
             return text
         return without_paths(text, chosen.paths, file_names(store.name, len(chosen.paths)))
 
@@ -119,7 +119,7 @@ class SourceFinder:
         if self._show_paths or not failure.private:
             return failure.path, failure.error
         text = without_paths(str(failure.error), [failure.path], [A_FILE])
-        return A_FILE, type(failure.error)(text)
+        return A_FILE, type(failure.error)(f"{text} (--show-paths names it)")
 
     @property
     def missing(self) -> list[Failure]:
@@ -139,6 +139,8 @@ class SourceFinder:
         return [self._name(spec) for spec in left]
 
     def _name(self, spec: SourceSpec) -> str:
+        if spec.options.get(PRIVATE) and not self._show_paths:
+            return A_FILE
         if formats.has_private_names(spec.kind) and not self._show_paths:
             return _store_key(spec).removesuffix(".zarr")
         return spec.paths[0] + (f" (page {spec.options['page']})" if "page" in spec.options else "")
@@ -155,6 +157,11 @@ class SourceFinder:
             fitting = [spec for spec in specs if store_path(spec).name == store.stem]
         by_files = {spec.paths: spec for spec in fitting}  # a stack may be found in two ways
         return next(iter(by_files.values())) if len(by_files) == 1 else None
+
+
+def is_private(spec: SourceSpec) -> bool:
+    """Whether the path of an image may name a patient."""
+    return bool(spec.options.get(PRIVATE)) or formats.has_private_names(spec.kind)
 
 
 def _store_key(spec: SourceSpec) -> str:

@@ -172,7 +172,7 @@ def may_name_patient(path: str) -> bool:
 def file_names(store: str, count: int) -> list[str]:
     """Return what the files of an image are called in messages, in their order."""
     if count == 1:
-        return [f"the file of {store}"]
+        return [store if store.startswith("file #") else f"the file of {store}"]
     return [f"file {number} of {store}" for number in range(1, count + 1)]
 
 

@@ -12,6 +12,7 @@ from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.images import Todo
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.find.walk import Failure
+from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.telling import Discovered
@@ -90,6 +91,8 @@ def _one_image(
 
 def _told(spec: SourceSpec, *, show_paths: bool) -> str:
     """Return what tells an image from others that were found."""
+    if spec.options.get(PRIVATE) and not show_paths:
+        return "an image beside DICOM"
     if formats.has_private_names(spec.kind) and not show_paths:
         modality = str(spec.options["name"]).partition("-")[0]
         return f"a series ({modality}, files: {len(spec.paths)})"
