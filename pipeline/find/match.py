@@ -9,17 +9,15 @@ from typing import Any
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.find.discover import discover, store_path
+from tilepress.pipeline.find.told import path_and_page, told_error, told_failure, told_name
 from tilepress.pipeline.find.walk import Failure, printable_name
 from tilepress.pipeline.image.format import FoundImages
-from tilepress.pipeline.image.private_names import PRIVATE, file_names, without_paths
 from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.reader import StoreReader
 
-__all__ = ["SourceFinder", "is_private"]
-
-A_FILE = "a file that may be DICOM, or lies beside such"
+__all__ = ["SourceFinder"]
 
 
 class SourceFinder:
@@ -110,16 +108,15 @@ class SourceFinder:
 
     def told(self, store: StoragePath, text: str) -> str:
         """Return a message about a store whose source was found, without names of patients."""
-        chosen = self._chosen
-        if chosen is None or self._show_paths or not is_private(chosen):
+        if self._chosen is None or self._show_paths:
             return text
-        return without_paths(text, chosen.paths, file_names(store.name, len(chosen.paths)))
+        return told_error(self._chosen, text, store.name)
 
     def _told(self, failure: Failure) -> tuple[str, SourceError]:
         if self._show_paths or not failure.private:
             return failure.path, failure.error
-        text = without_paths(str(failure.error), [failure.path], [A_FILE])
-        return A_FILE, type(failure.error)(f"{text} (--show-paths names it)")
+        name, error = told_failure(failure)
+        return name, type(error)(f"{error} (--show-paths names it)")
 
     @property
     def missing(self) -> list[Failure]:
@@ -136,14 +133,9 @@ class SourceFinder:
             spec for key, specs in self._by_store.items() for spec in specs if key not in stores
         ]
         left = [spec for spec in every if self._used.isdisjoint(_images(spec))]
-        return [self._name(spec) for spec in left]
-
-    def _name(self, spec: SourceSpec) -> str:
-        if spec.options.get(PRIVATE) and not self._show_paths:
-            return A_FILE
-        if formats.has_private_names(spec.kind) and not self._show_paths:
-            return _store_key(spec).removesuffix(".zarr")
-        return spec.paths[0] + (f" (page {spec.options['page']})" if "page" in spec.options else "")
+        if self._show_paths:
+            return [path_and_page(spec) for spec in left]
+        return [told_name(spec) for spec in left]
 
     def _choose(self, store: StoragePath, specs: Sequence[SourceSpec]) -> SourceSpec | None:
         """Return the one image that fits; None where there is none or no telling."""
@@ -157,11 +149,6 @@ class SourceFinder:
             fitting = [spec for spec in specs if store_path(spec).name == store.stem]
         by_files = {spec.paths: spec for spec in fitting}  # a stack may be found in two ways
         return next(iter(by_files.values())) if len(by_files) == 1 else None
-
-
-def is_private(spec: SourceSpec) -> bool:
-    """Whether the path of an image may name a patient."""
-    return bool(spec.options.get(PRIVATE)) or formats.has_private_names(spec.kind)
 
 
 def _store_key(spec: SourceSpec) -> str:

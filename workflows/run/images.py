@@ -11,6 +11,7 @@ from tilepress.pipeline import formats
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.images import Todo
 from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.find.told import path_and_page
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.source import SourceSpec
@@ -96,5 +97,4 @@ def _told(spec: SourceSpec, *, show_paths: bool) -> str:
     if formats.has_private_names(spec.kind) and not show_paths:
         modality = str(spec.options["name"]).partition("-")[0]
         return f"a series ({modality}, files: {len(spec.paths)})"
-    page = f" (page {spec.options['page']})" if "page" in spec.options else ""
-    return spec.paths[0] + page
+    return path_and_page(spec)
