@@ -18,145 +18,26 @@ __all__ = ["PRIVATE", "file_names", "may_name_patient", "without_paths"]
 PRIVATE = "private"
 """Option of a recipe: whether its path is not to be told, whatever its format."""
 
-_OF_OTHERS = frozenset(
-    [
-        ".7z",
-        ".asc",
-        ".avif",
-        ".bil",
-        ".bip",
-        ".bmp",
-        ".bsq",
-        ".bz2",
-        ".cog",
-        ".csv",
-        ".dbf",
-        ".dem",
-        ".doc",
-        ".docx",
-        ".ecw",
-        ".ers",
-        ".fits",
-        ".geojson",
-        ".gif",
-        ".gml",
-        ".gpkg",
-        ".grb",
-        ".grb2",
-        ".grib",
-        ".grib2",
-        ".gz",
-        ".h5",
-        ".hdf",
-        ".hdf5",
-        ".he5",
-        ".heic",
-        ".hgt",
-        ".html",
-        ".j2c",
-        ".j2k",
-        ".jfif",
-        ".jls",
-        ".jp2",
-        ".jpeg",
-        ".jpg",
-        ".jpx",
-        ".json",
-        ".jxl",
-        ".kea",
-        ".kml",
-        ".kmz",
-        ".las",
-        ".laz",
-        ".log",
-        ".lst",
-        ".md",
-        ".mrf",
-        ".nc",
-        ".nc4",
-        ".ndpi",
-        ".netcdf",
-        ".nitf",
-        ".npy",
-        ".npz",
-        ".ntf",
-        ".ovr",
-        ".parquet",
-        ".pdf",
-        ".pgm",
-        ".pgw",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".prj",
-        ".py",
-        ".sdat",
-        ".shp",
-        ".sid",
-        ".svg",
-        ".svs",
-        ".tab",
-        ".tar",
-        ".tfw",
-        ".tgz",
-        ".tif",
-        ".tiff",
-        ".toml",
-        ".tsv",
-        ".txt",
-        ".vrt",
-        ".webp",
-        ".xls",
-        ".xlsx",
-        ".xml",
-        ".xz",
-        ".yaml",
-        ".yml",
-        ".zarr",
-        ".zip",
-        ".zst",
-    ]
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_OF_OTHERS = _words(
+    """.7z .asc .avif .bil .bip .bmp .bsq .bz2 .cog .csv .dbf .dem .doc .docx .ecw .ers .fits
+    .geojson .gif .gml .gpkg .grb .grb2 .grib .grib2 .gz .h5 .hdf .hdf5 .he5 .heic .hgt
+    .html .j2c .j2k .jfif .jls .jp2 .jpeg .jpg .jpx .json .jxl .kea .kml .kmz .las .laz .log
+    .lst .md .mrf .nc .nc4 .ndpi .netcdf .nitf .npy .npz .ntf .ovr .parquet .pdf .pgm .pgw
+    .png .pnm .ppm .prj .py .sdat .shp .sid .svg .svs .tab .tar .tfw .tgz .tif .tiff .toml
+    .tsv .txt .vrt .webp .xls .xlsx .xml .xz .yaml .yml .zarr .zip .zst"""
 )
 """Endings of files that are no DICOM; whatever ends otherwise, or not at all, may be."""
 
-_OUR_WORDS = frozenset(
-    [
-        "archive",
-        "codec",
-        "data",
-        "dcm",
-        "dicom",
-        "file",
-        "files",
-        "folder",
-        "frame",
-        "frames",
-        "header",
-        "image",
-        "images",
-        "mask",
-        "memory",
-        "opening",
-        "pixel",
-        "pixels",
-        "plane",
-        "planes",
-        "reading",
-        "record",
-        "series",
-        "shard",
-        "slice",
-        "slices",
-        "source",
-        "sources",
-        "store",
-        "tags",
-        "tile",
-        "tmp",
-        "value",
-        "writing",
-        "zarr",
-    ]
+_OUR_WORDS = _words(
+    """an and are as at be but by for from has in is it no not of on or out that the this to with
+    archive codec data dcm dicom file files folder frame frames header image images mask memory
+    opening pixel pixels plane planes reading record series shard slice slices source sources store
+    tags tile tmp value writing zarr"""
 )
 """Words of messages that folders and files may be called, too, and that name nobody."""
 
