@@ -11,7 +11,7 @@ from tilepress.pipeline.image.format import Export, ExportPart
 from tilepress.pipeline.storage.path import AnyPath, is_url
 from tilepress.pipeline.store.reader import StoreReader
 
-__all__ = ["export"]
+__all__ = ["export", "told"]
 
 _OTHER_SUFFIXES = frozenset({".png", ".jp2", ".json"})
 """Endings that promise what no export writes; names that end otherwise promise nothing."""
@@ -70,6 +70,13 @@ def export(
             "--format zarr takes any store"
         )
     return chosen.write(reader, out, part)
+
+
+def told(store: AnyPath, out: Path, files: Sequence[Path]) -> list[str]:
+    """Return lines that say what was exported, without names that may be those of patients."""
+    if formats.has_private_names(str(StoreReader.open(store).origin["kind"])):
+        return [f"{out}: {len(files)} file{'' if len(files) == 1 else 's'}"]
+    return [str(path) for path in files]
 
 
 def _usual(kind: str, out: Path) -> Export | None:

@@ -19,6 +19,7 @@ __all__ = [
     "exports",
     "format_of_file",
     "format_of_kind",
+    "has_private_names",
     "names",
     "suffixes",
 ]
@@ -46,6 +47,12 @@ def format_of_file(file: Candidate) -> Format | None:
 def format_of_kind(kind: str) -> Format | None:
     """Return the format whose recipes and origins are of this kind; None where there is none."""
     return next((format_ for format_ in FORMATS if kind in format_.kinds), None)
+
+
+def has_private_names(kind: str) -> bool:
+    """Whether files of this kind may be called after patients."""
+    format_ = format_of_kind(kind)
+    return format_ is not None and format_.private_names
 
 
 def exports() -> dict[str, Export]:

@@ -16,6 +16,7 @@ from tilepress.errors import (
 )
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder, remove_plans
 from tilepress.pipeline.archive.plan import ImagePlan
+from tilepress.pipeline.archive.private import archive_pseudonyms
 from tilepress.pipeline.archive.replace import (
     begin_replacement,
     clear_replaced,
@@ -25,6 +26,7 @@ from tilepress.pipeline.archive.replace import (
 )
 from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
+from tilepress.pipeline.image.pseudonyms import UNNAMED, Pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, is_url, storage_path
@@ -65,6 +67,10 @@ class Destination:
         if self.is_store:
             return self.path
         return self.path / f"{store_path(spec)}.zarr"
+
+    def pseudonyms(self) -> Pseudonyms:
+        """Return what identifiers are hashed with here; an archive gets its key by and by."""
+        return UNNAMED if self.is_store else archive_pseudonyms(self.path)
 
     def holds_part(self, source: str) -> bool:
         """Whether a source is a part of a store in here: our own output is no input."""

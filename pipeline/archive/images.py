@@ -13,7 +13,6 @@ from tilepress.errors import (
     DamagedSource,
     DestinationConflict,
     UnsealedStore,
-    describe_error,
 )
 from tilepress.pipeline.archive.compare import find_difference
 from tilepress.pipeline.archive.destination import (
@@ -28,10 +27,10 @@ from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import (
-    ImageFailure,
     ImageResult,
     Outcome,
     ShardDone,
+    image_failure,
     image_result,
 )
 from tilepress.pipeline.archive.plan import ImagePlan, make_plan
@@ -82,6 +81,13 @@ class Todo:
     digest: str | None = None
     rival: str | None = None
     """Another image of this run whose store is the same: this one may only find its own there."""
+    label: str | None = None
+    """What people are told in place of its files' paths, which may name a patient: its store."""
+
+    @property
+    def source_name(self) -> str:
+        """Return how people know the image."""
+        return self.spec.paths[0] if self.label is None else self.label
 
 
 def plan_images(todos: tuple[Todo, ...], job: Job, threads: int = 1) -> list[Outcome]:
@@ -178,7 +184,7 @@ def _sealed_before(todo: Todo, job: Job, keeper: LeaseKeeper) -> ImageResult | N
         return None
     clear_leftovers(str(store), keeper)
     return ImageResult(
-        source=todo.spec.paths[0],
+        source=todo.source_name,
         store=str(store),
         status="unchanged",
         axes=reader.axes,
@@ -232,15 +238,15 @@ def _check_samples(plan: ImagePlan, source: TileSource, job: Job) -> None:
 
 
 def _failure(todo: Todo, error: Exception, job: Job) -> Outcome:
-    kind, message = describe_error(error)
+    stays = ""
     if job.force or job.prepared:
-        message += what_stays(job.destination.store_of(todo.spec), error)
-    return Outcome(failure=ImageFailure(source=todo.spec.paths[0], kind=kind, message=message))
+        stays = what_stays(job.destination.store_of(todo.spec), error)
+    return Outcome(failure=image_failure(todo.spec, todo.label, error, stays=stays))
 
 
 def _plan(todo: Todo, job: Job) -> tuple[ImagePlan, TileSource]:
     """Return the plan of an image and its open source, which the caller closes."""
-    plan, source = retried(lambda: _planned(todo.spec, job))
+    plan, source = retried(lambda: _planned(todo, job))
     if todo.digest not in (None, plan.digest):
         source.close()
         raise DamagedSource(
@@ -250,11 +256,13 @@ def _plan(todo: Todo, job: Job) -> tuple[ImagePlan, TileSource]:
     return plan, source
 
 
-def _planned(spec: SourceSpec, job: Job) -> tuple[ImagePlan, TileSource]:
+def _planned(todo: Todo, job: Job) -> tuple[ImagePlan, TileSource]:
+    spec = todo.spec
     source = open_source(spec)
     with contextlib.ExitStack() as held:
         held.callback(source.close)
         plan = make_plan(source, job.destination.store_of(spec), job.options)
+        plan = replace(plan, label=todo.label)
         if job.options.tune is not None:
             plan = choose_weights(plan, source, job.options.tune)
         held.pop_all()

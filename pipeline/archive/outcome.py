@@ -6,11 +6,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tilepress.errors import describe_error
 from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.stages import Stages
+from tilepress.pipeline.image.private_names import file_names, without_paths
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.store.manifest import ShardEntry
 
-__all__ = ["ImageFailure", "ImageResult", "Outcome", "SealedImage", "ShardDone", "image_result"]
+__all__ = [
+    "ImageFailure",
+    "ImageResult",
+    "Outcome",
+    "SealedImage",
+    "ShardDone",
+    "image_failure",
+    "image_result",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +29,7 @@ class ImageResult:
     """One sealed store."""
 
     source: str
-    """Path of the first file of the image."""
+    """Path of the first file of the image; of DICOM the name of its store."""
     store: str
     status: Literal["written", "unchanged"]
     axes: tuple[str, ...]
@@ -115,6 +126,26 @@ class Outcome:
     """Of an image that this very task wrote."""
     replaced: bool = False
     """Whether its store replaced another one, of which chunks are still there."""
+
+
+def image_failure(
+    spec: SourceSpec,
+    label: str | None,
+    error: Exception,
+    shard: str | None = None,
+    stays: str = "",
+) -> ImageFailure:
+    """Return what a report says of an image that failed.
+
+    With a label, which names its store, no path of a file and no part of one is told. ``stays``
+    ends the message: what the failure leaves.
+    """
+    kind, message = describe_error(error)
+    if label is not None:
+        names = file_names(label, len(spec.paths))
+        message = without_paths(message, spec.paths, names)
+    source = spec.paths[0] if label is None else label
+    return ImageFailure(source=source, kind=kind, message=message + stays, shard=shard)
 
 
 def image_result(

@@ -14,6 +14,8 @@ from tilepress.pipeline.archive.expansion import check_expansion
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.private_names import PRIVATE
+from tilepress.pipeline.image.pseudonyms import IDENTITY
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.keys import SEPARATOR, Separator, shard_key
@@ -33,6 +35,9 @@ __all__ = [
 
 PLAN_VERSION = 1
 """Raised whenever the same inputs and options would give other bytes than before."""
+
+NAMES = frozenset({"name", "relative", IDENTITY, PRIVATE})
+"""Options of a recipe that say what it is called, and nothing of its bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +91,8 @@ class ImagePlan:
     """What stands between the numbers in the keys of the store's chunks."""
     replaced: Replaced | None = None
     """What stays in the store's place until this is sealed, and goes then; None for nothing."""
+    label: str | None = None
+    """What people are told in place of the first file's path, where that may name a patient."""
 
     @property
     def grids(self) -> dict[str, ShardGrid]:
@@ -125,8 +132,8 @@ class ImagePlan:
 
     @property
     def source_name(self) -> str:
-        """Return the path of the first file: how people know the image."""
-        return self.spec.paths[0]
+        """Return how people know the image: by its first file's path, or else its label."""
+        return self.spec.paths[0] if self.label is None else self.label
 
     def key(self, name: str) -> str:
         """Return the Dask key of a task: a hash, so that no path or name shows on a scheduler."""
@@ -194,7 +201,7 @@ def plan_digest(source: TileSource, grid: ShardGrid, codec_config: Mapping[str, 
         "version": PLAN_VERSION,
         "kind": spec.kind,
         "files": [Path(path).name for path in spec.paths],
-        "options": {k: v for k, v in spec.options.items() if k not in ("name", "relative")},
+        "options": {k: v for k, v in spec.options.items() if k not in NAMES},
         "fingerprint": source.fingerprint(),
         "axes": info.axes,
         "dtype": info.dtype.str,

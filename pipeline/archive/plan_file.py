@@ -22,6 +22,7 @@ from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, holds
 from tilepress.pipeline.archive.outcome import ImageFailure
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, grids_of, part_of, shards_of
+from tilepress.pipeline.archive.private import make_private
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import StoragePath
@@ -141,6 +142,7 @@ class PlanFile:
 
         Raises DestinationConflict while another one does.
         """
+        make_private(self.folder)  # paths of sources may name patients
         self._lease = keeper.acquire(self.folder)
 
     def head(self) -> PlanHead | None:

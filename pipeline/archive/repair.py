@@ -30,12 +30,14 @@ from tilepress.errors import (
     UsageError,
     describe_error,
 )
+from tilepress.pipeline import formats
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.evidence import Evidence, difference_of_shape
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
+from tilepress.pipeline.archive.private import pseudonyms_of_sources
 from tilepress.pipeline.archive.replace import REPLACES, give_up
 from tilepress.pipeline.archive.restore import Restoration
 from tilepress.pipeline.archive.verify import verify_store
@@ -43,6 +45,7 @@ from tilepress.pipeline.archive.write import check_lease, clear_leftovers
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.match import SourceFinder
+from tilepress.pipeline.image.pseudonyms import as_stored
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
@@ -93,13 +96,18 @@ class StoreRepair:
 
 
 def repair_stores(
-    path: AnyPath, source: Sequence[str | Path], stack: str | None = None
+    path: AnyPath,
+    source: Sequence[str | Path],
+    stack: str | None = None,
+    *,
+    show_paths: bool = False,
 ) -> Iterator[StoreRepair]:
     """Repair a store, or every damaged one of an archive, from ``source``.
 
     Sound stores are left alone, and ``source`` is not looked at where all are. Of an archive, the
     stores that its catalogue lists and that are gone come last, as failures. Raises UsageError
     where there is no store or no source, and for a single store whose source cannot be found.
+    Names of DICOM files and folders are told with ``show_paths`` alone.
     """
     root = storage_path(path)
     if not root.exists():
@@ -111,7 +119,8 @@ def repair_stores(
         what = "it is a folder without tilepress stores" if root.is_folder() else "it is a file"
         raise UsageError(f"repairing {path}: {what}, want a tilepress store or an archive")
     archive = None if stores == [root] else root
-    finder = _Finder(source, stack, archive)
+    folder = root.parent if archive is None else root
+    finder = _Finder(source, stack, archive, folder, show_paths=show_paths)
     repaired = False
     with LeaseKeeper() as keeper:
         for store in stores:
@@ -144,7 +153,7 @@ def _repair(repair: _Repair, *, in_archive: bool) -> StoreRepair:
     except Exception as error:  # the edge of a store: one must not fail its neighbours
         if isinstance(error, UsageError) and not in_archive:
             raise
-        reason = describe_error(error)[1]
+        reason = repair.told(describe_error(error)[1])
     return StoreRepair(
         store=str(repair.store),
         state=state,
@@ -159,20 +168,38 @@ class _Finder:
     """Finds what stores were made of; nothing is searched before the first store asks."""
 
     def __init__(
-        self, paths: Sequence[str | Path], stack: str | None, archive: StoragePath | None
+        self,
+        paths: Sequence[str | Path],
+        stack: str | None,
+        archive: StoragePath | None,
+        folder: StoragePath,
+        *,
+        show_paths: bool,
     ) -> None:
         self._paths, self._stack, self._archive = paths, stack, archive
+        self._folder, self._show_paths = folder, show_paths
+        self._searched = False
 
     @cached_property
     def _sources(self) -> SourceFinder:
+        self._searched = True
         return SourceFinder(
-            self._paths, stack=self._stack, archive=self._archive, doing="repairing"
+            self._paths,
+            stack=self._stack,
+            archive=self._archive,
+            doing="repairing",
+            pseudonyms=lambda: pseudonyms_of_sources(self._folder),
+            show_paths=self._show_paths,
         )
+
+    def told(self, store: StoragePath, text: str) -> str:
+        """Return a message about a store without names of patients."""
+        return self._sources.told(store, text) if self._searched else text
 
     def find(self, store: StoragePath, salvaged: Salvaged, layout: Layout) -> SourceSpec:
         """Return the image of a store, by its origin or, where that is lost, by its shape."""
         if salvaged.origin is not None:
-            return self._sources.find(store, salvaged.origin)
+            return self._as_stored(self._sources.find(store, salvaged.origin), salvaged)
         fitting = []
         for spec in self._sources.candidates(store):
             with contextlib.suppress(SourceError), contextlib.closing(open_source(spec)) as source:
@@ -183,7 +210,11 @@ class _Finder:
                 f"repairing {store}: what it was made of is not to be read in it, and "
                 f"{len(fitting)} images fit its shape; name the file (of a stack, with --stack)"
             )
-        return fitting[0]
+        return self._as_stored(self._sources.chosen(fitting[0]), salvaged)
+
+    def _as_stored(self, spec: SourceSpec, salvaged: Salvaged) -> SourceSpec:
+        private = formats.has_private_names(spec.kind)
+        return as_stored(spec, salvaged.attributes) if private else spec
 
 
 class _Repair:
@@ -201,6 +232,10 @@ class _Repair:
     def written(self) -> tuple[str, ...]:
         """Keys of what was put in its place so far."""
         return () if self._restoration is None else tuple(self._restoration.written)
+
+    def told(self, text: str) -> str:
+        """Return a message about this store without names of patients."""
+        return self._finder.told(self.store, text)
 
     @property
     def resealed(self) -> bool:

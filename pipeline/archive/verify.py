@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from tilepress.errors import (
     UsageError,
 )
 from tilepress.pipeline.archive.compare import Comparison
+from tilepress.pipeline.archive.private import pseudonyms_of_sources
 from tilepress.pipeline.archive.replace import Replacement, replacements
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.find.match import SourceFinder
@@ -139,12 +140,17 @@ def source_among(sources: SourceFinder) -> OpenSource:
 
 
 def check_stores(
-    path: AnyPath, source: Sequence[str | Path] = (), stack: str | None = None
+    path: AnyPath,
+    source: Sequence[str | Path] = (),
+    stack: str | None = None,
+    *,
+    show_paths: bool = False,
 ) -> Iterator[StoreCheck]:
     """Verify a store, or each of an archive; ``source`` is what all of them were made of.
 
     In an archive, images of ``source`` that have no store are listed as unknown at the end. What is
-    no store and holds none is unknown; UsageError says that there is nothing at ``path``.
+    no store and holds none is unknown; UsageError says that there is nothing at ``path``. Names of
+    DICOM files and folders are told with ``show_paths`` alone.
     """
     root = storage_path(path)
     if not root.exists():
@@ -156,7 +162,16 @@ def check_stores(
         yield StoreCheck(store=str(path), state="unknown", findings=(text,))
         return
     archive = None if stores == [root] else root
-    sources = SourceFinder(source, stack=stack, archive=archive) if source else None
+    sources = None
+    if source:
+        folder = root.parent if archive is None else root
+        sources = SourceFinder(
+            source,
+            stack=stack,
+            archive=archive,
+            pseudonyms=lambda: pseudonyms_of_sources(folder),
+            show_paths=show_paths,
+        )
     for missing in sources.missing if sources is not None else ():
         raise UsageError(f"verifying against {missing.path}: {missing.error}")
     for store in stores:
@@ -168,11 +183,18 @@ def check_stores(
         for left in sources.left_over({store.relative_to(archive) for store in stores}):
             text = f"{path} holds no store of it"
             yield StoreCheck(store=left, state="unknown", findings=(text,))
-        for failure in sources.failures:
-            yield StoreCheck(store=failure.path, state="unknown", findings=(str(failure.error),))
+        for name, error in sources.failures:
+            yield StoreCheck(store=name, state="unknown", findings=(str(error),))
 
 
 def _check(store: StoragePath, sources: SourceFinder | None, *, in_archive: bool) -> StoreCheck:
+    found = _checked(store, sources, in_archive=in_archive)
+    if sources is None:
+        return found
+    return replace(found, findings=tuple(sources.told(store, one) for one in found.findings))
+
+
+def _checked(store: StoragePath, sources: SourceFinder | None, *, in_archive: bool) -> StoreCheck:
     try:
         damages = verify_store(store, None if sources is None else source_among(sources))
     except (DamagedStore, InvalidRecord) as error:

@@ -1,7 +1,8 @@
 """Index the DICOM series of an archive by study, with hashes for every identifier.
 
-What stands for a study is the beginning of sha256 of its StudyInstanceUID, as a store's name has
-one of its series'. No UID, date or text of a header gets here; what does is allow-listed already.
+What stands for a study is a keyed hash of its StudyInstanceUID (``image/pseudonyms.py``), as a
+store's name has one of its series'. No UID, date or text of a header gets here; what does is
+allow-listed already.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import zarr
 from tilepress.errors import TilepressError
 from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG, foreign_errors, quiet_pydicom
 from tilepress.pipeline.dicom.header import hashed
+from tilepress.pipeline.image.pseudonyms import KEY_MARK
 from tilepress.pipeline.store.keys import source_key
 from tilepress.pipeline.store.reader import SealedStore, StoreReader
 from tilepress.pipeline.store.summary import StoreSummary
@@ -104,11 +106,12 @@ def identity(reader: StoreReader) -> Identity:
     """Return the hashes of a DICOM store's study and series.
 
     They are attributes of the image; in stores that were written before these were, the header of
-    the first instance is asked. None stands for what neither has, or cannot be read.
+    the first instance is asked. None stands for what neither has, or cannot be read, and for what
+    a store does not tell.
     """
     attributes = reader.attrs
     study, series = attributes.get("study"), attributes.get("series")
-    if isinstance(study, str) and isinstance(series, str):
+    if KEY_MARK in attributes or (isinstance(study, str) and isinstance(series, str)):
         return Identity(study, series)
     try:
         return _from_header(reader)
@@ -141,7 +144,7 @@ def index_document(
     document: dict[str, Any] = {
         "type": "tilepress DICOM index",
         "version": INDEX_VERSION,
-        "identifiers": "first 12 hex digits of the sha256 of the UID",
+        "identifiers": "12 hex digits of a hash of the UID, keyed unless the archive is older",
         "counts": dict(counts),
     }
     if studies is not None:

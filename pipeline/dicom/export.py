@@ -49,11 +49,23 @@ def export_dicom(
     out = Path(out_dir)
     single = out.suffix.lower() == ".dcm" and len(instances) == 1 and not out.is_dir()
     written = []
-    for instance in sorted(instances, key=lambda one: min(one.frames)):
+    ordered = sorted(instances, key=lambda one: min(one.frames))
+    for number, instance in enumerate(ordered, 1):
         path = out if single else out / instance.name
-        _write_whole(path, instance_bytes(instance, planes, reader))
+        shown = f"file {number} of {len(ordered)} in {out}"  # names of files may be patients'
+        with _naming(shown):
+            _write_whole(path, instance_bytes(instance, planes, reader), shown)
         written.append(path)
     return written
+
+
+@contextlib.contextmanager
+def _naming(shown: str) -> Iterator[None]:
+    """Have an OSError say which file it was of, and not what that is called."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or type(error).__name__, shown) from None
 
 
 def _selected(
@@ -81,7 +93,7 @@ def _selected(
     return kept
 
 
-def _write_whole(path: Path, content: Iterator[bytes]) -> None:
+def _write_whole(path: Path, content: Iterator[bytes], shown: str) -> None:
     """Write a file under a temporary name and rename it; an equal file may be there already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
@@ -89,7 +101,7 @@ def _write_whole(path: Path, content: Iterator[bytes]) -> None:
         with open(partial, "xb") as file:
             _write_all(file, content)
         if path.exists() and not filecmp.cmp(partial, path, shallow=False):
-            raise DestinationConflict(f"exporting DICOM: another file is there already, {path}")
+            raise DestinationConflict(f"exporting DICOM: another file is there already, {shown}")
         os.replace(partial, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

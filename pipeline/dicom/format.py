@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import SourceError
 from tilepress.pipeline.dicom.sniff import has_prefix, may_be_data_set
@@ -15,8 +15,11 @@ from tilepress.pipeline.image.format import (
     ExportPart,
     FileImages,
     Format,
+    FoundImages,
     Groups,
 )
+from tilepress.pipeline.image.names import below_common_folder
+from tilepress.pipeline.image.pseudonyms import PseudonymsOf
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ def _write(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
 class _Dicom(Format):
     kinds = (DICOM_KIND,)
     names = ("DICOM",)
+    private_names = True
     exports = (
         Export(
             name=DICOM_KIND,
@@ -70,6 +74,23 @@ class _Dicom(Format):
     def groups(self) -> Groups:
         return _Series()
 
+    def find_again(
+        self, origin: Mapping[str, Any], near: Sequence[SourceSpec], found: FoundImages
+    ) -> list[SourceSpec]:
+        """Return the series that may be a store's; by the names of its files where nothing else is.
+
+        That is so where the store lies outside its archive, or the archive's key cannot be read.
+        """
+        if len(near) == 1:
+            return list(near)
+        names = sorted(str(entry.get("name")) for entry in origin.get("instances", ()))
+        fitting = [
+            spec
+            for spec in near or found.of_kind(DICOM_KIND)
+            if len(spec.paths) == len(names) and sorted(below_common_folder(spec.paths)) == names
+        ]
+        return fitting or list(near)
+
     def open(self, spec: SourceSpec) -> TileSource:
         from tilepress.pipeline.dicom.source import DicomSource
 
@@ -91,9 +112,9 @@ class _Series:
             self._groups = SeriesGroups()
         self._groups.add(member, version)
 
-    def images(self) -> Iterator[SourceSpec | tuple[str, SourceError]]:
+    def images(self, pseudonyms: PseudonymsOf) -> Iterator[SourceSpec | tuple[str, SourceError]]:
         if self._groups is not None:
-            yield from self._groups.images()
+            yield from self._groups.images(pseudonyms())
 
     def close(self) -> None:
         if self._groups is not None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
 from tilepress.errors import DamagedSource, SourceError
 from tilepress.pipeline.dicom.bytes import open_file
 from tilepress.pipeline.dicom.header import Instance, hashed
+from tilepress.pipeline.image.pseudonyms import UNKEYED, Pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
 
 __all__ = ["SeriesGroups", "group_key", "series_name"]
@@ -29,7 +30,7 @@ _NUMBER_LIMIT = 2**62
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
-CREATE TABLE image (id INTEGER PRIMARY KEY, key TEXT UNIQUE, name TEXT);
+CREATE TABLE image (id INTEGER PRIMARY KEY, key TEXT UNIQUE, name TEXT, study TEXT, series TEXT);
 CREATE TABLE file (path TEXT, number INTEGER, identity BLOB, image INTEGER, size INTEGER,
                    version TEXT);
 CREATE TABLE copies (name TEXT PRIMARY KEY, count INTEGER);
@@ -37,9 +38,18 @@ CREATE TABLE copies (name TEXT PRIMARY KEY, count INTEGER);
 
 
 def series_name(instance: Instance) -> str:
-    """Return the name of a series: its modality, and hex digits that stand for its UID."""
+    """Return the name of a series: its modality, and the unkeyed hash of its UID.
+
+    Of a file without SeriesInstanceUID the SOPInstanceUID is hashed, else the file's name.
+    """
     series = instance.series or hashed(instance.identity or instance.path.rpartition("/")[2])
     return f"{instance.modality}-{series}"
+
+
+def _pseudonym(name: str, pseudonyms: Pseudonyms) -> str:
+    """Return the name of a series with what stands for its UID."""
+    modality, dash, series = name.rpartition("-")
+    return f"{modality}{dash}{pseudonyms.of(series)}"
 
 
 def group_key(instance: Instance) -> tuple[Any, ...]:
@@ -65,43 +75,48 @@ class SeriesGroups:
         number = max(-_NUMBER_LIMIT, min(instance.number, _NUMBER_LIMIT))
         identity = bytes.fromhex(instance.identity) or None
         with _database():
-            self._rows.execute("INSERT OR IGNORE INTO image (key, name) VALUES (?, ?)", (key, name))
+            image_row = (key, name, instance.attributes.get("study"), instance.series)
+            insert = "INSERT OR IGNORE INTO image (key, name, study, series) VALUES (?, ?, ?, ?)"
+            self._rows.execute(insert, image_row)
             (image,) = self._rows.execute("SELECT id FROM image WHERE key = ?", (key,)).fetchone()
             row = (instance.path, number, identity, image, instance.container.file_size, version)
             self._rows.execute("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?)", row)
 
-    def images(self) -> Iterator[SourceSpec | tuple[str, SourceError]]:
+    def images(
+        self, pseudonyms: Pseudonyms = UNKEYED
+    ) -> Iterator[SourceSpec | tuple[str, SourceError]]:
         """Yield every image, in order of the first file's path, and (path, error) of the rest.
 
         Copies of one instance are left out with a remark; different files that claim to be one
         instance are failures, all of them.
         """
         with _database():
-            yield from self._images()
+            yield from self._images(pseudonyms)
 
     def close(self) -> None:
         self._rows.close()
 
-    def _images(self) -> Iterator[SourceSpec | tuple[str, SourceError]]:
+    def _images(self, pseudonyms: Pseudonyms) -> Iterator[SourceSpec | tuple[str, SourceError]]:
         yield from self._leave_out_copies()
         self._rows.execute("CREATE INDEX by_image ON file (image, number, path)")
         self._rows.execute("CREATE INDEX by_name ON image (name)")
         found = self._rows.execute(
-            """SELECT image.id, key, name, min(path) AS first,
+            """SELECT image.id, key, name, study, series, min(path) AS first,
                       (SELECT count(*) FROM image AS other WHERE other.name = image.name
                        AND EXISTS (SELECT 1 FROM file WHERE file.image = other.id))
                FROM file JOIN image ON image.id = file.image GROUP BY image.id ORDER BY first"""
         )
-        for image, key, name, _, images_of_name in found:
-            split = f"-{hashed(key)[:6]}" if images_of_name > 1 else ""
-            yield self._spec(image, name + split, name)
+        for image, key, name, study, series, _, images_of_name in found:
+            split = f"-{pseudonyms.of(hashed(key))[:6]}" if images_of_name > 1 else ""
+            options = {"name": _pseudonym(name, pseudonyms) + split}
+            yield self._spec(image, options | pseudonyms.options(study, series), name)
 
-    def _spec(self, image: int, name: str, series: str) -> SourceSpec:
+    def _spec(self, image: int, named: Mapping[str, Any], series: str) -> SourceSpec:
         query = "SELECT path, size, version FROM file WHERE image = ? ORDER BY number, path"
         files = self._rows.execute(query, (image,)).fetchall()
         count = self._rows.execute("SELECT count FROM copies WHERE name = ?", (series,)).fetchone()
         remarks = [f"{count[0]} exact copies of instances were left out"] if count else []
-        options: dict[str, Any] = {"name": name, "remarks": remarks}
+        options: dict[str, Any] = {**named, "remarks": remarks}
         if files[0][2]:
             options["objects"] = [[version, size] for _, size, version in files]
         return SourceSpec(
@@ -131,7 +146,7 @@ class SeriesGroups:
             if any(a != b for a, b in pairwise(digests)):
                 raise DamagedSource(
                     f"grouping a DICOM series: {len(files)} files claim to be the same instance "
-                    f"but differ, one is {files[0][1]}"
+                    "but differ; none of them is taken"
                 )
         except SourceError as error:
             left_out = files

@@ -36,6 +36,7 @@ from tilepress.pipeline.image.fingerprint import FilePrint
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import below_common_folder
+from tilepress.pipeline.image.pseudonyms import told
 from tilepress.pipeline.image.source import SourceSpec
 
 __all__ = ["DicomSource", "deflated", "group_series"]
@@ -223,7 +224,9 @@ class DicomSource:
             valid_range=_valid_range(first),
             lossy_refusal=_lossy_refusal(first),
             medical=found.geometry,
-            attributes=_attributes(self._instances, found, self._photometric),
+            attributes=told(
+                _attributes(self._instances, found, self._photometric), self._spec.options
+            ),
             coordinates=found.coordinates,
             remarks=(
                 *self._spec.options.get("remarks", ()),

@@ -175,4 +175,6 @@ def _name_below(name: object) -> str:
     if isinstance(name, str) and not stays_below(name):
         parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
         name = "-".join(parts).replace("\0", "_") or "instance"
+    if not isinstance(name, str) or not stays_below(name):
+        raise ValueError("a name of no file")
     return str(path_to_write(name, "exporting DICOM"))

@@ -6,8 +6,8 @@ import contextlib
 import os
 import posixpath
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
@@ -22,6 +22,7 @@ from tilepress.pipeline.find.walk import (
     End,
     Failure,
     InputFile,
+    Item,
     PassedOver,
     ZarrNode,
     each_or_failure,
@@ -31,6 +32,8 @@ from tilepress.pipeline.find.walk import (
 from tilepress.pipeline.guests.look import Looks
 from tilepress.pipeline.image.format import HEAD_BYTES, Candidate, FileImages, Format, Groups
 from tilepress.pipeline.image.objects import pinned
+from tilepress.pipeline.image.private_names import PRIVATE, may_name_patient
+from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import is_url
 from tilepress.pipeline.storage.ranges import look_up, reader
@@ -41,6 +44,9 @@ __all__ = ["Failure", "discover", "store_path"]
 REMOTE_LOOKS = 16
 """Objects of a bucket that are looked at at the same time: each waits for answers mostly."""
 
+KNOWN_FOLDERS = 1000
+"""Folders with DICOM in them that are remembered: files of one folder come close together."""
+
 NAMED_FIRST = (".tif", ".tiff")
 """Endings of files that keep the short name where several of a folder differ in them only."""
 
@@ -49,6 +55,7 @@ def discover(
     paths: Sequence[str | Path],
     stack: str | None = None,
     passed_over: Counter[str] | None = None,
+    pseudonyms: PseudonymsOf = lambda: UNKEYED,
 ) -> Iterator[SourceSpec | Failure]:
     """Yield a recipe for every image in ``paths``, and a failure for every file that is none.
 
@@ -70,27 +77,50 @@ def discover(
     A recipe of objects in a bucket carries options["objects"], [version, bytes] of each, and
     options["companions"]: what was found is what will be read, or else an error.
 
+    ``pseudonyms`` is asked once there are DICOM files: it names their series. A failure is private
+    where its path may name a patient and is not what the user wrote.
+
     A TIFF file of several full images (pages; neither overviews nor masks) gives a recipe for each,
     ``a-page1``, ``a-page2``…, with options["page"], counted from 1.
     """
-    with contextlib.closing(_Discovery(stack)) as discovery:
-        for item in expand(paths, whole_folders=stack is not None):
-            if isinstance(item, Batch):
-                folder = posixpath.dirname(item.files[0].path)
-                with contextlib.closing(Looks([file.path for file in item.files])) as looks:
-                    yield from each_or_failure(discovery.batch(item, looks), folder)
-            elif isinstance(item, ZarrNode):
-                yield _zarr_node(item)
-            elif isinstance(item, End):
-                yield from discovery.grouped()
-            elif isinstance(item, PassedOver):
-                if passed_over is not None:
-                    passed_over.update(item.suffixes)
+    named = _as_named(paths)
+    with contextlib.closing(_Discovery(stack, pseudonyms)) as discovery:
+        found = _found(discovery, expand(paths, whole_folders=stack is not None), passed_over)
+        for one in found:
+            if isinstance(one, Failure):
+                private = one.private or may_name_patient(one.path)
+                yield replace(one, private=private and one.path not in named)
             else:
-                yield item
+                yield one
     if stack is not None and not discovery.has_stacked and paths:
         text = f"stacking: no raster is named like {stack!r}; each is an image of its own"
         yield Failure(str(paths[0]), UnsupportedSource(text))
+
+
+def _as_named(paths: Sequence[str | Path]) -> frozenset[str]:
+    """Return what the user wrote, as failures tell it: that may be repeated."""
+    texts = [str(path) for path in paths]
+    full = [text if is_url(text) else os.path.abspath(text) for text in texts if "\0" not in text]
+    return frozenset(map(printable_name, (*texts, *full)))
+
+
+def _found(
+    discovery: _Discovery, items: Iterable[Item], passed_over: Counter[str] | None
+) -> Iterator[SourceSpec | Failure]:
+    for item in items:
+        if isinstance(item, Batch):
+            folder = posixpath.dirname(item.files[0].path)
+            with contextlib.closing(Looks([file.path for file in item.files])) as looks:
+                yield from each_or_failure(discovery.batch(item, looks), folder)
+        elif isinstance(item, ZarrNode):
+            yield _zarr_node(item)
+        elif isinstance(item, End):
+            yield from discovery.grouped()
+        elif isinstance(item, PassedOver):
+            if passed_over is not None:
+                passed_over.update(item.suffixes)
+        else:
+            yield item
 
 
 def store_path(spec: SourceSpec) -> PurePosixPath:
@@ -123,9 +153,12 @@ class _Image:
 class _Discovery:
     """One search: what it has found of images that are not whole yet."""
 
-    def __init__(self, stack: str | None) -> None:
+    def __init__(self, stack: str | None, pseudonyms: PseudonymsOf) -> None:
         self.has_stacked = False
         self._stack = stack
+        self._pseudonyms = pseudonyms
+        self._private_folders: OrderedDict[str, None] = OrderedDict()
+        """Folders in which a file was found that may be called after a patient, of late."""
         self._groups: dict[Format, Groups] = {}
 
     def close(self) -> None:
@@ -137,32 +170,39 @@ class _Discovery:
         """Yield the images of one batch, save those of several files that may be elsewhere."""
         images: list[_Image] = []
         stacks: dict[tuple[str, ...], list[_Looked]] = {}
+        failures: list[Failure] = []
         for looked in _look_at_all(batch, looks):
             if isinstance(looked, Failure):
-                yield looked
+                failures.append(looked)
                 continue
             path = printable_name(looked.file.path)
             scene = self._scene(looked)
             if looked.format is None:
                 text = f"it is not an image that tilepress takes ({formats.names()})"
-                yield Failure(path, UnsupportedSource(f"opening {path}: {text}"))
+                failures.append(Failure(path, UnsupportedSource(f"opening {path}: {text}")))
             elif looked.content.member is not None:
-                yield from self._add_to_groups(looked, looked.format)
+                if looked.format.private_names:
+                    self._note_private(path)
+                failures += self._add_to_groups(looked, looked.format)
             elif scene is not None:
                 stacks.setdefault(scene, []).append(looked)
             else:
                 images += _images_of(looked)
                 if looked.content.problem is not None:
                     text = f"opening {path}: {looked.content.problem}"
-                    yield Failure(path, DamagedSource(text))
+                    failures.append(Failure(path, DamagedSource(text)))
+        for failure in failures:  # known now: whether DICOM lies beside it
+            yield replace(failure, private=self._is_private(failure))
         self.has_stacked |= bool(stacks)
         images += map(_stacked, stacks.values())
-        yield from _named_apart(images, batch.names_in_use)
+        for spec in _named_apart(images, batch.names_in_use):
+            yield self._beside_private(spec)
 
     def grouped(self) -> Iterator[SourceSpec | Failure]:
         """Yield the images that the files of one argument make together, and forget them."""
         for format_, groups in self._groups.items():
-            yield from each_or_failure(_images_of_groups(groups), f"{format_.names[0]} files")
+            found = _images_of_groups(groups, self._pseudonyms, private=format_.private_names)
+            yield from each_or_failure(found, f"{format_.names[0]} files")
         self.close()
 
     def _add_to_groups(self, looked: _Looked, format_: Format) -> Iterator[Failure]:
@@ -178,6 +218,22 @@ class _Discovery:
             shown = printable_name(looked.file.path)
             yield Failure(shown, failure_of(f"opening {shown}", error))
 
+    def _note_private(self, path: str) -> None:
+        folder = posixpath.dirname(path)
+        self._private_folders[folder] = None
+        self._private_folders.move_to_end(folder)
+        if len(self._private_folders) > KNOWN_FOLDERS:
+            self._private_folders.popitem(last=False)
+
+    def _beside_private(self, spec: SourceSpec) -> SourceSpec:
+        """Mark an image that lies beside DICOM: its folder may be called after a patient."""
+        if posixpath.dirname(spec.paths[0]) not in self._private_folders:
+            return spec
+        return replace(spec, options={**spec.options, PRIVATE: True})
+
+    def _is_private(self, failure: Failure) -> bool:
+        return posixpath.dirname(failure.path) in self._private_folders
+
     def _scene(self, looked: _Looked) -> tuple[str, ...] | None:
         """Return what names the image that a file is a band of; None where it is no band."""
         if self._stack is None or looked.format is None or looked.format.stacking is None:
@@ -191,13 +247,15 @@ class _Discovery:
         return None if match is None else match.groups()[:-1]
 
 
-def _images_of_groups(groups: Groups) -> Iterator[SourceSpec | Failure]:
-    for found in groups.images():
+def _images_of_groups(
+    groups: Groups, pseudonyms: PseudonymsOf, *, private: bool
+) -> Iterator[SourceSpec | Failure]:
+    for found in groups.images(pseudonyms):
         if isinstance(found, SourceSpec):
             options = {**found.options, "relative": found.options["name"]}
             yield replace(found, options=options)
         else:
-            yield Failure(printable_name(found[0]), found[1])
+            yield Failure(printable_name(found[0]), found[1], private=private)
 
 
 def _zarr_node(node: ZarrNode) -> SourceSpec | Failure:

@@ -9,8 +9,10 @@ from typing import Any
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.find.discover import discover, store_path
+from tilepress.pipeline.find.told import path_and_page, told_error, told_failure, told_name
 from tilepress.pipeline.find.walk import Failure, printable_name
 from tilepress.pipeline.image.format import FoundImages
+from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.reader import StoreReader
@@ -33,13 +35,17 @@ class SourceFinder:
         stack: str | None = None,
         archive: AnyPath | None = None,
         doing: str = "verifying",
+        pseudonyms: PseudonymsOf = lambda: UNKEYED,
+        show_paths: bool = False,
     ) -> None:
+        self._show_paths = show_paths
+        self._chosen: SourceSpec | None = None
         self._archive = None if archive is None else storage_path(archive)
         self._doing = doing
         self._specs: list[SourceSpec] = []
         self._by_store: dict[str, list[SourceSpec]] = {}
         self._failures: list[Failure] = []
-        for item in discover(paths, stack):
+        for item in discover(paths, stack, pseudonyms=pseudonyms):
             if isinstance(item, Failure):
                 self._failures.append(item)
             else:
@@ -67,11 +73,12 @@ class SourceFinder:
         if format_ is not None:
             specs = format_.find_again(origin, specs, self._found)
         chosen = self._choose(where, specs)
+        self._chosen = chosen
         if chosen is not None:
             self._used.update(_images(chosen))
             return chosen
         if self._failures and not self._specs:
-            raise self._failures[0].error
+            raise self._told(self._failures[0])[1]
         raise UsageError(
             f"{self._doing} {where}: got {len(specs)} images of kind {kind} in {self._text}, not "
             "one that alone fits the store; name the file that it was made of"
@@ -83,15 +90,33 @@ class SourceFinder:
         In an archive those that go there; else the image of the store's name, or all.
         """
         where = storage_path(store)
+        self._chosen = None
         if self._archive is not None:
             return list(self._by_store.get(where.relative_to(self._archive), []))
         named = [spec for spec in self._specs if store_path(spec).name == where.stem]
         return named or list(self._specs)
 
     @property
-    def failures(self) -> list[Failure]:
-        """What was found and is no image, or could not be read."""
-        return list(self._failures)
+    def failures(self) -> list[tuple[str, SourceError]]:
+        """What was found and is no image, or could not be read: what it is called, and why."""
+        return [self._told(failure) for failure in self._failures]
+
+    def chosen(self, spec: SourceSpec) -> SourceSpec:
+        """Note that somebody else found what a store was made of; return it."""
+        self._chosen = spec
+        return spec
+
+    def told(self, store: StoragePath, text: str) -> str:
+        """Return a message about a store whose source was found, without names of patients."""
+        if self._chosen is None or self._show_paths:
+            return text
+        return told_error(self._chosen, text, store.name)
+
+    def _told(self, failure: Failure) -> tuple[str, SourceError]:
+        if self._show_paths or not failure.private:
+            return failure.path, failure.error
+        name, error = told_failure(failure)
+        return name, type(error)(f"{error} (--show-paths names it)")
 
     @property
     def missing(self) -> list[Failure]:
@@ -108,16 +133,16 @@ class SourceFinder:
             spec for key, specs in self._by_store.items() for spec in specs if key not in stores
         ]
         left = [spec for spec in every if self._used.isdisjoint(_images(spec))]
-        ends = [
-            f" (page {spec.options['page']})" if "page" in spec.options else "" for spec in left
-        ]
-        return [spec.paths[0] + end for spec, end in zip(left, ends, strict=True)]
+        if self._show_paths:
+            return [path_and_page(spec) for spec in left]
+        return [told_name(spec) for spec in left]
 
     def _choose(self, store: StoragePath, specs: Sequence[SourceSpec]) -> SourceSpec | None:
         """Return the one image that fits; None where there is none or no telling."""
         if self._archive is not None:
             key = store.relative_to(self._archive)
             fitting = [spec for spec in specs if _store_key(spec) == key]
+            fitting = fitting or [s for s in specs if formats.has_private_names(s.kind)]
         elif len(specs) == 1:
             fitting = list(specs)
         else:

@@ -74,6 +74,8 @@ class Failure:
 
     path: str
     error: SourceError
+    private: bool = False
+    """Whether the path may name a patient: nobody is told it unless they ask."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Protocol
 
 from tilepress.errors import SourceError
 from tilepress.pipeline.image.info import Acquired
+from tilepress.pipeline.image.pseudonyms import PseudonymsOf
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 from tilepress.pipeline.storage.ranges import RemoteFile
 
@@ -104,8 +105,11 @@ class Groups(Protocol):
         """
         ...
 
-    def images(self) -> Iterator[SourceSpec | tuple[str, SourceError]]:
-        """Yield every image, and (path, error) of every file that cannot be taken."""
+    def images(self, pseudonyms: PseudonymsOf) -> Iterator[SourceSpec | tuple[str, SourceError]]:
+        """Yield every image, and (path, error) of every file that cannot be taken.
+
+        ``pseudonyms`` gives what stands for identifiers that are no secret elsewhere.
+        """
         ...
 
     def close(self) -> None: ...
@@ -197,6 +201,11 @@ class Format(Protocol):
     def suffixes(self) -> tuple[str, ...]:
         """Endings of its files, which the names of stores lose."""
         return ()
+
+    @property
+    def private_names(self) -> bool:
+        """Whether its files may be called after patients, so that nobody is told their names."""
+        return False
 
     @property
     def stacking(self) -> Stacking | None:

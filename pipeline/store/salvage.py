@@ -117,6 +117,8 @@ class Salvaged:
     """The version of tilepress that sealed the store, if root or level tell."""
     origin: Mapping[str, Any] | None
     """What the store says that it was made of."""
+    attributes: Mapping[str, Any] | None
+    """Those of the image, as some document that can be read has them."""
 
 
 def salvage(store: StoragePath) -> Salvaged:
@@ -143,12 +145,25 @@ def salvage(store: StoragePath) -> Salvaged:
         level=_parse(level),
         sealed_by=_sealed_by(_parse(data or b"")) or _sealed_by(_parse(level)),
         origin=_origin(store, reader),
+        attributes=_attributes(store, _parse(data or b""), _parse(level)),
     )
 
 
 def _separator(node: Any) -> Separator:  # noqa: ANN401  # JSON that may be damaged
     found = node["chunk_key_encoding"]["configuration"]["separator"]
     return "." if found == "." else SEPARATOR
+
+
+def _attributes(
+    store: StoragePath, root: dict[str, Any], level: dict[str, Any]
+) -> Mapping[str, Any] | None:
+    key = array_key("image")
+    nodes = (_consolidated(root, key), _consolidated(level, "image"))
+    for node in (*nodes, _parse(_read(store / document_key(key)))):
+        found = node.get("attributes") if isinstance(node, dict) else None
+        if isinstance(found, dict) and found:
+            return found
+    return None
 
 
 def _copies(

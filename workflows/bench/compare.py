@@ -198,17 +198,17 @@ def run_bench(
     for found in read_all_images(sources):
         path, info, samples = found.files[0], found.info, found.samples
         if info is None or samples is None:
-            bench.failures.append(f"{path}: {found.failure}")
+            bench.failures.append(f"{found.name}: {found.failure}")
             continue
         kind = class_of(path, classes)
         if workload is not None:
             workload.add(samples, _bands(info), kind, info.nodata)
         for result in bench.results:
-            task = _Task(path, kind, info, samples, result.max_error)
+            task = _Task(found.name, kind, info, samples, result.max_error)
             _compare(task, names[result.max_error], ours, known, bench, result)
         known.save()
         if on_step is not None and sizes:
-            on_step(path)
+            on_step(found.name)
     if workload is not None and speed is not None:
         bench.speed = _speeds(workload, speed, codecs, ours, on_step)
     return bench

@@ -12,9 +12,11 @@ from pathlib import Path
 from tilepress.codecs.classical.base import Samples
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.find.told import told_error, told_failure, told_name
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.pseudonyms import UNNAMED
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
 
@@ -30,25 +32,29 @@ class FoundImage:
     info: ImageInfo | None = None
     samples: Samples | None = None
     failure: str = ""
+    name: str = ""
+    """What people are told in place of the first file's path, which may name a patient."""
 
 
 def read_images(sources: Sequence[str | Path], stack: str | None = None) -> Iterator[FoundImage]:
     """Discover and read whole images, one at a time; what cannot be read says why."""
-    for found in discover(sources, stack):
+    for found in discover(sources, stack, pseudonyms=lambda: UNNAMED):
         if isinstance(found, Failure):
-            yield FoundImage((str(found.path),), failure=str(found.error))
+            name, error = told_failure(found)
+            yield FoundImage((str(found.path),), failure=str(error), name=name)
             continue
+        name = told_name(found)
         try:
             source = open_source(found)
         except SourceError as exc:
-            yield FoundImage(found.paths, failure=str(exc))
+            yield FoundImage(found.paths, failure=told_error(found, str(exc)), name=name)
             continue
         try:
             shape = source.info.shape
             samples = source.read(Box((0,) * len(shape), shape))
-            yield FoundImage(found.paths, found, source.info, samples)
+            yield FoundImage(found.paths, found, source.info, samples, name=name)
         except SourceError as exc:
-            yield FoundImage(found.paths, failure=str(exc))
+            yield FoundImage(found.paths, failure=told_error(found, str(exc)), name=name)
         finally:
             source.close()
 
@@ -78,7 +84,7 @@ def _read_with_gdal(found: FoundImage) -> FoundImage:
         samples = samples[0]
     axes = ("band", "y", "x")[-samples.ndim :]
     info = ImageInfo(name=path.stem, axes=axes, shape=samples.shape, dtype=samples.dtype)
-    return FoundImage(found.files, info=info, samples=samples)
+    return FoundImage(found.files, info=info, samples=samples, name=found.name)
 
 
 def read_classes(manifest: Path | None) -> dict[str, str]:

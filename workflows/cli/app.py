@@ -116,6 +116,18 @@ def _command() -> Any:  # noqa: ANN401  # of the package click or of typer's cop
     return root
 
 
+def _frames(error: BaseException | None) -> str:
+    """Return the traceback of an error and of what it came of, without their texts.
+
+    These may quote what was read, names of patients included.
+    """
+    if error is None:
+        return ""
+    came_of = _frames(error.__cause__ or error.__context__)
+    here = "".join(traceback.format_tb(error.__traceback__))
+    return f"{came_of}Traceback (most recent call last):\n{here}{type(error).__name__}\n"
+
+
 def _guarded(command: Callable[[], Any]) -> int:
     """Run a command; turn every way in which it can end into an exit code and at most one line."""
     quiet_libraries()
@@ -145,7 +157,7 @@ def _guarded(command: Callable[[], Any]) -> int:
         return EXIT_FAILED
     except Exception as error:  # a bug of ours
         if os.environ.get(DEBUG):
-            traceback.print_exc()
+            print(_frames(error), file=sys.stderr)
         complain(f"{describe_unexpected(error)} (please report it; --debug shows where)")
         return EXIT_BUG
     if result == EXIT_INTERRUPTED:  # typer may also have caught the interrupt and returned this

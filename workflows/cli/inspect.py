@@ -11,6 +11,7 @@ import typer
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_CANNOT_TELL, EXIT_FAILED, Json, say, tell
+from tilepress.workflows.cli.options import ShowPaths
 
 __all__ = ["export", "info", "list_archive", "register", "verify"]
 
@@ -107,6 +108,7 @@ def verify(
             metavar="PUBKEYFILE", help="Check that every store is signed by this ed25519 key, too."
         ),
     ] = None,
+    show_paths: ShowPaths = False,
     as_json: Json = False,
 ) -> None:
     """Check every checksum and decode every tile.
@@ -132,7 +134,7 @@ def verify(
 
     verifier = None if key is None else Verifier.load(key)
     _must_exist(path)
-    found = check_stores(path, source or (), stack)
+    found = check_stores(path, source or (), stack, show_paths=show_paths)
     checks = tell(found if verifier is None else with_signatures(found, verifier), as_json=as_json)
     if any(c.state == "damaged" for c in checks):
         raise typer.Exit(EXIT_FAILED)
@@ -160,6 +162,7 @@ def export(
             metavar="LEFT,BOTTOM,RIGHT,TOP", help="Part of a GeoTIFF, in units of its CRS."
         ),
     ] = None,
+    show_paths: ShowPaths = False,
 ) -> None:
     """Write a store back as what it was made of, or as another format.
 
@@ -175,6 +178,7 @@ def export(
         tilepress export out/scene.zarr part.tif --bands 4,3,2 --bbox 500000,4000000,530000,4030000
     """
     from tilepress.pipeline.export import export as run_export
+    from tilepress.pipeline.export import told
 
     _must_exist(store)
     files = run_export(
@@ -185,8 +189,12 @@ def export(
         slices=_numbers("--slices", slices),
         bbox=_box(bbox),
     )
-    for path in files:
-        print(path)
+    if show_paths or (len(files) == 1 and files[0] == out):
+        for path in files:
+            say(str(path))
+    else:
+        for line in told(store, out, files):
+            say(line)
 
 
 def _must_exist(where: str) -> None:

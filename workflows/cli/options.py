@@ -17,6 +17,7 @@ __all__ = [
     "Events",
     "Quiet",
     "ReportFile",
+    "ShowPaths",
     "Sign",
     "SourcesAndDestination",
     "Stack",
@@ -67,6 +68,14 @@ Sign = Annotated[
     typer.Option(
         metavar="KEYFILE",
         help="Sign every store with this ed25519 private key (ssh-keygen -t ed25519, or PEM).",
+    ),
+]
+ShowPaths = Annotated[
+    bool,
+    typer.Option(
+        "--show-paths",
+        help="Tell paths of DICOM files, too, which may hold patients' names; else a table that "
+        "only its owner may read says which files are meant.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]

@@ -14,6 +14,7 @@ from tilepress.workflows.cli.options import (
     Events,
     Quiet,
     ReportFile,
+    ShowPaths,
     Sign,
     SourcesAndDestination,
     Stack,
@@ -104,6 +105,7 @@ def compress(
     sign: Sign = None,
     report: ReportFile = None,
     events: Events = None,
+    show_paths: ShowPaths = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     **coding: Any,  # noqa: ANN401  # as they are declared
@@ -156,6 +158,7 @@ def compress(
         checksum=checksum,
         sign=sign,
         report=report,
+        show_paths=show_paths,
         progress=_progress(events, told, quiet=quiet, verbose=verbose),
     )
     _conclude(done, quiet=quiet, events=events, tuned=tune is not None)
@@ -171,6 +174,7 @@ def plan(
         typer.Option("--force", help="Plan anew, and replace what the destination holds."),
     ] = False,
     events: Events = None,
+    show_paths: ShowPaths = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     **coding: Any,  # noqa: ANN401  # as they are declared
@@ -196,6 +200,7 @@ def plan(
         stack=stack,
         workers=workers,
         force=force,
+        show_paths=show_paths,
         progress=_progress(events, {}, quiet=quiet, verbose=verbose),
     )
     if quiet:
@@ -216,6 +221,7 @@ def finish(
     sign: Sign = None,
     report: ReportFile = None,
     events: Events = None,
+    show_paths: ShowPaths = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -232,6 +238,7 @@ def finish(
         workers=workers,
         sign=sign,
         report=report,
+        show_paths=show_paths,
         progress=_progress(events, {"destination": destination}, quiet=quiet, verbose=verbose),
     )
     if done.images or done.failures:  # else a note has said that there was nothing to do
@@ -246,6 +253,7 @@ def repair(
     stack: Annotated[
         str | None, typer.Option(metavar="GLOB", help="The pattern that it was compressed with.")
     ] = None,
+    show_paths: ShowPaths = False,
     as_json: Json = False,
 ) -> None:
     """Write damaged or missing objects of a store again from its source.
@@ -260,7 +268,7 @@ def repair(
     """
     from tilepress.pipeline.archive.repair import repair_stores
 
-    repairs = tell(repair_stores(store, source, stack), as_json=as_json)
+    repairs = tell(repair_stores(store, source, stack, show_paths=show_paths), as_json=as_json)
     if any(not one.ok for one in repairs):
         raise typer.Exit(EXIT_FAILED)
 

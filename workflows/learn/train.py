@@ -24,8 +24,10 @@ from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.train import STANDARD_HIDDEN, TrainingImage, linear_baseline, train_wave
 from tilepress.errors import DamagedSource, ModelError, SourceError, UsageError
 from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.find.told import told_error, told_failure
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.pseudonyms import UNNAMED
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import write_atomic
@@ -128,14 +130,14 @@ def _images(
             planes = _read_archive(archive)
             rgb = planes.dtype == np.uint8 and len(planes) in (3, 4)
             yield archive, planes, 3 if rgb else 1
-    for found in discover(plain, None) if plain else ():
+    for found in discover(plain, None, pseudonyms=lambda: UNNAMED) if plain else ():
         if isinstance(found, Failure):
-            progress(f"left out: {found.error}")
+            progress(f"left out: {told_failure(found)[1]}")
             continue
         try:
             yield _read_source(found)
         except SourceError as error:
-            progress(f"left out: {error}")
+            progress(f"left out: {told_error(found, str(error))}")
 
 
 def _read_source(spec: SourceSpec) -> tuple[Path, Samples, int]:

@@ -19,6 +19,7 @@ from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.store.signature import Signer
 from tilepress.workflows.learn.tune import Tuner
+from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.report.telling import Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
@@ -48,6 +49,7 @@ def compress(
     checksum: bool = False,
     sign: str | Path | None = None,
     report: str | Path | None = None,
+    show_paths: bool = False,
     progress: Progress | None = None,
     **coding: Unpack[CodingOptions],
 ) -> Report:
@@ -103,6 +105,10 @@ def compress(
         that is unchanged. The key stays in this process.
     report :
         File to write the report to, as JSON.
+    show_paths :
+        Tell paths of DICOM files, too, which may be called after patients. Otherwise they have the
+        names of their stores, and a table beside the report, or in the archive's private folder,
+        says which files those are.
     progress :
         What to tell while the run goes on; nothing by default.
 
@@ -138,11 +144,13 @@ def compress(
                 "--dashboard do not go with --part; replace what is there with tilepress plan "
                 "--force"
             )
-        return compress_part(request, Part.parse(part), device, writer, progress, signer)
+        return compress_part(
+            request, Part.parse(part), device, writer, progress, signer, show_paths=show_paths
+        )
     target, options = request.destination, request.options
     executor = make_executor(workers, cluster, device, options, progress, dashboard=dashboard)
     passed_over: Counter[str] = Counter()
-    found = find_images(request, passed_over)
+    found = find_images(request, passed_over, show_paths=show_paths)
     missing = _missing(target.folder)
     target.check_writable()
     tuner = None
@@ -180,8 +188,9 @@ def compress(
                 progress=progress,
                 report=Report(passed_over=passed_over),
             )
+            labels = at_work.enter_context(Labels(target, writer.path, show_paths=show_paths))
             with report_when_stopped(run, writer):
-                result = run.run(todos(found, run))
+                result = run.run(todos(found, run, labels))
         if tuner is not None and not run.unfinished:
             tuner.forget()
         if not result.images and not result.failures:

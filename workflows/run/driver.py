@@ -32,6 +32,7 @@ from tilepress.pipeline.archive.outcome import (
     Outcome,
     SealedImage,
     ShardDone,
+    image_failure,
     image_result,
 )
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
@@ -43,6 +44,7 @@ from tilepress.pipeline.archive.write import (
     sealed_sizes,
     write_shard,
 )
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.workflows.cluster.executor import Executor, Killed
@@ -205,7 +207,7 @@ class Run:
 
     def _group_failed(self, group: tuple[Todo, ...], error: Exception) -> None:
         for todo in group:
-            self.fail(todo.spec.paths[0], error)
+            self._fail(todo.spec, todo.label, error)
 
     def _whole_done(self, result: ImageResult, shards: tuple[ShardDone, ...]) -> None:
         """Tell of an image that the task wrote which planned it, or that was there."""
@@ -223,8 +225,8 @@ class Run:
             return
         try:
             self._begin(plan)
-        except Exception as error:  # the edge of an image; no room for any is told of in ``fail``
-            self.fail(todo.spec.paths[0], error)
+        except Exception as error:  # the edge of an image; no room for any is told of in ``_fail``
+            self._fail(todo.spec, todo.label, error)
 
     def _begin(self, plan: ImagePlan) -> None:
         """Take the lease of the store and queue the shards, unless it is sealed already."""
@@ -357,18 +359,25 @@ class Run:
         self.progress.tell(ImageDone(result))
 
     def _fail_image(self, image: _Image, error: Exception, shard: ShardRef | None = None) -> None:
-        replaced = image.plan.replaced is not None
-        stays = what_stays(storage_path(image.plan.store), error) if replaced else ""
-        self.fail(image.plan.source_name, error, shard, stays)
+        plan = image.plan
+        stays = "" if plan.replaced is None else what_stays(storage_path(plan.store), error)
+        self._fail(plan.spec, plan.label, error, shard, stays)
 
-    def fail(
-        self, source: str, error: Exception, shard: ShardRef | None = None, stays: str = ""
-    ) -> None:
-        """List a failure; ``stays`` says what it leaves."""
+    def fail(self, source: str, error: Exception) -> None:
+        """List an input that is no image."""
         kind, message = describe_error(error)
-        message += stays
+        self._list_failure(ImageFailure(source=source, kind=kind, message=message))
+
+    def _fail(
+        self,
+        spec: SourceSpec,
+        label: str | None,
+        error: Exception,
+        shard: ShardRef | None = None,
+        stays: str = "",
+    ) -> None:
         name = shard.name if shard else None
-        self._list_failure(ImageFailure(source=source, kind=kind, message=message, shard=name))
+        self._list_failure(image_failure(spec, label, error, name, stays))
 
     def _list_failure(self, failure: ImageFailure) -> None:
         if failure.kind == NO_ROOM:

@@ -32,6 +32,9 @@ PACE_IMAGES = 32
 GROUPS_PER_SLOT = 4
 """How often every worker should get a group before groups grow: few images are spread out."""
 
+_HIDDEN = "\0"
+"""Before the name of an image that is not to be told; no path has it."""
+
 
 class Groups:
     """The images of a run as groups; an image whose store another one has is told of that one."""
@@ -84,7 +87,8 @@ class Groups:
             if claimed_by is None:
                 return todo
             if claimed_by != image:
-                return replace(todo, rival=claimed_by)
+                rival = "another series" if claimed_by.startswith(_HIDDEN) else claimed_by
+                return replace(todo, rival=rival)
         self.all_taken = True
         return None
 
@@ -107,5 +111,7 @@ class _Pace:
 
 def _name(todo: Todo) -> str:
     """Return what tells an image from any other: its first file, and the page."""
+    if todo.label is not None:
+        return _HIDDEN + todo.spec.paths[0]
     page = todo.spec.options.get("page")
     return todo.spec.paths[0] + ("" if page is None else f" (page {page})")

@@ -7,11 +7,15 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tilepress.errors import UsageError
+from tilepress.pipeline import formats
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.images import Todo
 from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.find.told import path_and_page
 from tilepress.pipeline.find.walk import Failure
+from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.telling import Discovered
 from tilepress.workflows.run.driver import Run
 from tilepress.workflows.run.request import CompressRequest
@@ -23,29 +27,33 @@ LISTED_IMAGES = 10
 
 
 def find_images(
-    request: CompressRequest, passed_over: Counter[str] | None = None
+    request: CompressRequest, passed_over: Counter[str] | None = None, *, show_paths: bool = False
 ) -> Iterator[SourceSpec | Failure]:
     """Yield what there is to compress; raise UsageError where the destination cannot take it.
 
     Companions of images are counted in ``passed_over``, by their endings.
     """
     destination = request.destination
-    everything = discover(request.sources, request.stack, passed_over)
+    everything = discover(
+        request.sources, request.stack, passed_over, pseudonyms=destination.pseudonyms
+    )
     found = _own_output_left_out(everything, destination)
-    return _one_image(found, destination) if destination.is_store else found
+    if destination.is_store:
+        return _one_image(found, destination, show_paths=show_paths)
+    return found
 
 
-def todos(found: Iterator[SourceSpec | Failure], run: Run) -> Iterator[Todo]:
+def todos(found: Iterator[SourceSpec | Failure], run: Run, labels: Labels) -> Iterator[Todo]:
     """Yield the images; list what is none."""
     files = images = 0
     for item in found:
         if isinstance(item, Failure):
             files += 1
-            run.fail(str(item.path), item.error)
+            run.fail(*labels.of_failure(item))
         else:
             files += len(item.paths)
             images += 1
-            yield Todo(item)
+            yield Todo(item, label=labels.of_image(item))
         run.progress.tell(Discovered(files, images))
     run.progress.tell(Discovered(files, images, done=True))
 
@@ -61,7 +69,7 @@ def _own_output_left_out(
 
 
 def _one_image(
-    found: Iterator[SourceSpec | Failure], destination: Destination
+    found: Iterator[SourceSpec | Failure], destination: Destination, *, show_paths: bool
 ) -> Iterator[SourceSpec | Failure]:
     """Return what was found, or raise UsageError where it is more than one image."""
     items: list[SourceSpec | Failure] = []
@@ -69,8 +77,7 @@ def _one_image(
     for item in found:
         items.append(item)
         if isinstance(item, SourceSpec):
-            page = f" (page {item.options['page']})" if "page" in item.options else ""
-            images.append(item.paths[0] + page)
+            images.append(_told(item, show_paths=show_paths))
         if len(images) > LISTED_IMAGES:
             break
     if len(images) > 1:
@@ -81,3 +88,13 @@ def _one_image(
             f"{listed}{more}; give a folder"
         )
     return itertools.chain(items, found)
+
+
+def _told(spec: SourceSpec, *, show_paths: bool) -> str:
+    """Return what tells an image from others that were found."""
+    if spec.options.get(PRIVATE) and not show_paths:
+        return "an image beside DICOM"
+    if formats.has_private_names(spec.kind) and not show_paths:
+        modality = str(spec.options["name"]).partition("-")[0]
+        return f"a series ({modality}, files: {len(spec.paths)})"
+    return path_and_page(spec)

@@ -17,10 +17,12 @@ from tilepress.pipeline.archive.images import Job, Todo, finish_images, prepare_
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
 from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
 from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, PlannedImage
+from tilepress.pipeline.archive.private import PRIVATE_NAME
 from tilepress.pipeline.catalogue.stores import walk_stores
-from tilepress.pipeline.storage.path import storage_path
+from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.seal import is_sealed
 from tilepress.pipeline.store.signature import Signer
+from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.report import (
     Report,
     RunDescription,
@@ -48,6 +50,7 @@ def plan(
     stack: str | None = None,
     workers: int | None = None,
     force: bool = False,
+    show_paths: bool = False,
     progress: Progress | None = None,
     **coding: Unpack[CodingOptions],
 ) -> PlanHead:
@@ -60,7 +63,7 @@ def plan(
     check_options(request.options, workers, None)
     request.destination.check_writable()
     with progress or SilentProgress() as told:
-        return _fixed_plan(request, workers, force, told)
+        return _fixed_plan(request, workers, force, told, show_paths=show_paths)
 
 
 def finish(
@@ -69,6 +72,7 @@ def finish(
     workers: int | None = None,
     sign: str | Path | None = None,
     report: str | Path | None = None,
+    show_paths: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Seal what the parts of a plan have written; what they have not is listed as failures.
@@ -113,7 +117,10 @@ def finish(
             for failure in head.failures:
                 run.report.failures.append(failure)
                 told.tell(Failed(failure))
-            images = (Todo(image.spec, image.digest) for image in plan_file.images(head))
+            labels = at_work.enter_context(
+                Labels(target, writer.path, "-finish", show_paths=show_paths)
+            )
+            images = (_todo(image, labels) for image in plan_file.images(head))
             with report_when_stopped(run, writer):
                 result = run.run(images)
         if len(result.failures) == len(head.failures):
@@ -145,9 +152,14 @@ def _is_sealed(plan_file: PlanFile, target: Destination) -> bool:
     """Whether there are stores, and no trace of a plan or of a store that is being written."""
     if target.is_store:
         return is_sealed(target.path) and not plan_file.folder.is_folder()
-    if not target.path.is_folder() or (target.path / ".tilepress").is_folder():
+    if not target.path.is_folder() or _is_at_work(target.path / ".tilepress"):
         return False
     return next(walk_stores(target.path), None) is not None
+
+
+def _is_at_work(state: StoragePath) -> bool:
+    """Whether a folder of the state of runs has more than what stays in it."""
+    return state.is_folder() and any(name != PRIVATE_NAME for name in state.folders())
 
 
 def compress_part(
@@ -157,12 +169,14 @@ def compress_part(
     writer: ReportWriter,
     progress: Progress | None,
     signer: Signer | None,
+    *,
+    show_paths: bool = False,
 ) -> Report:
     """Write one part's share of the shards, in this process; make the plan where none is."""
     request.destination.check_writable()
     with contextlib.ExitStack() as resources:
         told = resources.enter_context(progress or SilentProgress())
-        head = _fixed_plan(request, 0, False, told)
+        head = _fixed_plan(request, 0, False, told, show_paths=show_paths)
         keeper = resources.enter_context(LeaseKeeper(Holder.this_process("part")))
         run = Run(
             executor=resources.enter_context(
@@ -180,7 +194,11 @@ def compress_part(
             part=part,
         )
         images = PlanFile(request.destination).images(head)
-        mine = (Todo(image.spec, image.digest) for image in images if image.concerns(part))
+        name = f"-part-{part.index}-of-{part.count}"
+        labels = resources.enter_context(
+            Labels(request.destination, writer.path, name, show_paths=show_paths)
+        )
+        mine = (_todo(image, labels) for image in images if image.concerns(part))
         with report_when_stopped(run, writer):
             result = run.run(mine)
         if result.shared:
@@ -192,8 +210,17 @@ def compress_part(
     return finish_run(result, writer, signer=signer)
 
 
+def _todo(image: PlannedImage, labels: Labels) -> Todo:
+    return Todo(image.spec, image.digest, label=labels.of_image(image.spec))
+
+
 def _fixed_plan(
-    request: CompressRequest, workers: int | None, force: bool, progress: Progress
+    request: CompressRequest,
+    workers: int | None,
+    force: bool,
+    progress: Progress,
+    *,
+    show_paths: bool,
 ) -> PlanHead:
     """Return the plan that is there, or make it; one process makes it, the others wait."""
     plan_file = PlanFile(request.destination)
@@ -212,7 +239,8 @@ def _fixed_plan(
                     continue
                 head = None if force else plan_file.head()  # made while the lease was taken
             if head is None:
-                return _make_plan(request, plan_file, keeper, workers, force, progress)
+                with Labels(request.destination, part="-plan", show_paths=show_paths) as labels:
+                    return _make_plan(request, plan_file, keeper, workers, force, progress, labels)
             _check_same(head, request, plan_file)
             return head
 
@@ -224,6 +252,7 @@ def _make_plan(
     workers: int | None,
     force: bool,
     progress: Progress,
+    labels: Labels,
 ) -> PlanHead:
     """List all images in storage and make the way free for them."""
     if force:
@@ -245,7 +274,7 @@ def _make_plan(
             group=prepare_images,
             on_plan=lambda plan: plan_file.add(PlannedImage.of(plan)),
         )
-        result = run.run(todos(found, run))
+        result = run.run(todos(found, run, labels))
     head = plan_file.close(request.to_json(), len(result.images), tuple(result.failures))
     if not head.images and not head.unchanged and not head.failures:
         plan_file.remove()

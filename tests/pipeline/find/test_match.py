@@ -88,4 +88,4 @@ class TestWhatCannotBeRead:
 
     def test_is_told(self, bucket: str) -> None:
         obstore.put(S3Store(bucket.removeprefix("s3://")), "a.tif", b"no image")
-        assert [failure.path for failure in SourceFinder([bucket]).failures] == [f"{bucket}/a.tif"]
+        assert [name for name, _ in SourceFinder([bucket]).failures] == [f"{bucket}/a.tif"]

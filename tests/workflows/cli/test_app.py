@@ -97,6 +97,23 @@ class TestExitCodes:
         assert "in info\n" in done.stderr
         assert done.stderr.splitlines()[-1].startswith("tilepress: unexpected error: ZeroDivision")
 
+    def test_debug_quotes_no_error(self, call: Command, monkeypatch: pytest.MonkeyPatch):
+        """Errors of libraries may quote a header, those that they came of, too."""
+
+        def broken(_: object) -> None:
+            try:
+                raise ValueError("PATIENT^NAME")
+            except ValueError as error:
+                raise RuntimeError("PATIENT^NAME again") from error
+
+        monkeypatch.setenv("TILEPRESS_DEBUG", "")
+        monkeypatch.setattr("tilepress.pipeline.storage.local.FolderPath.exists", broken)
+        done = call("--debug", "info", "x")
+        assert done.stderr.count("Traceback") == 2
+        assert "ValueError\n" in done.stderr
+        quoted = [line for line in done.stderr.splitlines() if "PATIENT" in line]
+        assert all(line.strip().startswith("raise ") for line in quoted)  # the source of this test
+
     def test_version(self, call: Command):
         done = call("--version")
         assert (done.returncode, done.stdout.split()[0]) == (0, "tilepress")

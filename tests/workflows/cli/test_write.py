@@ -58,14 +58,14 @@ class TestBadInput:
         write_tiff(source / "torn.tif", side=300)
         (source / "torn.tif").write_bytes((source / "torn.tif").read_bytes()[:60_000])
         (source / "noise.tif").write_bytes(bytes(range(256)) * 4)
-        (source / "page.bin").write_bytes(b"<html>")
+        (source / "page.zip").write_bytes(b"<html>")
         write_dicom_without_pixels(source / "report.dcm")
         done = call("compress", source, tmp_path / "gone.tif", tmp_path / "out", "--workers", 0)
         assert done.returncode == 1
         assert "1 written, 0 unchanged, 5 failed" in done.stdout
         complaints = [line for line in done.stderr.splitlines() if line.startswith("tilepress: ")]
         assert len(complaints) == 5
-        for name in ("torn.tif", "noise.tif", "page.bin", "gone.tif"):
+        for name in ("torn.tif", "noise.tif", "page.zip", "gone.tif"):
             assert sum(name in line for line in complaints) == 1, name
         assert "Canary" not in done.stdout + done.stderr
         sealed = [path.parent.name for path in (tmp_path / "out").glob("*/zarr.json")]
@@ -84,9 +84,9 @@ class TestBadInput:
         assert done.returncode == 1
         assert "unexpected" not in done.stderr
         failures = {Path(f["source"]).name: f for f in json.loads(told.read_text())["failures"]}
-        assert {name: f["kind"] for name, f in failures.items()} == {
-            "torn.tif": "damaged-source", "report.dcm": "unsupported-source",
-        }  # fmt: skip
+        assert failures.pop("torn.tif")["kind"] == "damaged-source"
+        ((name, failure),) = failures.items()
+        assert (name[:6], failure["kind"]) == ("file #", "unsupported-source")
         assert "Canary" not in done.stdout + done.stderr + told.read_text()
 
     def test_an_unwritable_destination(self, call: Command, image: Path, tmp_path: Path):

@@ -249,11 +249,11 @@ class TestFailures:
         source.mkdir()
         np.save(source / "good.npy", smooth((60, 70)))
         (source / "torn.npy").write_bytes((image.read_bytes())[:5000])
-        (source / "page.bin").write_bytes(b"hello")
+        (source / "page.zip").write_bytes(b"hello")
         report = run(source, tmp_path / "gone.tif", tmp_path / "out")
         assert [Path(result.store).name for result in report.images] == ["good.zarr"]
         assert sorted(Path(f.source).name for f in report.failures) == [
-            "gone.tif", "page.bin", "torn.npy",
+            "gone.tif", "page.zip", "torn.npy",
         ]  # fmt: skip
         assert all("\n" not in failure.line for failure in report.failures)
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [

@@ -1,0 +1,150 @@
+"""The archive's private folder: the key of its hashes, and tables of the files that have no name.
+
+    ARCHIVE/.tilepress/private/            0700: nobody else may enter
+        key.json                           0600: what identifiers are hashed with
+        paths.jsonl, paths-part-3-of-64…   0600: which files stand behind names in messages
+
+The key is made once, by the first run that finds DICOM; runs that come at the same time take the
+one that is there. An archive whose stores were named before there were keys keeps its unkeyed
+names: its key file says so. In a bucket, who may read the folder is for the bucket's policy to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from tilepress.errors import DamagedStore, DestinationConflict, TilepressError
+from tilepress.pipeline.image.pseudonyms import KEY_MARK, NO_KEY, UNKEYED, Pseudonyms
+from tilepress.pipeline.storage.atomic import make_directory
+from tilepress.pipeline.storage.local import FolderPath
+from tilepress.pipeline.storage.path import StoragePath
+from tilepress.pipeline.storage.retry import retried
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.seal import is_sealed
+
+__all__ = [
+    "PRIVATE",
+    "PRIVATE_NAME",
+    "archive_pseudonyms",
+    "known_pseudonyms",
+    "make_private",
+    "private_folder",
+    "pseudonyms_of_sources",
+]
+
+PRIVATE_NAME = "private"
+PRIVATE = f".tilepress/{PRIVATE_NAME}"
+KEY = "key.json"
+KEY_VERSION = 1
+KEY_BYTES = 32
+
+_OF_SERIES = re.compile(r"[A-Z0-9]{2,16}-[0-9a-f]{12}(-[0-9a-f]{6})?\.zarr")
+"""Names of stores of DICOM series."""
+
+
+def private_folder(archive: StoragePath) -> StoragePath:
+    """Return the private folder of an archive, or of the folder that holds a single store."""
+    return archive / PRIVATE
+
+
+def make_private(folder: StoragePath) -> None:
+    """Make a folder that nobody else may enter; nothing is done in a bucket. Raises OSError."""
+    if not isinstance(folder, FolderPath):
+        return
+    make_directory(folder.path.parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder.path, 0o700)
+    if folder.path.stat().st_mode & 0o077:
+        with contextlib.suppress(PermissionError):  # another user's, who decides
+            os.chmod(folder.path, 0o700)
+
+
+def known_pseudonyms(archive: StoragePath) -> Pseudonyms | None:
+    """Return what identifiers of an archive are hashed with; None where nothing says so.
+
+    Raises DamagedStore where the key cannot be read.
+    """
+    where = private_folder(archive) / KEY
+    found = retried(where.read_tagged)
+    if found is None:
+        return None
+    try:
+        document = json.loads(found[0])
+        if document["version"] != KEY_VERSION:
+            raise ValueError(document["version"])  # noqa: TRY301  # told below
+        key = document["key"]
+        return UNKEYED if key is None else Pseudonyms(bytes.fromhex(key))
+    except (ValueError, KeyError, TypeError):
+        raise DamagedStore(
+            f"reading the archive's key: {where} is damaged, or of a newer tilepress; bring it "
+            "back from a copy"
+        ) from None
+
+
+def pseudonyms_of_sources(archive: StoragePath) -> Pseudonyms:
+    """Return what names the series that stores were made of, for one who only reads them."""
+    with contextlib.suppress(PermissionError):
+        return known_pseudonyms(archive) or UNKEYED
+    return UNKEYED  # somebody else's archive: what is inside the stores has to tell
+
+
+def archive_pseudonyms(archive: StoragePath) -> Pseudonyms:
+    """Return what identifiers of an archive are hashed with; make the key where there is none.
+
+    Raises DestinationConflict where stores are named with a key that is gone: their images would
+    be stored a second time.
+    """
+    known = known_pseudonyms(archive)
+    if known is not None:
+        return known
+    key = None if _has_unkeyed_stores(archive) else secrets.token_bytes(KEY_BYTES)
+    folder = private_folder(archive)
+    make_private(folder)
+    document = {"version": KEY_VERSION, "key": None if key is None else key.hex()}
+    data = json.dumps(document, separators=(",", ":")).encode()
+    retried(lambda: (folder / KEY).create(data))  # another process may have been faster
+    if isinstance(folder, FolderPath):
+        os.chmod(folder.path / KEY, 0o600)
+    known = known_pseudonyms(archive)
+    assert known is not None, "it is there by now"
+    return known
+
+
+def _has_unkeyed_stores(archive: StoragePath) -> bool:
+    """Whether an archive without a key has stores of DICOM series, or began or planned some."""
+    if not archive.is_folder():
+        return False
+    for name in archive.folders():
+        attributes = _attributes(archive / name) if _OF_SERIES.fullmatch(name) else {}
+        if attributes.get(KEY_MARK, NO_KEY) != NO_KEY:
+            raise DestinationConflict(
+                f"opening the archive {archive}: {name} is named with a key that is not there; "
+                f"bring {PRIVATE}/{KEY} back from a copy, or choose another destination"
+            )
+        if "modality" in attributes and KEY_MARK not in attributes:
+            return True
+    state = archive / ".tilepress"
+    begun = state.folders() if state.is_folder() else []
+    return any(map(_OF_SERIES.fullmatch, begun)) or _has_series_planned(state / "plan")
+
+
+def _attributes(store: StoragePath) -> Mapping[str, Any]:
+    """Return the attributes of a sealed store's image; {} where it has none that can be read."""
+    with contextlib.suppress(TilepressError, OSError, ValueError, KeyError):
+        if is_sealed(store):
+            return StoreReader.open(store).attrs
+    return {}
+
+
+def _has_series_planned(plan: StoragePath) -> bool:
+    """Whether a finished plan for parts names DICOM series."""
+    if (plan / "head.json").size() is None:
+        return False
+    objects = [key for key, _ in plan.walk() if key.endswith(".jsonl")]
+    return any(b'"kind":"dicom"' in (plan / key).read() for key in objects)
