@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import obstore
 import psutil
 import pytest
 import zarr
@@ -22,7 +23,7 @@ from tilepress.pipeline.archive.plan import make_plan
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.verify import verify
 
-from .conftest import TILE, Scene
+from .conftest import TILE, Scene, check_any, check_archive, write_sources
 from .killing import Archive, end, kill_command
 
 
@@ -125,3 +126,118 @@ class TestAZombie:
             patch.setattr("tilepress.pipeline.archive.lease._is_stale", lambda *_: True)
             heir = Lease.acquire(folder, Holder.this_process().of_plan(plan.digest))
         return plan, zombie.holder, heir.holder
+
+
+Put = tuple[str, bytes | None]
+"""Key below the archive and the object that was put there; None where it was removed."""
+
+
+class Puts:
+    """What a run changes in a bucket, object by object, in order."""
+
+    def __init__(self, below: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[Put] = []
+        self._skip = len(below) + 1
+        put, delete = obstore.put, obstore.delete
+
+        def watched_put(store: object, key: str, data: bytes, **options: object) -> object:
+            answer = put(store, key, data, **options)
+            self.done.append((key[self._skip :], bytes(data)))
+            return answer
+
+        def watched_delete(store: object, keys: str | list[str]) -> None:
+            delete(store, keys)
+            self.done += [
+                (k[self._skip :], None) for k in ([keys] if isinstance(keys, str) else keys)
+            ]
+
+        monkeypatch.setattr(obstore, "put", watched_put)
+        monkeypatch.setattr(obstore, "delete", watched_delete)
+
+
+@pytest.mark.usefixtures("tiny_shards", "dead_holders")
+class TestEveryCrashOfARunThatReplaces:
+    """Behind every single put and removal there is the old store or the new one, whole."""
+
+    EVERY = 24
+    """From each so many-th state the same line is run again."""
+
+    def test_the_same_line_ends_it(
+        self, scene: Scene, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        older = write_sources(tmp_path / "old", 50)
+        done, begin = self.replaced(scene, older, bucket, monkeypatch)
+        told = self.check(scene, older, bucket, done, begin, lambda at: check_again(scene, at))
+        print(told)
+        assert told["sealed"] == len(scene.images) * told["states"]
+
+    def replaced(
+        self, scene: Scene, older: Scene, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> tuple[list[Put], dict[str, bytes]]:
+        """Return what a run by force puts and removes, and what was there before."""
+        out = storage_path(f"{bucket}/out")
+        assert older.compress(str(out)).ok
+        begin = {key: (out / key).read() for key, _ in out.walk()}
+        with monkeypatch.context() as patch:
+            puts = Puts("out", patch)
+            assert scene.compress(str(out), force=True).ok
+        after = {key: (out / key).read() for key, _ in out.walk()}
+        state = dict(begin)
+        for key, data in puts.done:
+            state = changed(state, key, data)
+        assert state == after, "what is not written down would not be tested"
+        return puts.done, begin
+
+    def check(
+        self,
+        scene: Scene,
+        older: Scene,
+        bucket: str,
+        done: list[Put],
+        begin: dict[str, bytes],
+        rerun: Callable[[str], None],
+    ) -> dict[str, int]:
+        out = storage_path(f"{bucket}/replayed")
+        for key, data in begin.items():
+            (out / key).write(data)
+        told = {"states": 0, "reruns": 0, "sealed": 0, "unsealed": 0}
+        state = dict(begin)
+        known: dict[str, object] = {}
+        for number, (key, data) in enumerate([("", None), *done]):
+            if data is not None:
+                (out / key).write(data)
+            elif key:
+                (out / key).remove()
+            state = changed(state, key, data)
+            told["states"] += 1
+            for name in scene.images:
+                own = {k: v for k, v in state.items() if concerns(k, name)}
+                if known.get(name) != own:  # else it was looked at behind the put before
+                    samples = older.images[name], scene.images[name]
+                    assert check_any(out / f"{name}.zarr", samples) == "sealed", (number, key)
+                    known[name] = own
+                told["sealed"] += 1
+            if number % self.EVERY == 0:
+                at = f"{bucket}/again-{number}"
+                for k, v in state.items():
+                    (storage_path(at) / k).write(v)
+                rerun(at)
+                told["reruns"] += 1
+        return told
+
+
+def changed(state: dict[str, bytes], key: str, data: bytes | None) -> dict[str, bytes]:
+    rest = {k: v for k, v in state.items() if k != key}
+    return rest if data is None else {**rest, key: data}
+
+
+def concerns(key: str, name: str) -> bool:
+    """Whether an object decides what a reader of a store, or a check, finds."""
+    return key.startswith(f"{name}.zarr/") or (
+        key.startswith(f".tilepress/{name}.zarr/") and key.endswith("/replaces.json")
+    )
+
+
+def check_again(scene: Scene, at: str) -> None:
+    assert scene.compress(at, force=True).ok
+    check_archive(scene, at)
