@@ -18,9 +18,9 @@ from tilepress.pipeline.archive.lease import Holder, Lease
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import Outcome
-from tilepress.pipeline.arrays.source import ArraySource
 from tilepress.pipeline.find.discover import discover
-from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.sources import open as sources
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.seal import is_sealed
@@ -66,11 +66,11 @@ def failure(outcome: Outcome) -> str:
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count sources opened, leases and root documents read, and objects written into the store."""
     found: Counter[str] = Counter()
-    opened = ArraySource.__init__
+    opened = sources._open_local
 
-    def init(self: ArraySource, *arguments: Any, **options: Any) -> None:
+    def open_local(spec: SourceSpec) -> TileSource:
         found["sources"] += 1
-        opened(self, *arguments, **options)
+        return opened(spec)
 
     def counted(name: str, what: str, *, of: str) -> None:
         real = getattr(FolderPath, name)
@@ -84,7 +84,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(FolderPath, name, method)
 
-    monkeypatch.setattr(ArraySource, "__init__", init)
+    monkeypatch.setattr(sources, "_open_local", open_local)
     counted("read_tagged", "leases", of="lease.json")
     counted("read", "seals", of="zarr.json")
     counted("write", "objects", of="")

@@ -24,9 +24,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from tilepress.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.groups import SeriesGroups
 from tilepress.pipeline.dicom.header import read_instance
-from tilepress.pipeline.find import discover as discover_module
 from tilepress.pipeline.find.discover import discover, store_path
-from tilepress.pipeline.find.walk import Failure, FolderWalk, InputFile
+from tilepress.pipeline.find.walk import Failure, FolderWalk
+from tilepress.pipeline.guests.look import Looks
+from tilepress.pipeline.image.format import Candidate
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
@@ -336,14 +337,14 @@ class TestNoInputEndsASearch:
     ) -> None:
         for name in ("a.tif", "b.tif", "c.tif"):
             _tiff(tmp_path / name)
-        real = discover_module._told
+        real = Looks.look
 
-        def told(file: InputFile, candidate: object) -> object:
+        def look(self: Looks, file: Candidate) -> object:
             if file.name == "b.tif":
                 raise error
-            return real(file, candidate)  # type: ignore[arg-type]
+            return real(self, file)
 
-        monkeypatch.setattr(discover_module, "_told", told)
+        monkeypatch.setattr(Looks, "look", look)
         specs, failures = _found([tmp_path])
         assert [Path(spec.paths[0]).name for spec in specs] == ["a.tif", "c.tif"]
         (found,) = failures.values()
@@ -378,6 +379,6 @@ class TestNoInputEndsASearch:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         _tiff(tmp_path / "a.tif")
-        monkeypatch.setattr(discover_module, "_told", full)
+        monkeypatch.setattr(Looks, "look", full)
         with pytest.raises(OSError, match="No space left"):
             _found([tmp_path])
