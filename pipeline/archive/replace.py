@@ -34,6 +34,7 @@ from tilepress.pipeline.store.keys import (
     IMAGE,
     ROOT_DOCUMENT,
     SEPARATOR,
+    SIGNATURE,
     Separator,
     is_chunk_of,
     is_document,
@@ -43,6 +44,7 @@ from tilepress.pipeline.store.keys import (
 )
 from tilepress.pipeline.store.manifest import sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.signature import is_outdated
 
 __all__ = [
     "REPLACES",
@@ -174,9 +176,10 @@ def clear_replaced(store: AnyPath, check: Callable[[], None] = lambda: None) -> 
     try:
         reader = StoreReader.open(where)
         manifest, separator = reader.manifest, reader.separator
+        kept = () if is_outdated(where) else (SIGNATURE,)  # one may have been signed since
     except StoreError:
         return False  # it is damaged: who knows what it lists
-    _remove(where, lambda key: not manifest.lists(key, separator), check)
+    _remove(where, lambda key: key not in kept and not manifest.lists(key, separator), check)
     return True
 
 

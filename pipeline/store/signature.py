@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         Ed25519PublicKey,
     )
 
-__all__ = ["SIGNATURE_VERSION", "SignatureCheck", "Signer", "Verifier"]
+__all__ = ["SIGNATURE_VERSION", "SignatureCheck", "Signer", "Verifier", "is_outdated"]
 
 SIGNATURE_VERSION = 1
 
@@ -139,6 +139,16 @@ class Verifier:
             text = f"the signature by {given} is that of another content; sign it again"
             return SignatureCheck("wrong", text)
         return SignatureCheck("signed", f"signed by {given}")
+
+
+def is_outdated(where: AnyPath) -> bool:
+    """Whether a store's signature is that of another content, or none that anybody can read.
+
+    Raises StoreError or OSError where that cannot be told.
+    """
+    store = storage_path(where)
+    found = _read_signature(store)
+    return found is not None and found.get("seal") != read_root(store).seal
 
 
 def fingerprint(public: bytes) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import tilepress
 from tilepress.errors import DamagedStore, DestinationConflict
@@ -29,8 +30,9 @@ from tilepress.pipeline.archive.replace import clear_replaced, pending, replacem
 from tilepress.pipeline.archive.write import clear_leftovers, seal_image, write_shard
 from tilepress.pipeline.catalogue.stores import list_stores
 from tilepress.pipeline.storage.path import StoragePath, storage_path
-from tilepress.pipeline.store.keys import is_document
+from tilepress.pipeline.store.keys import SIGNATURE, is_document
 from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.signature import Signer, is_outdated
 from tilepress.pipeline.store.writer import StoreWriter
 from tilepress.pipeline.verify import verify
 
@@ -46,6 +48,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoragePath:
         return storage_path(tmp_path / "archive/out.zarr")
     bucket = request.getfixturevalue("bucket")
     return storage_path(f"{bucket}/archive/out.zarr")
+
+
+@pytest.fixture
+def key() -> Signer:
+    return Signer(Ed25519PrivateKey.generate())
 
 
 @pytest.fixture
@@ -89,6 +96,39 @@ def old(tmp_path: Path, store: StoragePath, keeper: LeaseKeeper) -> ImagePlan:
 def half(tmp_path: Path, store: StoragePath, old: ImagePlan, keeper: LeaseKeeper) -> ImagePlan:
     """The plan of a new store that is not sealed, all of whose shards are written."""
     return begin(plan_of(tmp_path, store, NEW), keeper)
+
+
+class TestSignatures:
+    """Who signed the old store has not signed the new one."""
+
+    def test_the_old_ones_goes_with_it_and_the_new_ones_stays(
+        self, store: StoragePath, half: ImagePlan, keeper: LeaseKeeper, key: Signer
+    ):
+        key.sign(store)
+        seal(half, keeper)
+        assert is_outdated(store)
+        clear_leftovers(half.store, keeper)
+        assert (store / SIGNATURE).size() is None
+        assert_holds(store, NEW)
+
+    def test_one_that_is_made_before_the_old_store_is_swept_stays(
+        self, store: StoragePath, half: ImagePlan, keeper: LeaseKeeper, key: Signer
+    ):
+        key.sign(store)
+        seal(half, keeper)
+        key.sign(store)
+        clear_leftovers(half.store, keeper)
+        assert not is_outdated(store)
+        assert (store / SIGNATURE).size() is not None
+        assert_holds(store, NEW)
+
+    def test_a_replacement_that_is_given_up_leaves_the_signature(
+        self, store: StoragePath, old: ImagePlan, half: ImagePlan, keeper: LeaseKeeper, key: Signer
+    ):
+        key.sign(store)
+        clear_leftovers(half.store, keeper)
+        assert (store / SIGNATURE).size() is not None
+        assert_holds(store, OLD)
 
 
 def assert_holds(store: StoragePath, samples: np.ndarray) -> None:
