@@ -1,8 +1,7 @@
 """Make inputs that are wrong in every way we know, each in a folder of its own.
 
-``HOSTILE`` names them; every one is told by one line and stops nobody else. Those marked
-``needs_guest`` hang or fill memory inside a foreign decoder: no check of ours comes before it, only
-limits of a process do. ``outside`` is a folder that nobody names: what is in it must stay unread.
+``HOSTILE`` names them; every one is told by one line and stops nobody else. Those marked ``slow``
+take a minute until a limit ends them, or hold thousands of images. ``outside`` is a folder that nobody names: what is in it must stay unread.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Hostile:
     name: str
     make: Maker
     """Called with its folder, which is there, and the folder outside."""
-    needs_guest: bool = False
+    slow: bool = False
     is_image: bool = False
     """Whether it is a sound image with odd surroundings: it may be sealed."""
 
@@ -41,9 +40,9 @@ class Hostile:
 HOSTILE: dict[str, Hostile] = {}
 
 
-def _hostile(name: str, make: Maker, *, needs_guest: bool = False, is_image: bool = False) -> None:
+def _hostile(name: str, make: Maker, *, slow: bool = False, is_image: bool = False) -> None:
     assert name not in HOSTILE, name
-    HOSTILE[name] = Hostile(name, make, needs_guest, is_image)
+    HOSTILE[name] = Hostile(name, make, slow, is_image)
 
 
 def good(path: Path, value: int = 5) -> Path:
@@ -108,13 +107,13 @@ def tiff_bytes(
 
 
 def _tiff(name: str, changes: dict[int, tuple[int, int, object]], **more: object) -> None:
-    needs_guest = bool(more.pop("needs_guest", False))
+    slow = bool(more.pop("slow", False))
     is_image = bool(more.pop("is_image", False))
 
     def make(folder: Path, _: Path) -> None:
         (folder / "a.tif").write_bytes(tiff_bytes(changes, **more))  # type: ignore[arg-type]
 
-    _hostile(f"tiff-{name}", make, needs_guest=needs_guest, is_image=is_image)
+    _hostile(f"tiff-{name}", make, slow=slow, is_image=is_image)
 
 
 def _text(content: bytes) -> tuple[int, int, object]:
@@ -141,7 +140,7 @@ _tiff("a-tile-of-four-gigabytes", {
 _tiff("seven-bits", {258: (3, 1, 7)}, is_image=True)
 _tiff("no-bits", {258: (3, 1, 0)})
 _tiff("no-samples", {277: (3, 1, 0)})
-_tiff("of-65535-bands", {277: (3, 1, 65535)}, needs_guest=True)
+_tiff("of-65535-bands", {277: (3, 1, 65535)}, slow=True)
 _tiff("unknown-compression", {259: (3, 1, 4711)})
 _tiff("junk-deflated", {259: (3, 1, 8)})
 _tiff("junk-lzw", {259: (3, 1, 5)})
@@ -164,11 +163,11 @@ _tiff("big-offset-of-63-bits", {273: (16, 1, 2**63 - 1)}, big=True)
 _tiff("big-of-two-to-the-sixty", {256: (16, 1, 2**60), 257: (16, 1, 2**60)}, big=True)
 
 
-def _write(name: str, file: str, data: bytes, *, needs_guest: bool = False) -> None:
+def _write(name: str, file: str, data: bytes, *, slow: bool = False) -> None:
     def make(folder: Path, _: Path) -> None:
         (folder / file).write_bytes(data)
 
-    _hostile(name, make, needs_guest=needs_guest)
+    _hostile(name, make, slow=slow)
 
 
 def _many_entries() -> bytes:
@@ -189,7 +188,7 @@ def _chain(length: int) -> bytes:
 
 
 _write("tiff-of-65535-entries", "a.tif", _many_entries())
-_write("tiff-of-5000-pages", "a.tif", _chain(5000), needs_guest=True)
+_write("tiff-of-5000-pages", "a.tif", _chain(5000), slow=True)
 _write("tiff-head-alone", "a.tif", b"II*\0\x08\0\0\0")
 _write("tiff-mark-alone", "a.tif", b"II*\0")
 _write("bigtiff-mark-alone", "a.tif", b"II+\0")
@@ -337,7 +336,7 @@ def _jp2_dims(width: int, height: int) -> bytes:
     return b"\xff\x4f" + body + cod + qcd + tile + b"\xff\xd9"
 
 
-_write("j2k-of-40000-squared", "a.j2k", _jp2_dims(40_000, 40_000), needs_guest=True)
+_write("j2k-of-40000-squared", "a.j2k", _jp2_dims(40_000, 40_000))
 
 
 # .npy
@@ -442,7 +441,7 @@ _zarr("axes-of-numbers", zarr_document(dimension_names=[1, {}]))
 _zarr("one-chunk-of-a-terabyte", zarr_document(
     shape=[2**20, 2**20],
     chunk_grid={"name": "regular", "configuration": {"chunk_shape": [2**20, 2**20]}},
-), needs_guest=True)  # fmt: skip
+))  # fmt: skip
 
 
 def _group_with_pipe(folder: Path, _: Path) -> None:
@@ -505,7 +504,7 @@ _write("dicom-no-rows", "a.dcm", _slice(0, 16))
 _write("dicom-too-few-samples", "a.dcm", _slice(65535, 65535))
 _write("dicom-frames-are-no-number", "a.dcm", _slice(16, 16, b"many"))
 _write("dicom-of-negative-frames", "a.dcm", _slice(16, 16, b"-1"))
-_write("dicom-of-a-million-frames", "a.dcm", _slice(16, 16, b"1000000"), needs_guest=True)
+_write("dicom-of-a-million-frames", "a.dcm", _slice(16, 16, b"1000000"))
 _write("dicom-length-outside", "a.dcm", _dicom(
     struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OW", 0, 2**31)))  # fmt: skip
 _write("dicom-of-an-unknown-syntax", "a.dcm", _dicom(syntax=b"1.2.3.4.5"))

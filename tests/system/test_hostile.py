@@ -75,7 +75,8 @@ try:
     runpy.run_module("tilepress", run_name="__main__")
 finally:
     with open(sys.orig_argv[-1] + ".rss", "w") as file:
-        file.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+        own, guests = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        file.write(str(max(own.ru_maxrss, guests.ru_maxrss) * 1024))
 """
 
 
@@ -85,7 +86,7 @@ def attack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
     make_outside(root / "outside")
     for place in "az":
         good(root / "in" / place / "good.npy")
-    which = [one for one in HOSTILE.values() if not one.needs_guest]
+    which = [one for one in HOSTILE.values() if not one.slow]
     made = makeable(which, root / "in" / "m", root / "outside")
     (root / "temporary").mkdir()
     report = root / "archive-report.json"
@@ -149,6 +150,22 @@ class TestNoInputEndsARun:
 
     def test_memory_is_bounded(self, attack: Attack) -> None:
         assert attack.peak_bytes < MEMORY_BYTES
+
+
+@pytest.mark.long
+def test_inputs_that_take_until_a_limit_ends_them_are_told_too(
+    tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    slow = [one for one in HOSTILE.values() if one.slow]
+    make_outside(tmp_path / "outside")
+    makeable(slow, tmp_path / "m", tmp_path / "outside")
+    last = good(tmp_path / "z/good.npy")
+    options = ["--workers", "0", "--tier", "fast", "--report", tmp_path / "report.json"]
+    command("compress", tmp_path / "m", last, tmp_path / "out", *options, timeout_s=3600)
+    report = json.loads((tmp_path / "report.json").read_text())
+    failed = {Path(one["source"]).parent.name for one in report["failures"]}
+    assert failed == {one.name for one in slow}
+    assert str(last) in {one["source"] for one in report["images"]}
 
 
 def test_inputs_that_were_read_wrong_once_stop_nobody(
