@@ -1,7 +1,8 @@
 """Make inputs that are wrong in every way we know, each in a folder of its own.
 
 ``HOSTILE`` names them; every one is told by one line and stops nobody else. Those marked ``slow``
-take a minute until a limit ends them, or hold thousands of images. ``outside`` is a folder that nobody names: what is in it must stay unread.
+take a minute until a limit ends them, or hold thousands of images. ``outside`` is a folder that
+nobody names: what is in it must stay unread.
 """
 
 from __future__ import annotations
