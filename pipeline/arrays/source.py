@@ -14,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.record import DTYPES
-from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.errors import (
+    DamagedSource,
+    SourceError,
+    SourceTooLarge,
+    TooMuchMemory,
+    UnsupportedSource,
+)
 from tilepress.pipeline.arrays.zarr_nodes import MAX_DOCUMENT_BYTES
 from tilepress.pipeline.image.fingerprint import file_print, folder_print, objects_print
 from tilepress.pipeline.image.grid import Box
@@ -78,8 +84,10 @@ class ArraySource:
     def read(self, box: Box) -> npt.NDArray[Any]:
         try:
             samples = np.asarray(self._array[box.slices])
-        except SourceError:
+        except (SourceError, MemoryError):
             raise
+        except TooMuchMemory as error:
+            raise SourceTooLarge(f"reading {self._path.name}: {error}") from error
         except Exception as error:  # whatever the codecs of a foreign Zarr array raise
             raise DamagedSource(
                 f"reading {box.start}…{box.stop} of {self._path.name}: {type(error).__name__}"

@@ -53,6 +53,6 @@ def names_own_codec(path: Path) -> bool:
     """Whether the metadata of an array seem to name the codec of this package."""
     for name in ("zarr.json", ".zarray"):
         with contextlib.suppress(OSError):
-            if b"tilepress" in read_regular(path / name, MAX_DOCUMENT_BYTES):
+            if b"tilepress" in read_regular(path / name, MAX_DOCUMENT_BYTES, (path,)):
                 return True
     return False

@@ -71,6 +71,11 @@ class _Dicom(Format):
 
         return FileImages(member=read_instance(file.path))
 
+    def is_sound_member(self, member: object, file: Candidate) -> bool:
+        from tilepress.pipeline.dicom.header import Instance, is_sound
+
+        return isinstance(member, Instance) and member.path == file.path and is_sound(member)
+
     def groups(self) -> Groups:
         return _Series()
 

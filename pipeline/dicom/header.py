@@ -147,6 +147,18 @@ class _MalformedError(ValueError):
     """An element that is needed is absent or malformed; the message names its keyword only."""
 
 
+def is_sound(instance: Instance) -> bool:
+    """Whether what names images and stores is of the form that ``read_instance`` gives it."""
+    texts = (instance.modality, instance.series, instance.identity, instance.element.keyword)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and instance.modality in _MODALITIES
+        and re.fullmatch(r"([0-9a-f]{2}){0,64}", instance.series + instance.identity) is not None
+        and type(instance.number) is int
+        and type(instance.container.file_size) is int
+    )
+
+
 def hashed(text: str) -> str:
     """Return 12 hex digits that stand for an identifier of the source."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]

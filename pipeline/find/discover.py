@@ -31,6 +31,7 @@ from tilepress.pipeline.find.walk import (
 )
 from tilepress.pipeline.guests.look import Looks
 from tilepress.pipeline.image.format import HEAD_BYTES, Candidate, FileImages, Format, Groups
+from tilepress.pipeline.image.names import stays_below
 from tilepress.pipeline.image.objects import pinned
 from tilepress.pipeline.image.private_names import PRIVATE, may_name_patient
 from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
@@ -127,7 +128,10 @@ def store_path(spec: SourceSpec) -> PurePosixPath:
     """Return where an archive keeps the store of a discovered image, without ``.zarr``."""
     relative = PurePosixPath(str(spec.options["relative"]))
     folder = [part for part in relative.parent.parts if part not in ("/", "..")]
-    return PurePosixPath(*folder, str(spec.options["name"]))
+    name = str(spec.options["name"])
+    if "/" in name or not stays_below(name):  # of a plan that somebody else has made
+        raise UnsupportedSource(f"planning an image: its store cannot be called {name[:80]!r}")
+    return PurePosixPath(*folder, name)
 
 
 @dataclass(frozen=True, slots=True)

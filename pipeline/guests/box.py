@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import site
 import sys
 from collections.abc import Iterable
 
@@ -36,12 +37,21 @@ def offered() -> dict[str, int | bool]:
 
 
 def libraries() -> list[str]:
-    """Return the folders that the interpreter, its libraries and its modules are read from."""
-    named = [*_SYSTEM, sys.prefix, sys.base_prefix, *filter(None, sys.path)]
+    """Return what the interpreter, its libraries and its modules are read from.
+
+    The search path itself is not: it may have the working folder on it, or a home.
+    """
+    named = [*_SYSTEM, sys.prefix, sys.base_prefix]
+    if site.ENABLE_USER_SITE:
+        named.append(site.getusersitepackages())
     for name in _LIBRARY_DATA:
         named += filter(None, os.environ.get(name, "").split(os.pathsep))
-    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    named += {os.path.dirname(file) for file in files if isinstance(file, str)}
+    for module in list(sys.modules.values()):
+        folders, file = getattr(module, "__path__", None), getattr(module, "__file__", None)
+        if folders is not None:
+            named += map(str, folders)
+        elif isinstance(file, str):
+            named.append(file)
     found: list[str] = []
     for path in sorted({os.path.realpath(path) for path in named if os.path.exists(path)}):
         if not found or not path.startswith(f"{found[-1]}/"):  # those below are allowed with it

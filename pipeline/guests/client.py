@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import os
+import re
 import resource
 import shutil
 import signal
@@ -16,14 +18,16 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+import tilepress
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.guests import wire
 from tilepress.pipeline.guests.box import offered
 from tilepress.pipeline.guests.budget import Budget
-from tilepress.pipeline.guests.told import raise_told, told, too_much_memory
+from tilepress.pipeline.guests.told import raise_told, told
 
 __all__ = ["Guest", "are_possible", "held_by"]
 
@@ -34,15 +38,33 @@ START_S = 120
 """A host has begun by then, on whatever machine."""
 
 _KEPT_ENVIRONMENT = (
-    "COVERAGE_", "CPL_", "DYLD_", "GDAL_", "GTIFF_", "HOME", "LANG", "LC_", "LD_", "OMP_", "OPJ_",
-    "PATH", "PROJ_", "PYTHON", "TZ", "VIRTUAL_ENV",
+    "COVERAGE_", "CPL_", "DYLD_", "GDAL_", "GTIFF_", "HOME", "LANG", "LC_", "LD_", "NUMBA_", "OMP_",
+    "OPJ_", "PATH", "PROJ_", "PYTHON", "TILEPRESS_MAX_MEMORY", "TZ", "VIRTUAL_ENV",
 )  # fmt: skip
-"""What guests may know of the environment, by how it begins: no credentials."""
+"""What guests may know of the environment, by how it begins."""
+
+_SECRET = re.compile(
+    "(CPL|GDAL)_.*(AUTH|COOKIE|CRED|HEADER|HTTP|KEY|PASS|PWD|SECRET|TOKEN|USER|VSI)"
+)
+"""Such have credentials in them: no guest needs any."""
 
 
 def are_possible() -> bool:
     """Whether foreign files are read by guests here: on Linux, unless they are switched off."""
-    return sys.platform == "linux" and os.environ.get(SWITCH, "").lower() != "off"
+    return os.environ.get(SWITCH, "").lower() != "off" and _can_be()
+
+
+@lru_cache(maxsize=1)
+def _can_be() -> bool:
+    """Whether this Python and kernel have what guests are made of (Linux 5.3)."""
+    if sys.platform != "linux" or not hasattr(fcntl, "F_ADD_SEALS"):
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+        os.close(os.memfd_create("probe", os.MFD_ALLOW_SEALING))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def held_by() -> dict[str, int | bool]:
@@ -117,13 +139,24 @@ class _Host:
 
 
 def _environment() -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k.startswith(_KEPT_ENVIRONMENT)}
-    paths = [os.path.abspath(path) for path in sys.path if path]
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_KEPT_ENVIRONMENT) and not _SECRET.match(name)
+    }
     return kept | {
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": os.pathsep.join(_search_path()),
         "OPENBLAS_NUM_THREADS": "1",  # threads do not survive a fork
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+def _search_path() -> list[str]:
+    """Return where a host finds its modules: neither in the working folder nor beside a script."""
+    own = os.path.dirname(tilepress.__path__[0])
+    asked = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    installed = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
+    return list(dict.fromkeys(map(os.path.abspath, [own, *asked, *installed])))
 
 
 _hosts: list[_Host] = []
@@ -238,10 +271,10 @@ class Guest:
     def _limit(self, budget: Budget) -> None:
         memory = self._idle_bytes + budget.memory_bytes
         if memory != self._memory_bytes:
-            resource.prlimit(self._process, resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
+            _set_limit(self._process, resource.RLIMIT_AS, memory)
             self._memory_bytes = memory
         seconds = _cpu_seconds(self._process) + budget.cpu_s
-        resource.prlimit(self._process, resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+        _set_limit(self._process, resource.RLIMIT_CPU, seconds)
 
     def _kill(self) -> None:
         with contextlib.suppress(OSError):
@@ -260,8 +293,9 @@ class Guest:
         if number == signal.SIGXCPU:
             text = f"its decoder took more than {budget.cpu_s} s of processor time"
             raise UnsupportedSource(f"{doing} {path}: {text}") from None
-        if number == signal.SIGABRT:  # C++ libraries end like this when memory is refused
-            raise too_much_memory(doing, path, budget.memory_bytes) from None
+        if number == signal.SIGABRT:  # of C++ libraries: memory was refused, or all is confused
+            text = "its decoder gave up (SIGABRT), for want of memory or because it is damaged"
+            raise DamagedSource(f"{doing} {path}: {text}") from None
         if number in (0, signal.SIGKILL):
             text = "its reader was ended from outside; the machine may be out of memory"
             raise SourceError(f"{doing} {path}: {text}") from None
@@ -310,6 +344,13 @@ def _fetched(
         return {"bytes": fetch(str(url), int(start), int(end))}
     except (OSError, SourceError) as error:
         return {"raised": told(error)}
+
+
+def _set_limit(process: int, what: int, value: int) -> None:
+    """Set a limit, below the one that a batch system has set for all."""
+    hard = resource.prlimit(process, what)[1]
+    soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.prlimit(process, what, (soft, hard))
 
 
 def _cpu_seconds(process: int) -> int:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from tilepress.errors import SourceError
 from tilepress.pipeline import formats
 from tilepress.pipeline.guests import budget, client
 from tilepress.pipeline.guests.client import Guest
 from tilepress.pipeline.guests.source import MAX_FILES_BY_NAME
-from tilepress.pipeline.image.format import Candidate, Certainty, FileImages, Format
+from tilepress.pipeline.image.format import Candidate, Certainty, FileImage, FileImages, Format
 from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage import ranges
 from tilepress.pipeline.storage.path import is_url
@@ -57,7 +57,7 @@ class Looks:
             if guest.is_open:
                 with self._lock:
                     self._free.append(guest)
-        return _checked(answer, file)
+        return _checked(answer, file, likely)
 
     def close(self) -> None:
         while self._free:
@@ -69,6 +69,12 @@ class Looks:
                 return self._free.pop()
         return Guest(modules, self._readable)
 
+
+MAX_IMAGES = 2**16
+"""Images of one file."""
+
+_ENDING = re.compile(r"(-[a-z]{1,16}[0-9]{1,8})?")
+"""What the name of a file's image may end with: "-page12"."""
 
 _TOLD = ("path", "size", "head", "remote", "neighbours")
 
@@ -95,10 +101,40 @@ def _with_neighbours(file: Candidate, likely: Sequence[Format]) -> Candidate:
     return replace(file, neighbours=tuple(ranges.beginning_with(f"{folder}/{scene_of(name)}")))
 
 
-def _checked(answer: Any, file: Candidate) -> tuple[Format | None, FileImages]:  # noqa: ANN401
+def _checked(
+    answer: object, file: Candidate, likely: Sequence[Format]
+) -> tuple[Format | None, FileImages]:
+    """Return what a guest says if it is about this file, and nothing that names another.
+
+    The guest may be the file's by now. Names of stores, paths and objects are made of what it says.
+    """
     match answer:
         case None:
             return None, FileImages()
-        case (str(kind), FileImages() as images) if format_ := formats.format_of_kind(kind):
-            return format_, images
+        case (str(kind), FileImages() as content):
+            format_ = next((one for one in likely if kind in one.kinds), None)
+            if format_ is not None and _is_sound(content, format_, file):
+                return format_, content
     raise SourceError(f"opening {file.path}: its reader answered nonsense")
+
+
+def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
+    known = set(file.neighbours or ())
+    return (
+        len(content.images) <= MAX_IMAGES
+        and all(_is_sound_image(image, format_) for image in content.images)
+        and format_.is_sound_member(content.member, file)
+        and all(companion in known for companion in content.companions)
+        and isinstance(content.problem, str | None)
+    )
+
+
+def _is_sound_image(image: object, format_: Format) -> bool:
+    return (
+        isinstance(image, FileImage)
+        and image.kind in format_.kinds
+        and isinstance(image.ending, str)
+        and _ENDING.fullmatch(image.ending) is not None
+        and set(image.options) <= {"page"}
+        and all(type(value) is int for value in image.options.values())
+    )

@@ -84,6 +84,13 @@ _CALLS = {
     "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240),
     "semget": (64, 190),
+    "ioprio_set": (251, 30),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "setpriority": (141, 140),
+    "truncate": (76, 45),
     "setdomainname": (171, 162),
     "sethostname": (170, 161),
     "setns": (308, 268),
@@ -107,6 +114,9 @@ _CALLS = {
 _CLONE, _CLONE3 = (56, 220), (435, 435)
 _PRLIMIT = (302, 261)
 _TKILL, _TGKILL = (200, 130), (234, 131)
+_FCNTL = (72, 25)
+_OWNERS = (8, 10, 15)
+"""F_SETOWN, F_SETSIG and F_SETOWN_EX: to whom signals of a file go, and which."""
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """Column of the numbers above, and AUDIT_ARCH (linux/audit.h)."""
 
@@ -176,6 +186,13 @@ def _instructions(column: int, machine: int, own: int) -> Iterator[bytes]:
     yield _one(_EQUAL, 0, 0, 1)
     yield _one(_RETURN, _ALLOW)
     yield _one(_RETURN, refused)
+    # signals of a file are signals to others
+    yield _one(_EQUAL, _FCNTL[column], 0, 2 + 2 * len(_OWNERS))
+    yield _one(_LOAD, _ARGUMENTS_AT + 8)
+    for command in _OWNERS:
+        yield _one(_EQUAL, command, 0, 1)
+        yield _one(_RETURN, refused)
+    yield _one(_RETURN, _ALLOW)
     # abort() sends a signal to its own process
     yield _one(_EQUAL, _TGKILL[column], 0, 4)
     yield _one(_LOAD, _ARGUMENTS_AT)

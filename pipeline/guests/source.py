@@ -86,8 +86,9 @@ class GuestSource:
             _keep_waiting(self._key, guest)
 
     @property
-    def _key(self) -> tuple[str, ...]:
-        return (self._spec.kind, *self._readable, *self._spec.paths)
+    def _key(self) -> tuple[object, ...]:
+        """What a guest that waits is known by: it may read these very files, not their names."""
+        return (self._spec.kind, *self._readable, *map(_identity, self._spec.paths))
 
     def _opened(self) -> ImageInfo:
         """Open the image in a guest: a new one, or the one that had it open last."""
@@ -131,14 +132,14 @@ class GuestSource:
         return self._guest.ask(request, limit, doing, self._spec.paths[0], file=file)
 
 
-_waiting: OrderedDict[tuple[str, ...], Guest] = OrderedDict()
+_waiting: OrderedDict[tuple[object, ...], Guest] = OrderedDict()
 """Guests by the image that they had open, the latest last: it is opened again to seal its store.
 
 A guest never gets another image: what one file has done to it would be done to the other.
 """
 
 
-def _keep_waiting(key: tuple[str, ...], guest: Guest) -> None:
+def _keep_waiting(key: tuple[object, ...], guest: Guest) -> None:
     with _waiting_lock:
         _waiting[key] = guest
         surplus = [_waiting.popitem(last=False)[1] for _ in range(len(_waiting) - MAX_WAITING)]
@@ -146,7 +147,7 @@ def _keep_waiting(key: tuple[str, ...], guest: Guest) -> None:
         one.close()
 
 
-def _taken_back(key: tuple[str, ...]) -> Guest | None:
+def _taken_back(key: tuple[object, ...]) -> Guest | None:
     with _waiting_lock:
         return _waiting.pop(key, None)
 
@@ -183,6 +184,14 @@ class _SharedBytes:
 
     def close(self) -> None:
         os.close(self.file)
+
+
+def _identity(path: str) -> tuple[object, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (path,)
+    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _readable(paths: Sequence[str], *, whole_folders: bool) -> list[str]:

@@ -25,10 +25,11 @@ import numpy as np
 
 __all__ = ["Garbled", "receive", "receive_with_file", "send"]
 
-MAX_TEXT_BYTES = 2**28
-"""JSON of one message at most: that of a DICOM series of 10⁵ files has 10⁸."""
+MAX_TEXT_BYTES = 2**27
+"""JSON of one message at most: fingerprints of a DICOM series of 10⁵ files have 2·10⁷."""
 
-MAX_BLOB_BYTES = 2**36
+MAX_BLOB_BYTES = 2**33
+"""Bytes beside it at most: headers of a series are the largest."""
 
 _LENGTHS = struct.Struct("<QQ")
 

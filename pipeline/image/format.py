@@ -246,6 +246,13 @@ class Format(Protocol):
         """
         return FileImages(images=(FileImage(kind=self.kinds[0]),))
 
+    def is_sound_member(self, member: object, file: Candidate) -> bool:
+        """Whether ``FileImages.member`` may be what this file is a member by.
+
+        What reads files may have been taken over by one: nothing in it may name another file.
+        """
+        return member is None
+
     def groups(self) -> Groups | None:
         """Return an empty collection for files of which several make an image.
 

@@ -6,6 +6,7 @@ A guest imports it by name, as it would the module of a real format. The file's 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import mmap
 import os
 import signal
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,17 @@ import numpy as np
 
 from tilepress.errors import DamagedSource
 from tilepress.pipeline import formats
-from tilepress.pipeline.image.format import Candidate, Certainty, FileImages, Format
+from tilepress.pipeline.image.format import (
+    Candidate,
+    Certainty,
+    FileImage,
+    FileImages,
+    Format,
+)
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.storage.ranges import RemoteFile
 
 MAGIC = b"HOSTILE "
 
@@ -85,6 +94,9 @@ DEEDS = {
     "read": lambda path: Path(path).read_text()[:20],
     "list": lambda path: ",".join(sorted(os.listdir(path))),
     "write": lambda path: Path(path).write_text("written"),
+    "truncate": lambda path: os.truncate(path, 0),
+    "nice": lambda process: os.setpriority(os.PRIO_PROCESS, int(process), 5),
+    "owner": lambda process: fcntl.fcntl(0, fcntl.F_SETOWN, int(process)),
     "remove": os.unlink,
     "chmod": lambda path: os.chmod(path, 0o777),
     "crash": lambda _: ctypes.string_at(0),
@@ -153,6 +165,19 @@ class _Holding(np.ndarray):
         return np.zeros(shape, np.uint16).view(cls)
 
 
+def _lie(about: str) -> FileImages:
+    image = FileImage(kind="hostile")
+    return {
+        "name": FileImages(images=(replace(image, options={"name": "/home/u/evil"}),)),
+        "ending": FileImages(images=(replace(image, ending="/../../x"),)),
+        "kind": FileImages(images=(replace(image, kind="dicom"),)),
+        "member": FileImages(member=SourceSpec(kind="hostile", paths=("/etc/passwd",))),
+        "companions": FileImages(companions=(RemoteFile("s3://other/key", 1, "v"),)),
+        "problem": FileImages(problem=["no", "text"]),
+        "format": FileImages(images=(image,) * 70_000),
+    }[about]
+
+
 class _Hostile(Format):
     kinds = ("hostile",)
     names = ("hostile files",)
@@ -161,7 +186,10 @@ class _Hostile(Format):
         return Certainty.MARKED if file.head.startswith(MAGIC) else Certainty.NONE
 
     def images(self, file: Candidate) -> FileImages:
-        do(file.stream.read().decode().removeprefix(MAGIC.decode()))
+        deed = file.stream.read().decode().removeprefix(MAGIC.decode())
+        if deed.startswith("lie "):
+            return _lie(deed.removeprefix("lie "))
+        do(deed)
         return super().images(file)
 
     def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.write import seal_image, write_shard
 from tilepress.pipeline.dicom.bytes import FileBytes
 from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.guests import client
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.seal import is_sealed
@@ -160,6 +161,7 @@ class TestStorageOfSources:
     @pytest.fixture
     def series(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImagePlan:
         monkeypatch.setattr("tilepress.pipeline.storage.retry.STORAGE_WAIT_S", 0.0)
+        monkeypatch.setenv(client.SWITCH, "off")  # in a guest nobody could make reading fail
         source = dicom(tmp_path / "in/1", 5, 1)
         return planned_of(source, storage_path(tmp_path / "out.zarr"), 16)
 

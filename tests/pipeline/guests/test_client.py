@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,9 +12,18 @@ import time
 import numpy as np
 import pytest
 
-from tilepress.errors import DamagedSource, SourceError, SourceTooLarge, UnsupportedSource
+from tilepress.errors import (
+    DamagedSource,
+    SourceError,
+    SourceTooLarge,
+    StoreError,
+    UnsupportedSource,
+    UsageError,
+)
 from tilepress.pipeline.guests import budget, client
+from tilepress.pipeline.guests.told import raise_told, told
 from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.storage.retry import _may_pass
 
 WHOLE = Box((0, 0), (64, 64))
 
@@ -39,7 +49,7 @@ def test_samples_and_items_are_the_sources_own(opens):
     ("deed", "kind", "text"),
     [
         ("crash", DamagedSource, "crashed (SIGSEGV)"),
-        ("abort", SourceTooLarge, "more than"),
+        ("abort", DamagedSource, "gave up (SIGABRT)"),
         ("exit", SourceError, "ended"),
         ("eat 9000000000", SourceTooLarge, "wanted more than 2."),
         ("fail ours", DamagedSource, "text of ours"),
@@ -66,6 +76,52 @@ def test_a_reader_that_dies_while_it_opens_is_an_error_too(opens):
     with pytest.raises(DamagedSource, match=r"^opening .*crashed"):
         opens("on-open crash")
     assert is_right(opens("nothing").read(WHOLE))
+
+
+def test_an_error_of_storage_that_may_pass_is_known_as_such():
+    for number, passes in ((errno.ESTALE, True), (errno.EACCES, False)):
+        error = DamagedSource("reading it")
+        error.__cause__ = OSError(number, "text")
+        with pytest.raises(DamagedSource, match=r"^reading it$") as caught:
+            raise_told(told(error), "reading", "/a", 0)
+        assert _may_pass(caught.value) == passes
+
+
+LIES = [
+    ["ours", "UsageError", "stop", None],
+    ["ours", "StoreError", "stop", None],
+    ["ours", "DamagedSource", "fine", -5],
+    ["system", errno.ENOSPC],
+    ["system", "x"],
+    ["memory"],
+    ["foreign", "text"],
+    [],
+    "text",
+]
+
+
+@pytest.mark.parametrize("lie", LIES, ids=str)
+def test_no_error_of_a_guest_is_one_of_the_run(lie):
+    with pytest.raises(SourceError) as caught:
+        raise_told(lie, "reading", "/a", 0)
+    assert not isinstance(caught.value, (UsageError, StoreError))
+
+
+def test_limits_of_a_batch_system_stay():
+    """Nobody may raise a hard limit: below one, guests have theirs."""
+    script = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (500, 500))\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))\n"
+        "from tilepress.pipeline.guests.client import Guest\n"
+        "from tilepress.pipeline.guests.budget import Budget\n"
+        "g = Guest(['tilepress.pipeline.arrays.source'], [])\n"
+        "g._limit(Budget(2**40, 10**6))\n"
+        "print(resource.prlimit(g._process, resource.RLIMIT_CPU))\n"
+        "print(resource.prlimit(g._process, resource.RLIMIT_AS)[1] == 6 * 2**30)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split("\n")[:2] == ["(500, 500)", "True"], done.stderr
 
 
 def test_processor_time_is_limited(opens, monkeypatch):
@@ -116,7 +172,7 @@ def test_an_image_that_is_opened_again_has_the_same_guest_and_another_image_a_ne
     first = opens("nothing")
     process = first._guest._process
     first.close()
-    again = opens("nothing")
+    again = opens.again(first.spec)
     assert again._guest._process == process
     path = again.spec.paths[0] + ".other"
     os.link(again.spec.paths[0], path)
@@ -129,6 +185,15 @@ def test_an_image_that_is_opened_again_has_the_same_guest_and_another_image_a_ne
     )
     assert other._guest._process != process
     other.close()
+
+
+def test_a_file_that_another_has_taken_the_place_of_is_opened_anew(opens, tmp_path):
+    first = opens("nothing")
+    first.close()
+    new = tmp_path / "new"
+    new.write_bytes((tmp_path / "image.hostile").read_bytes())
+    os.replace(new, tmp_path / "image.hostile")
+    assert is_right(opens.again(first.spec).read(WHOLE))
 
 
 def test_no_guest_outlives_the_process_that_began_it(tmp_path):

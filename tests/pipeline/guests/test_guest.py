@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from tests.helpers.hostile_format import MAGIC
 
 from tilepress.pipeline.guests import box
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +70,7 @@ def test_a_link_in_its_place_leads_nowhere(opens, tmp_path):
 
 def test_it_changes_no_file_not_even_its_own(opens, tmp_path):
     own = tmp_path / "image.hostile"
+    assert result(opens(f"truncate {own}")) in DENIED
     for deed in (f"write {own}", f"write {tmp_path}/new", "write /tmp/new", f"remove {own}"):
         assert result(opens(deed)) == "errno 13"
     assert result(opens(f"chmod {own}")) in DENIED
@@ -83,8 +90,45 @@ def test_it_starts_no_program_and_no_process(opens):
     assert result(opens("fork")) in DENIED
 
 
-def test_it_sends_no_signals(opens):
-    assert result(opens(f"kill {os.getpid()}")) in DENIED
+def test_it_sends_no_signals_and_slows_nobody_down(opens):
+    for deed in ("kill", "nice", "owner"):
+        assert result(opens(f"{deed} {os.getpid()}")) in DENIED
+
+
+def test_without_landlock_seccomp_still_refuses_what_it_can(tmp_path):
+    """Kernels before 5.13 have no Landlock, those before 6.2 do not hold truncate by it."""
+    own = tmp_path / "file"
+    own.write_text("content")
+    deeds = [f"truncate {own}", f"chmod {own}", "connect 9", "fork"]
+    script = (
+        "from tilepress.pipeline.guests import seccomp\n"
+        "from tests.helpers.hostile_format import do\n"
+        "seccomp.filter_calls()\n"
+        f"print([do(deed) for deed in {deeds!r}])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == str(["errno 1"] * 4), done.stderr
+    assert own.read_text() == "content"
+
+
+def test_the_working_folder_and_a_scripts_folder_are_not_readable(tmp_path):
+    """They are on the search path of modules: a home, or somebody else's archive."""
+    (tmp_path / "id_rsa").write_text("secret")
+    (tmp_path / "image.hostile").write_bytes(MAGIC + f"read {tmp_path}/id_rsa".encode())
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from tilepress.pipeline.guests.source import GuestSource\n"
+        "from tilepress.pipeline.image.source import SourceSpec\n"
+        f"spec = SourceSpec(kind='hostile', paths=({str(tmp_path / 'image.hostile')!r},))\n"
+        "s = GuestSource(spec, ('tests.helpers.hostile_format',), whole_folders=False)\n"
+        "print(list(s.source_items()))\n"
+    )
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": paths},
+    )  # fmt: skip
+    assert done.stdout.strip() == "[('result', b'errno 13')]", done.stderr
 
 
 def test_it_cannot_raise_its_own_limits(opens):
@@ -96,5 +140,7 @@ def test_it_knows_no_credentials(opens, monkeypatch):
 
     client._close_hosts()  # the next host begins with this environment
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    monkeypatch.setenv("GDAL_HTTP_USERPWD", "canary:canary")
+    assert result(opens("environment GDAL_HTTP_USERPWD")) == "absent"
     assert result(opens("environment AWS_SECRET_ACCESS_KEY")) == "absent"
     assert result(opens("environment PATH")) == os.environ["PATH"]

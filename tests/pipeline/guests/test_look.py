@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,21 @@ from tests.helpers.hostile_format import HOSTILE, MAGIC
 
 from tilepress.errors import DamagedSource, SourceError
 from tilepress.pipeline import formats
+from tilepress.pipeline.dicom.format import DICOM
+from tilepress.pipeline.dicom.header import read_instance
 from tilepress.pipeline.guests import client
 from tilepress.pipeline.guests.look import Looks
 from tilepress.pipeline.image.format import Candidate
+
+from ..images import dicom
+from .conftest import find_hostile_format
 
 pytestmark = pytest.mark.skipif(not client.are_possible(), reason="guests need Linux")
 
 
 @pytest.fixture(autouse=True)
 def _hostile(monkeypatch):
+    find_hostile_format(monkeypatch)
     monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, HOSTILE))
 
 
@@ -51,6 +58,38 @@ def test_a_reader_raises_what_it_raises(tmp_path):
         pytest.raises(SourceError, match="unexpected KeyError"),
     ):
         looked(looks, bad)
+
+
+LIES = ["name", "ending", "kind", "member", "companions", "problem", "format"]
+
+
+@pytest.mark.parametrize("about", LIES)
+def test_what_a_guest_says_names_no_other_file_and_no_other_place(tmp_path, about):
+    """A reader that was taken over cannot choose where a store goes, nor what is read next."""
+    bad = tmp_path / "bad"
+    bad.write_bytes(MAGIC + f"lie {about}".encode())
+    with (
+        contextlib.closing(Looks([str(bad)])) as looks,
+        pytest.raises(SourceError, match="answered nonsense"),
+    ):
+        looked(looks, bad)
+
+
+def test_a_dicom_header_names_its_own_file_and_a_known_modality(tmp_path):
+    path = dicom(tmp_path / "in", 1, 1)
+    member = read_instance(str(path))
+    file = Candidate(path=str(path), size=1, head=b"", stream=None)
+    assert DICOM.is_sound_member(member, file)
+    for lie in (
+        replace(member, modality="../../x"),
+        replace(member, series="../x"),
+        replace(member, identity="zz"),
+        replace(member, number="1"),
+        replace(member, container=replace(member.container, path="/root/.ssh/id_rsa")),
+        None,
+        "text",
+    ):
+        assert not DICOM.is_sound_member(lie, file)
 
 
 def test_only_the_files_of_the_batch_are_read(tmp_path):
