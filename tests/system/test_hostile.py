@@ -91,7 +91,7 @@ def attack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
     (root / "temporary").mkdir()
     report = root / "archive-report.json"
     command = [sys.executable, "-c", _MEASURED, "--", "compress", root / "in", root / "archive"]
-    command += ["--workers", "0", "--tier", "fast", "--report", report]
+    command += ["--workers", "0", "--tier", "fast", "--show-paths", "--report", report]
     traced = _can_trace()
     if traced:
         tracing = ["strace", "-f", "-y", "-qq", "-s", "5000", "-e", f"trace={CALLS}"]

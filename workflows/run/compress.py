@@ -78,6 +78,9 @@ def compress(
         extra torch. Sealed stores stay as they are.
     tile :
         Rows and columns of one record, 16 to 2048.
+    max_expansion :
+        Refuse images that claim to hold over this many bytes of samples for each byte of their
+        files, and over 1 GiB; 0 refuses none.
     stack :
         Pattern of single-band files that make one image together, e.g. ``"*_B*.TIF"``.
     device :

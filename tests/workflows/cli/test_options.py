@@ -57,7 +57,8 @@ class TestOptionsOfCoding:
         line = ["a", "b", "--quality", "2.5", "--tier", "fast"]
         assert CliRunner().invoke(command, line).exit_code == 0
         assert list(got) == [
-            *("paths", "max_error", "codec", "tier", "model", "tile", "quality", "quiet")
+            *("paths", "max_error", "codec", "tier", "model", "tile"),
+            *("max_expansion", "quality", "quiet"),
         ]
         assert (got["quality"], got["tier"], type(got["tier"])) == (2.5, "fast", str)
         assert "How alike" in CliRunner().invoke(command, ["--help"]).output
