@@ -14,7 +14,14 @@ from tilepress.errors import (
     TilepressError,
     UsageError,
 )
-from tilepress.pipeline.archive.ledger import Ledger, ledger_folder, remove_plans
+from tilepress.pipeline.archive.ledger import (
+    BEGUN,
+    REPAIRS,
+    REPLACES,
+    Ledger,
+    ledger_folder,
+    remove_plans,
+)
 from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.private import archive_pseudonyms
 from tilepress.pipeline.archive.replace import (
@@ -31,6 +38,7 @@ from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.s3 import BucketPath
+from tilepress.pipeline.store.keys import MANIFEST
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed, remove_store
 
@@ -166,13 +174,12 @@ def prepare_store(plan: ImagePlan, *, force: bool) -> ImagePlan | None:
         ledger = Ledger(plan)
         ledger.create()
         return replace(plan, separator=ledger.separator)
-    unsealed = _is_rest(plan.store)
+    if state != "absent" and not _is_rest(plan.store):
+        plan = begin_replacement(plan)
+        Ledger(plan).create()
+        return plan
     remove_plans(plan.store)
     if state != "absent":
-        if not unsealed:
-            plan = begin_replacement(plan)
-            Ledger(plan).create()
-            return plan
         _remove(storage_path(plan.store))  # the rest of another plan, which no reader can open
     Ledger(plan).create()
     return plan
@@ -210,11 +217,16 @@ def what_stays(store: StoragePath, error: Exception) -> str:
 
 
 def _is_rest(store: str) -> bool:
-    """Whether a store was begun in its own place and not sealed: nothing was there before."""
+    """Whether all that is there was begun in its own place and never was a store.
+
+    A store whose root document is lost is none: it can be repaired. It has a manifest, or a repair
+    of it was begun.
+    """
     folder = ledger_folder(store)
-    if is_sealed(store) or not (folder.is_folder() and folder.folders()):
+    if is_sealed(store) or (storage_path(store) / MANIFEST).is_folder() or not folder.is_folder():
         return False
-    return all(one.replaced.root is not None for one in replacements(store))
+    noted = {key.rpartition("/")[2] for key, _ in folder.walk()}
+    return BEGUN in noted and not noted & {REPAIRS, REPLACES}
 
 
 def _why_not(plan: ImagePlan, state: StoreState) -> str:
