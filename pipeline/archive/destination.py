@@ -22,7 +22,7 @@ from tilepress.pipeline.archive.ledger import (
     ledger_folder,
     remove_plans,
 )
-from tilepress.pipeline.archive.plan import ImagePlan
+from tilepress.pipeline.archive.plan import ImagePlan, plan_digest
 from tilepress.pipeline.archive.private import archive_pseudonyms
 from tilepress.pipeline.archive.replace import (
     begin_replacement,
@@ -35,12 +35,14 @@ from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.image.pseudonyms import UNNAMED, Pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.s3 import BucketPath
-from tilepress.pipeline.store.keys import MANIFEST
+from tilepress.pipeline.store.keys import IMAGE, MANIFEST
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.seal import is_sealed, remove_store
+from tilepress.pipeline.store.salvage import Layout
+from tilepress.pipeline.store.seal import is_sealed, read_root, remove_store
 
 __all__ = [
     "Destination",
@@ -237,7 +239,7 @@ def _why_not(plan: ImagePlan, state: StoreState) -> str:
         return "it exists and was not begun by this command; choose another destination"
     with contextlib.suppress(TilepressError, OSError, ValueError, KeyError, TypeError):
         reader = StoreReader.open(plan.store)
-        options = _other_options(plan, reader)
+        options = _other_options(plan, reader) if _is_same_source(plan) else None
         if options is not None:
             return f"{options}; choose another destination or pass --force to replace it"
         there = "its source has changed since (name, size, time or header)"
@@ -247,14 +249,30 @@ def _why_not(plan: ImagePlan, state: StoreState) -> str:
                 f"{_dimensions(plan.info.shape)} {plan.info.dtype})"
             )
         return f"{there}; it stays as it is: choose another destination"
-    return "it is sealed and cannot be read; run tilepress repair or pass --force to replace it"
+    return (
+        "it is sealed and what it was made of cannot be read; run tilepress repair or choose "
+        "another destination"
+    )
+
+
+def _is_same_source(plan: ImagePlan) -> bool:
+    """Whether a sealed store was made of a plan's source as it is now, with whatever options.
+
+    With those of the store the source gives the digest that the store names. Raises SourceError or
+    OSError where the source cannot be read, StoreError where the store does not tell.
+    """
+    root = read_root(plan.store)
+    image = Layout.parse(root.content["consolidated_metadata"]["metadata"][IMAGE])
+    digest = root.statement.get("plan_digest")
+    if image is None or digest is None:
+        raise root.lacks("plan_digest")
+    with contextlib.closing(open_source(plan.spec)) as source:
+        return plan_digest(source, image.grid, image.config) == digest
 
 
 def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
-    """Say how a store of this image was coded otherwise; None where it was not, or for another."""
+    """Say how a store of this image was coded otherwise; None where it was not."""
     config, there = plan.codec_config, reader.statement
-    if (reader.shape, reader.dtype) != (plan.info.shape, plan.info.dtype):
-        return None
     for name in ("codec", "tier"):
         if there[name] != config[name]:
             return f"it was written with {name} {there[name]}, this run has {config[name]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 import zarr
 from zarr.storage import LocalStore
 
-from tilepress.errors import DestinationConflict
+from tilepress.errors import DestinationConflict, SourceError
+from tilepress.pipeline.archive import destination
 from tilepress.pipeline.archive.destination import prepare_store, state_of_store
 from tilepress.pipeline.archive.lease import LeaseKeeper
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
@@ -188,3 +190,44 @@ class TestARestOfOurs:
         plan = begin(plan_of(tmp_path, NUMBERS + 1), write=False)
         assert plan.separator == "/"
         assert list(storage_path(plan.store).walk()) == []
+
+
+class TestWhyNot:
+    """Force is advised for other options of the same source, and for nothing else."""
+
+    def refusal(self, plan: ImagePlan) -> str:
+        with pytest.raises(DestinationConflict) as refused:
+            prepare_store(plan, force=False)
+        return str(refused.value)
+
+    def other(self, tmp_path: Path) -> ImagePlan:
+        store = storage_path(tmp_path / "out/scene.zarr")
+        return planned_of(tmp_path / "scene.npy", store, 32)
+
+    def test_other_options(self, tmp_path: Path):
+        begin_and_seal(plan_of(tmp_path, NUMBERS))
+        assert "pass --force to replace it" in self.refusal(self.other(tmp_path))
+
+    def test_other_options_of_a_source_that_changed_too(self, tmp_path: Path):
+        begin_and_seal(plan_of(tmp_path, NUMBERS))
+        np.save(tmp_path / "scene.npy", NUMBERS + 1)
+        text = self.refusal(self.other(tmp_path))
+        assert "its source has changed since" in text
+        assert "--force" not in text
+
+    def test_a_source_that_cannot_be_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        begin_and_seal(plan_of(tmp_path, NUMBERS))
+        other = self.other(tmp_path)
+
+        def refuse(_: object) -> contextlib.AbstractContextManager[None]:
+            raise SourceError("reading scene.npy: it is gone")
+
+        monkeypatch.setattr(destination, "open_source", refuse)
+        assert "--force" not in self.refusal(other)
+
+    def test_a_store_that_cannot_be_read(self, tmp_path: Path):
+        store = begin_and_seal(plan_of(tmp_path, NUMBERS))
+        (store / "zarr.json").write((store / "zarr.json").read()[:-9])
+        text = self.refusal(self.other(tmp_path))
+        assert "run tilepress repair" in text
+        assert "--force" not in text
