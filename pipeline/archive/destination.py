@@ -263,8 +263,8 @@ def _is_same_source(plan: ImagePlan) -> bool:
     """
     root = read_root(plan.store)
     image = Layout.parse(root.content["consolidated_metadata"]["metadata"][IMAGE])
-    digest = root.statement.get("plan_digest")
-    if image is None or digest is None:
+    digest = str(root.statement.get("plan_digest", ""))
+    if image is None or not digest:
         raise root.lacks("plan_digest")
     with contextlib.closing(open_source(plan.spec)) as source:
         return plan_digest(source, image.grid, image.config) == digest
