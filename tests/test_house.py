@@ -418,7 +418,6 @@ TESTED_ELSEWHERE = {
     "codecs/wave/model.py": "tests/codecs/test_weights.py",
     "codecs/wave/properties.py": "tests/codecs/wave/test_tree.py",
     "codecs/wave/values.py": "tests/codecs/test_properties.py",
-    "pipeline/archive/destination.py": "tests/pipeline/archive/test_images.py",
     "pipeline/archive/evidence.py": "tests/pipeline/archive/test_repair.py",
     "pipeline/archive/outcome.py": "tests/workflows/report/test_report.py",
     "pipeline/archive/plan_file.py": "tests/workflows/run/test_parts.py",

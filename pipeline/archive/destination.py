@@ -14,8 +14,15 @@ from tilepress.errors import (
     TilepressError,
     UsageError,
 )
-from tilepress.pipeline.archive.ledger import Ledger, ledger_folder, remove_plans
-from tilepress.pipeline.archive.plan import ImagePlan
+from tilepress.pipeline.archive.ledger import (
+    BEGUN,
+    REPAIRS,
+    REPLACES,
+    Ledger,
+    ledger_folder,
+    remove_plans,
+)
+from tilepress.pipeline.archive.plan import ImagePlan, plan_digest
 from tilepress.pipeline.archive.private import archive_pseudonyms
 from tilepress.pipeline.archive.replace import (
     begin_replacement,
@@ -28,11 +35,14 @@ from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.image.pseudonyms import UNNAMED, Pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.s3 import BucketPath
+from tilepress.pipeline.store.keys import IMAGE, MANIFEST
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.seal import is_sealed, remove_store
+from tilepress.pipeline.store.salvage import Layout
+from tilepress.pipeline.store.seal import is_sealed, read_root, remove_store
 
 __all__ = [
     "Destination",
@@ -166,13 +176,12 @@ def prepare_store(plan: ImagePlan, *, force: bool) -> ImagePlan | None:
         ledger = Ledger(plan)
         ledger.create()
         return replace(plan, separator=ledger.separator)
-    unsealed = _is_rest(plan.store)
+    if state != "absent" and not _is_rest(plan.store):
+        plan = begin_replacement(plan)
+        Ledger(plan).create()
+        return plan
     remove_plans(plan.store)
     if state != "absent":
-        if not unsealed:
-            plan = begin_replacement(plan)
-            Ledger(plan).create()
-            return plan
         _remove(storage_path(plan.store))  # the rest of another plan, which no reader can open
     Ledger(plan).create()
     return plan
@@ -210,11 +219,16 @@ def what_stays(store: StoragePath, error: Exception) -> str:
 
 
 def _is_rest(store: str) -> bool:
-    """Whether a store was begun in its own place and not sealed: nothing was there before."""
+    """Whether all that is there was begun in its own place and never was a store.
+
+    A store whose root document is lost is none: it can be repaired. It has a manifest, or a repair
+    of it was begun.
+    """
     folder = ledger_folder(store)
-    if is_sealed(store) or not (folder.is_folder() and folder.folders()):
+    if is_sealed(store) or (storage_path(store) / MANIFEST).is_folder() or not folder.is_folder():
         return False
-    return all(one.replaced.root is not None for one in replacements(store))
+    noted = {key.rpartition("/")[2] for key, _ in folder.walk()}
+    return BEGUN in noted and not noted & {REPAIRS, REPLACES}
 
 
 def _why_not(plan: ImagePlan, state: StoreState) -> str:
@@ -225,7 +239,7 @@ def _why_not(plan: ImagePlan, state: StoreState) -> str:
         return "it exists and was not begun by this command; choose another destination"
     with contextlib.suppress(TilepressError, OSError, ValueError, KeyError, TypeError):
         reader = StoreReader.open(plan.store)
-        options = _other_options(plan, reader)
+        options = _other_options(plan, reader) if _is_same_source(plan) else None
         if options is not None:
             return f"{options}; choose another destination or pass --force to replace it"
         there = "its source has changed since (name, size, time or header)"
@@ -235,14 +249,30 @@ def _why_not(plan: ImagePlan, state: StoreState) -> str:
                 f"{_dimensions(plan.info.shape)} {plan.info.dtype})"
             )
         return f"{there}; it stays as it is: choose another destination"
-    return "it is sealed and cannot be read; run tilepress repair or pass --force to replace it"
+    return (
+        "it is sealed and what it was made of cannot be read; run tilepress repair or choose "
+        "another destination"
+    )
+
+
+def _is_same_source(plan: ImagePlan) -> bool:
+    """Whether a sealed store was made of a plan's source as it is now, with whatever options.
+
+    With those of the store the source gives the digest that the store names. Raises SourceError or
+    OSError where the source cannot be read, StoreError where the store does not tell.
+    """
+    root = read_root(plan.store)
+    image = Layout.parse(root.content["consolidated_metadata"]["metadata"][IMAGE])
+    digest = str(root.statement.get("plan_digest", ""))
+    if image is None or not digest:
+        raise root.lacks("plan_digest")
+    with contextlib.closing(open_source(plan.spec)) as source:
+        return plan_digest(source, image.grid, image.config) == digest
 
 
 def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
-    """Say how a store of this image was coded otherwise; None where it was not, or for another."""
+    """Say how a store of this image was coded otherwise; None where it was not."""
     config, there = plan.codec_config, reader.statement
-    if (reader.shape, reader.dtype) != (plan.info.shape, plan.info.dtype):
-        return None
     for name in ("codec", "tier"):
         if there[name] != config[name]:
             return f"it was written with {name} {there[name]}, this run has {config[name]}"

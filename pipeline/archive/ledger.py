@@ -6,6 +6,8 @@
         begun                                  it was begun (buckets have no empty folders)
         image-0.3.1.json                       one finished shard
         image-0.3.2.tries                      how often a part began a shard without finishing it
+        replaces.json, repair.json             what is there is a store that is being replaced, or
+                                               one that is being sealed anew
 
 The folder is named by the store, so that one lease guards a store against every other plan.
 """
@@ -25,7 +27,16 @@ from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.keys import SEPARATOR, Separator
 from tilepress.pipeline.store.manifest import ShardEntry
 
-__all__ = ["Ledger", "ledger_folder", "remove_plans"]
+__all__ = ["BEGUN", "REPAIRS", "REPLACES", "Ledger", "ledger_folder", "remove_plans"]
+
+BEGUN = "begun"
+"""Object of a ledger that says that its plan was begun."""
+
+REPLACES = "replaces.json"
+"""Object of a ledger that says which store is replaced."""
+
+REPAIRS = "repair.json"
+"""Object of a ledger that says how a store was coded which is being sealed anew."""
 
 READERS = 8
 """Entries that are read at a time: from a bucket each takes a round trip."""
@@ -45,12 +56,12 @@ class Ledger:
 
     def create(self) -> None:
         """Begin; what separates the numbers in keys of chunks is noted where it is not "/"."""
-        (self._folder / "begun").create(b"" if self._plan_separator == SEPARATOR else b".")
+        (self._folder / BEGUN).create(b"" if self._plan_separator == SEPARATOR else b".")
 
     @property
     def separator(self) -> Separator:
         """The separator of the chunks that were begun."""
-        found = (self._folder / "begun").read_tagged()
+        found = (self._folder / BEGUN).read_tagged()
         return "." if found is not None and found[0] == b"." else SEPARATOR
 
     def record(self, entry: ShardEntry) -> None:

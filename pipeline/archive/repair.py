@@ -35,10 +35,10 @@ from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.evidence import Evidence, difference_of_shape
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, LeaseLost
-from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
+from tilepress.pipeline.archive.ledger import REPAIRS, REPLACES, Ledger, ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
 from tilepress.pipeline.archive.private import pseudonyms_of_sources
-from tilepress.pipeline.archive.replace import REPLACES, give_up
+from tilepress.pipeline.archive.replace import give_up
 from tilepress.pipeline.archive.restore import Restoration
 from tilepress.pipeline.archive.verify import verify_store
 from tilepress.pipeline.archive.write import check_lease, clear_leftovers
@@ -56,9 +56,6 @@ from tilepress.pipeline.store.manifest import Manifest, ShardTable
 from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
 
 __all__ = ["StoreRepair", "repair_stores"]
-
-MARK = "repair.json"
-"""Object of a ledger that says how a store was coded which is being sealed anew."""
 
 _OTHER_METADATA = "its samples are the store's, its metadata are not"
 
@@ -415,8 +412,8 @@ class _Repair:
         tables = {name: ShardTable(grid.counts) for name, grid in plan.grids.items()}
         unsound: list[ShardRef] = []
         ledger = Ledger(plan)
+        _mark(plan)  # first: what was begun without it is taken for a store that never was sealed
         ledger.create()
-        _mark(plan)
         for ref in plan.shards():
             entry = None if plan.shard_key(ref) in damaged else evidence.take_stock(ref)
             if entry is None:
@@ -472,7 +469,7 @@ def _mark(plan: ImagePlan) -> None:
         for name, grid in plan.grids.items()
     }
     mark = json.dumps({name: layout.to_json() for name, layout in layouts.items()})
-    (ledger_folder(plan.store) / plan.digest / MARK).write(mark.encode())
+    (ledger_folder(plan.store) / plan.digest / REPAIRS).write(mark.encode())
 
 
 def _marks(folder: StoragePath) -> list[dict[str, Layout]]:
@@ -480,7 +477,7 @@ def _marks(folder: StoragePath) -> list[dict[str, Layout]]:
     found = []
     for name in folder.folders() if folder.is_folder() else ():
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            mark = json.loads((folder / name / MARK).read())
+            mark = json.loads((folder / name / REPAIRS).read())
             found.append({array: Layout.from_json(fields) for array, fields in mark.items()})
     return found
 

@@ -5,7 +5,8 @@
     scene.zarr/0/zarr.json        a document: the old store's until the new one's chunks are there
     scene.zarr/zarr.json          the root document: goes over to the new store last, in one step
     .tilepress/scene.zarr/<digest>/replaces.json
-                                  which store is replaced, with its documents but the root's
+                                  which store is replaced, with its documents but the root's, and
+                                  the keys that the new one can have
 
 Whoever opened the old store finds its chunks until they are swept, and nothing at their keys from
 then on: no reader takes a chunk of one store for one of the other. The root document tells which
@@ -18,15 +19,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from tilepress.errors import DestinationConflict, StoreError
-from tilepress.pipeline.archive.ledger import ledger_folder
+from tilepress.pipeline.archive.lease import LeaseLost
+from tilepress.pipeline.archive.ledger import REPLACES, ledger_folder, remove_plans
+from tilepress.pipeline.archive.own_keys import OwnKeys
 from tilepress.pipeline.archive.plan import ImagePlan, Replaced
-from tilepress.pipeline.storage.atomic import is_partial
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.storage.retry import retried
@@ -36,18 +37,17 @@ from tilepress.pipeline.store.keys import (
     SEPARATOR,
     SIGNATURE,
     Separator,
+    document_key,
     is_chunk_of,
     is_document,
     is_shared,
     other_separator,
-    shard_key,
 )
 from tilepress.pipeline.store.manifest import sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.signature import is_outdated
 
 __all__ = [
-    "REPLACES",
     "Replacement",
     "begin_replacement",
     "clear_replaced",
@@ -58,8 +58,11 @@ __all__ = [
     "replacements",
 ]
 
-REPLACES = "replaces.json"
-"""Object of a ledger that says which store is replaced."""
+IMAGE_DOCUMENT = document_key(IMAGE)
+
+BATCH = 100
+"""Objects that are removed at a time, before the lease and the root document are looked at again:
+a process that slept has another one's store before it when it wakes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +72,22 @@ class Replacement:
     plan: str
     """Digest of the plan of the new store."""
     replaced: Replaced
-    separator: Separator
+    own: OwnKeys
     """Of the new store."""
     documents: dict[str, bytes]
-    """The objects of the old store whose keys the new one has, too, but its root document."""
+    """The objects of what is replaced whose keys the new store can have, too: its documents but the
+    root's, and chunks of arrays without axes."""
+    kept: frozenset[str] = frozenset()
+    """Other keys that the new store can have and that were there before, in no store of ours."""
 
     def has(self, key: str) -> bool:
         """Whether an object is the new store's, or half of one, while the old one is in its place.
 
         Documents of the old one that the new one's are written over are not meant.
         """
-        if is_shared(key):
-            return key != ROOT_DOCUMENT and key not in self.documents
-        return is_chunk_of(key, self.separator) or is_partial(Path(key))
+        if key == ROOT_DOCUMENT or key in self.documents or key in self.kept:
+            return False
+        return self.own.has(key)
 
     def excuses(self, key: str, digest: str) -> bool:
         """Whether an object of the old store may differ from ``digest``: the right one is kept."""
@@ -91,7 +97,8 @@ class Replacement:
     def to_json(self) -> bytes:
         fields = {
             "root": self.replaced.root,
-            "separator": self.separator,
+            **self.own.to_json(),
+            "kept": sorted(self.kept),
             "documents": {key: data.decode("latin-1") for key, data in self.documents.items()},
         }
         return json.dumps(fields, separators=(",", ":")).encode()
@@ -103,7 +110,8 @@ class Replacement:
         return cls(
             plan=plan,
             replaced=Replaced(None if root is None else str(root)),
-            separator="." if fields["separator"] == "." else SEPARATOR,
+            own=OwnKeys.from_json(fields),
+            kept=frozenset(str(key) for key in fields["kept"]),
             documents={
                 str(key): str(text).encode("latin-1") for key, text in fields["documents"].items()
             },
@@ -113,21 +121,33 @@ class Replacement:
 def begin_replacement(plan: ImagePlan) -> ImagePlan:
     """Note that a store is to be replaced; return the plan of the one that is written beside it.
 
-    The caller holds the lease, and has removed every other plan of the store. Nothing that is there
-    is touched. Raises DestinationConflict where what is there is no folder.
+    The caller holds the lease. Every other plan of the store is forgotten; nothing that is there is
+    touched. Raises DestinationConflict where what is there is no folder, or leaves no room.
     """
     store = storage_path(plan.store)
     if isinstance(store, FolderPath) and (store.path.is_symlink() or not store.path.is_dir()):
         raise DestinationConflict(f"replacing {store}: it is no folder; remove it yourself")
-    root = _root(store)
-    found = Replacement(
-        plan=plan.digest,
-        replaced=Replaced(_digest(root)),
-        separator=_free_separator(store, root),
-        documents=dict(_shared_objects(store)),
-    )
+    found = _beside(plan, store)
+    remove_plans(plan.store)
     retried(lambda: _mark_of(plan.store, plan.digest).write(found.to_json()))
     return _planned(plan, found)
+
+
+def _beside(plan: ImagePlan, store: StoragePath) -> Replacement:
+    """Return how a plan's store is written beside what is there."""
+    keys = [key for key, _ in store.walk()]
+    known = _separator_of_ours(store)
+    own = OwnKeys.of(plan, _free_separator(store, plan, keys) if known is None else known)
+    shared = {key for key in keys if own.has(key) and is_shared(key) and key != ROOT_DOCUMENT}
+    # a store of ours lists what it consists of: no chunk with the other separator is its own
+    others = () if known is not None else (key for key in keys if own.has(key))
+    return Replacement(
+        plan=plan.digest,
+        replaced=Replaced(_digest(_root(store))),
+        own=own,
+        documents={key: retried((store / key).read) for key in sorted(shared)},
+        kept=frozenset(others) - shared - {ROOT_DOCUMENT},
+    )
 
 
 def going_on(plan: ImagePlan) -> ImagePlan | None:
@@ -165,10 +185,16 @@ def clear_replaced(store: AnyPath, check: Callable[[], None] = lambda: None) -> 
     if not found:
         return True
     root = _digest(_root(where))
+
+    def still() -> None:
+        check()
+        if _digest(_root(where)) != root:
+            raise LeaseLost(f"clearing {where}: another process has sealed it meanwhile")
+
     for one in found:
         if one.replaced.root == root:
-            _put_back(where, one, check)
-            _remove(where, one.has, check)
+            _put_back(where, one, still)
+            _remove(where, one.has, still)
     if any(one.replaced.root == root for one in found):
         return True
     if root is None:
@@ -179,7 +205,7 @@ def clear_replaced(store: AnyPath, check: Callable[[], None] = lambda: None) -> 
         kept = () if is_outdated(where) else (SIGNATURE,)  # one may have been signed since
     except StoreError:
         return False  # it is damaged: who knows what it lists
-    _remove(where, lambda key: key not in kept and not manifest.lists(key, separator), check)
+    _remove(where, lambda key: key not in kept and not manifest.lists(key, separator), still)
     return True
 
 
@@ -214,9 +240,9 @@ def _remove(store: StoragePath, unwanted: Callable[[str], bool], check: Callable
     # without its documents nobody can open what is being removed, and take absence for fill value
     documents = [key for key in keys if is_document(key)]
     for some in (documents, [key for key in keys if not is_document(key)]):
-        if some:
+        for start in range(0, len(some), BATCH):
             check()
-            retried(partial(store.remove_all, some))
+            retried(partial(store.remove_all, some[start : start + BATCH]))
 
 
 def _mark_of(store: AnyPath, digest: str) -> StoragePath:
@@ -232,7 +258,7 @@ def _read(mark: StoragePath, plan: str) -> Replacement | None:
 
 
 def _planned(plan: ImagePlan, found: Replacement) -> ImagePlan:
-    return replace(plan, separator=found.separator, replaced=found.replaced)
+    return replace(plan, separator=found.own.separator, replaced=found.replaced)
 
 
 def _root(store: StoragePath) -> bytes | None:
@@ -244,18 +270,39 @@ def _digest(root: bytes | None) -> str | None:
     return None if root is None else sha256_hex(root)
 
 
-def _shared_objects(store: StoragePath) -> Iterator[tuple[str, bytes]]:
-    for key, _ in store.walk():
-        if is_shared(key) and key != ROOT_DOCUMENT:
-            yield key, retried((store / key).read)
+def _separator_of_ours(store: StoragePath) -> Separator | None:
+    """Return the separator that a store of ours has not; None where none is there, or damaged."""
+    with contextlib.suppress(StoreError):
+        return other_separator(StoreReader.open(store).separator)
+    return None
 
 
-def _free_separator(store: StoragePath, root: bytes | None) -> Separator:
-    """Return the separator that the chunks of what is there do not have."""
+def _free_separator(store: StoragePath, plan: ImagePlan, keys: Sequence[str]) -> Separator:
+    """Return the separator that no chunk has of what is there, or at least none at a key of ours.
+
+    Raises DestinationConflict where there is neither.
+    """
+    both: tuple[Separator, ...] = (SEPARATOR, other_separator(SEPARATOR))
+    taken = {found for found in both if any(is_chunk_of(key, found) for key in keys)}
+    if IMAGE_DOCUMENT in keys:  # a sparse array lacks chunks whose keys are its own
+        taken |= _declared(retried((store / IMAGE_DOCUMENT).read))
+    for separator in both:
+        if separator not in taken:
+            return separator
+    for separator in both:
+        own = OwnKeys.of(plan, separator)
+        if not any(own.has(key) and not is_shared(key) for key in keys):
+            return separator
+    raise DestinationConflict(
+        f"replacing {store}: it holds chunks of two stores, and no root document of ours tells "
+        "which is which; run tilepress repair, or choose another destination"
+    )
+
+
+def _declared(document: bytes) -> set[Separator]:
+    """Return the separator of chunks that an array's document names; {} where it is none."""
     with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-        image = json.loads(root or b"{}")["consolidated_metadata"]["metadata"][IMAGE]
-        found = image["chunk_key_encoding"]["configuration"]["separator"]
-        return other_separator("." if found == "." else SEPARATOR)
-    # no store of ours, or one whose root document is damaged
-    first = store / shard_key("image", ())
-    return other_separator(SEPARATOR) if first.is_folder() else SEPARATOR
+        encoding = json.loads(document)["chunk_key_encoding"]
+        found = encoding.get("configuration", {}).get("separator", SEPARATOR)
+        return {"."} if found == "." else {SEPARATOR}
+    return set()

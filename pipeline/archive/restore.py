@@ -6,10 +6,12 @@ what does is put in its place. What does not is a reason to seal the store anew.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 
 from tilepress.codecs import threads as pool
+from tilepress.errors import StoreError
 from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.lease import Holder, LeaseLost, holds
 from tilepress.pipeline.archive.ledger import ledger_folder
@@ -18,11 +20,12 @@ from tilepress.pipeline.archive.write import seal_image, write_shard
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.documents import COMPOSED, compose
-from tilepress.pipeline.store.keys import ROOT_DOCUMENT
+from tilepress.pipeline.store.keys import ROOT_DOCUMENT, SIGNATURE
 from tilepress.pipeline.store.manifest import Manifest, ShardTable, sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Salvaged
 from tilepress.pipeline.store.shard import ShardBytes
+from tilepress.pipeline.store.signature import is_outdated
 
 __all__ = ["Restoration"]
 
@@ -114,11 +117,18 @@ class Restoration:
             self.written.append(self.plan.shard_key(ref))
         seal_image(self.plan, self._holder)
         self.resealed = True
+        self._drop_signature()
         listed = self.manifest
         if listed is not None:
             sealed = StoreReader.open(self._store).manifest
             for key in {*listed.documents, *listed.files} - {*sealed.documents, *sealed.files}:
                 (self._store / key).remove()
+
+    def _drop_signature(self) -> None:
+        """Remove a signature that is that of the store before; whoever signed looks at this one."""
+        with contextlib.suppress(StoreError):  # one that a newer tilepress made: left to it
+            if is_outdated(self._store):
+                retried((self._store / SIGNATURE).remove)
 
     def _put_shard(self, ref: ShardRef, coded: ShardBytes) -> None:
         self._check_lease()

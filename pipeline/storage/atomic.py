@@ -17,6 +17,7 @@ __all__ = [
     "partial_of",
     "sweep_partials",
     "sync_directory",
+    "whole_of",
     "write_atomic",
     "write_new",
 ]
@@ -105,6 +106,11 @@ def partial_of(path: Path) -> Path:
 def is_partial(path: Path) -> bool:
     """Return whether ``path`` is a temporary file of ``write_atomic``."""
     return path.name.startswith(".") and path.name.endswith(PARTIAL_SUFFIX)
+
+
+def whole_of(partial: Path) -> str:
+    """Return the name of the file that a temporary file was to become, cut where it was long."""
+    return partial.name[1:].rsplit(".", 2)[0]
 
 
 def sweep_partials(root: Path) -> int:

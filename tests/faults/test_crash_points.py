@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.replace import replacements
 from tilepress.pipeline.catalogue.stores import list_stores
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.workflows.run.parts import finish, plan
@@ -233,6 +235,85 @@ class TestEveryCrashOfARun:
             journal, folder, one, None, lambda at: ok(one.compress(at / "large.zarr")),
             all_of_them=True,
         )  # fmt: skip
+
+
+class TestEveryCrashOfARunThatReplacesNoWholeStore:
+    """Until the new store is sealed all objects are there that were, after a killed run, too."""
+
+    @pytest.mark.parametrize("kind", ["foreign", "lost root", "lost root, repair begun"])
+    @pytest.mark.parametrize("killed", [False, True], ids=["", "killed before"])
+    def test_leaves_what_was_there_or_the_new_store(
+        self, scene: Scene, older: Scene, folder: Path, kind: str, killed: bool
+    ):
+        out = folder / "out"
+        new, old = (
+            Scene(one.folder / "large.npy", {"large": one.images["large"]}, {})
+            for one in (scene, older)
+        )
+        store = out / "large.zarr"
+        if kind == "foreign":
+            there = np.full_like(scene.images["large"], 7)
+            made = zarr.create_array(store, shape=there.shape, chunks=(8, 8), dtype=there.dtype)
+            made[...] = there
+        else:
+            assert old.compress(store).ok
+            (store / "zarr.json").unlink()
+        before = read_tree(store)
+        if kind == "lost root, repair begun":
+            ledger = out / ".tilepress/large.zarr" / ("0" * 64)
+            ledger.mkdir(parents=True)
+            (ledger / "begun").touch()
+            (ledger / "repair.json").write_bytes(b"{}")
+        if killed:  # just before the root document goes over: all documents have by then
+            leave_before_the_seal(old if kind == "foreign" else new, store)
+            assert any(key.endswith("/replaces.json") for key in read_tree(out))
+        again = new if kind == "foreign" or not killed else old
+        with watched(out) as journal:
+            assert again.compress(store, force=True).ok
+        found, _ = states(journal)
+        sealed = 0
+        for number, tree in enumerate(found):
+            at = folder / f"state{number}" / "out"
+            write_tree(at, dict(tree))
+            sealed += is_the_new_one_or_all_is_there(at, before, again)
+            if number % max(1, len(found) // EVERYDAY_RERUNS) == 0:
+                ok(again.compress(at / "large.zarr", force=True))
+                check_archive(again, at)
+            shutil.rmtree(at.parent)
+        assert 0 < sealed < len(found)
+
+
+def leave_before_the_seal(scene: Scene, store: Path) -> None:
+    """Leave what a forced run leaves that is killed before the root document takes its place."""
+    out = store.parent
+    with watched(out) as journal:
+        assert scene.compress(store, force=True).ok
+    last = next(
+        n for n in range(len(journal), 0, -1)
+        if journal.operations[n - 1].kind == "rename"
+        and journal.operations[n - 1].target == "large.zarr/zarr.json"
+    )  # fmt: skip
+    shutil.rmtree(out)
+    write_tree(out, journal.after(last - 1, "intact"))
+
+
+def is_the_new_one_or_all_is_there(out: Path, before: Tree, new: Scene) -> bool:
+    """Whether the new store is sealed; what was there before is kept where it is not.
+
+    Documents that the new ones are written over are kept in the ledger.
+    """
+    store = storage_path(out / "large.zarr")
+    root = (store / "zarr.json").read_tagged()
+    if root is not None and root[0] != before.get("zarr.json"):
+        assert check_any(store, (new.images["large"],)) == "sealed"
+        return True
+    now = read_tree(out / "large.zarr")
+    kept: Tree = {}
+    for one in replacements(store):
+        kept |= one.documents
+    assert all(data in (now.get(key), kept.get(key)) for key, data in before.items())
+    assert root is not None or "zarr.json" not in before
+    return False
 
 
 class TestEveryCrashOfPartsThatReplace:

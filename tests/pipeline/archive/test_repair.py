@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 import zarr
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tilepress.codecs.wave.codec import WaveCoder
 from tilepress.codecs.weights import load_named
@@ -22,8 +23,10 @@ from tilepress.pipeline.archive.repair import StoreRepair, repair_stores
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import storage_path
+from tilepress.pipeline.store.keys import SIGNATURE
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed
+from tilepress.pipeline.store.signature import Signer, is_outdated
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.run.compress import compress
 
@@ -390,6 +393,27 @@ class TestAnotherEncoder:
         assert now[SHARD] != good[SHARD]
         assert no_leftovers(store)
         assert compress(source, store, workers=0, tile=64).images[0].status == "unchanged"
+
+    def test_drops_the_signature_of_another_seal(
+        self, store: Path, source: Path, another_encoder: Callable[[], None]
+    ):
+        """Who signed the store before has not signed this one; a signature that holds stays."""
+        Signer(Ed25519PrivateKey.generate()).sign(store)
+        damage(store, SHARD)
+        assert not mend(store, source).resealed
+        assert (store / SIGNATURE).exists()
+        damage(store, SHARD)
+        another_encoder()
+        assert mend(store, source).resealed
+        assert not (store / SIGNATURE).exists()
+        assert verify(store, source) == []
+
+    def test_keeps_a_signature_where_the_seal_comes_out_the_same(self, store: Path, source: Path):
+        Signer(Ed25519PrivateKey.generate()).sign(store)
+        damage(store, "zarr.json")
+        assert mend(store, source).resealed
+        assert (store / SIGNATURE).exists()
+        assert not is_outdated(store)
 
     def test_keeps_what_comes_out_the_same(
         self, store: Path, source: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import tilepress
 from tilepress.errors import DamagedStore, DestinationConflict
-from tilepress.pipeline.archive import write
+from tilepress.pipeline.archive import replace, write
 from tilepress.pipeline.archive.destination import (
     check_prepared,
     is_unchanged,
     prepare_store,
     state_of_store,
 )
-from tilepress.pipeline.archive.lease import LeaseKeeper
+from tilepress.pipeline.archive.lease import LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.repair import repair_stores
@@ -332,6 +332,60 @@ class TestClearing:
         before = sorted(store.walk())
         assert clear_replaced(store)
         assert sorted(store.walk()) == before
+
+
+class TestASweeperThatSlept:
+    """It wakes when the store was replaced twice, and the third has the keys of the first again."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> StoragePath:
+        return storage_path(tmp_path / "archive/out.zarr")
+
+    @pytest.mark.parametrize("batches", [0, 1])
+    def test_removes_nothing_of_the_store_that_is_there(
+        self,
+        tmp_path: Path,
+        store: StoragePath,
+        half: ImagePlan,
+        keeper: LeaseKeeper,
+        monkeypatch: pytest.MonkeyPatch,
+        batches: int,
+    ):
+        monkeypatch.setattr(replace, "BATCH", 1)
+        seal(half, keeper)
+        slept, looks = [], []
+
+        def sleep() -> None:
+            looks.append(1)
+            if len(looks) > batches and not slept:
+                slept.append(1)
+                for samples in (OLD + 1, OLD + 2):
+                    plan = begin(plan_of(tmp_path, store, samples), keeper)
+                    seal(plan, keeper)
+
+        with pytest.raises(LeaseLost, match="another process has sealed it"):
+            clear_replaced(store, sleep)
+        assert_holds(store, OLD + 2)
+
+    def test_looks_at_the_lease_before_each_batch(
+        self,
+        store: StoragePath,
+        half: ImagePlan,
+        keeper: LeaseKeeper,
+        monkeypatch: pytest.MonkeyPatch,
+    ):
+        monkeypatch.setattr(replace, "BATCH", 2)
+        seal(half, keeper)
+        before, looks = dict(store.walk()), []
+
+        def lost_at_once() -> None:
+            looks.append(1)
+            if len(looks) == 2:
+                raise LeaseLost("another process has it")
+
+        with pytest.raises(LeaseLost):
+            clear_replaced(store, lost_at_once)
+        assert len(before) - len(dict(store.walk())) <= 2
 
 
 class TestRepair:
