@@ -428,7 +428,6 @@ TESTED_ELSEWHERE = {
     "pipeline/catalogue/index.py": "tests/pipeline/catalogue/test_update.py",
     "pipeline/catalogue/stores.py": "tests/pipeline/catalogue/test_update.py",
     "pipeline/dicom/axes.py": "tests/pipeline/dicom/test_source.py",
-    "pipeline/dicom/bytes.py": "tests/pipeline/dicom/test_source.py",
     "pipeline/dicom/groups.py": "tests/pipeline/find/test_discover.py",
     "pipeline/dicom/header.py": "tests/pipeline/dicom/test_source.py",
     "pipeline/dicom/rewrite.py": "tests/pipeline/dicom/test_export.py",

@@ -106,14 +106,17 @@ class Comparison:
         return f"{int(wrong.sum())} of {wrong.size} samples differ, the first at {first}"
 
 
-def find_difference(plan: ImagePlan, source: TileSource) -> str | None:
+def find_difference(
+    plan: ImagePlan, source: TileSource, reader: StoreReader | None = None
+) -> str | None:
     """Tell where the sealed store of a plan has other samples than its source; None: nowhere.
 
     Reads the whole source, one shard at a time. Lossless shards are compared by the digests in the
-    manifest and are not decoded; others are, and may be off by their bound. Raises DamagedStore
-    where the store is not sound enough to tell, SourceError where the source cannot be read.
+    manifest and are not decoded; others are, and may be off by their bound. ``reader`` is the open
+    store where the caller has it. Raises DamagedStore where the store is not sound enough to tell,
+    SourceError where the source cannot be read.
     """
-    reader = StoreReader.open(plan.store)
+    reader = reader or StoreReader.open(plan.store)
     manifest, plan = reader.manifest, replace(plan, separator=reader.separator)
     samples = SourceSamples(plan, source)
     for ref in plan.shards():

@@ -50,6 +50,7 @@ from tilepress.pipeline.archive.write import (
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.retry import retried
+from tilepress.pipeline.store.keys import SIGNATURE
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed, store_bytes
@@ -67,6 +68,9 @@ class Job:
     force: bool = False
     checksum: bool = False
     """Whether a sealed store is compared with the samples of its source before it is skipped."""
+    sign: bool = False
+    """Whether stores are signed: of a plan of parts, those that were sealed before and have no
+    signature are compared with their sources."""
     prepared: bool = False
     """Whether the way was made free before: by the plan of parts."""
     whole_bytes: int = 0
@@ -115,7 +119,8 @@ def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
         with contextlib.ExitStack() as held:
             held.callback(source.close)
             _refuse_rival(todo, plan, job)
-            _check_samples(plan, source, job)
+            if job.checksum and is_unchanged(plan, force=job.force):
+                return _unchanged(plan, keeper, _compared(plan, source))
             if plan.grid.total > 1 or plan.raw_bytes > job.whole_bytes:
                 return Outcome(plan=plan)
             if is_unchanged(plan, force=job.force, prepared=job.prepared):
@@ -130,9 +135,9 @@ def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
         return _failure(todo, error, job)
 
 
-def _unchanged(plan: ImagePlan, keeper: LeaseKeeper) -> Outcome:
+def _unchanged(plan: ImagePlan, keeper: LeaseKeeper, seal: str | None = None) -> Outcome:
     clear_leftovers(plan.store, keeper)
-    return Outcome(result=image_result(plan, sealed_sizes(plan), "unchanged"))
+    return Outcome(result=image_result(plan, sealed_sizes(plan, seal), "unchanged"))
 
 
 def _prepared(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
@@ -183,6 +188,11 @@ def _sealed_before(todo: Todo, job: Job, keeper: LeaseKeeper) -> ImageResult | N
     if reader.statement.get("plan_digest") != todo.digest:
         return None
     clear_leftovers(str(store), keeper)
+    seal = None
+    if job.sign and (store / SIGNATURE).size() is None:
+        plan, source = _plan(todo, job)
+        with contextlib.closing(source):
+            seal = _compared(plan, source)
     return ImageResult(
         source=todo.source_name,
         store=str(store),
@@ -195,6 +205,7 @@ def _sealed_before(todo: Todo, job: Job, keeper: LeaseKeeper) -> ImageResult | N
         shards=sum(reader.grid(name).total for name in reader.arrays),
         shards_reused=0,
         files=len(todo.spec.paths),
+        seal=seal,
     )
 
 
@@ -221,20 +232,21 @@ def _refuse_rival(todo: Todo, plan: ImagePlan, job: Job) -> None:
     )
 
 
-def _check_samples(plan: ImagePlan, source: TileSource, job: Job) -> None:
-    """Raise DestinationConflict where a sealed store would be skipped whose samples are others.
+def _compared(plan: ImagePlan, source: TileSource) -> str:
+    """Return the seal of a sealed store whose samples are those of its source.
 
-    Reads the whole source in this task, whatever its size: nothing is written meanwhile.
+    Reads the whole source in this task, whatever its size: nothing is written meanwhile. Raises
+    DestinationConflict where the samples are others.
     """
-    if not job.checksum or not is_unchanged(plan, force=job.force):
-        return
-    wrong = find_difference(plan, source)
+    reader = StoreReader.open(plan.store)
+    wrong = find_difference(plan, source, reader)
     if wrong is not None:
         raise DestinationConflict(
             f"checking {plan.store}: its samples are not those of the source ({wrong}): one of "
             "the two has changed; ask tilepress verify about the store, and choose another "
             "destination for what the source is now"
         )
+    return str(reader.statement["seal"])
 
 
 def _failure(todo: Todo, error: Exception, job: Job) -> Outcome:

@@ -51,6 +51,8 @@ class ImageResult:
     """What they save, estimated while planning, the weights in the store counted."""
     stages: Stages | None = None
     """Where the time of this run's workers went; None where nothing was timed."""
+    seal: str | None = None
+    """Seal of what this run has sealed, or has compared with its source; None where neither."""
 
     @property
     def ratio(self) -> float:
@@ -111,6 +113,8 @@ class SealedImage:
 
     raw_bytes: int
     stored_bytes: int
+    seal: str | None = None
+    """Of a store that was just sealed, or compared with its source; None where neither."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,4 +176,5 @@ def image_result(
         tuned=plan.tuning.used if plan.tuning is not None else None,
         tuning_saved_bytes=plan.tuning.saved_bytes if plan.tuning is not None else None,
         stages=stages,
+        seal=sealed.seal,
     )

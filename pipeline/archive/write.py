@@ -42,7 +42,7 @@ from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import is_url, storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.manifest import ShardEntry
-from tilepress.pipeline.store.seal import is_sealed, store_bytes
+from tilepress.pipeline.store.seal import is_sealed, read_root, store_bytes
 from tilepress.pipeline.store.shard import ShardBytes
 
 __all__ = [
@@ -104,21 +104,22 @@ def seal_image(
             raise LeaseLost(
                 f"sealing {plan.store}: another process has sealed it; run the same command again"
             )
-        return sealed_sizes(plan)  # this task ran before, its worker died late
+        # this task ran before, its worker died late
+        return sealed_sizes(plan, read_root(plan.store).seal)
     known = tuple(Ledger(plan).entries(plan)) if entries is None else entries
-    retried(lambda: _seal(plan, holder, known))
+    seal = retried(lambda: _seal(plan, holder, known))
     close_sources()
-    return sealed_sizes(plan)
+    return sealed_sizes(plan, seal)
 
 
-def sealed_sizes(plan: ImagePlan) -> SealedImage:
+def sealed_sizes(plan: ImagePlan, seal: str | None = None) -> SealedImage:
     """Return an image's size as samples, and that of its sealed store with all that is in it.
 
     The store is not opened: it is the one that the plan describes, sealed or found so just before.
+    ``seal`` is as in ``SealedImage``.
     """
-    return SealedImage(
-        plan.raw_bytes, store_bytes(plan.store, None if plan.replaced is None else plan.separator)
-    )
+    separator = None if plan.replaced is None else plan.separator
+    return SealedImage(plan.raw_bytes, store_bytes(plan.store, separator), seal)
 
 
 def clear_leftovers(store: str, keeper: LeaseKeeper) -> None:
@@ -205,7 +206,7 @@ def counted(plan: ImagePlan, ledger: Ledger, ref: ShardRef, holder: Holder) -> I
 # the seal
 
 
-def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> None:
+def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> str:
     with contextlib.closing(open_source(plan.spec)) as source:
         if plan_digest(source, plan.grid, plan.codec_config) != plan.digest:
             raise DamagedSource(
@@ -215,7 +216,7 @@ def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> N
         attributes = {"plan_digest": plan.digest} | _loss(plan, entries)
         check = partial(_check_lease, plan, holder)
         try:
-            ImageCoding(plan).writer.seal(source.source_items(), entries, attributes, check)
+            return ImageCoding(plan).writer.seal(source.source_items(), entries, attributes, check)
         except BaseException:
             if plan.replaced is not None:
                 put_documents_back(plan, check)

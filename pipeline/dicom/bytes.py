@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from tilepress.errors import DamagedSource, TilepressError, UnsupportedSource
 from tilepress.pipeline.storage.path import is_url
+from tilepress.pipeline.storage.regular import open_regular
 
 if TYPE_CHECKING:
     from tilepress.pipeline.storage.ranges import RemoteBytes
@@ -130,19 +131,19 @@ class ByteSource(Protocol):
 
 
 class FileBytes:
-    """The bytes of a file, by positioned reads."""
+    """The bytes of a regular file, by positioned reads."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
-        self._file = os.open(path, os.O_RDONLY)
-        status = os.fstat(self._file)
+        self._file = open_regular(path)
+        status = os.fstat(self._file.fileno())
         self.size, self.mtime_ns = status.st_size, status.st_mtime_ns
 
     def read(self, offset: int, length: int) -> bytes:
         parts = []
         length = max(0, min(length, self.size - offset))
         while length:
-            part = os.pread(self._file, min(length, 2**30), offset)
+            part = os.pread(self._file.fileno(), min(length, 2**30), offset)
             if not part:
                 break
             parts.append(part)
@@ -151,12 +152,11 @@ class FileBytes:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def stream(self) -> BinaryIO:
-        return _ClippedReader(FileIO(self._path))
+        with open_regular(self._path) as file:
+            return _ClippedReader(FileIO(os.dup(file.fileno())))
 
     def close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file.close()
 
 
 def open_file(path: str | Path) -> FileBytes | RemoteBytes:

@@ -52,6 +52,9 @@ SIDECAR_SUFFIXES = frozenset(
         *(".csv", ".doc", ".docx", ".htm", ".html", ".json", ".geojson", ".md", ".pdf", ".rst"),
         *(".cfg", ".ini", ".lock", ".log", ".md5", ".py", ".sh", ".sha256", ".toml", ".tsv"),
         *(".css", ".txt", ".url", ".xml", ".xsd", ".xsl", ".yaml", ".yml"),
+        *(".att", ".dim", ".eph", ".pass", ".pvl", ".rpc"),
+        *(".gfw", ".gtiffw", ".hgtw", ".htw", ".j2cw", ".j2kw", ".j2w", ".jcw", ".jkw", ".jp2w"),
+        *(".jpxw", ".jxw", ".pgw", ".pngw", ".tifw", ".tiffw"),
     }
 )
 """Endings of what accompanies images; in folders such files are passed over."""

@@ -24,17 +24,17 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tilepress.errors import UnsupportedSource
 from tilepress.pipeline.geotiff.drivers import TIFF_MAGICS
-from tilepress.pipeline.geotiff.header import read_header
-from tilepress.pipeline.geotiff.references import names_others, raster_names_others
+from tilepress.pipeline.geotiff.header import read_open_header
+from tilepress.pipeline.geotiff.references import names_others, tiff_names_others
 from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage.regular import open_regular
 
-__all__ = ["Beside", "OpenCompanion", "files_beside"]
+__all__ = ["Beside", "OpenCompanion", "Role", "files_beside", "role_of"]
 
 SETTLED_NS = 2 * 10**9
 """Age at which a folder's time tells whether it has changed: clocks of file systems are coarse."""
@@ -55,7 +55,7 @@ _OF_PRODUCT = re.compile(r"(dim_|rpc_|hdr-|rpc-).*", re.IGNORECASE)
 _OF_FOLDER = ("metadata.dim", "summary.txt")
 
 
-class _Role(Enum):
+class Role(Enum):
     """What a file beside a raster says of it."""
 
     MASK = auto()
@@ -70,7 +70,7 @@ class OpenCompanion:
     """A file beside a raster, open: its name cannot be given to another file any more."""
 
     name: str
-    role: _Role
+    role: Role
     file: BinaryIO
 
 
@@ -85,7 +85,7 @@ class Beside:
 
     @property
     def has_mask(self) -> bool:
-        return any(one.role is _Role.MASK for one in self.companions)
+        return any(one.role is Role.MASK for one in self.companions)
 
 
 @contextlib.contextmanager
@@ -105,8 +105,8 @@ def files_beside(path: Path) -> Iterator[Beside]:
                 what = error.strerror or type(error).__name__
             if what is None:
                 companions.append(OpenCompanion(name, role, file))
-                others |= _names_others(role, path.parent / name, file)
-            elif role in (_Role.OVERVIEWS, _Role.NOTES):
+                others |= _names_others(role, file)
+            elif role in (Role.OVERVIEWS, Role.NOTES):
                 remarks.append(f"{name} beside it is not opened: {what}")
             elif what != _NO_COMPANION:
                 text = f"{name} beside it is not opened: {what}; put it right or take it away"
@@ -114,9 +114,9 @@ def files_beside(path: Path) -> Iterator[Beside]:
         yield Beside(companions=tuple(companions), names_others=others, remarks=tuple(remarks))
 
 
-def _names_others(role: _Role, path: Path, file: BinaryIO) -> bool:
-    if role in (_Role.MASK, _Role.OVERVIEWS):
-        return raster_names_others(path, "GTiff", read_header(path))
+def _names_others(role: Role, file: BinaryIO) -> bool:
+    if role in (Role.MASK, Role.OVERVIEWS):
+        return tiff_names_others(read_open_header(file))
     return names_others(file)
 
 
@@ -128,10 +128,10 @@ def _open(path: Path, name: str) -> BinaryIO:
     return open_regular(path.parent / name, folders)
 
 
-def _wrong(role: _Role, name: str, file: BinaryIO) -> str | None:
+def _wrong(role: Role, name: str, file: BinaryIO) -> str | None:
     """Say why a file is not shown to GDAL; None where it is."""
     head = file.read(len(ERDAS_MAGIC))
-    if role in (_Role.MASK, _Role.OVERVIEWS):
+    if role in (Role.MASK, Role.OVERVIEWS):
         return None if head.startswith(TIFF_MAGICS) else "it is no TIFF file"
     if name.lower().endswith(".aux") and head != ERDAS_MAGIC:
         return _NO_COMPANION
@@ -140,34 +140,42 @@ def _wrong(role: _Role, name: str, file: BinaryIO) -> str | None:
     return None
 
 
-def _companion_names(path: Path) -> Iterator[tuple[str, _Role]]:
+def _companion_names(path: Path) -> Iterator[tuple[str, Role]]:
     """Yield the files of a raster's folder in which GDAL may look for more of it."""
     folder = _Folder.at(path.parent)
     stem, scene = path.stem.lower(), scene_of(path.name).lower()
     candidates = (folder.beginning_with(stem), folder.beginning_with(scene), folder.odd)
     for name in dict.fromkeys(chain(*candidates)):
-        role = _role(path, name, scene)
+        role = role_of(path.name, name)
         if role is not None:
             yield name, role
 
 
-def _role(path: Path, beside: str, scene: str) -> _Role | None:
-    """Tell what a file says of a raster, as GDAL goes by their names; None where nothing."""
-    image, stem, low = path.name.lower(), path.stem.lower(), beside.lower()
-    kind = path.suffix[1:].lower()
-    if low == image:
+def role_of(raster: str, beside: str) -> Role | None:
+    """Tell what a file says of a raster of its folder, as GDAL goes by their names; None where
+    nothing."""
+    image, stem, scene, kind = _parts(raster)
+    low = beside.lower()
+    if low == image or not (low.startswith(scene) or low in _OF_FOLDER or _OF_PRODUCT.match(low)):
         return None
     if low.startswith(image) and low[len(image) :] in (".msk", ".ovr"):
-        return _Role.MASK if low.endswith(".msk") else _Role.OVERVIEWS
+        return Role.MASK if low.endswith(".msk") else Role.OVERVIEWS
     world = (f"{kind[:1]}{kind[-1:]}w", f"{kind}w", "tfw", "wld", "tab")
     if low in {f"{base}.{end}" for base in (image, stem) for end in (*world, "aux", "aux.xml")}:
-        return _Role.NEEDED
+        return Role.NEEDED
     own = low.startswith((f"{stem}.", f"{stem}_", f"{stem}-")) and _NOTES.fullmatch(low)
     of_scene = low.startswith(scene) and _OF_SCENE.fullmatch(low)
     of_product = _OF_PRODUCT.fullmatch(low) and low[4:16] in (image[4:16], image[7:19])
     if own or of_scene or of_product or low in _OF_FOLDER:
-        return None if low.endswith(".aux.xml") else _Role.NOTES
+        return None if low.endswith(".aux.xml") else Role.NOTES
     return None
+
+
+@lru_cache(maxsize=8)
+def _parts(raster: str) -> tuple[str, str, str, str]:
+    """Return name, stem, scene and ending, all in lower case: thousands of names are compared."""
+    path = PurePosixPath(raster.lower())
+    return path.name, path.stem, scene_of(path.name), path.suffix[1:]
 
 
 @dataclass(frozen=True, slots=True)

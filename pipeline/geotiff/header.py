@@ -34,6 +34,7 @@ __all__ = [
     "find_pages",
     "read_header",
     "read_mask_header",
+    "read_open_header",
     "read_pages",
 ]
 
@@ -197,10 +198,15 @@ def read_header(path: Path, page: Page | None = None) -> TiffHeader | None:
 
     None where the file is no TIFF or its directory cannot be followed.
     """
+    with open_regular(path) as file:
+        return read_open_header(file, page)
+
+
+def read_open_header(file: BinaryIO, page: Page | None = None) -> TiffHeader | None:
+    """Read a directory of an open file, as ``read_header`` does."""
+    size = os.fstat(file.fileno()).st_size
     try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            return _read_header(file, size, None if page is None else page.offset)
+        return _read_header(file, size, None if page is None else page.offset)
     except (ValueError, struct.error):
         return None
 

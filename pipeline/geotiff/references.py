@@ -17,7 +17,7 @@ from typing import BinaryIO
 from tilepress.pipeline.geotiff.header import TiffHeader
 from tilepress.pipeline.storage.regular import open_regular
 
-__all__ = ["names_others", "raster_names_others"]
+__all__ = ["names_others", "raster_names_others", "tiff_names_others"]
 
 PIECE_BYTES = 2**20
 
@@ -33,10 +33,7 @@ CODESTREAM = b"jp2c"
 def raster_names_others(path: Path, driver: str, header: TiffHeader | None) -> bool:
     """Whether a raster's own metadata may name files that GDAL would take for its overviews."""
     if driver == "GTiff":
-        if header is None:
-            return True  # GDAL may read what we do not
-        entry = header.first.entries.get(GDAL_METADATA)
-        return entry is not None and _NAMES_OTHERS.search(entry.data) is not None
+        return tiff_names_others(header)
     if driver != "JP2OpenJPEG":
         return False
     with open_regular(path) as file:
@@ -44,6 +41,14 @@ def raster_names_others(path: Path, driver: str, header: TiffHeader | None) -> b
             return any(names_others(file, start, length) for start, length in _boxes(file))
         except ValueError:
             return True
+
+
+def tiff_names_others(header: TiffHeader | None) -> bool:
+    """Whether the metadata of a TIFF directory may; True for one that we cannot read."""
+    if header is None:
+        return True  # GDAL may read what we do not
+    entry = header.first.entries.get(GDAL_METADATA)
+    return entry is not None and _NAMES_OTHERS.search(entry.data) is not None
 
 
 def names_others(file: BinaryIO, start: int = 0, length: int | None = None) -> bool:

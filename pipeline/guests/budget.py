@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tilepress.errors import UsageError
+from tilepress.pipeline import formats
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import is_url
@@ -78,7 +79,7 @@ def to_read(info: ImageInfo, spec: SourceSpec, file_bytes: int, box_bytes: int) 
     """Return the budget of reading samples: they may lie in pieces as large as whole planes."""
     plane = math.prod(info.shape[-2:]) * _bands(info)
     decoded = box_bytes + plane * info.dtype.itemsize
-    if spec.kind == "array":  # chunks may be as deep as the array
+    if spec.kind in formats.ARRAY.kinds:  # chunks may be as deep as the array
         plane = math.prod(info.shape)
     piece = min(plane, PIECE_PER_BYTE * file_bytes)
     memory = _memory(DECODER_BYTES * piece + HELD_TIMES * box_bytes) + _mapped(spec, file_bytes)

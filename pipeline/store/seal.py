@@ -35,6 +35,7 @@ __all__ = [
     "is_sealed",
     "read_root",
     "remove_store",
+    "seal_of",
     "store_bytes",
     "with_seal",
 ]
@@ -53,6 +54,13 @@ def with_seal(document: bytes) -> bytes:
     blank = f'"seal":"{NO_SEAL}"'.encode()
     assert document.count(blank) == 1, "the root document has one seal"
     return document.replace(blank, f'"seal":"{sha256_hex(document)}"'.encode())
+
+
+def seal_of(document: bytes) -> str:
+    """Return the seal that a root document carries, whether or not it is its own."""
+    match = _SEAL.search(document)
+    assert match is not None, "a root document has a seal"
+    return match[1].decode()
 
 
 def is_sealed(path: AnyPath) -> bool:
@@ -90,9 +98,7 @@ class RootDocument:
     @property
     def seal(self) -> str:
         """The digest that seals the store, whatever its version."""
-        match = _SEAL.search(self.data)
-        assert match is not None, "it was found when the document was read"
-        return match[1].decode()
+        return seal_of(self.data)
 
     def lacks(self, what: object) -> DamagedStore:
         """Return the error that says what is not in it."""

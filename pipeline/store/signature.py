@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tilepress.errors import StoreError, UsageError
+from tilepress.errors import DestinationConflict, StoreError, UsageError
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import SIGNATURE
 from tilepress.pipeline.store.seal import read_root
@@ -69,15 +69,24 @@ class Signer:
             raise _no_key("--sign", path, "an ed25519 private key")
         return cls(key)
 
-    def sign(self, where: AnyPath) -> bool:
-        """Sign a sealed store; False where this key's signature of it is there.
+    def check(self, where: AnyPath) -> SignatureCheck:
+        """Say whether a store is signed by this key, as ``Verifier.check`` does."""
+        return Verifier(self._key.public_key()).check(where)
+
+    def sign(self, where: AnyPath, seal: str) -> bool:
+        """Sign a store, whatever signature it has; False where this key's one is right.
+
+        ``seal`` is that of the store as the caller knows it, who has just sealed it or compared it
+        with its source: nothing else that lies there by now is signed.
 
         Raises StoreError or OSError where there is no sealed store, or nothing can be written.
         """
         store = storage_path(where)
-        seal = read_root(store).seal
+        if read_root(store).seal != seal:
+            text = "another store is in its place by now; run the same line again"
+            raise DestinationConflict(f"signing {store}: {text}")
         public = self._key.public_key()
-        if Verifier(public).check(store).state == "signed":
+        if self.check(store).state == "signed":
             return False
         document = {
             "tilepress_signature": SIGNATURE_VERSION,
@@ -136,7 +145,7 @@ class Verifier:
         if name != _name(store):
             return SignatureCheck("wrong", f"the signature by {given} is that of a store {name}")
         if seal != read_root(store).seal:
-            text = f"the signature by {given} is that of another content; sign it again"
+            text = f"the signature by {given} is that of another content"
             return SignatureCheck("wrong", text)
         return SignatureCheck("signed", f"signed by {given}")
 

@@ -37,7 +37,7 @@ from tilepress.pipeline.store.keys import (
     shard_key,
 )
 from tilepress.pipeline.store.manifest import ShardEntry, ShardTable, sha256_hex
-from tilepress.pipeline.store.seal import is_sealed
+from tilepress.pipeline.store.seal import is_sealed, seal_of
 
 __all__ = ["StoreWriter"]
 
@@ -173,8 +173,10 @@ class StoreWriter:
         shard_entries: Iterable[ShardEntry],
         attrs: Mapping[str, Any] | None = None,
         check: Callable[[], None] = lambda: None,
-    ) -> None:
+    ) -> str:
         """Write everything but the shards, the metadata documents last and the root's very last.
+
+        Returns the seal.
 
         ``attrs`` is added to ``attrs["tilepress"]`` of the root. Only one process may be at work
         in the store by now: ``check`` raises where that is another one. May be called again. Raises
@@ -190,12 +192,15 @@ class StoreWriter:
         self.place.sweep()
 
         last: dict[str, bytes] = {}
+        seal = ""
 
         def write(key: str, data: bytes) -> None:
+            nonlocal seal
             if key == ROOT_DOCUMENT or not self.place.conditional:
                 check()
             if key == ROOT_DOCUMENT:
                 self._write_root(data)
+                seal = seal_of(data)
             else:
                 self._write(key, data, check)
 
@@ -208,6 +213,7 @@ class StoreWriter:
         compose(self, source_items, tables, write_chunks, attrs)
         for key, data in last.items():
             write(key, data)
+        return seal
 
     def _collect(self, entries: Iterable[ShardEntry]) -> dict[str, ShardTable]:
         """Gather the entries; check that each shard of the grid has one and is on disk."""

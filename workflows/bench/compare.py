@@ -27,7 +27,7 @@ from tilepress.errors import TilepressError, UnsupportedFormat, UsageError
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.store.shard import encode_shard
-from tilepress.workflows.bench.images import class_of, read_all_images, read_classes
+from tilepress.workflows.bench.images import class_of, read_classes, read_images
 from tilepress.workflows.bench.results import BenchImage, BenchResult, class_table, file_table
 from tilepress.workflows.bench.sizes import BEST, SizeCache, anchor_sizes
 from tilepress.workflows.bench.speed import measure_speed
@@ -195,7 +195,7 @@ def run_bench(
     bench = Bench(results=[BenchResult(codecs=_columns(names[k]), max_error=k) for k in names])
     classes, known = read_classes(manifest), SizeCache.load(cache)
     workload = Workload(speed.limit_bytes) if speed is not None else None
-    for found in read_all_images(sources):
+    for found in read_images(sources):
         path, info, samples = found.files[0], found.info, found.samples
         if info is None or samples is None:
             bench.failures.append(f"{found.name}: {found.failure}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from tilepress.pipeline.image.pseudonyms import UNNAMED
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
 
-__all__ = ["FoundImage", "class_of", "read_all_images", "read_classes", "read_images"]
+__all__ = ["FoundImage", "class_of", "read_classes", "read_images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +56,6 @@ def read_images(sources: Sequence[str | Path], stack: str | None = None) -> Iter
             yield FoundImage(found.paths, failure=told_error(found, str(exc)), name=name)
         finally:
             source.close()
-
-
-def read_all_images(sources: Sequence[str | Path]) -> Iterator[FoundImage]:
-    """Read also what ``compress`` does not take (PNG, JP2, HGT …): a codec can be judged on it."""
-    for found in read_images(sources):
-        yield found if found.samples is not None else _read_with_gdal(found)
-
-
-def _read_with_gdal(found: FoundImage) -> FoundImage:
-    """Return an image with its samples, or as it was where GDAL cannot read it either."""
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
-    path = Path(found.files[0])
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as image:
-                samples = image.read()
-    except (RasterioError, OSError):
-        return found
-    if samples.dtype.kind not in "buif":
-        return found
-    if samples.shape[0] == 1:
-        samples = samples[0]
-    axes = ("band", "y", "x")[-samples.ndim :]
-    info = ImageInfo(name=path.stem, axes=axes, shape=samples.shape, dtype=samples.dtype)
-    return FoundImage(found.files, info=info, samples=samples, name=found.name)
 
 
 def read_classes(manifest: Path | None) -> dict[str, str]:

@@ -67,7 +67,8 @@ Sign = Annotated[
     str | None,
     typer.Option(
         metavar="KEYFILE",
-        help="Sign every store with this ed25519 private key (ssh-keygen -t ed25519, or PEM).",
+        help="Sign what is sealed with this ed25519 private key (ssh-keygen -t ed25519, or PEM); "
+        "what was sealed before only where it was compared with its source.",
     ),
 ]
 ShowPaths = Annotated[

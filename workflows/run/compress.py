@@ -28,6 +28,7 @@ from tilepress.workflows.run.images import find_images, todos
 from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.parts import compress_part
 from tilepress.workflows.run.request import CompressRequest, PathLike
+from tilepress.workflows.run.signing import BY_COMPRESS, Signing
 from tilepress.workflows.run.workers import make_executor
 
 __all__ = ["compress"]
@@ -104,8 +105,9 @@ def compress(
         Skip a sealed store only if its samples are those of the source, too, not just the sizes,
         times and headers of the files; others are listed as conflicts. Reads every source whole.
     sign :
-        File of an ed25519 private key (OpenSSH or PEM) with which every store is signed, also one
-        that is unchanged. The key stays in this process.
+        File of an ed25519 private key (OpenSSH or PEM) with which every store is signed that this
+        run seals; with ``checksum`` also one that is there without a signature. A wrong signature
+        that is there is a failure. The key stays in this process.
     report :
         File to write the report to, as JSON.
     show_paths :
@@ -189,6 +191,7 @@ def compress(
                     whole_bytes=WHOLE_BYTES,
                 ),
                 progress=progress,
+                signing=None if signer is None else Signing(signer, BY_COMPRESS),
                 report=Report(passed_over=passed_over),
             )
             labels = at_work.enter_context(Labels(target, writer.path, show_paths=show_paths))
@@ -200,7 +203,7 @@ def compress(
             named = ", ".join(map(str, request.sources))
             raise UsageError(f"compressing: found no image in {named}")
         with report_when_stopped(run, writer):
-            return finish_run(result, writer, target, progress, signer)
+            return finish_run(result, writer, target, progress)
 
 
 def _missing(folder: StoragePath) -> list[StoragePath]:

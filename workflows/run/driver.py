@@ -53,10 +53,12 @@ from tilepress.workflows.report.telling import (
     Failed,
     ImageDone,
     ImageStarted,
+    Note,
     Progress,
     ShardStored,
 )
 from tilepress.workflows.run.groups import Groups
+from tilepress.workflows.run.signing import Signing, SigningFuture
 from tilepress.workflows.run.sweep import Sweeper
 from tilepress.workflows.run.window import Task, TaskWindow
 
@@ -118,6 +120,8 @@ class Run:
     """What a worker does with a shard."""
     seal: Callable[[ImagePlan, Holder], SealedImage] = seal_image
     """What a worker does once all shards of an image are written."""
+    signing: Signing | None = None
+    """Signs every store as soon as it is sealed."""
     report: Report = field(default_factory=Report)
     unfinished: int = 0
     """Stores that were begun and are not sealed."""
@@ -141,11 +145,14 @@ class Run:
             while True:
                 self._window.fill(self._next_task)
                 if not self._window:
+                    self._end_signing()
                     self._sweeper.finish()
                     return self.report
                 self._window.take()
                 self._sweeper.start_due()
         finally:
+            if self.signing is not None:
+                self.signing.close()
             self._sweeper.close()
 
     def _next_task(self) -> Task | None:
@@ -198,9 +205,9 @@ class Run:
             elif outcome.result is not None:
                 spent = outcome.result.stages or Stages()
                 self._groups.note_time(todo, spent.seconds / threads)
-                self._whole_done(outcome.result, outcome.shards)
+                signed = self._whole_done(outcome.result, outcome.shards)
                 if outcome.replaced:
-                    self._sweeper.add(outcome.result.store)
+                    self._sweeper.add(outcome.result.store, signed)
             else:
                 assert outcome.plan is not None, "an outcome is one of three"
                 self._plan_made(todo, outcome.plan)
@@ -209,13 +216,15 @@ class Run:
         for todo in group:
             self._fail(todo.spec, todo.label, error)
 
-    def _whole_done(self, result: ImageResult, shards: tuple[ShardDone, ...]) -> None:
+    def _whole_done(
+        self, result: ImageResult, shards: tuple[ShardDone, ...]
+    ) -> SigningFuture | None:
         """Tell of an image that the task wrote which planned it, or that was there."""
         for done in shards:
             self._tell_of_shard(done, result.store)
         if result.stages is not None:
             self.report.stages += result.stages
-        self._image_done(result)
+        return self._image_done(result)
 
     # an image begins
 
@@ -337,12 +346,13 @@ class Run:
     def _sealed(self, image: _Image, sealed: SealedImage) -> None:
         if image.plan.replaced is None:
             Ledger(image.plan).remove()
-        else:
-            self._sweeper.add(image.plan.store)
         self.keeper.release(image.lease, sealed=True)
         self._finished(image)
         stages = image.stages if image.stages.seconds else None
-        self._image_done(image_result(image.plan, sealed, "written", image.reused, stages))
+        result = image_result(image.plan, sealed, "written", image.reused, stages)
+        signed = self._image_done(result)
+        if image.plan.replaced is not None:
+            self._sweeper.add(image.plan.store, signed)
 
     def _seal_failed(self, image: _Image, error: Exception) -> None:
         self.keeper.release(image.lease)
@@ -354,9 +364,23 @@ class Run:
 
     # it is done, or it fails
 
-    def _image_done(self, result: ImageResult) -> None:
+    def _image_done(self, result: ImageResult) -> SigningFuture | None:
         self.report.images.append(result)
         self.progress.tell(ImageDone(result))
+        if self.signing is None:
+            return None
+        signed = self.signing.add(result)
+        for failure in self.signing.failures():
+            self._list_failure(failure)
+        return signed
+
+    def _end_signing(self) -> None:
+        if self.signing is None:
+            return
+        for failure in self.signing.failures(0):
+            self._list_failure(failure)
+        if self.signing.note is not None:
+            self.progress.tell(Note(self.signing.note))
 
     def _fail_image(self, image: _Image, error: Exception, shard: ShardRef | None = None) -> None:
         plan = image.plan

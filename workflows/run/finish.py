@@ -6,27 +6,21 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tilepress.errors import TilepressError, UsageError, describe_error
+from tilepress.errors import TilepressError, UsageError
 from tilepress.pipeline.archive.destination import Destination
-from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
+from tilepress.pipeline.archive.outcome import ImageFailure
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.storage import copies
-from tilepress.pipeline.store.signature import Signer
 from tilepress.workflows.report.report import Report, RunDescription
 from tilepress.workflows.report.telling import Failed, Note, Progress
 from tilepress.workflows.run.driver import Run
 
 __all__ = ["ReportWriter", "finish_run", "report_when_stopped"]
-
-SIGNED_AT_ONCE = 16
-"""Stores: in a bucket each is a few requests, which take longer than the signature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +45,10 @@ def finish_run(
     writer: ReportWriter,
     archive: Destination | None = None,
     progress: Progress | None = None,
-    signer: Signer | None = None,
 ) -> Report:
-    """Sign the stores if that is asked for, bring the catalogue of an archive up to date, and write
-    the report; return it."""
+    """Bring the catalogue of an archive up to date, and write the report; return it."""
     with contextlib.suppress(OSError):
         copies.clear()  # copies of remote images may hold what is private
-    if signer is not None:
-        _sign(signer, report, progress)
     if archive is not None and not archive.is_store and report.images:
         _update_catalogue(archive, report, progress)
     writer.write(report)
@@ -93,27 +83,6 @@ def report_when_stopped(run: Run, writer: ReportWriter) -> Iterator[None]:
             text = f"{error.strerror or type(error).__name__}: {error.filename}"
             run.progress.tell(Note(text))
         raise
-
-
-def _sign(signer: Signer, report: Report, progress: Progress | None) -> None:
-    """Sign every store of the run; what cannot be signed is listed, and the next run tries it."""
-
-    def one(image: ImageResult) -> ImageFailure | None:
-        try:
-            signer.sign(image.store)
-        except (TilepressError, OSError) as error:
-            kind, message = describe_error(error)
-            text = f"signing {image.store}: {message}"
-            return ImageFailure(source=image.source, kind=kind, message=text)
-        return None
-
-    images = iter(report.images)
-    with ThreadPoolExecutor(SIGNED_AT_ONCE, thread_name_prefix="sign") as pool:
-        while some := list(itertools.islice(images, 64 * SIGNED_AT_ONCE)):
-            for failure in filter(None, pool.map(one, some)):
-                report.failures.append(failure)
-                if progress is not None:
-                    progress.tell(Failed(failure))
 
 
 def _update_catalogue(archive: Destination, report: Report, progress: Progress | None) -> None:

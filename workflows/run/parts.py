@@ -34,6 +34,7 @@ from tilepress.workflows.run.finish import ReportWriter, finish_run, report_when
 from tilepress.workflows.run.images import find_images, todos
 from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.request import CompressRequest, PathLike
+from tilepress.workflows.run.signing import BY_COMPRESS, BY_FINISH, Signing
 from tilepress.workflows.run.workers import make_executor
 
 __all__ = ["compress_part", "finish", "plan"]
@@ -77,8 +78,9 @@ def finish(
 ) -> Report:
     """Seal what the parts of a plan have written; what they have not is listed as failures.
 
-    ``sign`` is as in ``compress``. May be called again after more parts have run. The plan is
-    removed once everything is sealed.
+    ``sign`` is as in ``compress``; what parts have sealed and not signed is compared with its
+    source first. May be called again after more parts have run. The plan is removed once everything
+    is sealed, and signed.
     """
     started = time.monotonic()
     if report is not None:
@@ -94,7 +96,8 @@ def finish(
     head = plan_file.head()
     if head is None and (_was_finished(plan_file, target) or _is_sealed(plan_file, target)):
         with progress or SilentProgress() as told:
-            told.tell(Note(_nothing(target)))
+            unsigned = "" if signer is None else f"; none is signed by this: {BY_COMPRESS}"
+            told.tell(Note(_nothing(target) + unsigned))
             return finish_run(Report(), writer, target, told)
     if head is None:
         raise UsageError(
@@ -110,9 +113,16 @@ def finish(
                     make_executor(workers, None, "cpu", options, progress)
                 ),
                 keeper=keeper,
-                job=Job(destination=target, options=options, holder=keeper.holder, prepared=True),
+                job=Job(
+                    destination=target,
+                    options=options,
+                    holder=keeper.holder,
+                    sign=signer is not None,
+                    prepared=True,
+                ),
                 progress=told,
                 group=finish_images,
+                signing=None if signer is None else Signing(signer, BY_COMPRESS),
             )
             for failure in head.failures:
                 run.report.failures.append(failure)
@@ -128,7 +138,7 @@ def finish(
         if not result.images and not result.failures:
             told.tell(Note(_nothing(target)))
         with report_when_stopped(run, writer):
-            return finish_run(result, writer, target, told, signer)
+            return finish_run(result, writer, target, told)
 
 
 def _nothing(target: Destination) -> str:
@@ -192,6 +202,7 @@ def compress_part(
             ),
             progress=told,
             part=part,
+            signing=None if signer is None else Signing(signer, BY_FINISH),
         )
         images = PlanFile(request.destination).images(head)
         name = f"-part-{part.index}-of-{part.count}"
@@ -207,7 +218,7 @@ def compress_part(
                 "parts; tilepress finish seals them"
             )
             told.tell(Note(text))
-    return finish_run(result, writer, signer=signer)
+    return finish_run(result, writer)
 
 
 def _todo(image: PlannedImage, labels: Labels) -> Todo:

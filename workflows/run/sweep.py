@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 from tilepress.pipeline.archive.lease import LeaseKeeper
 from tilepress.pipeline.archive.write import clear_leftovers
@@ -28,20 +29,21 @@ class Sweeper:
 
     def __init__(self, keeper: LeaseKeeper) -> None:
         self._keeper = keeper
-        self._waiting: deque[tuple[float, str]] = deque()
+        self._waiting: deque[tuple[float, str, Future[Any] | None]] = deque()
         self._sweeping: deque[Future[None]] = deque()
         self._pool: ThreadPoolExecutor | None = None
 
-    def add(self, store: str) -> None:
-        """Take a store that has just replaced another one."""
-        self._waiting.append((time.monotonic() + READERS_S, store))
+    def add(self, store: str, before: Future[Any] | None = None) -> None:
+        """Take a store that has just replaced another one; ``before`` is to be done first."""
+        self._waiting.append((time.monotonic() + READERS_S, store, before))
 
     def start_due(self) -> None:
         """Sweep, in threads, what is due by now."""
         while self._waiting and self._waiting[0][0] <= time.monotonic():
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(SWEEPERS, thread_name_prefix="tilepress-sweep")
-            self._sweeping.append(self._pool.submit(self._sweep, self._waiting.popleft()[1]))
+            _, store, before = self._waiting.popleft()
+            self._sweeping.append(self._pool.submit(self._sweep, store, before))
         while self._sweeping and self._sweeping[0].done():
             self._sweeping.popleft().result()
 
@@ -58,6 +60,8 @@ class Sweeper:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def _sweep(self, store: str) -> None:
+    def _sweep(self, store: str, before: Future[Any] | None) -> None:
+        if before is not None:
+            wait([before])
         with contextlib.suppress(OSError):
             clear_leftovers(store, self._keeper)

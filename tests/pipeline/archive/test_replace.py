@@ -32,6 +32,7 @@ from tilepress.pipeline.catalogue.stores import list_stores
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.keys import SIGNATURE, is_document
 from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.seal import read_root
 from tilepress.pipeline.store.signature import Signer, is_outdated
 from tilepress.pipeline.store.writer import StoreWriter
 from tilepress.pipeline.verify import verify
@@ -104,7 +105,7 @@ class TestSignatures:
     def test_the_old_ones_goes_with_it_and_the_new_ones_stays(
         self, store: StoragePath, half: ImagePlan, keeper: LeaseKeeper, key: Signer
     ):
-        key.sign(store)
+        key.sign(store, read_root(store).seal)
         seal(half, keeper)
         assert is_outdated(store)
         clear_leftovers(half.store, keeper)
@@ -114,9 +115,9 @@ class TestSignatures:
     def test_one_that_is_made_before_the_old_store_is_swept_stays(
         self, store: StoragePath, half: ImagePlan, keeper: LeaseKeeper, key: Signer
     ):
-        key.sign(store)
+        key.sign(store, read_root(store).seal)
         seal(half, keeper)
-        key.sign(store)
+        key.sign(store, read_root(store).seal)
         clear_leftovers(half.store, keeper)
         assert not is_outdated(store)
         assert (store / SIGNATURE).size() is not None
@@ -125,7 +126,7 @@ class TestSignatures:
     def test_a_replacement_that_is_given_up_leaves_the_signature(
         self, store: StoragePath, old: ImagePlan, half: ImagePlan, keeper: LeaseKeeper, key: Signer
     ):
-        key.sign(store)
+        key.sign(store, read_root(store).seal)
         clear_leftovers(half.store, keeper)
         assert (store / SIGNATURE).size() is not None
         assert_holds(store, OLD)

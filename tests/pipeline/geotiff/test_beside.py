@@ -6,12 +6,14 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 
 from tilepress.errors import UnsupportedSource
+from tilepress.pipeline.geotiff import beside as looking
 from tilepress.pipeline.geotiff.beside import files_beside
 from tilepress.pipeline.geotiff.source import GeoTiffSource
 
@@ -108,6 +110,26 @@ class TestTheMask:
         assert source._files[0].record["mask"] == "external"
         with pytest.raises(TimeoutError):
             listener.accept()
+
+    def test_its_metadata_are_read_where_it_is_open(
+        self, image: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not by its name, under which another file may lie by now."""
+        write_mask(image, SAMPLES)
+        mask, innocent = image.with_name("a.tif.msk"), image.with_name("other")
+        innocent.write_bytes(mask.read_bytes())
+        with edit(mask) as file:
+            file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE="b.tif")
+        real = looking._wrong
+
+        def exchange(*what: Any) -> str | None:
+            found = real(*what)
+            innocent.replace(mask)
+            return found
+
+        monkeypatch.setattr(looking, "_wrong", exchange)
+        with files_beside(image) as found:
+            assert found.names_others
 
     def test_a_file_that_only_the_mask_names_is_not_opened(
         self, image: Path, outside: Path

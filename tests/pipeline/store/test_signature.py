@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import tilepress
-from tilepress.errors import UsageError
-from tilepress.pipeline.store.seal import with_seal
+from tilepress.errors import DestinationConflict, UsageError
+from tilepress.pipeline.store.seal import read_root, with_seal
 from tilepress.pipeline.store.signature import Signer, Verifier, fingerprint
 
 from ...helpers.samples import smooth
@@ -42,6 +42,11 @@ def write_pair(folder: Path, name: str, *, ssh: bool) -> tuple[Path, Path]:
     return private_file, public_file
 
 
+def sign(key: Path, store: Path) -> None:
+    """Sign a store as it is now."""
+    assert Signer.load(key).sign(store, read_root(store).seal)
+
+
 @pytest.fixture
 def keys(tmp_path: Path) -> tuple[Path, Path]:
     return write_pair(tmp_path, "key", ssh=True)
@@ -62,8 +67,8 @@ class TestSigned:
         private, public = write_pair(tmp_path, "pair", ssh=ssh)
         assert Verifier.load(public).check(store).state == "unsigned"
         signer = Signer.load(private)
-        assert signer.sign(store)
-        assert not signer.sign(store), "it is signed"
+        assert signer.sign(store, read_root(store).seal)
+        assert not signer.sign(store, read_root(store).seal), "it is signed"
         found = Verifier.load(public).check(store)
         assert found.state == "signed"
         assert found.text.startswith("signed by SHA256:")
@@ -74,12 +79,12 @@ class TestSigned:
         import zarr
 
         before = np.asarray(zarr.open_group(store, mode="r")["0/image"])
-        Signer.load(keys[0]).sign(store)
+        sign(keys[0], store)
         assert np.array_equal(zarr.open_group(store, mode="r")["0/image"], before)
         assert tilepress.verify(store, source=tmp_path / "scene.npy") == []
 
     def test_another_key(self, store: Path, keys: tuple[Path, Path], tmp_path: Path):
-        Signer.load(write_pair(tmp_path, "other", ssh=True)[0]).sign(store)
+        sign(write_pair(tmp_path, "other", ssh=True)[0], store)
         found = Verifier.load(keys[1]).check(store)
         assert found.state == "wrong"
         assert "it is signed by another key, SHA256:" in found.text
@@ -87,7 +92,7 @@ class TestSigned:
     def test_another_store_under_its_name(
         self, store: Path, keys: tuple[Path, Path], tmp_path: Path
     ):
-        Signer.load(keys[0]).sign(store)
+        sign(keys[0], store)
         store.rename(tmp_path / "other.zarr")
         found = Verifier.load(keys[1]).check(tmp_path / "other.zarr")
         assert (found.state, found.text.endswith("is that of a store scene.zarr")) == (
@@ -96,13 +101,19 @@ class TestSigned:
         )
 
     def test_a_store_that_was_changed_and_sealed_again(self, store: Path, keys: tuple[Path, Path]):
-        Signer.load(keys[0]).sign(store)
+        sign(keys[0], store)
         root = json.loads((store / "zarr.json").read_bytes())
         root["attributes"]["tilepress"]["seal"] = "0" * 64
         root["attributes"]["title"] = "another scene"
         forged = with_seal(json.dumps(root, separators=(",", ":")).encode())
+        sealed = read_root(store).seal
         (store / "zarr.json").write_bytes(forged)
-        assert Verifier.load(keys[1]).check(store).state == "wrong"
+        found = Verifier.load(keys[1]).check(store)
+        assert (found.state, found.text.endswith("is that of another content")) == ("wrong", True)
+        before = (store / "signature.json").read_bytes()
+        with pytest.raises(DestinationConflict, match="another store is in its place by now"):
+            Signer.load(keys[0]).sign(store, sealed)
+        assert (store / "signature.json").read_bytes() == before
 
     @pytest.mark.parametrize(
         "change",
@@ -119,7 +130,7 @@ class TestSigned:
     def test_a_signature_that_was_changed(
         self, store: Path, keys: tuple[Path, Path], change: Callable[..., object]
     ):
-        Signer.load(keys[0]).sign(store)
+        sign(keys[0], store)
         path = store / "signature.json"
         changed = change(json.loads(path.read_text()))
         path.write_text(changed if isinstance(changed, str) else json.dumps(changed))
@@ -128,7 +139,7 @@ class TestSigned:
     def test_repair_keeps_it(self, store: Path, keys: tuple[Path, Path], tmp_path: Path):
         from tilepress.pipeline.archive.repair import repair_stores
 
-        Signer.load(keys[0]).sign(store)
+        sign(keys[0], store)
         (shard,) = (path for path in (store / "0/image/c").rglob("*") if path.is_file())
         shard.write_bytes(shard.read_bytes()[:-1])
         (repair,) = repair_stores(store, [str(tmp_path / "scene.npy")])

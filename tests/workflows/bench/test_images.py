@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from tilepress.workflows.bench.compare import run_bench
 from tilepress.workflows.bench.images import read_images
 
 from ...pipeline import images
@@ -19,3 +22,18 @@ def test_what_images_are_called(tmp_path: Path):
     assert len(found) == 3
     assert sum(one.samples is not None for one in found) == 2
     assert not [one for one in found if "DOE" in one.name + one.failure]
+
+
+@pytest.mark.parametrize("name", ["a.dat", "a.vrt", "a.tif"])
+def test_what_is_no_image_is_not_opened_with_other_drivers(tmp_path: Path, name: str):
+    """A virtual raster may name any file: its samples came into the comparison."""
+    secret = images.tiff(tmp_path / "out/secret.tif")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_text(
+        '<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand dataType="Byte" band="1">'
+        f'<SimpleSource><SourceFilename relativeToVRT="0">{secret}</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    bench = run_bench([tmp_path / "in"])
+    assert len(bench.failures) == 1
+    assert not [image for result in bench.results for image in result.images]

@@ -28,7 +28,10 @@ class TestVerify:
         done = call("verify", out, "--key", public)
         assert (done.returncode, "it is not signed" in done.stdout) == (3, True)
         done = call("compress", image, out, *FAST, "--sign", private)
-        assert "1 unchanged" in done.stdout, "what is there is signed, too"
+        assert "1 store from before this run left unsigned" in done.stderr
+        assert call("verify", out, "--key", public).returncode == 3
+        done = call("compress", image, out, *FAST, "--sign", private, "--checksum")
+        assert "1 unchanged" in done.stdout, "what is there is signed once it was compared"
         done = call("verify", out, "--key", public)
         assert (done.returncode, "signed by SHA256:" in done.stdout) == (0, True)
         assert call("verify", out).returncode == 0
@@ -57,6 +60,19 @@ class TestVerify:
             assert done.returncode == 2
             assert len(done.stderr.splitlines()) == 1
         assert not (tmp_path / "out").exists()
+
+
+class TestCompress:
+    def test_a_wrong_signature_is_a_failure(
+        self, call: Command, image: Path, keys: tuple[Path, Path], tmp_path: Path
+    ):
+        out = tmp_path / "out"
+        other, _ = write_pair(tmp_path, "other", ssh=True)
+        assert call("compress", image, out, *FAST, "--sign", other).returncode == 0
+        done = call("compress", image, out, *FAST, "--sign", keys[0])
+        assert done.returncode == 1, done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if "signing " in line]
+        assert "it is signed by another key" in line
 
 
 class TestParts:
