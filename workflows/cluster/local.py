@@ -29,7 +29,11 @@ from tilepress.workflows.cluster.contract import (
     starting,
     stop,
 )
-from tilepress.workflows.cluster.settings import scheduler_settings, worker_environment
+from tilepress.workflows.cluster.settings import (
+    environment_put_back,
+    scheduler_settings,
+    worker_environment,
+)
 from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 from tilepress.workflows.interrupts import interrupts_stay_here
 
@@ -98,12 +102,17 @@ class LocalOpener:
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenedCluster]:
         """Start processes; stop them on leaving."""
+        threads = _threads_of_each(self.expected.slots)
+        with environment_put_back(worker_environment(threads)), self._opened(threads) as opened:
+            yield opened
+
+    @contextlib.contextmanager
+    def _opened(self, threads: int) -> Iterator[OpenedCluster]:
         import dask
         from distributed import Client
 
         from tilepress.workflows.cluster.worker_plugin import SetUp
 
-        threads = _threads_of_each(self.expected.slots)
         settings = _config(threads)
         if self.dashboard:
             settings["distributed.worker.profile.enabled"] = True

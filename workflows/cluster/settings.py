@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["DASHBOARD_ROUTES", "WORKER_DEATHS", "scheduler_settings", "worker_environment"]
+__all__ = [
+    "DASHBOARD_ROUTES",
+    "WORKER_DEATHS",
+    "environment_put_back",
+    "scheduler_settings",
+    "worker_environment",
+]
 
 WORKER_DEATHS = 2
 """Deaths of a worker that one submission of a task may see. Neighbours in the same queue are
@@ -16,6 +26,9 @@ core from every process."""
 
 DASHBOARD_ROUTES = ["distributed.http.scheduler.info", "distributed.http.statics"]
 """What is served where the dashboard is: its pages, and nothing that could change a thing."""
+
+DASKS_OWN = ("PYTHONHASHSEED", "__DASK_PARENT_PID")
+"""Environment variables that Dask sets for workers unasked."""
 
 
 def scheduler_settings() -> dict[str, Any]:
@@ -42,3 +55,34 @@ def worker_environment(threads: int) -> dict[str, Any]:
         "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": TICK,
         "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": False,  # 3 % of a core for every worker
     }
+
+
+_lock = threading.Lock()
+_clusters = 0
+_before: dict[str, str | None] = {}
+
+
+@contextmanager
+def environment_put_back(names: Iterable[str]) -> Iterator[None]:
+    """Put back variables of this process that a cluster in the block sets, ``names`` and Dask's.
+
+    A nanny sets what its workers are to find where they inherit it: in its own process, which is
+    the user's, and it leaves it there. The next cluster would take it for the user's wish. Where
+    clusters overlap, the last one puts back what was there before the first.
+    """
+    global _clusters
+    with _lock:
+        _clusters += 1
+        for name in (*names, *DASKS_OWN):
+            _before.setdefault(name, os.environ.get(name))
+    try:
+        yield
+    finally:
+        with _lock:
+            _clusters -= 1
+            while not _clusters and _before:
+                name, value = _before.popitem()
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value

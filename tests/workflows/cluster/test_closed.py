@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -89,24 +90,29 @@ def module_path() -> list[str]:
 
 
 def processes() -> list[psutil.Process]:
-    """Return this process and all that it started."""
+    """Return this process and all that it started, also for tests before this one."""
     me = psutil.Process()
     return [me, *me.children(recursive=True)]
 
 
-def listening(before: frozenset[tuple[int, int]] = frozenset()) -> set[tuple[int, int]]:
-    """Return (process, port) of all sockets that listen; all must do so on the loopback."""
+def sockets() -> frozenset[tuple[int, str, int]]:
+    """Return (process, address, port) of all sockets that listen."""
     found = set()
     for process in processes():
-        try:
-            connections = process.net_connections("inet")
-        except psutil.NoSuchProcess:
-            continue
-        for one in connections:
-            if one.status == psutil.CONN_LISTEN and (process.pid, one.laddr.port) not in before:
-                assert one.laddr.ip == "127.0.0.1", one
-                found.add((process.pid, one.laddr.port))
-    return found
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended, if only just
+            found |= {
+                (process.pid, one.laddr.ip, one.laddr.port)
+                for one in process.net_connections("inet")
+                if one.status == psutil.CONN_LISTEN
+            }
+    return frozenset(found)
+
+
+def listening(before: frozenset[tuple[int, str, int]]) -> set[tuple[int, int]]:
+    """Return (process, port) of sockets that listen since; all must do so on the loopback."""
+    found = sockets() - before
+    assert {address for _, address, _ in found} <= {"127.0.0.1"}, found
+    return {(process, port) for process, _, port in found}
 
 
 def says(port: int, greeting: bytes) -> bytes:
@@ -147,7 +153,7 @@ class TestLocal:
     """Every user of a machine can connect to its loopback interface."""
 
     def test_every_port_wants_the_key_of_the_run(self):
-        before = frozenset(listening())
+        before = sockets()
         with DaskExecutor(LocalOpener(workers=2)) as executor:
             run_one(executor)
             found = listening(before)
@@ -159,7 +165,7 @@ class TestLocal:
             assert_closed({port for _, port in found}, keys)
 
     def test_another_user_runs_no_code(self, nobody: int):
-        before = frozenset(listening())
+        before = sockets()
         with DaskExecutor(LocalOpener(workers=1)) as executor:
             run_one(executor)
             ports = [port for _, port in listening(before)]
@@ -183,9 +189,13 @@ class TestLocal:
             run_one(executor)
             security = executor._open().client.security
             secret = security.tls_worker_key.splitlines()[1]
+            looked_at = set()
             for process in processes():
-                assert secret not in " ".join(process.cmdline())
-                assert secret not in str(process.environ())
+                with contextlib.suppress(psutil.NoSuchProcess):  # nor has it either, once it ended
+                    assert secret not in " ".join(process.cmdline())
+                    assert secret not in str(process.environ())
+                    looked_at.add(process.pid)
+            assert looked_at >= {os.getpid(), *executor.worker_pids()}
             assert secret not in repr(security)
 
     def test_a_folder_that_somebody_left_in_tmp_is_not_searched_for_modules(
@@ -255,7 +265,7 @@ class TestJobs:
         return made
 
     def test_scheduler_nannies_and_workers_want_the_key_of_the_run(self, batch: Path):
-        before = frozenset(listening())
+        before = sockets()
         with JobOpener(self.profile(batch)).open() as opened:
             opened.client.wait_for_workers(1, timeout=30)
             (folder,) = (batch / "jobs").glob(".keys-*")

@@ -12,6 +12,7 @@ from tilepress.pipeline.archive.device import device
 from tilepress.workflows.cluster import local as local_cluster
 from tilepress.workflows.cluster.executor import DaskExecutor, Killed
 from tilepress.workflows.cluster.local import LocalOpener, default_workers, visible_gpus
+from tilepress.workflows.cluster.settings import environment_put_back
 from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 
 from .running import pid_and_device, run_one
@@ -45,6 +46,33 @@ class TestLocal:
         assert where == "cuda"
         assert pid != os.getpid()
         assert device() == "cpu"
+
+
+class TestTheEnvironment:
+    """It is the user's; workers find more in theirs, which Dask sets in ours to hand it on."""
+
+    def test_it_is_as_before(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+        before = dict(os.environ)
+        with DaskExecutor(1) as executor:
+            executor.submit("first", os.getenv, "PYTHONSAFEPATH")
+            assert executor.next().result == "1"
+        assert dict(os.environ) == before
+
+    def test_clusters_that_overlap_leave_nothing(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("A", "ours")
+        monkeypatch.delenv("B", raising=False)
+        before = dict(os.environ)
+        first, second = environment_put_back(["A"]), environment_put_back(["A", "B"])
+        first.__enter__()
+        os.environ["A"] = "of a worker"
+        second.__enter__()
+        os.environ["B"] = "of a worker"
+        first.__exit__(None, None, None)
+        assert os.environ["A"] == "of a worker", "the second starts workers again"
+        second.__exit__(None, None, None)
+        assert dict(os.environ) == before
 
 
 class TestDashboard:

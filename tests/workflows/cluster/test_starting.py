@@ -37,12 +37,24 @@ def descendants(mark: str) -> list[psutil.Process]:
     return found
 
 
-def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Return the worker processes that have been started, however far they are."""
+def started(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return the processes that a command has started, and those that they have."""
     with contextlib.suppress(psutil.Error):
-        children = psutil.Process(process.pid).children(recursive=True)
-        return [one for one in children if "spawn_main" in " ".join(one.cmdline())]
+        return psutil.Process(process.pid).children(recursive=True)
     return []
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Whether it is a worker process, however far it is."""
+    with contextlib.suppress(psutil.Error):  # a reader of images that has ended, say
+        return "spawn_main" in " ".join(process.cmdline())
+    return False
+
+
+def runs(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.7])
@@ -52,21 +64,23 @@ def test_a_command_that_ends_while_its_workers_start(
 ):
     np.save(tmp_path / "scene.npy", smooth((600, 600)))
     mark = secrets.token_hex(4)
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "tilepress", "compress", "scene.npy", "out", "--workers", "2"],
         cwd=tmp_path,
         env=os.environ | {MARK: mark},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        wait_for(lambda: workers(process))
-        time.sleep(after_s)
-        process.send_signal(number)
-        _, told = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    ) as process:
+        try:
+            wait_for(lambda: any(map(is_worker, started(process))))
+            time.sleep(after_s)
+            # those that read images know nothing of the mark
+            begun = started(process)
+            process.send_signal(number)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
     lines = [line for line in told.splitlines() if not line.startswith("first use: ")]
     if number == signal.SIGKILL:
         assert lines == []
@@ -74,4 +88,4 @@ def test_a_command_that_ends_while_its_workers_start(
         assert process.returncode == 130
         assert lines[-1] == "tilepress: interrupted; run the same line again to go on"
         assert len(lines) <= 2, told  # before it, how far the run came
-    wait_for(lambda: not descendants(mark), within_s=30)
+    wait_for(lambda: not descendants(mark) and not any(map(runs, begun)), within_s=30)
