@@ -27,8 +27,9 @@ Command = Callable[..., tuple[int, str]]
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add the one line."""
+    """Add the one line, in this process; a guest would need it in its own."""
     monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, PGM))
+    monkeypatch.setenv("TILEPRESS_GUESTS", "off")
 
 
 @pytest.fixture

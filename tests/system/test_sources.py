@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from obstore.store import S3Store
 from zarr.storage import ObjectStore
 
 import tilepress
+from tilepress.pipeline.archive.private import PRIVATE
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.report.report import Report
 from tilepress.workflows.run.compress import compress
@@ -47,13 +49,23 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _press(source: str | list[str], destination: str) -> Report:
-    return compress(source, destination, workers=0, tier="fast")
+def _press(source: str | list[str], destination: str, *, show_paths: bool = False) -> Report:
+    return compress(source, destination, workers=0, tier="fast", show_paths=show_paths)
 
 
 def _told(report: Report, destination: str) -> dict[str, str]:
     """Return what became of every store."""
     return {image.store.removeprefix(f"{destination}/"): image.status for image in report.images}
+
+
+def _give_key(archive: Path, other: str) -> None:
+    """Give another archive the key of one: its series have the same names then."""
+    key = archive / PRIVATE / "key.json"
+    if other.startswith("s3://"):
+        upload(key.parent, f"{other}/{PRIVATE}")
+    else:
+        (Path(other) / PRIVATE).mkdir(0o700, parents=True)
+        shutil.copy(key, Path(other) / PRIVATE)
 
 
 class TestABucket:
@@ -64,7 +76,8 @@ class TestABucket:
         upload(images, f"{bucket}/in")
         local = _told(_press(str(images), str(tmp_path / "local")), str(tmp_path / "local"))
         target = f"{bucket}/out" if to == "bucket" else str(tmp_path / "out")
-        report = _press(f"{bucket}/in", target)
+        _give_key(tmp_path / "local", target)
+        report = _press(f"{bucket}/in", target, show_paths=True)
         assert _told(report, target) == local
         assert [failure.source for failure in report.failures] == [f"{bucket}/in/text.tif"]
         for image in report.images:

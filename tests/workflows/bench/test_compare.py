@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.find.told import A_FILE
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.bench.compare import Bench, OurCodec, SpeedPlan, run_bench
 from tilepress.workflows.bench.results import (
@@ -26,7 +27,7 @@ from tilepress.workflows.cli.app import app
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two small GeoTIFF files of one class, one of another, and a file that is no image."""
+    """Two small GeoTIFF files of one class, one of another, and two files that are no images."""
     rng = np.random.default_rng(2)
     place = tmp_path / "images"
     place.mkdir()
@@ -45,6 +46,7 @@ def folder(tmp_path: Path) -> Path:
         ) as image:
             image.write(samples)
     (place / "notes.bin").write_bytes(b"no image at all")
+    (place / "text.tif").write_bytes(b"no image either")
     return place
 
 
@@ -87,7 +89,10 @@ class TestTheComparisonIsComplete:
         assert all(set(image.sizes) == names for image in result.images)
 
     def test_what_is_no_image_is_listed(self, bench: Bench):
-        assert any("notes.bin" in failure for failure in bench.failures)
+        """By its path, but for what may be DICOM, whose names may be those of patients."""
+        named, unnamed = sorted(bench.failures)  # a path begins with "/"
+        assert "text.tif: opening" in named
+        assert unnamed.startswith(f"{A_FILE}: opening {A_FILE}: it is not an image")
 
     def test_json_holds_the_same_figures(self, bench: Bench):
         written = json.loads(json.dumps(bench.to_json()))["results"][0]
