@@ -191,7 +191,8 @@ def _identity(path: str) -> tuple[object, ...]:
         found = os.stat(path)
     except OSError:
         return (path,)
-    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    # numbers of inodes are given again at once: the time of the last change of the inode is not
+    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _readable(paths: Sequence[str], *, whole_folders: bool) -> list[str]:
