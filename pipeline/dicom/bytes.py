@@ -135,15 +135,16 @@ class FileBytes:
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
-        self._file = open_regular(path)
-        status = os.fstat(self._file.fileno())
+        with open_regular(path) as file:
+            self._file = os.dup(file.fileno())
+        status = os.fstat(self._file)
         self.size, self.mtime_ns = status.st_size, status.st_mtime_ns
 
     def read(self, offset: int, length: int) -> bytes:
         parts = []
         length = max(0, min(length, self.size - offset))
         while length:
-            part = os.pread(self._file.fileno(), min(length, 2**30), offset)
+            part = os.pread(self._file, min(length, 2**30), offset)
             if not part:
                 break
             parts.append(part)
@@ -156,7 +157,9 @@ class FileBytes:
             return _ClippedReader(FileIO(os.dup(file.fileno())))
 
     def close(self) -> None:
-        self._file.close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 def open_file(path: str | Path) -> FileBytes | RemoteBytes:

@@ -25,7 +25,7 @@ from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.keys import SIGNATURE
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.seal import is_sealed
+from tilepress.pipeline.store.seal import is_sealed, read_root
 from tilepress.pipeline.store.signature import Signer, is_outdated
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.run.compress import compress
@@ -398,7 +398,7 @@ class TestAnotherEncoder:
         self, store: Path, source: Path, another_encoder: Callable[[], None]
     ):
         """Who signed the store before has not signed this one; a signature that holds stays."""
-        Signer(Ed25519PrivateKey.generate()).sign(store)
+        Signer(Ed25519PrivateKey.generate()).sign(store, read_root(store).seal)
         damage(store, SHARD)
         assert not mend(store, source).resealed
         assert (store / SIGNATURE).exists()
@@ -409,7 +409,7 @@ class TestAnotherEncoder:
         assert verify(store, source) == []
 
     def test_keeps_a_signature_where_the_seal_comes_out_the_same(self, store: Path, source: Path):
-        Signer(Ed25519PrivateKey.generate()).sign(store)
+        Signer(Ed25519PrivateKey.generate()).sign(store, read_root(store).seal)
         damage(store, "zarr.json")
         assert mend(store, source).resealed
         assert (store / SIGNATURE).exists()
