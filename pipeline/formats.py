@@ -9,7 +9,7 @@ from __future__ import annotations
 from tilepress.pipeline.arrays.format import ARRAY
 from tilepress.pipeline.dicom.format import DICOM
 from tilepress.pipeline.geotiff.format import GEOTIFF
-from tilepress.pipeline.image.format import Candidate, Certainty, Export, Format
+from tilepress.pipeline.image.format import Candidate, Certainty, Export, FileImages, Format
 
 __all__ = [
     "ARRAY",
@@ -20,6 +20,7 @@ __all__ = [
     "format_of_file",
     "format_of_kind",
     "has_private_names",
+    "look_at",
     "names",
     "suffixes",
 ]
@@ -42,6 +43,15 @@ def format_of_file(file: Candidate) -> Format | None:
         return best
     possible = (format_ for format_ in FORMATS if sure[format_] == Certainty.POSSIBLE)
     return next((format_ for format_ in possible if format_.looks_like(file)), None)
+
+
+def look_at(file: Candidate) -> tuple[Format | None, FileImages]:
+    """Return the format of a file, None where it is of none, and what it holds.
+
+    Raises SourceError or OSError.
+    """
+    found = format_of_file(file)
+    return found, FileImages() if found is None else found.images(file)
 
 
 def format_of_kind(kind: str) -> Format | None:

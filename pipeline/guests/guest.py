@@ -132,8 +132,8 @@ def _candidate(request: dict[str, Any], stream: Any) -> Candidate:  # noqa: ANN4
 
 
 def _looked(file: Candidate) -> tuple[str, FileImages] | None:
-    found = formats.format_of_file(file)
-    return None if found is None else (found.kinds[0], found.images(file))
+    found, content = formats.look_at(file)
+    return None if found is None else (found.kinds[0], content)
 
 
 class _FetchedBytes(ranges.RemoteBytes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from tilepress.errors import SourceError
 from tilepress.pipeline import formats
 from tilepress.pipeline.guests import budget, client
 from tilepress.pipeline.guests.client import Guest
-from tilepress.pipeline.guests.source import MAX_FILES_BY_NAME
+from tilepress.pipeline.guests.source import readable
 from tilepress.pipeline.image.format import Candidate, Certainty, FileImage, FileImages, Format
 from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage import ranges
@@ -29,10 +28,7 @@ class Looks:
 
     def __init__(self, paths: Sequence[str]) -> None:
         """``paths`` are the files that may be read, or URLs, which never need leave."""
-        local = [path for path in paths if not is_url(path)]
-        if len(local) > MAX_FILES_BY_NAME:
-            local = sorted({os.path.dirname(path) for path in local})
-        self._readable = local
+        self._readable = readable([path for path in paths if not is_url(path)])
         self._free: list[Guest] = []
         self._lock = threading.Lock()
 
@@ -46,8 +42,7 @@ class Looks:
             return None, FileImages()
         file = _with_neighbours(file, likely)
         if not client.are_possible():
-            found = formats.format_of_file(file)
-            return found, FileImages() if found is None else found.images(file)
+            return formats.look_at(file)
         guest = self._guest([name for one in likely for name in one.look_modules])
         try:
             request = {"do": "look"} | {name: getattr(file, name) for name in _TOLD}

@@ -23,13 +23,13 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
 
-__all__ = ["GuestSource"]
+__all__ = ["GuestSource", "readable"]
 
 MAX_FILES_BY_NAME = 4096
 """Files that a guest is allowed one by one; of more, their folders."""
 
-
 MAX_WAITING = 2
+"""Guests that wait to have their image opened again."""
 
 
 class GuestSource:
@@ -43,9 +43,11 @@ class GuestSource:
         """
         self._spec, self._modules = spec, tuple(modules)
         self._whole_folders = whole_folders
-        self._readable = _readable(spec.paths, whole_folders=whole_folders)
+        self._readable = readable(spec.paths, whole_folders=whole_folders)
         self._bytes = bytes_of(spec.paths)
         self._guest: Guest | None = None
+        self._key: tuple[object, ...] = ()
+        """What the guest is known by while it waits: the very files that it may read."""
         self._info = self._opened()
 
     @property
@@ -85,15 +87,11 @@ class GuestSource:
                 return
             _keep_waiting(self._key, guest)
 
-    @property
-    def _key(self) -> tuple[object, ...]:
-        """What a guest that waits is known by: it may read these very files, not their names."""
-        return (self._spec.kind, *self._readable, *map(_identity, self._spec.paths))
-
     def _opened(self) -> ImageInfo:
         """Open the image in a guest: a new one, or the one that had it open last."""
         request = {"do": "open", "spec": self._spec}
         limit = budget.to_open(self._spec, self._bytes)
+        self._key = (self._spec.kind, *map(_identity, self._spec.paths))
         self._guest = _taken_back(self._key)
         if self._guest is None:
             self._guest = Guest(self._modules, self._readable, scratch=self._whole_folders)
@@ -195,7 +193,8 @@ def _identity(path: str) -> tuple[object, ...]:
     return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _readable(paths: Sequence[str], *, whole_folders: bool) -> list[str]:
+def readable(paths: Sequence[str], *, whole_folders: bool = False) -> list[str]:
+    """Return what a guest is allowed to read of files: themselves, or their folders."""
     if whole_folders or len(paths) > MAX_FILES_BY_NAME:
         both = [*paths, *map(os.path.realpath, paths)]  # a link's target has its own companions
         return sorted({os.path.dirname(path) for path in both})

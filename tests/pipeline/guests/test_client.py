@@ -187,12 +187,15 @@ def test_an_image_that_is_opened_again_has_the_same_guest_and_another_image_a_ne
     other.close()
 
 
-def test_a_file_that_another_has_taken_the_place_of_is_opened_anew(opens, tmp_path):
+@pytest.mark.parametrize("when", ["after it is closed", "while it is open"])
+def test_a_file_that_another_has_taken_the_place_of_is_opened_anew(opens, tmp_path, when):
     first = opens("nothing")
-    first.close()
+    if when == "after it is closed":
+        first.close()
     new = tmp_path / "new"
     new.write_bytes((tmp_path / "image.hostile").read_bytes())
     os.replace(new, tmp_path / "image.hostile")
+    first.close()
     assert is_right(opens.again(first.spec).read(WHOLE))
 
 
