@@ -29,6 +29,7 @@ from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.private_names import PRIVATE, without_paths
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.storage.atomic import partial_of
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.retry import retried
 
@@ -115,7 +116,7 @@ class Labels:
                 make_private(self._object.parent)
                 path = Path(str(self._object))
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+            partial = partial_of(path)
             handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             os.replace(partial, path)  # what was there may be open to others, or be a link
         except OSError as error:
