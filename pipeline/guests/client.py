@@ -38,7 +38,7 @@ START_S = 120
 """A host has begun by then, on whatever machine."""
 
 _KEPT_ENVIRONMENT = (
-    "COVERAGE_", "CPL_", "DYLD_", "GDAL_", "GTIFF_", "HOME", "LANG", "LC_", "LD_", "NUMBA_", "OMP_",
+    "COVERAGE_", "CPL_", "GDAL_", "GTIFF_", "HOME", "LANG", "LC_", "LD_", "NUMBA_", "OMP_",
     "OPJ_", "PATH", "PROJ_", "PYTHON", "TILEPRESS_MAX_MEMORY", "TZ", "VIRTUAL_ENV",
 )  # fmt: skip
 """What guests may know of the environment, by how it begins."""

@@ -87,8 +87,8 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
     except OSError:
         return
     try:
-        is_folder = stat.S_ISDIR(os.fstat(opened).st_mode)
-        rights &= ~0 if is_folder else _READ_FILE
+        if not stat.S_ISDIR(os.fstat(opened).st_mode):
+            rights &= _READ_FILE
         _called(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, struct.pack("=Qi", rights, opened), 0)
     finally:
         os.close(opened)

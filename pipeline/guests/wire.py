@@ -129,8 +129,10 @@ def _exactly(link: socket.socket, length: int) -> bytes:
 
 
 def _plain(value: Any, blobs: list[memoryview]) -> Any:  # noqa: ANN401  # data
-    if value is None or isinstance(value, (bool, str)):
-        return value if value is None or isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, np.generic):
         return {"!n": _plain(np.asarray(value), blobs)}
     if isinstance(value, (int, float)):
