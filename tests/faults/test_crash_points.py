@@ -174,10 +174,7 @@ class TestEveryCrashOfARun:
         self, scene: Scene, older: Scene, folder: Path, all_of_them: bool
     ):
         """There is always a store, the old one or the new one; both are never mixed."""
-        out = folder / "out"
-        older.compress(out)
-        with watched(out) as journal:
-            assert scene.compress(out, force=True).ok
+        journal = replacing(older, scene, folder / "out")
         told = check_every_crash(
             journal, folder, scene, older, lambda at: ok(scene.compress(at, force=True)),
             all_of_them=all_of_them,
@@ -188,10 +185,7 @@ class TestEveryCrashOfARun:
         self, scene: Scene, older: Scene, folder: Path, all_of_them: bool
     ):
         """The old line, without force: old stores are left as they were, new ones are told of."""
-        out = folder / "out"
-        older.compress(out)
-        with watched(out) as journal:
-            assert scene.compress(out, force=True).ok
+        journal = replacing(older, scene, folder / "out")
         told = check_every_crash(
             journal, folder, scene, older, lambda at: gone_back(older, scene, at),
             all_of_them=all_of_them, sealed_alike=False,
@@ -203,16 +197,7 @@ class TestEveryCrashOfARun:
     ):
         """Begun in the midst of a replacement: where documents of both stores are there."""
         out = folder / "out"
-        older.compress(out)
-        with watched(out) as journal:
-            assert scene.compress(out, force=True).ok
-        last = next(
-            n for n in range(len(journal), 0, -1)
-            if journal.operations[n - 1].kind == "rename"
-            and journal.operations[n - 1].target == "large.zarr/zarr.json"
-        )  # fmt: skip
-        shutil.rmtree(out)
-        write_tree(out, journal.after(last - 1, "intact"))
+        leave_before_the_seal(replacing(older, scene, out), out)
         both = samples_of("large", older, scene)
         assert check_any(storage_path(out / "large.zarr"), both) == "sealed"
         with watched(out) as journal:
@@ -265,7 +250,9 @@ class TestEveryCrashOfARunThatReplacesNoWholeStore:
             (ledger / "begun").touch()
             (ledger / "repair.json").write_bytes(b"{}")
         if killed:  # just before the root document goes over: all documents have by then
-            leave_before_the_seal(old if kind == "foreign" else new, store)
+            with watched(out) as journal:
+                assert (old if kind == "foreign" else new).compress(store, force=True).ok
+            leave_before_the_seal(journal, out)
             assert any(key.endswith("/replaces.json") for key in read_tree(out))
         again = new if kind == "foreign" or not killed else old
         with watched(out) as journal:
@@ -283,11 +270,16 @@ class TestEveryCrashOfARunThatReplacesNoWholeStore:
         assert 0 < sealed < len(found)
 
 
-def leave_before_the_seal(scene: Scene, store: Path) -> None:
-    """Leave what a forced run leaves that is killed before the root document takes its place."""
-    out = store.parent
+def replacing(older: Scene, newer: Scene, out: Path) -> Journal:
+    """Replace an archive of the older samples by force; return what was done."""
+    older.compress(out)
     with watched(out) as journal:
-        assert scene.compress(store, force=True).ok
+        assert newer.compress(out, force=True).ok
+    return journal
+
+
+def leave_before_the_seal(journal: Journal, out: Path) -> None:
+    """Leave what a run leaves that is killed before the root document takes its place."""
     last = next(
         n for n in range(len(journal), 0, -1)
         if journal.operations[n - 1].kind == "rename"

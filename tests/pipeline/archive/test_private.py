@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,17 @@ def run(*arguments: object, **options: object):
 
 def stores(archive: Path) -> list[str]:
     return sorted(path.name for path in archive.glob("*.zarr"))
+
+
+def assert_mended(
+    where: Path, document: Path, source: Path, states: Collection[str] = ("repaired",)
+) -> None:
+    """A document that is damaged is repaired to the same bytes; stores come out as ``states``."""
+    before = document.read_bytes()
+    document.write_bytes(b"{}")
+    done = list(repair_stores(where, [source]))
+    assert sorted(one.state for one in done) == sorted(states), done
+    assert document.read_bytes() == before
 
 
 @pytest.fixture
@@ -168,12 +180,7 @@ class TestAnArchiveFromBeforeKeys:
     def test_is_repaired_to_the_same_bytes(self, series: Path, tmp_path: Path, as_before_keys):
         run(series, tmp_path / "out")
         as_before_keys()
-        document = tmp_path / f"out/CT-{PLAIN}.zarr/0/image/zarr.json"
-        before = document.read_bytes()
-        document.write_bytes(b"{}")
-        (done,) = repair_stores(tmp_path / "out", [series])
-        assert done.state == "repaired", done
-        assert document.read_bytes() == before
+        assert_mended(tmp_path / "out", tmp_path / f"out/CT-{PLAIN}.zarr/0/image/zarr.json", series)
 
 
 class TestAKeyThatIsGone:
@@ -200,12 +207,7 @@ class TestAKeyThatIsGone:
         checks = [c for c in check_stores(tmp_path / "out", [series]) if "zarr" in c.store]
         assert [check.state for check in checks] == ["sound"] * 2, checks
         document = tmp_path / "out" / stores(tmp_path / "out")[0] / "0/image/zarr.json"
-        before = document.read_bytes()
-        document.write_bytes(b"{}")
-        assert {one.state for one in repair_stores(tmp_path / "out", [series])} == {
-            "sound", "repaired",
-        }  # fmt: skip
-        assert document.read_bytes() == before
+        assert_mended(tmp_path / "out", document, series, {"sound", "repaired"})
 
     def test_a_store_that_was_taken_out_of_its_archive(self, series: Path, tmp_path: Path):
         run(series, tmp_path / "out")
@@ -213,12 +215,7 @@ class TestAKeyThatIsGone:
         shutil.move(tmp_path / "out" / name, tmp_path / "taken.zarr")
         (check,) = check_stores(tmp_path / "taken.zarr", [series])
         assert check.state == "sound", check
-        document = tmp_path / "taken.zarr/0/zarr.json"
-        before = document.read_bytes()
-        document.write_bytes(b"{}")
-        (done,) = repair_stores(tmp_path / "taken.zarr", [series])
-        assert done.state == "repaired", done
-        assert document.read_bytes() == before
+        assert_mended(tmp_path / "taken.zarr", tmp_path / "taken.zarr/0/zarr.json", series)
 
 
 class TestASingleStore:
@@ -234,12 +231,7 @@ class TestASingleStore:
 
     def test_is_repaired_to_the_same_bytes(self, series: Path, tmp_path: Path):
         run(series, tmp_path / "x.zarr")
-        document = tmp_path / "x.zarr/0/image/zarr.json"
-        before = document.read_bytes()
-        document.write_bytes(b"{}")
-        (done,) = repair_stores(tmp_path / "x.zarr", [series])
-        assert done.state == "repaired", done
-        assert document.read_bytes() == before
+        assert_mended(tmp_path / "x.zarr", tmp_path / "x.zarr/0/image/zarr.json", series)
 
 
 class TestAFolderThatWasOpen:
