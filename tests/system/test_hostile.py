@@ -90,7 +90,8 @@ def attack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
     made = makeable(which, root / "in" / "m", root / "outside")
     (root / "temporary").mkdir()
     report = root / "archive-report.json"
-    command = [sys.executable, "-c", _MEASURED, "--", "compress", root / "in", root / "archive"]
+    command = [sys.executable, "-P", "-c", _MEASURED, "--"]  # -P: as the installed command
+    command += ["compress", root / "in", root / "archive"]
     command += ["--workers", "0", "--tier", "fast", "--show-paths", "--report", report]
     traced = _can_trace()
     if traced:
