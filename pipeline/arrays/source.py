@@ -162,7 +162,7 @@ def _check_documents(path: Path, url: str | None) -> None:
             if url is None:
                 document = read_regular(path / name, MAX_DOCUMENT_BYTES, (path,))
             else:
-                document = (storage_path(url) / name).read()
+                document = (storage_path(url) / name).read(MAX_DOCUMENT_BYTES)
         except FileNotFoundError:
             continue
         except OSError as error:

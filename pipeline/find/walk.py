@@ -24,7 +24,7 @@ from tilepress.pipeline.arrays.zarr_nodes import (
 from tilepress.pipeline.find.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, shown
-from tilepress.pipeline.storage.regular import read_regular
+from tilepress.pipeline.storage.regular import RefusedFile, read_regular
 from tilepress.pipeline.storage.s3 import BucketPath
 from tilepress.pipeline.storage.text import printable
 from tilepress.pipeline.store.keys import IMAGE
@@ -465,10 +465,12 @@ class BucketWalk:
         if first[len(folder) :] in (".zarray", ".zattrs", ".zgroup"):
             return "array" if (below / ".zarray").size() is not None else "group"
         try:
-            document = (below / "zarr.json").read()
+            document = (below / "zarr.json").read(MAX_DOCUMENT_BYTES)
         except FileNotFoundError:
             unfinished = below.suffix == ".zarr" and (below / IMAGE).is_folder()
             return "ours" if unfinished else None
+        except RefusedFile:
+            return "array"  # to open it says what is wrong
         if b'"tilepress"' in document:
             return "ours"
         return "array" if is_array_document(document) else "group"

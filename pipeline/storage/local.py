@@ -21,6 +21,7 @@ from tilepress.pipeline.storage.atomic import (
     write_atomic,
     write_new,
 )
+from tilepress.pipeline.storage.regular import read_regular
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -66,7 +67,9 @@ class FolderPath:
             raise ValueError(f"{self} is not below {other}")  # noqa: TRY004  # as pathlib says it
         return self.path.relative_to(other.path).as_posix()
 
-    def read(self) -> bytes:
+    def read(self, limit_bytes: int | None = None) -> bytes:
+        if limit_bytes is not None:
+            return read_regular(self.path, limit_bytes)
         return self.path.read_bytes()
 
     def read_tagged(self) -> tuple[bytes, str] | None:

@@ -58,7 +58,9 @@ class StoragePath(Protocol):
         """Return the key of this place below ``other``; ValueError where it is not below."""
         ...
 
-    def read(self) -> bytes: ...
+    def read(self, limit_bytes: int | None = None) -> bytes:
+        """Return the object; RefusedFile, and nothing read, where it is larger than the limit."""
+        ...
 
     def read_tagged(self) -> tuple[bytes, str] | None:
         """Return an object and the tag of this version of it; None where there is none."""

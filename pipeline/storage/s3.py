@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.storage.regular import RefusedFile
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta, PutMode
@@ -74,11 +75,14 @@ class BucketPath:
             raise ValueError(f"{self} is not below {other}")
         return self.key[len(prefix) :]
 
-    def read(self) -> bytes:
+    def read(self, limit_bytes: int | None = None) -> bytes:
         import obstore
 
         with self.translated_errors("reading"):
-            return bytes(obstore.get(self.client, self.key).bytes())
+            found = obstore.get(self.client, self.key)
+            if limit_bytes is None or found.meta["size"] <= limit_bytes:
+                return bytes(found.bytes())
+        raise RefusedFile(f"it has more than {limit_bytes} bytes", str(self))
 
     def read_tagged(self) -> tuple[bytes, str] | None:
         import obstore

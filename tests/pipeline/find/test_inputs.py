@@ -19,8 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import S3Store
 
-from tilepress.errors import UnsupportedSource
+from tilepress.errors import DamagedSource, UnsupportedSource
+from tilepress.pipeline.arrays import source as array_source
 from tilepress.pipeline.find import discover as discover_module
+from tilepress.pipeline.find import walk
 from tilepress.pipeline.find.discover import discover, store_path
 from tilepress.pipeline.find.inputs import absolute, expand, read_list
 from tilepress.pipeline.find.walk import Batch, End, Failure, ZarrNode
@@ -515,6 +517,21 @@ class TestBuckets:
         assert _stores("-") == [f"{name}/pre/a/deep/scene", f"{name}/pre/a/scene"]
         failures = [item for item in discover(["-"]) if isinstance(item, Failure)]
         assert [f.path for f in failures] == [f"{bucket}/pre/none.tif"]
+
+    def test_a_document_without_end_is_not_read(
+        self, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TILEPRESS_GUESTS", "off")  # a guest would have the limit as it is
+        monkeypatch.setattr(walk, "MAX_DOCUMENT_BYTES", 1000)
+        monkeypatch.setattr(array_source, "MAX_DOCUMENT_BYTES", 1000)
+        npy(tmp_path / "in/z.npy")
+        (tmp_path / "in/m.zarr").mkdir()
+        (tmp_path / "in/m.zarr/zarr.json").write_text("[" * 1001)
+        upload(tmp_path / "in", f"{bucket}/pre")
+        specs = [item for item in discover([f"{bucket}/pre"]) if isinstance(item, SourceSpec)]
+        assert [spec.options["name"] for spec in specs] == ["m", "z"]
+        with pytest.raises(DamagedSource, match=r"zarr\.json: it has more than 1000 bytes"):
+            open_source(specs[0])
 
     def test_count_companions_as_folders_do(self, tmp_path: Path, bucket: str) -> None:
         _touch(*(tmp_path / "in" / name for name in COMPANIONS))

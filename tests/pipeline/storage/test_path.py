@@ -14,6 +14,7 @@ from tilepress.errors import UsageError
 from tilepress.pipeline.storage import s3
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, storage_path
+from tilepress.pipeline.storage.regular import RefusedFile
 from tilepress.pipeline.storage.s3 import BucketPath
 
 
@@ -83,6 +84,14 @@ class TestObjects:
         one.remove()
         one.remove()
         assert not one.exists()
+
+    def test_what_is_larger_than_the_limit_is_not_read(self, root: StoragePath):
+        (root / "a").write(bytes(9))
+        assert (root / "a").read(limit_bytes=9) == bytes(9)
+        with pytest.raises(RefusedFile, match="more than 8 bytes"):
+            (root / "a").read(limit_bytes=8)
+        with pytest.raises(FileNotFoundError):
+            (root / "b").read(limit_bytes=8)
 
     def test_of_many_that_create_one_does(self, root: StoragePath):
         one = root / "once"
