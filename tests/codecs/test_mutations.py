@@ -304,8 +304,12 @@ class Liar:
         return take
 
 
-def run_lies(progress: str) -> dict[str, Any]:
-    """Lie about every number of every record, about random pairs and triples, and about types."""
+def run_lies(every: int, progress: str) -> dict[str, Any]:
+    """Lie about every number of every record, about random pairs and triples, and about types.
+
+    Of all these, one of ``every`` many.
+    """
+    turns = itertools.cycle(range(every))
     kinds: collections.Counter[str] = collections.Counter()
     wrong: list[str] = []
     note = os.open(progress, os.O_WRONLY | os.O_CREAT)
@@ -313,6 +317,8 @@ def run_lies(progress: str) -> dict[str, Any]:
     def case(
         name: str, valid: Valid, data: bytes, lies: dict[int, tuple[int, bool]], take: int
     ) -> None:
+        if next(turns):
+            return
         os.pwrite(note, f"{name} of {valid.name}".ljust(200).encode(), 0)
         kind, fault = liar.tell(valid, data, lies, take)
         kinds[kind] += 1
@@ -563,10 +569,10 @@ class TestNoMutationDecodesToOtherSamples:
         assert kinds["large"] < EVERYDAY / 100
 
     def test_nor_does_a_lie_about_a_number(self, tmp_path: Path) -> None:
-        report = in_a_child(tmp_path, "lies", timeout=240)
+        report = in_a_child(tmp_path, "lies", 7, timeout=240)
         check(report)
-        assert report["cases"] > 5000
-        assert report["kinds"]["invalid-record"] > 1000
+        assert report["cases"] > 1000
+        assert report["kinds"]["invalid-record"] > 500
 
     def test_nor_does_another_tree(self, tmp_path: Path) -> None:
         report = in_a_child(tmp_path, "trees", timeout=240)
@@ -589,6 +595,7 @@ class TestNoMutationDecodesToOtherSamples:
     @pytest.mark.timeout(1800)
     def test_long(self, tmp_path: Path) -> None:
         check(in_a_child(tmp_path, EVERYDAY, EVERYDAY + LONG, timeout=1700))
+        check(in_a_child(tmp_path, "lies", 1, timeout=1700))
 
     @pytest.mark.long
     @pytest.mark.timeout(1200)
@@ -596,7 +603,7 @@ class TestNoMutationDecodesToOtherSamples:
         """Compiled loops do not check indices; compiled to do so, they must find nothing wrong."""
         cache = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
         check(in_a_child(tmp_path, 0, EVERYDAY, timeout=1000, **cache))
-        check(in_a_child(tmp_path, "lies", timeout=1000, **cache))
+        check(in_a_child(tmp_path, "lies", 1, timeout=1000, **cache))
         check(in_a_child(tmp_path, "trees", timeout=1000, **cache))
 
 
@@ -608,8 +615,10 @@ def main(arguments: list[str]) -> None:
         print(valid.codec.decode(data))
         return
     warnings.simplefilter("error")  # a reader that makes errors of warnings is a reader too
-    runs = {"lies": run_lies, "trees": run_trees, "claims": run_claims}
-    if arguments[0] in runs:
+    runs = {"trees": run_trees, "claims": run_claims}
+    if arguments[0] == "lies":
+        report = run_lies(int(arguments[1]), arguments[2])
+    elif arguments[0] in runs:
         report = runs[arguments[0]](arguments[1])
     else:
         report = run_cases(int(arguments[0]), int(arguments[1]), arguments[2])

@@ -61,14 +61,19 @@ def test_names_that_a_terminal_cannot_show_are_names_all_the_same(
     np.save(tmp_path / f"{NAME}.npy", smooth((64, 64)))
     tilepress(tmp_path, more, "compress", f"{NAME}.npy", "out", "--workers", "0", "--verbose")
     assert os.listdir(os.fsencode(tmp_path / "out")).count(f"{NAME}.zarr".encode()) == 1
-    told = tilepress(tmp_path, more, "ls", "out")
-    assert "gr" in told
+    assert "gr" in tilepress(tmp_path, more, "ls", "out")
+    told = tilepress(tmp_path, more, "info", f"{NAME}-gone.zarr", code=2)
+    assert len(told.splitlines()) == 1
+
+
+def test_all_commands_in_the_poorest(tmp_path: Path):
+    more = ENVIRONMENTS["C as it was before UTF-8 mode"] | {"PYTHONIOENCODING": "ascii:strict"}
+    np.save(tmp_path / f"{NAME}.npy", smooth((64, 64)))
+    tilepress(tmp_path, more, "compress", f"{NAME}.npy", "out", "--workers", "0", "--verbose")
     tilepress(tmp_path, more, "info", f"out/{NAME}.zarr")
     assert "sound" in tilepress(tmp_path, more, "verify", "out", "--source", f"{NAME}.npy")
     tilepress(tmp_path, more, "export", f"out/{NAME}.zarr", f"{NAME}-back.npy")
     assert (tmp_path / f"{NAME}-back.npy").exists()
-    told = tilepress(tmp_path, more, "info", f"{NAME}-gone.zarr", code=2)
-    assert len(told.splitlines()) == 1
     tilepress(tmp_path, more, "compress", "--help")
 
 
