@@ -206,6 +206,7 @@ def _sealed_before(todo: Todo, job: Job, keeper: LeaseKeeper) -> ImageResult | N
         shards_reused=0,
         files=len(todo.spec.paths),
         seal=seal,
+        file_bytes=todo.spec.share_of_files,
     )
 
 

@@ -38,7 +38,7 @@ class ImageResult:
     raw_bytes: int
     """Decoded size of the image, without its mask."""
     stored_bytes: int
-    """Size of all shards, mask included; metadata and the copies in ``source/`` are not in it."""
+    """Size of the store: all its objects, documents and the copies in ``source/`` included."""
     shards: int
     shards_reused: int
     """Shards that an earlier, interrupted run had finished."""
@@ -53,15 +53,26 @@ class ImageResult:
     """Where the time of this run's workers went; None where nothing was timed."""
     seal: str | None = None
     """Seal of what this run has sealed, or has compared with its source; None where neither."""
+    file_bytes: int | None = None
+    """Size of the files that it was made of, compressed as they are; its even share of a file that
+    holds several images. None where nobody has looked."""
 
     @property
     def ratio(self) -> float:
+        """Samples against the store."""
         return self.raw_bytes / max(1, self.stored_bytes)
+
+    @property
+    def file_ratio(self) -> float | None:
+        """Files against the store: below 1 where it takes more than they did."""
+        return None if self.file_bytes is None else self.file_bytes / max(1, self.stored_bytes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON-able values."""
         stages = self.stages.to_json() if self.stages is not None else None
-        return {**asdict(self), "ratio": round(self.ratio, 4), "stages": stages}
+        against_files = None if self.file_ratio is None else round(self.file_ratio, 4)
+        ratios = {"ratio": round(self.ratio, 4), "file_ratio": against_files}
+        return {**asdict(self), **ratios, "stages": stages}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,4 +188,5 @@ def image_result(
         tuning_saved_bytes=plan.tuning.saved_bytes if plan.tuning is not None else None,
         stages=stages,
         seal=sealed.seal,
+        file_bytes=plan.spec.share_of_files,
     )

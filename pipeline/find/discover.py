@@ -323,7 +323,9 @@ def _images_of(looked: _Looked) -> Iterator[_Image]:
     for image in looked.content.images:
         name = looked.file.stem + image.ending if image.ending else None
         spec = _spec(image.kind, (looked,), name)
-        yield _Image(replace(spec, options={**spec.options, **image.options}))
+        options = {**spec.options, **image.options}
+        images = len(looked.content.images)
+        yield _Image(replace(spec, options=options, images_in_files=images))
 
 
 def _stacked(files: Sequence[_Looked]) -> _Image:

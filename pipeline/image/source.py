@@ -27,6 +27,13 @@ class SourceSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     source_bytes: int | None = None
     """Size of the files together, compressed as they are; None where nobody has looked."""
+    images_in_files: int = 1
+    """Images that the files hold, this one among them: pages of a TIFF file."""
+
+    @property
+    def share_of_files(self) -> int | None:
+        """Bytes of the files that count as this image's: pages of one file share it evenly."""
+        return None if self.source_bytes is None else self.source_bytes // self.images_in_files
 
 
 class TileSource(Protocol):

@@ -305,8 +305,6 @@ def _conclude(
 
     ``unchanged`` is what to call the images that were sealed already.
     """
-    from tilepress.pipeline.storage.text import size
-
     out = sys.stderr if events == "-" else sys.stdout
     if quiet:
         for failure in done.failures:
@@ -317,14 +315,12 @@ def _conclude(
             parts.append(f"{done.shared} shared with other parts")
         parts.append(f"{len(done.failures)} failed")
         if done.images:
-            parts.append(
-                f"{size(done.raw_bytes)} → {size(done.stored_bytes)} (ratio {done.ratio:.2f})"
-            )
+            parts.append(done.sizes_text)
         if tuned:
             parts.append(_tuned(done))
         print(f"{', '.join(parts)}, {done.seconds:.1f} s", file=out)
-        if done.passed_over:
-            print(done.passed_over_text, file=out)
+        for text in filter(None, (done.larger_text, done.passed_over_text)):
+            print(text, file=out)
         if done.stages.text:
             print(done.stages.text, file=out)
     if not done.ok:

@@ -420,7 +420,11 @@ def describe(result: ImageResult) -> str:
     )
     if result.status == "unchanged":
         return f"{text}, unchanged"
-    text += f" → {size(result.stored_bytes)} (ratio {result.ratio:.2f})"
+    text += f" → {size(result.stored_bytes)} (ratio {result.ratio:.2f}"
+    if result.file_bytes is not None and result.file_ratio is not None:
+        files = "file" if result.files == 1 else "files"
+        text += f"; {files} {size(result.file_bytes)}, ratio {result.file_ratio:.2f}"
+    text += ")"
     if result.shards_reused:
         text += f", {result.shards_reused} of {result.shards} shards were there already"
     if result.tuned:

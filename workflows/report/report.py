@@ -19,6 +19,7 @@ from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.guests import client as guests
 from tilepress.pipeline.storage.atomic import make_directory, partial_of, sync_directory
+from tilepress.pipeline.storage.text import size
 from tilepress.workflows.report.spool import Spool
 
 __all__ = [
@@ -31,9 +32,9 @@ __all__ = [
     "without_credentials",
 ]
 
-REPORT_VERSION = 2
-"""Of the JSON. 2 added ``run``, the counts, ``stages``, ``interrupted`` and ``passed_over``;
-nothing of 1 was changed or removed."""
+REPORT_VERSION = 3
+"""Of the JSON. 2 added ``run``, the counts, ``stages``, ``interrupted`` and ``passed_over``, 3
+sizes of files; nothing was changed or removed."""
 
 SECRET_NAME = re.compile(r"token|secret|passw|credential|api_?key|access_?key", re.IGNORECASE)
 """Names of options whose values are never told."""
@@ -76,12 +77,23 @@ class _Images(Spool[ImageResult]):
         self.raw_bytes = 0
         self.stored_bytes = 0
         self.written = 0
+        self.file_bytes: int | None = 0
+        self.larger = 0
+        self.larger_bytes = 0
 
     def append(self, entry: ImageResult) -> None:
         super().append(entry)
         self.raw_bytes += entry.raw_bytes
         self.stored_bytes += entry.stored_bytes
         self.written += entry.status == "written"
+        if entry.file_bytes is None:
+            self.file_bytes = None
+            return
+        if self.file_bytes is not None:
+            self.file_bytes += entry.file_bytes
+        if entry.stored_bytes > entry.file_bytes:
+            self.larger += 1
+            self.larger_bytes += entry.stored_bytes - entry.file_bytes
 
 
 def _failures() -> Spool[ImageFailure]:
@@ -146,7 +158,37 @@ class Report:
 
     @property
     def ratio(self) -> float:
+        """Samples against stores."""
         return self.raw_bytes / max(1, self.stored_bytes)
+
+    @property
+    def file_bytes(self) -> int | None:
+        """Bytes of the files that the images were made of; None where some were not looked at."""
+        return self.images.file_bytes
+
+    @property
+    def file_ratio(self) -> float | None:
+        """Files against stores: below 1 where the archive takes more than they did."""
+        return None if self.file_bytes is None else self.file_bytes / max(1, self.stored_bytes)
+
+    @property
+    def sizes_text(self) -> str:
+        """E.g. "3.4 GB → 1.2 GB (ratio 2.83; files 1.5 GB, ratio 1.25)"."""
+        text = f"{size(self.raw_bytes)} → {size(self.stored_bytes)} (ratio {self.ratio:.2f}"
+        if self.file_bytes is not None and self.file_ratio is not None:
+            text += f"; files {size(self.file_bytes)}, ratio {self.file_ratio:.2f}"
+        return f"{text})"
+
+    @property
+    def larger_text(self) -> str:
+        """What to say of stores that are larger than their files, or ""."""
+        count = self.images.larger
+        if not count:
+            return ""
+        stores = "1 store is larger than its file" if count == 1 else (
+            f"{count} stores are larger than their files"
+        )  # fmt: skip
+        return f"{stores}, by {size(self.images.larger_bytes)}: see file_ratio in the report"
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole report as JSON-able values, in memory; ``write`` streams it."""
@@ -178,6 +220,9 @@ class Report:
             "raw_bytes": self.raw_bytes,
             "stored_bytes": self.stored_bytes,
             "ratio": round(self.ratio, 4),
+            "file_bytes": self.file_bytes,
+            "file_ratio": None if self.file_ratio is None else round(self.file_ratio, 4),
+            "larger_than_files": self.images.larger,
             "written": self.written,
             "unchanged": self.unchanged,
             "shared": self.shared,

@@ -399,3 +399,9 @@ class TestOneImageIsOneLine:
             "3 of 4 shards were there already, tuned; a gap; b"
         )
         assert describe(result(1, status="unchanged")).endswith("1.0 MB, unchanged")
+
+    def test_the_size_of_its_file(self):
+        text = describe(result(1, file_bytes=400_000))
+        assert text.endswith("1.0 MB → 500.0 kB (ratio 2.00; file 400.0 kB, ratio 0.80)")
+        text = describe(result(1, file_bytes=400_000, files=3))
+        assert "; files 400.0 kB" in text

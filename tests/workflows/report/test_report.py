@@ -19,6 +19,7 @@ from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.workflows.report import report as module
 from tilepress.workflows.report.report import (
+    REPORT_VERSION,
     Report,
     RunDescription,
     check_writable_report,
@@ -66,7 +67,7 @@ class TestScriptsReadIt:
 
     def test_the_second_tells_of_the_run_and_of_its_stages(self, report: Report, tmp_path: Path):
         told = written(report, tmp_path / "report.json")
-        assert told["version"] == 2
+        assert told["version"] == REPORT_VERSION
         assert told["stages"] == Stages(code_s=3.0, read_s=1.0).to_json()
         assert told["images"][0]["stages"]["code_s"] == 0.333333
         assert told["images"][1]["stages"] is None
@@ -127,7 +128,7 @@ class TestALongOneIsTheSame:
         images = [
             result(1, stages=Stages(code_s=1 / 3, read_bytes=2**60), remarks=("a", "b")),
             result(2, status="unchanged", shape=(3, 4, 5), axes=("z", "y", "x"), files=7),
-            result(3, tuned=True, tuning_saved_bytes=-4, seal="7f" * 32),
+            result(3, tuned=True, tuning_saved_bytes=-4, seal="7f" * 32, file_bytes=2**40),
             result(4, tuned=False, source="/in/\udce4.npy"),
         ]
         failures = [failure(number, shard=f"image-{number}") for number in range(4)]
@@ -141,7 +142,7 @@ class TestALongOneIsTheSame:
 
     def test_every_field_was_tried(self):
         """A field that is added and forgotten where results are read again must fail above."""
-        later = {"stages", "seal"}
+        later = {"stages", "seal", "file_bytes"}
         assert {f.name for f in fields(ImageResult)} == FIRST_VERSION_IMAGE - {"ratio"} | later
         assert {f.name for f in fields(ImageFailure)} == FIRST_VERSION_FAILURE
 
@@ -169,6 +170,39 @@ class TestALongOneIsTheSame:
         assert peaks[1] < 1.5 * peaks[0], peaks
 
 
+class TestSizesAreOfSamplesAndOfFiles:
+    """An archive that came compressed may grow while samples shrink: both are told, by name."""
+
+    def test_files_that_shrink(self):
+        report = Report()
+        report.images.append(result(1, file_bytes=700_000))
+        report.images.append(result(2, file_bytes=800_000))
+        assert report.sizes_text == "2.0 MB → 1.0 MB (ratio 2.00; files 1.5 MB, ratio 1.50)"
+        assert report.larger_text == ""
+        assert report.to_json()["file_ratio"] == 1.5
+
+    def test_files_that_grow(self):
+        report = Report()
+        report.images.append(result(1, file_bytes=700_000))
+        report.images.append(result(2, file_bytes=100_000))
+        assert "files 800.0 kB, ratio 0.80" in report.sizes_text
+        assert report.larger_text == (
+            "1 store is larger than its file, by 400.0 kB: see file_ratio in the report"
+        )
+        report.images.append(result(3, file_bytes=300_000))
+        assert report.larger_text.startswith("2 stores are larger than their files, by 600.0 kB")
+        told = report.to_json()
+        assert (told["larger_than_files"], told["images"][1]["file_ratio"]) == (2, 0.2)
+
+    def test_files_that_nobody_has_measured(self):
+        report = Report()
+        report.images.append(result(1, file_bytes=100_000))
+        report.images.append(result(2))
+        assert report.sizes_text == "2.0 MB → 1.0 MB (ratio 2.00)"
+        assert report.to_json()["file_ratio"] is None
+        assert report.larger_text.startswith("1 store is")
+
+
 class TestTheFileIsWholeOrOld:
     """A report that is cut may look like that of a shorter run."""
 
@@ -189,13 +223,13 @@ class TestTheFileIsWholeOrOld:
         assert path.read_text() == "old"
 
     def test_folders_are_made(self, report: Report, tmp_path: Path):
-        assert written(report, tmp_path / "a" / "b" / "report.json")["version"] == 2
+        assert written(report, tmp_path / "a" / "b" / "report.json")["version"] == REPORT_VERSION
 
     def test_a_link_stays_one(self, report: Report, tmp_path: Path):
         (tmp_path / "report.json").symlink_to(tmp_path / "there.json")
         written(report, tmp_path / "report.json")
         assert (tmp_path / "report.json").is_symlink()
-        assert json.loads((tmp_path / "there.json").read_text())["version"] == 2
+        assert json.loads((tmp_path / "there.json").read_text())["version"] == REPORT_VERSION
 
     def test_what_is_no_file_is_not_replaced(self, report: Report, tmp_path: Path):
         """Renaming a file onto /dev/null would be remembered; a pipe is as good for a test."""
@@ -207,7 +241,7 @@ class TestTheFileIsWholeOrOld:
         report.write(pipe)
         assert pipe.is_fifo()
         reader.join()
-        assert json.loads(heard[0])["version"] == 2
+        assert json.loads(heard[0])["version"] == REPORT_VERSION
 
 
 class TestUnwritableIsSaidAtTheStart:
