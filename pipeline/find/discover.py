@@ -30,7 +30,14 @@ from tilepress.pipeline.find.walk import (
     unsupported,
 )
 from tilepress.pipeline.guests.look import Looks
-from tilepress.pipeline.image.format import HEAD_BYTES, Candidate, FileImages, Format, Groups
+from tilepress.pipeline.image.format import (
+    HEAD_BYTES,
+    Candidate,
+    Certainty,
+    FileImages,
+    Format,
+    Groups,
+)
 from tilepress.pipeline.image.names import stays_below
 from tilepress.pipeline.image.objects import pinned
 from tilepress.pipeline.image.private_names import PRIVATE, may_name_patient
@@ -178,6 +185,8 @@ class _Discovery:
         for looked in _look_at_all(batch, looks):
             if isinstance(looked, Failure):
                 failures.append(looked)
+                if looked.private:
+                    self._note_private(looked.path)
                 continue
             path = printable_name(looked.file.path)
             scene = self._scene(looked)
@@ -295,16 +304,16 @@ def _look(file: InputFile, looks: Looks, batch: Batch | None = None) -> _Looked 
         return Failure(path, failure_of(f"opening {path}", error))
 
 
-def _look_at_file(file: InputFile, looks: Looks) -> _Looked:
+def _look_at_file(file: InputFile, looks: Looks) -> _Looked | Failure:
     path = Path(file.path)
     with open_regular(path) as opened:  # to open a pipe would wait for a writer
         size = os.fstat(opened.fileno()).st_size
         head = opened.read(HEAD_BYTES)
         found = Candidate(path=file.path, size=size, head=head, stream=opened)
-        return _Looked(file, size, *looks.look(found))
+        return _looked(file, found, looks)
 
 
-def _look_at_object(file: InputFile, looks: Looks, batch: Batch | None) -> _Looked:
+def _look_at_object(file: InputFile, looks: Looks, batch: Batch | None) -> _Looked | Failure:
     """Look at an object by ranged reads."""
     source = reader(file.remote or look_up(file.path))
     candidate = Candidate(
@@ -315,7 +324,20 @@ def _look_at_object(file: InputFile, looks: Looks, batch: Batch | None) -> _Look
         remote=source.file,
         neighbours=None if batch is None else batch.companions,
     )
-    return _Looked(replace(file, remote=source.file), source.size, *looks.look(candidate))
+    return _looked(replace(file, remote=source.file), candidate, looks)
+
+
+def _looked(file: InputFile, candidate: Candidate, looks: Looks) -> _Looked | Failure:
+    """Look at a file. One that cannot be read may still be known to be called after a patient."""
+    try:
+        return _Looked(file, candidate.size, *looks.look(candidate))
+    except Exception as error:  # the edge of an item, as above
+        path = printable_name(file.path)
+        private = any(
+            format_.private_names and format_.sniff(candidate) >= Certainty.MARKED
+            for format_ in formats.FORMATS
+        )
+        return Failure(path, failure_of(f"opening {path}", error), private=private)
 
 
 def _images_of(looked: _Looked) -> Iterator[_Image]:

@@ -29,6 +29,7 @@ from tilepress.pipeline.find.walk import Failure, FolderWalk
 from tilepress.pipeline.guests.look import Looks
 from tilepress.pipeline.image.format import Candidate
 from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
 
@@ -260,6 +261,33 @@ class TestWhatIsNoImage:
         (tmp_path / "a/loop").symlink_to(tmp_path)
         specs, _ = _found([tmp_path])
         assert len(specs) == 1
+
+
+class TestWhatMayNameAPatient:
+    @pytest.mark.parametrize("guests", ["on", "off"])
+    def test_dicom_that_cannot_be_read_makes_its_folder_private(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guests: str
+    ) -> None:
+        monkeypatch.setenv("TILEPRESS_GUESTS", guests)
+        for folder in ("doe", "fields"):
+            (tmp_path / folder).mkdir()
+            np.save(tmp_path / folder / "a.npy", IMAGE)
+            (tmp_path / folder / "b.tif").write_text("no image")
+        (tmp_path / "doe/z").write_bytes(bytes(128) + b"DICM" + b"\xff" * 300)
+        found = list(discover([tmp_path]))
+        private = {
+            Path(one.path).parent.name + "/" + Path(one.path).name: one.private
+            for one in found
+            if isinstance(one, Failure)
+        } | {
+            f"{Path(one.paths[0]).parent.name}/a.npy": PRIVATE in one.options
+            for one in found
+            if isinstance(one, SourceSpec)
+        }
+        assert private == {
+            "doe/a.npy": True, "doe/b.tif": True, "doe/z": True,
+            "fields/a.npy": False, "fields/b.tif": False,
+        }  # fmt: skip
 
 
 class TestRecipes:
