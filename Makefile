@@ -21,7 +21,7 @@ BIN := $(VENV)/bin
 TOOLS := $(VENV)-tools
 SOURCES := pyproject.toml README.md LICENSE $(shell find src codecs pipeline workflows examples -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test lint sbom audit install-demo install-test clean
+.PHONY: demo test test-slow lint sbom audit install-demo install-test clean
 .DELETE_ON_ERROR:
 
 demo: install-demo
@@ -29,6 +29,9 @@ demo: install-demo
 
 test: install-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-slow: install-test
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: install-test
 	$(BIN)/ruff check

@@ -32,6 +32,32 @@ settings.load_profile(
 )
 
 
+MAY_SKIP = ("no CUDA device", "root reads")
+"""Beginnings of reasons for which a test may skip where everything is installed."""
+
+_lacking: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple) and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(MAY_SKIP):
+            _lacking.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With TILEPRESS_NO_SKIPS, as in CI, fail where tests skipped for want of what they need."""
+    if _lacking and os.environ.get("TILEPRESS_NO_SKIPS") and not session.exitstatus:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _lacking and os.environ.get("TILEPRESS_NO_SKIPS"):
+        terminalreporter.section("skipped, and should not have been (TILEPRESS_NO_SKIPS)")
+        for line in _lacking:
+            terminalreporter.line(line)
+
+
 class _SharedArrays(dict[Any, Any]):
     """The simulator's shared arrays of a block, each made once.
 

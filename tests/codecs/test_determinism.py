@@ -227,6 +227,7 @@ class TestThreadsChangeNothing:
 class TestProcessorsChangeNothing:
     """Wider vectors and FMA sum in another order: only exact sums bear that."""
 
+    @pytest.mark.slow
     def test_without_wide_vectors(self, tmp_path: Path) -> None:
         check_on("sse2", tmp_path)
 

@@ -47,6 +47,7 @@ def run_checks(**variables: str) -> int:
 
 
 class TestDeviceAndCpuGiveTheSameRecords:
+    @pytest.mark.slow
     def test_in_the_simulator(self) -> None:
         assert run_checks(NUMBA_ENABLE_CUDASIM="1") >= 16
 

@@ -569,10 +569,10 @@ class TestNoMutationDecodesToOtherSamples:
         assert kinds["large"] < EVERYDAY / 100
 
     def test_nor_does_a_lie_about_a_number(self, tmp_path: Path) -> None:
-        report = in_a_child(tmp_path, "lies", 7, timeout=240)
+        report = in_a_child(tmp_path, "lies", 23, timeout=240)
         check(report)
-        assert report["cases"] > 1000
-        assert report["kinds"]["invalid-record"] > 500
+        assert report["cases"] > 400
+        assert report["kinds"]["invalid-record"] > 100
 
     def test_nor_does_another_tree(self, tmp_path: Path) -> None:
         report = in_a_child(tmp_path, "trees", timeout=240)

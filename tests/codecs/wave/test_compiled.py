@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 from numba.core import caching
 
@@ -29,6 +31,7 @@ assert np.array_equal(TileCodec().decode(TileCodec().encode(array)), array)
 
 
 class TestNoPlaceForCompiledCode:
+    @pytest.mark.slow
     def test_compiles_in_memory_instead(self, tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM],

@@ -32,6 +32,7 @@ def run_checks(**variables: str) -> int:
 
 
 class TestDeviceCodeGivesTheBytesOfTheCpu:
+    @pytest.mark.slow
     @pytest.mark.timeout(900)
     def test_in_the_simulator(self) -> None:
         assert run_checks(NUMBA_ENABLE_CUDASIM="1") >= 24
