@@ -179,6 +179,7 @@ class TestTheSearch:
             assert canaries.in_bytes(b"log: " + form + b".")
         assert not canaries.in_bytes(b"log: nothing")
 
+    @pytest.mark.slow
     def test_there_is_enough_to_find(self, planted: Planted):
         (store,) = planted.archive.glob("CT-*.zarr")
         assert len(set(planted.planter.tokens)) >= 1500
@@ -186,6 +187,7 @@ class TestTheSearch:
         found = {token for token in planted.planter.tokens if token.encode() in headers}
         assert len(found) >= 1500
 
+    @pytest.mark.slow
     def test_asked_for_paths_it_finds_them(self, planted: Planted, tmp_path: Path):
         line = ("compress", "sources", planted.archive, "--workers", 0, "--show-paths")
         planted.run("shown", *line, "--report", tmp_path / "report.json")
@@ -194,6 +196,7 @@ class TestTheSearch:
         assert not (tmp_path / "report.json.paths.jsonl").exists()
 
 
+@pytest.mark.slow
 class TestNothingIsTold:
     def test_on_the_terminal_in_reports_events_and_pages(self, planted: Planted):
         leaks = {

@@ -117,6 +117,7 @@ def attack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
     shutil.rmtree(root, ignore_errors=True)
 
 
+@pytest.mark.slow
 class TestNoInputEndsARun:
     def test_there_are_many(self, attack: Attack) -> None:
         assert len(attack.made) >= 100
@@ -169,6 +170,7 @@ def test_inputs_that_take_until_a_limit_ends_them_are_told_too(
     assert str(last) in {one["source"] for one in report["images"]}
 
 
+@pytest.mark.slow
 def test_inputs_that_were_read_wrong_once_stop_nobody(
     shared_data: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -187,6 +189,7 @@ def test_inputs_that_were_read_wrong_once_stop_nobody(
     assert [one for one in report["failures"] if one["kind"] == "internal"] == []
 
 
+@pytest.mark.slow
 class TestNothingElseIsOpened:
     def test_no_store_holds_what_nobody_named(self, attack: Attack) -> None:
         for one in attack.made:

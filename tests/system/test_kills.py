@@ -199,6 +199,7 @@ class TestKilledCommand:
         finish(archive)
 
 
+@pytest.mark.slow
 class TestKilledWorkers:
     """A dead worker costs the shard that it was at, once more."""
 

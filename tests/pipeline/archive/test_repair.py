@@ -444,12 +444,14 @@ class TestFailureAtAnyPoint:
     CASES = (
         ((SHARD, "0/x/c/0"), "same", "repair"),
         pytest.param((SHARD, "0/x/c/0"), "other", "repair", marks=pytest.mark.long),
-        ((SHARD, "0/x/c/0"), "other", "compress"),
+        pytest.param((SHARD, "0/x/c/0"), "other", "compress", marks=pytest.mark.slow),
         ((SHARD, "manifest/c/0"), "same", "repair"),
         pytest.param((SHARD, "manifest/c/0"), "other", "compress", marks=pytest.mark.long),
         pytest.param(("zarr.json", SHARD), "same", "compress", marks=pytest.mark.long),
-        (("zarr.json", SHARD), "other", "repair"),
-        (("zarr.json", "0/zarr.json", "0/mask/c/0/0"), "same", "repair"),
+        pytest.param(("zarr.json", SHARD), "other", "repair", marks=pytest.mark.slow),
+        pytest.param(
+            ("zarr.json", "0/zarr.json", "0/mask/c/0/0"), "same", "repair", marks=pytest.mark.slow
+        ),
     )
     """What is damaged, whether the encoder is the one that wrote it, and what is run again."""
 

@@ -144,6 +144,7 @@ def test_a_codestream_of_a_hundred_bytes_stays_within_its_limit(tmp_path):
     source.close()
 
 
+@pytest.mark.slow
 def test_a_chunk_that_inflates_without_end_meets_the_limit(tmp_path):
     """A gzip bomb behind honest metadata: 4 GiB of zeros in 4 MB."""
     import zarr

@@ -20,6 +20,7 @@ def console() -> Console:
     return Console(record=True, width=160, file=io.StringIO())
 
 
+@pytest.mark.slow
 class TestTheWholeMainJob:
     """What `make demo` shows, on real images, with real workers."""
 
@@ -42,6 +43,7 @@ class TestTheWholeMainJob:
 class TestNothingIsSkippedSilently:
     """Half a demonstration is no pass."""
 
+    @pytest.mark.slow
     def test_without_dicom_samples_it_says_how_to_get_them(
         self, tmp_path: Path, console: Console, monkeypatch
     ):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tilepress.workflows.bench.scale import measure_scale
 
 
+@pytest.mark.slow
 class TestTenThousandShards:
     """By hand also 10⁵ and 10⁶: see ``workflows/README.md``."""
 
