@@ -31,7 +31,7 @@ test: install-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-slow: install-test
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow and not long" $(PYTEST_ARGS)
 
 lint: install-test
 	$(BIN)/ruff check

@@ -170,6 +170,7 @@ class TestEveryCrashOfARun:
         )
         assert told["unsealed"] > told["sealed"] > 0
 
+    @pytest.mark.slow
     def test_of_a_run_that_replaces_an_archive(
         self, scene: Scene, older: Scene, folder: Path, all_of_them: bool
     ):
@@ -181,6 +182,7 @@ class TestEveryCrashOfARun:
         )  # fmt: skip
         assert told["unsealed"] == 0
 
+    @pytest.mark.slow
     def test_of_a_replacement_that_is_given_up(
         self, scene: Scene, older: Scene, folder: Path, all_of_them: bool
     ):
@@ -308,6 +310,7 @@ def is_the_new_one_or_all_is_there(out: Path, before: Tree, new: Scene) -> bool:
     return False
 
 
+@pytest.mark.slow
 class TestEveryCrashOfPartsThatReplace:
     """An archive that is there is planned anew by force; until the finish the old one is there."""
 

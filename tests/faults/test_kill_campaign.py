@@ -45,6 +45,7 @@ def verdict(archive: Archive) -> None:
         assert tally.reused >= REUSE, f"{kind}: {tally.redone} of {tally.finished} coded again"
 
 
+@pytest.mark.slow
 class TestAFewKills:
     """Of every kind, every day."""
 
