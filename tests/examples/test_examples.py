@@ -23,6 +23,7 @@ def run(arguments: list[str], cwd: Path) -> str:
 class TestEveryExampleRuns:
     """An example that fails is worse than none."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
     def test_as_a_person_would_run_it(
         self, script: Path, tmp_path: Path, request: pytest.FixtureRequest

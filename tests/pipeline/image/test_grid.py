@@ -28,7 +28,7 @@ class TestEverySampleHasOnePlace:
         assert (seen == 1).all()
         assert grid.total == len(list(grid.indices()))
 
-    @given(SHAPES, st.integers(1, 40))
+    @given(SHAPES, st.integers(5, 40))
     def test_chunks_cover_their_shard_once(self, shape: tuple[int, ...], tile: int):
         grid = choose_grid(shape, 2, tile=tile, max_shard_bytes=8000)
         seen = np.zeros([n + s for n, s in zip(shape, grid.shard, strict=True)], np.uint8)
