@@ -219,6 +219,7 @@ class TestKilledWorkers:
 class TestInterrupts:
     """Ctrl-C and a batch system's SIGTERM stop a run in good order."""
 
+    @pytest.mark.slow
     def test_ctrl_c_is_130_and_the_same_line_goes_on(self, archive: Archive):
         """The terminal sends it to the whole foreground group; only the command acts on it."""
         self.stop(archive, signal.SIGINT, to_all=True)
