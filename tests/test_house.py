@@ -429,6 +429,7 @@ TESTED_ELSEWHERE = {
     "pipeline/catalogue/stores.py": "tests/pipeline/catalogue/test_update.py",
     "pipeline/dicom/axes.py": "tests/pipeline/dicom/test_source.py",
     "pipeline/dicom/groups.py": "tests/pipeline/find/test_discover.py",
+    "pipeline/dicom/elements.py": "tests/pipeline/dicom/test_deidentify.py",
     "pipeline/dicom/header.py": "tests/pipeline/dicom/test_source.py",
     "pipeline/dicom/rewrite.py": "tests/pipeline/dicom/test_export.py",
     "pipeline/dicom/stored.py": "tests/pipeline/dicom/test_instances.py",
@@ -530,6 +531,7 @@ class TestModulesImportInNoCircle:
 ROOMS_OF_PIPELINE = (
     "storage",  # where bytes lie
     "image",  # what an image is
+    "privacy",  # what identifies, whatever the format
     "store",  # the store of one image
     "geotiff",
     "dicom",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tilepress.errors import (
     DestinationConflict,
@@ -33,8 +34,11 @@ from tilepress.pipeline.archive.replace import (
 )
 from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
+from tilepress.pipeline.formats import has_private_names
 from tilepress.pipeline.image.pseudonyms import UNNAMED, Pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.privacy.profile import Profile
+from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was, deidentified, renamed
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, is_url, storage_path
@@ -81,6 +85,17 @@ class Destination:
     def pseudonyms(self) -> Pseudonyms:
         """Return what identifiers are hashed with here; an archive gets its key by and by."""
         return UNNAMED if self.is_store else archive_pseudonyms(self.path)
+
+    def deidentified(
+        self, spec: SourceSpec, profile: Profile, pseudonyms: Pseudonyms
+    ) -> SourceSpec:
+        """Return the recipe of a discovered image de-identified, under a name that tells nothing.
+
+        ``pseudonyms`` are those of ``deidentifying_pseudonyms``, for the folder here.
+        """
+        if not has_private_names(spec.kind) and not self.is_store:
+            spec = renamed(spec, str(store_path(spec)), pseudonyms)
+        return deidentified(spec, profile, pseudonyms, self.folder)
 
     def holds_part(self, source: str) -> bool:
         """Whether a source is a part of a store in here: our own output is no input."""
@@ -262,17 +277,23 @@ def _is_same_source(plan: ImagePlan) -> bool:
     OSError where the source cannot be read, StoreError where the store does not tell.
     """
     root = read_root(plan.store)
-    image = Layout.parse(root.content["consolidated_metadata"]["metadata"][IMAGE])
+    node = root.content["consolidated_metadata"]["metadata"][IMAGE]
+    image = Layout.parse(node)
     digest = str(root.statement.get("plan_digest", ""))
     if image is None or not digest:
         raise root.lacks("plan_digest")
-    with contextlib.closing(open_source(plan.spec)) as source:
+    how = node.get("attributes", {}).get(DEIDENTIFIED)
+    spec = as_it_was(plan.spec, how, storage_path(plan.store).parent)
+    with contextlib.closing(open_source(spec)) as source:
         return plan_digest(source, image.grid, image.config) == digest
 
 
 def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
     """Say how a store of this image was coded otherwise; None where it was not."""
     config, there = plan.codec_config, reader.statement
+    was, will = reader.attrs.get(DEIDENTIFIED), plan.info.attributes.get(DEIDENTIFIED)
+    if was != will:
+        return f"it is {_told_of(was)}, this run's would be {_told_of(will)}"
     for name in ("codec", "tier"):
         if there[name] != config[name]:
             return f"it was written with {name} {there[name]}, this run has {config[name]}"
@@ -283,6 +304,12 @@ def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
     if reader.chunk != plan.grid.chunk:
         return "its tiles have another size"
     return None
+
+
+def _told_of(deidentified: Mapping[str, Any] | None) -> str:
+    if deidentified is None:
+        return "as its source was"
+    return f"de-identified by {','.join(map(str, deidentified['options']))}"
 
 
 def _dimensions(shape: tuple[int, ...]) -> str:

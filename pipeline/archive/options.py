@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
 
 from tilepress.codecs.loss import Lossless, Within, bounded
+from tilepress.pipeline.privacy.profile import Profile
 
 if TYPE_CHECKING:
     from tilepress.codecs.tile import TileCodec
@@ -93,6 +94,18 @@ class EncodeOptions:
         ),
     ] = 1000.0
 
+    deidentify: Annotated[
+        str,
+        Description(
+            metavar="PROFILE",
+            help="Remove what identifies a patient, by the basic profile of DICOM PS3.15 and its "
+            "options: clean-descriptors, retain-longitudinal-modified-dates, "
+            "retain-patient-characteristics, retain-device-identity, retain-uids, "
+            "retain-institution-identity. Pixels stay as they are.",
+            since_later=True,
+        ),
+    ] = ""
+
     tune: TuneOptions | None = None
     """What a run that tunes found for itself; no option that anybody gives."""
 
@@ -100,7 +113,8 @@ class EncodeOptions:
     def of(cls, given: CodingOptions) -> EncodeOptions:
         """Return the options that a caller gave; None stands for a default.
 
-        Raises TypeError for a name that is no option, as a call with explicit arguments would.
+        Raises TypeError for a name that is no option, as a call with explicit arguments would,
+        UsageError for a profile of de-identification that there is not.
         """
         types = {option.name: option.type for option in CODING_OPTIONS}
         values: dict[str, Any] = {}
@@ -109,6 +123,8 @@ class EncodeOptions:
                 raise TypeError(f"got an unexpected keyword argument {name!r}")
             if value is not None:
                 values[name] = float(value) if types[name] is float else value  # type: ignore[arg-type]
+        if values.get("deidentify"):
+            values["deidentify"] = str(Profile.parse(values["deidentify"]))
         return cls(**values)
 
     @classmethod
@@ -123,6 +139,11 @@ class EncodeOptions:
             if option.description.since_later and values[option.name] == option.default:
                 del values[option.name]
         return values
+
+    @property
+    def profile(self) -> Profile | None:
+        """How images are to be de-identified; None: they are not."""
+        return Profile.parse(self.deidentify) if self.deidentify else None
 
     @property
     def loss(self) -> Lossless | Within:
@@ -151,6 +172,7 @@ class CodingOptions(TypedDict, total=False):
     model: str
     tile: int
     max_expansion: float
+    deidentify: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

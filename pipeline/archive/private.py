@@ -19,8 +19,16 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from tilepress.errors import DamagedStore, DestinationConflict, TilepressError
+from tilepress.errors import DestinationConflict, TilepressError, UsageError
 from tilepress.pipeline.image.pseudonyms import KEY_MARK, NO_KEY, UNKEYED, Pseudonyms
+from tilepress.pipeline.privacy.key import (
+    KEY,
+    KEY_VERSION,
+    PRIVATE,
+    PRIVATE_NAME,
+    known_pseudonyms,
+    private_folder,
+)
 from tilepress.pipeline.storage.atomic import make_directory
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath
@@ -32,25 +40,17 @@ __all__ = [
     "PRIVATE",
     "PRIVATE_NAME",
     "archive_pseudonyms",
+    "deidentifying_pseudonyms",
     "known_pseudonyms",
     "make_private",
     "private_folder",
     "pseudonyms_of_sources",
 ]
 
-PRIVATE_NAME = "private"
-PRIVATE = f".tilepress/{PRIVATE_NAME}"
-KEY = "key.json"
-KEY_VERSION = 1
 KEY_BYTES = 32
 
 _OF_SERIES = re.compile(r"[A-Z0-9]{2,16}-[0-9a-f]{12}(-[0-9a-f]{6})?\.zarr")
 """Names of stores of DICOM series."""
-
-
-def private_folder(archive: StoragePath) -> StoragePath:
-    """Return the private folder of an archive, or of the folder that holds a single store."""
-    return archive / PRIVATE
 
 
 def make_private(folder: StoragePath) -> None:
@@ -63,28 +63,6 @@ def make_private(folder: StoragePath) -> None:
     if folder.path.stat().st_mode & 0o077:
         with contextlib.suppress(PermissionError):  # another user's, who decides
             os.chmod(folder.path, 0o700)
-
-
-def known_pseudonyms(archive: StoragePath) -> Pseudonyms | None:
-    """Return what identifiers of an archive are hashed with; None where nothing says so.
-
-    Raises DamagedStore where the key cannot be read.
-    """
-    where = private_folder(archive) / KEY
-    found = retried(where.read_tagged)
-    if found is None:
-        return None
-    try:
-        document = json.loads(found[0])
-        if document["version"] != KEY_VERSION:
-            raise ValueError(document["version"])  # noqa: TRY301  # told below
-        key = document["key"]
-        return UNKEYED if key is None else Pseudonyms(bytes.fromhex(key))
-    except (ValueError, KeyError, TypeError):
-        raise DamagedStore(
-            f"reading the archive's key: {where} is damaged, or of a newer tilepress; bring it "
-            "back from a copy"
-        ) from None
 
 
 def pseudonyms_of_sources(archive: StoragePath) -> Pseudonyms:
@@ -114,6 +92,20 @@ def archive_pseudonyms(archive: StoragePath) -> Pseudonyms:
     known = known_pseudonyms(archive)
     assert known is not None, "it is there by now"
     return known
+
+
+def deidentifying_pseudonyms(folder: StoragePath) -> Pseudonyms:
+    """Return what replaces identifiers of what is de-identified into ``folder``.
+
+    Raises UsageError where the archive has no key because it was begun before there were keys.
+    """
+    found = archive_pseudonyms(folder)
+    if found.key is None:
+        raise UsageError(
+            f"de-identifying into {folder}: the archive was begun without a key, by which "
+            "identifiers would be replaced; choose another destination"
+        )
+    return found
 
 
 def _has_unkeyed_stores(archive: StoragePath) -> bool:

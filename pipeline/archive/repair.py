@@ -47,6 +47,7 @@ from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.image.pseudonyms import as_stored
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
@@ -186,6 +187,7 @@ class _Finder:
             archive=self._archive,
             doing="repairing",
             pseudonyms=lambda: pseudonyms_of_sources(self._folder),
+            key_folder=self._folder,
             show_paths=self._show_paths,
         )
 
@@ -198,7 +200,8 @@ class _Finder:
         if salvaged.origin is not None:
             return self._as_stored(self._sources.find(store, salvaged.origin), salvaged)
         fitting = []
-        for spec in self._sources.candidates(store):
+        for found in self._sources.candidates(store):
+            spec = self._as_stored(found, salvaged)
             with contextlib.suppress(SourceError), contextlib.closing(open_source(spec)) as source:
                 if difference_of_shape(source, layout) is None:
                     fitting.append(spec)
@@ -207,9 +210,11 @@ class _Finder:
                 f"repairing {store}: what it was made of is not to be read in it, and "
                 f"{len(fitting)} images fit its shape; name the file (of a stack, with --stack)"
             )
-        return self._as_stored(self._sources.chosen(fitting[0]), salvaged)
+        return self._sources.chosen(fitting[0])
 
     def _as_stored(self, spec: SourceSpec, salvaged: Salvaged) -> SourceSpec:
+        attributes = salvaged.attributes or {}
+        spec = as_it_was(spec, attributes.get(DEIDENTIFIED), self._folder)
         private = formats.has_private_names(spec.kind)
         return as_stored(spec, salvaged.attributes) if private else spec
 

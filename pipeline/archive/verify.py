@@ -25,6 +25,7 @@ from tilepress.pipeline.archive.replace import Replacement, replacements
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.image.source import TileSource
+from tilepress.pipeline.privacy.recipe import DEIDENTIFIED
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import (
@@ -78,9 +79,15 @@ class StoreCheck:
     """Each damage, or the reason why it cannot be told."""
     differs: bool = False
     """Whether all damage is that the source has other samples by now: the store itself is sound."""
+    deidentified: bool = False
+    """Whether it was compared with a source of which it keeps the samples alone, as it should."""
 
     def lines(self) -> list[str]:
-        state = "sound, and differs from its source" if self.differs else self.state
+        state: str = self.state
+        if self.differs:
+            state = "sound, and differs from its source"
+        elif self.deidentified and self.state == "sound":
+            state = "sound; its headers were de-identified, so that only samples were compared"
         return [f"{self.store}: {text}" for text in (state, *self.findings)]
 
     def to_json(self) -> dict[str, Any]:
@@ -170,6 +177,7 @@ def check_stores(
             stack=stack,
             archive=archive,
             pseudonyms=lambda: pseudonyms_of_sources(folder),
+            key_folder=folder,
             show_paths=show_paths,
         )
     for missing in sources.missing if sources is not None else ():
@@ -207,12 +215,18 @@ def _checked(store: StoragePath, sources: SourceFinder | None, *, in_archive: bo
         text = f"reading {error.filename or store}: {error.strerror or type(error).__name__}"
         return StoreCheck(store=str(store), state="unknown", findings=(text,))
     state: Literal["sound", "damaged"] = "damaged" if damages else "sound"
+    deidentified = sources is not None and not damages and _is_deidentified(store)
     return StoreCheck(
         store=str(store),
         state=state,
         findings=tuple(map(str, damages)),
         differs=bool(damages) and all(damage.kind == "source" for damage in damages),
+        deidentified=deidentified,
     )
+
+
+def _is_deidentified(store: StoragePath) -> bool:
+    return DEIDENTIFIED in StoreReader.open(store).origin
 
 
 def _unexcused(store: StoragePath, manifest: Manifest, damages: list[Damage]) -> Iterator[Damage]:

@@ -32,6 +32,7 @@ _OWN_CODEC = ("tilepress.codecs.wave.codec", "tilepress.codecs.zarr_codec")
 
 
 class _Array(Format):
+    deidentifying_modules = ()
     kinds = (ARRAY_KIND,)
     names = (".npy", "Zarr array")
     suffixes = (".npy", ".zarr", ".dat", ".img", ".bin")

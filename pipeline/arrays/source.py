@@ -27,6 +27,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import safe_name
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, DEIDENTIFY, is_deidentified, profile_of
 from tilepress.pipeline.storage.path import is_url, storage_path
 from tilepress.pipeline.storage.regular import open_regular, read_regular
 
@@ -39,6 +40,14 @@ _AXES = {
     5: ("t", "band", "z", "y", "x"),
 }
 _HEADER_BYTES = 4096
+
+KNOWN_AXES = frozenset(
+    {
+        *("t", "z", "y", "x", "c", "time", "depth", "slice", "height", "row", "column", "width"),
+        *("band", "channel", "component", "lat", "lon", "latitude", "longitude"),
+    }
+)
+"""Names of axes that name nobody: others are left out where an image is de-identified."""
 
 MAX_SAMPLES = 2**44
 """Samples of one array: chunks that a Zarr array does not store cost it nothing, us much."""
@@ -70,6 +79,8 @@ class ArraySource:
         self._array, names = (
             _open_zarr(self._path, self._url) if self._is_zarr else _open_npy(self._path)
         )
+        if is_deidentified(spec) and names is not None and not KNOWN_AXES.issuperset(names):
+            names = None
         name = str(spec.options.get("name") or safe_name(self._path.stem))
         self._info = _describe(self._path, name, self._array, names)
 
@@ -98,11 +109,14 @@ class ArraySource:
         return np.full(box.shape, 255, np.uint8)
 
     def source_items(self) -> Iterator[tuple[str, bytes]]:
-        origin = {
+        origin: dict[str, Any] = {
             "kind": "array",
             "format": "zarr" if self._is_zarr else "npy",
             "dtype": np.dtype(self._array.dtype).str,
         }
+        if is_deidentified(self._spec):
+            key = self._spec.options[DEIDENTIFY]["key"]
+            origin[DEIDENTIFIED] = {**profile_of(self._spec).to_json(), "key": key}
         yield "origin", json.dumps(origin).encode()
 
     def fingerprint(self) -> dict[str, Any]:

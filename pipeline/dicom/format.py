@@ -51,6 +51,7 @@ class _Dicom(Format):
     )
 
     look_modules = ("tilepress.pipeline.dicom.header",)
+    deidentifying_modules = ("tilepress.pipeline.dicom.deidentified",)
 
     def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
         return ("tilepress.pipeline.dicom.source",)

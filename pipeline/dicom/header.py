@@ -77,7 +77,7 @@ _TAGS = [
     DiffusionBValue TriggerTime FrameTime CineRate FrameIncrementPointer GridFrameOffsetVector
     DoseGridScaling LossyImageCompression SegmentationType DimensionOrganizationType
     SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
-    TotalPixelMatrixRows TotalPixelMatrixColumns ExtendedOffsetTable
+    TotalPixelMatrixRows TotalPixelMatrixColumns ExtendedOffsetTable BurnedInAnnotation ImageType
 """)
 ]
 _PIXEL_GROUP_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
@@ -133,6 +133,10 @@ class Instance:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """What holds for every plane, allow-listed."""
     remarks: tuple[str, ...] = ()
+    burned_in: str = ""
+    """BurnedInAnnotation: "YES" or "NO"; "" where the file does not say."""
+    slide_label: str = ""
+    """"LABEL" or "OVERVIEW" where it shows that of a slide (ImageType, PS3.3 C.8.12.4.1.1)."""
 
     @property
     def path(self) -> str:
@@ -326,7 +330,15 @@ def _instance(
         offsets=_binary(dataset, "ExtendedOffsetTable"),
         attributes=_attributes(dataset, pixels, container, modality),
         remarks=tuple(remarks),
+        burned_in=_listed(dataset, "BurnedInAnnotation", {"YES", "NO"}) or "",
+        slide_label=_slide_label(dataset),
     )
+
+
+def _slide_label(dataset: Dataset) -> str:
+    kinds = dataset.get("ImageType")
+    words = [kinds] if isinstance(kinds, str) else list(kinds or ())
+    return next((str(word) for word in words if str(word) in ("LABEL", "OVERVIEW")), "")
 
 
 def _attributes(

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.errors import DamagedStore, UsageError
+from tilepress.pipeline.dicom.kept import deflated
 from tilepress.pipeline.dicom.pixels import PixelFormat, pair_swapped
 from tilepress.pipeline.dicom.rewrite import rewritten_header
-from tilepress.pipeline.dicom.source import deflated
 from tilepress.pipeline.dicom.stored import Planes, StoredInstance
 from tilepress.pipeline.image.source import ExportReader
 

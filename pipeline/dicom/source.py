@@ -4,9 +4,7 @@ A sample is the *stored* value: BitsStored bits, sign-extended; no rescale, MONO
 inverted, palette indices as indices, YBR as YBR. What else lies in the pixel words (overlays in
 unused bits, dirty padding) goes into ``source/`` as a patch, so that export gives the same bytes.
 
-Items of ``source/``: ``origin`` (JSON: which file, frame and bytes make which plane),
-``dicom-headers`` and ``dicom-trailers`` (bytes before and after the pixels of every file, joined),
-``dicom-patches`` (zlib streams, one per frame that needs one).
+What ``source/`` keeps of the files is said in ``kept``.
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ import contextlib
 import json
 import os
 import zlib
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -25,12 +23,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
+from tilepress.errors import DamagedSource, ExcludedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.axes import Arrangement, arrange
-from tilepress.pipeline.dicom.bytes import Container, file_bytes, open_bytes, open_file
+from tilepress.pipeline.dicom.bytes import open_file
 from tilepress.pipeline.dicom.groups import SeriesGroups, group_key, series_name
 from tilepress.pipeline.dicom.header import Instance, Plane, read_instance
-from tilepress.pipeline.dicom.pixels import FrameReader, is_pair_swapped
+from tilepress.pipeline.dicom.kept import origin_entry, surroundings
+from tilepress.pipeline.dicom.pixels import FrameReader
 from tilepress.pipeline.dicom.sniff import is_dicom
 from tilepress.pipeline.image.fingerprint import FilePrint
 from tilepress.pipeline.image.grid import Box
@@ -38,15 +37,14 @@ from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.pseudonyms import told
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.privacy.keyed import Replacements
+from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, DEIDENTIFY, is_deidentified, profile_of
 
-__all__ = ["DicomSource", "deflated", "group_series"]
+__all__ = ["DicomSource", "group_series"]
 
 ORIGIN_VERSION = 1
 MAX_OPEN_FILES = 16
 """Files (inflated ones: in memory) that one source keeps open."""
-MAX_DEFLATE_TRIAL_BYTES = 64 * 2**20
-"""Deflated data sets up to this size are deflated again to learn the writer's settings."""
-_DEFLATE_SETTINGS = tuple(product((6, 9, 1, 5, 8, 7, 4, 3, 2), (8, 9)))
 
 
 def group_series(
@@ -110,6 +108,8 @@ class DicomSource:
                 f"opening a DICOM series: its files are not of one series and shape, one is "
                 f"{spec.paths[0]}"
             )
+        if is_deidentified(spec):
+            _refuse_labels(self._instances)
         self._pixels = self._instances[0].pixels
         self._arrangement = arrange(self._instances)
         self._readers: OrderedDict[int, FrameReader] = OrderedDict()
@@ -151,18 +151,56 @@ class DicomSource:
 
         Reads all native pixels once where BitsStored leaves bits unused.
         """
+        assert not is_deidentified(self._spec), "these are the files as they were"
+        names = below_common_folder([one.path for one in self._instances])
+        nothing: dict[str, Any] = {}
+        around = ((*surroundings(one), nothing) for one in self._instances)
+        return self._items(names, around, self._patch, dict)
+
+    def identifiers(self) -> list[tuple[str, str]]:
+        """Return what is to be replaced before ``replaced_items``; see ``privacy.keyed``."""
+        from tilepress.pipeline.dicom.deidentified import identifiers  # it loads all of PS3.16
+
+        return identifiers(self._instances, profile_of(self._spec))
+
+    def replaced_items(self, replacements: Replacements) -> Iterator[tuple[str, bytes]]:
+        """Yield the same items of files that are de-identified, with numbers for names."""
+        from tilepress.pipeline.dicom.deidentified import DeidentifiedFiles, told_of
+
+        profile = profile_of(self._spec)
+        files = DeidentifiedFiles.replacing(profile, replacements)
+        names = [f"{number:06}.dcm" for number in range(1, len(self._instances) + 1)]
+        around = ((one.before, one.after, one.entry) for one in files.around(self._instances))
+
+        def more() -> dict[str, Any]:
+            key = str(self._spec.options[DEIDENTIFY]["key"])
+            return {DEIDENTIFIED: told_of(profile, files.counts, key)}
+
+        return self._items(names, around, lambda *_: b"", more)
+
+    def _items(
+        self,
+        names: Sequence[str],
+        around: Iterable[tuple[bytes, bytes, Mapping[str, Any]]],
+        patch_of: Callable[[int, int], bytes],
+        more: Callable[[], Mapping[str, Any]],
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield the items; ``around`` gives the bytes around pixels, and where their parts begin.
+
+        ``more`` is asked at the end for what else the origin says.
+        """
         headers, trailers, patches = bytearray(), bytearray(), bytearray()
         planes = {(p.instance, p.frame): i for i, p in enumerate(self._arrangement.planes)}
-        names = below_common_folder([one.path for one in self._instances])
         listed = []
-        for number, instance in enumerate(self._instances):
-            before, after = _surroundings(instance)
+        for number, (instance, (before, after, places)) in enumerate(
+            zip(self._instances, around, strict=True)
+        ):
             frames = [planes[number, frame] for frame in range(len(instance.planes))]
-            entry = _origin_entry(instance, frames)
+            entry = origin_entry(instance, frames) | dict(places)
             entry |= {"name": names[number], "header_bytes": len(before)}
             entry |= {"trailer_bytes": len(after), "patches": []}
             for frame in range(len(instance.planes)):
-                if patch := self._patch(number, frame):
+                if patch := patch_of(number, frame):
                     entry["patches"].append([frame, len(patch)])
                     patches += patch
             headers += before
@@ -174,6 +212,7 @@ class DicomSource:
             "axes": list(self._info.axes),
             "photometric": self._photometric,
             "instances": listed,
+            **more(),
         }
         yield "origin", json.dumps(origin, separators=(",", ":")).encode()
         yield "dicom-headers", bytes(headers)
@@ -216,6 +255,10 @@ class DicomSource:
         sizes = dict(zip(found.axes, found.shape, strict=True)) | bands
         sizes |= {"y": pixels.rows, "x": pixels.columns}
         first = self._instances[0]
+        burned_in: dict[str, Any] = {}
+        remarks: tuple[str, ...] = ()
+        if is_deidentified(self._spec):
+            burned_in, remarks = _burned_in(self._instances)
         return ImageInfo(
             name=str(self._spec.options.get("name") or series_name(first)),
             axes=tuple(sizes),
@@ -226,14 +269,36 @@ class DicomSource:
             medical=found.geometry,
             attributes=told(
                 _attributes(self._instances, found, self._photometric), self._spec.options
-            ),
+            )
+            | burned_in,
             coordinates=found.coordinates,
             remarks=(
                 *self._spec.options.get("remarks", ()),
                 *first.remarks,
                 *found.remarks,
+                *remarks,
             ),
         )
+
+
+def _refuse_labels(instances: Sequence[Instance]) -> None:
+    """Raise ExcludedSource where an image shows the label of a slide."""
+    for one in instances:
+        if one.slide_label:
+            text = f"its {one.slide_label} image is left out, for a slide's label names a patient"
+            raise ExcludedSource(f"de-identifying {one.path}: {text}")
+
+
+def _burned_in(instances: Sequence[Instance]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what files say of text that is burned into their pixels, and a remark of it."""
+    said = Counter(one.burned_in or "unknown" for one in instances)
+    open_ones = len(instances) - said["NO"]
+    remark = (
+        f"burned-in annotation: {open_ones} of {len(instances)} files do not say that there is "
+        "none; the pixels are as they were"
+    )
+    told = {"burned_in_annotation": dict(sorted(said.items()))}
+    return told, (remark,) if open_ones else ()
 
 
 def _valid_range(instance: Instance) -> tuple[int, int] | None:
@@ -287,67 +352,6 @@ def _window(planes: Sequence[Plane], which: int) -> float | list[float]:
     assert window is not None
     values = list(window[which])
     return values[0] if len(values) == 1 else values
-
-
-def _origin_entry(instance: Instance, frames: list[int]) -> dict[str, Any]:
-    """Return how an exporter puts one file together; see ``instances``."""
-    container, element, pixels = instance.container, instance.element, instance.pixels
-    run = frames == list(range(frames[0], frames[0] + len(frames)))
-    return {
-        "syntax": container.syntax,
-        "implicit": container.implicit,
-        "preamble": container.has_preamble,
-        "dataset_offset": container.dataset_offset,
-        "element_offset": element.element_offset,
-        "encapsulated": element.encapsulated,
-        "swapped": is_pair_swapped(container, element, pixels),
-        "frames": {"start": frames[0], "count": len(frames)} if run else frames,
-        "pixels": pixels.to_config(),
-        "stored": instance.stored,
-        "deflate": _deflate_settings(container) if container.deflated else None,
-    }
-
-
-def _surroundings(instance: Instance) -> tuple[bytes, bytes]:
-    """Return the bytes before and after what an exporter makes from samples.
-
-    Native pixels that share their last byte or word with padding leave that one to the bytes
-    after; encapsulated ones leave out the pixel element with its header.
-    """
-    element, pixels = instance.element, instance.pixels
-    source = open_bytes(instance.container)
-    try:
-        if element.encapsulated:
-            end = element.value_offset + element.value_length
-            return source.read(0, element.element_offset), source.read(end, source.size)
-        made = pixels.frame_bits * len(instance.planes) // 8
-        if is_pair_swapped(instance.container, element, pixels):
-            made &= ~1
-        end = element.value_offset + made
-        return source.read(0, element.value_offset), source.read(end, source.size)
-    finally:
-        source.close()
-
-
-def deflated(content: bytes, settings: Sequence[int]) -> bytes:
-    """Deflate a data set with (level, memory level)."""
-    level, memory = settings
-    packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, memory)
-    return packer.compress(content) + packer.flush()
-
-
-def _deflate_settings(container: Container) -> dict[str, Any]:
-    """Return settings that deflate the data set to the file's own bytes, if zlib has such."""
-    packed = file_bytes(container)
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = inflater.decompress(packed, MAX_DEFLATE_TRIAL_BYTES + 1)
-    tail = inflater.unused_data
-    stream = packed[: len(packed) - len(tail)]
-    exact = inflater.eof and len(content) <= MAX_DEFLATE_TRIAL_BYTES and len(tail) <= 64
-    for settings in _DEFLATE_SETTINGS if exact else ():
-        if deflated(content, settings) == stream:
-            return {"settings": list(settings), "tail": tail.hex(), "exact": True}
-    return {"settings": [6, 8], "tail": "", "exact": False}
 
 
 def _file_print(instance: Instance) -> dict[str, Any]:

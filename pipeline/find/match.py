@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tilepress.pipeline.find.walk import Failure, printable_name
 from tilepress.pipeline.image.format import FoundImages
 from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was, renamed
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.reader import StoreReader
 
@@ -25,7 +27,8 @@ class SourceFinder:
 
     ``paths`` are whatever ``discover`` takes. With ``archive``, a store is that of the image that
     compressing ``paths`` into this folder would put there. Without it, the only image of the
-    store's kind is taken, or the one of its name.
+    store's kind is taken, or the one of its name. The recipe of a store that was de-identified asks
+    for the same again, with the key that lies in ``key_folder``.
     """
 
     def __init__(
@@ -36,9 +39,11 @@ class SourceFinder:
         archive: AnyPath | None = None,
         doing: str = "verifying",
         pseudonyms: PseudonymsOf = lambda: UNKEYED,
+        key_folder: StoragePath | None = None,
         show_paths: bool = False,
     ) -> None:
         self._show_paths = show_paths
+        self._pseudonyms, self._key_folder = pseudonyms, key_folder
         self._chosen: SourceSpec | None = None
         self._archive = None if archive is None else storage_path(archive)
         self._doing = doing
@@ -65,14 +70,18 @@ class SourceFinder:
         where = storage_path(store)
         origin = StoreReader.open(where).origin if origin is None else origin
         kind = str(origin["kind"])
+        how = origin.get(DEIDENTIFIED)
         specs = list(self._found.of_kind(kind))
         if self._archive is not None:
-            specs = self._by_store.get(where.relative_to(self._archive), [])
-            specs = [spec for spec in specs if spec.kind == kind]
+            specs = [spec for spec in self._stored_at(where) if spec.kind == kind]
+        elif how is not None:
+            specs += [one for one in self._called_by_key(where) if one.kind == kind]
         format_ = formats.format_of_kind(kind)
         if format_ is not None:
             specs = format_.find_again(origin, specs, self._found)
         chosen = self._choose(where, specs)
+        if chosen is not None and self._key_folder is not None:
+            chosen = as_it_was(chosen, how, self._key_folder)
         self._chosen = chosen
         if chosen is not None:
             self._used.update(_images(chosen))
@@ -92,9 +101,30 @@ class SourceFinder:
         where = storage_path(store)
         self._chosen = None
         if self._archive is not None:
-            return list(self._by_store.get(where.relative_to(self._archive), []))
+            return self._stored_at(where)
         named = [spec for spec in self._specs if store_path(spec).name == where.stem]
-        return named or list(self._specs)
+        return named or self._called_by_key(where) or list(self._specs)
+
+    def _stored_at(self, store: StoragePath) -> list[SourceSpec]:
+        """Return the images that an archive keeps there, by whichever of their names."""
+        assert self._archive is not None, "asked of an archive"
+        key = store.relative_to(self._archive)
+        return [*self._by_store.get(key, ()), *self._by_keyed_name.get(key, ())]
+
+    def _called_by_key(self, store: StoragePath) -> list[SourceSpec]:
+        """Return the image that has this name in an archive that tells no names of files."""
+        return list(self._by_keyed_name.get(store.name, ()))
+
+    @cached_property
+    def _by_keyed_name(self) -> dict[str, list[SourceSpec]]:
+        """The images by the keys of stores that are de-identified and not called as their files."""
+        found: dict[str, list[SourceSpec]] = {}
+        pseudonyms = self._pseudonyms()
+        for spec in self._specs if pseudonyms.key is not None else ():
+            if not formats.has_private_names(spec.kind):
+                named = renamed(spec, str(store_path(spec)), pseudonyms)
+                found.setdefault(_store_key(named), []).append(named)
+        return found
 
     @property
     def failures(self) -> list[tuple[str, SourceError]]:
@@ -129,10 +159,12 @@ class SourceFinder:
 
         ``stores`` are the keys of stores that are there, whatever their state.
         """
+        keyed = [one for key in stores for one in self._by_keyed_name.get(key, ())]
+        there = self._used.union(*map(_images, keyed))
         every = [
             spec for key, specs in self._by_store.items() for spec in specs if key not in stores
         ]
-        left = [spec for spec in every if self._used.isdisjoint(_images(spec))]
+        left = [spec for spec in every if there.isdisjoint(_images(spec))]
         if self._show_paths:
             return [path_and_page(spec) for spec in left]
         return [told_name(spec) for spec in left]

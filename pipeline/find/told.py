@@ -7,6 +7,7 @@ from tilepress.pipeline import formats
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.private_names import PRIVATE, file_names, without_paths
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.privacy.recipe import is_deidentified
 
 __all__ = ["A_FILE", "is_private", "path_and_page", "told_error", "told_failure", "told_name"]
 
@@ -15,11 +16,14 @@ A_FILE = "a file that may be DICOM, or lies beside such"
 
 def is_private(spec: SourceSpec) -> bool:
     """Whether the path of an image may name a patient."""
-    return bool(spec.options.get(PRIVATE)) or formats.has_private_names(spec.kind)
+    private = spec.options.get(PRIVATE) or is_deidentified(spec)
+    return bool(private) or formats.has_private_names(spec.kind)
 
 
 def told_name(spec: SourceSpec) -> str:
     """Return what an image is called: its first file's path, or else its name."""
+    if is_deidentified(spec):
+        return str(spec.options["name"])
     if spec.options.get(PRIVATE):
         return A_FILE
     if formats.has_private_names(spec.kind):

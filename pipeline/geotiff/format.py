@@ -53,6 +53,7 @@ class _GeoTiff(Format):
     names = ("TIFF", "JPEG 2000", "PNG", "SRTM height file")
     suffixes = (".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".j2c", ".jpx", ".hgt", ".png")
     reads_beside = True
+    deidentifying_modules = ("tilepress.pipeline.geotiff.deidentify",)
     stacking = Stacking(kind=STACK_KIND, order=band_order, name=stack_name)
     exports = tuple(
         Export(

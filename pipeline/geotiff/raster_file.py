@@ -68,6 +68,11 @@ class RasterFile:
     mask_blocks: DeflateBlocks | None = None
 
     @property
+    def name(self) -> str:
+        """What people are told that it is called: as it is, unless the image is de-identified."""
+        return str(self.record["name"])
+
+    @property
     def page_numbers(self) -> dict[str, int]:
         """Which page of how many this is, as the record says it; empty for a file of one image."""
         return {key: self.record[key] for key in ("page", "pages") if key in self.record}

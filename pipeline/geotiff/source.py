@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from tilepress.codecs.numbers import json_number
-from tilepress.errors import UnsupportedSource
+from tilepress.errors import ExcludedSource, UnsupportedSource
 from tilepress.pipeline.geotiff.raster_file import RasterFile, open_rasters
 from tilepress.pipeline.geotiff.record import (
     dump_record,
@@ -33,6 +34,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import GeoReference, ImageInfo
 from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, DEIDENTIFY, is_deidentified, profile_of
 
 __all__ = ["GeoTiffSource"]
 
@@ -55,6 +57,9 @@ class GeoTiffSource:
         self._files = open_rasters(spec.paths, spec.options.get("page"))
         try:
             self._check()
+            self._went: Counter[str] = Counter()
+            if is_deidentified(spec):
+                self._deidentify()
             self._starts = np.cumsum([0, *(file.count for file in self._files)])
             self._info = self._describe()
         except BaseException:
@@ -112,11 +117,15 @@ class GeoTiffSource:
     def source_items(self) -> Iterator[tuple[str, bytes]]:
         """Yield "origin" and one "file-N" record per file (see ``record``)."""
         names = below_common_folder([str(file.path) for file in self._files])
+        how: dict[str, Any] = {}
+        if is_deidentified(self._spec):
+            names = [file.name for file in self._files]
+            how = {DEIDENTIFIED: self._told()}
         files = [
             {"name": name, "bands": file.count, "item": f"file-{i}"} | file.page_numbers
             for i, (name, file) in enumerate(zip(names, self._files, strict=True))
         ]
-        origin = {"version": 1, "kind": self.kind, "files": files}
+        origin = {"version": 1, "kind": self.kind, "files": files, **how}
         yield "origin", json.dumps(origin, sort_keys=True).encode()
         for i, file in enumerate(self._files):
             yield f"file-{i}", dump_record(file.record)
@@ -142,6 +151,24 @@ class GeoTiffSource:
                 f"open {self._files[0].path}: {len(self._files)} files given, one expected"
             )
 
+    def _deidentify(self) -> None:
+        """Leave out of the records what identifies. Raises ExcludedSource for a slide's label."""
+        from tilepress.pipeline.geotiff.deidentify import deidentified_record, shows_label
+
+        for number, file in enumerate(self._files, 1):
+            label = shows_label(file.record)
+            if label is not None:
+                text = f"its {label} image is left out, for a slide's label names a patient"
+                raise ExcludedSource(f"de-identifying {file.path}: {text}")
+            record, went = deidentified_record(file.record, f"file-{number}.tif")
+            self._files[number - 1] = replace(file, record=record, remarks=())
+            self._went += went
+
+    def _told(self) -> dict[str, Any]:
+        counts = {"removed": dict(sorted(self._went.items()))}
+        key = self._spec.options[DEIDENTIFY]["key"]
+        return {**profile_of(self._spec).to_json(), "key": key, "counts": counts}
+
     def _bands(self, start: int, stop: int) -> Iterator[tuple[RasterFile, list[int], slice]]:
         """Yield the files that hold bands [start, stop), their own band numbers and the place."""
         for file, first in zip(self._files, self._starts[:-1], strict=True):
@@ -159,7 +186,7 @@ class GeoTiffSource:
         if first.is_complex:
             axes, shape = ["component", *axes], [2, *shape]
         nodata, attributes = _nodata(self._files)
-        attributes |= _band_attributes(self._files)
+        attributes |= _band_attributes(self._files, plain=is_deidentified(self._spec))
         return ImageInfo(
             name=self._name(),
             axes=tuple(axes),
@@ -237,8 +264,11 @@ def _georeference(record: dict[str, Any]) -> GeoReference | None:
     )
 
 
-def _band_attributes(files: Sequence[RasterFile]) -> dict[str, Any]:
-    """Return what an analyst needs beside the samples: scale, units, names, colours."""
+def _band_attributes(files: Sequence[RasterFile], *, plain: bool) -> dict[str, Any]:
+    """Return what an analyst needs beside the samples: scale, units, names, colours.
+
+    ``plain``: of the files' names no more than what tells a band.
+    """
 
     def bands(key: str) -> list[Any]:
         return [value for file in files for value in file.record[key]]
@@ -254,7 +284,7 @@ def _band_attributes(files: Sequence[RasterFile]) -> dict[str, Any]:
     units = [unit or "" for unit in bands("units")]
     if any(units):
         attributes |= {"units": units[0]} if len(set(units)) == 1 else {"band_units": units}
-    names = _band_names(files)
+    names = _band_names(files, plain=plain)
     if names:
         attributes |= {"long_name": names[0]} if len(names) == 1 else {"band_names": names}
     colors = bands("colors")
@@ -263,13 +293,17 @@ def _band_attributes(files: Sequence[RasterFile]) -> dict[str, Any]:
     return attributes
 
 
-def _band_names(files: Sequence[RasterFile]) -> list[str] | None:
+def _band_names(files: Sequence[RasterFile], *, plain: bool) -> list[str] | None:
     """Return a name per band: its description; in a stack, else the file's own part of its name."""
     names = []
     stems = [file.path.name.split(".")[0] for file in files]
     common = len(stack_name([file.path for file in files])) if len(files) > 1 else 0
     for file, stem in zip(files, stems, strict=True):
         own = stem[common:].strip("_-. ") if len(files) > 1 else ""
+        if own and plain:
+            from tilepress.pipeline.geotiff.deidentify import band_of_name
+
+            own = band_of_name(own)
         for i, description in enumerate(file.record["descriptions"]):
             suffix = f"_{i + 1}" if own and file.count > 1 else ""
             names.append(description or (own + suffix))
@@ -280,16 +314,16 @@ def _remarks(file: RasterFile) -> Iterator[str]:
     layout = file.record["layout"]
     name = layout["compress"].split()[-1]
     if file.page_numbers:
-        yield "page {page} of {pages} of {name}".format(**file.page_numbers, name=file.path.name)
+        yield "page {page} of {pages} of {name}".format(**file.page_numbers, name=file.name)
     if name.startswith(_LOSSY) and layout["reversible"] != "LOSSLESS":
         yield (
-            f"{file.path.name} was stored with {layout['compress']}: its decoded samples are kept "
+            f"{file.name} was stored with {layout['compress']}: its decoded samples are kept "
             "exactly, and export writes them with lossless compression"
         )
     elif file.record["converted"]:
-        yield f"{file.path.name}: samples are the RGB that libtiff makes of the file's colours"
+        yield f"{file.name}: samples are the RGB that libtiff makes of the file's colours"
     if file.record["driver"] != "GTiff":
-        yield f"{file.path.name} is no TIFF: export gives a GeoTIFF with the same samples"
+        yield f"{file.name} is no TIFF: export gives a GeoTIFF with the same samples"
     yield from file.remarks
 
 

@@ -74,6 +74,13 @@ class _Guest:
             case "items":
                 self._items = self._opened.source_items()
                 return None
+            case "identifiers":
+                source: Any = self._opened
+                return source.identifiers() if hasattr(source, "identifiers") else None
+            case "replaced items":
+                replacing: Any = self._opened
+                self._items = replacing.replaced_items(request["replacements"])
+                return None
             case "next item":
                 return next(self._items, None)
             case "close":

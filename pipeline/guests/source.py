@@ -9,6 +9,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from tilepress.pipeline.image.fingerprint import bytes_of
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.privacy.keyed import Replacements
 
 __all__ = ["GuestSource", "readable"]
 
@@ -65,12 +67,38 @@ class GuestSource:
         return self._samples("read_mask", box, np.dtype(np.uint8))
 
     def source_items(self) -> Iterator[tuple[str, bytes]]:
-        whole = math.prod(self._info.shape) * self._info.dtype.itemsize
-        limit = budget.to_read(self._info, self._spec, self._bytes, min(whole, self._bytes))
-        self._ask({"do": "items"}, limit)
+        yield from self._items({"do": "items"})
+
+    def identifiers(self) -> list[tuple[str, str]] | None:
+        """Return what is to be replaced in a de-identified image; see ``privacy.keyed``.
+
+        None: nothing, whatever the files hold, and ``source_items`` are as they should be.
+        """
+        found = self._ask({"do": "identifiers"}, self._limit_of_items())
+        try:
+            return None if found is None else [(str(what), str(text)) for what, text in found]
+        except (TypeError, ValueError):
+            raise self._nonsense() from None
+
+    def replaced_items(self, replacements: Replacements) -> Iterator[tuple[str, bytes]]:
+        """Yield the items of a de-identified image, with replacements for its identifiers."""
+        yield from self._items({"do": "replaced items", "replacements": replacements})
+
+    def _items(self, request: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+        limit = self._limit_of_items()
+        self._ask(request, limit)
         while (item := self._ask({"do": "next item"}, limit)) is not None:
             name, content = item
             yield str(name), bytes(content)
+
+    def _limit_of_items(self) -> Budget:
+        whole = math.prod(self._info.shape) * self._info.dtype.itemsize
+        limit = budget.to_read(self._info, self._spec, self._bytes, min(whole, self._bytes))
+        headers = budget.to_open(self._spec, self._bytes)  # of every file one
+        return replace(limit, cpu_s=max(limit.cpu_s, headers.cpu_s))
+
+    def _nonsense(self) -> SourceError:
+        return SourceError(f"reading {self._spec.paths[0]}: its reader answered nonsense")
 
     def fingerprint(self) -> dict[str, Any]:
         found = self._ask({"do": "fingerprint"}, budget.to_open(self._spec, self._bytes))

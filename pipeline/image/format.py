@@ -231,6 +231,15 @@ class Format(Protocol):
         """Return the modules that read such files: who is to read many imports them once."""
         return ()
 
+    @property
+    def deidentifying_modules(self) -> tuple[str, ...] | None:
+        """The modules that are needed beside those where an image is de-identified.
+
+        None: its sources do not leave out what identifies where their recipe asks for that, and no
+        such image is opened.
+        """
+        return None
+
     def sniff(self, file: Candidate) -> Certainty:
         """Say whether a file is of this format, by what was read of it already."""
         ...

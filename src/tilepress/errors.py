@@ -6,6 +6,7 @@
     │   ├── UnsupportedSource    it is an image of a kind that we do not take, or not an image
     │   ├── DamagedSource        it is truncated or contradicts itself
     │   ├── SourceTooLarge       there is no memory for it
+    │   ├── ExcludedSource       it is left out on purpose: a label where images are de-identified
     │   └── UnforeseenSource     an error of a library, or of ours, that nobody foresaw
     ├── CodecError               arrays <-> bytes
     │   ├── InvalidRecord        the bytes are not a record
@@ -37,6 +38,7 @@ __all__ = [
     "DamagedSource",
     "DamagedStore",
     "DestinationConflict",
+    "ExcludedSource",
     "InvalidRecord",
     "ModelError",
     "SourceError",
@@ -83,6 +85,12 @@ class UnsupportedSource(SourceError):
     """An input is not an image, or an image of a kind that tilepress does not take."""
 
     kind = "unsupported-source"
+
+
+class ExcludedSource(SourceError):
+    """An image is left out on purpose, as what was asked for wants it."""
+
+    kind = "excluded"
 
 
 class DamagedSource(SourceError):

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 import zarr
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from tilepress.pipeline.geotiff.header import Entry, append_entries
 
 LETTERS = "ZQXJWKVY"
 DIGITS = "2.25.73918462055739184"
@@ -28,6 +31,14 @@ _TEXTS = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
 _BYTES = frozenset(("OB", "UN"))
 _NEEDED = frozenset(("PhotometricInterpretation", "SpecificCharacterSet"))
 """Without these no reader could tell what the pixels and texts are."""
+
+GEO_TEXTS = 34737
+_TIFF_TEXTS = (
+    *(269, 270, 271, 272, 285, 305, 306, 315, 316, 333, 337, 32781, 33432, 36867, 50708, 50735),
+)
+"""Names, dates, makers, serial numbers; what GeoTIFF's keys refer to."""
+_TIFF_BYTES = {700: 1, 33723: 7, 34377: 7, 37724: 7, 50341: 7, 34675: 7, 50839: 1}
+"""XMP, IPTC, Photoshop, EPSON, a colour profile that is none."""
 
 
 class Planter:
@@ -77,6 +88,38 @@ class Planter:
         path.parent.mkdir(parents=True, exist_ok=True)
         header.save_as(path, enforce_file_format=False)
         return path
+
+    def raster(self, path: Path, pixels: np.ndarray, **options: Any) -> Path:
+        """Write a GeoTIFF that has a token in every tag that takes one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with rasterio.open(
+            path, "w", driver="GTiff", width=pixels.shape[1], height=pixels.shape[0], count=1,
+            dtype=pixels.dtype, crs="EPSG:32631", nodata=7,
+            transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6), **options,
+        ) as file:  # fmt: skip
+            file.write(pixels, 1)
+            file.update_tags(NOTE=self.letters())
+            file.update_tags(ns=self.letters(), KEY=self.letters())
+            file.update_tags(1, **{self.letters(): self.letters()})
+            file.set_band_description(1, self.letters())
+            file.set_band_unit(1, self.letters())
+        entries = {tag: self._entry(2) for tag in _TIFF_TEXTS}
+        entries |= {tag: self._entry(kind) for tag, kind in _TIFF_BYTES.items()}
+        entries |= {tag: self._entry(2 + 5 * (tag % 2)) for tag in range(65000, 65040)}
+        entries[GEO_TEXTS] = self._geo_texts()
+        notes = {34665: {tag: self._entry(2) for tag in (33434, 36867, 37510, 42016, 42033)}}
+        notes |= {34853: {tag: self._entry(2) for tag in (1, 29)}}
+        append_entries(path, entries, "<", removed=(GEO_TEXTS,), directories=notes)
+        return path
+
+    def _entry(self, kind: int) -> Entry:
+        data = self.letters().encode() + b"\0"
+        return Entry(kind, len(data), data)
+
+    def _geo_texts(self) -> Entry:
+        """Return texts that are as long as GeoTIFF's keys expect."""
+        data = f"{self.letters()}|{self.letters()}|{self.letters()}|".encode() + b"\0"
+        return Entry(2, len(data), data)
 
     def _fill(self, header: Dataset) -> None:
         for tag, (vr, _, _, _, keyword) in DicomDictionary.items():

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.options import CODING_OPTIONS, CodingOption
+from tilepress.pipeline.privacy.profile import BASIC, OPTIONS
 
 __all__ = [
+    "CodingCommand",
     "Events",
     "Quiet",
     "ReportFile",
@@ -103,6 +107,31 @@ def takes_coding_options(command: F) -> F:
     parameters.sort(key=lambda one: FIRST.index(one.name) if one.name in FIRST else len(FIRST))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
+
+
+class CodingCommand(TyperCommand):
+    """A command that takes options of coding, of which one may stand without its value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  # the parser's
+        return super().parse_args(ctx, _spelled_out(args))
+
+
+def _spelled_out(args: Sequence[str]) -> list[str]:
+    """Return a command line in which ``--deidentify`` has its value: "basic" where none is given.
+
+    What follows is its value only if it is one: else it is a source.
+    """
+    made: list[str] = []
+    rest = deque(args)
+    while rest:
+        word = rest.popleft()
+        if word == "--":
+            return [*made, word, *rest]
+        if word == "--deidentify":
+            given = rest and set(rest[0].lower().split(",")) <= OPTIONS.keys()
+            word = f"{word}={rest.popleft() if given else BASIC}"
+        made.append(word)
+    return made
 
 
 def _parameter(option: CodingOption) -> inspect.Parameter:

@@ -11,6 +11,7 @@ import typer
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_FAILED, Json, complain, open_console, tell
 from tilepress.workflows.cli.options import (
+    CodingCommand,
     Events,
     Quiet,
     ReportFile,
@@ -58,8 +59,10 @@ Device = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
-    for command in (compress, plan, finish, repair):
-        app.command()(command)
+    for coding in (compress, plan):
+        app.command(cls=CodingCommand)(coding)
+    for other in (finish, repair):
+        app.command()(other)
 
 
 @takes_coding_options
@@ -129,6 +132,8 @@ def compress(
         tilepress compress ct-series/ out/ --max-error 2
 
         tilepress compress LC08_scene/ out/ --stack '*_B*.TIF'
+
+        tilepress compress series/ out/ --deidentify=basic,retain-uids
 
         tilepress compress /archive out/ --cluster slurm.yaml
 
@@ -313,6 +318,8 @@ def _conclude(
         parts = [f"{done.written} written", f"{done.unchanged} {unchanged}"]
         if done.shared:
             parts.append(f"{done.shared} shared with other parts")
+        if done.excluded:
+            parts.append(f"{len(done.excluded)} left out")
         parts.append(f"{len(done.failures)} failed")
         if done.images:
             parts.append(done.sizes_text)

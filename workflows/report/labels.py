@@ -29,6 +29,7 @@ from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.private_names import PRIVATE, without_paths
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.privacy.recipe import is_deidentified
 from tilepress.pipeline.storage.atomic import partial_of
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.retry import retried
@@ -73,10 +74,11 @@ class Labels:
         """Return what an image is called; None where its own name may be told."""
         if self._show:
             return None
-        if spec.options.get(PRIVATE):
-            return self._numbered(spec.paths[0])
-        if not formats.has_private_names(spec.kind):
-            return None
+        if not is_deidentified(spec):
+            if spec.options.get(PRIVATE):
+                return self._numbered(spec.paths[0])
+            if not formats.has_private_names(spec.kind):
+                return None
         store = self._destination.store_of(spec).name
         files = below_common_folder(spec.paths)
         folder = spec.paths[0].removesuffix(files[0]).removesuffix("/")

@@ -111,6 +111,8 @@ class Report:
     """Every image that is sealed now, an ``ImageResult`` each, in the order they were finished."""
     failures: Spool[ImageFailure] = field(default_factory=_failures)
     """Every input that failed."""
+    excluded: Spool[ImageFailure] = field(default_factory=_failures)
+    """Every image that was left out on purpose: labels of slides where images are de-identified."""
     seconds: float = 0.0
     stages: Stages = field(default_factory=Stages)
     """Where the time of workers went; the run adds it up, work that failed included."""
@@ -196,6 +198,7 @@ class Report:
             **self._head(),
             "images": [image.to_json() for image in self.images],
             "failures": [failure.to_json() for failure in self.failures],
+            **({"excluded": [one.to_json() for one in self.excluded]} if self.excluded else {}),
         }
 
     def write(self, path: Path) -> None:
@@ -238,6 +241,9 @@ class Report:
         _write_list(file, "images", (image.to_json() for image in self.images))
         file.write(",\n")
         _write_list(file, "failures", (failure.to_json() for failure in self.failures))
+        if self.excluded:
+            file.write(",\n")
+            _write_list(file, "excluded", (one.to_json() for one in self.excluded))
         file.write("\n}\n")
 
 

@@ -73,6 +73,9 @@ def compress(
     codec, tier, model :
         How tiles are coded. None is the learned lossless codec. Tiers: "fast" (the fitted linear
         path alone), "standard", "max" (a larger network).
+    deidentify :
+        Remove what identifies a patient: "basic", the profile of DICOM PS3.15 Annex E, or with its
+        options, "basic,retain-uids" (docs/privacy.md). "" keeps everything. Pixels stay.
     tune :
         Seconds for which the model's weights are tuned on a sample of the images first. An image
         gets the tuned ones, in its store's metadata, where that makes its store smaller. Needs the
@@ -199,7 +202,7 @@ def compress(
                 result = run.run(todos(found, run, labels))
         if tuner is not None and not run.unfinished:
             tuner.forget()
-        if not result.images and not result.failures:
+        if not result.images and not result.failures and not result.excluded:
             named = ", ".join(map(str, request.sources))
             raise UsageError(f"compressing: found no image in {named}")
         with report_when_stopped(run, writer):

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tilepress.errors import NO_ROOM, StoreError, describe_error
+from tilepress.errors import NO_ROOM, ExcludedSource, StoreError, describe_error
 from tilepress.pipeline.archive.destination import (
     check_prepared,
     is_unchanged,
@@ -410,5 +410,9 @@ class Run:
                 f"writing into {self.job.destination.path}: {reason}; make room and run the same "
                 "line again to go on"
             )
+        if failure.kind == ExcludedSource.kind:
+            self.report.excluded.append(failure)
+            self.progress.tell(Note(f"left out: {failure.line}"))
+            return
         self.report.failures.append(failure)
         self.progress.tell(Failed(failure))

@@ -5,16 +5,21 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tilepress.errors import UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.images import Todo
+from tilepress.pipeline.archive.private import deidentifying_pseudonyms
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.find.told import path_and_page
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.private_names import PRIVATE
+from tilepress.pipeline.image.pseudonyms import Pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.privacy.profile import Profile
+from tilepress.pipeline.privacy.recipe import is_deidentified
 from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.telling import Discovered
 from tilepress.workflows.run.driver import Run
@@ -38,6 +43,8 @@ def find_images(
         request.sources, request.stack, passed_over, pseudonyms=destination.pseudonyms
     )
     found = _own_output_left_out(everything, destination)
+    if request.options.profile is not None:
+        found = _deidentified(found, destination, request.options.profile)
     if destination.is_store:
         return _one_image(found, destination, show_paths=show_paths)
     return found
@@ -68,6 +75,22 @@ def _own_output_left_out(
             yield item
 
 
+def _deidentified(
+    found: Iterator[SourceSpec | Failure], destination: Destination, profile: Profile
+) -> Iterator[SourceSpec | Failure]:
+    """Yield images to be de-identified: of no file is told what it is called, whatever it is.
+
+    Raises UsageError where the archive has no key, once there is an image.
+    """
+    pseudonyms: Pseudonyms | None = None
+    for item in found:
+        if isinstance(item, Failure):
+            yield replace(item, private=True)
+        else:
+            pseudonyms = pseudonyms or deidentifying_pseudonyms(destination.folder)
+            yield destination.deidentified(item, profile, pseudonyms)
+
+
 def _one_image(
     found: Iterator[SourceSpec | Failure], destination: Destination, *, show_paths: bool
 ) -> Iterator[SourceSpec | Failure]:
@@ -92,6 +115,8 @@ def _one_image(
 
 def _told(spec: SourceSpec, *, show_paths: bool) -> str:
     """Return what tells an image from others that were found."""
+    if is_deidentified(spec) and not formats.has_private_names(spec.kind) and not show_paths:
+        return "an image"
     if spec.options.get(PRIVATE) and not show_paths:
         return "an image beside DICOM"
     if formats.has_private_names(spec.kind) and not show_paths:

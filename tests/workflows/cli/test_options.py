@@ -41,6 +41,28 @@ class TestOptionsOfCoding:
             assert [n for n in names if n in room.FIRST] == [n for n in room.FIRST if n in names]
             assert names[0] == "paths"
 
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            (["a", "b", "--deidentify"], "basic"),
+            (["--deidentify", "a", "b"], "basic"),
+            (["--deidentify=retain-uids", "a", "b"], "retain-uids"),
+            (["--deidentify", "basic,retain-uids", "a", "b"], "basic,retain-uids"),
+            (["a", "b", "--deidentify", "--quiet"], "basic"),
+            (["a", "b"], ""),
+        ],
+    )
+    def test_that_of_privacy_may_stand_alone(
+        self, commands: dict[str, Any], line: list[str], told: str
+    ):
+        context = commands["compress"].make_context("compress", list(line))
+        assert context.params["deidentify"] == told
+        assert context.params["paths"] == ["a", "b"]
+
+    def test_a_source_of_that_name_can_be_told_from_it(self, commands: dict[str, Any]):
+        context = commands["compress"].make_context("compress", ["--", "--deidentify", "b"])
+        assert context.params["paths"] == ["--deidentify", "b"]
+
     def test_a_new_one_needs_its_declaration_only(self, monkeypatch: pytest.MonkeyPatch):
         told = Description(metavar="Q", help="How alike the samples stay.")
         toy = CodingOption(name="quality", type=float, default=1.0, description=told)
@@ -58,7 +80,7 @@ class TestOptionsOfCoding:
         assert CliRunner().invoke(command, line).exit_code == 0
         assert list(got) == [
             *("paths", "max_error", "codec", "tier", "model", "tile"),
-            *("max_expansion", "quality", "quiet"),
+            *("max_expansion", "deidentify", "quality", "quiet"),
         ]
         assert (got["quality"], got["tier"], type(got["tier"])) == (2.5, "fast", str)
         assert "How alike" in CliRunner().invoke(command, ["--help"]).output

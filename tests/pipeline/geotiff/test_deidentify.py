@@ -1,0 +1,134 @@
+"""Of a raster's tags the numbers stay that say what samples are; no text does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from tilepress.errors import ExcludedSource
+from tilepress.pipeline.geotiff.deidentify import band_of_name, deidentified_record, shows_label
+from tilepress.pipeline.geotiff.header import Entry, append_entries
+from tilepress.pipeline.geotiff.record import parse_record
+from tilepress.pipeline.geotiff.source import GeoTiffSource
+from tilepress.pipeline.geotiff.stack import StackSource
+from tilepress.pipeline.privacy.recipe import DEIDENTIFIED
+
+from ...helpers import canaries
+from ...helpers.canaries import Planter
+from ..images import IMAGE, tiff
+
+ASKED = {"deidentify": {"options": ["basic"], "key": "0123"}, "name": "image-1"}
+
+
+def items(source: GeoTiffSource) -> dict[str, bytes]:
+    with source:
+        return dict(source.source_items())
+
+
+class TestARecord:
+    def test_nothing_of_all_that_is_planted_is_left(self, tmp_path: Path):
+        planter = Planter()
+        path = planter.raster(tmp_path / f"{planter.letters()}.tif", IMAGE)
+        before = items(GeoTiffSource.open(path))
+        told = b"".join(before.values())
+        hidden = sum(not canaries.in_bytes(token.encode()) for token in planter.tokens)
+        assert not hidden
+        assert canaries.in_bytes(told)
+        source = GeoTiffSource.open(path, **ASKED)
+        info = source.info
+        made = items(source)
+        assert not canaries.in_bytes(b"".join(made.values()))
+        assert not canaries.in_bytes(repr(info).encode())
+
+    def test_what_samples_are_stays(self, tmp_path: Path):
+        planter = Planter()
+        path = planter.raster(tmp_path / "a.tif", IMAGE, compress="deflate")
+        with rasterio.open(path, "r+") as file:
+            file.scales, file.offsets = (0.5,), (3.0,)
+        with GeoTiffSource.open(path) as before, GeoTiffSource.open(path, **ASKED) as after:
+            for key in ("height", "width", "dtype", "transform", "nodata", "scales", "offsets"):
+                assert after._files[0].record[key] == before._files[0].record[key], key
+            assert after.info.geo == before.info.geo
+            assert after.info.nodata == before.info.nodata == 7
+            assert "42113" in after._files[0].record["carried"]
+
+    def test_what_went_is_counted(self, tmp_path: Path):
+        path = Planter().raster(tmp_path / "a.tif", IMAGE)
+        origin = json.loads(items(GeoTiffSource.open(path, **ASKED))["origin"])
+        removed = origin[DEIDENTIFIED]["counts"]["removed"]
+        assert removed["TIFF tag 270"] == removed["TIFF tag 65000"] == 1
+        assert removed["EXIF and GPS tags"] == 7
+        assert origin["files"][0]["name"] == "file-1.tif"
+
+    def test_control_points_and_polynomials_keep_numbers(self):
+        point = {"row": 1.0, "col": 2.0, "x": 3.0, "y": 4.0, "z": 0.0, "id": "Doe", "info": "Doe"}
+        record: dict[str, Any] = {
+            "layout": {"structure": {"COMPRESSION": "LZW", "WHO": "Doe"}}, "carried": {},
+            "notes": {}, "tags": {"": {"AREA_OR_POINT": "Doe", "WHO": "Doe"}}, "band_tags": [{}],
+            "crs_wkt": None, "gcps": {"crs_wkt": None, "points": [point]}, "descriptions": ["B4"],
+            "rpcs": {"LINE_OFF": "1.5", "WHO": "Doe", "ERR_BIAS": "Doe"}, "units": ["Doe"],
+        }  # fmt: skip
+        made, went = deidentified_record(record, "file-1.tif")
+        assert "Doe" not in repr(made)
+        assert made["gcps"]["points"][0] == {**point, "id": "1", "info": ""}
+        assert made["rpcs"] == {"LINE_OFF": "1.5"}
+        assert made["descriptions"] == ["B4"]
+        assert went["GDAL tags"] == 2
+
+
+class TestAnImage:
+    def test_a_stack_keeps_what_tells_its_bands(self, tmp_path: Path):
+        paths = [tiff(tmp_path / f"DOE_JANE_{band}.tif") for band in ("B2", "B3", "JANE")]
+        source = StackSource.open(*paths, **ASKED)
+        assert source.info.attributes["band_names"] == ["B2", "B3", ""]
+        assert b"JANE" not in b"".join(items(source).values())
+
+    def test_companions_are_not_named(self, tmp_path: Path):
+        path = tiff(tmp_path / "DOE.tif")
+        (tmp_path / "DOE.tif.aux.xml").write_text(
+            "<PAMDataset><Metadata><MDI key='WHO'>DOE</MDI></Metadata></PAMDataset>"
+        )
+        source = GeoTiffSource.open(path, **ASKED)
+        assert not source.info.remarks
+        made = items(source)
+        assert b"DOE" not in b"".join(made.values())
+        assert parse_record(made["file-0"])["sidecars"] == []
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("Aperio Image Library v11\nlabel 400x400", "label"),
+            ("Aperio Image Library v11\r\nmacro 1280x431", "macro"),
+            ("Label", "label"),
+            ("Macro", "macro"),
+            ("Aperio Image Library v11\n46000x32914 [0,100 46000x32814]", None),
+            ("a labelled scene", None),
+        ],
+    )
+    def test_labels_of_slides_are_left_out(self, text: str, shown: str | None, tmp_path: Path):
+        path = tiff(tmp_path / "a.tif")
+        data = text.encode() + b"\0"
+        append_entries(path, {270: Entry(2, len(data), data)}, "<")
+        with GeoTiffSource.open(path) as source:
+            assert shows_label(source._files[0].record) == shown
+        if shown is not None:
+            with pytest.raises(ExcludedSource, match=f"its {shown} image is left out"):
+                GeoTiffSource.open(path, **ASKED)
+
+    @pytest.mark.parametrize(("lens", "shown"), [(-1.0, "macro"), (-2.0, "macro"), (20.0, None)])
+    def test_those_of_hamamatsu_have_no_lens(self, lens: float, shown: str | None, tmp_path: Path):
+        path = tiff(tmp_path / "a.tif")
+        append_entries(path, {65421: Entry(11, 1, np.float32(lens).tobytes())}, "<")
+        with GeoTiffSource.open(path) as source:
+            assert shows_label(source._files[0].record) == shown
+
+
+def test_bands_are_known_by_numbers_and_colours():
+    assert [band_of_name(text) for text in ("B8A", "04", "red", "DOE", "B2_DOE")] == [
+        "B8A", "04", "red", "", "B2",
+    ]  # fmt: skip
