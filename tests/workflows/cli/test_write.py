@@ -59,7 +59,8 @@ class TestBadInput:
         (source / "torn.tif").write_bytes((source / "torn.tif").read_bytes()[:60_000])
         (source / "noise.tif").write_bytes(bytes(range(256)) * 4)
         (source / "page.zip").write_bytes(b"<html>")
-        write_dicom_without_pixels(source / "report.dcm")
+        (source / "medical").mkdir()
+        write_dicom_without_pixels(source / "medical/report.dcm")
         done = call("compress", source, tmp_path / "gone.tif", tmp_path / "out", "--workers", 0)
         assert done.returncode == 1
         assert "1 written, 0 unchanged, 5 failed" in done.stdout
@@ -78,7 +79,8 @@ class TestBadInput:
         source.mkdir()
         write_tiff(source / "torn.tif", side=300)
         (source / "torn.tif").write_bytes((source / "torn.tif").read_bytes()[:60_000])
-        write_dicom_without_pixels(source / "report.dcm")
+        (source / "medical").mkdir()
+        write_dicom_without_pixels(source / "medical/report.dcm")
         told = tmp_path / "report.json"
         done = call("compress", source, tmp_path / "out", "--workers", workers, "--report", told)
         assert done.returncode == 1
