@@ -581,6 +581,7 @@ class TestNoMutationDecodesToOtherSamples:
         assert report["kinds"]["read"] > report["cases"] / 5
         assert report["kinds"]["invalid-record"] > report["cases"] / 2
 
+    @pytest.mark.slow
     def test_a_claim_costs_no_more_than_the_real_thing(self, tmp_path: Path) -> None:
         """A hundred bytes may claim millions of samples: at most twice an honest record's cost."""
         report = in_a_child(tmp_path, "claims", timeout=240)

@@ -36,6 +36,7 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
                 process.kill()
 
 
+@pytest.mark.slow
 class TestAKilledRunIntoABucket:
     """The server lives on; what was put stays, and nothing was half put."""
 
@@ -155,6 +156,7 @@ class Puts:
         monkeypatch.setattr(obstore, "delete", watched_delete)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_shards", "dead_holders")
 class TestEveryCrashOfARunThatReplaces:
     """Behind every single put and removal there is the old store or the new one, whole."""

@@ -211,6 +211,7 @@ class TestEveryCrashOfARun:
         )  # fmt: skip
         assert told["unsealed"] == 0
 
+    @pytest.mark.slow
     def test_of_one_store(self, scene: Scene, folder: Path):
         """Every state of it, everyday, too: beside a store there is no catalogue to write."""
         out = folder / "out"

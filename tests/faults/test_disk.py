@@ -119,7 +119,7 @@ class TestTheNthOperationFails:
         print(f"EIO at {kind}: {survived} of {total} survived without an error")
         assert survived >= total - PROBES[kind], "only the probes before the run may fail it"
 
-    @pytest.mark.parametrize("kind", ["write", "rename"])
+    @pytest.mark.parametrize("kind", ["write", pytest.param("rename", marks=pytest.mark.slow)])
     def test_and_the_old_store_stays(self, one: Scene, older: Scene, folder: Path, kind: str):
         """Replaced or not, there is a store; and the run says which one where it fails."""
         assert older.compress(folder / "count/large.zarr").ok
@@ -213,6 +213,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 class TestARealDisk:
     """borg's pattern: fill a file system at random, then go on where there is room again."""
 
+    @pytest.mark.slow
     def test_filled_ten_times(self, small_disk: Path, tmp_path: Path):
         dice = random.Random(5)
         source = tmp_path / "noise.npy"

@@ -105,6 +105,7 @@ def check_archive(archive: Path) -> None:
         json.loads((store / "zarr.json").read_text())
 
 
+@pytest.mark.slow
 class TestTheSearch:
     def test_there_is_enough_to_find_and_it_is_found_without_the_option(
         self, planted: Planted, tmp_path: Path
@@ -140,6 +141,7 @@ class TestTheSearch:
         assert not missing
 
 
+@pytest.mark.slow
 class TestNothingIsLeft:
     def test_in_the_archive(self, planted: Planted):
         check_archive(planted.archive)
@@ -160,6 +162,7 @@ class TestNothingIsLeft:
         assert any(canaries.in_bytes(path.read_bytes()) for path in tables)
 
 
+@pytest.mark.slow
 class TestWhatIsTold:
     def test_the_label_is_listed_and_has_no_store(self, planted: Planted):
         report = json.loads(planted.told["report.json"])

@@ -171,6 +171,7 @@ def kill_workers(archive: Archive, dice: random.Random, kills: int) -> int:
     return died
 
 
+@pytest.mark.slow
 class TestKilledCommand:
     """Power cuts, out-of-memory killers and impatient people stop commands at any line."""
 

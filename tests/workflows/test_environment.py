@@ -135,6 +135,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_no_module_of_the_working_folder_is_imported(tmp_path: Path):
     """It may be an archive that somebody else has filled."""
     archive, mark = tmp_path / "archive", tmp_path / "mark"

@@ -112,6 +112,7 @@ class TestPartsMakeTheWhole:
         assert len(report.images) == 7
         check(sources, out)
 
+    @pytest.mark.slow
     def test_at_the_same_time(self, sources: Path, tmp_path: Path):
         """As an array job has it: processes that know nothing of each other, and no plan yet."""
         script = tmp_path / "command.py"
