@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tilepress.errors import UsageError
+from tilepress.codecs.budget import parse_bytes
 from tilepress.pipeline import formats
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
@@ -23,10 +23,14 @@ HELD_TIMES = 4
 """Copies of what is read that a reader may hold at a time."""
 
 MEMORY_VARIABLE = "TILEPRESS_GUEST_MEMORY"
-"""Environment variable: GiB that a guest may use beside what its request needs by its size."""
+"""Environment variable: what a guest may use beside what its request needs by its size, as 4 (GiB)
+or "512MiB"."""
 
 BASE_MEMORY_BYTES = 2**31
 """The same where the environment does not say."""
+
+MIN_MEMORY_BYTES = 2**28
+"""The least that it can say: no reader gets by with less."""
 
 DECODER_BYTES = 12
 """Bytes that a decoder may use for each sample of a plane that lies in the file in one piece.
@@ -103,11 +107,11 @@ def _memory(needed: int) -> int:
 
 
 def _base_bytes() -> int:
-    text = os.environ.get(MEMORY_VARIABLE, "")
-    try:
-        return max(int(float(text) * 2**30), 2**28) if text else BASE_MEMORY_BYTES
-    except (ValueError, OverflowError):
-        raise UsageError(f"reading {MEMORY_VARIABLE}: got {text!r}, want GiB, as 4") from None
+    text = os.environ.get(MEMORY_VARIABLE, "").strip()
+    if not text:
+        return BASE_MEMORY_BYTES
+    unit = "GiB" if text[-1].isdigit() else ""
+    return max(parse_bytes(text + unit, MEMORY_VARIABLE), MIN_MEMORY_BYTES)
 
 
 def _cpu(work_bytes: int) -> int:

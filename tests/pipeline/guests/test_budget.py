@@ -57,6 +57,8 @@ def test_the_environment_says_how_much_memory_a_guest_has(monkeypatch):
     half = budget.to_look(0).memory_bytes
     monkeypatch.setenv(budget.MEMORY_VARIABLE, "3")
     assert budget.to_look(0).memory_bytes == 6 * half
+    monkeypatch.setenv(budget.MEMORY_VARIABLE, "1.5GiB")
+    assert budget.to_look(0).memory_bytes == 3 * half
     monkeypatch.setenv(budget.MEMORY_VARIABLE, "much")
-    with pytest.raises(UsageError, match="TILEPRESS_GUEST_MEMORY: got 'much', want GiB"):
+    with pytest.raises(UsageError, match="TILEPRESS_GUEST_MEMORY: got 'much', want bytes"):
         budget.to_look(0)
