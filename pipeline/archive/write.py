@@ -107,8 +107,8 @@ def seal_image(
         # this task ran before, its worker died late
         return sealed_sizes(plan, read_root(plan.store).seal)
     known = tuple(Ledger(plan).entries(plan)) if entries is None else entries
+    close_sources()  # the image is opened anew, by the reader that this one leaves
     seal = retried(lambda: _seal(plan, holder, known))
-    close_sources()
     return sealed_sizes(plan, seal)
 
 

@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tilepress.pipeline.guests import wire
+from tilepress.pipeline.guests import seccomp, wire
 from tilepress.pipeline.guests.box import libraries
 
 __all__ = ["main"]
@@ -65,6 +65,7 @@ class _Imports:
             for name in (GUEST, *new):
                 import_module(name)
             self._modules |= new
+            seccomp.prepare()
             self.folders = libraries()
             gc.collect()
             gc.freeze()  # a guest that collects garbage leaves these pages alone: they stay shared

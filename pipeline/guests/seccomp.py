@@ -14,8 +14,9 @@ import os
 import struct
 import sys
 from collections.abc import Iterator
+from functools import cache
 
-__all__ = ["filter_calls", "is_known_machine"]
+__all__ = ["filter_calls", "is_known_machine", "prepare"]
 
 _CALLS = {
     # name: (x86-64, AArch64); None where the architecture has no such call
@@ -148,7 +149,7 @@ def filter_calls() -> bool:
     if not is_known_machine() or struct.calcsize("P") != 8:
         return False
     column, machine = _MACHINES[os.uname().machine]
-    code = b"".join(_instructions(column, machine, os.getpid()))
+    code = _of_any_process(column, machine) + b"".join(_of_this_process(column, os.getpid()))
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     program = _Program(len(code) // 8, code)
@@ -158,7 +159,19 @@ def filter_calls() -> bool:
     return True
 
 
-def _instructions(column: int, machine: int, own: int) -> Iterator[bytes]:
+@cache
+def _of_any_process(column: int, machine: int) -> bytes:
+    """Return the larger part of the filter, which who forks may have put together before."""
+    return b"".join(_instructions(column, machine))
+
+
+def prepare() -> None:
+    """Put together what the filters of processes that are forked from this one have in common."""
+    if is_known_machine():
+        _of_any_process(*_MACHINES[os.uname().machine])
+
+
+def _instructions(column: int, machine: int) -> Iterator[bytes]:
     refused = _REFUSE | errno.EPERM
     yield _one(_LOAD, _MACHINE_AT)
     yield _one(_EQUAL, machine, 1, 0)
@@ -193,7 +206,11 @@ def _instructions(column: int, machine: int, own: int) -> Iterator[bytes]:
         yield _one(_EQUAL, command, 0, 1)
         yield _one(_RETURN, refused)
     yield _one(_RETURN, _ALLOW)
-    # abort() sends a signal to its own process
+
+
+def _of_this_process(column: int, own: int) -> Iterator[bytes]:
+    """Yield the end of the filter: abort() sends a signal to its own process."""
+    refused = _REFUSE | errno.EPERM
     yield _one(_EQUAL, _TGKILL[column], 0, 4)
     yield _one(_LOAD, _ARGUMENTS_AT)
     yield _one(_EQUAL, own, 1, 0)

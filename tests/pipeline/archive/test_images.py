@@ -19,6 +19,8 @@ from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import Outcome
 from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.guests import source as guest_source
+from tilepress.pipeline.guests.client import Guest
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources import open as sources
 from tilepress.pipeline.storage.local import FolderPath
@@ -84,7 +86,12 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(FolderPath, name, method)
 
+    def guest(*arguments: Any, **options: Any) -> Guest:
+        found["readers"] += 1
+        return Guest(*arguments, **options)
+
     monkeypatch.setattr(sources, "_open_local", open_local)
+    monkeypatch.setattr(guest_source, "Guest", guest)
     counted("read_tagged", "leases", of="lease.json")
     counted("read", "seals", of="zarr.json")
     counted("write", "objects", of="")
@@ -97,6 +104,7 @@ class TestWhatOneSmallImageCosts:
     def test_when_it_is_written(self, source: Path, counts: Counter[str]):
         assert press(source).result is not None
         assert counts["sources"] == 2, "to plan and code it; to see at the seal that it is the same"
+        assert counts["readers"] == 1, "the one that has it open waits to open it again"
         assert counts["seals"] == 0, "what is in the store is known, for it was written just now"
         objects = counts["objects"]
         assert objects == 1 + 7 + 1, "a shard; manifest, source and documents; the root document"
