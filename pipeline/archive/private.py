@@ -30,6 +30,7 @@ from tilepress.pipeline.privacy.key import (
     private_folder,
 )
 from tilepress.pipeline.storage.atomic import make_directory
+from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.retry import retried
@@ -54,9 +55,13 @@ _OF_SERIES = re.compile(r"[A-Z0-9]{2,16}-[0-9a-f]{12}(-[0-9a-f]{6})?\.zarr")
 
 
 def make_private(folder: StoragePath) -> None:
-    """Make a folder that nobody else may enter; nothing is done in a bucket. Raises OSError."""
+    """Make a folder that nobody else may enter; nothing is done in a bucket.
+
+    Raises OSError, and DestinationConflict where it, or the folder above it, is a link.
+    """
     if not isinstance(folder, FolderPath):
         return
+    check_no_link(folder.parent.parent, folder)
     make_directory(folder.path.parent)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder.path, 0o700)
