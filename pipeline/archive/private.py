@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tilepress.errors import DestinationConflict, TilepressError, UsageError
+from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.image.pseudonyms import KEY_MARK, NO_KEY, UNKEYED, Pseudonyms
 from tilepress.pipeline.privacy.key import (
     KEY,
@@ -41,14 +42,19 @@ __all__ = [
     "PRIVATE",
     "PRIVATE_NAME",
     "archive_pseudonyms",
+    "check_deidentified_as_a_whole",
     "deidentifying_pseudonyms",
     "known_pseudonyms",
     "make_private",
+    "mark_deidentified",
     "private_folder",
     "pseudonyms_of_sources",
 ]
 
 KEY_BYTES = 32
+
+DEIDENTIFIED_MARK = "deidentified.json"
+"""In the private folder of an archive in which every store is de-identified."""
 
 _OF_SERIES = re.compile(r"[A-Z0-9]{2,16}-[0-9a-f]{12}(-[0-9a-f]{6})?\.zarr")
 """Names of stores of DICOM series."""
@@ -111,6 +117,32 @@ def deidentifying_pseudonyms(folder: StoragePath) -> Pseudonyms:
             "identifiers would be replaced; choose another destination"
         )
     return found
+
+
+def check_deidentified_as_a_whole(archive: StoragePath, *, asked: bool) -> None:
+    """Raise UsageError where a run would leave an archive half de-identified.
+
+    Who gives a de-identified archive away must not have to look which of its stores are not.
+    ``asked`` is whether the run de-identifies.
+    """
+    marked = retried((private_folder(archive) / DEIDENTIFIED_MARK).size) is not None
+    if marked and not asked:
+        raise UsageError(
+            f"compressing into {archive}: the archive is de-identified; say --deidentify again, "
+            "or choose another destination"
+        )
+    if asked and not marked and next(walk_stores(archive), None) is not None:
+        raise UsageError(
+            f"de-identifying into {archive}: the archive has stores that are not de-identified; "
+            "choose another destination"
+        )
+
+
+def mark_deidentified(archive: StoragePath) -> None:
+    """Say of an archive that every store in it is de-identified."""
+    folder = private_folder(archive)
+    make_private(folder)
+    retried(lambda: (folder / DEIDENTIFIED_MARK).create(b'{"version":1}'))
 
 
 def _has_unkeyed_stores(archive: StoragePath) -> bool:
