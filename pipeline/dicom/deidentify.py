@@ -59,7 +59,7 @@ _TEXTS = frozenset({"LO", "SH", "ST", "LT", "UT", "UC"})
 _ICC_PROFILE = 0x00282000
 _PATTERNS = {
     "DS": re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?"),
-    "IS": re.compile(r"[+-]?\d{1,12}"),
+    "IS": re.compile(r"[+-]?\d{1,10}"),
     "AS": re.compile(r"\d{3}[DWMY]"),
     "DA": re.compile(r"\d{8}"),
     "TM": re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"),

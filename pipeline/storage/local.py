@@ -75,7 +75,8 @@ class FolderPath:
 
     def read_tagged(self) -> tuple[bytes, str] | None:
         try:
-            data = self.read()
+            with open_regular(self.path) as file:
+                data = file.read()
         except FileNotFoundError:
             return None
         return data, hashlib.sha256(data).hexdigest()
