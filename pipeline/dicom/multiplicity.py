@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from functools import cache
 
 from pydicom.datadict import dictionary_VM
@@ -75,9 +76,8 @@ def colour_table(dataset: Dataset, tag: int, raw: bytes, encoding: Encoding) -> 
     told = raw_bytes(dataset, descriptor, "US", encoding)
     if len(told) != 6:
         raise ValueError("no descriptor of a table")
-    byte_order = "little" if encoding.little else "big"
-    entries = int.from_bytes(told[:2], byte_order) or 1 << 16
-    bits = int.from_bytes(told[4:], byte_order)
+    entries, _, bits = struct.unpack("<3H" if encoding.little else ">3H", told)
+    entries = entries or 1 << 16
     if not 8 <= bits <= 16:
         raise ValueError("no descriptor of a table")
     if bits == 8 and len(raw) == entries + entries % 2:

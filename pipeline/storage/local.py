@@ -9,8 +9,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from tilepress.pipeline.storage.atomic import (
     PARTIAL_SUFFIX,
@@ -97,7 +98,7 @@ class FolderPath:
     def sha256(self) -> str | None:
         try:
             with open_regular(self.path) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+                return hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
