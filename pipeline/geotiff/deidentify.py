@@ -10,7 +10,6 @@ import base64
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from tilepress.pipeline.geotiff.record import carried_entries
@@ -27,7 +26,7 @@ _KEPT_AS_THEY_ARE = (
 )
 """Fields of a record that are numbers, or words of ours or of GDAL's."""
 
-SHORT, LONG, RATIONAL = 3, 4, 5
+SHORT, RATIONAL = 3, 5
 PER_SAMPLE = 0
 _NUMERIC_ENTRIES: Mapping[int, tuple[frozenset[int], int]] = {
     **dict.fromkeys((262, 274, 290, 296, 332, 334, 531), (frozenset({SHORT}), 1)),
@@ -45,7 +44,6 @@ GeoTIFF's own are not among them: GDAL writes all three anew from CRS and transf
 """
 
 ICC_PROFILE, GDAL_NODATA = 34675, 42113
-GEO_TAGS = frozenset({34735, 34736, 34737})
 NDPI_LENS = 65421
 
 _STRUCTURE = frozenset(
@@ -155,7 +153,6 @@ def _carried(record: Mapping[str, Any], went: Counter[str]) -> dict[str, list[An
         if tag == ICC_PROFILE:
             data = without_texts(data) or b""
             ok = bool(data)
-            entry = replace(entry, count=len(data))
         elif tag == GDAL_NODATA:
             ok = _NUMBERS.fullmatch(data.rstrip(b"\0 ").decode("latin-1")) is not None
         else:
