@@ -8,6 +8,7 @@ from pathlib import Path
 from tilepress.pipeline.arrays.zarr_nodes import names_own_codec
 from tilepress.pipeline.image.format import Candidate, Certainty, Export, ExportPart, Format
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
+from tilepress.pipeline.storage.path import is_url
 
 __all__ = ["ARRAY", "ARRAY_KIND"]
 
@@ -56,9 +57,9 @@ class _Array(Format):
     def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
         """Return also what decodes Zarr arrays, those of this very codec included."""
         modules = ["tilepress.pipeline.arrays.source"]
-        if Path(paths[0]).is_dir():
+        if is_url(paths[0]) or Path(paths[0]).is_dir():
             modules.append("zarr")
-            modules += _OWN_CODEC if names_own_codec(Path(paths[0])) else []
+            modules += _OWN_CODEC if names_own_codec(paths[0]) else []
         return tuple(modules)
 
     def sniff(self, file: Candidate) -> Certainty:

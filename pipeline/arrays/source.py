@@ -21,15 +21,20 @@ from tilepress.errors import (
     TooMuchMemory,
     UnsupportedSource,
 )
-from tilepress.pipeline.arrays.zarr_nodes import MAX_DOCUMENT_BYTES
-from tilepress.pipeline.image.fingerprint import file_print, folder_print, objects_print
+from tilepress.pipeline.arrays.zarr_nodes import (
+    DOCUMENTS,
+    MAX_DOCUMENT_BYTES,
+    read_document,
+)
+from tilepress.pipeline.image.fingerprint import file_print, folder_print, prefix_print
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import safe_name
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, DEIDENTIFY, is_deidentified, profile_of
-from tilepress.pipeline.storage.path import is_url, storage_path
-from tilepress.pipeline.storage.regular import open_regular, read_regular
+from tilepress.pipeline.storage.below import Below, below
+from tilepress.pipeline.storage.path import is_url
+from tilepress.pipeline.storage.regular import RefusedFile, open_regular, read_regular
 
 __all__ = ["ArraySource"]
 
@@ -121,7 +126,7 @@ class ArraySource:
 
     def fingerprint(self) -> dict[str, Any]:
         if self._url is not None:
-            return {storage_path(self._url).name: asdict(objects_print(self._url))}
+            return prefix_print(self._url)
         if self._is_zarr:
             return {self._path.name: asdict(folder_print(self._path))}
         found = file_print(self._path, _HEADER_BYTES)
@@ -153,11 +158,16 @@ def _open_npy(path: Path) -> tuple[_Readable, tuple[str, ...] | None]:
 def _open_zarr(path: Path, url: str | None) -> tuple[_Readable, tuple[str, ...] | None]:
     import zarr
 
+    from tilepress.pipeline.arrays.asked_store import AskedStore
     from tilepress.pipeline.arrays.closed_store import ClosedStore
 
-    _check_documents(path, url)
+    objects = None if url is None else below(url)
+    documents = {name: _document(path, name, objects) for name in DOCUMENTS}
+    for name, document in documents.items():
+        if document is not None:
+            _check_document(path.name, name, document)
     try:
-        store = ClosedStore(path) if url is None else storage_path(url).zarr_store()
+        store = ClosedStore(path) if objects is None else AskedStore(path.name, objects, documents)
         array = zarr.open_array(store, mode="r")
     except SourceError:
         raise
@@ -169,28 +179,32 @@ def _open_zarr(path: Path, url: str | None) -> tuple[_Readable, tuple[str, ...] 
     return array, tuple(str(name) for name in names)
 
 
-def _check_documents(path: Path, url: str | None) -> None:
+def _document(path: Path, name: str, objects: Below | None) -> bytes | None:
+    """Return a document of an array; None where it has none of that name."""
+    try:
+        if objects is None:
+            return read_regular(path / name, MAX_DOCUMENT_BYTES, (path,))
+        return read_document(objects, name)
+    except FileNotFoundError:
+        return None
+    except RefusedFile as error:
+        raise DamagedSource(f"opening {path.name}: {name}: {error.strerror}") from error
+    except OSError as error:
+        kind = DamagedSource if objects is None else SourceError  # a service that fails may pass
+        text = f"opening {path.name}: {name}: {error.strerror or type(error).__name__}"
+        raise kind(text) from error
+
+
+def _check_document(array: str, name: str, document: bytes) -> None:
     """Raise for metadata that cannot be parsed, or by which samples would be Python objects."""
-    for name in ("zarr.json", ".zarray"):
-        try:
-            if url is None:
-                document = read_regular(path / name, MAX_DOCUMENT_BYTES, (path,))
-            else:
-                document = (storage_path(url) / name).read(MAX_DOCUMENT_BYTES)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            text = f"opening {path.name}: {name}: {error.strerror or type(error).__name__}"
-            raise DamagedSource(text) from error
-        try:
-            parsed = json.loads(document)
-        except (ValueError, RecursionError) as error:
-            text = f"opening {path.name}: {name} is no JSON that can be parsed"
-            raise DamagedSource(text) from error
-        codec = next(filter(OBJECT_CODECS.__contains__, _codec_names(parsed)), None)
-        if codec is not None:
-            text = f"its codec {codec!r} makes Python objects of what is stored"
-            raise UnsupportedSource(f"opening {path.name}: {text}")
+    try:
+        parsed = json.loads(document)
+    except (ValueError, RecursionError) as error:
+        raise DamagedSource(f"opening {array}: {name} is no JSON that can be parsed") from error
+    codec = next(filter(OBJECT_CODECS.__contains__, _codec_names(parsed)), None)
+    if codec is not None:
+        text = f"its codec {codec!r} makes Python objects of what is stored"
+        raise UnsupportedSource(f"opening {array}: {text}")
 
 
 def _codec_names(metadata: object) -> Iterator[str]:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 from pathlib import Path
 
-from tilepress.pipeline.storage.regular import read_regular
+from tilepress.pipeline.storage.below import Below, below
+from tilepress.pipeline.storage.path import is_url
+from tilepress.pipeline.storage.regular import RefusedFile, read_regular
 
 __all__ = [
+    "DOCUMENTS",
     "MAX_DOCUMENT_BYTES",
     "is_array_document",
     "is_zarr_array",
     "is_zarr_node",
     "names_own_codec",
+    "read_document",
 ]
+
+DOCUMENTS = ("zarr.json", ".zarray")
+"""What says that something is an array, of either format."""
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
 """Size of a ``zarr.json`` at most; those of groups that list all below are the largest."""
@@ -49,10 +58,30 @@ def is_array_document(document: bytes) -> bool:
     return isinstance(parsed, dict) and parsed.get("node_type") == "array"
 
 
-def names_own_codec(path: Path) -> bool:
-    """Whether the metadata of an array seem to name the codec of this package."""
-    for name in ("zarr.json", ".zarray"):
+def read_document(objects: Below, name: str) -> bytes:
+    """Return a document of an array in a bucket.
+
+    Raises FileNotFoundError where there is none, RefusedFile where it is too long, OSError.
+    """
+    (found,) = objects.fetch([(name, 0, MAX_DOCUMENT_BYTES + 1)])
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    if len(found) > MAX_DOCUMENT_BYTES:
+        raise RefusedFile(f"it has more than {MAX_DOCUMENT_BYTES} bytes", name)
+    return found
+
+
+def names_own_codec(path: str) -> bool:
+    """Whether the metadata of an array, in a folder or a bucket, seem to name our own codec."""
+    objects = below(path) if is_url(path) else None
+    folder = Path(path)
+    for name in DOCUMENTS:
         with contextlib.suppress(OSError):
-            if b"tilepress" in read_regular(path / name, MAX_DOCUMENT_BYTES, (path,)):
+            document = (
+                read_regular(folder / name, MAX_DOCUMENT_BYTES, (folder,))
+                if objects is None
+                else read_document(objects, name)
+            )
+            if b"tilepress" in document:
                 return True
     return False

@@ -231,12 +231,13 @@ class Guest:
         path: str,
         *,
         file: int | None = None,
-        fetch: Callable[[str, int, int], bytes] | None = None,
+        fetch: Callable[..., Any] | None = None,
+        grown: Callable[[], Budget] | None = None,
     ) -> Any:  # noqa: ANN401  # data
         """Return the answer to a request; raises what it raised, or a SourceError where it died.
 
-        ``doing`` and ``path`` begin messages; ``file`` is sent along; ``fetch`` reads bytes of an
-        object in a bucket for it.
+        ``doing`` and ``path`` begin messages; ``file`` is sent along; ``fetch`` reads bytes of
+        objects in a bucket for it, after which it may use the memory of ``grown()``.
         """
         link: Any = _Deadline(self._link, budget.wall_s)
         try:
@@ -244,7 +245,10 @@ class Guest:
             wire.send(link, request, file)
             answer = wire.receive(link)
             while "fetch" in answer:
-                wire.send(link, _fetched(answer["fetch"], fetch))
+                fetched = _fetched(answer["fetch"], fetch)
+                if grown is not None:
+                    self._limit_memory(grown())
+                wire.send(link, fetched)
                 answer = wire.receive(link)
         except TimeoutError:
             self._kill()
@@ -268,11 +272,14 @@ class Guest:
     def close(self) -> None:
         self._end()
 
-    def _limit(self, budget: Budget) -> None:
+    def _limit_memory(self, budget: Budget) -> None:
         memory = self._idle_bytes + budget.memory_bytes
         if memory != self._memory_bytes:
             _set_limit(self._process, resource.RLIMIT_AS, memory)
             self._memory_bytes = memory
+
+    def _limit(self, budget: Budget) -> None:
+        self._limit_memory(budget)
         seconds = _cpu_seconds(self._process) + budget.cpu_s
         _set_limit(self._process, resource.RLIMIT_CPU, seconds)
 
@@ -334,14 +341,11 @@ def _end(link: socket.socket, handle: int, folder: str | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fetched(
-    wanted: tuple[str, int, int], fetch: Callable[[str, int, int], bytes] | None
-) -> dict[str, Any]:
-    url, start, end = wanted
-    if fetch is None:
+def _fetched(wanted: Any, fetch: Callable[..., Any] | None) -> dict[str, Any]:  # noqa: ANN401
+    if fetch is None or not isinstance(wanted, list):
         raise wire.Garbled("nothing can be fetched")
     try:
-        return {"bytes": fetch(str(url), int(start), int(end))}
+        return {"fetched": fetch(*wanted)}
     except (OSError, SourceError) as error:
         return {"raised": told(error)}
 

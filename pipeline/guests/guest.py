@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from tilepress.pipeline.image.format import Candidate, FileImages
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage import ranges
+from tilepress.pipeline.storage.below import Wanted, use_below
+from tilepress.pipeline.storage.path import is_url
 from tilepress.pipeline.storage.regular import open_regular
 
 __all__ = ["serve"]
@@ -37,9 +40,11 @@ def serve(link: socket.socket, libraries: Sequence[str]) -> None:
         sandbox.close(first["readable"], libraries, scratch)
         _keep_no_machine_code()
         wire.send(link, {})
-        guest = _Guest(link)
+        outside = _Outside(link)
+        guest = _Guest(outside)
         while True:
             request, file = wire.receive_with_file(link)
+            outside.listens(True)
             try:
                 answer = {"is": guest.answer(request, file)}
             except Exception as error:  # a foreign parser's, whatever it is
@@ -47,16 +52,39 @@ def serve(link: socket.socket, libraries: Sequence[str]) -> None:
             finally:
                 if file is not None:
                     os.close(file)
+            outside.listens(False)
             wire.send(link, answer)
     except (EOFError, OSError):
         return
 
 
+class _Outside:
+    """The process outside: while it waits for an answer, it can be asked for bytes."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link, self._lock, self._listens = link, threading.Lock(), False
+
+    def listens(self, now: bool) -> None:  # it does or it does not
+        with self._lock:  # not in the middle of what a thread of a failed request still asks
+            self._listens = now
+
+    def fetch(self, what: str, *wanted: object) -> Any:  # noqa: ANN401  # data
+        """Return what is wanted of an object, or objects; ``what`` is told in messages."""
+        with self._lock:
+            if not self._listens:
+                raise EOFError(what)
+            wire.send(self._link, {"fetch": list(wanted)})
+            answer = wire.receive(self._link)
+        if "raised" in answer:
+            raise_told(answer["raised"], "reading", what, 0)
+        return answer["fetched"]
+
+
 class _Guest:
     """The image that is open, and what was asked of it last."""
 
-    def __init__(self, link: socket.socket) -> None:
-        self._link = link
+    def __init__(self, outside: _Outside) -> None:
+        self._outside = outside
         self._source: TileSource | None = None
         self._items: Iterator[tuple[str, bytes]] = iter(())
 
@@ -65,7 +93,7 @@ class _Guest:
             case "look":
                 return self._look(request)
             case "open":
-                self._source = _opened(request["spec"])
+                self._source = self._open(request["spec"])
                 return self._source.info
             case "read" | "read_mask" as what:
                 assert file is not None, "samples are written to it"
@@ -92,6 +120,13 @@ class _Guest:
                 return self._opened.fingerprint()
         raise ValueError(request["do"])
 
+    def _open(self, spec: SourceSpec) -> TileSource:
+        if is_url(spec.paths[0]):
+            use_below(spec.paths[0], _FetchedObjects(spec.paths[0], self._outside))
+        found = formats.format_of_kind(spec.kind)
+        assert found is not None, "the kind was known before"
+        return found.open(spec)
+
     @property
     def _opened(self) -> TileSource:
         assert self._source is not None, "opened before"
@@ -114,7 +149,7 @@ class _Guest:
         if remote is None:
             with open_regular(request["path"]) as stream:
                 return _looked(_candidate(request, stream))
-        source = _FetchedBytes(remote, self._link)
+        source = _FetchedBytes(remote, self._outside)
         ranges.use_reader(source)
         return _looked(_candidate(request, source.stream()))
 
@@ -125,12 +160,6 @@ def _keep_no_machine_code() -> None:
         from numba.core import caching
 
         caching.Cache.save_overload = lambda *_: None  # type: ignore[method-assign]
-
-
-def _opened(spec: SourceSpec) -> TileSource:
-    found = formats.format_of_kind(spec.kind)
-    assert found is not None, "the kind was known before"
-    return found.open(spec)
 
 
 def _candidate(request: dict[str, Any], stream: Any) -> Candidate:  # noqa: ANN401  # a file
@@ -146,14 +175,21 @@ def _looked(file: Candidate) -> tuple[str, FileImages] | None:
 class _FetchedBytes(ranges.RemoteBytes):
     """The bytes of an object, which the process outside fetches: this one has no network."""
 
-    def __init__(self, file: ranges.RemoteFile, link: socket.socket) -> None:
+    def __init__(self, file: ranges.RemoteFile, outside: _Outside) -> None:
         super().__init__(file)
-        self._link = link
+        self._outside = outside
 
     def _fetch(self, start: int, end: int) -> bytes:
-        wire.send(self._link, {"fetch": [self.file.url, start, end]})
-        answer = wire.receive(self._link)
-        if "raised" in answer:
-            raise_told(answer["raised"], "reading", self.file.url, 0)
-        data: bytes = answer["bytes"]
+        data: bytes = self._outside.fetch(self.file.url, self.file.url, start, end)
         return data
+
+
+class _FetchedObjects:
+    """Objects below an address, which the process outside fetches."""
+
+    def __init__(self, url: str, outside: _Outside) -> None:
+        self._url, self._outside = url, outside
+
+    def fetch(self, wanted: Sequence[Wanted]) -> list[bytes | None]:
+        found: list[bytes | None] = self._outside.fetch(self._url, *wanted)
+        return found

@@ -80,11 +80,13 @@ class _Fetch:
     def __init__(self, file: Candidate) -> None:
         self._file = file
 
-    def __call__(self, url: str, start: int, end: int) -> bytes:
+    def __call__(self, *wanted: object) -> bytes:
         remote = self._file.remote
-        if remote is None or url != remote.url or not 0 <= start <= end <= remote.size:
-            raise SourceError(f"opening {self._file.path}: its reader asked for other bytes")
-        return ranges.reader(remote).read(start, end - start)
+        match wanted:
+            case (str(url), int(start), int(end)) if remote is not None and url == remote.url:
+                if 0 <= start <= end <= remote.size:
+                    return ranges.reader(remote).read(start, end - start)
+        raise SourceError(f"opening {self._file.path}: its reader asked for other bytes")
 
 
 def _with_neighbours(file: Candidate, likely: Sequence[Format]) -> Candidate:

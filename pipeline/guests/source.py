@@ -8,7 +8,7 @@ import mmap
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,14 +24,18 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.privacy.keyed import Replacements
+from tilepress.pipeline.storage.path import is_url
 
-__all__ = ["GuestSource", "readable"]
+__all__ = ["GuestSource", "Limit", "readable"]
 
 MAX_FILES_BY_NAME = 4096
 """Files that a guest is allowed one by one; of more, their folders."""
 
 MAX_WAITING = 2
 """Guests that wait to have their image opened again."""
+
+Limit = Callable[[int], Budget]
+"""What a request may use, by the bytes of the files that it is about."""
 
 
 class GuestSource:
@@ -45,7 +49,8 @@ class GuestSource:
         """
         self._spec, self._modules = spec, tuple(modules)
         self._whole_folders = whole_folders
-        self._readable = readable(spec.paths, whole_folders=whole_folders)
+        on_disk = [path for path in spec.paths if not is_url(path)]
+        self._readable = readable(on_disk, whole_folders=whole_folders)
         self._bytes = bytes_of(spec.paths)
         self._guest: Guest | None = None
         self._key: tuple[object, ...] = ()
@@ -74,7 +79,7 @@ class GuestSource:
 
         None: nothing, whatever the files hold, and ``source_items`` are as they should be.
         """
-        found = self._ask({"do": "identifiers"}, self._limit_of_items())
+        found = self._ask({"do": "identifiers"}, self._limit_of_items)
         try:
             return None if found is None else [(str(what), str(text)) for what, text in found]
         except (TypeError, ValueError):
@@ -85,24 +90,22 @@ class GuestSource:
         yield from self._items({"do": "replaced items", "replacements": replacements})
 
     def _items(self, request: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-        limit = self._limit_of_items()
-        self._ask(request, limit)
-        while (item := self._ask({"do": "next item"}, limit)) is not None:
+        self._ask(request, self._limit_of_items)
+        while (item := self._ask({"do": "next item"}, self._limit_of_items)) is not None:
             name, content = item
             yield str(name), bytes(content)
 
-    def _limit_of_items(self) -> Budget:
+    def _limit_of_items(self, size: int) -> Budget:
         whole = math.prod(self._info.shape) * self._info.dtype.itemsize
-        limit = budget.to_read(self._info, self._spec, self._bytes, min(whole, self._bytes))
-        headers = budget.to_open(self._spec, self._bytes)  # of every file one
+        limit = budget.to_read(self._info, self._spec, size, min(whole, size))
+        headers = budget.to_open(self._spec, size)  # of every file one
         return replace(limit, cpu_s=max(limit.cpu_s, headers.cpu_s))
 
     def _nonsense(self) -> SourceError:
         return SourceError(f"reading {self._spec.paths[0]}: its reader answered nonsense")
 
     def fingerprint(self) -> dict[str, Any]:
-        found = self._ask({"do": "fingerprint"}, budget.to_open(self._spec, self._bytes))
-        return dict(found)
+        return dict(self._ask({"do": "fingerprint"}, self._limit_to_open))
 
     def close(self) -> None:
         """Let the guest close the image; it waits for a while, in case it is opened again."""
@@ -118,20 +121,25 @@ class GuestSource:
     def _opened(self) -> ImageInfo:
         """Open the image in a guest: a new one, or the one that had it open last."""
         request = {"do": "open", "spec": self._spec}
-        limit = budget.to_open(self._spec, self._bytes)
         self._key = (self._spec.kind, *map(_identity, self._spec.paths))
         self._guest = _taken_back(self._key)
         if self._guest is None:
             self._guest = Guest(self._modules, self._readable, scratch=self._whole_folders)
         try:
-            return _checked(self._asked(request, limit, "opening"), self._spec)
+            return _checked(self._asked(request, self._limit_to_open, "opening"), self._spec)
         except BaseException:
             self._guest.close()
             raise
 
+    def _limit_to_open(self, size: int) -> Budget:
+        return budget.to_open(self._spec, size)
+
     def _samples(self, what: str, box: Box, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         length = math.prod(box.shape) * dtype.itemsize
-        limit = budget.to_read(self._info, self._spec, self._bytes, length)
+
+        def limit(size: int) -> Budget:
+            return budget.to_read(self._info, self._spec, size, length)
+
         request = {"do": what, "start": box.start, "stop": box.stop, "dtype": dtype}
         shared = _SharedBytes(length)
         try:
@@ -144,7 +152,7 @@ class GuestSource:
         finally:
             shared.close()
 
-    def _ask(self, request: dict[str, Any], limit: Budget, file: int | None = None) -> Any:  # noqa: ANN401
+    def _ask(self, request: dict[str, Any], limit: Limit, file: int | None = None) -> Any:  # noqa: ANN401
         if self._guest is None or not self._guest.is_open:  # the last one died of a request
             info = self._opened()
             if (info.shape, info.dtype) != (self._info.shape, self._info.dtype):
@@ -152,10 +160,11 @@ class GuestSource:
         return self._asked(request, limit, "reading", file)
 
     def _asked(
-        self, request: dict[str, Any], limit: Budget, doing: str, file: int | None = None
+        self, request: dict[str, Any], limit: Limit, doing: str, file: int | None = None
     ) -> Any:  # noqa: ANN401  # data
         assert self._guest is not None, "begun before"
-        return self._guest.ask(request, limit, doing, self._spec.paths[0], file=file)
+        path = self._spec.paths[0]
+        return self._guest.ask(request, limit(self._bytes), doing, path, file=file)
 
 
 _waiting: OrderedDict[tuple[object, ...], Guest] = OrderedDict()

@@ -11,8 +11,9 @@ import hashlib
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tilepress.errors import SourceError
 from tilepress.pipeline.storage.path import storage_path
@@ -20,7 +21,15 @@ from tilepress.pipeline.storage.ranges import listing
 from tilepress.pipeline.storage.regular import open_regular
 from tilepress.pipeline.storage.s3 import BucketPath
 
-__all__ = ["FilePrint", "ListingPrint", "bytes_of", "file_print", "folder_print", "objects_print"]
+__all__ = [
+    "FilePrint",
+    "ListingPrint",
+    "bytes_of",
+    "file_print",
+    "folder_print",
+    "objects_print",
+    "prefix_print",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,11 @@ def objects_print(url: str) -> ListingPrint:
     except OSError as error:
         raise SourceError(f"listing {url}: {error.strerror}") from error
     return ListingPrint(count, digest.hexdigest())
+
+
+def prefix_print(url: str) -> dict[str, Any]:
+    """Return the fingerprint, as JSON, of a source that is all objects below an address."""
+    return {storage_path(url).name: asdict(objects_print(url))}
 
 
 def bytes_of(paths: Sequence[str]) -> int:

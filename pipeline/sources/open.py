@@ -53,11 +53,14 @@ def _open_guarded(spec: SourceSpec) -> TileSource:
     found = format_of_kind(spec.kind)
     if found is None:
         raise UnsupportedSource(f"opening a source: kind {spec.kind!r} is unknown")
-    if not guests.are_possible() or is_url(spec.paths[0]):
+    if not guests.are_possible():
         return found.open(spec)
+    from tilepress.pipeline.guests.bucket import BucketGuestSource
     from tilepress.pipeline.guests.source import GuestSource
 
     modules = found.reader_modules(spec.paths)
     if is_deidentified(spec):
         modules += found.deidentifying_modules or ()
+    if is_url(spec.paths[0]):
+        return BucketGuestSource(spec, modules)
     return GuestSource(spec, modules, whole_folders=found.reads_beside)

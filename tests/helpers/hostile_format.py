@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import mmap
 import os
 import signal
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tilepress.errors import DamagedSource
+from tilepress.errors import DamagedSource, SourceError
 from tilepress.pipeline import formats
 from tilepress.pipeline.image.format import (
     Candidate,
@@ -33,6 +34,8 @@ from tilepress.pipeline.image.format import (
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.storage.below import below
+from tilepress.pipeline.storage.path import is_url
 from tilepress.pipeline.storage.ranges import RemoteFile
 
 MAGIC = b"HOSTILE "
@@ -87,7 +90,25 @@ def _hold(_: str) -> str:
     return "will hold"
 
 
+def _ask(text: str) -> str:
+    """Ask for an object below the address of the image, by what is JSON of [key, start, stop]."""
+    try:
+        (found,) = below(_address[-1]).fetch([tuple(json.loads(text))])
+    except SourceError as error:
+        return str(error)
+    return repr(found)
+
+
+def _ask_nonsense(text: str) -> str:
+    """Ask for what is no list of objects."""
+    try:
+        return repr(below(_address[-1]).fetch(json.loads(text)))
+    except SourceError as error:
+        return str(error)
+
+
 _held: list[Any] = []
+_address: list[str] = []
 
 DEEDS = {
     "nothing": lambda _: "done",
@@ -113,6 +134,8 @@ DEEDS = {
     "environment": lambda name: os.environ.get(name, "absent"),
     "limit": _raise_limit,
     "hold": _hold,
+    "ask": _ask,
+    "ask-nonsense": _ask_nonsense,
     "fail": lambda name: (_ for _ in ()).throw(
         {"ours": DamagedSource("text of ours"), "foreign": KeyError("text of the file")}[name]
     ),
@@ -125,7 +148,13 @@ class HostileSource:
 
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
-        self._deed = Path(spec.paths[0]).read_bytes().removeprefix(MAGIC).decode()
+        path = spec.paths[0]
+        if is_url(path):
+            _address.append(path)
+            (content,) = below(path).fetch([("deed", 0, None)])
+        else:
+            content = Path(path).read_bytes()
+        self._deed = content.removeprefix(MAGIC).decode()
         if self._deed.startswith("on-open "):
             self._deed = do(self._deed.removeprefix("on-open "))
         self.info = ImageInfo(
