@@ -184,7 +184,7 @@ def _document(path: Path, name: str, objects: Below | None) -> bytes | None:
     try:
         if objects is None:
             return read_regular(path / name, MAX_DOCUMENT_BYTES, (path,))
-        return read_document(objects, name)
+        return read_document(objects, name, MAX_DOCUMENT_BYTES)
     except FileNotFoundError:
         return None
     except RefusedFile as error:

@@ -58,16 +58,16 @@ def is_array_document(document: bytes) -> bool:
     return isinstance(parsed, dict) and parsed.get("node_type") == "array"
 
 
-def read_document(objects: Below, name: str) -> bytes:
+def read_document(objects: Below, name: str, limit_bytes: int) -> bytes:
     """Return a document of an array in a bucket.
 
     Raises FileNotFoundError where there is none, RefusedFile where it is too long, OSError.
     """
-    (found,) = objects.fetch([(name, 0, MAX_DOCUMENT_BYTES + 1)])
+    (found,) = objects.fetch([(name, 0, limit_bytes + 1)])
     if found is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    if len(found) > MAX_DOCUMENT_BYTES:
-        raise RefusedFile(f"it has more than {MAX_DOCUMENT_BYTES} bytes", name)
+    if len(found) > limit_bytes:
+        raise RefusedFile(f"it has more than {limit_bytes} bytes", name)
     return found
 
 
@@ -80,7 +80,7 @@ def names_own_codec(path: str) -> bool:
             document = (
                 read_regular(folder / name, MAX_DOCUMENT_BYTES, (folder,))
                 if objects is None
-                else read_document(objects, name)
+                else read_document(objects, name, MAX_DOCUMENT_BYTES)
             )
             if b"tilepress" in document:
                 return True

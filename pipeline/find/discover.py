@@ -115,20 +115,21 @@ def _as_named(paths: Sequence[str | Path]) -> frozenset[str]:
 def _found(
     discovery: _Discovery, items: Iterable[Item], passed_over: Counter[str] | None
 ) -> Iterator[SourceSpec | Failure]:
-    for item in items:
-        if isinstance(item, Batch):
-            folder = posixpath.dirname(item.files[0].path)
-            with contextlib.closing(Looks([file.path for file in item.files])) as looks:
+    with contextlib.closing(Looks()) as looks:
+        for item in items:
+            if isinstance(item, Batch):
+                folder = posixpath.dirname(item.files[0].path)
                 yield from each_or_failure(discovery.batch(item, looks), folder)
-        elif isinstance(item, ZarrNode):
-            yield _zarr_node(item)
-        elif isinstance(item, End):
-            yield from discovery.grouped()
-        elif isinstance(item, PassedOver):
-            if passed_over is not None:
-                passed_over.update(item.suffixes)
-        else:
-            yield item
+                looks.end_folder()
+            elif isinstance(item, ZarrNode):
+                yield _zarr_node(item)
+            elif isinstance(item, End):
+                yield from discovery.grouped()
+            elif isinstance(item, PassedOver):
+                if passed_over is not None:
+                    passed_over.update(item.suffixes)
+            else:
+                yield item
 
 
 def store_path(spec: SourceSpec) -> PurePosixPath:

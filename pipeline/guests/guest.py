@@ -23,7 +23,7 @@ from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.storage import ranges
 from tilepress.pipeline.storage.below import Wanted, use_below
 from tilepress.pipeline.storage.path import is_url
-from tilepress.pipeline.storage.regular import open_regular
+from tilepress.pipeline.storage.regular import given, open_regular
 
 __all__ = ["serve"]
 
@@ -91,7 +91,7 @@ class _Guest:
     def answer(self, request: dict[str, Any], file: int | None) -> Any:  # noqa: ANN401  # data
         match request["do"]:
             case "look":
-                return self._look(request)
+                return self._look(request, file)
             case "open":
                 self._source = self._open(request["spec"])
                 return self._source.info
@@ -143,11 +143,12 @@ class _Guest:
             target[...] = samples
             del target
 
-    def _look(self, request: dict[str, Any]) -> tuple[str, FileImages] | None:
+    def _look(self, request: dict[str, Any], file: int | None) -> tuple[str, FileImages] | None:
         """Say of what format a file is, by the format's first kind, and what it holds."""
         remote = request["remote"]
         if remote is None:
-            with open_regular(request["path"]) as stream:
+            assert file is not None, "it was opened outside"
+            with given(request["path"], file), open_regular(request["path"]) as stream:
                 return _looked(_candidate(request, stream))
         source = _FetchedBytes(remote, self._outside)
         ranges.use_reader(source)

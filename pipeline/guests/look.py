@@ -5,37 +5,51 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tilepress.errors import SourceError
 from tilepress.pipeline import formats
 from tilepress.pipeline.guests import budget, client
 from tilepress.pipeline.guests.client import Guest
-from tilepress.pipeline.guests.source import readable
 from tilepress.pipeline.image.format import Candidate, Certainty, FileImage, FileImages, Format
 from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage import ranges
-from tilepress.pipeline.storage.path import is_url
 
 __all__ = ["Looks"]
 
 
+MAX_LOOKS = 1000
+"""Files that one guest looks at: one that was taken over can lie about those that come after."""
+
+MAX_BEFORE_FOLDER = 100
+"""Files that a guest may have looked at before it goes on with those of another folder."""
+
+
+@dataclass(slots=True, eq=False)
+class _Looker:
+    """A guest that may open no file: it gets one after another, open."""
+
+    guest: Guest
+    modules: frozenset[str]
+    looks: int = 0
+
+
 class Looks:
-    """Guests that look at some files, one after another: a new one where one has died of a file.
+    """Guests that look at files, one after another: a new one where one has died of a file.
 
     Several threads may ask at a time; each then has a guest of its own.
     """
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        """``paths`` are the files that may be read, or URLs, which never need leave."""
-        self._readable = readable([path for path in paths if not is_url(path)])
-        self._free: list[Guest] = []
+    def __init__(self) -> None:
+        self._free: list[_Looker] = []
+        self._modules: frozenset[str] = frozenset()
         self._lock = threading.Lock()
 
     def look(self, file: Candidate) -> tuple[Format | None, FileImages]:
         """Return the format of a file, None where it is of none, and what it holds.
 
-        Raises SourceError or OSError.
+        A file of this machine is read through the descriptor of ``file.stream``. Raises SourceError
+        or OSError.
         """
         likely = [one for one in formats.FORMATS if one.sniff(file) > Certainty.NONE]
         if not likely:
@@ -43,26 +57,47 @@ class Looks:
         file = _with_neighbours(file, likely)
         if not client.are_possible():
             return formats.look_at(file)
-        guest = self._guest([name for one in likely for name in one.look_modules])
+        looker = self._looker([name for one in likely for name in one.look_modules])
         try:
             request = {"do": "look"} | {name: getattr(file, name) for name in _TOLD}
             limit = budget.to_look(file.size)
-            answer = guest.ask(request, limit, "opening", file.path, fetch=_Fetch(file))
+            opened = None if file.remote is not None else file.stream.fileno()
+            answer = looker.guest.ask(
+                request, limit, "opening", file.path, file=opened, fetch=_Fetch(file)
+            )
         finally:
-            if guest.is_open:
-                with self._lock:
-                    self._free.append(guest)
+            self._give_back(looker)
         return _checked(answer, file, likely)
+
+    def end_folder(self) -> None:
+        """Go on with other files: with one guest, and none that has looked at many."""
+        fresh = [one for one in self._free if one.looks < MAX_BEFORE_FOLDER][-1:]
+        for looker in self._free:
+            if looker not in fresh:
+                looker.guest.close()
+        self._free = fresh
 
     def close(self) -> None:
         while self._free:
-            self._free.pop().close()
+            self._free.pop().guest.close()
 
-    def _guest(self, modules: Sequence[str]) -> Guest:
+    def _looker(self, modules: Sequence[str]) -> _Looker:
         with self._lock:
-            if self._free:
-                return self._free.pop()
-        return Guest(modules, self._readable)
+            fitting = (one for one in reversed(self._free) if one.modules.issuperset(modules))
+            if (found := next(fitting, None)) is not None:
+                self._free.remove(found)
+                return found
+            self._modules = self._modules.union(modules)
+            wanted = self._modules
+        return _Looker(Guest(sorted(wanted), []), wanted)
+
+    def _give_back(self, looker: _Looker) -> None:
+        looker.looks += 1
+        if looker.looks >= MAX_LOOKS:
+            looker.guest.close()
+        if looker.guest.is_open:
+            with self._lock:
+                self._free.append(looker)
 
 
 MAX_IMAGES = 2**16

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
-__all__ = ["RefusedFile", "open_regular", "read_regular"]
+__all__ = ["RefusedFile", "given", "open_regular", "read_regular"]
 
 
 class RefusedFile(OSError):
@@ -30,6 +32,9 @@ def open_regular(
 
     Raises RefusedFile, or another OSError where there is no file or it cannot be read.
     """
+    if (descriptor := _given.get(os.fspath(path))) is not None:
+        _check_kind(os.fstat(descriptor).st_mode, path)
+        return cast("BinaryIO", io.BufferedReader(_Given(os.dup(descriptor))))
     real = os.path.realpath(path)
     roots = None if within is None else [os.path.realpath(folder) for folder in within]
     _check_place(real, roots, path)
@@ -43,6 +48,53 @@ def open_regular(
     except BaseException:
         os.close(handle)
         raise
+
+
+@contextlib.contextmanager
+def given(path: str | os.PathLike[str], descriptor: int) -> Iterator[None]:
+    """Let ``path`` be the file of this open descriptor: who may open no file is given one."""
+    _given[os.fspath(path)] = descriptor
+    try:
+        yield
+    finally:
+        del _given[os.fspath(path)]
+
+
+_given: dict[str, int] = {}
+
+
+class _Given(io.RawIOBase):
+    """A file that was opened before, read from its start: its own offset is others'."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._at = descriptor, 0
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        size = os.fstat(self._descriptor).st_size
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: size}[whence]
+        if base + offset < 0:
+            raise ValueError("negative seek position")
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  # any writable buffer
+        count = os.preadv(self._descriptor, [buffer], self._at)
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
 
 
 def read_regular(

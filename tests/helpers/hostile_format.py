@@ -218,6 +218,8 @@ class _Hostile(Format):
         deed = file.stream.read().decode().removeprefix(MAGIC.decode())
         if deed.startswith("lie "):
             return _lie(deed.removeprefix("lie "))
+        if deed.startswith("tell "):
+            raise DamagedSource(f"told: {do(deed.removeprefix('tell '))}")
         do(deed)
         return super().images(file)
 

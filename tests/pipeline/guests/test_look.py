@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tilepress.errors import DamagedSource, SourceError
 from tilepress.pipeline import formats
 from tilepress.pipeline.dicom.format import DICOM
 from tilepress.pipeline.dicom.header import read_instance
-from tilepress.pipeline.guests import client
+from tilepress.pipeline.guests import client, look
 from tilepress.pipeline.guests.look import Looks
 from tilepress.pipeline.image.format import Candidate
 
@@ -40,7 +41,7 @@ def test_a_file_that_kills_its_reader_is_one_failure(tmp_path):
     good.write_bytes(MAGIC + b"nothing")
     bad.write_bytes(MAGIC + b"crash")
     foreign.write_bytes(b"text")
-    with contextlib.closing(Looks([str(good), str(bad), str(foreign)])) as looks:
+    with contextlib.closing(Looks()) as looks:
         assert looked(looks, good)[0] is HOSTILE
         with pytest.raises(DamagedSource, match=r"^opening .*bad: its decoder crashed"):
             looked(looks, bad)
@@ -54,7 +55,7 @@ def test_a_reader_raises_what_it_raises(tmp_path):
     bad = tmp_path / "bad"
     bad.write_bytes(MAGIC + b"fail foreign")
     with (
-        contextlib.closing(Looks([str(bad)])) as looks,
+        contextlib.closing(Looks()) as looks,
         pytest.raises(SourceError, match="unexpected KeyError"),
     ):
         looked(looks, bad)
@@ -69,7 +70,7 @@ def test_what_a_guest_says_names_no_other_file_and_no_other_place(tmp_path, abou
     bad = tmp_path / "bad"
     bad.write_bytes(MAGIC + f"lie {about}".encode())
     with (
-        contextlib.closing(Looks([str(bad)])) as looks,
+        contextlib.closing(Looks()) as looks,
         pytest.raises(SourceError, match="answered nonsense"),
     ):
         looked(looks, bad)
@@ -92,15 +93,70 @@ def test_a_dicom_header_names_its_own_file_and_a_known_modality(tmp_path):
         assert not DICOM.is_sound_member(lie, file)
 
 
-def test_only_the_files_of_the_batch_are_read(tmp_path):
-    named, other = tmp_path / "named", tmp_path / "other"
-    for path in (named, other):
-        path.write_bytes(MAGIC + b"nothing")
+def test_only_the_file_that_is_looked_at_is_read(tmp_path):
     from tilepress.pipeline.guests import landlock
 
     if not landlock.version():
         pytest.skip("this kernel has no Landlock")
-    with contextlib.closing(Looks([str(named)])) as looks:
-        looked(looks, named)
-        with pytest.raises(OSError, match="denied"):
-            looked(looks, other)
+    with contextlib.closing(Looks()) as looks:
+        for name, other in (("a", "b"), ("b", "a")):
+            (tmp_path / name).write_bytes(MAGIC + f"tell read {tmp_path / other}".encode())
+            (tmp_path / other).touch()
+            with pytest.raises(SourceError, match=r"told: errno 13"):
+                looked(looks, tmp_path / name)
+        (tmp_path / "c").write_bytes(MAGIC + f"tell list {tmp_path}".encode())
+        with pytest.raises(SourceError, match=r"told: errno 13"):
+            looked(looks, tmp_path / "c")
+
+
+class TestHowLongAGuestLooks:
+    """One that was taken over can lie about few files that come after, and of few folders."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        (tmp_path / "good").write_bytes(MAGIC + b"nothing")
+        return tmp_path / "good"
+
+    def begun(self, looks: Looks, path: Path, monkeypatch, folders: list[int]) -> int:
+        """Return how many guests it takes to look at folders of so many files."""
+        guests: list[object] = []
+
+        class Counted(client.Guest):
+            def __init__(self, *args, **kwargs):
+                guests.append(None)
+                super().__init__(*args, **kwargs)
+
+        monkeypatch.setattr(look, "Guest", Counted)
+        for files in folders:
+            for _ in range(files):
+                looked(looks, path)
+            looks.end_folder()
+        return len(guests)
+
+    @pytest.mark.parametrize(
+        ("folders", "guests"), [([1] * 5, 1), ([5], 1), ([6], 2), ([3, 2], 2), ([2, 3, 1], 2)]
+    )
+    def test_files_and_folders_are_counted(self, path, monkeypatch, folders, guests):
+        monkeypatch.setattr(look, "MAX_LOOKS", 5)
+        monkeypatch.setattr(look, "MAX_BEFORE_FOLDER", 5 if folders == [1] * 5 else 3)
+        with contextlib.closing(Looks()) as looks:
+            assert self.begun(looks, path, monkeypatch, folders) == guests
+
+    def test_those_of_several_threads_go_with_the_folder(self, path):
+        with contextlib.closing(Looks()) as looks:
+            with ThreadPoolExecutor(4) as pool:
+                for _ in pool.map(lambda _: looked(looks, path), range(20)):
+                    pass
+            looks.end_folder()
+            assert len(looks._free) == 1
+
+
+def test_a_guest_has_what_later_formats_need(tmp_path):
+    """None imports for itself what the next one would import again."""
+    (tmp_path / "first").write_bytes(MAGIC + b"nothing")
+    series = dicom(tmp_path / "in", 1, 1)
+    with contextlib.closing(Looks()) as looks:
+        looked(looks, tmp_path / "first")
+        looked(looks, series)
+        looked(looks, tmp_path / "first")
+        assert [one.looks for one in looks._free] == [1, 2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tilepress.pipeline.storage.regular import RefusedFile, open_regular, read_regular
+from tilepress.pipeline.storage.regular import RefusedFile, given, open_regular, read_regular
 
 
 @pytest.fixture
@@ -84,3 +84,27 @@ class TestNothingOutside:
 def test_a_file_larger_than_the_limit_is_refused(folder: Path) -> None:
     with pytest.raises(RefusedFile, match="more than 3 bytes"):
         read_regular(folder / "plain", 3)
+
+
+class TestAFileThatIsGiven:
+    def test_it_is_read_from_its_start_in_place_of_what_lies_there(self, folder: Path) -> None:
+        with open_regular(folder / "plain") as opened:
+            opened.seek(3)
+            with given("/none/such", opened.fileno()), open_regular("/none/such") as file:
+                assert file.read(2) == b"in"
+                with open_regular(Path("/none/such")) as again:
+                    assert again.read() == b"inside"
+                assert file.read() == b"side"
+                assert file.seek(-2, os.SEEK_END) == 4
+                assert (file.read(), file.tell()) == (b"de", 6)
+                assert os.fstat(file.fileno()).st_size == 6
+            with pytest.raises(FileNotFoundError):
+                open_regular("/none/such")
+            assert os.fstat(opened.fileno()).st_size == 6
+
+    def test_a_pipe_is_refused(self, folder: Path) -> None:
+        ends = os.pipe()
+        with given("/none/such", ends[0]), pytest.raises(RefusedFile, match="no regular file"):
+            open_regular("/none/such")
+        for end in ends:
+            os.close(end)
