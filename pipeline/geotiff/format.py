@@ -67,7 +67,8 @@ class _GeoTiff(Format):
     )
 
     def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
-        return ("tilepress.pipeline.geotiff.source", "tilepress.pipeline.geotiff.stack")
+        room = "tilepress.pipeline.geotiff"
+        return (f"{room}.source", f"{room}.stack", f"{room}.ready")
 
     def sniff(self, file: Candidate) -> Certainty:
         driver = raster_driver(PurePosixPath(file.name), file.head, file.size)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import fcntl
 import os
-import re
 import resource
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -22,31 +18,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-import tilepress
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
-from tilepress.pipeline.guests import wire
+from tilepress.pipeline.guests import hosts, wire
 from tilepress.pipeline.guests.box import offered
 from tilepress.pipeline.guests.budget import Budget
 from tilepress.pipeline.guests.told import raise_told, told
 
-__all__ = ["Guest", "are_possible", "held_by"]
+__all__ = ["Guest", "are_possible", "for_workers", "held_by"]
 
 SWITCH = "TILEPRESS_GUESTS"
 """Environment variable: "off" reads foreign files in this process, without limits."""
-
-START_S = 120
-"""A host has begun by then, on whatever machine."""
-
-_KEPT_ENVIRONMENT = (
-    "COVERAGE_", "CPL_", "GDAL_", "GTIFF_", "HOME", "LANG", "LC_", "LD_", "NUMBA_", "OMP_",
-    "OPJ_", "PATH", "PROJ_", "PYTHON", "TILEPRESS_MAX_MEMORY", "TZ", "VIRTUAL_ENV",
-)  # fmt: skip
-"""What guests may know of the environment, by how it begins."""
-
-_SECRET = re.compile(
-    "(CPL|GDAL)_.*(AUTH|COOKIE|CRED|HEADER|HTTP|KEY|PASS|PWD|SECRET|TOKEN|USER|VSI)"
-)
-"""Such have credentials in them: no guest needs any."""
 
 
 def are_possible() -> bool:
@@ -67,9 +48,18 @@ def _can_be() -> bool:
     return True
 
 
+def for_workers() -> dict[str, str]:
+    """Return what processes that this one begins need in their environment to share its host."""
+    return hosts.shared() if are_possible() else {}
+
+
 def held_by() -> dict[str, int | bool]:
     """Return what holds foreign files on this machine, as JSON: for who judges a run later."""
     return {"processes": are_possible(), **offered()}
+
+
+OWN_ENVIRONMENT = ("GDAL_CACHEMAX", "GDAL_NUM_THREADS", "OMP_NUM_THREADS")
+"""What a guest does as the process that has begun it does, whoever has begun its host."""
 
 
 class _Deadline:
@@ -81,116 +71,6 @@ class _Deadline:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # a socket's
         self._link.settimeout(max(self._until - time.monotonic(), 1e-3))
         return getattr(self._link, name)
-
-
-class _Host:
-    """The process that guests are forked from."""
-
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            code = f"from tilepress.pipeline.guests.host import main; main({theirs.fileno()})"
-            self._process = subprocess.Popen(  # noqa: S603  # this very interpreter
-                [sys.executable, "-P", "-c", code],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env=_environment(),
-                cwd="/",
-            )
-        self._control = ours
-        self._control.settimeout(START_S)
-        self._lock = threading.Lock()
-
-    def begin(self, modules: Iterable[str]) -> tuple[int, socket.socket, int]:
-        """Return the process of a new guest, the connection to it, and its idle address space."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                answer = self._ask({"modules": list(modules)}, theirs.fileno())
-            except BaseException:
-                ours.close()
-                raise
-        if "failed" in answer:
-            ours.close()
-            raise SourceError(f"starting a reader of images: {answer['failed']}")
-        return int(answer["process"]), ours, int(answer["memory_bytes"])
-
-    def status(self, process: int) -> int:
-        """Wait until a guest has ended; return what ``os.waitpid`` says, -1 if it is unknown."""
-        return int(self._ask({"ended": process})["status"])
-
-    def _ask(self, request: Mapping[str, Any], file: int | None = None) -> dict[str, Any]:
-        with self._lock:
-            wire.send(self._control, request, file)
-            answer: dict[str, Any] = wire.receive(self._control)
-            return answer
-
-    def close(self) -> None:
-        self._control.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)
-
-    def forget(self) -> None:
-        """Let go of a host that is another process's: this one was forked from it."""
-        self._control.close()
-        self._process.returncode = 0  # not ours to wait for
-
-
-def _environment() -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(_KEPT_ENVIRONMENT) and not _SECRET.match(name)
-    }
-    return kept | {
-        "PYTHONPATH": os.pathsep.join(_search_path()),
-        "OPENBLAS_NUM_THREADS": "1",  # threads do not survive a fork
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-
-
-def _search_path() -> list[str]:
-    """Return where a host finds its modules: neither in the working folder nor beside a script."""
-    own = os.path.dirname(tilepress.__path__[0])
-    asked = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    installed = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
-    return list(dict.fromkeys(map(os.path.abspath, [own, *asked, *installed])))
-
-
-_hosts: list[_Host] = []
-_hosts_lock = threading.Lock()
-
-
-def _host() -> _Host:
-    with _hosts_lock:
-        if not _hosts:
-            _hosts.append(_Host())
-        return _hosts[0]
-
-
-def _drop(host: _Host) -> None:
-    with _hosts_lock:
-        if host in _hosts:
-            _hosts.remove(host)
-    host.close()
-
-
-def _close_hosts() -> None:
-    while _hosts:
-        _hosts.pop().close()
-
-
-def _forget_hosts() -> None:
-    global _hosts_lock
-    _hosts_lock = threading.Lock()
-    while _hosts:
-        _hosts.pop().forget()
-
-
-atexit.register(_close_hosts)
-os.register_at_fork(after_in_child=_forget_hosts)
 
 
 class Guest:
@@ -205,7 +85,7 @@ class Guest:
         ``readable`` are the files and folders that it may read. With ``scratch`` it has a folder of
         its own in which it can make links.
         """
-        self._host, (process, link, self._idle_bytes) = _begun(modules)
+        self._host, (process, link, self._idle_bytes) = hosts.begin_guest(modules)
         self._link = link
         self._process = process
         self._handle = os.pidfd_open(process)
@@ -213,8 +93,9 @@ class Guest:
         self._end = weakref.finalize(self, _end, link, self._handle, folder)
         self._memory_bytes = 0
         try:
-            wire.send(link, {"readable": list(readable), "scratch": folder})
-            wire.receive(_Deadline(link, START_S))  # type: ignore[arg-type]  # acts as a socket
+            own = {name: os.environ[name] for name in OWN_ENVIRONMENT if name in os.environ}
+            wire.send(link, {"readable": list(readable), "scratch": folder, "environment": own})
+            wire.receive(_Deadline(link, hosts.START_S))  # type: ignore[arg-type]  # acts as a socket
         except (EOFError, OSError, wire.Garbled) as error:
             self.close()
             raise SourceError("starting a reader of images: its box cannot be closed") from error
@@ -293,7 +174,7 @@ class Guest:
         try:
             status = self._host.status(self._process)
         except (EOFError, OSError, wire.Garbled):
-            _drop(self._host)
+            hosts.drop(self._host)
             status = -1
         self.close()
         number = os.WTERMSIG(status) if status >= 0 and os.WIFSIGNALED(status) else 0
@@ -308,21 +189,6 @@ class Guest:
             raise SourceError(f"{doing} {path}: {text}") from None
         text = f"its decoder crashed ({signal.Signals(number).name})"
         raise DamagedSource(f"{doing} {path}: {text}") from None
-
-
-def _begun(modules: Iterable[str]) -> tuple[_Host, tuple[int, socket.socket, int]]:
-    """Begin a guest; where the host has died meanwhile, with a new one."""
-    wanted = list(modules)
-    for last in (False, True):
-        host = _host()
-        try:
-            return host, host.begin(wanted)
-        except (EOFError, OSError, wire.Garbled) as error:
-            _drop(host)
-            if last:
-                text = f"starting a reader of images: {type(error).__name__}"
-                raise SourceError(text) from error
-    raise AssertionError("one of two tries returned or raised")
 
 
 def _scratch() -> str | None:

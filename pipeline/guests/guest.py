@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.ma  # np.median would import it, in every guest again
 
 from tilepress.pipeline import formats
 from tilepress.pipeline.guests import box as sandbox
@@ -36,6 +37,7 @@ def serve(link: socket.socket, libraries: Sequence[str]) -> None:
     try:
         first = wire.receive(link)
         scratch = first["scratch"]
+        os.environ.update(first["environment"])
         tempfile.tempdir = scratch
         sandbox.close(first["readable"], libraries, scratch)
         _keep_no_machine_code()

@@ -228,7 +228,11 @@ class Format(Protocol):
         return ()
 
     def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
-        """Return the modules that read such files: who is to read many imports them once."""
+        """Return the modules that read such files: who is to read many imports them once.
+
+        One that has a function ``prepare`` has it called then, once: it does what the library
+        would do for the first file, and leaves no thread and no file of anybody open.
+        """
         return ()
 
     @property

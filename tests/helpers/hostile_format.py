@@ -12,6 +12,7 @@ import mmap
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -71,6 +72,25 @@ def _connect(argument: str) -> str:
     return "connected"
 
 
+def _reach(address: str) -> str:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)  # given: to make one alone is refused
+    theirs.close()
+    with ours:
+        ours.connect(address)
+    return "connected"
+
+
+def _sockets(_: str) -> str:
+    """Count the sockets that are open here."""
+    kinds = []
+    for number in range(256):
+        try:
+            kinds.append(stat.S_ISSOCK(os.fstat(number).st_mode))
+        except OSError:
+            continue
+    return str(sum(kinds))
+
+
 def _run(argument: str) -> str:
     return str(subprocess.run([argument], check=False).returncode)
 
@@ -128,6 +148,8 @@ DEEDS = {
     "sleep": lambda seconds: time.sleep(float(seconds)),
     "stop": _stop,
     "connect": _connect,
+    "reach": _reach,
+    "sockets": _sockets,
     "run": _run,
     "fork": lambda _: os.fork(),
     "kill": lambda process: os.kill(int(process), signal.SIGKILL),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
+from tilepress.pipeline.guests import client as guests
 from tilepress.workflows.cluster.closed import PROTOCOL, keys_of_one_run, scratch_settings
 from tilepress.workflows.cluster.contract import (
     NO_WORKERS_AFTER_S,
@@ -103,17 +104,18 @@ class LocalOpener:
     def open(self) -> Iterator[OpenedCluster]:
         """Start processes; stop them on leaving."""
         threads = _threads_of_each(self.expected.slots)
-        with environment_put_back(worker_environment(threads)), self._opened(threads) as opened:
+        environment = worker_environment(threads) | guests.for_workers()
+        with environment_put_back(environment), self._opened(environment) as opened:
             yield opened
 
     @contextlib.contextmanager
-    def _opened(self, threads: int) -> Iterator[OpenedCluster]:
+    def _opened(self, environment: dict[str, Any]) -> Iterator[OpenedCluster]:
         import dask
         from distributed import Client
 
         from tilepress.workflows.cluster.worker_plugin import SetUp
 
-        settings = _config(threads)
+        settings = _config(environment)
         if self.dashboard:
             settings["distributed.worker.profile.enabled"] = True
         with dask.config.set(settings), interrupts_stay_here(), starting():
@@ -235,8 +237,8 @@ def _threads_of_each(workers: int) -> int:
     return max(1, cpu_count() // workers)
 
 
-def _config(threads: int) -> dict[str, Any]:
-    """Return Dask's settings: few retries of deadly tasks, lean libraries in the workers."""
+def _config(environment: dict[str, Any]) -> dict[str, Any]:
+    """Return Dask's settings: few retries of deadly tasks, workers with this environment."""
     return {
         **scheduler_settings(),
         **scratch_settings(),
@@ -245,7 +247,7 @@ def _config(threads: int) -> dict[str, Any]:
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": TERMINATE_AT,
-        "distributed.nanny.pre-spawn-environ": worker_environment(threads),
+        "distributed.nanny.pre-spawn-environ": environment,
         "distributed.worker.profile.enabled": False,
         "distributed.comm.timeouts.connect": "60s",
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.hostile_format import MAGIC
 
-from tilepress.pipeline.guests import client, source
+from tilepress.pipeline.guests import client, hosts, source
 from tilepress.pipeline.guests.source import GuestSource
 from tilepress.pipeline.image.source import SourceSpec
 
@@ -28,7 +28,7 @@ def find_hostile_format(monkeypatch: pytest.MonkeyPatch) -> None:
     if str(ROOT) not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-        client._close_hosts()
+        hosts._close_hosts()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tilepress.errors import (
     UnsupportedSource,
     UsageError,
 )
-from tilepress.pipeline.guests import budget, client
+from tilepress.pipeline.guests import budget, client, hosts
 from tilepress.pipeline.guests.told import raise_told, told
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.storage.retry import _may_pass
@@ -155,11 +155,11 @@ def test_after_its_guest_has_died_a_source_works_again(opens):
 
 def test_after_the_host_has_died_the_next_image_has_a_new_one(opens):
     opens("nothing")
-    host = client._host()
+    host = hosts._host()
     host._process.kill()
     host._process.wait()
     assert is_right(opens("nothing ").read(WHOLE))
-    assert client._host() is not host
+    assert hosts._host() is not host
 
 
 def test_samples_that_the_guest_can_still_change_are_not_taken(opens):
@@ -237,19 +237,19 @@ def alive(process: int) -> bool:
 
 def test_a_process_that_is_forked_from_this_one_begins_a_host_of_its_own(opens):
     assert is_right(opens("nothing").read(WHOLE))
-    host = client._host()._process.pid
+    host = hosts._host()._process.pid
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         code = 1
         try:
-            code = 0 if not client._hosts else 2
+            code = 0 if not hosts._hosts else 2
         finally:
             os._exit(code)
     os.close(reading)
     os.close(writing)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert client._host()._process.pid == host
+    assert hosts._host()._process.pid == host
     assert is_right(opens("nothing ").read(WHOLE))
 
 

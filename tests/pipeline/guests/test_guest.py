@@ -136,9 +136,9 @@ def test_it_cannot_raise_its_own_limits(opens):
 
 
 def test_it_knows_no_credentials(opens, monkeypatch):
-    from tilepress.pipeline.guests import client
+    from tilepress.pipeline.guests import hosts
 
-    client._close_hosts()  # the next host begins with this environment
+    hosts._close_hosts()  # the next host begins with this environment
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
     monkeypatch.setenv("GDAL_HTTP_USERPWD", "canary:canary")
     assert result(opens("environment GDAL_HTTP_USERPWD")) == "absent"
