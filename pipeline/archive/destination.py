@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -267,7 +268,7 @@ def _is_same_source(plan: ImagePlan) -> bool:
     if image is None or not digest:
         raise root.lacks("plan_digest")
     with contextlib.closing(open_source(plan.spec)) as source:
-        return plan_digest(source, image.grid, image.config) == digest
+        return plan_digest(source, image.grid, image.config, image.exact) == digest
 
 
 def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
@@ -278,11 +279,18 @@ def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
             return f"it was written with {name} {there[name]}, this run has {config[name]}"
     if reader.loss != plan.loss:
         return f"its max error is {reader.loss.bound}, this run's {plan.loss.bound}"
+    if reader.exact.keys() != plan.info.exact.keys():
+        return f"lossless in it are {_bands(reader.exact)}, in this run {_bands(plan.info.exact)}"
     if there["model"]["sha256"] != config["model"]["sha256"]:
         return f"it was written with model {there['model']['name']}"
     if reader.chunk != plan.grid.chunk:
         return "its tiles have another size"
     return None
+
+
+def _bands(exact: Mapping[int, str]) -> str:
+    numbers = ", ".join(str(band + 1) for band in sorted(exact))
+    return f"bands {numbers} alone" if exact else "no bands alone"
 
 
 def _dimensions(shape: tuple[int, ...]) -> str:

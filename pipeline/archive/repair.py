@@ -34,6 +34,7 @@ from tilepress.pipeline import formats
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.evidence import Evidence, difference_of_shape
+from tilepress.pipeline.archive.exact import with_exact
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import REPAIRS, REPLACES, Ledger, ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
@@ -321,10 +322,10 @@ class _Repair:
         if wrong is not None:
             raise self._another(wrong)
         return ImagePlan(
-            digest=plan_digest(source, image.grid, image.config),
+            digest=plan_digest(source, image.grid, image.config, image.exact),
             store=str(self.store),
             spec=source.spec,
-            info=source.info,
+            info=with_exact(source.info, image.exact),
             grid=image.grid,
             mask_grid=layouts["mask"].grid if "mask" in layouts else None,
             codec_config=image.config,
@@ -465,6 +466,7 @@ def _mark(plan: ImagePlan) -> None:
             axes=plan.info.axes,
             config=coding.writer.codec_config(name),
             separator=plan.separator,
+            exact=plan.info.exact if name == "image" else {},
         )
         for name, grid in plan.grids.items()
     }

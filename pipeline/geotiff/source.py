@@ -23,6 +23,7 @@ from rasterio.windows import Window
 
 from tilepress.codecs.numbers import json_number
 from tilepress.errors import UnsupportedSource
+from tilepress.pipeline.geotiff.bands import bands_of, in_dtype
 from tilepress.pipeline.geotiff.raster_file import RasterFile, open_rasters
 from tilepress.pipeline.geotiff.record import (
     dump_record,
@@ -171,6 +172,7 @@ class GeoTiffSource:
             geo=_georeference(first.record),
             attributes=attributes,
             coordinates={"band": np.arange(1, count + 1, dtype=np.int32)} if count > 1 else {},
+            bands=bands_of(self._files),
             has_mask=any(file.record["mask"] != "none" for file in self._files),
             remarks=tuple(dict.fromkeys(r for file in self._files for r in _remarks(file))),
         )
@@ -185,23 +187,10 @@ class GeoTiffSource:
 def _nodata(files: Sequence[RasterFile]) -> tuple[float | int | None, dict[str, Any]]:
     """Return the value that marks absent samples in every band, and attributes if bands differ."""
     values = [value for file in files for value in file.record["nodata"]]
-    usable = [_in_dtype(value, files[0].dtype) for value in values]
+    usable = [in_dtype(value, files[0].dtype) for value in values]
     if len({repr(value) for value in usable}) == 1:
         return usable[0], {}
     return None, {"band_nodata": [json_number(value) for value in usable]}
-
-
-def _in_dtype(value: float | int | None, dtype: np.dtype[Any]) -> float | int | None:
-    """Return a nodata value as a sample of ``dtype``; None where no sample can have it."""
-    if value is None:
-        return None
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return float(dtype.type(value))
-    limits = np.iinfo(dtype)
-    if not math.isfinite(value) or value != int(value):
-        return None
-    return int(value) if limits.min <= value <= limits.max else None
 
 
 def _valid_range(files: Sequence[RasterFile]) -> tuple[int, int] | None:

@@ -84,7 +84,10 @@ Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="A line for every image, however many there are.")
 ]
 
-FIRST = ("paths", "lossless", "max_error", "codec", "tier", "model", "tune", "stack", "tile")
+FIRST = (
+    *("paths", "lossless", "max_error", "lossless_for", "codec", "tier", "model", "tune"),
+    *("stack", "tile"),
+)
 """What help lists first, and in which order; then come other options of coding, then the rest."""
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -57,7 +57,7 @@ class TestOptionsOfCoding:
         line = ["a", "b", "--quality", "2.5", "--tier", "fast"]
         assert CliRunner().invoke(command, line).exit_code == 0
         assert list(got) == [
-            *("paths", "max_error", "codec", "tier", "model", "tile"),
+            *("paths", "max_error", "lossless_for", "codec", "tier", "model", "tile"),
             *("max_expansion", "quality", "quiet"),
         ]
         assert (got["quality"], got["tier"], type(got["tier"])) == (2.5, "fast", str)
