@@ -21,7 +21,7 @@ from rasterio.session import DummySession
 from tilepress.errors import DamagedSource, TilepressError, UnsupportedSource
 from tilepress.pipeline.geotiff.view import FOLDER_PREFIX
 
-__all__ = ["ask", "gdal_calls", "open_raster"]
+__all__ = ["ask", "gdal_calls", "gdal_errors", "open_raster"]
 
 CACHE_BYTES = 64 * 2**20
 """GDAL's block cache for the whole process; its default is 5 % of the machine's memory."""
@@ -98,7 +98,7 @@ def gdal_calls(
     with Env(session=DummySession(), **chosen), _collector.listen() as heard:
         try:
             yield heard
-        except _gdal_errors() as exc:
+        except gdal_errors() as exc:
             found = _innermost(exc, path)
             kind = error
             if error is DamagedSource and _UNSUPPORTED.search(found):
@@ -137,11 +137,12 @@ def ask(question: Callable[[], _T]) -> _T:
     """
     try:
         return question()
-    except _gdal_errors():
+    except gdal_errors():
         return question()
 
 
-def _gdal_errors() -> tuple[type[Exception], ...]:
+def gdal_errors() -> tuple[type[Exception], ...]:
+    """Return what rasterio raises where GDAL fails."""
     from rasterio._err import CPLE_BaseError
 
     # ValueError and UnicodeDecodeError: tags that rasterio cannot turn into Python values
