@@ -42,6 +42,7 @@ from tilepress.errors import DamagedStore, DestinationConflict, StoreError, Usag
 from tilepress.pipeline.geotiff.creation import creation_options, has_palette, plain_options
 from tilepress.pipeline.geotiff.gdal import gdal_calls, gdal_errors
 from tilepress.pipeline.geotiff.header import append_entries
+from tilepress.pipeline.geotiff.pam import write_pam
 from tilepress.pipeline.geotiff.part import FilePart
 from tilepress.pipeline.geotiff.placing import PLACING_ENTRIES, moved_entries
 from tilepress.pipeline.geotiff.record import (
@@ -234,6 +235,7 @@ def _write_in(
                 with again as dataset:
                     dataset.nodata = _common_nodata(part)
         _append_carried(partial, part, reader.loss)
+        _write_tables(partial, part, reader.loss)
         _write_band_nodata(partial, part)
         return _move_into(scratch, part.target)
     except OSError as exc:
@@ -473,6 +475,14 @@ def _append_carried(path: Path, part: FilePart, loss: Loss) -> None:
     kept = {tag: entry for tag, entry in entries.items() if tag not in dropped}
     notes = carried_notes(record)
     append_entries(path, kept, record["order"], removed=exact, directories=notes)
+
+
+def _write_tables(path: Path, part: FilePart, loss: Loss) -> None:
+    """Write what values stand for beside the file, as it was said there."""
+    tables = part.record.get("pam", {})
+    bands = enumerate(part.bands, 1)
+    texts = {number: tables[str(at + 1)] for number, at in bands if str(at + 1) in tables}
+    write_pam(path, texts, same_samples=part.is_whole and loss.is_lossless)
 
 
 def _write_band_nodata(path: Path, part: FilePart) -> None:

@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from tilepress.codecs.numbers import json_number
 from tilepress.errors import UnsupportedSource
-from tilepress.pipeline.geotiff.bands import bands_of, in_dtype
+from tilepress.pipeline.geotiff.bands import bands_of, flags_of, in_dtype
 from tilepress.pipeline.geotiff.raster_file import RasterFile, open_rasters
 from tilepress.pipeline.geotiff.record import (
     dump_record,
@@ -216,13 +216,17 @@ def _georeference(record: dict[str, Any]) -> GeoReference | None:
     transform = record["transform"]
     if transform is not None and not all(math.isfinite(value) for value in transform):
         transform = None
-    if record["crs_wkt"] is None and transform is None:
+    gcps, rpcs = record["gcps"] or {}, record["rpcs"]
+    if record["crs_wkt"] is None and transform is None and not gcps and not rpcs:
         return None
     point = record["tags"][""].get("AREA_OR_POINT", "Area")
     return GeoReference(
         crs_wkt=record["crs_wkt"],
         transform=None if transform is None else tuple(transform),
         area_or_point=point,
+        gcps=tuple(gcps.get("points", ())),
+        gcps_crs_wkt=gcps.get("crs_wkt"),
+        rpcs=rpcs,
     )
 
 
@@ -249,7 +253,7 @@ def _band_attributes(files: Sequence[RasterFile]) -> dict[str, Any]:
     colors = bands("colors")
     if set(colors) - {"gray", "undefined"}:
         attributes["color_interpretation"] = colors
-    return attributes
+    return attributes | flags_of(files)
 
 
 def _band_names(files: Sequence[RasterFile]) -> list[str] | None:

@@ -25,6 +25,12 @@ class GeoReference:
     """Affine (a, b, c, d, e, f): x = a·col + b·row + c, y = d·col + e·row + f, at pixel corners."""
     area_or_point: str = "Area"
     """GDAL's AREA_OR_POINT."""
+    gcps: tuple[Mapping[str, Any], ...] = ()
+    """Ground control points: row, col, x, y, z, id, info of each, at pixel corners."""
+    gcps_crs_wkt: str | None = None
+    """Their CRS as WKT."""
+    rpcs: Mapping[str, str] | None = None
+    """Rational polynomial coefficients, as GDAL's metadata domain RPC has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
