@@ -13,6 +13,7 @@ from tilepress.codecs.loss import Lossless, Within, bounded
 from tilepress.pipeline.archive.exact import exact_bands, with_exact
 from tilepress.pipeline.archive.expansion import check_expansion
 from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.find.stacks import STACKED
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.private_names import PRIVATE
@@ -37,7 +38,7 @@ __all__ = [
 PLAN_VERSION = 1
 """Raised whenever the same inputs and options would give other bytes than before."""
 
-NAMES = frozenset({"name", "relative", IDENTITY, PRIVATE})
+NAMES = frozenset({"name", "relative", STACKED, IDENTITY, PRIVATE})
 """Options of a recipe that say what it is called, and nothing of its bytes."""
 
 

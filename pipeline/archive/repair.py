@@ -46,6 +46,7 @@ from tilepress.pipeline.archive.write import check_lease, clear_leftovers
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.match import SourceFinder
+from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.image.pseudonyms import as_stored
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
@@ -96,7 +97,7 @@ class StoreRepair:
 def repair_stores(
     path: AnyPath,
     source: Sequence[str | Path],
-    stack: str | None = None,
+    stack: Stacks = None,
     *,
     show_paths: bool = False,
 ) -> Iterator[StoreRepair]:
@@ -168,7 +169,7 @@ class _Finder:
     def __init__(
         self,
         paths: Sequence[str | Path],
-        stack: str | None,
+        stack: Stacks,
         archive: StoragePath | None,
         folder: StoragePath,
         *,

@@ -96,5 +96,5 @@ def _affine(pixels: Points, ground: Points) -> list[float] | None:
         return None
     if len(matrix) < 3 or np.linalg.matrix_rank(matrix) < 3:
         return None
-    solved: Points = np.linalg.lstsq(matrix, ground, rcond=None)[0]
+    solved = np.linalg.lstsq(matrix, ground, rcond=None)[0]
     return [float(n) for n in solved.T.ravel()]

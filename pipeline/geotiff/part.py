@@ -74,7 +74,7 @@ class FilePart:
         if self.dtype.startswith("float"):
             with np.errstate(over="ignore"):
                 return float(np.float16(value)) == float(np.float32(value))
-        return 0 <= value < 2**nbits
+        return bool(0 <= value < 2**nbits)
 
     @property
     def sample_bytes(self) -> int:

@@ -28,7 +28,7 @@ from tilepress.pipeline.geotiff.raster_file import RasterFile, open_rasters
 from tilepress.pipeline.geotiff.record import (
     dump_record,
 )
-from tilepress.pipeline.geotiff.stack_names import stack_name
+from tilepress.pipeline.geotiff.stack_names import band_labels, stack_name, stamp_of
 from tilepress.pipeline.image.fingerprint import file_print
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import GeoReference, ImageInfo
@@ -250,6 +250,9 @@ def _band_attributes(files: Sequence[RasterFile]) -> dict[str, Any]:
     names = _band_names(files)
     if names:
         attributes |= {"long_name": names[0]} if len(names) == 1 else {"band_names": names}
+    stamps = [stamp_of(name) for name in names or ()]
+    if len(stamps) > 1 and all(stamps):
+        attributes["band_times"] = names
     colors = bands("colors")
     if set(colors) - {"gray", "undefined"}:
         attributes["color_interpretation"] = colors
@@ -259,10 +262,8 @@ def _band_attributes(files: Sequence[RasterFile]) -> dict[str, Any]:
 def _band_names(files: Sequence[RasterFile]) -> list[str] | None:
     """Return a name per band: its description; in a stack, else the file's own part of its name."""
     names = []
-    stems = [file.path.name.split(".")[0] for file in files]
-    common = len(stack_name([file.path for file in files])) if len(files) > 1 else 0
-    for file, stem in zip(files, stems, strict=True):
-        own = stem[common:].strip("_-. ") if len(files) > 1 else ""
+    labels = band_labels([file.path for file in files])
+    for file, own in zip(files, labels, strict=True):
         for i, description in enumerate(file.record["descriptions"]):
             suffix = f"_{i + 1}" if own and file.count > 1 else ""
             names.append(description or (own + suffix))
