@@ -44,6 +44,9 @@ _UNSUPPORTED = re.compile(
 )
 """Failures that say nothing against the file: this build of GDAL cannot decode it."""
 
+_MISSING_CODEC = re.compile(r"missing codec (\w+)", re.IGNORECASE)
+"""So libtiff calls a compression that it knows and was built without."""
+
 _PREFIX = re.compile(r"^CPLE_\w+( in |:\s*)")
 
 _VIEW = re.compile(rf"\S*/{FOLDER_PREFIX}[^/]+/1/")
@@ -103,6 +106,8 @@ def gdal_calls(
             kind = error
             if error is DamagedSource and _UNSUPPORTED.search(found):
                 kind = UnsupportedSource
+            elif error is DamagedSource and (codec := _MISSING_CODEC.search(found)):
+                kind, found = UnsupportedSource, f"this GDAL cannot read {codec[1]}"
             raise kind(f"{doing} {path}: {found}") from exc
         damage = next((message for message in heard if _DAMAGE.search(message)), None)
     if damage is not None:
