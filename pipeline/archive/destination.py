@@ -280,7 +280,8 @@ def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
     if reader.loss != plan.loss:
         return f"its max error is {reader.loss.bound}, this run's {plan.loss.bound}"
     if reader.exact.keys() != plan.info.exact.keys():
-        return f"lossless in it are {_bands(reader.exact)}, in this run {_bands(plan.info.exact)}"
+        there_are, will_be = _bands(reader.exact), _bands(plan.info.exact)
+        return f"its bands that are lossless are {there_are}, this run's {will_be}"
     if there["model"]["sha256"] != config["model"]["sha256"]:
         return f"it was written with model {there['model']['name']}"
     if reader.chunk != plan.grid.chunk:
@@ -289,8 +290,7 @@ def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
 
 
 def _bands(exact: Mapping[int, str]) -> str:
-    numbers = ", ".join(str(band + 1) for band in sorted(exact))
-    return f"bands {numbers} alone" if exact else "no bands alone"
+    return ", ".join(str(band + 1) for band in sorted(exact)) or "none"
 
 
 def _dimensions(shape: tuple[int, ...]) -> str:

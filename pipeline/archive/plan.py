@@ -174,7 +174,8 @@ def make_plan(source: TileSource, store: StoragePath, options: EncodeOptions) ->
     exact = exact_bands(source, options)
     info = with_exact(source.info, exact)
     lossless = options.loss.is_lossless or len(exact) == info.band_count
-    if not lossless and (refusal := info.refusal(options.loss)):
+    # where bands are told of, those that must not lose anything are among the exact ones
+    if not lossless and not info.bands and (refusal := info.refusal(options.loss)):
         raise UnsupportedArray(f"planning with {options.loss}: {refusal}")
     config = options.tile_codec(nodata=info.nodata, lossless=lossless).to_config()
     grid = choose_grid(info.shape, info.dtype.itemsize, tile=options.tile)

@@ -159,7 +159,7 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
             converted = header is not None and not raw and _converts(header)
             files = view.companions if names_others else None
             record = describe_raster(dataset, path.name, driver, header, converted, files)
-            tables, unread = _tables(view)
+            tables, unread = _tables(view) if number in (None, 1) else ({}, [])
             record |= {"pam": tables} if tables else {}
             if number is not None:
                 record |= {"page": number, "pages": pages}

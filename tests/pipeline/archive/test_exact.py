@@ -155,6 +155,33 @@ class TestAStoreOfBandsThatDiffer:
             assert {p: p.read_bytes() for p in store.rglob("*") if p.is_file()} == trees[0]
 
 
+class TestAStackOfBandsThatDiffer:
+    def test_keeps_flags_and_bounds_the_rest(self, tmp_path: Path):
+        """A palette in one file refuses no other; each file keeps its own nodata."""
+        write(tmp_path / "s_B1.tif", smooth((64, 64)).astype("uint8"), nodata=100)
+        write(tmp_path / "s_B2.tif", smooth((64, 64), 1).astype("uint8"), nodata=105)
+        write(tmp_path / "s_B3.tif", values(0, 1), (ColorInterp.palette,), photometric="palette")
+        write(tmp_path / "s_B4.tif", smooth((64, 64), 2).astype("uint8"))
+        store = tmp_path / "out" / "s.zarr"
+        chosen: dict[str, Any] = {"max_error": 4, "lossless_for": "*_b4*", "stack": "*_B*.tif"}
+        assert compress(tmp_path, tmp_path / "out", workers=0, **chosen).ok
+        got = open_dataset(store)["image"].values
+        given = np.stack([rasterio.open(tmp_path / f"s_B{n}.tif").read(1) for n in range(1, 5)])
+        off = np.abs(got.astype(int) - given).max(axis=(1, 2))
+        assert [bool(one) for one in off] == [True, True, False, False]
+        assert off.max() <= 4
+        for band, nodata in ((0, 100), (1, 105)):
+            assert np.array_equal(got[band] == nodata, given[band] == nodata)
+        loss = StoreReader.open(store).statement["loss"]
+        assert sorted(loss["exact_bands"]) == ["3", "4"]
+        again = compress(tmp_path, tmp_path / "out", workers=0, **chosen)
+        assert (again.ok, again.unchanged) == (True, 1)
+        (failure,) = compress(
+            tmp_path, tmp_path / "out", workers=0, **{**chosen, "lossless_for": ""}
+        ).failures
+        assert "bands that are lossless are 3, 4, this run's 3" in failure.line
+
+
 class TestNodataOfEachBand:
     def test_is_exact_and_no_other_sample_becomes_it(self, tmp_path: Path):
         planes = np.stack([smooth((64, 64), seed).astype("uint8") for seed in (1, 2)])
