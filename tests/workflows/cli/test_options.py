@@ -41,6 +41,21 @@ class TestOptionsOfCoding:
             assert [n for n in names if n in room.FIRST] == [n for n in room.FIRST if n in names]
             assert names[0] == "paths"
 
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            ([], None),
+            (["--stack", "*_B*.TIF"], "*_B*.TIF"),
+            (["--stack", "*_B*.TIF", "--stack", "auto"], ["*_B*.TIF", "auto"]),
+        ],
+    )
+    def test_patterns_of_stacks_may_be_several(
+        self, commands: dict[str, Any], line: list[str], told: object
+    ):
+        for command in ("compress", "plan"):
+            context = commands[command].make_context(command, ["a", "b", *line])
+            assert context.params["stack"] == told
+
     def test_a_new_one_needs_its_declaration_only(self, monkeypatch: pytest.MonkeyPatch):
         told = Description(metavar="Q", help="How alike the samples stay.")
         toy = CodingOption(name="quality", type=float, default=1.0, description=told)
