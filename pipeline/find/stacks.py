@@ -15,6 +15,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias, TypeVar
 
 from tilepress.errors import UsageError
@@ -30,9 +31,15 @@ STACKED = "stacked"
 AUTO = "auto"
 
 _AUTO = {
-    "Landsat": r"(L[COTEM]\d\d_\w{4}_\d{6}_\d{8}_\d{8}_\d\d_\w\w(?:_SR|_ST|_TOA)?)_B\d+",
-    "Sentinel-2": r"((?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6})_B\w\w(?:_\d\dm)?",
-    "HLS": r"(HLS\.[SL]30\.T\w{5}\.\d{7}T\d{6}\.v\d\.\d)\.B\w\w",
+    "Landsat": (
+        r"(L[COTEM]\d\d_\w{4}_\d{6}_\d{8}_\d{8}_\d\d_\w\w(?:_SR|_ST|_TOA)?)_B\d+",
+        r"(L[COTEM]\d{14}[A-Z]{3}\d\d)_B\d+",  # before its Collection 1
+    ),
+    "Sentinel-2": (
+        r"((?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6})_B\w\w(?:_\d\dm)?",
+        r"(S2[A-D]_\d?\d[A-Z]{3}_\d{8}_\d_L\d[AC])_+B\w\w",  # as it lies in public buckets
+    ),
+    "HLS": (r"(HLS\.[SL]30\.T\w{5}\.\d{7}T\d{6}\.v\d\.\d)\.B\w\w",),
 }
 """Spectral bands of products by the names that their producers give: scene, then band. Others of
 their layers (quality, classes, angles) are images of their own."""
@@ -64,7 +71,9 @@ class StackPattern:
     @classmethod
     def parse(cls, text: str) -> StackPattern:
         if text == AUTO:
-            return cls(text, tuple(re.compile(one + _IMAGE_ENDING, re.I) for one in _AUTO.values()))
+            return cls(
+                text, tuple(re.compile(one + _IMAGE_ENDING, re.I) for one in chain(*_AUTO.values()))
+            )
         pattern = "".join(
             "(.*)" if part == "*" else "." if part == "?" else re.escape(part)
             for part in re.split(r"([*?])", text)
