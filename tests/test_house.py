@@ -439,6 +439,7 @@ TESTED_ELSEWHERE = {
     "pipeline/guests/seccomp.py": "tests/pipeline/guests/test_guest.py",
     "pipeline/geotiff/format.py": "tests/pipeline/test_formats.py",
     "pipeline/geotiff/gdal.py": "tests/pipeline/geotiff/test_source.py",
+    "pipeline/geotiff/metadata.py": "tests/pipeline/geotiff/test_export.py",
     "pipeline/geotiff/raster_file.py": "tests/pipeline/geotiff/test_source.py",
     "pipeline/geotiff/record.py": "tests/pipeline/geotiff/test_export.py",
     "pipeline/image/source.py": "tests/pipeline/image/test_format.py",

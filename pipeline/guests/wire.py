@@ -35,6 +35,7 @@ _LENGTHS = struct.Struct("<QQ")
 
 _CLASSES = {
     "Acquired": "tilepress.pipeline.image.info",
+    "BandInfo": "tilepress.pipeline.image.info",
     "Container": "tilepress.pipeline.dicom.bytes",
     "FileImage": "tilepress.pipeline.image.format",
     "FileImages": "tilepress.pipeline.image.format",

@@ -11,7 +11,7 @@ import typer
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_CANNOT_TELL, EXIT_FAILED, Json, say, tell
-from tilepress.workflows.cli.options import ShowPaths
+from tilepress.workflows.cli.options import ShowPaths, Stack
 
 __all__ = ["export", "info", "list_archive", "register", "verify"]
 
@@ -99,9 +99,7 @@ def verify(
             metavar="SRC", help="Compare with what it was made of, pixel for pixel (repeatable)."
         ),
     ] = None,
-    stack: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="With --source: as it was compressed.")
-    ] = None,
+    stack: Stack = None,
     key: Annotated[
         str | None,
         typer.Option(

@@ -255,9 +255,7 @@ def repair(
     source: Annotated[
         list[str], typer.Option(metavar="SRC", help="What it was made of (repeatable).")
     ],
-    stack: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="The pattern that it was compressed with.")
-    ] = None,
+    stack: Stack = None,
     show_paths: ShowPaths = False,
     as_json: Json = False,
 ) -> None:
