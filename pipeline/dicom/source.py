@@ -181,8 +181,15 @@ class DicomSource:
         yield "dicom-patches", bytes(patches)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return size, mtime and a hash of the header of every file, wherever they lie."""
-        return {"files": [_file_print(one) for one in self._instances]}
+        """Return size, mtime and a hash of the header of every file, wherever they lie.
+
+        The order of planes too, where earlier versions gave another one: no store of theirs goes
+        on with it.
+        """
+        order = self._arrangement.planes if self._arrangement.is_new_order else ()
+        return {"files": [_file_print(one) for one in self._instances]} | (
+            {"order": [(plane.instance, plane.frame) for plane in order]} if order else {}
+        )
 
     def close(self) -> None:
         for reader in self._readers.values():
@@ -228,6 +235,7 @@ class DicomSource:
                 _attributes(self._instances, found, self._photometric), self._spec.options
             ),
             coordinates=found.coordinates,
+            labels=found.labels,
             remarks=(
                 *self._spec.options.get("remarks", ()),
                 *first.remarks,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.loss import Loss
 
-__all__ = ["Acquired", "GeoReference", "ImageInfo", "MedicalGeometry"]
+__all__ = ["Acquired", "GeoReference", "ImageInfo", "Label", "MedicalGeometry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,17 @@ class Acquired:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """A coordinate beside those of the axes: what places along one or more axes are."""
+
+    axes: tuple[str, ...]
+    values: npt.NDArray[Any]
+    """Numbers, as many along each axis as the image has; NaN where nothing is known."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """As CF has them: units, long_name, flag_values and flag_meanings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInfo:
     """What one image is, without its samples. Carries an allow-list only: no patient text."""
 
@@ -75,6 +86,8 @@ class ImageInfo:
     """JSON-able attributes for the array: rescale_slope, rescale_intercept, units, photometrics…"""
     coordinates: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     """1-D coordinates by axis name, beside the x and y that follow from ``geo``."""
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    """Other coordinates by name: what the places along axes other than x and y are."""
     has_mask: bool = False
     """Whether ``read_mask`` gives something that ``nodata`` does not say already."""
     remarks: tuple[str, ...] = ()

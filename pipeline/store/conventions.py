@@ -20,7 +20,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from tilepress.codecs.numbers import json_number
-from tilepress.pipeline.image.info import GeoReference, ImageInfo, MedicalGeometry
+from tilepress.pipeline.image.info import GeoReference, ImageInfo, Label, MedicalGeometry
 
 __all__ = [
     "AuxiliaryArray",
@@ -61,8 +61,11 @@ def image_attributes(info: ImageInfo) -> dict[str, Any]:
     if info.medical is not None:
         attributes |= _patient_attributes(info.medical)
     if info.geo is not None:
-        attributes |= {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
+        attributes["grid_mapping"] = "spatial_ref"
         attributes |= _geozarr_attributes(info, info.geo)
+    listed = [*(["spatial_ref"] if info.geo is not None else []), *_labels(info)]
+    if listed:
+        attributes["coordinates"] = " ".join(listed)
     return attributes
 
 
@@ -85,7 +88,19 @@ def auxiliary_arrays(info: ImageInfo) -> dict[str, AuxiliaryArray]:
             arrays[axis] = _given_coordinate(
                 axis, np.asarray(values), medical=info.medical is not None
             )
+    for name, label in _labels(info).items():
+        arrays[name] = AuxiliaryArray(label.axes, np.asarray(label.values), label.attributes)
     return arrays
+
+
+def _labels(info: ImageInfo) -> dict[str, Label]:
+    """Return the labels of axes that the image has, by names that nothing else has."""
+    taken = {*info.axes, "spatial_ref", "image", "mask"}
+    return {
+        name: label
+        for name, label in info.labels.items()
+        if name not in taken and set(label.axes) <= set(info.axes)
+    }
 
 
 def ome_attributes(info: ImageInfo, path: str) -> dict[str, Any]:

@@ -219,7 +219,7 @@ class TestWindows:
         dataset.NumberOfFrames = 10**6
         path = tmp_path / "x.dcm"
         dataset.save_as(path)
-        monkeypatch.setattr(header, "_planes", None)  # nothing is made of a million frames
+        monkeypatch.setattr(header, "planes_of", None)  # nothing is made of a million frames
         with pytest.raises(DamagedSource, match=r"1000000 frames, but its \d+ bytes of pixel data"):
             read_instance(path)
 
