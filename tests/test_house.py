@@ -428,7 +428,7 @@ TESTED_ELSEWHERE = {
     "pipeline/catalogue/index.py": "tests/pipeline/catalogue/test_update.py",
     "pipeline/catalogue/stores.py": "tests/pipeline/catalogue/test_update.py",
     "pipeline/dicom/coordinates.py": "tests/pipeline/dicom/test_axes.py",
-    "pipeline/dicom/groups.py": "tests/pipeline/find/test_discover.py",
+    "pipeline/dicom/copies.py": "tests/pipeline/dicom/test_groups.py",
     "pipeline/dicom/header.py": "tests/pipeline/dicom/test_source.py",
     "pipeline/dicom/planes.py": "tests/pipeline/dicom/test_geometry.py",
     "pipeline/dicom/rewrite.py": "tests/pipeline/dicom/test_export.py",

@@ -16,7 +16,7 @@ from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.pseudonyms import IDENTITY
-from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.image.source import SIBLINGS, SourceSpec, TileSource
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.keys import SEPARATOR, Separator, shard_key
 
@@ -36,7 +36,7 @@ __all__ = [
 PLAN_VERSION = 1
 """Raised whenever the same inputs and options would give other bytes than before."""
 
-NAMES = frozenset({"name", "relative", IDENTITY, PRIVATE})
+NAMES = frozenset({"name", "relative", IDENTITY, PRIVATE, SIBLINGS})
 """Options of a recipe that say what it is called, and nothing of its bytes."""
 
 

@@ -90,6 +90,7 @@ _TAGS = [
     TotalPixelMatrixRows TotalPixelMatrixColumns ExtendedOffsetTable
 """)
 ]
+_TAGS += [Tag("FrameOfReferenceUID"), *LABEL_TAGS]
 _PIXEL_GROUP_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 
@@ -118,6 +119,8 @@ class Instance:
     frame_time_ms: float | None
     offsets: bytes
     """Value of ExtendedOffsetTable."""
+    frame_of_reference: str = ""
+    """Hash of FrameOfReferenceUID; "" where the file has none."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """What holds for every plane, allow-listed."""
     remarks: tuple[str, ...] = ()
@@ -205,7 +208,7 @@ def _parse(container: Container) -> tuple[Dataset, Container, PixelElement | Non
                 container.little,
                 stop_when=lambda tag, vr, length: tag in _PIXEL_GROUP_TAGS,
                 defer_size=MAX_ELEMENT_BYTES,
-                specific_tags=[*_TAGS, *LABEL_TAGS],
+                specific_tags=list(_TAGS),
             )
             implicit = bool(dataset.original_encoding[0])
             element = locate_pixel_element(source, container, stream.tell(), implicit=implicit)
@@ -284,6 +287,7 @@ def _instance(
     planes, tiled = planes_of(dataset, frames)
     placed = all(p.position is not None for p in planes)
     series, identity = text_of(dataset, "SeriesInstanceUID"), text_of(dataset, "SOPInstanceUID")
+    frame = text_of(dataset, "FrameOfReferenceUID")
     remarks = []
     if tiled:
         remarks.append("a tiled slide: its tiles are kept as planes, not assembled")
@@ -303,6 +307,7 @@ def _instance(
         alone=modality in _OWN_IMAGE_MODALITIES or (frames > 1 and not placed),
         frame_time_ms=frame_time,
         offsets=binary(dataset, "ExtendedOffsetTable"),
+        frame_of_reference=hashed(frame) if frame else "",
         attributes=_attributes(dataset, pixels, container, modality, planes),
         remarks=tuple(remarks),
     )

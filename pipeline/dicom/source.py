@@ -37,7 +37,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.pseudonyms import told
-from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.image.source import SIBLINGS, SourceSpec
 
 __all__ = ["DicomSource", "deflated", "group_series"]
 
@@ -55,9 +55,11 @@ def group_series(
     """Group DICOM files (or all files below folders) into images.
 
     One image is what shares SeriesInstanceUID and the pixel layout (rows, columns, samples per
-    pixel, bits, sign, photometric interpretation); a multi-frame file whose frames have no
-    positions (cine, slide) and a segmentation are images of their own. Copies of one instance are
-    left out with a remark; *different* files of one SOPInstanceUID are failures, all of them.
+    pixel, allocated bits, sign, photometric interpretation); a multi-frame file whose frames have
+    no positions (cine, slide) and a segmentation are images of their own, and so are planes of
+    another orientation. Files without SeriesInstanceUID are one series where they lie in one folder
+    and have one geometry. Copies of one instance are left out with a remark, those with another
+    header, too; files of one SOPInstanceUID with other pixels are all taken.
 
     Returns
     -------
@@ -210,10 +212,11 @@ class DicomSource:
 
     def _patch(self, number: int, frame: int) -> bytes:
         """Return what the words of a native frame hold beside its samples; empty if nothing."""
-        if self._pixels.exact or self._instances[number].element.encapsulated:
+        pixels = self._instances[number].pixels
+        if pixels.exact or self._instances[number].element.encapsulated:
             return b""
-        words = self._reader(number).words(frame, 0, self._pixels.rows)
-        words = words ^ self._pixels.words_of(self._pixels.samples_of(words))
+        words = self._reader(number).words(frame, 0, pixels.rows)
+        words = words ^ pixels.words_of(pixels.samples_of(words))
         little = words.astype(words.dtype.newbyteorder("<"), copy=False)
         return zlib.compress(little.tobytes()) if words.any() else b""
 
@@ -228,7 +231,7 @@ class DicomSource:
             axes=tuple(sizes),
             shape=tuple(sizes.values()),
             dtype=pixels.dtype,
-            valid_range=_valid_range(first),
+            valid_range=_valid_range(self._instances),
             lossy_refusal=_lossy_refusal(first),
             medical=found.geometry,
             attributes=told(
@@ -238,14 +241,20 @@ class DicomSource:
             labels=found.labels,
             remarks=(
                 *self._spec.options.get("remarks", ()),
+                *_siblings(self._spec.options.get(SIBLINGS, ())),
                 *first.remarks,
                 *found.remarks,
             ),
         )
 
 
-def _valid_range(instance: Instance) -> tuple[int, int] | None:
-    pixels = instance.pixels
+def _siblings(names: Sequence[str]) -> tuple[str, ...]:
+    listed = ", ".join(names)
+    return (f"other images of the same series and size: {listed}",) if names else ()
+
+
+def _valid_range(instances: Sequence[Instance]) -> tuple[int, int] | None:
+    pixels = max((one.pixels for one in instances), key=lambda pixels: pixels.stored)
     if pixels.floating or (pixels.stored == pixels.allocated and pixels.allocated > 1):
         return None
     if pixels.signed:
@@ -270,6 +279,8 @@ def _attributes(
     shared = dict(instances[0].attributes)
     for one in instances[1:]:
         shared = {k: v for k, v in shared.items() if one.attributes.get(k) == v}
+    if "bits_stored" in instances[0].attributes:  # whatever the bits: samples are of one dtype
+        shared["bits_stored"] = max(one.attributes["bits_stored"] for one in instances)
     shared["photometric_interpretation"] = photometric
     shared["instances"] = len(instances)
     if "t" in found.coordinates:

@@ -316,7 +316,7 @@ class TestSeriesOfAnySize:
         def full(*_: object) -> None:
             raise sqlite3.OperationalError("database or disk is full")
 
-        for name in ("_spec", "_leave_out_copies"):
+        for name in ("_spec", "_split_by_orientation"):
             with monkeypatch.context() as patch:
                 patch.setattr(SeriesGroups, name, full)
                 specs, failures = _found([tmp_path])
