@@ -129,13 +129,13 @@ class EncodeOptions:
         """What coding may change."""
         return bounded(self.max_error)
 
-    def tile_codec(self, nodata: float | int | None = None) -> TileCodec:
+    def tile_codec(self, nodata: float | int | None = None, *, lossless: bool = False) -> TileCodec:
         """Return the codec of the tiles of an image; raises CodecError where there is none."""
         from tilepress.codecs.tile import TileCodec  # here: it loads the compiler
 
         return TileCodec(
             codec=self.codec,
-            max_error=self.max_error,
+            max_error=0 if lossless else self.max_error,
             nodata=nodata,
             tier=self.tier,
             model=self.model,

@@ -12,6 +12,7 @@ from typing import Any
 from tilepress.codecs.loss import Lossless, Within, bounded
 from tilepress.pipeline.archive.expansion import check_expansion
 from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.padding import kept_padding
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.private_names import PRIVATE
@@ -168,11 +169,11 @@ def make_plan(source: TileSource, store: StoragePath, options: EncodeOptions) ->
     """
     from tilepress.errors import UnsupportedArray
 
-    info = source.info
     check_expansion(source, options.max_expansion)
-    if refusal := info.refusal(options.loss):
+    if refusal := source.info.refusal(options.loss):
         raise UnsupportedArray(f"planning with {options.loss}: {refusal}")
-    config = options.tile_codec(nodata=info.nodata).to_config()
+    info, nodata, lossless = kept_padding(source.info, options.loss)
+    config = options.tile_codec(nodata=nodata, lossless=lossless).to_config()
     grid = choose_grid(info.shape, info.dtype.itemsize, tile=options.tile)
     mask_grid = choose_grid(info.shape[-2:], 1, tile=options.tile) if info.has_mask else None
     return ImagePlan(

@@ -78,6 +78,9 @@ class ImageInfo:
     """The value that marks absent samples, in the image's dtype; None where there is none."""
     valid_range: tuple[int, int] | None = None
     """Smallest and largest legal sample (BitsStored); None means the whole dtype."""
+    padding: tuple[int, int] | None = None
+    """Smallest and largest sample that means "outside of what was imaged": kept exactly by every
+    coding, and told by the format's own attributes."""
     lossy_refusal: str | None = None
     """Why near-lossless coding makes no sense (palette, mask, bool); None where it does."""
     geo: GeoReference | None = None
