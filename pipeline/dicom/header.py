@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import Tag
 
-from tilepress.errors import DamagedSource, UnsupportedSource
+from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.bytes import (
     Container,
     PixelElement,
@@ -25,9 +25,12 @@ from tilepress.pipeline.dicom.bytes import (
     open_bytes,
     quiet_pydicom,
     scan_container,
+    unknown_element,
 )
+from tilepress.pipeline.dicom.frames import count_frames
 from tilepress.pipeline.dicom.labels import LABEL_TAGS
 from tilepress.pipeline.dicom.pixels import (
+    KNOWN_PHOTOMETRICS,
     UNCUT_SYNTAXES,
     PixelFormat,
     declared_precision,
@@ -55,9 +58,6 @@ __all__ = ["Instance", "Plane", "hashed", "looks_like_data_set", "read_instance"
 
 MAX_ELEMENT_BYTES = 256 * 2**20
 """Longest element that is read at all (functional groups of large multi-frame images)."""
-ITEM_HEADER_BYTES = 8
-"""Of each item of encapsulated pixel data; every frame has one of its own (PS3.5 A.4)."""
-MAX_FRAMES = 2**20
 
 _MODALITIES = words(
     """AR ASMT AU BDUS BI BMD CR CT CTPROTOCOL DG DMS DX ECG EEG EMG EOG EPS ES FID GM HC HD IO IOL
@@ -157,6 +157,38 @@ def looks_like_data_set(path: str) -> bool:
     return has_image or sop_class.startswith("1.2.840.10008.")
 
 
+def is_companion(path: str) -> bool:
+    """Whether a file belongs to images and is none: a report, a document, a plan, a key object.
+
+    It parses, has no pixels, and its SOP class is one that never has any.
+    """
+    try:
+        with foreign_errors("reading a DICOM header", path):
+            container = scan_container(path)
+            dataset, _, element = _parse(container)
+            sop_class = text_of(dataset, "SOPClassUID")
+    except SourceError:
+        return False
+    listed_class = sop_class in _NO_IMAGES or sop_class.startswith(_NO_IMAGES_BELOW)
+    return element is None and "Rows" not in dataset and listed_class
+
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_NO_IMAGES = frozenset(
+    {
+        "1.2.840.10008.1.3.10",  # DICOMDIR
+        *(f"{_STORAGE}481.{n}" for n in (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)),
+        *(f"{_STORAGE}66.{n}" for n in (1, 2, 3, 5, 6)),
+        f"{_STORAGE}66",
+        f"{_STORAGE}67",
+    }
+)
+"""Directories, RT structures, plans and records, registrations, fiducials, surfaces, raw data,
+real world value mappings (PS3.4 annex B.5)."""
+_NO_IMAGES_BELOW = tuple(f"{_STORAGE}{n}." for n in (9, 11, 88, 104))
+"""Waveforms, presentation states, structured reports with key objects, documents."""
+
+
 def read_instance(path: str) -> Instance:
     """Read one file's header.
 
@@ -185,15 +217,18 @@ def _read_checked(container: Container) -> Instance:
     with foreign_errors("reading a DICOM header", path, passing=(Malformed,)):
         dataset, container, element = _parse(container)
         if element is None:
-            raise UnsupportedSource(f"reading a DICOM image: it has no pixel data, in {path}")
+            raise UnsupportedSource(
+                f"reading a DICOM image: it has no pixel data{_why_none(container)}, in {path}"
+            )
+        require_syntax(container, encapsulated=element.encapsulated)
         pixels = _pixel_format(dataset, element, path)
-        frames = integer(dataset, "NumberOfFrames", 1)
-        _check_size(container, element, pixels, frames)
+        counted = count_frames(dataset, container, element, pixels)
+        pixels, frames = counted.pixels, counted.frames
         bits = max(pixels.stored, min(element.precision, pixels.allocated))
         deep = replace(pixels, stored=bits, high=bits - 1) if bits > pixels.stored else pixels
         with quiet_pydicom():
             instance = _instance(dataset, container, element, pixels, frames)
-        return replace(instance, pixels=deep)
+        return replace(instance, pixels=deep, remarks=(*instance.remarks, *counted.remarks))
 
 
 def _parse(container: Container) -> tuple[Dataset, Container, PixelElement | None]:
@@ -219,6 +254,20 @@ def _parse(container: Container) -> tuple[Dataset, Container, PixelElement | Non
     return dataset, replace(container, implicit=implicit), element
 
 
+def _why_none(container: Container) -> str:
+    """Say what may have kept the parser from pixel data; "" where nothing did."""
+    source = open_bytes(container)
+    try:
+        found = unknown_element(source, container)
+    finally:
+        source.close()
+    if found is None:
+        return ""
+    tag, vr, offset = found
+    where = f"element ({tag >> 16:04X},{tag & 0xFFFF:04X}) at byte {offset}"
+    return f" that can be reached: {where} has value representation {vr!r}, which is not known"
+
+
 def _pixel_format(dataset: Dataset, element: PixelElement, path: str) -> PixelFormat:
     with quiet_pydicom():
         allocated = integer(dataset, "BitsAllocated")
@@ -234,7 +283,7 @@ def _pixel_format(dataset: Dataset, element: PixelElement, path: str) -> PixelFo
             stored=stored,
             high=high if shifted else stored - 1,
             signed=integer(dataset, "PixelRepresentation", 0) == 1 and allocated > 1,
-            photometric=code(dataset, "PhotometricInterpretation") or "",
+            photometric=_photometric(dataset),
             planar=integer(dataset, "PlanarConfiguration", 0) == 1,
             floating=floating,
         )
@@ -248,35 +297,10 @@ def _pixel_format(dataset: Dataset, element: PixelElement, path: str) -> PixelFo
     return pixels
 
 
-def _check_size(
-    container: Container, element: PixelElement, pixels: PixelFormat, frames: int
-) -> None:
-    """Compare what the header promises with what the file holds, before anything is allocated."""
-    doing, path = "reading a DICOM image", container.path
-    require_syntax(container, encapsulated=element.encapsulated)
-    if not 1 <= frames <= MAX_FRAMES:
-        raise UnsupportedSource(f"{doing}: {frames} frames, want 1 … {MAX_FRAMES}, in {path}")
-    if element.encapsulated:
-        if element.value_length < 16:
-            raise DamagedSource(f"{doing}: the encapsulated pixel data is empty, in {path}")
-        most = element.value_length // ITEM_HEADER_BYTES - 1  # without the offset table
-        if frames > most:
-            raise DamagedSource(
-                f"{doing}: {frames} frames, but its {element.value_length} bytes of pixel data "
-                f"hold {most} fragments at most, in {path}"
-            )
-        return
-    if pixels.halved and pixels.columns % 2:
-        raise UnsupportedSource(f"{doing}: YBR_FULL_422 of an odd width, in {path}")
-    want = pixels.pixel_bytes(frames)
-    in_file = element.value_length
-    if not container.deflated:
-        in_file = min(in_file, container.file_size - element.value_offset)
-    if in_file < want:
-        raise DamagedSource(
-            f"{doing}: {in_file} bytes of pixel data, but {frames} frames of {pixels.rows} × "
-            f"{pixels.columns} need {want}, in {path}"
-        )
+def _photometric(dataset: Dataset) -> str:
+    """Return the photometric interpretation, "" where it is no term of the standard in any case."""
+    text = text_of(dataset, "PhotometricInterpretation")
+    return text if text.upper() in KNOWN_PHOTOMETRICS else ""
 
 
 def _instance(

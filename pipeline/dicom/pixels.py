@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import imagecodecs
 import numpy as np
@@ -28,6 +28,7 @@ from pydicom.uid import (
 
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.dicom.bytes import (
+    ENCAPSULATED_NATIVE,
     EXPLICIT_BIG,
     NATIVE_SYNTAXES,
     ByteSource,
@@ -39,12 +40,15 @@ from tilepress.pipeline.dicom.bytes import (
     open_bytes,
     quiet_pydicom,
 )
+from tilepress.pipeline.dicom.codestreams import declared
 
 __all__ = [
+    "KNOWN_PHOTOMETRICS",
     "UNCUT_SYNTAXES",
     "FrameReader",
     "PixelFormat",
     "declared_precision",
+    "ends_image",
     "is_known_uid",
     "is_pair_swapped",
     "pair_swapped",
@@ -61,12 +65,20 @@ UNCUT_SYNTAXES = frozenset((*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes))
 """Syntaxes whose decoded samples are as deep as the codestream says, whatever BitsStored is."""
 _TWELVE_BIT_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (51, 53, 55))
 """JPEG processes 2 and 4, 6 and 8, 10 and 12 (the latter two retired)."""
+_JPEG_XL = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+}
 _CODESTREAM_HEAD_BYTES = 2**20
 
 _PHOTOMETRICS = frozenset(
     {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422"}
     | {"YBR_ICT", "YBR_RCT"}
 )
+KNOWN_PHOTOMETRICS = _PHOTOMETRICS | {"ARGB", "CMYK", "HSV", "XYB"}
+KNOWN_PHOTOMETRICS |= {"YBR_PARTIAL_420", "YBR_PARTIAL_422"}
+"""Terms of the standard, retired ones too (PS3.3 C.7.6.3.1.2): they may be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +158,15 @@ class PixelFormat:
         """Raise ``UnsupportedSource`` for layouts that are not taken, before anything is read."""
         doing = "reading a DICOM image"
         if self.photometric not in _PHOTOMETRICS:
-            raise UnsupportedSource(f"{doing}: photometric interpretation is not taken, in {path}")
+            found = (
+                f"is {self.photometric!r}"
+                if self.photometric
+                else "is missing or no term of the standard"
+            )
+            listed = ", ".join(sorted(_PHOTOMETRICS))
+            raise UnsupportedSource(
+                f"{doing}: PhotometricInterpretation {found}, want one of {listed}, in {path}"
+            )
         if self.allocated not in (1, 8, 16, 32, 64):
             raise UnsupportedSource(
                 f"{doing}: BitsAllocated is {self.allocated}, want 1, 8, 16, 32 or 64, in {path}"
@@ -247,13 +267,13 @@ def pair_swapped(content: bytes) -> bytes:
 
 def is_known_uid(text: str) -> bool:
     """Whether the standard lists this UID: then it says nothing of anyone."""
-    return bool(text) and UID(text).name != text
+    return bool(text) and (UID(text).name != text or text in _JPEG_XL)
 
 
 def syntax_name(syntax: str) -> str:
     """Return a transfer syntax as the standard names it, or its UID where that is one."""
     if is_known_uid(syntax):
-        return str(UID(syntax).name)
+        return _JPEG_XL.get(syntax) or str(UID(syntax).name)
     return syntax if re.fullmatch(r"[0-9.]{1,64}", syntax) else "that is no UID"
 
 
@@ -267,7 +287,8 @@ def require_syntax(container: Container, *, encapsulated: bool) -> None:
             f"reading a DICOM image: {found} pixel data under transfer syntax {name}, "
             f"in {container.path}"
         )
-    if not encapsulated or syntax in (DEFLATED_FRAMES, RLELossless, *_TWELVE_BIT_SYNTAXES):
+    ours = (ENCAPSULATED_NATIVE, DEFLATED_FRAMES, RLELossless, *_TWELVE_BIT_SYNTAXES, *_JPEG_XL)
+    if not encapsulated or syntax in ours:
         return
     try:
         available = get_decoder(UID(syntax)).is_available
@@ -378,7 +399,7 @@ class FrameReader:
         if self._frames == 1 and items:
             return [items]
         if len(items) >= self._frames:
-            ends = [i for i, p in enumerate(items) if self._ends_image(p)]
+            ends = [i for i, p in enumerate(items) if ends_image(self._source, p)]
             if len(items) > self._frames and len(ends) == self._frames:
                 return [items[a + 1 : b + 1] for a, b in pairwise([-1, *ends])]
             if len(items) == self._frames:
@@ -388,10 +409,11 @@ class FrameReader:
             f"in {self._container.path}"
         )
 
-    def _ends_image(self, part: Fragment) -> bool:
-        """Whether a JPEG family's end-of-image marker lies in the last bytes."""
-        start = max(part.offset, part.offset + part.length - 10)
-        return b"\xff\xd9" in self._source.read(start, part.offset + part.length - start)
+
+def ends_image(source: ByteSource, part: Fragment) -> bool:
+    """Whether a JPEG family's end-of-image marker lies in the last bytes of a fragment."""
+    start = max(part.offset, part.offset + part.length - 10)
+    return b"\xff\xd9" in source.read(start, part.offset + part.length - start)
 
 
 def is_pair_swapped(container: Container, element: PixelElement, pixels: PixelFormat) -> bool:
@@ -419,8 +441,12 @@ def _decode(
     if syntax == DEFLATED_FRAMES:
         content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(codestream, pixels.pixel_bytes(1))
         return _from_native(content, pixels), pixels.photometric
+    if syntax == ENCAPSULATED_NATIVE:
+        return _from_native(codestream, pixels), pixels.photometric
     if syntax == RLELossless:
         return _decode_rle(codestream, pixels), pixels.photometric
+    if syntax in _JPEG_XL:
+        return _decode_jpeg_xl(codestream, pixels, where)
     if syntax in _TWELVE_BIT_SYNTAXES and pixels.bands == 1:
         return _decode_twelve_bit(codestream, syntax, pixels), pixels.photometric
     samples, photometric = _decode_with_pydicom(codestream, syntax, pixels)
@@ -475,6 +501,26 @@ def _decode_twelve_bit(codestream: bytes, syntax: str, pixels: PixelFormat) -> n
     return array.astype(pixels.dtype).reshape(1, pixels.rows, pixels.columns)
 
 
+def _decode_jpeg_xl(
+    codestream: bytes, pixels: PixelFormat, where: str
+) -> tuple[npt.NDArray[Any], str]:
+    """Decode JPEG XL; its decoder gives RGB of whatever colour was coded."""
+    doing = "decoding a compressed frame"
+    if pixels.signed or pixels.floating:
+        raise UnsupportedSource(f"{doing}: JPEG XL has no signed samples, in {where}")
+    array = np.asarray(imagecodecs.jpegxl_decode(codestream))
+    bands_last = array if array.ndim == 3 else array[..., np.newaxis]
+    want = (pixels.rows, pixels.columns, pixels.bands)
+    fits = array.dtype.kind == "u" and int(array.max(initial=0)) < 1 << pixels.stored
+    if bands_last.shape != want or not fits:
+        raise DamagedSource(
+            f"{doing}: {bands_last.shape} samples of {array.dtype}, want {want} of "
+            f"{pixels.stored} bits, in {where}"
+        )
+    samples = bands_last.transpose(2, 0, 1).astype(pixels.dtype)
+    return np.ascontiguousarray(samples), "RGB" if pixels.bands == 3 else pixels.photometric
+
+
 def _decode_rle(codestream: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
     """Decode PackBits segments (PS3.5 annex G): one per byte of a band's words, highest first.
 
@@ -511,54 +557,19 @@ def declared_precision(source: ByteSource, element: PixelElement) -> int:
     if not element.encapsulated or len(head) < 16:
         return 0
     skip = 8 + struct.unpack_from("<I", head, 4)[0] + 8
-    declared = _declared(head[skip:])
-    return declared.bits if declared else 0
+    found = declared(head[skip:])
+    return found.bits if found else 0
 
 
 def _check_declared(codestream: bytes, pixels: PixelFormat, where: str) -> None:
     """Compare the size that a codestream declares with the header, before a decoder allocates."""
     want = (pixels.rows, pixels.columns, pixels.bands)
-    declared = _declared(codestream[:_CODESTREAM_HEAD_BYTES])
-    if declared is not None and declared[:3] != want:
+    found = declared(codestream[:_CODESTREAM_HEAD_BYTES])
+    if found is None:
+        return
+    said = (found.rows, found.columns, found.bands or pixels.bands)
+    if said != want:
         raise DamagedSource(
-            f"decoding a compressed frame: the codestream declares {declared[:3]} rows, columns "
+            f"decoding a compressed frame: the codestream declares {said} rows, columns "
             f"and samples, the header {want}, in {where}"
         )
-
-
-class _Declared(NamedTuple):
-    """What a codestream says of itself."""
-
-    rows: int
-    columns: int
-    bands: int
-    bits: int
-
-
-def _declared(head: bytes) -> _Declared | None:
-    """Parse the beginning of a JPEG, JPEG-LS or JPEG 2000 codestream; None where it is neither."""
-    if head.startswith(b"\xff\xd8"):
-        return _declared_jpeg(head)
-    siz = head.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if siz < 0 or len(head) < siz + 43:
-        return None
-    x1, y1, x0, y0 = struct.unpack_from(">4I", head, siz + 8)
-    bands, bits = struct.unpack_from(">HB", head, siz + 40)
-    return _Declared(y1 - y0, x1 - x0, bands, (bits & 0x7F) + 1)
-
-
-def _declared_jpeg(head: bytes) -> _Declared | None:
-    """Walk the markers up to the frame header (SOF0 … SOF15 or SOF55)."""
-    position = 2
-    while position + 10 <= len(head) and head[position] == 0xFF:
-        marker = head[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            bits, rows, columns, bands = struct.unpack_from(">BHHB", head, position + 4)
-            return _Declared(rows, columns, bands, bits) if rows and columns else None
-        if marker == 0xDA:
-            return None
-        position += 2 + struct.unpack_from(">H", head, position + 2)[0]
-    return None

@@ -232,6 +232,7 @@ class DicomSource:
             shape=tuple(sizes.values()),
             dtype=pixels.dtype,
             valid_range=_valid_range(self._instances),
+            padding=_padding(self._instances),
             lossy_refusal=_lossy_refusal(first),
             medical=found.geometry,
             attributes=told(
@@ -260,6 +261,13 @@ def _valid_range(instances: Sequence[Instance]) -> tuple[int, int] | None:
     if pixels.signed:
         return -(1 << (pixels.stored - 1)), (1 << (pixels.stored - 1)) - 1
     return 0, (1 << pixels.stored) - 1
+
+
+def _padding(instances: Sequence[Instance]) -> tuple[int, int] | None:
+    """Return the least and the largest value that one of the files pads with."""
+    names = ("pixel_padding_value", "pixel_padding_range_limit")
+    found = [one.attributes[name] for one in instances for name in names if name in one.attributes]
+    return (min(found), max(found)) if found else None
 
 
 def _lossy_refusal(instance: Instance) -> str | None:

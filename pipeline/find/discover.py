@@ -69,7 +69,8 @@ def discover(
     bands are sorted as people count, B2 before B10. A pattern that no raster matches is a failure,
     too, the last one.
     Hidden files and well-known companions (texts, ``.aux.xml``, ``.ovr``…) are passed over unless
-    named. The companions are counted in ``passed_over``, by ending, "" for unusual ones.
+    named. The companions are counted in ``passed_over``, by ending, "" for unusual ones; so are
+    DICOM objects that never have pixels (reports, plans, documents), as "DICOM without pixels".
 
     Every recipe carries options["name"], the name of its store, and options["relative"], the path
     below the argument that it was found in: where an archive keeps it (``store_path``). That of a
@@ -85,8 +86,9 @@ def discover(
     ``a-page1``, ``a-page2``…, with options["page"], counted from 1.
     """
     named = _as_named(paths)
-    with contextlib.closing(_Discovery(stack, pseudonyms)) as discovery:
-        found = _found(discovery, expand(paths, whole_folders=stack is not None), passed_over)
+    counted: Counter[str] = Counter() if passed_over is None else passed_over
+    with contextlib.closing(_Discovery(stack, pseudonyms, counted)) as discovery:
+        found = _found(discovery, expand(paths, whole_folders=stack is not None), counted)
         for one in found:
             if isinstance(one, Failure):
                 private = one.private or may_name_patient(one.path)
@@ -106,7 +108,7 @@ def _as_named(paths: Sequence[str | Path]) -> frozenset[str]:
 
 
 def _found(
-    discovery: _Discovery, items: Iterable[Item], passed_over: Counter[str] | None
+    discovery: _Discovery, items: Iterable[Item], passed_over: Counter[str]
 ) -> Iterator[SourceSpec | Failure]:
     for item in items:
         if isinstance(item, Batch):
@@ -118,8 +120,7 @@ def _found(
         elif isinstance(item, End):
             yield from discovery.grouped()
         elif isinstance(item, PassedOver):
-            if passed_over is not None:
-                passed_over.update(item.suffixes)
+            passed_over.update(item.suffixes)
         else:
             yield item
 
@@ -144,6 +145,8 @@ class _Looked:
     format: Format | None
     """None where it is no image."""
     content: FileImages = field(default_factory=FileImages)
+    head: bytes = b""
+    """Its first bytes, where they were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +160,11 @@ class _Image:
 class _Discovery:
     """One search: what it has found of images that are not whole yet."""
 
-    def __init__(self, stack: str | None, pseudonyms: PseudonymsOf) -> None:
+    def __init__(
+        self, stack: str | None, pseudonyms: PseudonymsOf, passed_over: Counter[str]
+    ) -> None:
         self.has_stacked = False
+        self._passed_over = passed_over
         self._stack = stack
         self._pseudonyms = pseudonyms
         self._private_folders: OrderedDict[str, None] = OrderedDict()
@@ -181,8 +187,10 @@ class _Discovery:
                 continue
             path = printable_name(looked.file.path)
             scene = self._scene(looked)
-            if looked.format is None:
-                text = f"it is not an image that tilepress takes ({formats.names()})"
+            if looked.content.is_companion and looked.format is not None:
+                self._passed_over[f"{looked.format.names[0]} without pixels"] += 1
+            elif looked.format is None:
+                text = _no_image(looked)
                 failures.append(Failure(path, UnsupportedSource(f"opening {path}: {text}")))
             elif looked.content.member is not None:
                 if looked.format.private_names:
@@ -301,7 +309,7 @@ def _look_at_file(file: InputFile, looks: Looks) -> _Looked:
         size = os.fstat(opened.fileno()).st_size
         head = opened.read(HEAD_BYTES)
         found = Candidate(path=file.path, size=size, head=head, stream=opened)
-        return _Looked(file, size, *looks.look(found))
+        return _Looked(file, size, *looks.look(found), head[:16])
 
 
 def _look_at_object(file: InputFile, looks: Looks, batch: Batch | None) -> _Looked:
@@ -315,7 +323,27 @@ def _look_at_object(file: InputFile, looks: Looks, batch: Batch | None) -> _Look
         remote=source.file,
         neighbours=None if batch is None else batch.companions,
     )
-    return _Looked(replace(file, remote=source.file), source.size, *looks.look(candidate))
+    file = replace(file, remote=source.file)
+    return _Looked(file, source.size, *looks.look(candidate), candidate.head[:16])
+
+
+def _no_image(looked: _Looked) -> str:
+    """Say what a file is that is of no format."""
+    for beginning, packed in _PACKED:
+        if looked.head.startswith(beginning):
+            return f"it is packed ({packed}): unpack it first"
+    return f"it is not an image that tilepress takes ({formats.names()})"
+
+
+_PACKED = (
+    (b"\x1f\x8b", "gzip"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+)
+"""What packed files begin with."""
 
 
 def _images_of(looked: _Looked) -> Iterator[_Image]:

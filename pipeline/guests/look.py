@@ -121,6 +121,7 @@ def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
         and format_.is_sound_member(content.member, file)
         and all(companion in known for companion in content.companions)
         and isinstance(content.problem, str | None)
+        and isinstance(content.is_companion, bool)
     )
 
 

@@ -93,6 +93,8 @@ class FileImages:
     """Objects of a bucket that have to be at hand when it is read."""
     problem: str | None = None
     """Why there may be more images than these, which cannot be taken."""
+    is_companion: bool = False
+    """Whether it belongs to images and is none itself, as a report is: it is passed over."""
 
 
 class Groups(Protocol):

@@ -164,6 +164,21 @@ class TestGrouping:
         assert DicomSource(again).info.name == DicomSource(spec).info.name
 
 
+class TestPadding:
+    @pytest.mark.parametrize(
+        ("elements", "padding"),
+        [
+            ({}, None),
+            ({"PixelPaddingValue": -2000}, (-2000, -2000)),
+            ({"PixelPaddingValue": -1500, "PixelPaddingRangeLimit": -2000}, (-2000, -1500)),
+        ],
+    )
+    def test_a_value_or_a_range(self, write: Write, one_spec, elements, padding):
+        info = DicomSource(one_spec(*write_slices(write, [0, 1], **elements))).info
+        assert info.padding == padding
+        assert info.nodata is None
+
+
 class TestWindows:
     @pytest.mark.parametrize("syntax", NATIVE)
     @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32])
