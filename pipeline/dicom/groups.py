@@ -173,7 +173,7 @@ class SeriesGroups:
         )
         for *fields, images_of_name in found:
             image = _Image(*fields)
-            options = {"name": _store_name(image, images_of_name, pseudonyms)}
+            options: dict[str, Any] = {"name": _store_name(image, images_of_name, pseudonyms)}
             if siblings := self._siblings(image, images_of_name, pseudonyms):
                 options[SIBLINGS] = siblings
             yield self._spec(image, options | pseudonyms.options(image.study, image.series))

@@ -38,6 +38,7 @@ from tilepress.pipeline.dicom.pixels import (
     require_syntax,
 )
 from tilepress.pipeline.dicom.planes import Plane, planes_of
+from tilepress.pipeline.dicom.tables import RESCALE_TYPES, TABLE_TAGS, tables_of
 from tilepress.pipeline.dicom.values import (
     Malformed,
     binary,
@@ -69,7 +70,6 @@ _UNITS = words(
     """CNTS NONE CM2 CM2ML PCNT CPS BQML MGMINML UMOLMINML MLMING MLG 1CM UMOLML PROPCNTS PROPCPS
     MLMINML MLML GML STDDEV"""
 )
-_RESCALE_TYPES = words("""OD HU US MGML Z_EFF ED EDW HU_MOD PCT EDGEENHANCED IU NORMALIZED""")
 _OWN_IMAGE_MODALITIES = frozenset({"SEG"})
 _TIME_MODALITIES = frozenset({"US", "XA", "RF", "ES", "IVUS", "XC", "GM", "OP"})
 
@@ -90,7 +90,7 @@ _TAGS = [
     TotalPixelMatrixRows TotalPixelMatrixColumns ExtendedOffsetTable
 """)
 ]
-_TAGS += [Tag("FrameOfReferenceUID"), *LABEL_TAGS]
+_TAGS += [Tag("FrameOfReferenceUID"), *LABEL_TAGS, *TABLE_TAGS]
 _PIXEL_GROUP_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 
@@ -315,6 +315,15 @@ def _instance(
     remarks = []
     if tiled:
         remarks.append("a tiled slide: its tiles are kept as planes, not assembled")
+    shared = first_item(dataset, "SharedFunctionalGroupsSequence")
+    tables, about_tables = tables_of(
+        dataset,
+        (shared, *(dataset.get("PerFrameFunctionalGroupsSequence") or ())),
+        little=container.little,
+        signed=pixels.signed,
+        is_palette=pixels.photometric == "PALETTE COLOR",
+    )
+    remarks += about_tables
     frame_time = number(dataset, "FrameTime")
     timed = frame_time is not None or "CineRate" in dataset or modality in _TIME_MODALITIES
     return Instance(
@@ -332,7 +341,7 @@ def _instance(
         frame_time_ms=frame_time,
         offsets=binary(dataset, "ExtendedOffsetTable"),
         frame_of_reference=hashed(frame) if frame else "",
-        attributes=_attributes(dataset, pixels, container, modality, planes),
+        attributes=_attributes(dataset, pixels, container, modality, planes) | tables,
         remarks=tuple(remarks),
     )
 
@@ -356,8 +365,8 @@ def _attributes(
         "sop_class_uid": sop_class if is_known_uid(sop_class) else None,
         "transfer_syntax_uid": container.syntax if is_known_uid(container.syntax) else None,
         "bits_stored": None if pixels.floating else pixels.stored,
-        "rescale_type": listed(dataset, "RescaleType", _RESCALE_TYPES)
-        or listed(mapping, "RescaleType", _RESCALE_TYPES),
+        "rescale_type": listed(dataset, "RescaleType", RESCALE_TYPES)
+        or listed(mapping, "RescaleType", RESCALE_TYPES),
         "units": listed(dataset, "Units", _UNITS),
         "dose_grid_scaling": number(dataset, "DoseGridScaling"),
         "pixel_spacing_mm": _shared(plane.spacing for plane in planes),

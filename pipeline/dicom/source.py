@@ -243,7 +243,8 @@ class DicomSource:
             remarks=(
                 *self._spec.options.get("remarks", ()),
                 *_siblings(self._spec.options.get(SIBLINGS, ())),
-                *first.remarks,
+                *dict.fromkeys(remark for one in self._instances for remark in one.remarks),
+                *_differing(self._instances),
                 *found.remarks,
             ),
         )
@@ -301,6 +302,23 @@ def _attributes(
         shared["window_center"] = _window(planes, 0)
         shared["window_width"] = _window(planes, 1)
     return shared
+
+
+def _differing(instances: Sequence[Instance]) -> tuple[str, ...]:
+    """Return remarks on what only some files say of their values, or each says differently."""
+    names = {
+        "real_world_value_mapping": "their real world values",
+        "modality_lut": "their Modality LUT",
+        "palette": "their palette",
+        "rescale_type": "their rescale type",
+        "units": "their units",
+    }
+    said = {name: [one.attributes.get(name) for one in instances] for name in names}
+    return tuple(
+        f"files differ in {names[name]}: none is told"
+        for name, values in said.items()
+        if any(value != values[0] for value in values)
+    )
 
 
 def _varying(values: list[float]) -> float | list[float]:
