@@ -88,9 +88,7 @@ class TestRealWorldValues:
         ]  # fmt: skip
         info = DicomSource(one_spec(*paths)).info
         assert "real_world_value_mapping" not in info.attributes
-        assert info.remarks == (
-            "files differ in their real world values: it is in the headers only",
-        )
+        assert info.remarks == ("files differ in their real world values: none is told",)
 
 
 class TestModalityTable:
