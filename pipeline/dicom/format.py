@@ -79,8 +79,6 @@ class _Dicom(Format):
     def is_sound_member(self, member: object, file: Candidate) -> bool:
         from tilepress.pipeline.dicom.header import Instance, is_sound
 
-        if member is None:  # a companion
-            return True
         return isinstance(member, Instance) and member.path == file.path and is_sound(member)
 
     def groups(self) -> Groups:

@@ -136,13 +136,18 @@ class Instance:
 
 def is_sound(instance: Instance) -> bool:
     """Whether what names images and stores is of the form that ``read_instance`` gives it."""
-    texts = (instance.modality, instance.series, instance.identity, instance.element.keyword)
+    element = instance.element
+    texts = (instance.modality, instance.series, instance.identity, element.keyword)
+    numbers_told = (
+        *(instance.number, instance.container.file_size),
+        *(element.value_offset, element.value_length),
+    )
     return (
         all(isinstance(text, str) for text in texts)
         and instance.modality in _MODALITIES
         and re.fullmatch(r"([0-9a-f]{2}){0,64}", instance.series + instance.identity) is not None
-        and type(instance.number) is int
-        and type(instance.container.file_size) is int
+        and all(type(number) is int for number in numbers_told)
+        and min(numbers_told[1:]) >= 0
     )
 
 

@@ -114,6 +114,8 @@ def _checked(
 
 
 def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
+    if content.is_companion is not False:
+        return content == FileImages(is_companion=True)
     known = set(file.neighbours or ())
     return (
         len(content.images) <= MAX_IMAGES
@@ -121,7 +123,6 @@ def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
         and format_.is_sound_member(content.member, file)
         and all(companion in known for companion in content.companions)
         and isinstance(content.problem, str | None)
-        and isinstance(content.is_companion, bool)
     )
 
 

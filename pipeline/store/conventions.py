@@ -60,12 +60,14 @@ def image_attributes(info: ImageInfo) -> dict[str, Any]:
         attributes["remarks"] = list(info.remarks)
     if info.medical is not None:
         attributes |= _patient_attributes(info.medical)
+    listed = list(_labels(info))
     if info.geo is not None:
         attributes["grid_mapping"] = "spatial_ref"
-        attributes |= _geozarr_attributes(info, info.geo)
-    listed = [*(["spatial_ref"] if info.geo is not None else []), *_labels(info)]
+        listed.insert(0, "spatial_ref")
     if listed:
         attributes["coordinates"] = " ".join(listed)
+    if info.geo is not None:
+        attributes |= _geozarr_attributes(info, info.geo)
     return attributes
 
 
