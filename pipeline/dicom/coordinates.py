@@ -38,7 +38,7 @@ _NUMBERS: Mapping[str, Mapping[str, str]] = {
 }
 """What labels of planes at one position are told as, and how."""
 _CLOCKS = ("acquisition_time", "content_time")
-"""Labels that are dates: told are the differences to the first one."""
+"""Labels that are dates: of one of them the differences to the first are told."""
 
 
 def plane_labels(
@@ -60,7 +60,7 @@ def plane_labels(
             found[name] = told(values, **attributes)
     for name in _CLOCKS:
         moments = [plane.labels.get(name) for plane in planes]
-        if len(set(moments)) > 1:
+        if len(set(moments)) > 1 and not any(clock in found for clock in _CLOCKS):
             first = min(moment for moment in moments if moment is not None)
             since = [None if moment is None else moment - first for moment in moments]
             found[name] = told(since, units="ms", long_name="since the first one")

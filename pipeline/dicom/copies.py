@@ -20,7 +20,7 @@ OTHER_HEADER = (
     "{} files hold an instance and its pixels again, with another header: they were left out"
 )
 SAME_UID = "{} files claim to be instances that others are, and differ: each is a plane of its own"
-OWN_IMAGE = "{} files claim to be the same instances as others and have other pixels"
+OWN_IMAGE = "{} files claim to be the same instances as others and have other pixel data"
 """Remarks of an image, with the number of files."""
 
 PIECE_BYTES = 2**22

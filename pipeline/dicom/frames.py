@@ -11,13 +11,15 @@ from tilepress.pipeline.dicom.bytes import Container, PixelElement, fragments, o
 from tilepress.pipeline.dicom.pixels import PixelFormat, ends_image
 from tilepress.pipeline.dicom.values import integer_or
 
-__all__ = ["Frames", "count_frames"]
+__all__ = ["FULL_CHROMA", "Frames", "count_frames"]
 
 ITEM_HEADER_BYTES = 8
 """Of each item of encapsulated pixel data; every frame has one of its own (PS3.5 A.4)."""
 MAX_FRAMES = 2**20
 
 DOING = "reading a DICOM image"
+FULL_CHROMA = "PhotometricInterpretation is YBR_FULL_422, and nothing is subsampled"
+"""Remark on an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,7 @@ def _subsampled(
     whole = replace(pixels, photometric="YBR_FULL")
     full, half = whole.pixel_bytes(frames), pixels.pixel_bytes(frames)
     if full <= there <= full + 1:
-        return whole, ("PhotometricInterpretation is YBR_FULL_422, and nothing is subsampled",)
+        return whole, (FULL_CHROMA,)
     if half <= there <= half + 1:
         if pixels.columns % 2:
             raise UnsupportedSource(f"{DOING}: YBR_FULL_422 of an odd width, in {path}")

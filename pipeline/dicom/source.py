@@ -28,6 +28,7 @@ import numpy.typing as npt
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.axes import Arrangement, arrange
 from tilepress.pipeline.dicom.bytes import Container, file_bytes, open_bytes, open_file
+from tilepress.pipeline.dicom.frames import FULL_CHROMA
 from tilepress.pipeline.dicom.groups import SeriesGroups, group_key, series_name
 from tilepress.pipeline.dicom.header import Instance, Plane, read_instance
 from tilepress.pipeline.dicom.pixels import FrameReader, is_pair_swapped
@@ -185,13 +186,15 @@ class DicomSource:
     def fingerprint(self) -> dict[str, Any]:
         """Return size, mtime and a hash of the header of every file, wherever they lie.
 
-        The order of planes too, where earlier versions gave another one: no store of theirs goes
-        on with it.
+        The order of planes and of chroma too, where earlier versions gave others: no store of
+        theirs goes on with it.
         """
-        order = self._arrangement.planes if self._arrangement.is_new_order else ()
-        return {"files": [_file_print(one) for one in self._instances]} | (
-            {"order": [(plane.instance, plane.frame) for plane in order]} if order else {}
-        )
+        found: dict[str, Any] = {"files": [_file_print(one) for one in self._instances]}
+        if self._arrangement.is_new_order:
+            found["order"] = [(plane.instance, plane.frame) for plane in self._arrangement.planes]
+        if any(FULL_CHROMA in one.remarks for one in self._instances):
+            found["chroma"] = "full"
+        return found
 
     def close(self) -> None:
         for reader in self._readers.values():

@@ -97,6 +97,7 @@ class TestSubsampledOrNot:
         info = DicomSource(spec).info
         assert info.attributes["photometric_interpretation"] == "YBR_FULL"
         assert "nothing is subsampled" in info.remarks[0]
+        assert DicomSource(spec).fingerprint()["chroma"] == "full"  # earlier stores are others
         (out,) = export_dicom(in_memory(spec), tmp_path / "out")
         assert out.read_bytes() == path.read_bytes()
 

@@ -188,7 +188,7 @@ class TestCopies:
         specs = grouped(*paths)
         assert [len(spec.paths) for spec in specs] == [3, 1]
         for spec in specs:
-            assert "have other pixels" in spec.options["remarks"][0]
+            assert "have other pixel data" in spec.options["remarks"][0]
             assert len(spec.options["siblings"]) == 1
 
     def test_exact_copies_are_counted_for_all_images_of_a_series(self, write: Write):
