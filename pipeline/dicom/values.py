@@ -42,10 +42,18 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+_NOTHING = Dataset()
+"""Most data sets that are asked have nothing: then nothing is made, nor looked up."""
+
+
 def first_item(dataset: Dataset, keyword: str) -> Dataset:
-    """Return the first item of a sequence, or an empty data set."""
-    items = dataset.get(keyword)
-    return items[0] if isinstance(items, Sequence) and len(items) else Dataset()
+    """Return the first item of a sequence, or an empty data set, which is not to be changed."""
+    items = _value(dataset, keyword)
+    return items[0] if isinstance(items, Sequence) and len(items) else _NOTHING
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:  # noqa: ANN401  # whatever a writer put there
+    return dataset.get(keyword) if len(dataset) else None
 
 
 def hashed(text: str) -> str:
@@ -54,7 +62,7 @@ def hashed(text: str) -> str:
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:
-    value = dataset.get(keyword)
+    value = _value(dataset, keyword)
     return "" if value is None else str(value).strip()
 
 
@@ -66,7 +74,7 @@ def code(dataset: Dataset, keyword: str) -> str | None:
 
 def codes(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     """Return the code strings of a list, in capitals; what is none is left out."""
-    value = dataset.get(keyword)
+    value = _value(dataset, keyword)
     found = [value] if isinstance(value, str) else list(value or ())
     texts = (str(one).strip().upper() for one in found)
     return tuple(text for text in texts if re.fullmatch(r"[A-Z0-9_ ]{1,16}", text))
@@ -78,13 +86,13 @@ def listed(dataset: Dataset, keyword: str, allowed: Iterable[str]) -> str | None
 
 
 def binary(dataset: Dataset, keyword: str) -> bytes:
-    value = dataset.get(keyword)
+    value = _value(dataset, keyword)
     return value if isinstance(value, bytes) else b""
 
 
 def numbers(dataset: Dataset, keyword: str, count: int | None = None) -> Vector | None:
     """Return finite numbers, exactly ``count`` where that is given; None otherwise."""
-    return numbers_of(dataset.get(keyword), count)
+    return numbers_of(_value(dataset, keyword), count)
 
 
 def numbers_of(value: object, count: int | None = None) -> Vector | None:
@@ -128,4 +136,4 @@ def integer_or(dataset: Dataset, keyword: str, default: int) -> int:
 
 
 def is_present(dataset: Dataset, keyword: str) -> bool:
-    return dataset.get(keyword) not in (None, "", b"")
+    return _value(dataset, keyword) not in (None, "", b"")
