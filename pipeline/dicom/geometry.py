@@ -100,8 +100,10 @@ def places_of(planes: Sequence[Plane], depths: Sequence[float]) -> list[list[Pla
 
 def _repeats(depths: _Floats, step: float) -> int:
     """Return how often every position is there, by runs of near ones; 0 where that is not so."""
-    count = len(depths)
+    count, most = len(depths), SAME_SHARE * float(depths[-1] - depths[0])
     for repeats in range(2, count // 2 + 1):
+        if float(depths[repeats - 1] - depths[0]) > most:
+            return 0
         if count % repeats:
             continue
         runs = depths.reshape(-1, repeats)

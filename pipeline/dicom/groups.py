@@ -264,8 +264,9 @@ def _same_turns(turns: list[str]) -> dict[str, str]:
                 break
         else:
             same[turn] = turn
-            if len(firsts) <= MAX_ORIENTATIONS:
-                firsts.append((turn, cosines))
+            firsts.append((turn, cosines))
+            if len(firsts) > MAX_ORIENTATIONS:  # nothing is made of so many
+                return {turn: turn for turn in turns}
     return same
 
 

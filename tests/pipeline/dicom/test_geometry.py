@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tilepress.pipeline.dicom.geometry import depths_of, is_orientation, places_of
+from tilepress.pipeline.dicom.geometry import _repeats, depths_of, is_orientation, places_of
 from tilepress.pipeline.dicom.planes import Plane
 from tilepress.pipeline.dicom.source import DicomSource
 from tilepress.pipeline.store.conventions import ome_attributes
@@ -66,6 +66,11 @@ class TestPlaces:
 
     def test_slices_of_less_than_a_micrometre(self):
         assert counts([0.0005 * z for z in range(8)], 0.0005) == [1] * 8
+
+    def test_many_planes_have_no_repeats(self):
+        """The number of repeats is not tried out where no two planes are near one another."""
+        depths = [0.5 * z for z in range(720720)]
+        assert _repeats(np.array(depths), 0.0) == 0
 
     def test_one_place(self):
         assert counts([1.0] * 6, 2.0) == [6]
