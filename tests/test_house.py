@@ -429,6 +429,8 @@ TESTED_ELSEWHERE = {
     "pipeline/catalogue/stores.py": "tests/pipeline/catalogue/test_update.py",
     "pipeline/dicom/coordinates.py": "tests/pipeline/dicom/test_axes.py",
     "pipeline/dicom/copies.py": "tests/pipeline/dicom/test_groups.py",
+    "pipeline/dicom/decode.py": "tests/pipeline/dicom/test_codestreams.py",
+    "pipeline/dicom/frame_reader.py": "tests/pipeline/dicom/test_source.py",
     "pipeline/dicom/header.py": "tests/pipeline/dicom/test_source.py",
     "pipeline/dicom/planes.py": "tests/pipeline/dicom/test_geometry.py",
     "pipeline/dicom/rewrite.py": "tests/pipeline/dicom/test_export.py",

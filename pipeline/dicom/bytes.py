@@ -49,7 +49,6 @@ __all__ = [
     "open_file",
     "quiet_pydicom",
     "scan_container",
-    "unknown_element",
 ]
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -72,8 +71,6 @@ MAX_FRAGMENTS = 2**24
 
 _LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR"))
 _LONG_VRS |= {b"UT", b"UV"}
-_SHORT_VRS = frozenset((b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS"))
-_SHORT_VRS |= {b"LO", b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
 _PIXEL_TAGS = {0x7FE00010: "pixels", 0x7FE00008: "float32", 0x7FE00009: "float64"}
 _UNDEFINED = 0xFFFFFFFF
 _SMALL_READ_BYTES = 2**16
@@ -390,31 +387,6 @@ def locate_pixel_element(
         encapsulated=encapsulated,
         items=max(0, items),
     )
-
-
-def unknown_element(source: ByteSource, container: Container) -> tuple[int, str, int] | None:
-    """Return (tag, value representation, offset) of the first element that no parser can pass.
-
-    None where there is none at the top level, and in implicit encodings, which have no such thing.
-    """
-    position = container.dataset_offset
-    order = "<" if container.little else ">"
-    while not container.implicit and len(head := source.read(position, 12)) >= 8:
-        group, element = struct.unpack_from(order + "HH", head)
-        vr = head[4:6]
-        if vr in _LONG_VRS:
-            if (
-                len(head) < 12
-                or (length := struct.unpack_from(order + "I", head, 8)[0]) == _UNDEFINED
-            ):
-                return None
-            position += 12 + length
-        elif vr in _SHORT_VRS:
-            position += 8 + struct.unpack_from(order + "H", head, 6)[0]
-        else:
-            text = vr.decode("ascii") if vr.isalpha() and vr.isascii() else vr.hex()
-            return group << 16 | element, text, position
-    return None
 
 
 def fragments(source: ByteSource, value_offset: int, path: str) -> Iterator[Fragment]:

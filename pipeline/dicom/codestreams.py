@@ -5,7 +5,12 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-__all__ = ["Declared", "declared"]
+from tilepress.pipeline.dicom.bytes import ByteSource, PixelElement
+
+__all__ = ["CODESTREAM_HEAD_BYTES", "Declared", "declared", "declared_precision"]
+
+CODESTREAM_HEAD_BYTES = 2**20
+"""What is read of a codestream to find its size."""
 
 
 class Declared(NamedTuple):
@@ -99,3 +104,13 @@ class _Bits:
         found = self._value & ((1 << count) - 1)
         self._value >>= count
         return found
+
+
+def declared_precision(source: ByteSource, element: PixelElement) -> int:
+    """Return the bits per sample that the first codestream declares; 0 where it does not tell."""
+    head = source.read(element.value_offset, CODESTREAM_HEAD_BYTES)
+    if not element.encapsulated or len(head) < 16:
+        return 0
+    skip = 8 + struct.unpack_from("<I", head, 4)[0] + 8
+    found = declared(head[skip:])
+    return found.bits if found else 0

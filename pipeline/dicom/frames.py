@@ -8,7 +8,8 @@ from pydicom.dataset import Dataset
 
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.dicom.bytes import Container, PixelElement, fragments, open_bytes
-from tilepress.pipeline.dicom.pixels import PixelFormat, ends_image
+from tilepress.pipeline.dicom.frame_reader import ends_image
+from tilepress.pipeline.dicom.pixels import PixelFormat
 from tilepress.pipeline.dicom.values import integer_or
 
 __all__ = ["FULL_CHROMA", "Frames", "count_frames"]

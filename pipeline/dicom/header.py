@@ -25,20 +25,20 @@ from tilepress.pipeline.dicom.bytes import (
     open_bytes,
     quiet_pydicom,
     scan_container,
-    unknown_element,
 )
+from tilepress.pipeline.dicom.codestreams import declared_precision
 from tilepress.pipeline.dicom.frames import count_frames
 from tilepress.pipeline.dicom.labels import LABEL_TAGS
 from tilepress.pipeline.dicom.pixels import (
     KNOWN_PHOTOMETRICS,
     UNCUT_SYNTAXES,
     PixelFormat,
-    declared_precision,
     is_known_uid,
     require_syntax,
 )
 from tilepress.pipeline.dicom.planes import Plane, planes_of
 from tilepress.pipeline.dicom.tables import RESCALE_TYPES, TABLE_TAGS, tables_of
+from tilepress.pipeline.dicom.unknown import unknown_element
 from tilepress.pipeline.dicom.values import (
     Malformed,
     binary,

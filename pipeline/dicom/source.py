@@ -28,10 +28,11 @@ import numpy.typing as npt
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.axes import Arrangement, arrange
 from tilepress.pipeline.dicom.bytes import Container, file_bytes, open_bytes, open_file
+from tilepress.pipeline.dicom.frame_reader import FrameReader
 from tilepress.pipeline.dicom.frames import FULL_CHROMA
 from tilepress.pipeline.dicom.groups import SeriesGroups, group_key, series_name
 from tilepress.pipeline.dicom.header import Instance, Plane, read_instance
-from tilepress.pipeline.dicom.pixels import FrameReader, is_pair_swapped
+from tilepress.pipeline.dicom.pixels import is_pair_swapped
 from tilepress.pipeline.dicom.sniff import is_dicom
 from tilepress.pipeline.image.fingerprint import FilePrint
 from tilepress.pipeline.image.grid import Box
