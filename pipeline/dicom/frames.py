@@ -10,7 +10,7 @@ from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.dicom.bytes import Container, PixelElement, fragments, open_bytes
 from tilepress.pipeline.dicom.frame_reader import ends_image
 from tilepress.pipeline.dicom.pixels import PixelFormat
-from tilepress.pipeline.dicom.values import integer_or
+from tilepress.pipeline.dicom.values import integer
 
 __all__ = ["FULL_CHROMA", "Frames", "count_frames"]
 
@@ -38,11 +38,11 @@ def count_frames(
 ) -> Frames:
     """Compare what the header promises with what the file holds, before anything is allocated.
 
-    Where NumberOfFrames is missing, 0 or malformed the bytes tell; compressed frames beyond it are
-    taken. Raises DamagedSource where there are too few bytes, UnsupportedSource where nobody can
-    say what they are.
+    Where NumberOfFrames is missing, empty or 0 the bytes tell; compressed frames beyond it are
+    taken. Raises Malformed where it is no number, DamagedSource where there are too few bytes or
+    nobody can say what they are, UnsupportedSource for what is not taken.
     """
-    said = integer_or(dataset, "NumberOfFrames", 0)
+    said = integer(dataset, "NumberOfFrames", 0)
     if said < 0 or said > MAX_FRAMES:
         raise UnsupportedSource(
             f"{DOING}: {said} frames, want 1 … {MAX_FRAMES}, in {container.path}"
