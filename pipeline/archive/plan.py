@@ -13,12 +13,13 @@ from tilepress.codecs.loss import Lossless, Within, bounded
 from tilepress.pipeline.archive.exact import exact_bands, with_exact
 from tilepress.pipeline.archive.expansion import check_expansion
 from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.padding import kept_padding
 from tilepress.pipeline.find.stacks import STACKED
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.pseudonyms import IDENTITY
-from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.image.source import SIBLINGS, SourceSpec, TileSource
 from tilepress.pipeline.privacy.recipe import KEY_FOLDER
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.keys import SEPARATOR, Separator, shard_key
@@ -39,7 +40,7 @@ __all__ = [
 PLAN_VERSION = 1
 """Raised whenever the same inputs and options would give other bytes than before."""
 
-NAMES = frozenset({"name", "relative", STACKED, IDENTITY, PRIVATE, KEY_FOLDER})
+NAMES = frozenset({"name", "relative", STACKED, IDENTITY, PRIVATE, KEY_FOLDER, SIBLINGS})
 """Options of a recipe that say what it is called, and nothing of its bytes."""
 
 
@@ -178,7 +179,9 @@ def make_plan(source: TileSource, store: StoragePath, options: EncodeOptions) ->
     # where bands are told of, those that must not lose anything are among the exact ones
     if not lossless and not info.bands and (refusal := info.refusal(options.loss)):
         raise UnsupportedArray(f"planning with {options.loss}: {refusal}")
-    config = options.tile_codec(nodata=info.nodata, lossless=lossless).to_config()
+    info, nodata, padded = kept_padding(info, bounded(0) if lossless else options.loss)
+    lossless = lossless or padded
+    config = options.tile_codec(nodata=nodata, lossless=lossless).to_config()
     grid = choose_grid(info.shape, info.dtype.itemsize, tile=options.tile)
     if not lossless and "band" in info.axes and (exact or info.band_nodata is not None):
         grid = grid.apart(info.axes.index("band"))

@@ -83,7 +83,8 @@ def discover(
     ``stacks`` says which and what it is called. Bands are sorted as people count, B2 before B10. A
     pattern that no raster matches is a failure, too, at the end.
     Hidden files and well-known companions (texts, ``.aux.xml``, ``.ovr``…) are passed over unless
-    named. The companions are counted in ``passed_over``, by ending, "" for unusual ones.
+    named. The companions are counted in ``passed_over``, by ending, "" for unusual ones; so are
+    DICOM objects that never have pixels (reports, plans, documents), as "DICOM without pixels".
 
     Every recipe carries options["name"], the name of its store, and options["relative"], the path
     below the argument that it was found in: where an archive keeps it (``store_path``). That of a
@@ -99,8 +100,9 @@ def discover(
     ``a-page1``, ``a-page2``…, with options["page"], counted from 1.
     """
     named = _as_named(paths)
-    with contextlib.closing(_Discovery(stack, pseudonyms)) as discovery:
-        found = _found(discovery, expand(paths, whole_folders=stack is not None), passed_over)
+    counted: Counter[str] = Counter() if passed_over is None else passed_over
+    with contextlib.closing(_Discovery(stack, pseudonyms, counted)) as discovery:
+        found = _found(discovery, expand(paths, whole_folders=stack is not None), counted)
         for one in found:
             if isinstance(one, Failure):
                 private = one.private or may_name_patient(one.path)
@@ -119,7 +121,7 @@ def _as_named(paths: Sequence[str | Path]) -> frozenset[str]:
 
 
 def _found(
-    discovery: _Discovery, items: Iterable[Item], passed_over: Counter[str] | None
+    discovery: _Discovery, items: Iterable[Item], passed_over: Counter[str]
 ) -> Iterator[SourceSpec | Failure]:
     for item in items:
         if isinstance(item, Batch):
@@ -131,8 +133,7 @@ def _found(
         elif isinstance(item, End):
             yield from discovery.grouped()
         elif isinstance(item, PassedOver):
-            if passed_over is not None:
-                passed_over.update(item.suffixes)
+            passed_over.update(item.suffixes)
         else:
             yield item
 
@@ -157,6 +158,8 @@ class _Looked:
     format: Format | None
     """None where it is no image."""
     content: FileImages = field(default_factory=FileImages)
+    head: bytes = b""
+    """Its first bytes, where they were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,8 @@ class _Image:
 class _Discovery:
     """One search: what it has found of images that are not whole yet."""
 
-    def __init__(self, stack: Stacks, pseudonyms: PseudonymsOf) -> None:
+    def __init__(self, stack: Stacks, pseudonyms: PseudonymsOf, passed_over: Counter[str]) -> None:
+        self._passed_over = passed_over
         self._patterns = stack_patterns(stack)
         self._matched: set[StackPattern] = set()
         self._pseudonyms = pseudonyms
@@ -201,8 +205,10 @@ class _Discovery:
                 continue
             path = printable_name(looked.file.path)
             scene = self._scene(looked)
-            if looked.format is None:
-                text = f"it is not an image that tilepress takes ({formats.names()})"
+            if looked.content.is_companion and looked.format is not None:
+                self._passed_over[f"{looked.format.names[0]} without pixels"] += 1
+            elif looked.format is None:
+                text = _no_image(looked)
                 failures.append(Failure(path, UnsupportedSource(f"opening {path}: {text}")))
             elif looked.content.member is not None:
                 if looked.format.private_names:
@@ -342,7 +348,7 @@ def _look_at_object(file: InputFile, looks: Looks, batch: Batch | None) -> _Look
 def _looked(file: InputFile, candidate: Candidate, looks: Looks) -> _Looked | Failure:
     """Look at a file. One that cannot be read may still be known to be called after a patient."""
     try:
-        return _Looked(file, candidate.size, *looks.look(candidate))
+        return _Looked(file, candidate.size, *looks.look(candidate), candidate.head[:16])
     except Exception as error:  # the edge of an item, as above
         path = printable_name(file.path)
         private = any(
@@ -350,6 +356,25 @@ def _looked(file: InputFile, candidate: Candidate, looks: Looks) -> _Looked | Fa
             for format_ in formats.FORMATS
         )
         return Failure(path, failure_of(f"opening {path}", error), private=private)
+
+
+def _no_image(looked: _Looked) -> str:
+    """Say what a file is that is of no format."""
+    for beginning, packed in _PACKED:
+        if looked.head.startswith(beginning):
+            return f"it is packed ({packed}): unpack it first"
+    return f"it is not an image that tilepress takes ({formats.names()})"
+
+
+_PACKED = (
+    (b"\x1f\x8b", "gzip"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+)
+"""What packed files begin with."""
 
 
 def _images_of(looked: _Looked) -> Iterator[_Image]:

@@ -114,6 +114,8 @@ def _checked(
 
 
 def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
+    if content.is_companion is not False:
+        return content.is_companion is True and content == FileImages(is_companion=True)
     known = set(file.neighbours or ())
     return (
         len(content.images) <= MAX_IMAGES

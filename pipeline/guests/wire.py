@@ -42,10 +42,11 @@ _CLASSES = {
     "GeoReference": "tilepress.pipeline.image.info",
     "ImageInfo": "tilepress.pipeline.image.info",
     "Instance": "tilepress.pipeline.dicom.header",
+    "Label": "tilepress.pipeline.image.info",
     "MedicalGeometry": "tilepress.pipeline.image.info",
     "PixelElement": "tilepress.pipeline.dicom.bytes",
     "PixelFormat": "tilepress.pipeline.dicom.pixels",
-    "Plane": "tilepress.pipeline.dicom.header",
+    "Plane": "tilepress.pipeline.dicom.planes",
     "RemoteFile": "tilepress.pipeline.storage.ranges",
     "SourceSpec": "tilepress.pipeline.image.source",
 }

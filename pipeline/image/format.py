@@ -96,6 +96,8 @@ class FileImages:
     that differ in it are no bands of one image; where it is empty, nobody has looked."""
     problem: str | None = None
     """Why there may be more images than these, which cannot be taken."""
+    is_companion: bool = False
+    """Whether it belongs to images and is none itself, as a report is: it is passed over."""
 
 
 class Groups(Protocol):

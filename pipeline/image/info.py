@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.loss import Loss
 
-__all__ = ["Acquired", "BandInfo", "GeoReference", "ImageInfo", "MedicalGeometry"]
+__all__ = ["Acquired", "BandInfo", "GeoReference", "ImageInfo", "Label", "MedicalGeometry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,17 @@ class BandInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """A coordinate beside those of the axes: what places along one or more axes are."""
+
+    axes: tuple[str, ...]
+    values: npt.NDArray[Any]
+    """Numbers, as many along each axis as the image has; NaN where nothing is known."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """As CF has them: units, long_name, flag_values and flag_meanings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInfo:
     """What one image is, without its samples. Carries an allow-list only: no patient text."""
 
@@ -85,6 +96,9 @@ class ImageInfo:
     """The value that marks absent samples, in the image's dtype; None where there is none."""
     valid_range: tuple[int, int] | None = None
     """Smallest and largest legal sample (BitsStored); None means the whole dtype."""
+    padding: tuple[int, int] | None = None
+    """Smallest and largest sample that means "outside of what was imaged": kept exactly by every
+    coding, and told by the format's own attributes."""
     lossy_refusal: str | None = None
     """Why near-lossless coding makes no sense (palette, mask, bool); None where it does."""
     geo: GeoReference | None = None
@@ -99,6 +113,8 @@ class ImageInfo:
     exact: Mapping[int, str] = field(default_factory=dict)
     """Bands, from 0, that are coded losslessly beside others that are not, and why; all of them
     where the whole image is, though a bound was allowed."""
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    """Other coordinates by name: what the places along axes other than x and y are."""
     has_mask: bool = False
     """Whether ``read_mask`` gives something that ``nodata`` does not say already."""
     remarks: tuple[str, ...] = ()

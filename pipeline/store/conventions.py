@@ -21,7 +21,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from tilepress.codecs.numbers import json_number
-from tilepress.pipeline.image.info import GeoReference, ImageInfo, MedicalGeometry
+from tilepress.pipeline.image.info import GeoReference, ImageInfo, Label, MedicalGeometry
 
 __all__ = [
     "AuxiliaryArray",
@@ -61,8 +61,13 @@ def image_attributes(info: ImageInfo) -> dict[str, Any]:
         attributes["remarks"] = list(info.remarks)
     if info.medical is not None:
         attributes |= _patient_attributes(info.medical)
+    listed = list(_labels(info))
     if info.geo is not None:
-        attributes |= {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
+        attributes["grid_mapping"] = "spatial_ref"
+        listed.insert(0, "spatial_ref")
+    if listed:
+        attributes["coordinates"] = " ".join(listed)
+    if info.geo is not None:
         attributes |= _geozarr_attributes(info, info.geo)
     return attributes
 
@@ -86,7 +91,19 @@ def auxiliary_arrays(info: ImageInfo) -> dict[str, AuxiliaryArray]:
             arrays[axis] = _given_coordinate(
                 axis, np.asarray(values), medical=info.medical is not None
             )
+    for name, label in _labels(info).items():
+        arrays[name] = AuxiliaryArray(label.axes, np.asarray(label.values), label.attributes)
     return arrays
+
+
+def _labels(info: ImageInfo) -> dict[str, Label]:
+    """Return the labels of axes that the image has, by names that nothing else has."""
+    taken = {*info.axes, "spatial_ref", "image", "mask"}
+    return {
+        name: label
+        for name, label in info.labels.items()
+        if name not in taken and set(label.axes) <= set(info.axes)
+    }
 
 
 def ome_attributes(info: ImageInfo, path: str) -> dict[str, Any]:
