@@ -420,7 +420,6 @@ TESTED_ELSEWHERE = {
     "codecs/wave/values.py": "tests/codecs/test_properties.py",
     "pipeline/archive/evidence.py": "tests/pipeline/archive/test_repair.py",
     "pipeline/archive/outcome.py": "tests/workflows/report/test_report.py",
-    "pipeline/archive/plan_file.py": "tests/workflows/run/test_parts.py",
     "pipeline/archive/restore.py": "tests/pipeline/archive/test_repair.py",
     "pipeline/archive/weights.py": "tests/workflows/learn/test_tune.py",
     "pipeline/arrays/export.py": "tests/pipeline/test_export.py",

@@ -49,6 +49,7 @@ from tilepress.pipeline.archive.write import (
 )
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
+from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.keys import SIGNATURE
 from tilepress.pipeline.store.manifest import ShardEntry
@@ -271,10 +272,13 @@ def _plan(todo: Todo, job: Job) -> tuple[ImagePlan, TileSource]:
 
 def _planned(todo: Todo, job: Job) -> tuple[ImagePlan, TileSource]:
     spec = todo.spec
+    store = job.destination.store_of(spec)
+    if not job.destination.is_store:
+        check_no_link(job.destination.folder, store)
     source = open_source(spec)
     with contextlib.ExitStack() as held:
         held.callback(source.close)
-        plan = make_plan(source, job.destination.store_of(spec), job.options)
+        plan = make_plan(source, store, job.options)
         plan = replace(plan, label=todo.label)
         if job.options.tune is not None:
             plan = choose_weights(plan, source, job.options.tune)

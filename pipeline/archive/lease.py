@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Literal
 
 from tilepress.errors import DestinationConflict, StoreError
+from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.retry import retried
 
@@ -96,9 +97,10 @@ class Lease:
     def acquire(cls, folder: StoragePath, holder: Holder | None = None) -> Lease:
         """Take the lease of ``folder`` (made where it is missing).
 
-        Raises DestinationConflict while another live process holds it.
+        Raises DestinationConflict while another live process holds it, and where it is a link.
         """
         me = holder or Holder.this_process()
+        check_no_link(folder.parent.parent, folder)
         folder.make_folder()
         with folder.parent.parent.guard():
             folder.make_folder()  # whoever held the lock may have removed it

@@ -92,14 +92,14 @@ class PlannedImage:
 
     @classmethod
     def from_line(cls, line: bytes) -> PlannedImage:
+        """Return what ``to_line`` wrote; raises what ``_WRONG`` lists for anything else."""
         fields = json.loads(line)
-        spec = fields["spec"]
         mask = fields["mask_grid"]
         return cls(
-            spec=SourceSpec(**{**spec, "paths": tuple(spec["paths"])}),
+            spec=_spec(fields["spec"]),
             digest=str(fields["digest"]),
-            raw_bytes=int(fields["raw_bytes"]),
-            shards=int(fields["shards"]),
+            raw_bytes=_count(fields["raw_bytes"]),
+            shards=_count(fields["shards"]),
             grid=_grid(fields["grid"]),
             mask_grid=None if mask is None else _grid(mask),
         )
@@ -158,8 +158,11 @@ class PlanFile:
                     f"{REMEDY}"
                 )
             failures = tuple(ImageFailure(**one) for one in fields.pop("failures"))
+            for name in ("images", "shards", "raw_bytes", "unchanged", "objects"):
+                _count(fields[name])
+            _want(isinstance(fields["request"], dict))
             return PlanHead(**fields, failures=failures)
-        except (ValueError, KeyError, TypeError) as error:
+        except _WRONG as error:
             text = f"reading the plan in {self.folder}: it is damaged; {REMEDY}"
             raise DamagedStore(text) from error
 
@@ -171,7 +174,7 @@ class PlanFile:
                 data = retried((self.folder / _object(number)).read)
                 digest.update(data)
                 images = [PlannedImage.from_line(line) for line in data.splitlines()]
-            except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            except (FileNotFoundError, *_WRONG) as error:
                 text = f"reading the plan in {self.folder}: {_object(number)} is damaged"
                 raise DamagedStore(f"{text}; {REMEDY}") from error
             yield from images
@@ -221,7 +224,7 @@ class PlanFile:
         keys = [key for key, _ in self.folder.walk() if key.endswith(".jsonl")]
         found: list[PlannedImage] = []
         for key in sorted(keys):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(OSError, *_WRONG):
                 lines = (self.folder / key).read().splitlines()
                 found += [PlannedImage.from_line(line) for line in lines]
         return found
@@ -257,5 +260,31 @@ def _object(number: int) -> str:
     return f"images-{number:06}.jsonl"
 
 
+_WRONG = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What a plan raises that is not one of ours: an archive may be somebody else's."""
+
+
+def _want(right: bool) -> None:
+    if not right:
+        raise ValueError("a plan has other types")
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("want a number of things")
+    return value
+
+
+def _spec(fields: Mapping[str, Any]) -> SourceSpec:
+    spec = SourceSpec(**{**fields, "paths": tuple(fields["paths"])})
+    _want(bool(spec.paths) and all(isinstance(path, str) for path in spec.paths))
+    _want(isinstance(spec.kind, str) and isinstance(spec.options, dict))
+    _want(spec.source_bytes is None or _count(spec.source_bytes) >= 0)
+    _want(_count(spec.images_in_files) > 0)
+    return spec
+
+
 def _grid(fields: Mapping[str, Any]) -> ShardGrid:
-    return ShardGrid(*(tuple(int(n) for n in fields[key]) for key in ("shape", "chunk", "shard")))
+    shape, chunk, shard = (tuple(map(_count, fields[key])) for key in ("shape", "chunk", "shard"))
+    _want(len(shape) == len(chunk) == len(shard) and all((*shape, *chunk, *shard)))
+    return ShardGrid(shape, chunk, shard)

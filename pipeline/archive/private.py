@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tilepress.errors import DestinationConflict, TilepressError, UsageError
+from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.image.pseudonyms import KEY_MARK, NO_KEY, UNKEYED, Pseudonyms
 from tilepress.pipeline.privacy.key import (
     KEY,
@@ -30,6 +31,7 @@ from tilepress.pipeline.privacy.key import (
     private_folder,
 )
 from tilepress.pipeline.storage.atomic import make_directory
+from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.retry import retried
@@ -40,23 +42,32 @@ __all__ = [
     "PRIVATE",
     "PRIVATE_NAME",
     "archive_pseudonyms",
+    "check_deidentified_as_a_whole",
     "deidentifying_pseudonyms",
     "known_pseudonyms",
     "make_private",
+    "mark_deidentified",
     "private_folder",
     "pseudonyms_of_sources",
 ]
 
 KEY_BYTES = 32
 
+DEIDENTIFIED_MARK = "deidentified.json"
+"""In the private folder of an archive in which every store is de-identified."""
+
 _OF_SERIES = re.compile(r"[A-Z0-9]{2,16}-[0-9a-f]{12}(-[0-9a-f]{6})?\.zarr")
 """Names of stores of DICOM series."""
 
 
 def make_private(folder: StoragePath) -> None:
-    """Make a folder that nobody else may enter; nothing is done in a bucket. Raises OSError."""
+    """Make a folder that nobody else may enter; nothing is done in a bucket.
+
+    Raises OSError, and DestinationConflict where it, or the folder above it, is a link.
+    """
     if not isinstance(folder, FolderPath):
         return
+    check_no_link(folder.parent.parent, folder)
     make_directory(folder.path.parent)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder.path, 0o700)
@@ -106,6 +117,32 @@ def deidentifying_pseudonyms(folder: StoragePath) -> Pseudonyms:
             "identifiers would be replaced; choose another destination"
         )
     return found
+
+
+def check_deidentified_as_a_whole(archive: StoragePath, *, asked: bool) -> None:
+    """Raise UsageError where a run would leave an archive half de-identified.
+
+    Who gives a de-identified archive away must not have to look which of its stores are not.
+    ``asked`` is whether the run de-identifies.
+    """
+    marked = retried((private_folder(archive) / DEIDENTIFIED_MARK).size) is not None
+    if marked and not asked:
+        raise UsageError(
+            f"compressing into {archive}: the archive is de-identified; say --deidentify again, "
+            "or choose another destination"
+        )
+    if asked and not marked and next(walk_stores(archive), None) is not None:
+        raise UsageError(
+            f"de-identifying into {archive}: the archive has stores that are not de-identified; "
+            "choose another destination"
+        )
+
+
+def mark_deidentified(archive: StoragePath) -> None:
+    """Say of an archive that every store in it is de-identified."""
+    folder = private_folder(archive)
+    make_private(folder)
+    retried(lambda: (folder / DEIDENTIFIED_MARK).create(b'{"version":1}'))
 
 
 def _has_unkeyed_stores(archive: StoragePath) -> bool:

@@ -16,6 +16,7 @@ from tilepress.errors import (
     InvalidRecord,
     ModelError,
     TilepressError,
+    TooMuchMemory,
     UnsupportedFormat,
     UsageError,
 )
@@ -334,7 +335,7 @@ class _Shards:
             yield Damage("undecodable", key, str(error))
             return None
         for chunk, reason in wrong.items():
-            if isinstance(reason, (ModelError, UnsupportedFormat)):
+            if isinstance(reason, (ModelError, TooMuchMemory, UnsupportedFormat)):
                 raise reason
             yield Damage("undecodable", key, f"chunk {chunk}: {reason}")
         if wrong:

@@ -74,7 +74,7 @@ class Totals:
 
     def line(self) -> str:
         """Return e.g. "3 stores (1 unsealed), 1.2 GB → 0.5 GB (ratio 2.40)"."""
-        from tilepress.pipeline.storage.text import size
+        from tilepress.pipeline.storage.text import compared
 
         count = self.states.total() - self.states["missing"]
         others = [
@@ -86,8 +86,7 @@ class Totals:
         told += f" ({', '.join(others)})" if others else ""
         if not self.states["sealed"]:
             return told
-        sizes = f"{size(self.raw_bytes)} → {size(self.stored_bytes)}"
-        return f"{told}, {sizes} (ratio {self.ratio:.2f})"
+        return f"{told}, {compared(self.raw_bytes, self.stored_bytes)}"
 
 
 def is_store(path: AnyPath) -> bool:

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tilepress.errors import TilepressError
+from tilepress.errors import DestinationConflict, TilepressError
 from tilepress.pipeline.catalogue import dicom_studies as dicom_index
 from tilepress.pipeline.catalogue import stac
 from tilepress.pipeline.catalogue.index import FOLDER, RASTER, SERIES, Entry, Index, merged
@@ -41,6 +41,7 @@ from tilepress.pipeline.catalogue.stores import (
     several,
     walk_stores,
 )
+from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
@@ -103,6 +104,7 @@ def update_catalogue(archive: AnyPath, *, rebuild: bool = False) -> CatalogueUpd
     catalogue = where / CATALOGUE
     if not catalogue.is_folder() and next(walk_stores(where), None) is None:
         return CatalogueUpdate(0, 0, 0)
+    check_no_link(where, catalogue)
     catalogue.make_folder()
     with catalogue.guard(), contextlib.closing(_Roll()) as roll:
         return _Update(where, roll, rebuild=rebuild).run()
@@ -114,6 +116,8 @@ def why_not_updated(archive: AnyPath) -> str | None:
         update_catalogue(archive)
     except (OSError, TilepressError, sqlite3.Error, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
+        if isinstance(error, DestinationConflict):
+            reason = str(error)
         return f"the catalogue of {archive} is not up to date ({reason})"
     return None
 

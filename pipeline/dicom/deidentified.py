@@ -98,6 +98,8 @@ class DeidentifiedFiles:
         body = self._work.data_set(dataset, encoding, patient)
         meta = self._meta(dataset, instance)
         pixel_header = before[element.element_offset :]
+        if not encoding.implicit:  # tag, VR, two reserved bytes, which are 0 (PS3.5 §7.1.2), length
+            pixel_header = pixel_header[:6] + b"\0\0" + pixel_header[8:]
         padding = b""
         if not element.encapsulated:
             rest = max(0, element.value_length - made_bytes(instance))

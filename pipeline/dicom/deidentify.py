@@ -33,6 +33,7 @@ from tilepress.pipeline.dicom.elements import (
     texts_of,
     vr_of,
 )
+from tilepress.pipeline.dicom.multiplicity import COLOUR_TABLES, check_values, colour_table
 from tilepress.pipeline.dicom.pixels import is_known_uid
 from tilepress.pipeline.privacy.concepts import meaning_of
 from tilepress.pipeline.privacy.icc import without_texts
@@ -56,18 +57,9 @@ DUMMY = "REMOVED"
 
 _TEXTS = frozenset({"LO", "SH", "ST", "LT", "UT", "UC"})
 _ICC_PROFILE = 0x00282000
-_COLOUR_TABLES = frozenset(
-    {
-        *(0x00281201, 0x00281202, 0x00281203, 0x00281204),
-        *(0x00281221, 0x00281222, 0x00281223, 0x00281224),
-        *(0x00281408, 0x0028140B, 0x0028140F, 0x00283006),
-    }
-)
-"""Bytes that say what colours samples are."""
-
 _PATTERNS = {
     "DS": re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?"),
-    "IS": re.compile(r"[+-]?\d{1,12}"),
+    "IS": re.compile(r"[+-]?\d{1,10}"),
     "AS": re.compile(r"\d{3}[DWMY]"),
     "DA": re.compile(r"\d{8}"),
     "TM": re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"),
@@ -213,6 +205,10 @@ class _Work:
             case Action.DUMMY:
                 self._count(action, tag)
                 return self._dummy(vr, raw)
+        check_values(tag, vr, raw, self.encoding)
+        if tag in COLOUR_TABLES:
+            return colour_table(dataset, tag, raw, self.encoding)
+        match action:
             case Action.UID:
                 return self._uids(tag, raw)
             case Action.SHIFT:
@@ -288,8 +284,6 @@ class _Work:
         if vr in BYTES:
             return self._tables(tag, raw)
         if vr in NUMBERS:
-            if len(raw) % NUMBERS[vr]:
-                raise ValueError(vr)
             return raw
         if vr in _TEXTS:
             return self._cleaned(tag, raw)
@@ -319,8 +313,6 @@ class _Work:
         return "\\".join(left).encode() if any(left) else None
 
     def _tables(self, tag: int, raw: bytes) -> bytes | None:
-        if tag in _COLOUR_TABLES:
-            return raw
         if tag == _ICC_PROFILE and (profile := without_texts(raw)) is not None:
             self._count(Action.CLEAN, tag)
             return profile

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tilepress.pipeline.geotiff.record import carried_entries
-from tilepress.pipeline.privacy.crs import is_known_name, plain_wkt
+from tilepress.pipeline.privacy.crs import plain_wkt
 from tilepress.pipeline.privacy.icc import without_texts
+from tilepress.pipeline.privacy.numbers import seems_text
 from tilepress.pipeline.privacy.words import cleaned
 
 __all__ = ["band_of_name", "deidentified_record", "shows_label"]
@@ -25,17 +26,24 @@ _KEPT_AS_THEY_ARE = (
 )
 """Fields of a record that are numbers, or words of ours or of GDAL's."""
 
-_NUMERIC_ENTRIES = frozenset(
-    {
-        *(262, 274, 280, 281, 282, 283, 290, 291, 296, 301, 318, 319, 320, 332, 334, 336, 338),
-        *(340, 341, 342, 529, 530, 531, 532, 34735, 34736),
-    }
-)
-"""TIFF tags of numbers: colours, orientation, resolution, ranges, GeoTIFF's keys and doubles."""
+SHORT, RATIONAL = 3, 5
+PER_SAMPLE = 0
+_NUMERIC_ENTRIES: Mapping[int, tuple[frozenset[int], int]] = {
+    **dict.fromkeys((262, 274, 290, 296, 332, 334, 531), (frozenset({SHORT}), 1)),
+    **dict.fromkeys((282, 283), (frozenset({RATIONAL}), 1)),
+    **dict.fromkeys((280, 281, 338), (frozenset({SHORT}), PER_SAMPLE)),
+    318: (frozenset({RATIONAL}), 2),
+    319: (frozenset({RATIONAL}), 6),
+    529: (frozenset({RATIONAL}), 3),
+    530: (frozenset({SHORT}), 2),
+    532: (frozenset({RATIONAL}), 6),
+}
+"""TIFF tags of numbers (colours, orientation, resolution, ranges): types, and how many there are.
 
-ASCII, UNDEFINED = 2, 7
-GEO_TEXTS, ICC_PROFILE, GDAL_NODATA = 34737, 34675, 42113
-GEO_TAGS = frozenset({34735, 34736, 34737})
+GeoTIFF's own are not among them: GDAL writes all three anew from CRS and transform.
+"""
+
+ICC_PROFILE, GDAL_NODATA = 34675, 42113
 NDPI_LENS = 65421
 
 _STRUCTURE = frozenset(
@@ -45,6 +53,18 @@ _STRUCTURE = frozenset(
         *("MAX_Z_ERROR", "LAYOUT", "MINISWHITE"),
     }
 )
+_STRUCTURE_WORDS = frozenset(
+    {
+        *("NONE", "LZW", "DEFLATE", "PACKBITS", "JPEG", "YCbCr JPEG", "CCITTRLE", "CCITTFAX3"),
+        *("CCITTFAX4", "LZMA", "ZSTD", "LERC", "LERC_DEFLATE", "LERC_ZSTD", "WEBP", "JXL"),
+        *("JPEG2000", "BAND", "PIXEL", "LINE", "TILE", "LOSSY", "LOSSLESS", "YES", "NO", "COG"),
+        *("LOSSLESS (possibly)", "NEAR_LOSSLESS", "YCbCr", "YCbCrK", "RGB", "CMYK", "IFDS_BEFORE"),
+        "",
+    }
+)
+"""What GDAL says of how samples lie; whatever else stands there is somebody's text."""
+
+_NO_LAYOUT = {"compress": "NONE", "reversible": "", "interleave": "BAND"}
 _NUMBERS = re.compile(r"[-+0-9.eE \t,;naifNAIF]{1,4096}")
 _TAGS = frozenset(
     {"AREA_OR_POINT", "TIFFTAG_RESOLUTIONUNIT", "TIFFTAG_XRESOLUTION", "TIFFTAG_YRESOLUTION"}
@@ -70,7 +90,14 @@ def deidentified_record(
     """
     went: Counter[str] = Counter()
     made = {key: record[key] for key in _KEPT_AS_THEY_ARE if key in record}
-    structure = {k: v for k, v in record["layout"]["structure"].items() if k in _STRUCTURE}
+    structure = {
+        k: v
+        for k, v in record["layout"]["structure"].items()
+        if k in _STRUCTURE and _is_structure(str(v))
+    }
+    layout = {
+        k: v for k, v in record["layout"].items() if not isinstance(v, str) or _is_structure(v)
+    }
     carried = _carried(record, went)
     tags = record["tags"].get("", {})
     kept = {k: v for k, v in tags.items() if k in _TAGS and _TAG_VALUES.fullmatch(v)}
@@ -79,7 +106,7 @@ def deidentified_record(
     went["EXIF and GPS tags"] += sum(map(len, record["notes"].values()))
     made |= {
         "name": name,
-        "layout": {**record["layout"], "structure": structure},
+        "layout": {**_NO_LAYOUT, **layout, "structure": structure},
         "crs_wkt": plain_wkt(record["crs_wkt"]),
         "gcps": _gcps(record["gcps"]),
         "rpcs": _rpcs(record["rpcs"]),
@@ -92,6 +119,10 @@ def deidentified_record(
         "notes": {},
     }
     return made, +went
+
+
+def _is_structure(text: str) -> bool:
+    return text in _STRUCTURE_WORDS or re.fullmatch(r"\d{1,3}(\.\d{1,4})?", text) is not None
 
 
 def band_of_name(text: str) -> str:
@@ -124,17 +155,14 @@ def _carried(record: Mapping[str, Any], went: Counter[str]) -> dict[str, list[An
             ok = bool(data)
         elif tag == GDAL_NODATA:
             ok = _NUMBERS.fullmatch(data.rstrip(b"\0 ").decode("latin-1")) is not None
-        elif tag == GEO_TEXTS:
-            texts = data.rstrip(b"\0").decode("latin-1").split("|")
-            ok = all(map(is_known_name, filter(None, texts)))
         else:
-            ok = tag in _NUMERIC_ENTRIES and entry.kind not in (ASCII, UNDEFINED)
+            kinds, count = _NUMERIC_ENTRIES.get(tag, (frozenset(), 0))
+            most = count or int(record["count"])
+            ok = entry.kind in kinds and entry.count <= most and not seems_text(data)
         if ok:
             kept[str(tag)] = [entry.kind, entry.count, base64.b64encode(data).decode("ascii")]
         else:
             went[f"TIFF tag {tag}"] += 1
-    if went[f"TIFF tag {GEO_TEXTS}"]:  # the keys refer to it: GDAL writes all three anew
-        kept = {tag: entry for tag, entry in kept.items() if int(tag) not in GEO_TAGS}
     return kept
 
 

@@ -158,6 +158,8 @@ def _innermost(exc: BaseException, path: Path) -> str:
     """Return the message of the exception's first cause, where GDAL says what is wrong."""
     while exc.__cause__ is not None:
         exc = exc.__cause__
+    if isinstance(exc, ValueError) and not isinstance(exc, RasterioError):
+        return "what it says of itself has other types than it should"  # the error would quote it
     return _clean(str(getattr(exc, "errmsg", None) or exc), path)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -188,10 +189,10 @@ def _layout(
         "compress": structure.get("COMPRESSION", "NONE"),
         "reversible": structure.get("COMPRESSION_REVERSIBILITY", ""),
         "interleave": structure.get("INTERLEAVE", "BAND"),
-        "predictor": int(structure.get("PREDICTOR", "1")),
+        "predictor": _integer(structure.get("PREDICTOR", "1")) or 1,
         "tiled": bool(dataset.profile.get("tiled", False)),
         "block": [block_height, block_width],
-        "nbits": int(band_structure.get("NBITS", 16 if dataset.dtypes[0] in _HALF else 0)) or None,
+        "nbits": _integer(band_structure.get("NBITS", "16" if dataset.dtypes[0] in _HALF else "0")),
         "structure": dict(structure),
         "big": bool(header and header.big),
         "photometric": None,
@@ -204,6 +205,11 @@ def _layout(
             # GDAL reports single rows for one huge strip; the file's own figure is kept
             layout["block"] = [min(first.integer(278, block_height), dataset.height), block_width]
     return layout
+
+
+def _integer(text: str) -> int | None:
+    """Return a number above 0 that GDAL tells as a text; None for any other text, a file's own."""
+    return int(text) or None if re.fullmatch(r"[0-9]{1,2}", text) else None
 
 
 def _domains(dataset: DatasetReader, band: int) -> list[str]:

@@ -6,13 +6,20 @@ import struct
 
 __all__ = ["without_texts"]
 
-_COLOURS = frozenset(
-    {
-        *(b"XYZ ", b"curv", b"para", b"mft1", b"mft2", b"mAB ", b"mBA ", b"sf32", b"chrm"),
-        *(b"view", b"meas", b"mpet"),
-    }
-)
-"""Types of tags that hold numbers."""
+_CLASSES = frozenset({b"scnr", b"mntr", b"prtr", b"spac"})
+_SPACES = frozenset({b"RGB ", b"GRAY", b"CMYK", b"XYZ ", b"Lab "})
+_INTENTS = 4
+_D50 = struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
+"""The illuminant of every profile (7.2.16)."""
+
+_TABLES = (b"A2B", b"B2A", b"D2B", b"B2D", b"gamt", b"pre")
+"""Beginnings of names of tags that are tables of any content: no profile without them is one."""
+
+_LARGEST = 8 << 16
+"""Fixed-point numbers of colours are below 8, and a text is not."""
+
+_PARAMETERS = (1, 3, 4, 5, 7)
+"""Of a curve, by its type (10.18)."""
 
 MAX_TAGS = 200
 
@@ -29,11 +36,14 @@ def without_texts(profile: bytes) -> bytes | None:
         return None
     made = bytearray(len(profile))
     made[:4] = struct.pack(">I", len(profile))
-    made[8:24] = profile[8:24]  # version, class, spaces; not the maker's module before
+    if profile[12:16] not in _CLASSES or not {profile[16:20], profile[20:24]} <= _SPACES:
+        return None
+    made[8:10] = profile[8:10]  # version
+    made[12:24] = profile[12:24]  # class and spaces; not the maker's module before
     made[24:36] = struct.pack(">6H", 1970, 1, 1, 0, 0, 0)
     made[36:40] = b"acsp"
-    made[44:48] = profile[44:48]
-    made[64:80] = profile[64:80]  # intent and illuminant
+    made[67] = profile[67] % _INTENTS
+    made[68:80] = _D50
     made[128:132] = profile[128:132]
     for number in range(count):
         at = 132 + 12 * number
@@ -41,17 +51,43 @@ def without_texts(profile: bytes) -> bytes | None:
         if start < 132 + 12 * count or size < 8 or start + size > len(profile):
             return None
         made[at : at + 12] = profile[at : at + 12] if name in _NAMES else _unnamed(profile, at)
+        if name.startswith(_TABLES):
+            return None
         data = profile[start : start + size]
-        made[start : start + size] = data if data[:4] in _COLOURS else _blank(data)
+        made[start : start + size] = _numbers(data) or _blank(data)
     return bytes(made)
+
+
+def _numbers(data: bytes) -> bytes | None:
+    """Return a tag of the same length that is numbers and nothing else; None for any other."""
+    kind, length = data[:4], 0
+    if kind == b"XYZ ":
+        length = 20
+    elif kind == b"sf32":
+        length = 44
+    elif kind == b"para" and len(data) >= 12 and data[9] < len(_PARAMETERS):
+        length = 12 + 4 * _PARAMETERS[data[9]]
+    elif kind == b"curv" and len(data) >= 12:
+        length = 12 + 2 * int.from_bytes(data[8:12], "big")
+    if not length or not length <= len(data) < length + 4:
+        return None
+    if kind == b"curv":
+        curve = struct.unpack_from(f">{(length - 12) // 2}H", data, 12)
+        if list(curve) not in (sorted(curve), sorted(curve, reverse=True)):
+            return None
+    else:
+        begin = 12 if kind == b"para" else 8
+        fixed = struct.unpack_from(f">{(length - begin) // 4}i", data, begin)
+        if any(abs(number) >= _LARGEST for number in fixed):
+            return None
+    head = {b"curv": data[8:12], b"para": b"\0" + data[9:10] + bytes(2)}.get(kind, b"")
+    return (kind + bytes(4) + head + data[8 + len(head) : length]).ljust(len(data), b"\0")
 
 
 _NAMES = frozenset(
     {
         *(b"wtpt", b"bkpt", b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC", b"kTRC"),
-        *(b"chad", b"A2B0", b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2", b"gamt", b"lumi"),
-        *(b"meas", b"view", b"desc", b"cprt", b"chrm", b"pre0", b"pre1", b"pre2"),
-        *(b"D2B0", b"D2B1", b"B2D0", b"B2D1"),
+        *(b"chad", b"lumi", b"meas", b"view", b"desc", b"cprt", b"chrm"),
     }
 )
 """Names of tags that the standard has."""

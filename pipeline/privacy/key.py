@@ -37,7 +37,7 @@ def known_pseudonyms(archive: StoragePath) -> Pseudonyms | None:
             raise ValueError(document["version"])  # noqa: TRY301  # told below
         key = document["key"]
         return UNKEYED if key is None else Pseudonyms(bytes.fromhex(key))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise DamagedStore(
             f"reading the archive's key: {where} is damaged, or of a newer tilepress; bring it "
             "back from a copy"

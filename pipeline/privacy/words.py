@@ -90,14 +90,19 @@ _DESCRIPTIVE = _words(
 
 _SHORT = re.compile(
     r"""[ctlsb]\d{1,2}(-[ctls]?\d{1,2})?      # C4, L5-S1, T2, B10
-      | b\d{1,4}                              # b1000 of diffusion
+      | b(\d{1,3}|\d{1,2}00)                  # b1000 of diffusion, and no year
       | [bdhiqtu][rfv]?\d{2}[fhs]?           # kernels: B30f, I70f, Br40
       | [234]d                                # 3D
-      | \d{1,4}(\.\d{1,3})?(mm|cm|um|µm|nm|m|ms|s|sec|min|kv|ma|mas|hz|mhz|t|kev|mgy|gy|ml|mm2|%|x)
-      | \d{1,4}/\d{1,4}                       # TR/TE
+      | \d{1,3}(\.\d{1,3})?(mm|cm|um|µm|nm|m|ms|s|sec|min|kv|ma|mas|hz|mhz|t|kev|mgy|gy|ml|mm2|%|x)
       """,
     re.VERBOSE,
 )
+
+_SPACE_BEFORE_UNIT = re.compile(
+    r"(?<![\w.])(\d{1,3}(?:\.\d{1,3})?)\s+(mm|cm|ms|kv|ma|mas|hz|mhz|kev|mgy|gy|ml)(?!\w)",
+    re.IGNORECASE,
+)
+"""A number and its unit are one word: "5 mm"."""
 
 _CODES = _words(
     """
@@ -167,6 +172,7 @@ _CODE_PART = re.compile(r"[A-Z]|\d{1,3}|0\d{3}|[A-Z]\d|\d[A-Z]|[ALPRHF]{2,3}")
 
 def cleaned(text: str) -> str:
     """Return what is left of a text: known words and what stands in ``_SHORT``, with spaces."""
+    text = _SPACE_BEFORE_UNIT.sub(r"\1\2", text)
     words = re.split(r"[\s,;:()\[\]{}\"'^_=+*?!|<>\\&]+", text)
     return " ".join(kept for word in words if (kept := _kept(word)))
 
@@ -183,8 +189,15 @@ def _kept(word: str) -> str:
 
 
 def is_code(value: str) -> bool:
-    """Whether a code string is made of known terms: nobody has hidden a name in it."""
+    """Whether a code string is made of known terms: nobody has hidden a name in it.
+
+    Letters one by one may spell a name, and numbers one after another be a telephone's: of each
+    there is one at most.
+    """
     if value in _CODES:
         return True
     parts = [part for part in re.split(r"[ _/\-]", value) if part]
-    return bool(parts) and all(part in _CODES or _CODE_PART.fullmatch(part) for part in parts)
+    known = bool(parts) and all(part in _CODES or _CODE_PART.fullmatch(part) for part in parts)
+    letters = sum(len(part) == 1 and part.isalpha() for part in parts)
+    numbers = sum(part.isdigit() and part not in _CODES for part in parts)
+    return known and letters <= 1 and numbers <= 1

@@ -9,8 +9,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from tilepress.pipeline.storage.atomic import (
     PARTIAL_SUFFIX,
@@ -21,7 +22,7 @@ from tilepress.pipeline.storage.atomic import (
     write_atomic,
     write_new,
 )
-from tilepress.pipeline.storage.regular import read_regular
+from tilepress.pipeline.storage.regular import open_regular, read_regular
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -70,11 +71,13 @@ class FolderPath:
     def read(self, limit_bytes: int | None = None) -> bytes:
         if limit_bytes is not None:
             return read_regular(self.path, limit_bytes)
-        return self.path.read_bytes()
+        with open_regular(self.path) as file:  # of an archive that somebody else has made: no pipe
+            return file.read()
 
     def read_tagged(self) -> tuple[bytes, str] | None:
         try:
-            data = self.path.read_bytes()
+            with open_regular(self.path) as file:
+                data = file.read()
         except FileNotFoundError:
             return None
         return data, hashlib.sha256(data).hexdigest()
@@ -94,8 +97,8 @@ class FolderPath:
 
     def sha256(self) -> str | None:
         try:
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            with open_regular(self.path) as file:
+                return hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
         except (FileNotFoundError, NotADirectoryError):
             return None
 

@@ -108,8 +108,10 @@ class TestTheFormatIsEnough:
         assert list(samples.shape) == entry["shape"]
         assert hashlib.sha256(np.ascontiguousarray(samples)).hexdigest() == entry["samples_sha256"]
 
-    @pytest.mark.parametrize("tier", ["fast", "standard", "max"])
-    @pytest.mark.parametrize("max_error", [0, 1])
+    @pytest.mark.parametrize(
+        "tier", ["fast", "standard", pytest.param("max", marks=pytest.mark.slow)]
+    )
+    @pytest.mark.parametrize("max_error", [0, pytest.param(1, marks=pytest.mark.slow)])
     def test_to_decode_context_trees(
         self, tier: str, max_error: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:

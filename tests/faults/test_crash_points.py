@@ -229,7 +229,9 @@ class TestEveryCrashOfARunThatReplacesNoWholeStore:
     """Until the new store is sealed all objects are there that were, after a killed run, too."""
 
     @pytest.mark.parametrize("kind", ["foreign", "lost root", "lost root, repair begun"])
-    @pytest.mark.parametrize("killed", [False, True], ids=["", "killed before"])
+    @pytest.mark.parametrize(
+        "killed", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "killed before"]
+    )
     def test_leaves_what_was_there_or_the_new_store(
         self, scene: Scene, older: Scene, folder: Path, kind: str, killed: bool
     ):

@@ -26,6 +26,10 @@ pytestmark = pytest.mark.usefixtures("tiny_shards", "dead_holders")
 
 KINDS = ("create", "write", "sync", "rename", "mkdir", "link")
 
+SYNC_IS_SLOW = [
+    pytest.param(kind, marks=pytest.mark.slow) if kind == "sync" else kind for kind in KINDS
+]
+
 
 PROBES = {"create": 1, "write": 0, "sync": 1, "rename": 0, "mkdir": 1, "link": 0}
 """Operations before a run is begun, by kind: whether the destination can be written."""
@@ -81,7 +85,7 @@ def run_to_an_error(scene: Scene, target: Path, *, force: bool = False) -> str:
 class TestTheNthOperationFails:
     """For every n, of every kind."""
 
-    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("kind", SYNC_IS_SLOW)
     def test_and_so_do_all_after_it_for_the_disk_is_full(self, one: Scene, folder: Path, kind: str):
         total = count(one, folder / "count", kind)
         assert total
@@ -102,7 +106,7 @@ class TestTheNthOperationFails:
             assert one.compress(out / "large.zarr").ok
             check_archive(one, out)
 
-    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("kind", SYNC_IS_SLOW)
     def test_twice_and_then_works_again(self, one: Scene, folder: Path, kind: str):
         """What networked storage says for a while costs a run nothing, while shards are written."""
         total = count(one, folder / "count", kind)

@@ -226,6 +226,7 @@ class TestInterrupts:
         self.stop(archive, signal.SIGINT, to_all=True)
         assert "shards were there already" in finish(archive)
 
+    @pytest.mark.slow
     def test_sigterm_is_130(self, archive: Archive):
         self.stop(archive, signal.SIGTERM, to_all=False)
 

@@ -54,7 +54,13 @@ def tilepress(
     return told
 
 
-@pytest.mark.parametrize("more", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(more, id=name, marks=() if name == "latin-1 output" else pytest.mark.slow)
+        for name, more in ENVIRONMENTS.items()
+    ],
+)
 def test_names_that_a_terminal_cannot_show_are_names_all_the_same(
     more: dict[str, str], tmp_path: Path
 ):

@@ -17,7 +17,7 @@ from rich.text import Text
 from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.stages import Stages
-from tilepress.pipeline.storage.text import clock, grouped, printable, size
+from tilepress.pipeline.storage.text import clock, compared, grouped, printable, size
 from tilepress.workflows.report.telling import (
     Discovered,
     Event,
@@ -415,16 +415,11 @@ def describe(result: ImageResult) -> str:
     """Return one line about a sealed store."""
     shape = "×".join(map(str, result.shape))
     more = f" (+{result.files - 1} more)" if result.files > 1 else ""
-    text = (
-        f"{result.source}{more} → {result.store}: {shape} {result.dtype}, {size(result.raw_bytes)}"
-    )
+    text = f"{result.source}{more} → {result.store}: {shape} {result.dtype}, "
     if result.status == "unchanged":
-        return f"{text}, unchanged"
-    text += f" → {size(result.stored_bytes)} (ratio {result.ratio:.2f}"
-    if result.file_bytes is not None and result.file_ratio is not None:
-        files = "file" if result.files == 1 else "files"
-        text += f"; {files} {size(result.file_bytes)}, ratio {result.file_ratio:.2f}"
-    text += ")"
+        return f"{text}{size(result.raw_bytes)}, unchanged"
+    files = "file" if result.files == 1 else "files"
+    text += compared(result.raw_bytes, result.stored_bytes, result.file_bytes, of=files)
     if result.shards_reused:
         text += f", {result.shards_reused} of {result.shards} shards were there already"
     if result.tuned:

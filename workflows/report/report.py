@@ -19,7 +19,7 @@ from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.guests import client as guests
 from tilepress.pipeline.storage.atomic import make_directory, partial_of, sync_directory
-from tilepress.pipeline.storage.text import size
+from tilepress.pipeline.storage.text import compared, size
 from tilepress.workflows.report.spool import Spool
 
 __all__ = [
@@ -176,10 +176,7 @@ class Report:
     @property
     def sizes_text(self) -> str:
         """E.g. "3.4 GB → 1.2 GB (ratio 2.83; files 1.5 GB, ratio 1.25)"."""
-        text = f"{size(self.raw_bytes)} → {size(self.stored_bytes)} (ratio {self.ratio:.2f}"
-        if self.file_bytes is not None and self.file_ratio is not None:
-            text += f"; files {size(self.file_bytes)}, ratio {self.file_ratio:.2f}"
-        return f"{text})"
+        return compared(self.raw_bytes, self.stored_bytes, self.file_bytes, of="files")
 
     @property
     def larger_text(self) -> str:

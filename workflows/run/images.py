@@ -12,7 +12,11 @@ from tilepress.pipeline import formats
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.former import as_stored_before
 from tilepress.pipeline.archive.images import Todo
-from tilepress.pipeline.archive.private import deidentifying_pseudonyms
+from tilepress.pipeline.archive.private import (
+    check_deidentified_as_a_whole,
+    deidentifying_pseudonyms,
+    mark_deidentified,
+)
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.find.told import path_and_page
 from tilepress.pipeline.find.walk import Failure
@@ -40,6 +44,9 @@ def find_images(
     Companions of images are counted in ``passed_over``, by their endings.
     """
     destination = request.destination
+    asked = request.options.profile is not None
+    if not destination.is_store:
+        check_deidentified_as_a_whole(destination.folder, asked=asked)
     everything = discover(
         request.sources, request.stack, passed_over, pseudonyms=destination.pseudonyms
     )
@@ -98,7 +105,10 @@ def _deidentified(
         if isinstance(item, Failure):
             yield replace(item, private=True)
         else:
-            pseudonyms = pseudonyms or deidentifying_pseudonyms(destination.folder)
+            if pseudonyms is None:
+                pseudonyms = deidentifying_pseudonyms(destination.folder)
+                if not destination.is_store:
+                    mark_deidentified(destination.folder)
             yield destination.deidentified(item, profile, pseudonyms)
 
 

@@ -53,6 +53,15 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     return told
 
 
+def test_memory_that_does_not_suffice_is_no_damage(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TILEPRESS_MAX_MEMORY", "1KiB")
+    (found,) = check_stores(pair[0])
+    assert found.state == "unknown"
+    assert "TILEPRESS_MAX_MEMORY=" in found.findings[0]
+
+
 class TestEachRecordIsDecodedOnce:
     """Decoding is what a verification costs; with a source it was done twice."""
 

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from pydicom.datadict import DicomDictionary, keyword_for_tag
+from pydicom.datadict import DicomDictionary, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
@@ -17,7 +17,7 @@ from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage
 
 from tilepress.pipeline.dicom.deidentify import Deidentifier, patient_of
-from tilepress.pipeline.dicom.elements import Encoding
+from tilepress.pipeline.dicom.elements import Encoding, element_bytes
 from tilepress.pipeline.privacy.keyed import DAYS, Keyed
 from tilepress.pipeline.privacy.options import actions_by_option
 from tilepress.pipeline.privacy.profile import OPTIONS, Profile
@@ -230,6 +230,63 @@ class TestValues:
         assert gone.Manufacturer == "SIEMENS"
         cleaned, _ = done(given, "clean-descriptors")
         assert cleaned.SeriesDescription == "CT Thorax"
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("encoding", ENCODINGS)
+    def test_no_binary_number_of_the_dictionary_is_a_text(self, encoding: Encoding):
+        given = b""
+        for tag, (vr, *_) in sorted(DicomDictionary.items()):
+            vr = vr.split(" or ")[0]
+            if vr in ("US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT") and tag >> 16 >= 8:
+                given += element_bytes(tag, vr, b"JOHNQZ77DOEXYYYY", encoding) or b""
+        made = Deidentifier(Profile.parse("basic"), replaced).data_set(
+            parsed(given, encoding), encoding, "P"
+        )
+        assert len(given) > 10000
+        assert b"JOHN" not in made
+        assert b"NHOJ" not in made
+
+    @pytest.mark.parametrize(
+        ("keyword", "value"),
+        [("SeriesNumber", b"719\\88\\0431"), ("PixelSpacing", b"1\\2\\3 "),
+         ("SliceThickness", b"1\\2 "),
+         ("InversionTimes", b"444f484e31323334"), ("Rows", b"JOHN")],
+    )  # fmt: skip
+    def test_more_values_than_the_dictionary_has_are_malformed(self, keyword: str, value: bytes):
+        tag = int(tag_for_keyword(keyword) or 0)
+        vr = dictionary_VR(tag)
+        data = element_bytes(tag, vr, value, ENCODINGS[1]) or b""
+        made, work = done(data)
+        assert keyword not in made
+        assert work.counts.others["malformed"] == 1
+
+    def test_numbers_of_the_usual_size_stay(self):
+        kept = {
+            "ReconstructionTargetCenterPatient": [9.6, 38.4, 0.7], "InversionTimes": [9.5, 100.0],
+            "LUTFrameRange": [1, 2], "FrameIncrementPointer": [0x00181063, 0x00181065],
+        }  # fmt: skip
+        made, work = done(header(**kept))
+        assert {k for k in kept if k in made} == {k for k in kept if k in header(**kept)}
+        assert not work.counts.others["malformed"]
+
+    @pytest.mark.parametrize(("bits", "size", "stays"), [
+        (16, 512, True), (8, 256, True), (8, 512, True), (16, 528, False), (16, 256, False),
+        (70, 512, False),
+    ])  # fmt: skip
+    def test_a_table_of_colours_is_as_long_as_it_says(self, bits: int, size: int, stays: bool):
+        given = header(RedPaletteColorLookupTableDescriptor=[256, 0, bits])
+        given.RedPaletteColorLookupTableData = b"JD" * (size // 2)
+        given.SegmentedRedPaletteColorLookupTableData = b"JOHN"
+        item = Dataset()
+        item.LUTDescriptor = [256, 0, bits]
+        item.add_new(0x00283006, "OW", bytes(size))
+        given.VOILUTSequence = Sequence([item])
+        for encoding in ENCODINGS:
+            made, _ = done(given, encoding=encoding)
+            assert ("RedPaletteColorLookupTableData" in made) == stays
+            assert ("LUTData" in made.VOILUTSequence[0]) == stays
+            assert "SegmentedRedPaletteColorLookupTableData" not in made
 
 
 class TestElements:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,40 @@ class TestARecord:
         assert removed["TIFF tag 270"] == removed["TIFF tag 65000"] == 1
         assert removed["EXIF and GPS tags"] == 7
         assert origin["files"][0]["name"] == "file-1.tif"
+
+    @pytest.mark.parametrize(
+        ("tag", "kind", "count", "stays"),
+        [
+            (274, 3, 1, True), (274, 3, 8, False), (274, 2, 1, False), (282, 5, 1, True),
+            (282, 5, 2, False), (529, 5, 3, False), (338, 3, 1, True), (338, 3, 8, False),
+            (301, 3, 8, False), (34735, 3, 8, False), (34736, 12, 2, False), (65000, 3, 1, False),
+        ],
+    )  # fmt: skip
+    def test_a_tag_of_numbers_stays_as_the_standard_has_it(
+        self, tmp_path: Path, tag: int, kind: int, count: int, stays: bool
+    ):
+        """Many short numbers are a text: the names of all of these were kept once."""
+        path = tiff(tmp_path / "a.tif")
+        size = {2: 1, 3: 2, 5: 8, 12: 8}[kind] * count
+        text = (b"DOE^JANE 1965" * 9)[:size] if count > 1 else bytes(size)
+        with GeoTiffSource.open(path) as source:
+            record = dict(source._files[0].record)
+        value = base64.b64encode(text).decode()
+        made, _ = deidentified_record(
+            {**record, "carried": {str(tag): [kind, count, value]}}, "file-1.tif"
+        )
+        assert (str(tag) in made["carried"]) == stays
+
+    def test_what_a_sidecar_says_of_the_layout_is_a_word_or_goes(self, tmp_path: Path):
+        path = tiff(tmp_path / "a.tif")
+        with GeoTiffSource.open(path) as source:
+            record = dict(source._files[0].record)
+        hidden = {"compress": "DOE^JANE", "reversible": "DOE^JANE", "interleave": "DOE^JANE"}
+        layout = {**record["layout"], **hidden, "structure": {"COMPRESSION": "DOE^JANE"}}
+        made, _ = deidentified_record({**record, "layout": layout}, "file-1.tif")
+        assert "DOE" not in repr(made)
+        assert made["layout"]["compress"] == "NONE"
+        assert made["layout"]["block"] == record["layout"]["block"]
 
     def test_control_points_and_polynomials_keep_numbers(self):
         point = {"row": 1.0, "col": 2.0, "x": 3.0, "y": 4.0, "z": 0.0, "id": "Doe", "info": "Doe"}

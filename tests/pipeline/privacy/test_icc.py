@@ -42,6 +42,30 @@ def test_texts_go_and_colours_stay():
     assert without_texts(made) == made
 
 
+@pytest.mark.parametrize(("at", "text"), [(8, b"DOE1"), (64, b"DOE1"), (68, b"JANE")])
+def test_a_header_says_nothing(at: int, text: bytes):
+    data = bytearray(profile())
+    data[at : at + 4] = text
+    made = without_texts(bytes(data))
+    assert made is not None
+    assert text not in made
+
+
+@pytest.mark.parametrize("name", [b"rXYZ", b"rTRC", b"chad"])
+def test_numbers_that_are_texts_go(name: bytes):
+    data = profile()
+    found = value(data, name)
+    hidden = found[:8] + (b"JANE DOE 1999-01-02 " * 20)[: len(found) - 8]
+    made = without_texts(data.replace(found, hidden))
+    assert made is not None
+    assert b"JANE" not in made
+
+
+def test_tables_of_any_content_go_with_their_profile():
+    data = bytearray(profile())
+    assert without_texts(bytes(data).replace(b"rTRC", b"A2B0")) is None
+
+
 def value(data: bytes, wanted: bytes) -> bytes:
     (count,) = struct.unpack_from(">I", data, 128)
     for number in range(count):

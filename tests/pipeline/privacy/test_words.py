@@ -18,6 +18,9 @@ from tilepress.pipeline.privacy.words import cleaned, is_code
         ("L5-S1 sagittal", "L5-S1 sagittal"),
         ("1234567 20200517 00042", ""),
         ("JD65", ""),
+        ("CHEST 5 mm 2.5mm 120 kV", "CHEST 5mm 2.5mm 120kV"),
+        ("7193/8820 4471/0931", ""),
+        ("b1985 t12 8712x 4499%", "t12"),
         ("t1_mprage_sag_p2_iso", "t1 mprage sag"),
         ("", ""),
         ("\u0000\u0007", ""),
@@ -46,6 +49,12 @@ def test_terms_of_the_standard_are_codes(code: str):
     assert is_code(code)
 
 
-@pytest.mark.parametrize("code", ["DOE", "JANE_DOE", "12345678", "SMITH 65", "", "ORIGINAL_DOE"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("DOE", "JANE_DOE", "12345678", "SMITH 65", "", "ORIGINAL_DOE"),
+        *("719-88-0431", "J_O_H_N", "J O H N D O E", "555-123"),
+    ],
+)
 def test_names_and_numbers_are_none(code: str):
     assert not is_code(code)

@@ -93,6 +93,13 @@ class TestObjects:
         with pytest.raises(FileNotFoundError):
             (root / "b").read(limit_bytes=8)
 
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path):
+        os.mkfifo(tmp_path / "a")
+        place = storage_path(tmp_path / "a")
+        for read in (place.read, place.read_tagged, place.sha256):
+            with pytest.raises(RefusedFile, match="no regular file"):
+                read()
+
     def test_of_many_that_create_one_does(self, root: StoragePath):
         one = root / "once"
         with ThreadPoolExecutor(8) as pool:

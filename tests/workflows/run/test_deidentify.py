@@ -110,15 +110,30 @@ class TestAnArchive:
 
 
 class TestWhatIsRefused:
-    def test_a_store_that_was_not_or_otherwise_de_identified(self, archive: Path, sources: Path):
+    def test_a_store_that_was_otherwise_de_identified(self, archive: Path, sources: Path):
         series = sources / "DOE/*.dcm"
-        for how, told in (("", "as its source was"), ("retain-uids", "by basic,retain-uids")):
-            report = compress([str(series)], archive, workers=0, deidentify=how)
-            (failure,) = report.failures
-            assert (
-                f"it is de-identified by basic, this run's would be {told}"[:40] in failure.message
-            )
-            assert told in failure.message
+        report = compress([str(series)], archive, workers=0, deidentify="retain-uids")
+        (failure,) = report.failures
+        assert "it is de-identified by basic, this run's would be" in failure.message
+        assert "by basic,retain-uids" in failure.message
+
+    def test_an_archive_that_would_be_half_of_each(
+        self, archive: Path, sources: Path, tmp_path: Path
+    ):
+        before = bytes_of(archive)
+        for force in (False, True):
+            with pytest.raises(UsageError, match="is de-identified; say --deidentify again"):
+                compress([sources], archive, workers=0, force=force)
+        with pytest.raises(UsageError, match="is de-identified; say --deidentify again"):
+            plan([sources], archive, workers=0)
+        assert bytes_of(archive) == before
+        plain = tmp_path / "plain"
+        compress([sources / "DOE/JANE.tif"], plain, workers=0)
+        before = bytes_of(plain)
+        for force in (False, True):
+            with pytest.raises(UsageError, match="has stores that are not de-identified"):
+                compress([sources], plain, workers=0, deidentify=BASIC, force=force)
+        assert bytes_of(plain) == before
 
     def test_an_archive_without_a_key(self, sources: Path, tmp_path: Path):
         private = tmp_path / "old/.tilepress/private"
