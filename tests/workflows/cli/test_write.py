@@ -11,6 +11,8 @@ import pytest
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from tilepress.pipeline.catalogue.stores import list_stores
+
 from ...helpers.samples import smooth
 from .conftest import Command, write_tiff
 
@@ -140,11 +142,9 @@ class TestLines:
         patterns = ("--stack", "*_B*.tif", "--stack", "*_m*.tif")
         done = call("compress", tmp_path / "in", tmp_path / "out", *patterns, "--workers", 0)
         assert done.returncode == 0, done.stderr
-        shapes = {
-            path.parent.name: json.loads((path.parent / "0/zarr.json").read_text())["shape"]
-            for path in (tmp_path / "out").glob("*/zarr.json")
-        }
-        assert sorted(len(shape) for shape in shapes.values()) == [2, 3, 3], shapes
+        stores = list_stores(tmp_path / "out")
+        shapes = sorted(tuple(store.shape) for store in stores)
+        assert shapes == [(2, 100, 100), (2, 100, 100), (100, 100)]
 
     def test_finish_says_what_parts_sealed_and_then_that_there_is_nothing(
         self, call: Command, image: Path, tmp_path: Path
