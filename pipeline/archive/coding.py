@@ -57,7 +57,7 @@ class ImageCoding:
         plan, grid = self.plan, self.plan.grid_of(ref)
         is_image = ref.array == "image"
         return encode_shard(
-            self.codec(ref.array, where),
+            self.codec(ref, where),
             source.read if is_image else source.read_mask,
             grid.box(ref.index),
             grid,
@@ -65,7 +65,7 @@ class ImageCoding:
             self.writer.fill(ref.array),
             dtype=plan.info.dtype if is_image else np.dtype(np.uint8),
             slab_axis=0 if is_image and plan.info.axes[0] in SLICE_AXES else -2,
-            witness=self.codec(ref.array, "cpu") if where == "cuda" else None,
+            witness=self.codec(ref, "cpu") if where == "cuda" else None,
         )
 
     def compare(self, ref: ShardRef, data: bytes, samples: npt.NDArray[Any]) -> ShardBytes:
@@ -74,15 +74,16 @@ class ImageCoding:
         Raises as ``compare_shard`` does.
         """
         grid, fill = self.plan.grid_of(ref), self.writer.fill(ref.array)
-        return compare_shard(self.codec(ref.array), data, samples, grid, ref.index, fill)
+        return compare_shard(self.codec(ref), data, samples, grid, ref.index, fill)
 
-    def is_lossy(self, array: str) -> bool:
-        """Whether the store need not have the very samples of the source."""
-        return not self.writer.loss(array).is_lossless
+    def is_lossy(self, ref: ShardRef) -> bool:
+        """Whether a shard need not have the very samples of the source."""
+        return not self.codec(ref).loss.is_lossless
 
-    def codec(self, array: str, where: Literal["auto", "cpu", "cuda"] = "auto") -> TileCodec:
-        """Return the codec of an array."""
-        return _codec(json.dumps(self.writer.codec_config(array), sort_keys=True), where)
+    def codec(self, ref: ShardRef, where: Literal["auto", "cpu", "cuda"] = "auto") -> TileCodec:
+        """Return the codec of a shard: that of its array, or of its band where bands differ."""
+        config = self.writer.shard_config(ref.array, ref.index)
+        return _codec(json.dumps(config, sort_keys=True), where)
 
 
 @functools.lru_cache(maxsize=8)

@@ -46,9 +46,9 @@ class SourceSamples:
         """Code a shard."""
         return self.coding.encode(self.source, ref)
 
-    def are_lossy(self, array: str) -> bool:
-        """Whether the store need not have the very samples of the source."""
-        return self.coding.is_lossy(array)
+    def are_lossy(self, ref: ShardRef) -> bool:
+        """Whether a shard need not have the very samples of the source."""
+        return self.coding.is_lossy(ref)
 
     def are_those_of(self, listed: ShardEntry) -> bool:
         """Whether a lossless shard was made of them, by what the manifest says of it."""
@@ -98,8 +98,8 @@ class Comparison:
             except DamagedStore as error:
                 return f"cannot be compared: {error}"
         given = self._source.read(box) if is_image else self._source.read_mask(box)
-        codec = self._reader.codec(array).codec
-        wrong = codec.loss.forbidden(given, stored, codec.nodata)
+        loss, nodata = self._reader.loss_of(array, index)
+        wrong = loss.forbidden(given, stored, nodata)
         if not wrong.any():
             return None
         first = [int(i[0]) + a for i, a in zip(np.nonzero(wrong), box.start, strict=True)]
@@ -120,7 +120,7 @@ def find_difference(
     manifest, plan = reader.manifest, replace(plan, separator=reader.separator)
     samples = SourceSamples(plan, source)
     for ref in plan.shards():
-        if samples.are_lossy(ref.array):
+        if samples.are_lossy(ref):
             same = _is_within_bound(samples, ref)
         else:
             same = samples.are_those_of(manifest.arrays[ref.array].get(ref.array, ref.index))

@@ -285,7 +285,7 @@ def _is_same_source(plan: ImagePlan) -> bool:
     how = node.get("attributes", {}).get(DEIDENTIFIED)
     spec = as_it_was(plan.spec, how, storage_path(plan.store).parent)
     with contextlib.closing(open_source(spec)) as source:
-        return plan_digest(source, image.grid, image.config) == digest
+        return plan_digest(source, image.grid, image.config, image.exact) == digest
 
 
 def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
@@ -299,6 +299,9 @@ def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
             return f"it was written with {name} {there[name]}, this run has {config[name]}"
     if reader.loss != plan.loss:
         return f"its max error is {reader.loss.bound}, this run's {plan.loss.bound}"
+    if reader.exact.keys() != plan.info.exact.keys():
+        there_are, will_be = _bands(reader.exact), _bands(plan.info.exact)
+        return f"its bands that are lossless are {there_are}, this run's {will_be}"
     if there["model"]["sha256"] != config["model"]["sha256"]:
         return f"it was written with model {there['model']['name']}"
     if reader.chunk != plan.grid.chunk:
@@ -310,6 +313,10 @@ def _told_of(deidentified: Mapping[str, Any] | None) -> str:
     if deidentified is None:
         return "as its source was"
     return f"de-identified by {','.join(map(str, deidentified['options']))}"
+
+
+def _bands(exact: Mapping[int, str]) -> str:
+    return ", ".join(str(band + 1) for band in sorted(exact)) or "none"
 
 
 def _dimensions(shape: tuple[int, ...]) -> str:

@@ -72,7 +72,7 @@ class Evidence:
 
     def difference_from_listed(self, refs: Sequence[ShardRef]) -> str | None:
         """Tell why these shards of the manifest cannot come from the source; None: they can."""
-        lossy = {ref for ref in refs if self._samples.are_lossy(ref.array)}
+        lossy = {ref for ref in refs if self._samples.are_lossy(ref)}
         for ref in refs:
             if ref not in lossy and not self._samples.are_those_of(self._listed(ref)):
                 return f"its samples differ in {ref.name}"
@@ -94,7 +94,7 @@ class Evidence:
 
         Where the manifest is there it is believed: a lossless shard is not decoded once more.
         """
-        if self._salvaged.manifest is not None and not self._samples.are_lossy(ref.array):
+        if self._salvaged.manifest is not None and not self._samples.are_lossy(ref):
             return self._listed_lossless(ref)
         samples = self._samples.read(ref)
         if ref.array == "image" and not self.same_plan:
@@ -118,7 +118,7 @@ class Evidence:
             return None
         if not believed:
             same = self._image_digest.hexdigest() in self._salvaged.digests
-            if self.same_plan or (same and not self._samples.are_lossy("image")):
+            if self.same_plan or (same and not self._lossy_image):
                 return None
         return f"the samples of {self._foreign} shards differ" if self._foreign else NO_PROOF
 
@@ -139,6 +139,10 @@ class Evidence:
         items = self._samples.source.source_items()
         compose(self._samples.coding.writer, items, tables, keep)
         return bool(composed["consolidated_metadata"] != level.get("consolidated_metadata"))
+
+    @property
+    def _lossy_image(self) -> bool:
+        return not self._plan.loss.is_lossless
 
     @property
     def _proof(self) -> StoragePath:

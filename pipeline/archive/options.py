@@ -84,6 +84,16 @@ class EncodeOptions:
         int, Description(metavar="PIXELS", help="Rows and columns of one record, 16 to 2048.")
     ] = 512
 
+    lossless_for: Annotated[
+        str,
+        Description(
+            metavar="PATTERNS",
+            help="With --max-error, files and bands that stay lossless, by name, e.g. "
+            "'*SCL*,*QA*'. Alpha, masks, flags and classes do so anyway.",
+            since_later=True,
+        ),
+    ] = ""
+
     max_expansion: Annotated[
         float,
         Description(
@@ -150,13 +160,19 @@ class EncodeOptions:
         """What coding may change."""
         return bounded(self.max_error)
 
-    def tile_codec(self, nodata: float | int | None = None) -> TileCodec:
+    @property
+    def lossless_patterns(self) -> tuple[str, ...]:
+        """Patterns of names of what is lossless whatever the bound."""
+        return tuple(one for text in self.lossless_for.split(",") if (one := text.strip()))
+
+    def tile_codec(self, nodata: float | int | None = None, *, lossless: bool = False) -> TileCodec:
         """Return the codec of the tiles of an image; raises CodecError where there is none."""
         from tilepress.codecs.tile import TileCodec  # here: it loads the compiler
 
         return TileCodec(
             codec=self.codec,
-            max_error=self.max_error,
+            # what was given for no error is told as it was given: it enters the digests of plans
+            max_error=0.0 if lossless and self.max_error else self.max_error,
             nodata=nodata,
             tier=self.tier,
             model=self.model,
@@ -171,6 +187,7 @@ class CodingOptions(TypedDict, total=False):
     tier: str
     model: str
     tile: int
+    lossless_for: str
     max_expansion: float
     deidentify: str
 

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from tilepress.codecs.loss import Lossless, Within, bounded
+from tilepress.pipeline.archive.exact import exact_bands, with_exact
 from tilepress.pipeline.archive.expansion import check_expansion
 from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.padding import kept_padding
+from tilepress.pipeline.find.stacks import STACKED
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.pseudonyms import IDENTITY
-from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.image.source import SIBLINGS, SourceSpec, TileSource
 from tilepress.pipeline.privacy.recipe import KEY_FOLDER
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.keys import SEPARATOR, Separator, shard_key
@@ -37,7 +40,7 @@ __all__ = [
 PLAN_VERSION = 1
 """Raised whenever the same inputs and options would give other bytes than before."""
 
-NAMES = frozenset({"name", "relative", IDENTITY, PRIVATE, KEY_FOLDER})
+NAMES = frozenset({"name", "relative", STACKED, IDENTITY, PRIVATE, KEY_FOLDER, SIBLINGS})
 """Options of a recipe that say what it is called, and nothing of its bytes."""
 
 
@@ -169,15 +172,22 @@ def make_plan(source: TileSource, store: StoragePath, options: EncodeOptions) ->
     """
     from tilepress.errors import UnsupportedArray
 
-    info = source.info
     check_expansion(source, options.max_expansion)
-    if refusal := info.refusal(options.loss):
+    exact = exact_bands(source, options)
+    info = with_exact(source.info, exact)
+    lossless = options.loss.is_lossless or len(exact) == info.band_count
+    # where bands are told of, those that must not lose anything are among the exact ones
+    if not lossless and not info.bands and (refusal := info.refusal(options.loss)):
         raise UnsupportedArray(f"planning with {options.loss}: {refusal}")
-    config = options.tile_codec(nodata=info.nodata).to_config()
+    info, nodata, padded = kept_padding(info, bounded(0) if lossless else options.loss)
+    lossless = lossless or padded
+    config = options.tile_codec(nodata=nodata, lossless=lossless).to_config()
     grid = choose_grid(info.shape, info.dtype.itemsize, tile=options.tile)
+    if not lossless and "band" in info.axes and (exact or info.band_nodata is not None):
+        grid = grid.apart(info.axes.index("band"))
     mask_grid = choose_grid(info.shape[-2:], 1, tile=options.tile) if info.has_mask else None
     return ImagePlan(
-        digest=plan_digest(source, grid, config),
+        digest=plan_digest(source, grid, config, exact),
         store=str(store),
         spec=source.spec,
         info=info,
@@ -191,12 +201,20 @@ def with_codec(
     plan: ImagePlan, source: TileSource, codec_config: Mapping[str, Any], tuning: Tuning
 ) -> ImagePlan:
     """Return the plan of the same store with other weights."""
-    digest = plan_digest(source, plan.grid, codec_config)
+    digest = plan_digest(source, plan.grid, codec_config, plan.info.exact)
     return replace(plan, digest=digest, codec_config=codec_config, tuning=tuning)
 
 
-def plan_digest(source: TileSource, grid: ShardGrid, codec_config: Mapping[str, Any]) -> str:
-    """Hash what decides the bytes; folders are left out, so that an archive may be moved."""
+def plan_digest(
+    source: TileSource,
+    grid: ShardGrid,
+    codec_config: Mapping[str, Any],
+    exact: Mapping[int, str] | None = None,
+) -> str:
+    """Hash what decides the bytes; folders are left out, so that an archive may be moved.
+
+    ``exact`` are the bands that are lossless whatever the configuration says.
+    """
     spec, info = source.spec, source.info
     material = {
         "version": PLAN_VERSION,
@@ -211,5 +229,7 @@ def plan_digest(source: TileSource, grid: ShardGrid, codec_config: Mapping[str, 
         "shard": grid.shard,
         "codec": codec_config,
     }
+    if exact:
+        material["exact"] = sorted(exact)
     text = json.dumps(material, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()

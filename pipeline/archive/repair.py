@@ -34,6 +34,7 @@ from tilepress.pipeline import formats
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.evidence import Evidence, difference_of_shape
+from tilepress.pipeline.archive.exact import with_exact
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import REPAIRS, REPLACES, Ledger, ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
@@ -45,6 +46,7 @@ from tilepress.pipeline.archive.write import check_lease, clear_leftovers
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.match import SourceFinder
+from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.image.pseudonyms import as_stored
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was
@@ -96,7 +98,7 @@ class StoreRepair:
 def repair_stores(
     path: AnyPath,
     source: Sequence[str | Path],
-    stack: str | None = None,
+    stack: Stacks = None,
     *,
     show_paths: bool = False,
 ) -> Iterator[StoreRepair]:
@@ -168,7 +170,7 @@ class _Finder:
     def __init__(
         self,
         paths: Sequence[str | Path],
-        stack: str | None,
+        stack: Stacks,
         archive: StoragePath | None,
         folder: StoragePath,
         *,
@@ -326,10 +328,10 @@ class _Repair:
         if wrong is not None:
             raise self._another(wrong)
         return ImagePlan(
-            digest=plan_digest(source, image.grid, image.config),
+            digest=plan_digest(source, image.grid, image.config, image.exact),
             store=str(self.store),
             spec=source.spec,
-            info=source.info,
+            info=with_exact(source.info, image.exact),
             grid=image.grid,
             mask_grid=layouts["mask"].grid if "mask" in layouts else None,
             codec_config=image.config,
@@ -470,6 +472,7 @@ def _mark(plan: ImagePlan) -> None:
             axes=plan.info.axes,
             config=coding.writer.codec_config(name),
             separator=plan.separator,
+            exact=plan.info.exact if name == "image" else {},
         )
         for name, grid in plan.grids.items()
     }

@@ -25,6 +25,7 @@ from tilepress.pipeline.archive.private import pseudonyms_of_sources
 from tilepress.pipeline.archive.replace import Replacement, replacements
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.find.match import SourceFinder
+from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED
 from tilepress.pipeline.sources.open import open_source
@@ -150,7 +151,7 @@ def source_among(sources: SourceFinder) -> OpenSource:
 def check_stores(
     path: AnyPath,
     source: Sequence[str | Path] = (),
-    stack: str | None = None,
+    stack: Stacks = None,
     *,
     show_paths: bool = False,
 ) -> Iterator[StoreCheck]:

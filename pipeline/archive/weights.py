@@ -18,7 +18,7 @@ from tilepress.errors import TilepressError
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.ledger import Ledger
 from tilepress.pipeline.archive.options import TuneOptions
-from tilepress.pipeline.archive.plan import ImagePlan, Tuning, with_codec
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, Tuning, with_codec
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.store.reader import StoreReader
@@ -96,7 +96,8 @@ class _Sample:
 
     def sizes(self, plan: ImagePlan) -> npt.NDArray[np.float64]:
         """Return the bytes of every chunk's record."""
-        codec = ImageCoding(plan).codec(self.array)
+        index = (0,) * len(plan.grids[self.array].shape)
+        codec = ImageCoding(plan).codec(ShardRef(self.array, index))
         records = map_chunks(lambda chunk: len(encode_chunk(codec, chunk)), self.chunks)
         return np.array(list(records), np.float64)
 

@@ -208,7 +208,8 @@ def counted(plan: ImagePlan, ledger: Ledger, ref: ShardRef, holder: Holder) -> I
 
 def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> str:
     with contextlib.closing(open_source(plan.spec)) as source:
-        if plan_digest(source, plan.grid, plan.codec_config) != plan.digest:
+        digest = plan_digest(source, plan.grid, plan.codec_config, plan.info.exact)
+        if digest != plan.digest:
             raise DamagedSource(
                 f"sealing {plan.store}: {plan.source_name} changed while it was read; "
                 "run the same command again"

@@ -24,6 +24,7 @@ from urllib.parse import quote, unquote
 
 from tilepress.codecs.numbers import number_of
 from tilepress.pipeline.catalogue.footprint import Bbox, Footprint, footprint
+from tilepress.pipeline.catalogue.placing import fitted_place
 from tilepress.pipeline.formats import format_of_kind
 from tilepress.pipeline.image.info import Acquired
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
@@ -147,7 +148,10 @@ def footprint_of(summary: StoreSummary) -> Footprint | None:
     crs = attributes.get("proj:wkt2") or attributes.get("proj:code")
     transform = attributes.get("spatial:transform")
     if not crs or not transform:
-        return None
+        fitted = fitted_place(summary.place)
+        if fitted is None:
+            return None
+        crs, transform = fitted
     height, width = summary.shape[-2:]
     with contextlib.suppress(ValueError, TypeError):
         return footprint(str(crs), [float(n) for n in transform], height, width)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFLATED",
+    "ENCAPSULATED_NATIVE",
     "EXPLICIT_BIG",
     "EXPLICIT_LITTLE",
     "IMPLICIT_LITTLE",
@@ -54,6 +55,8 @@ IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+ENCAPSULATED_NATIVE = "1.2.840.10008.1.2.1.98"
+"""Frames that are not compressed, each in a fragment of its own (PS3.5 A.4.11)."""
 NATIVE_SYNTAXES = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED, EXPLICIT_BIG})
 
 MAX_INFLATED_BYTES = 2**30
@@ -232,6 +235,8 @@ class PixelElement:
     encapsulated: bool
     precision: int = 0
     """Bits per sample that the first codestream declares; 0 where that is not asked."""
+    items: int = 0
+    """Fragments of an encapsulated value, without the offset table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,9 +371,11 @@ def locate_pixel_element(
         (length,) = struct.unpack_from(order + "I", head, 8)
         value_offset = element_offset + 12
     encapsulated = length == _UNDEFINED
+    items = -1  # the first one is the offset table
     if encapsulated:
         length = 0
         for part in fragments(source, value_offset, container.path):
+            items += 1
             length = part.offset + part.length - value_offset
         length += 8 if source.read(value_offset + length, 4) == b"\xfe\xff\xdd\xe0" else 0
     return PixelElement(
@@ -378,6 +385,7 @@ def locate_pixel_element(
         value_offset=value_offset,
         value_length=length,
         encapsulated=encapsulated,
+        items=max(0, items),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilepress.errors import SourceError
+from tilepress.errors import SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.sniff import has_prefix, may_be_data_set
 from tilepress.pipeline.image.format import (
     Candidate,
@@ -68,9 +68,14 @@ class _Dicom(Format):
 
     def images(self, file: Candidate) -> FileImages:
         """Read a file's header; what image it belongs to is known when all files were seen."""
-        from tilepress.pipeline.dicom.header import read_instance
+        from tilepress.pipeline.dicom.header import is_companion, read_instance
 
-        return FileImages(member=read_instance(file.path))
+        try:
+            return FileImages(member=read_instance(file.path))
+        except UnsupportedSource:
+            if is_companion(file.path):
+                return FileImages(is_companion=True)
+            raise
 
     def is_sound_member(self, member: object, file: Candidate) -> bool:
         from tilepress.pipeline.dicom.header import Instance, is_sound

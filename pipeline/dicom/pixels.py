@@ -7,15 +7,10 @@ that a store keeps (``BitsStored`` wide, sign-extended). Shapes are (B, Y, X): b
 from __future__ import annotations
 
 import re
-import struct
-import zlib
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from pydicom.pixels.decoders.base import get_decoder
@@ -28,23 +23,20 @@ from pydicom.uid import (
 
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.dicom.bytes import (
+    ENCAPSULATED_NATIVE,
     EXPLICIT_BIG,
     NATIVE_SYNTAXES,
-    ByteSource,
     Container,
-    Fragment,
     PixelElement,
-    foreign_errors,
-    fragments,
-    open_bytes,
-    quiet_pydicom,
 )
 
 __all__ = [
+    "DEFLATED_FRAMES",
+    "JPEG_XL_SYNTAXES",
+    "KNOWN_PHOTOMETRICS",
+    "TWELVE_BIT_SYNTAXES",
     "UNCUT_SYNTAXES",
-    "FrameReader",
     "PixelFormat",
-    "declared_precision",
     "is_known_uid",
     "is_pair_swapped",
     "pair_swapped",
@@ -54,19 +46,24 @@ __all__ = [
 
 MAX_FRAME_BYTES = 2 * 2**30
 """Decoded size of one frame at most; checked before anything is allocated."""
-CACHE_BYTES = 256 * 2**20
-"""Decoded frames of compressed pixel data that one reader keeps."""
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 UNCUT_SYNTAXES = frozenset((*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes))
 """Syntaxes whose decoded samples are as deep as the codestream says, whatever BitsStored is."""
-_TWELVE_BIT_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (51, 53, 55))
+TWELVE_BIT_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (51, 53, 55))
 """JPEG processes 2 and 4, 6 and 8, 10 and 12 (the latter two retired)."""
-_CODESTREAM_HEAD_BYTES = 2**20
+JPEG_XL_SYNTAXES = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+}
 
 _PHOTOMETRICS = frozenset(
     {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422"}
     | {"YBR_ICT", "YBR_RCT"}
 )
+KNOWN_PHOTOMETRICS = _PHOTOMETRICS | {"ARGB", "CMYK", "HSV", "XYB"}
+KNOWN_PHOTOMETRICS |= {"YBR_PARTIAL_420", "YBR_PARTIAL_422"}
+"""Terms of the standard, retired ones too (PS3.3 C.7.6.3.1.2): they may be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +143,15 @@ class PixelFormat:
         """Raise ``UnsupportedSource`` for layouts that are not taken, before anything is read."""
         doing = "reading a DICOM image"
         if self.photometric not in _PHOTOMETRICS:
-            raise UnsupportedSource(f"{doing}: photometric interpretation is not taken, in {path}")
+            found = (
+                f"is {self.photometric!r}"
+                if self.photometric
+                else "is missing or no term of the standard"
+            )
+            listed = ", ".join(sorted(_PHOTOMETRICS))
+            raise UnsupportedSource(
+                f"{doing}: PhotometricInterpretation {found}, want one of {listed}, in {path}"
+            )
         if self.allocated not in (1, 8, 16, 32, 64):
             raise UnsupportedSource(
                 f"{doing}: BitsAllocated is {self.allocated}, want 1, 8, 16, 32 or 64, in {path}"
@@ -247,13 +252,13 @@ def pair_swapped(content: bytes) -> bytes:
 
 def is_known_uid(text: str) -> bool:
     """Whether the standard lists this UID: then it says nothing of anyone."""
-    return bool(text) and UID(text).name != text
+    return bool(text) and (UID(text).name != text or text in JPEG_XL_SYNTAXES)
 
 
 def syntax_name(syntax: str) -> str:
     """Return a transfer syntax as the standard names it, or its UID where that is one."""
     if is_known_uid(syntax):
-        return str(UID(syntax).name)
+        return JPEG_XL_SYNTAXES.get(syntax) or str(UID(syntax).name)
     return syntax if re.fullmatch(r"[0-9.]{1,64}", syntax) else "that is no UID"
 
 
@@ -267,7 +272,14 @@ def require_syntax(container: Container, *, encapsulated: bool) -> None:
             f"reading a DICOM image: {found} pixel data under transfer syntax {name}, "
             f"in {container.path}"
         )
-    if not encapsulated or syntax in (DEFLATED_FRAMES, RLELossless, *_TWELVE_BIT_SYNTAXES):
+    ours = (
+        ENCAPSULATED_NATIVE,
+        DEFLATED_FRAMES,
+        RLELossless,
+        *TWELVE_BIT_SYNTAXES,
+        *JPEG_XL_SYNTAXES,
+    )
+    if not encapsulated or syntax in ours:
         return
     try:
         available = get_decoder(UID(syntax)).is_available
@@ -279,286 +291,6 @@ def require_syntax(container: Container, *, encapsulated: bool) -> None:
         )
 
 
-class FrameReader:
-    """Reads windows of the frames of one instance. Not thread-safe."""
-
-    def __init__(
-        self,
-        container: Container,
-        element: PixelElement,
-        pixels: PixelFormat,
-        frames: int,
-        offsets: bytes = b"",
-    ) -> None:
-        """``offsets`` is the value of ExtendedOffsetTable, or empty."""
-        self._container = container
-        self._element = element
-        self._pixels = pixels
-        self._frames = frames
-        with foreign_errors("opening a DICOM file", container.path):
-            self._source: ByteSource = open_bytes(container)
-        self._order = "<" if container.little else ">"
-        self._swapped = is_pair_swapped(container, element, pixels)
-        self._cache: OrderedDict[int, npt.NDArray[Any]] = OrderedDict()
-        self._index: list[list[Fragment]] = []
-        self._photometric = pixels.photometric
-        self._offsets = offsets
-
-    def close(self) -> None:
-        self._source.close()
-        self._cache.clear()
-
-    def read(self, frame: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
-        """Return samples (B, rows, columns) of one frame."""
-        if self._element.encapsulated:
-            return self._decoded(frame)[0][:, rows, columns]
-        words = self.words(frame, rows.start, rows.stop)
-        return self._pixels.samples_of(words[:, :, columns])
-
-    def words(self, frame: int, top: int, bottom: int) -> npt.NDArray[Any]:
-        """Return words (B, bottom − top, X) of a native frame."""
-        with foreign_errors("reading native pixel data", self._container.path):
-            return self._pixels.native_rows(self._value, frame, top, bottom, order=self._order)
-
-    def decoded_photometric(self) -> str:
-        """Return the photometric interpretation of what ``read`` gives."""
-        if self._element.encapsulated and self._pixels.bands > 1:
-            return self._decoded(0)[1]
-        return "YBR_FULL" if self._pixels.halved else self._pixels.photometric
-
-    def _value(self, offset: int, length: int) -> bytes:
-        """Return bytes of the pixel value, 16-bit words of bytes put in order."""
-        start = self._element.value_offset
-        if not self._swapped:
-            content = self._source.read(start + offset, length)
-        else:
-            first, last = offset & ~1, (offset + length + 1) & ~1
-            content = pair_swapped(self._source.read(start + first, last - first))
-            content = content[offset - first :][:length]
-        if len(content) != length:
-            raise DamagedSource(
-                f"reading native pixel data: {length} bytes wanted at {offset}, got "
-                f"{len(content)}, in {self._container.path}"
-            )
-        return content
-
-    def _decoded(self, frame: int) -> tuple[npt.NDArray[Any], str]:
-        cached = self._cache.get(frame)
-        if cached is None:
-            where = f"{self._container.path} (frame {frame})"
-            with foreign_errors("decoding a compressed frame", where):
-                cached, self._photometric = _decode(
-                    self._codestream(frame), self._container.syntax, self._pixels, where
-                )
-            self._cache[frame] = cached
-            room = max(1, CACHE_BYTES // max(1, self._pixels.array_bytes))
-            while len(self._cache) > room:
-                self._cache.popitem(last=False)
-        else:
-            self._cache.move_to_end(frame)
-        return cached, self._photometric
-
-    def _codestream(self, frame: int) -> bytes:
-        if not self._index:
-            self._index = self._frame_index()
-        parts = self._index[frame]
-        return b"".join(self._source.read(p.offset, p.length) for p in parts)
-
-    def _frame_index(self) -> list[list[Fragment]]:
-        """Return the fragments of every frame: by a table, one each, or by end-of-image marks."""
-        table, *items = fragments(self._source, self._element.value_offset, self._container.path)
-        for code, content in (
-            ("Q", self._offsets),
-            ("I", self._source.read(table.offset, table.length)),
-        ):
-            starts = struct.unpack(f"<{len(content) // struct.calcsize(code)}{code}", content)
-            by_table = _grouped(items, starts) if len(starts) == self._frames else None
-            if by_table is not None:
-                return by_table
-        if self._frames == 1 and items:
-            return [items]
-        if len(items) >= self._frames:
-            ends = [i for i, p in enumerate(items) if self._ends_image(p)]
-            if len(items) > self._frames and len(ends) == self._frames:
-                return [items[a + 1 : b + 1] for a, b in pairwise([-1, *ends])]
-            if len(items) == self._frames:
-                return [[p] for p in items]
-        raise DamagedSource(
-            f"reading encapsulated pixel data: {len(items)} fragments for {self._frames} frames, "
-            f"in {self._container.path}"
-        )
-
-    def _ends_image(self, part: Fragment) -> bool:
-        """Whether a JPEG family's end-of-image marker lies in the last bytes."""
-        start = max(part.offset, part.offset + part.length - 10)
-        return b"\xff\xd9" in self._source.read(start, part.offset + part.length - start)
-
-
 def is_pair_swapped(container: Container, element: PixelElement, pixels: PixelFormat) -> bool:
     """Whether bytes lie pairwise swapped: up to 8 bits as big-endian OW (PS3.5 8.1.2)."""
     return container.syntax == EXPLICIT_BIG and element.vr == "OW" and pixels.allocated <= 8
-
-
-def _grouped(items: Sequence[Fragment], starts: Sequence[int]) -> list[list[Fragment]] | None:
-    """Return the fragments from each start up to the next; None where a start is no item."""
-    places = {p.item_offset: i for i, p in enumerate(items)}
-    try:
-        firsts = [places[s] for s in starts]
-    except KeyError:
-        return None
-    if firsts != sorted(set(firsts)) or not firsts:
-        return None
-    return [list(items[a:b]) for a, b in pairwise([*firsts, len(items)])]
-
-
-def _decode(
-    codestream: bytes, syntax: str, pixels: PixelFormat, where: str
-) -> tuple[npt.NDArray[Any], str]:
-    """Return samples (B, Y, X) of one codestream and their photometric interpretation."""
-    _check_declared(codestream, pixels, where)
-    if syntax == DEFLATED_FRAMES:
-        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(codestream, pixels.pixel_bytes(1))
-        return _from_native(content, pixels), pixels.photometric
-    if syntax == RLELossless:
-        return _decode_rle(codestream, pixels), pixels.photometric
-    if syntax in _TWELVE_BIT_SYNTAXES and pixels.bands == 1:
-        return _decode_twelve_bit(codestream, syntax, pixels), pixels.photometric
-    samples, photometric = _decode_with_pydicom(codestream, syntax, pixels)
-    want = (pixels.bands, pixels.rows, pixels.columns)
-    if samples.shape != want:
-        raise DamagedSource(
-            f"decoding a compressed frame: shape {samples.shape}, want {want}, in {where}"
-        )
-    return samples, photometric
-
-
-def _decode_with_pydicom(
-    codestream: bytes, syntax: str, pixels: PixelFormat
-) -> tuple[npt.NDArray[Any], str]:
-    padded = codestream + b"\0" * (len(codestream) % 2)
-    items = struct.pack("<HHIHHI", 0xFFFE, 0xE000, 0, 0xFFFE, 0xE000, len(padded)) + padded
-    options: dict[str, Any] = {
-        "rows": pixels.rows,
-        "columns": pixels.columns,
-        "samples_per_pixel": pixels.bands,
-        "number_of_frames": 1,
-        "bits_allocated": pixels.allocated,
-        "bits_stored": pixels.stored,
-        "pixel_representation": int(pixels.signed),
-        "photometric_interpretation": pixels.photometric,
-        "pixel_keyword": "PixelData",
-    }
-    if pixels.bands > 1:
-        options["planar_configuration"] = int(pixels.planar)
-    with quiet_pydicom():
-        array, found = get_decoder(UID(syntax)).as_array(items, index=0, raw=True, **options)
-    photometric = str(found["photometric_interpretation"])
-    if photometric == "YBR_FULL_422":
-        photometric = "YBR_FULL"  # decoders give chroma for every column
-    bands_last = array if array.ndim == 3 else array[..., np.newaxis]
-    samples = bands_last.transpose(2, 0, 1).astype(pixels.dtype, copy=False)
-    return np.ascontiguousarray(samples), photometric
-
-
-def _decode_twelve_bit(codestream: bytes, syntax: str, pixels: PixelFormat) -> npt.NDArray[Any]:
-    """Decode grey JPEG of up to 12 bits: by pydicom's plug-in, else by libjpeg-turbo.
-
-    The plug-in refuses sound streams whose blocks end unevenly, and progressive ones. What lossy
-    decoding puts above BitsStored is clipped.
-    """
-    try:
-        return _decode_with_pydicom(codestream, syntax, pixels)[0]
-    except (RuntimeError, NotImplementedError):
-        if pixels.signed:
-            raise
-    array = np.asarray(imagecodecs.jpeg_decode(codestream)).clip(max=(1 << pixels.stored) - 1)
-    return array.astype(pixels.dtype).reshape(1, pixels.rows, pixels.columns)
-
-
-def _decode_rle(codestream: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
-    """Decode PackBits segments (PS3.5 annex G): one per byte of a band's words, highest first.
-
-    Not by the plug-in for pydicom, whose Rust code panics on damaged segments.
-    """
-    count, *starts = struct.unpack_from("<16I", codestream)
-    if count != pixels.bands * pixels.itemsize or not all(s >= 64 for s in starts[:count]):
-        raise ValueError("a segment table that contradicts the header")
-    ends = [*starts[1:count], len(codestream)]
-    size = pixels.pixel_bytes(1) // count if pixels.allocated > 1 else pixels.pixel_bytes(1)
-    segments = np.empty((count, size), np.uint8)
-    for segment, start, end in zip(segments, starts, ends, strict=False):
-        content = imagecodecs.packbits_decode(codestream[start:end])[:size]
-        segment[:] = np.frombuffer(content, np.uint8)  # ValueError where it is too short
-    if pixels.allocated == 1:
-        return _from_native(segments.tobytes(), pixels)
-    shape = (pixels.bands, pixels.itemsize, pixels.rows, pixels.columns)
-    highest_first = np.moveaxis(segments.reshape(shape), 1, -1)
-    words = np.ascontiguousarray(highest_first).view(pixels.word_dtype.newbyteorder(">"))
-    return pixels.samples_of(words[..., 0].astype(pixels.word_dtype))
-
-
-def _from_native(content: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
-    """Return samples of one frame that lies in ``content`` natively, little-endian."""
-    words = pixels.native_rows(
-        lambda offset, length: content[offset : offset + length], 0, 0, pixels.rows, order="<"
-    )
-    return pixels.samples_of(words)
-
-
-def declared_precision(source: ByteSource, element: PixelElement) -> int:
-    """Return the bits per sample that the first codestream declares; 0 where it does not tell."""
-    head = source.read(element.value_offset, _CODESTREAM_HEAD_BYTES)
-    if not element.encapsulated or len(head) < 16:
-        return 0
-    skip = 8 + struct.unpack_from("<I", head, 4)[0] + 8
-    declared = _declared(head[skip:])
-    return declared.bits if declared else 0
-
-
-def _check_declared(codestream: bytes, pixels: PixelFormat, where: str) -> None:
-    """Compare the size that a codestream declares with the header, before a decoder allocates."""
-    want = (pixels.rows, pixels.columns, pixels.bands)
-    declared = _declared(codestream[:_CODESTREAM_HEAD_BYTES])
-    if declared is not None and declared[:3] != want:
-        raise DamagedSource(
-            f"decoding a compressed frame: the codestream declares {declared[:3]} rows, columns "
-            f"and samples, the header {want}, in {where}"
-        )
-
-
-class _Declared(NamedTuple):
-    """What a codestream says of itself."""
-
-    rows: int
-    columns: int
-    bands: int
-    bits: int
-
-
-def _declared(head: bytes) -> _Declared | None:
-    """Parse the beginning of a JPEG, JPEG-LS or JPEG 2000 codestream; None where it is neither."""
-    if head.startswith(b"\xff\xd8"):
-        return _declared_jpeg(head)
-    siz = head.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if siz < 0 or len(head) < siz + 43:
-        return None
-    x1, y1, x0, y0 = struct.unpack_from(">4I", head, siz + 8)
-    bands, bits = struct.unpack_from(">HB", head, siz + 40)
-    return _Declared(y1 - y0, x1 - x0, bands, (bits & 0x7F) + 1)
-
-
-def _declared_jpeg(head: bytes) -> _Declared | None:
-    """Walk the markers up to the frame header (SOF0 … SOF15 or SOF55)."""
-    position = 2
-    while position + 10 <= len(head) and head[position] == 0xFF:
-        marker = head[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            bits, rows, columns, bands = struct.unpack_from(">BHHB", head, position + 4)
-            return _Declared(rows, columns, bands, bits) if rows and columns else None
-        if marker == 0xDA:
-            return None
-        position += 2 + struct.unpack_from(">H", head, position + 2)[0]
-    return None

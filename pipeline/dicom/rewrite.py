@@ -118,6 +118,9 @@ def _describe_native(
     """Say how the decoded pixels lie."""
     pixels = instance.pixels
     wanted: dict[str, Any] = {}
+    frames = len(instance.frames)
+    if frames > 1 and dataset.get("NumberOfFrames") != frames:
+        wanted["NumberOfFrames"] = frames
     if pixels.bands > 1:
         wanted |= {"PhotometricInterpretation": instance.photometric, "PlanarConfiguration": 0}
     stored = instance.stored

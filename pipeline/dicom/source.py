@@ -26,17 +26,18 @@ import numpy.typing as npt
 from tilepress.errors import DamagedSource, ExcludedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.axes import Arrangement, arrange
 from tilepress.pipeline.dicom.bytes import open_file
+from tilepress.pipeline.dicom.frame_reader import FrameReader
+from tilepress.pipeline.dicom.frames import FULL_CHROMA
 from tilepress.pipeline.dicom.groups import SeriesGroups, group_key, series_name
 from tilepress.pipeline.dicom.header import Instance, Plane, read_instance
 from tilepress.pipeline.dicom.kept import origin_entry, surroundings
-from tilepress.pipeline.dicom.pixels import FrameReader
 from tilepress.pipeline.dicom.sniff import is_dicom
 from tilepress.pipeline.image.fingerprint import FilePrint
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.pseudonyms import told
-from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.image.source import SIBLINGS, SourceSpec
 from tilepress.pipeline.privacy.keyed import Replacements
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, DEIDENTIFY, is_deidentified, profile_of
 
@@ -53,9 +54,11 @@ def group_series(
     """Group DICOM files (or all files below folders) into images.
 
     One image is what shares SeriesInstanceUID and the pixel layout (rows, columns, samples per
-    pixel, bits, sign, photometric interpretation); a multi-frame file whose frames have no
-    positions (cine, slide) and a segmentation are images of their own. Copies of one instance are
-    left out with a remark; *different* files of one SOPInstanceUID are failures, all of them.
+    pixel, allocated bits, sign, photometric interpretation); a multi-frame file whose frames have
+    no positions (cine, slide) and a segmentation are images of their own, and so are planes of
+    another orientation. Files without SeriesInstanceUID are one series where they lie in one folder
+    and have one geometry. Copies of one instance are left out with a remark, those with another
+    header, too; files of one SOPInstanceUID with other pixels are all taken.
 
     Returns
     -------
@@ -220,8 +223,17 @@ class DicomSource:
         yield "dicom-patches", bytes(patches)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return size, mtime and a hash of the header of every file, wherever they lie."""
-        return {"files": [_file_print(one) for one in self._instances]}
+        """Return size, mtime and a hash of the header of every file, wherever they lie.
+
+        The order of planes and of chroma too, where earlier versions gave others: no store of
+        theirs goes on with it.
+        """
+        found: dict[str, Any] = {"files": [_file_print(one) for one in self._instances]}
+        if self._arrangement.is_new_order:
+            found["order"] = [(plane.instance, plane.frame) for plane in self._arrangement.planes]
+        if any(FULL_CHROMA in one.remarks for one in self._instances):
+            found["chroma"] = "full"
+        return found
 
     def close(self) -> None:
         for reader in self._readers.values():
@@ -242,10 +254,11 @@ class DicomSource:
 
     def _patch(self, number: int, frame: int) -> bytes:
         """Return what the words of a native frame hold beside its samples; empty if nothing."""
-        if self._pixels.exact or self._instances[number].element.encapsulated:
+        pixels = self._instances[number].pixels
+        if pixels.exact or self._instances[number].element.encapsulated:
             return b""
-        words = self._reader(number).words(frame, 0, self._pixels.rows)
-        words = words ^ self._pixels.words_of(self._pixels.samples_of(words))
+        words = self._reader(number).words(frame, 0, pixels.rows)
+        words = words ^ pixels.words_of(pixels.samples_of(words))
         little = words.astype(words.dtype.newbyteorder("<"), copy=False)
         return zlib.compress(little.tobytes()) if words.any() else b""
 
@@ -264,7 +277,8 @@ class DicomSource:
             axes=tuple(sizes),
             shape=tuple(sizes.values()),
             dtype=pixels.dtype,
-            valid_range=_valid_range(first),
+            valid_range=_valid_range(self._instances),
+            padding=_padding(self._instances),
             lossy_refusal=_lossy_refusal(first),
             medical=found.geometry,
             attributes=told(
@@ -272,9 +286,12 @@ class DicomSource:
             )
             | burned_in,
             coordinates=found.coordinates,
+            labels=found.labels,
             remarks=(
                 *self._spec.options.get("remarks", ()),
-                *first.remarks,
+                *_siblings(self._spec.options.get(SIBLINGS, ())),
+                *dict.fromkeys(remark for one in self._instances for remark in one.remarks),
+                *_differing(self._instances),
                 *found.remarks,
                 *remarks,
             ),
@@ -301,13 +318,25 @@ def _burned_in(instances: Sequence[Instance]) -> tuple[dict[str, Any], tuple[str
     return told, (remark,) if open_ones else ()
 
 
-def _valid_range(instance: Instance) -> tuple[int, int] | None:
-    pixels = instance.pixels
+def _siblings(names: Sequence[str]) -> tuple[str, ...]:
+    listed = ", ".join(names)
+    return (f"other images of the same series and size: {listed}",) if names else ()
+
+
+def _valid_range(instances: Sequence[Instance]) -> tuple[int, int] | None:
+    pixels = max((one.pixels for one in instances), key=lambda pixels: pixels.stored)
     if pixels.floating or (pixels.stored == pixels.allocated and pixels.allocated > 1):
         return None
     if pixels.signed:
         return -(1 << (pixels.stored - 1)), (1 << (pixels.stored - 1)) - 1
     return 0, (1 << pixels.stored) - 1
+
+
+def _padding(instances: Sequence[Instance]) -> tuple[int, int] | None:
+    """Return the least and the largest value that one of the files pads with."""
+    names = ("pixel_padding_value", "pixel_padding_range_limit")
+    found = [one.attributes[name] for one in instances for name in names if name in one.attributes]
+    return (min(found), max(found)) if found else None
 
 
 def _lossy_refusal(instance: Instance) -> str | None:
@@ -327,6 +356,8 @@ def _attributes(
     shared = dict(instances[0].attributes)
     for one in instances[1:]:
         shared = {k: v for k, v in shared.items() if one.attributes.get(k) == v}
+    if "bits_stored" in instances[0].attributes:  # whatever the bits: samples are of one dtype
+        shared["bits_stored"] = max(one.attributes["bits_stored"] for one in instances)
     shared["photometric_interpretation"] = photometric
     shared["instances"] = len(instances)
     if "t" in found.coordinates:
@@ -339,6 +370,23 @@ def _attributes(
         shared["window_center"] = _window(planes, 0)
         shared["window_width"] = _window(planes, 1)
     return shared
+
+
+def _differing(instances: Sequence[Instance]) -> tuple[str, ...]:
+    """Return remarks on what only some files say of their values, or each says differently."""
+    names = {
+        "real_world_value_mapping": "their real world values",
+        "modality_lut": "their Modality LUT",
+        "palette": "their palette",
+        "rescale_type": "their rescale type",
+        "units": "their units",
+    }
+    said = {name: [one.attributes.get(name) for one in instances] for name in names}
+    return tuple(
+        f"files differ in {names[name]}: none is told"
+        for name, values in said.items()
+        if any(value != values[0] for value in values)
+    )
 
 
 def _varying(values: list[float]) -> float | list[float]:

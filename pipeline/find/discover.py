@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import posixpath
-import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +17,14 @@ from typing import Any
 from tilepress.errors import DamagedSource, UnsupportedSource, failure_of
 from tilepress.pipeline import formats
 from tilepress.pipeline.find.inputs import expand
+from tilepress.pipeline.find.stacks import (
+    STACKED,
+    Scene,
+    StackPattern,
+    Stacks,
+    by_grid,
+    stack_patterns,
+)
 from tilepress.pipeline.find.walk import (
     Batch,
     End,
@@ -61,7 +69,7 @@ NAMED_FIRST = (".tif", ".tiff")
 
 def discover(
     paths: Sequence[str | Path],
-    stack: str | None = None,
+    stack: Stacks = None,
     passed_over: Counter[str] | None = None,
     pseudonyms: PseudonymsOf = lambda: UNKEYED,
 ) -> Iterator[SourceSpec | Failure]:
@@ -71,12 +79,12 @@ def discover(
     what each means. Folders are searched through, one at a time. DICOM files are grouped into
     series once per argument (files named one after another count as one), as a series may be spread
     over folders: they come at the argument's end, all else as it is found.
-    With ``stack``, rasters of a folder whose name matches the pattern make one image; where the
-    pattern has several ``*``, all but the last say which image (``*_B*.TIF``: scene, then band);
-    bands are sorted as people count, B2 before B10. A pattern that no raster matches is a failure,
-    too, the last one.
+    With ``stack``, a pattern or several, rasters of a folder whose name matches make one image;
+    ``stacks`` says which and what it is called. Bands are sorted as people count, B2 before B10. A
+    pattern that no raster matches is a failure, too, at the end.
     Hidden files and well-known companions (texts, ``.aux.xml``, ``.ovr``…) are passed over unless
-    named. The companions are counted in ``passed_over``, by ending, "" for unusual ones.
+    named. The companions are counted in ``passed_over``, by ending, "" for unusual ones; so are
+    DICOM objects that never have pixels (reports, plans, documents), as "DICOM without pixels".
 
     Every recipe carries options["name"], the name of its store, and options["relative"], the path
     below the argument that it was found in: where an archive keeps it (``store_path``). That of a
@@ -92,17 +100,17 @@ def discover(
     ``a-page1``, ``a-page2``…, with options["page"], counted from 1.
     """
     named = _as_named(paths)
-    with contextlib.closing(_Discovery(stack, pseudonyms)) as discovery:
-        found = _found(discovery, expand(paths, whole_folders=stack is not None), passed_over)
+    counted: Counter[str] = Counter() if passed_over is None else passed_over
+    with contextlib.closing(_Discovery(stack, pseudonyms, counted)) as discovery:
+        found = _found(discovery, expand(paths, whole_folders=stack is not None), counted)
         for one in found:
             if isinstance(one, Failure):
                 private = one.private or may_name_patient(one.path)
                 yield replace(one, private=private and one.path not in named)
             else:
                 yield one
-    if stack is not None and not discovery.has_stacked and paths:
-        text = f"stacking: no raster is named like {stack!r}; each is an image of its own"
-        yield Failure(str(paths[0]), UnsupportedSource(text))
+    for pattern in discovery.unmatched if paths else ():
+        yield Failure(str(paths[0]), UnsupportedSource(pattern.nothing_found))
 
 
 def _as_named(paths: Sequence[str | Path]) -> frozenset[str]:
@@ -113,7 +121,7 @@ def _as_named(paths: Sequence[str | Path]) -> frozenset[str]:
 
 
 def _found(
-    discovery: _Discovery, items: Iterable[Item], passed_over: Counter[str] | None
+    discovery: _Discovery, items: Iterable[Item], passed_over: Counter[str]
 ) -> Iterator[SourceSpec | Failure]:
     with contextlib.closing(Looks()) as looks:
         for item in items:
@@ -126,8 +134,7 @@ def _found(
             elif isinstance(item, End):
                 yield from discovery.grouped()
             elif isinstance(item, PassedOver):
-                if passed_over is not None:
-                    passed_over.update(item.suffixes)
+                passed_over.update(item.suffixes)
             else:
                 yield item
 
@@ -152,6 +159,8 @@ class _Looked:
     format: Format | None
     """None where it is no image."""
     content: FileImages = field(default_factory=FileImages)
+    head: bytes = b""
+    """Its first bytes, where they were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +174,19 @@ class _Image:
 class _Discovery:
     """One search: what it has found of images that are not whole yet."""
 
-    def __init__(self, stack: str | None, pseudonyms: PseudonymsOf) -> None:
-        self.has_stacked = False
-        self._stack = stack
+    def __init__(self, stack: Stacks, pseudonyms: PseudonymsOf, passed_over: Counter[str]) -> None:
+        self._passed_over = passed_over
+        self._patterns = stack_patterns(stack)
+        self._matched: set[StackPattern] = set()
         self._pseudonyms = pseudonyms
         self._private_folders: OrderedDict[str, None] = OrderedDict()
         """Folders in which a file was found that may be called after a patient, of late."""
         self._groups: dict[Format, Groups] = {}
+
+    @property
+    def unmatched(self) -> list[StackPattern]:
+        """The patterns that no raster fitted."""
+        return [pattern for pattern in self._patterns if pattern not in self._matched]
 
     def close(self) -> None:
         for groups in self._groups.values():
@@ -181,7 +196,7 @@ class _Discovery:
     def batch(self, batch: Batch, looks: Looks) -> Iterator[SourceSpec | Failure]:
         """Yield the images of one batch, save those of several files that may be elsewhere."""
         images: list[_Image] = []
-        stacks: dict[tuple[str, ...], list[_Looked]] = {}
+        stacks: dict[Scene, list[_Looked]] = {}
         failures: list[Failure] = []
         for looked in _look_at_all(batch, looks):
             if isinstance(looked, Failure):
@@ -191,8 +206,10 @@ class _Discovery:
                 continue
             path = printable_name(looked.file.path)
             scene = self._scene(looked)
-            if looked.format is None:
-                text = f"it is not an image that tilepress takes ({formats.names()})"
+            if looked.content.is_companion and looked.format is not None:
+                self._passed_over[f"{looked.format.names[0]} without pixels"] += 1
+            elif looked.format is None:
+                text = _no_image(looked)
                 failures.append(Failure(path, UnsupportedSource(f"opening {path}: {text}")))
             elif looked.content.member is not None:
                 if looked.format.private_names:
@@ -207,8 +224,8 @@ class _Discovery:
                     failures.append(Failure(path, DamagedSource(text)))
         for failure in failures:  # known now: whether DICOM lies beside it
             yield replace(failure, private=self._is_private(failure))
-        self.has_stacked |= bool(stacks)
-        images += map(_stacked, stacks.values())
+        for scene, files in stacks.items():
+            images += _stacked(scene, files)
         for spec in _named_apart(images, batch.names_in_use):
             yield self._beside_private(spec)
 
@@ -248,17 +265,18 @@ class _Discovery:
     def _is_private(self, failure: Failure) -> bool:
         return posixpath.dirname(failure.path) in self._private_folders
 
-    def _scene(self, looked: _Looked) -> tuple[str, ...] | None:
-        """Return what names the image that a file is a band of; None where it is no band."""
-        if self._stack is None or looked.format is None or looked.format.stacking is None:
+    def _scene(self, looked: _Looked) -> Scene | None:
+        """Return the image that a file is a band of; None where it is no band."""
+        if looked.format is None or looked.format.stacking is None:
             return None
-        text = looked.file.relative if "/" in self._stack else looked.file.name
-        pattern = "".join(
-            "(.*)" if part == "*" else "." if part == "?" else re.escape(part)
-            for part in re.split(r"([*?])", self._stack)
-        )
-        match = re.fullmatch(pattern, text, re.DOTALL)
-        return None if match is None else match.groups()[:-1]
+        if len(looked.content.images) != 1:
+            return None  # a file of several images is no band of another one
+        for pattern in self._patterns:
+            scene = pattern.scene(looked.file.relative if "/" in pattern.text else looked.file.name)
+            if scene is not None:
+                self._matched.add(pattern)
+                return scene
+        return None
 
 
 def _images_of_groups(
@@ -331,7 +349,7 @@ def _look_at_object(file: InputFile, looks: Looks, batch: Batch | None) -> _Look
 def _looked(file: InputFile, candidate: Candidate, looks: Looks) -> _Looked | Failure:
     """Look at a file. One that cannot be read may still be known to be called after a patient."""
     try:
-        return _Looked(file, candidate.size, *looks.look(candidate))
+        return _Looked(file, candidate.size, *looks.look(candidate), candidate.head[:16])
     except Exception as error:  # the edge of an item, as above
         path = printable_name(file.path)
         private = any(
@@ -339,6 +357,25 @@ def _looked(file: InputFile, candidate: Candidate, looks: Looks) -> _Looked | Fa
             for format_ in formats.FORMATS
         )
         return Failure(path, failure_of(f"opening {path}", error), private=private)
+
+
+def _no_image(looked: _Looked) -> str:
+    """Say what a file is that is of no format."""
+    for beginning, packed in _PACKED:
+        if looked.head.startswith(beginning):
+            return f"it is packed ({packed}): unpack it first"
+    return f"it is not an image that tilepress takes ({formats.names()})"
+
+
+_PACKED = (
+    (b"\x1f\x8b", "gzip"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+)
+"""What packed files begin with."""
 
 
 def _images_of(looked: _Looked) -> Iterator[_Image]:
@@ -351,13 +388,20 @@ def _images_of(looked: _Looked) -> Iterator[_Image]:
         yield _Image(replace(spec, options=options, images_in_files=images))
 
 
-def _stacked(files: Sequence[_Looked]) -> _Image:
-    """Return the image whose bands are these files."""
-    stacking = files[0].format.stacking if files[0].format is not None else None
-    assert stacking is not None, "only files that can be stacked come here"
-    ordered = sorted(files, key=lambda looked: stacking.order(looked.file.path))
-    name = stacking.name([looked.file.path for looked in ordered])
-    return _Image(_spec(stacking.kind, ordered, name), is_stack=True)
+def _stacked(scene: Scene, files: Sequence[_Looked]) -> Iterator[_Image]:
+    """Yield the images whose bands are these files of one scene: one for each of its grids."""
+    for which, group in by_grid((looked, looked.content.grid) for looked in files):
+        if len(group) == 1:
+            for image in _images_of(group[0]):
+                options = {**image.spec.options, STACKED: True}
+                yield _Image(replace(image.spec, options=options))
+            continue
+        stacking = group[0].format.stacking if group[0].format is not None else None
+        assert stacking is not None, "only files that can be stacked come here"
+        ordered = sorted(group, key=lambda looked: stacking.order(looked.file.path))
+        name = scene.name or stacking.name([looked.file.path for looked in ordered])
+        spec = _spec(stacking.kind, ordered, f"{name}-{which}" if which else name)
+        yield _Image(replace(spec, options={**spec.options, STACKED: True}), is_stack=True)
 
 
 def _spec(kind: str, looked: Sequence[_Looked], name: str | None = None) -> SourceSpec:
@@ -376,6 +420,12 @@ def _spec(kind: str, looked: Sequence[_Looked], name: str | None = None) -> Sour
         options=options,
         source_bytes=sum(sizes) if len(sizes) == len(looked) else None,
     )
+
+
+def _hash_of(spec: SourceSpec) -> str:
+    """Return eight digits that tell the files of an image from those of others."""
+    text = "\0".join(sorted(PurePosixPath(path).name for path in spec.paths))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def _named_apart(
@@ -401,6 +451,8 @@ def _named_apart(
         ending = "stack" if images[at].is_stack else suffix or "image"
         numbered = (f"{name}-{ending}-{n}" for n in count(2))
         tries = chain((name, f"{name}-{ending}"), numbered)
+        if images[at].is_stack:  # as what comes before it may come later
+            tries = chain((name, f"{name}-stack", f"{name}-stack-{_hash_of(spec)}"), numbered)
         chosen = next(one for one in tries if one.lower() not in in_folder)
         in_folder.add(chosen.lower())
         named[at] = replace(spec, options={**spec.options, "name": chosen})

@@ -10,9 +10,11 @@ from typing import Any
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.find.discover import discover, store_path
+from tilepress.pipeline.find.stacks import STACKED, Stacks
 from tilepress.pipeline.find.told import path_and_page, told_error, told_failure, told_name
 from tilepress.pipeline.find.walk import Failure, printable_name
 from tilepress.pipeline.image.format import FoundImages
+from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was, renamed
@@ -35,7 +37,7 @@ class SourceFinder:
         self,
         paths: Sequence[Path | str],
         *,
-        stack: str | None = None,
+        stack: Stacks = None,
         archive: AnyPath | None = None,
         doing: str = "verifying",
         pseudonyms: PseudonymsOf = lambda: UNKEYED,
@@ -79,7 +81,7 @@ class SourceFinder:
         format_ = formats.format_of_kind(kind)
         if format_ is not None:
             specs = format_.find_again(origin, specs, self._found)
-        chosen = self._choose(where, specs)
+        chosen = self._choose(where, specs) or self._same_files(where, origin)
         if chosen is not None and self._key_folder is not None:
             chosen = as_it_was(chosen, how, self._key_folder)
         self._chosen = chosen
@@ -168,6 +170,21 @@ class SourceFinder:
         if self._show_paths:
             return [path_and_page(spec) for spec in left]
         return [told_name(spec) for spec in left]
+
+    def _same_files(self, store: StoragePath, origin: Mapping[str, Any]) -> SourceSpec | None:
+        """Return the stack of the very files of a store, whatever it would be called today."""
+        files = [file["name"] for file in origin.get("files", ())] if "files" in origin else []
+        folder = None
+        if self._archive is not None:
+            folder = store.relative_to(self._archive).rpartition("/")[0]
+        fitting = [
+            spec
+            for spec in self._found.of_kind(str(origin["kind"]))
+            if spec.options.get(STACKED)
+            and below_common_folder(spec.paths) == files
+            and folder in (None, str(store_path(spec).parent).removeprefix("."))
+        ]
+        return fitting[0] if len(fitting) == 1 else None
 
     def _choose(self, store: StoragePath, specs: Sequence[SourceSpec]) -> SourceSpec | None:
         """Return the one image that fits; None where there is none or no telling."""

@@ -21,6 +21,7 @@ from tilepress.pipeline.arrays.zarr_nodes import (
     is_zarr_array,
     is_zarr_node,
 )
+from tilepress.pipeline.find.companions import is_passed_over, well_known
 from tilepress.pipeline.find.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, shown
@@ -45,27 +46,6 @@ __all__ = [
     "printable_name",
     "unsupported",
 ]
-
-SIDECAR_SUFFIXES = frozenset(
-    {
-        *(".aux", ".gml", ".imd", ".kml", ".msk", ".ovr", ".prj", ".rpb", ".tab", ".tfw", ".wld"),
-        *(".csv", ".doc", ".docx", ".htm", ".html", ".json", ".geojson", ".md", ".pdf", ".rst"),
-        *(".cfg", ".ini", ".lock", ".log", ".md5", ".py", ".sh", ".sha256", ".toml", ".tsv"),
-        *(".css", ".txt", ".url", ".xml", ".xsd", ".xsl", ".yaml", ".yml"),
-        *(".att", ".dim", ".eph", ".pass", ".pvl", ".rpc"),
-        *(".gfw", ".gtiffw", ".hgtw", ".htw", ".j2cw", ".j2kw", ".j2w", ".jcw", ".jkw", ".jp2w"),
-        *(".jpxw", ".jxw", ".pgw", ".pngw", ".tifw", ".tiffw"),
-    }
-)
-"""Endings of what accompanies images; in folders such files are passed over."""
-
-SIDECAR_STEMS = frozenset(
-    {
-        *("readme", "license", "licence", "copying", "dicomdir", "thumbs", "makefile"),
-        *("md5sum", "md5sums"),
-    }
-)
-"""Names of such files, whatever their endings."""
 
 LINKED_FOLDER = "links to folders"
 """What links to folders are counted as that are not followed."""
@@ -178,22 +158,6 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-def is_passed_over(name: str) -> bool:
-    """Whether a file of a searched folder is hidden or a well-known companion of images."""
-    name = name.lower()
-    return (
-        name.startswith(".")
-        or PurePosixPath(name).suffix in SIDECAR_SUFFIXES
-        or name.partition(".")[0] in SIDECAR_STEMS
-    )
-
-
-def _well_known(name: str) -> str:
-    """Return the ending of a companion of images; "" where it may be anything."""
-    suffix = PurePosixPath(name.lower()).suffix
-    return suffix if suffix in SIDECAR_SUFFIXES else ""
-
-
 @dataclass(frozen=True, slots=True)
 class FolderWalk:
     """A folder of this machine, searched through; links to folders are not followed."""
@@ -252,7 +216,7 @@ class FolderWalk:
                     elif not self._takes(state, entry.name):
                         continue
                     elif is_passed_over(entry.name):
-                        passed_over[_well_known(entry.name)] += 1
+                        passed_over[well_known(entry.name)] += 1
                     else:
                         files.append(entry.name)
         except OSError as error:
@@ -448,7 +412,7 @@ class BucketWalk:
             if not name.startswith("."):
                 folder.companions.append(remote)
                 if self.pattern is None or self.pattern.takes(folder.state, name):
-                    folder.passed_over[_well_known(name)] += 1
+                    folder.passed_over[well_known(name)] += 1
             return
         if self.pattern is not None and not self.pattern.takes(folder.state, name):
             return

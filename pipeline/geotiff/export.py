@@ -18,9 +18,7 @@ import os
 import shutil
 import tempfile
 import warnings
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,25 +26,23 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
-from rasterio.control import GroundControlPoint
-from rasterio.enums import ColorInterp
 from rasterio.env import Env
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetWriter
-from rasterio.rpc import RPC
 from rasterio.windows import Window
 
-from tilepress.codecs.loss import Loss
 from tilepress.codecs.numbers import number_of
 from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
-from tilepress.pipeline.geotiff.gdal import gdal_calls
-from tilepress.pipeline.geotiff.header import append_entries
+from tilepress.pipeline.geotiff.creation import creation_options, plain_options
+from tilepress.pipeline.geotiff.gdal import gdal_calls, gdal_errors
+from tilepress.pipeline.geotiff.metadata import (
+    append_carried,
+    write_band_nodata,
+    write_metadata,
+    write_tables,
+)
+from tilepress.pipeline.geotiff.part import FilePart
 from tilepress.pipeline.geotiff.record import (
-    COLOR_ENTRIES,
-    GDAL_ENTRIES,
-    GEO_ENTRIES,
-    carried_entries,
-    carried_notes,
     parse_crs,
     parse_record,
 )
@@ -59,21 +55,6 @@ __all__ = ["export_geotiff", "writes_into_folder"]
 
 WINDOW_BYTES = 64 * 2**20
 """Samples that are read and written at a time."""
-
-MAX_STRIP_BYTES = 32 * 2**20
-"""A longer strip is written as several: GDAL holds a strip in memory until it is whole."""
-
-CLASSIC_BYTES = 3_500_000_000
-"""Raw size up to which a classic TIFF (4 GiB of offsets) is safe."""
-
-_LOSSLESS = frozenset(
-    [
-        *("NONE", "LZW", "DEFLATE", "ZSTD", "LZMA", "PACKBITS"),
-        *("CCITTRLE", "CCITTFAX3", "CCITTFAX4", "LERC", "LERC_DEFLATE", "LERC_ZSTD"),
-    ]
-)
-_WITH_PREDICTOR = frozenset({"LZW", "DEFLATE", "ZSTD"})
-_PHOTOMETRIC = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 3: "PALETTE", 5: "CMYK"}
 
 
 def export_geotiff(
@@ -109,7 +90,7 @@ def export_geotiff(
     ):
         chosen = _choose(record, first, bands)
         if chosen:
-            parts.append(_Part(record, first, chosen, (top, left, bottom, right), target))
+            parts.append(FilePart(record, first, chosen, (top, left, bottom, right), target))
     _refuse_bands(records, bands)
     targets = [part.target for part in parts]
     for part in parts:
@@ -120,51 +101,6 @@ def export_geotiff(
                 f"export: {part.target} exists; remove it or choose another name"
             )
     return [path for part in parts for path in _write_part(reader, part)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One file to write: which bands and which window of it."""
-
-    record: Mapping[str, Any]
-    first: int
-    """Place of the file's first band along the image's band axis."""
-    bands: tuple[int, ...]
-    """Bands to write, counted from 0 within the file."""
-    window: tuple[int, int, int, int]
-    """Rows and columns: top, left, bottom, right."""
-    target: Path
-
-    @property
-    def height(self) -> int:
-        return self.window[2] - self.window[0]
-
-    @property
-    def width(self) -> int:
-        return self.window[3] - self.window[1]
-
-    @property
-    def has_all_bands(self) -> bool:
-        return self.bands == tuple(range(self.record["count"]))
-
-    @property
-    def is_whole(self) -> bool:
-        size = (self.record["height"], self.record["width"])
-        return self.has_all_bands and (self.height, self.width) == size
-
-    @property
-    def is_pixel_interleaved(self) -> bool:
-        return self.record["layout"]["interleave"] == "PIXEL" and len(self.bands) > 1
-
-    @property
-    def sample_bytes(self) -> int:
-        name = self.record["dtype"]
-        sizes = {"complex_int16": 4, "complex64": 8, "complex128": 16}
-        return sizes.get(name) or np.dtype(name).itemsize
-
-    def per_band(self, key: str) -> list[Any]:
-        """Return a per-band list of the record for the bands to write."""
-        return [self.record[key][band] for band in self.bands]
 
 
 def _record(reader: ExportReader, item: str) -> dict[str, Any]:
@@ -254,20 +190,44 @@ def _transform(record: Mapping[str, Any]) -> Affine | None:
     return None if values is None else Affine(*(number_of(value) for value in values))
 
 
-def _write_part(reader: ExportReader, part: _Part) -> list[Path]:
-    """Write one file, with its sidecars if it needs any, and move it into place."""
+def _write_part(reader: ExportReader, part: FilePart) -> list[Path]:
+    """Write one file, with its sidecars if it needs any, and move it into place.
+
+    As the source lay, or plainly where this GDAL does not write such files.
+    """
     folder = part.target.parent
     make_directory(folder)
+    try:
+        return _write_in(folder, reader, part, creation_options(part))
+    except StoreError as error:
+        if not isinstance(error.__cause__, gdal_errors()):
+            raise
+    return _write_in(folder, reader, part, plain_options(part))
+
+
+def _write_in(
+    folder: Path, reader: ExportReader, part: FilePart, options: Mapping[str, Any]
+) -> list[Path]:
     scratch = Path(tempfile.mkdtemp(prefix=".tilepress-export-", dir=folder))
     try:
         partial = scratch / part.target.name
         with gdal_calls("write", part.target, StoreError):
             internal = part.record["mask"] != "external"
-            with Env(GDAL_TIFF_INTERNAL_MASK=internal), _created(partial, part) as dataset:
-                _write_metadata(dataset, part, reader.loss)
+            with (
+                Env(GDAL_TIFF_INTERNAL_MASK=internal),
+                _created(partial, part, options) as dataset,
+            ):
+                write_metadata(dataset, part, reader.loss)
                 _write_samples(dataset, reader, part)
-        _append_carried(partial, part, reader.loss)
-        _write_band_nodata(partial, part)
+            if _swaps_nodata(options):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                    again = rasterio.open(partial.absolute(), "r+")
+                with again as dataset:
+                    dataset.nodata = _common_nodata(part)
+        append_carried(partial, part, reader.loss)
+        write_tables(partial, part, reader.loss)
+        write_band_nodata(partial, part)
         return _move_into(scratch, part.target)
     except OSError as exc:
         raise StoreError(f"write {part.target}: {exc.strerror or exc}") from exc
@@ -289,7 +249,7 @@ def _move_into(scratch: Path, target: Path) -> list[Path]:
     return [target, *(target.parent / path.name for path in made if path.name != target.name)]
 
 
-def _created(path: Path, part: _Part) -> DatasetWriter:
+def _created(path: Path, part: FilePart, options: Mapping[str, Any]) -> DatasetWriter:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(
@@ -299,19 +259,24 @@ def _created(path: Path, part: _Part) -> DatasetWriter:
             height=part.height,
             width=part.width,
             count=len(part.bands),
-            dtype=part.record["dtype"],
+            dtype=part.dtype,
             crs=_crs(part),
             transform=_moved_transform(part),
-            nodata=_common_nodata(part),
-            **_creation_options(part),
+            nodata=None if _swaps_nodata(options) else _common_nodata(part),
+            **options,
         )
 
 
-def _crs(part: _Part) -> Any:  # noqa: ANN401 (rasterio is untyped)
+def _swaps_nodata(options: Mapping[str, Any]) -> bool:
+    """Whether GDAL writes blocks of nothing but nodata in the wrong order of bytes: 3.10 does."""
+    return options["ENDIANNESS"] == "BIG" and "COMPRESS" not in options
+
+
+def _crs(part: FilePart) -> Any:  # noqa: ANN401 (rasterio is untyped)
     return parse_crs(part.record["crs_wkt"])
 
 
-def _moved_transform(part: _Part) -> Affine | None:
+def _moved_transform(part: FilePart) -> Affine | None:
     transform = _transform(part.record)
     top, left = part.window[:2]
     if transform is None:
@@ -321,7 +286,7 @@ def _moved_transform(part: _Part) -> Affine | None:
     return Affine(a, b, a * left + b * top + c, d, e, d * left + e * top + f)
 
 
-def _common_nodata(part: _Part) -> float | int | None:
+def _common_nodata(part: FilePart) -> float | int | None:
     """Return the nodata of all bands, if they agree and the sample type can hold it."""
     values = part.per_band("nodata")
     if len({repr(value) for value in values}) != 1 or values[0] is None:
@@ -334,135 +299,7 @@ def _common_nodata(part: _Part) -> float | int | None:
     return value if limits.min <= value <= limits.max else None
 
 
-def _creation_options(part: _Part) -> dict[str, Any]:
-    """Return GDAL's creation options for the source's layout."""
-    layout = part.record["layout"]
-    raw = part.height * part.width * len(part.bands) * part.sample_bytes
-    big = layout["big"] or raw > CLASSIC_BYTES
-    options: dict[str, Any] = {
-        "BIGTIFF": "YES" if big else "NO",
-        "ENDIANNESS": "BIG" if part.record["order"] == ">" else "LITTLE",
-        "PHOTOMETRIC": _photometric(part),
-        **_compression(part),
-        **_blocks(part),
-    }
-    if len(part.bands) > 1:
-        options["INTERLEAVE"] = "PIXEL" if part.is_pixel_interleaved else "BAND"
-    if part.record["converted"] and "alpha" in part.per_band("colors"):
-        options["ALPHA"] = "YES"
-    nbits = layout["nbits"]
-    if nbits and (nbits == 16 or not part.record["dtype"].startswith("float")):
-        options["NBITS"] = nbits
-    return options
-
-
-def _compression(part: _Part) -> dict[str, Any]:
-    layout = part.record["layout"]
-    name, predictor = layout["compress"].upper(), layout["predictor"]
-    if name == "WEBP" and layout["reversible"] == "LOSSLESS" and part.has_all_bands:
-        return {"COMPRESS": "WEBP", "WEBP_LOSSLESS": "YES"}
-    if name not in _LOSSLESS:
-        name, predictor = "DEFLATE", 3 if part.record["dtype"].startswith("float") else 2
-    if name == "NONE":
-        return {}
-    usable = name in _WITH_PREDICTOR and predictor in (2, 3) and layout["nbits"] in (None, 16)
-    return {"COMPRESS": name} | ({"PREDICTOR": predictor} if usable else {})
-
-
-def _blocks(part: _Part) -> dict[str, Any]:
-    layout = part.record["layout"]
-    rows, columns = layout["block"]
-    if part.record["driver"] != "GTiff":
-        return {"TILED": "YES", "BLOCKXSIZE": 256, "BLOCKYSIZE": 256}
-    if layout["tiled"]:
-        # TIFF 6.0 §15 wants multiples of 16; some writers did not
-        up = [max(16, -(-size // 16) * 16) for size in (rows, columns)]
-        return {"TILED": "YES", "BLOCKYSIZE": up[0], "BLOCKXSIZE": up[1]}
-    row_bytes = part.width * part.sample_bytes
-    row_bytes *= len(part.bands) if part.is_pixel_interleaved else 1
-    return {"BLOCKYSIZE": max(1, min(rows, part.height, MAX_STRIP_BYTES // row_bytes or 1))}
-
-
-def _photometric(part: _Part) -> str:
-    colors = part.per_band("colors")
-    name = _PHOTOMETRIC.get(part.record["layout"]["photometric"], "")
-    if name == "CMYK" and colors[:4] == ["cyan", "magenta", "yellow", "black"]:
-        return name
-    if colors[:3] == ["red", "green", "blue"] or (name == "RGB" and len(colors) >= 3):
-        return "RGB"
-    if _has_palette(part) and len(colors) <= 2:
-        return "PALETTE"
-    return "MINISWHITE" if name == "MINISWHITE" else "MINISBLACK"
-
-
-def _has_palette(part: _Part) -> bool:
-    """Whether samples are indices; for a TIFF its own tag tells from what GDAL makes up."""
-    is_tiff = part.record["driver"] == "GTiff"
-    named = not is_tiff or _PHOTOMETRIC.get(part.record["layout"]["photometric"]) == "PALETTE"
-    return named and part.per_band("colors")[0] == "palette"
-
-
-def _write_metadata(dataset: DatasetWriter, part: _Part, loss: Loss) -> None:
-    """Write everything beside samples; before them, so that the directory is written once."""
-    record = part.record
-    changed = not (loss.is_lossless and part.is_whole)
-    # of a TIFF, the carried ICC profile says the same, exactly
-    with_profile = record["driver"] != "GTiff" and part.has_all_bands
-    for domain, tags in record["tags"].items():
-        if domain.upper() == "OVERVIEWS":
-            continue  # it names a file that GDAL would open, here and wherever the export is read
-        if domain != "COLOR_PROFILE" or with_profile:
-            _update_tags(dataset, 0, domain, tags)
-    if loss.max_error:
-        dataset.update_tags(TILEPRESS_MAX_ERROR=str(loss.max_error))
-    for number, band in enumerate(part.bands, 1):
-        for domain, tags in record["band_tags"][band].items():
-            kept = {k: v for k, v in tags.items() if not (changed and k.startswith("STATISTICS_"))}
-            _update_tags(dataset, number, domain, kept)
-        if record["descriptions"][band]:
-            dataset.set_band_description(number, record["descriptions"][band])
-        if record["units"][band]:
-            dataset.set_band_unit(number, record["units"][band])
-        table = record["colormaps"].get(str(band + 1))
-        if table and _has_palette(part):
-            dataset.write_colormap(number, {i: tuple(color) for i, color in enumerate(table)})
-    scales, offsets = part.per_band("scales"), part.per_band("offsets")
-    if any(scale != 1 for scale in scales):
-        dataset.scales = tuple(number_of(scale) for scale in scales)
-    if any(offset != 0 for offset in offsets):
-        dataset.offsets = tuple(number_of(offset) for offset in offsets)
-    _write_control(dataset, part)
-    colors = tuple(ColorInterp[name] for name in part.per_band("colors"))
-    if dataset.colorinterp != colors:
-        dataset.colorinterp = colors
-
-
-def _update_tags(dataset: DatasetWriter, band: int, domain: str, tags: Mapping[str, str]) -> None:
-    if domain.startswith("xml:"):
-        # rasterio writes "key=value" and an XML document is one such line: split it at any "="
-        tags = dict([text.split("=", 1) for text in tags.values() if "=" in text])
-    if tags:
-        dataset.update_tags(bidx=band, ns=domain or None, **tags)
-
-
-def _write_control(dataset: DatasetWriter, part: _Part) -> None:
-    """Write ground control points and rational polynomials, counted from the window's corner."""
-    top, left = part.window[:2]
-    gcps, rpcs = part.record["gcps"], part.record["rpcs"]
-    if gcps:
-        points = []
-        for point in gcps["points"]:
-            values = {k: v if k in ("id", "info") else number_of(v) for k, v in point.items()}
-            values["row"], values["col"] = values["row"] - top, values["col"] - left
-            points.append(GroundControlPoint(**values))
-        dataset.gcps = (points, parse_crs(gcps["crs_wkt"]))
-    if rpcs:
-        model = RPC.from_gdal(rpcs)
-        model.line_off, model.samp_off = model.line_off - top, model.samp_off - left
-        dataset.rpcs = model
-
-
-def _write_samples(dataset: DatasetWriter, reader: ExportReader, part: _Part) -> None:
+def _write_samples(dataset: DatasetWriter, reader: ExportReader, part: FilePart) -> None:
     top, left = part.window[:2]
     # GDAL makes the mask of samples that equal this tag in all bands: there is none to write
     follows_from_tag = "NODATA_VALUES" in part.record["tags"].get("", {})
@@ -478,7 +315,7 @@ def _write_samples(dataset: DatasetWriter, reader: ExportReader, part: _Part) ->
             dataset.write_mask(reader.read_mask(box), window=window)
 
 
-def _band_groups(reader: ExportReader, part: _Part) -> list[range]:
+def _band_groups(reader: ExportReader, part: FilePart) -> list[range]:
     """Return the bands that are read together: all where pixels hold them side by side."""
     count = len(part.bands)
     at = reader.axes.index("band") if "band" in reader.axes else None
@@ -487,7 +324,7 @@ def _band_groups(reader: ExportReader, part: _Part) -> list[range]:
 
 
 def _windows(
-    reader: ExportReader, part: _Part
+    reader: ExportReader, part: FilePart
 ) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """Yield (rows, columns) on the grid of the store's chunks, each small enough to hold.
 
@@ -541,46 +378,3 @@ def _read_run(
     samples = reader.read(box)
     planes = (bands[1] - bands[0], rows[1] - rows[0], columns[1] - columns[0])
     return samples.reshape((2, *planes) if "component" in reader.axes else planes)
-
-
-def _append_carried(path: Path, part: _Part, loss: Loss) -> None:
-    """Append the carried TIFF entries that still hold for what is written.
-
-    What still holds as a group (colour, CRS, GDAL's texts) becomes exactly the source's: entries
-    of it that GDAL added are removed. Where a sidecar spoke at reading, GDAL has the whole truth
-    and the file's own entries may not.
-    """
-    record = part.record
-    entries = carried_entries(record)
-    told_beside = {name for name in record["sidecars"] if not name.endswith((".msk", ".ovr"))}
-    is_tiff = record["driver"] == "GTiff"
-    exact: set[int] = set()
-    if is_tiff and not told_beside:
-        exact |= GEO_ENTRIES if GEO_ENTRIES & set(entries) else set()
-        exact |= GDAL_ENTRIES if part.is_whole and loss.is_lossless else set()
-    if is_tiff and part.has_all_bands and not record["converted"]:
-        exact |= COLOR_ENTRIES
-    dropped = (COLOR_ENTRIES | GEO_ENTRIES | GDAL_ENTRIES) - exact
-    kept = {tag: entry for tag, entry in entries.items() if tag not in dropped}
-    notes = carried_notes(record)
-    append_entries(path, kept, record["order"], removed=exact, directories=notes)
-
-
-def _write_band_nodata(path: Path, part: _Part) -> None:
-    """Write nodata that differs between bands into GDAL's sidecar: TIFF has one for all."""
-    values = part.per_band("nodata")
-    if len({repr(value) for value in values}) == 1:
-        return
-    sidecar = path.with_name(path.name + ".aux.xml")
-    root = ElementTree.Element("PAMDataset")
-    if sidecar.exists():
-        root = ElementTree.parse(sidecar).getroot()  # noqa: S314 (GDAL wrote it a moment ago)
-    for number, value in enumerate(values, 1):
-        band = root.find(f"PAMRasterBand[@band='{number}']")
-        if band is None:
-            band = ElementTree.SubElement(root, "PAMRasterBand", {"band": str(number)})
-        if value is not None:
-            element = ElementTree.Element("NoDataValue")
-            element.text = str(value)
-            band.insert(0, element)
-    ElementTree.ElementTree(root).write(sidecar, encoding="utf-8")

@@ -10,8 +10,9 @@ from typing import Any
 
 from tilepress.pipeline.geotiff.companions import companions
 from tilepress.pipeline.geotiff.drivers import raster_driver
+from tilepress.pipeline.geotiff.grids import grid_words
 from tilepress.pipeline.geotiff.header import find_pages
-from tilepress.pipeline.geotiff.stack_names import band_order, stack_name
+from tilepress.pipeline.geotiff.stack_names import band_order, former_names, stack_name
 from tilepress.pipeline.image.format import (
     Candidate,
     Certainty,
@@ -54,7 +55,9 @@ class _GeoTiff(Format):
     suffixes = (".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".j2c", ".jpx", ".hgt", ".png")
     reads_beside = True
     deidentifying_modules = ("tilepress.pipeline.geotiff.deidentify",)
-    stacking = Stacking(kind=STACK_KIND, order=band_order, name=stack_name)
+    stacking = Stacking(
+        kind=STACK_KIND, order=band_order, name=stack_name, former_names=former_names
+    )
     exports = tuple(
         Export(
             name=name,
@@ -83,8 +86,9 @@ class _GeoTiff(Format):
             images = tuple(map(_page, range(1, len(pages.found) + 1)))
             if pages.cut is not None:
                 problem = f"its pages end with page {len(pages.found)}: {pages.cut}"
+        grid = grid_words(file.stream, file.size) if len(images) == 1 else ()
         beside = () if file.remote is None else companions(file.remote, file.neighbours)
-        return FileImages(images=images, companions=tuple(beside), problem=problem)
+        return FileImages(images=images, companions=tuple(beside), grid=grid, problem=problem)
 
     def open(self, spec: SourceSpec) -> TileSource:
         from tilepress.pipeline.geotiff.source import GeoTiffSource

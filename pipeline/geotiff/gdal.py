@@ -21,7 +21,7 @@ from rasterio.session import DummySession
 from tilepress.errors import DamagedSource, TilepressError, UnsupportedSource
 from tilepress.pipeline.geotiff.view import FOLDER_PREFIX
 
-__all__ = ["ask", "gdal_calls", "open_raster"]
+__all__ = ["ask", "gdal_calls", "gdal_errors", "open_raster"]
 
 CACHE_BYTES = 64 * 2**20
 """GDAL's block cache for the whole process; its default is 5 % of the machine's memory."""
@@ -43,6 +43,9 @@ _UNSUPPORTED = re.compile(
     r"unsupported|can ?not handle|not supported|not configured|not implemented", re.IGNORECASE
 )
 """Failures that say nothing against the file: this build of GDAL cannot decode it."""
+
+_MISSING_CODEC = re.compile(r"missing codec (\w+)", re.IGNORECASE)
+"""So libtiff calls a compression that it knows and was built without."""
 
 _PREFIX = re.compile(r"^CPLE_\w+( in |:\s*)")
 
@@ -98,11 +101,13 @@ def gdal_calls(
     with Env(session=DummySession(), **chosen), _collector.listen() as heard:
         try:
             yield heard
-        except _gdal_errors() as exc:
+        except gdal_errors() as exc:
             found = _innermost(exc, path)
             kind = error
             if error is DamagedSource and _UNSUPPORTED.search(found):
                 kind = UnsupportedSource
+            elif error is DamagedSource and (codec := _MISSING_CODEC.search(found)):
+                kind, found = UnsupportedSource, f"this GDAL cannot read {codec[1]}"
             raise kind(f"{doing} {path}: {found}") from exc
         damage = next((message for message in heard if _DAMAGE.search(message)), None)
     if damage is not None:
@@ -137,11 +142,12 @@ def ask(question: Callable[[], _T]) -> _T:
     """
     try:
         return question()
-    except _gdal_errors():
+    except gdal_errors():
         return question()
 
 
-def _gdal_errors() -> tuple[type[Exception], ...]:
+def gdal_errors() -> tuple[type[Exception], ...]:
+    """Return what rasterio raises where GDAL fails."""
     from rasterio._err import CPLE_BaseError
 
     # ValueError and UnicodeDecodeError: tags that rasterio cannot turn into Python values

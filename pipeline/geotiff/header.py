@@ -31,6 +31,7 @@ __all__ = [
     "Pages",
     "TiffHeader",
     "append_entries",
+    "find_entries",
     "find_pages",
     "read_header",
     "read_mask_header",
@@ -257,6 +258,17 @@ def find_pages(file: BinaryIO, size: int) -> Pages:
     return Pages(
         tuple(found), f"directory {len(seen)} leads back to an earlier one" if at else None
     )
+
+
+def find_entries(file: BinaryIO, size: int, tags: Collection[int]) -> Directory | None:
+    """Return the first directory of an open file with these of its entries; None without any."""
+    try:
+        layout, at = _read_preamble(file)
+        raw, _ = _raw_directory(file, at, layout, size)
+        found = {tag: _value(file, raw[tag], layout, size) for tag in tags if tag in raw}
+    except (ValueError, struct.error):
+        return None
+    return Directory(layout.order, {tag: e for tag, e in found.items() if e is not None})
 
 
 def append_entries(

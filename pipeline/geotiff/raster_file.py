@@ -29,6 +29,7 @@ from tilepress.pipeline.geotiff.header import (
     read_mask_header,
     read_pages,
 )
+from tilepress.pipeline.geotiff.pam import read_pam
 from tilepress.pipeline.geotiff.png import png_damage
 from tilepress.pipeline.geotiff.record import describe_raster
 from tilepress.pipeline.geotiff.references import raster_names_others
@@ -163,6 +164,8 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
             converted = header is not None and not raw and _converts(header)
             files = view.companions if names_others else None
             record = describe_raster(dataset, path.name, driver, header, converted, files)
+            tables, unread = _tables(view) if number in (None, 1) else ({}, [])
+            record |= {"pam": tables} if tables else {}
             if number is not None:
                 record |= {"page": number, "pages": pages}
             _refuse(path, dataset, record, header)
@@ -175,11 +178,24 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
         dataset=dataset,
         record=record,
         sidecars=beside,
-        remarks=view.beside.remarks,
+        remarks=(*view.beside.remarks, *unread),
         view=view.keep() if driver == "JP2OpenJPEG" else None,
         blocks=DeflateBlocks.of(path, header),
         mask_blocks=_mask_blocks(path, record["mask"], beside),
     )
+
+
+def _tables(view: RasterView) -> tuple[dict[str, str], list[str]]:
+    """Return what auxiliary metadata say of values, and remarks on what of it is not kept."""
+    tables: dict[str, str] = {}
+    remarks = []
+    for one in view.beside.companions:
+        if one.name.lower().endswith(".aux.xml"):
+            try:
+                tables |= read_pam(one.file)
+            except ValueError as error:
+                remarks.append(f"the tables of {one.name} are not kept: {error}")
+    return tables, remarks
 
 
 def _mask_blocks(path: Path, mask: str, beside: Sequence[Path]) -> DeflateBlocks | None:

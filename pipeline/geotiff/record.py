@@ -21,6 +21,7 @@ from rasterio.io import DatasetReader
 from tilepress.codecs.numbers import json_number
 from tilepress.pipeline.geotiff.gdal import ask
 from tilepress.pipeline.geotiff.header import Directory, Entry, TiffHeader
+from tilepress.pipeline.geotiff.placing import placing_entries
 
 __all__ = [
     "COLOR_ENTRIES",
@@ -32,6 +33,7 @@ __all__ = [
     "dump_record",
     "parse_crs",
     "parse_record",
+    "placed_entries",
 ]
 
 RECORD_VERSION = 1
@@ -57,6 +59,9 @@ COLOR_ENTRIES = frozenset({262, 320, 332, 333, 334, 338, 529, 530, 531, 532})
 
 GEO_ENTRIES = frozenset({34735, 34736, 34737})
 """GeoTIFF's key directory, doubles and texts (OGC 19-008r4 §7.1): they carry the CRS exactly."""
+
+_HALF = {"float16": "float32"}
+"""Half floats are read as GDAL before 3.11 reads them, so that an image has one type everywhere."""
 
 GDAL_ENTRIES = frozenset({42112, 42113})
 """GDAL's metadata and nodata texts."""
@@ -84,6 +89,8 @@ def describe_raster(
     bands = range(1, dataset.count + 1)
     domains = _domains(dataset, 0)
     structure = _tags(dataset, 0, "IMAGE_STRUCTURE")
+    gcps = _gcps(dataset)
+    placed = placing_entries(header, with_points=gcps is not None)
     return {
         "version": RECORD_VERSION,
         "name": name,
@@ -91,11 +98,11 @@ def describe_raster(
         "height": dataset.height,
         "width": dataset.width,
         "count": dataset.count,
-        "dtype": str(dataset.dtypes[0]),
+        "dtype": _HALF.get(dataset.dtypes[0], str(dataset.dtypes[0])),
         "layout": _layout(dataset, header, structure),
         "crs_wkt": _crs_wkt(dataset),
-        "transform": _transform(dataset),
-        "gcps": _gcps(dataset),
+        "transform": _transform(dataset, explicit=bool(placed)),
+        "gcps": gcps,
         "rpcs": _rpcs(dataset),
         "nodata": list(ask(lambda: dataset.nodatavals)),
         "tags": {ns: _tags(dataset, 0, ns) for ns in domains},
@@ -113,7 +120,7 @@ def describe_raster(
         "order": header.order if header else "<",
         "carried": _carried(header.first if header else None),
         "notes": {str(t): _carried(d) for t, d in header.notes.items()} if header else {},
-    }
+    } | ({"placed": _told(placed)} if placed else {})
 
 
 def dump_record(record: Mapping[str, Any]) -> bytes:
@@ -133,6 +140,11 @@ def parse_record(data: bytes) -> dict[str, Any]:
 def carried_entries(record: Mapping[str, Any]) -> dict[int, Entry]:
     """Return the TIFF entries that GDAL does not write itself, by tag."""
     return _entries(record["carried"])
+
+
+def placed_entries(record: Mapping[str, Any]) -> dict[int, Entry]:
+    """Return the TIFF entries that say where an image lies, where GDAL would not give them back."""
+    return _entries(record.get("placed", {}))
 
 
 def carried_notes(record: Mapping[str, Any]) -> dict[int, dict[int, Entry]]:
@@ -180,7 +192,7 @@ def _layout(
         "predictor": _integer(structure.get("PREDICTOR", "1")) or 1,
         "tiled": bool(dataset.profile.get("tiled", False)),
         "block": [block_height, block_width],
-        "nbits": _integer(band_structure.get("NBITS", "0")),
+        "nbits": _integer(band_structure.get("NBITS", "16" if dataset.dtypes[0] in _HALF else "0")),
         "structure": dict(structure),
         "big": bool(header and header.big),
         "photometric": None,
@@ -210,9 +222,14 @@ def _tags(dataset: DatasetReader, band: int, domain: str) -> dict[str, str]:
     return {str(key): str(value) for key, value in found.items()}
 
 
-def _transform(dataset: DatasetReader) -> list[float] | None:
+def _transform(dataset: DatasetReader, *, explicit: bool) -> list[float] | None:
+    """Return the transform; None for the one that GDAL makes up where a file has none.
+
+    ``explicit`` says that the file has one, whatever it is.
+    """
     transform = ask(lambda: dataset.transform)
-    return None if transform.is_identity else [float(v) for v in transform[:6]]
+    made_up = transform.is_identity and (not explicit or bool(dataset.gcps[0]))
+    return None if made_up else [float(v) for v in transform[:6]]
 
 
 def _gcps(dataset: DatasetReader) -> dict[str, Any] | None:
@@ -254,10 +271,18 @@ def _mask(dataset: DatasetReader, sidecars: Sequence[str]) -> str:
 def _carried(directory: Directory | None) -> dict[str, list[Any]]:
     if directory is None:
         return {}
-    return {
-        str(tag): [entry.kind, entry.count, base64.b64encode(entry.data).decode("ascii")]
+    kept = {
+        tag: entry
         for tag, entry in directory.entries.items()
         if tag not in _NOT_CARRIED and len(entry.data) <= MAX_CARRIED_BYTES
+    }
+    return _told(kept)
+
+
+def _told(entries: Mapping[int, Entry]) -> dict[str, list[Any]]:
+    return {
+        str(tag): [entry.kind, entry.count, base64.b64encode(entry.data).decode("ascii")]
+        for tag, entry in entries.items()
     }
 
 

@@ -24,11 +24,10 @@ from rasterio.windows import Window
 
 from tilepress.codecs.numbers import json_number
 from tilepress.errors import ExcludedSource, UnsupportedSource
+from tilepress.pipeline.geotiff.bands import bands_of, flags_of, in_dtype
 from tilepress.pipeline.geotiff.raster_file import RasterFile, open_rasters
-from tilepress.pipeline.geotiff.record import (
-    dump_record,
-)
-from tilepress.pipeline.geotiff.stack_names import stack_name
+from tilepress.pipeline.geotiff.record import dump_record
+from tilepress.pipeline.geotiff.stack_names import band_labels, stack_name, stamp_of
 from tilepress.pipeline.image.fingerprint import file_print
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import GeoReference, ImageInfo
@@ -58,6 +57,8 @@ class GeoTiffSource:
         try:
             self._check()
             self._went: Counter[str] = Counter()
+            # what is exact is told by tables and names that de-identifying leaves out
+            self._told_bands = bands_of(self._files)
             if is_deidentified(spec):
                 self._deidentify()
             self._starts = np.cumsum([0, *(file.count for file in self._files)])
@@ -198,6 +199,7 @@ class GeoTiffSource:
             geo=_georeference(first.record),
             attributes=attributes,
             coordinates={"band": np.arange(1, count + 1, dtype=np.int32)} if count > 1 else {},
+            bands=self._told_bands,
             has_mask=any(file.record["mask"] != "none" for file in self._files),
             remarks=tuple(dict.fromkeys(r for file in self._files for r in _remarks(file))),
         )
@@ -212,23 +214,10 @@ class GeoTiffSource:
 def _nodata(files: Sequence[RasterFile]) -> tuple[float | int | None, dict[str, Any]]:
     """Return the value that marks absent samples in every band, and attributes if bands differ."""
     values = [value for file in files for value in file.record["nodata"]]
-    usable = [_in_dtype(value, files[0].dtype) for value in values]
+    usable = [in_dtype(value, files[0].dtype) for value in values]
     if len({repr(value) for value in usable}) == 1:
         return usable[0], {}
     return None, {"band_nodata": [json_number(value) for value in usable]}
-
-
-def _in_dtype(value: float | int | None, dtype: np.dtype[Any]) -> float | int | None:
-    """Return a nodata value as a sample of ``dtype``; None where no sample can have it."""
-    if value is None:
-        return None
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return float(dtype.type(value))
-    limits = np.iinfo(dtype)
-    if not math.isfinite(value) or value != int(value):
-        return None
-    return int(value) if limits.min <= value <= limits.max else None
 
 
 def _valid_range(files: Sequence[RasterFile]) -> tuple[int, int] | None:
@@ -254,13 +243,17 @@ def _georeference(record: dict[str, Any]) -> GeoReference | None:
     transform = record["transform"]
     if transform is not None and not all(math.isfinite(value) for value in transform):
         transform = None
-    if record["crs_wkt"] is None and transform is None:
+    gcps, rpcs = record["gcps"] or {}, record["rpcs"]
+    if record["crs_wkt"] is None and transform is None and not gcps and not rpcs:
         return None
     point = record["tags"][""].get("AREA_OR_POINT", "Area")
     return GeoReference(
         crs_wkt=record["crs_wkt"],
         transform=None if transform is None else tuple(transform),
         area_or_point=point,
+        gcps=tuple(gcps.get("points", ())),
+        gcps_crs_wkt=gcps.get("crs_wkt"),
+        rpcs=rpcs,
     )
 
 
@@ -287,19 +280,20 @@ def _band_attributes(files: Sequence[RasterFile], *, plain: bool) -> dict[str, A
     names = _band_names(files, plain=plain)
     if names:
         attributes |= {"long_name": names[0]} if len(names) == 1 else {"band_names": names}
+    stamps = [stamp_of(name) for name in names or ()]
+    if len(stamps) > 1 and all(stamps):
+        attributes["band_times"] = names
     colors = bands("colors")
     if set(colors) - {"gray", "undefined"}:
         attributes["color_interpretation"] = colors
-    return attributes
+    return attributes | flags_of(files)
 
 
 def _band_names(files: Sequence[RasterFile], *, plain: bool) -> list[str] | None:
     """Return a name per band: its description; in a stack, else the file's own part of its name."""
     names = []
-    stems = [file.path.name.split(".")[0] for file in files]
-    common = len(stack_name([file.path for file in files])) if len(files) > 1 else 0
-    for file, stem in zip(files, stems, strict=True):
-        own = stem[common:].strip("_-. ") if len(files) > 1 else ""
+    labels = band_labels([file.path for file in files])
+    for file, own in zip(files, labels, strict=True):
         if own and plain:
             from tilepress.pipeline.geotiff.deidentify import band_of_name
 

@@ -40,7 +40,22 @@ def _grid_difference(first: dict[str, Any], other: dict[str, Any]) -> str | None
         parse_crs(first["crs_wkt"]) != parse_crs(other["crs_wkt"])
     ):
         return "its coordinate reference system differs"
+    if not _same_points(first["gcps"], other["gcps"]):
+        return "its grid lies elsewhere (ground control points differ)"
+    if first["rpcs"] != other["rpcs"]:
+        return "its grid lies elsewhere (rational polynomials differ)"
     return None
+
+
+def _same_points(a: dict[str, Any] | None, b: dict[str, Any] | None) -> bool:
+    """Whether two images have the same control points, but for their names."""
+    if a is None or b is None:
+        return a is b
+    places = [
+        [tuple(p[k] for k in ("row", "col", "x", "y", "z")) for p in g["points"]] for g in (a, b)
+    ]
+    same = a["crs_wkt"] == b["crs_wkt"] or parse_crs(a["crs_wkt"]) == parse_crs(b["crs_wkt"])
+    return same and places[0] == places[1]
 
 
 def _same_transform(a: list[float] | None, b: list[float] | None, extent: int) -> bool:

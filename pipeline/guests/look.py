@@ -151,6 +151,8 @@ def _checked(
 
 
 def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
+    if content.is_companion is not False:
+        return content.is_companion is True and content == FileImages(is_companion=True)
     known = set(file.neighbours or ())
     return (
         len(content.images) <= MAX_IMAGES
@@ -158,6 +160,14 @@ def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
         and format_.is_sound_member(content.member, file)
         and all(companion in known for companion in content.companions)
         and isinstance(content.problem, str | None)
+        and _is_sound_grid(content.grid)
+    )
+
+
+def _is_sound_grid(grid: object) -> bool:
+    """Whether words of a grid may stand in the name of a store."""
+    return isinstance(grid, tuple) and all(
+        isinstance(word, str) and re.fullmatch(r"[A-Za-z0-9.+-]{0,64}", word) for word in grid
     )
 
 

@@ -35,16 +35,18 @@ _LENGTHS = struct.Struct("<QQ")
 
 _CLASSES = {
     "Acquired": "tilepress.pipeline.image.info",
+    "BandInfo": "tilepress.pipeline.image.info",
     "Container": "tilepress.pipeline.dicom.bytes",
     "FileImage": "tilepress.pipeline.image.format",
     "FileImages": "tilepress.pipeline.image.format",
     "GeoReference": "tilepress.pipeline.image.info",
     "ImageInfo": "tilepress.pipeline.image.info",
     "Instance": "tilepress.pipeline.dicom.header",
+    "Label": "tilepress.pipeline.image.info",
     "MedicalGeometry": "tilepress.pipeline.image.info",
     "PixelElement": "tilepress.pipeline.dicom.bytes",
     "PixelFormat": "tilepress.pipeline.dicom.pixels",
-    "Plane": "tilepress.pipeline.dicom.header",
+    "Plane": "tilepress.pipeline.dicom.planes",
     "RemoteFile": "tilepress.pipeline.storage.ranges",
     "SourceSpec": "tilepress.pipeline.image.source",
 }

@@ -91,8 +91,13 @@ class FileImages:
     """Of a file that is one of several of an image: what ``Groups.add`` wants to know of it."""
     companions: tuple[RemoteFile, ...] = ()
     """Objects of a bucket that have to be at hand when it is read."""
+    grid: tuple[str, ...] = ()
+    """Of a file that may be stacked: its resolution, its type, and all else that places it. Files
+    that differ in it are no bands of one image; where it is empty, nobody has looked."""
     problem: str | None = None
     """Why there may be more images than these, which cannot be taken."""
+    is_companion: bool = False
+    """Whether it belongs to images and is none itself, as a report is: it is passed over."""
 
 
 class Groups(Protocol):
@@ -123,7 +128,9 @@ class Stacking:
     order: Callable[[str], list[tuple[int, int, str]]]
     """What their paths are sorted by, as people count: B2 before B10."""
     name: Callable[[Sequence[str]], str]
-    """Names their image."""
+    """Names their image, where the pattern that they fit does not."""
+    former_names: Callable[[Sequence[str]], Iterator[str]] = lambda _: iter(())
+    """The names that earlier versions may have given it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

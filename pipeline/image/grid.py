@@ -87,6 +87,11 @@ class ShardGrid:
     def total_chunks(self) -> int:
         return math.prod(self.chunk_counts)
 
+    def apart(self, axis: int) -> ShardGrid:
+        """Return the grid with chunks and shards of one sample along an axis."""
+        one = [(*sides[:axis], 1, *sides[axis + 1 :]) for sides in (self.chunk, self.shard)]
+        return ShardGrid(self.shape, *one)
+
     def sample_chunks(self, count: int) -> Iterator[Box]:
         """Yield the boxes of at most ``count`` chunks, clipped to the image, drawn all over it.
 

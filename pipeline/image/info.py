@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.loss import Loss
 
-__all__ = ["Acquired", "GeoReference", "ImageInfo", "MedicalGeometry"]
+__all__ = ["Acquired", "BandInfo", "GeoReference", "ImageInfo", "Label", "MedicalGeometry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,12 @@ class GeoReference:
     """Affine (a, b, c, d, e, f): x = a·col + b·row + c, y = d·col + e·row + f, at pixel corners."""
     area_or_point: str = "Area"
     """GDAL's AREA_OR_POINT."""
+    gcps: tuple[Mapping[str, Any], ...] = ()
+    """Ground control points: row, col, x, y, z, id, info of each, at pixel corners."""
+    gcps_crs_wkt: str | None = None
+    """Their CRS as WKT."""
+    rpcs: Mapping[str, str] | None = None
+    """Rational polynomial coefficients, as GDAL's metadata domain RPC has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,29 @@ class Acquired:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BandInfo:
+    """What one band is, where bands of an image differ in more than their samples."""
+
+    names: tuple[str, ...] = field(default=(), repr=False)
+    """What people may call it: its file's name, its description. They are told nowhere."""
+    nodata: float | int | None = None
+    """The value that marks its absent samples, in the image's dtype."""
+    exact: str | None = None
+    """Why near-lossless coding of it makes no sense (alpha, flags, classes); None where it does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """A coordinate beside those of the axes: what places along one or more axes are."""
+
+    axes: tuple[str, ...]
+    values: npt.NDArray[Any]
+    """Numbers, as many along each axis as the image has; NaN where nothing is known."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """As CF has them: units, long_name, flag_values and flag_meanings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInfo:
     """What one image is, without its samples. Carries an allow-list only: no patient text."""
 
@@ -67,6 +96,9 @@ class ImageInfo:
     """The value that marks absent samples, in the image's dtype; None where there is none."""
     valid_range: tuple[int, int] | None = None
     """Smallest and largest legal sample (BitsStored); None means the whole dtype."""
+    padding: tuple[int, int] | None = None
+    """Smallest and largest sample that means "outside of what was imaged": kept exactly by every
+    coding, and told by the format's own attributes."""
     lossy_refusal: str | None = None
     """Why near-lossless coding makes no sense (palette, mask, bool); None where it does."""
     geo: GeoReference | None = None
@@ -75,6 +107,14 @@ class ImageInfo:
     """JSON-able attributes for the array: rescale_slope, rescale_intercept, units, photometrics…"""
     coordinates: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     """1-D coordinates by axis name, beside the x and y that follow from ``geo``."""
+    bands: tuple[BandInfo, ...] = ()
+    """What each band is, along the axis ``band`` or, without that axis, of the one there is; empty
+    where a source tells of no bands."""
+    exact: Mapping[int, str] = field(default_factory=dict)
+    """Bands, from 0, that are coded losslessly beside others that are not, and why; all of them
+    where the whole image is, though a bound was allowed."""
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    """Other coordinates by name: what the places along axes other than x and y are."""
     has_mask: bool = False
     """Whether ``read_mask`` gives something that ``nodata`` does not say already."""
     remarks: tuple[str, ...] = ()
@@ -83,3 +123,14 @@ class ImageInfo:
     def refusal(self, loss: Loss) -> str | None:
         """Tell why the image must not be coded with this loss; None where it may be."""
         return None if loss.is_lossless else self.lossy_refusal
+
+    @property
+    def band_count(self) -> int:
+        """How many bands there are; 1 for an image without that axis."""
+        return self.shape[self.axes.index("band")] if "band" in self.axes else 1
+
+    @property
+    def band_nodata(self) -> tuple[float | int | None, ...] | None:
+        """The nodata of every band, where bands differ in it."""
+        values = tuple(band.nodata for band in self.bands)
+        return values if len({repr(value) for value in values}) > 1 else None

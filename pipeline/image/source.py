@@ -13,7 +13,10 @@ from tilepress.codecs.loss import Loss
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 
-__all__ = ["ExportReader", "SourceSpec", "TileSource"]
+__all__ = ["SIBLINGS", "ExportReader", "SourceSpec", "TileSource"]
+
+SIBLINGS = "siblings"
+"""Option of a recipe: names of images that one expects to be one with this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ reads, OME-Zarr 0.5 what napari reads. Integers stay integers: never ``_FillValu
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from tilepress.codecs.numbers import json_number
-from tilepress.pipeline.image.info import GeoReference, ImageInfo, MedicalGeometry
+from tilepress.pipeline.image.info import GeoReference, ImageInfo, Label, MedicalGeometry
 
 __all__ = [
     "AuxiliaryArray",
@@ -60,8 +61,13 @@ def image_attributes(info: ImageInfo) -> dict[str, Any]:
         attributes["remarks"] = list(info.remarks)
     if info.medical is not None:
         attributes |= _patient_attributes(info.medical)
+    listed = list(_labels(info))
     if info.geo is not None:
-        attributes |= {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
+        attributes["grid_mapping"] = "spatial_ref"
+        listed.insert(0, "spatial_ref")
+    if listed:
+        attributes["coordinates"] = " ".join(listed)
+    if info.geo is not None:
         attributes |= _geozarr_attributes(info, info.geo)
     return attributes
 
@@ -76,7 +82,7 @@ def auxiliary_arrays(info: ImageInfo) -> dict[str, AuxiliaryArray]:
     arrays: dict[str, AuxiliaryArray] = {}
     if info.geo is not None:
         crs = _parse_crs(info.geo.crs_wkt)
-        arrays["spatial_ref"] = _spatial_ref(info.geo, crs)
+        arrays["spatial_ref"] = _spatial_ref(info.geo)
         arrays |= _ground_coordinates(info, info.geo, crs)
     elif info.medical is not None:
         arrays |= _patient_coordinates(info, info.medical)
@@ -85,7 +91,19 @@ def auxiliary_arrays(info: ImageInfo) -> dict[str, AuxiliaryArray]:
             arrays[axis] = _given_coordinate(
                 axis, np.asarray(values), medical=info.medical is not None
             )
+    for name, label in _labels(info).items():
+        arrays[name] = AuxiliaryArray(label.axes, np.asarray(label.values), label.attributes)
     return arrays
+
+
+def _labels(info: ImageInfo) -> dict[str, Label]:
+    """Return the labels of axes that the image has, by names that nothing else has."""
+    taken = {*info.axes, "spatial_ref", "image", "mask"}
+    return {
+        name: label
+        for name, label in info.labels.items()
+        if name not in taken and set(label.axes) <= set(info.axes)
+    }
 
 
 def ome_attributes(info: ImageInfo, path: str) -> dict[str, Any]:
@@ -117,17 +135,39 @@ def _parse_crs(wkt: str | None) -> CRS | None:
         return None  # a local or engineering CRS that PROJ does not know: the text itself is kept
 
 
-def _spatial_ref(geo: GeoReference, crs: CRS | None) -> AuxiliaryArray:
-    """The CF grid mapping variable, as rioxarray and GDAL read it."""
+def _spatial_ref(geo: GeoReference) -> AuxiliaryArray:
+    """The CF grid mapping variable, as rioxarray and GDAL read it.
+
+    Where control points alone place the image, its CRS is theirs, as rioxarray has it.
+    """
     attributes: dict[str, Any] = {}
+    wkt = geo.gcps_crs_wkt if geo.crs_wkt is None else geo.crs_wkt
+    crs = _parse_crs(wkt)
     if crs is not None:
         attributes |= {k: _plain(v) for k, v in crs.to_cf().items()}
-    if geo.crs_wkt is not None:
-        attributes |= {"crs_wkt": geo.crs_wkt, "spatial_ref": geo.crs_wkt}
+    if wkt is not None:
+        attributes |= {"crs_wkt": wkt, "spatial_ref": wkt}
+    if geo.gcps:
+        attributes["gcps"] = json.dumps(_geojson(geo.gcps))
+    if geo.rpcs:
+        attributes["rpcs"] = dict(geo.rpcs)
     if geo.transform is not None:
         a, b, c, d, e, f = geo.transform
         attributes["GeoTransform"] = " ".join(repr(float(n)) for n in (c, a, b, f, d, e))
     return AuxiliaryArray((), np.zeros((), np.int64), attributes)
+
+
+def _geojson(gcps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return control points as ``rio.get_gcps`` of rioxarray reads them."""
+    features = [
+        {
+            "type": "Feature",
+            "properties": {key: point[key] for key in ("id", "info", "row", "col")},
+            "geometry": {"type": "Point", "coordinates": [point[k] or 0.0 for k in "xyz"]},
+        }
+        for point in gcps
+    ]
+    return {"type": "FeatureCollection", "features": features}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  # what JSON holds
@@ -232,7 +272,7 @@ def _geozarr_attributes(info: ImageInfo, geo: GeoReference) -> dict[str, Any]:
             bbox=_bounds(geo.transform, height, width),
             registration="pixel",
         )
-    return dict(zarr_cm.create_many(conventions))
+    return dict(zarr_cm.create_many(conventions)) if conventions else {}
 
 
 def _bounds(

@@ -25,6 +25,7 @@ from tilepress.codecs.loss import Loss
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.store.bands import told_exact
 from tilepress.pipeline.store.conventions import (
     AuxiliaryArray,
     auxiliary_arrays,
@@ -132,6 +133,7 @@ def _add_level(builder: _Builder, image: StoredImage, statement: Mapping[str, An
         config, loss = image.codec_config(name), image.loss(name)
         hint = {"pip": _INSTALL, "lossless": loss.is_lossless, "codec": config["codec"]}
         hint |= loss.statement()
+        hint |= told_exact(info.exact) if name == "image" else {}
         attributes = image_attributes(info) if name == "image" else _mask_attributes(info)
         builder.coded_array(
             array_key(name),
@@ -171,7 +173,8 @@ def _statement(
         "tier": config["tier"],
         "model": {key: config["model"][key] for key in ("name", "sha256")},
         "loss": stored.loss("image").statement()
-        | {"bits_per_sample": round(8 * image.stored_bytes / samples, 4)},
+        | {"bits_per_sample": round(8 * image.stored_bytes / samples, 4)}
+        | told_exact(stored.info.exact),
         "raw_bytes": image.raw_bytes,
         "stored_bytes": sum(table.stored_bytes for table in tables.values()),
         "source_digest": {"sha256": image.samples_digest, "of": "sha256 of each shard's samples"},

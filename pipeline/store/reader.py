@@ -16,11 +16,13 @@ from zarr.codecs import ShardingCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import WrapperStore
 
-from tilepress.codecs.loss import Loss, stated_loss
+from tilepress.codecs.loss import Loss, bounded, stated_loss
+from tilepress.codecs.numbers import number_of
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
+from tilepress.pipeline.store.bands import band_apart, band_config, exact_of
 from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
     IMAGE,
@@ -149,6 +151,22 @@ class StoreReader:
     def loss(self) -> Loss:
         """What coding may have changed of the image's samples."""
         return stated_loss(self.statement["loss"])
+
+    @cached_property
+    def exact(self) -> Mapping[int, str]:
+        """Bands, from 0, that are lossless though a bound was allowed, and why."""
+        return exact_of(self.statement["loss"])
+
+    def loss_of(self, array: str, index: tuple[int, ...]) -> tuple[Loss, float | int | None]:
+        """Return what coding may have changed of a shard's samples, and its nodata."""
+        codec = self.codec(array).codec
+        band = band_apart(self.axes, self.grid(array)) if array == "image" else None
+        if band is None:
+            return codec.loss, codec.nodata
+        given: Any = self.image.attrs.asdict().get("band_nodata")
+        nodata = given and [None if value is None else number_of(value) for value in given]
+        config = band_config(codec.to_config(), index[band], self.exact, nodata)
+        return bounded(config["max_error"]), config["nodata"] and number_of(config["nodata"])
 
     @property
     def has_mask(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import zarr
@@ -18,6 +18,7 @@ import zarr
 from tilepress.errors import DamagedStore, StoreError
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.storage.path import StoragePath
+from tilepress.pipeline.store.bands import exact_of, told_exact
 from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
     MANIFEST,
@@ -50,6 +51,8 @@ class Layout:
     """The codec configuration, inline weights included."""
     separator: Separator = SEPARATOR
     """What stands between the numbers in the keys of its shards."""
+    exact: Mapping[int, str] = field(default_factory=dict)
+    """Bands, from 0, that are lossless though a bound was allowed, and why."""
 
     @classmethod
     def parse(cls, node: object) -> Layout | None:
@@ -74,10 +77,11 @@ class Layout:
             axes=tuple(str(name) for name in node["dimension_names"]),
             config=dict(tile["configuration"]),
             separator=_separator(node),
+            exact=exact_of(node.get("attributes", {}).get("tilepress", {})),
         )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), **told_exact(self.exact)}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Layout:
@@ -89,6 +93,7 @@ class Layout:
             axes=tuple(fields["axes"]),
             config=dict(fields["config"]),
             separator="." if fields.get("separator") == "." else SEPARATOR,
+            exact=exact_of(fields),
         )
 
 

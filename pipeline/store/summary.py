@@ -24,6 +24,8 @@ class StoreSummary:
     """``attrs["tilepress"]`` of the root: codec, model, loss, digests, seal."""
     image: Mapping[str, Any]
     """The document of the array ``0/image``."""
+    place: Mapping[str, Any]
+    """Attributes of ``0/spatial_ref``; none where the image lies nowhere on the ground."""
     labels: tuple[str, ...]
     """Names along the axis ``band``; none where bands are numbered."""
     stored_bytes: int
@@ -104,6 +106,7 @@ def read_summary(store: AnyPath) -> StoreSummary:
     try:
         nodes = root.content["consolidated_metadata"]["metadata"]
         labels = nodes.get(array_key("band"), {}).get("attributes", {}).get("labels", ())
+        place = dict(nodes.get(array_key("spatial_ref"), {}).get("attributes", {}))
         image = nodes[IMAGE]
         found = image["chunk_key_encoding"]["configuration"]["separator"]
     except (KeyError, TypeError, AttributeError) as error:
@@ -111,6 +114,7 @@ def read_summary(store: AnyPath) -> StoreSummary:
     return StoreSummary(
         statement=statement,
         image=image,
+        place=place,
         labels=tuple(map(str, labels)),
         stored_bytes=store_bytes(where, "." if found == "." else SEPARATOR),
         root_bytes=len(root.data),

@@ -28,6 +28,7 @@ from tilepress.errors import (
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
+from tilepress.pipeline.store.bands import band_apart, band_config
 from tilepress.pipeline.store.documents import compose
 from tilepress.pipeline.store.keys import (
     ROOT_DOCUMENT,
@@ -97,6 +98,14 @@ class StoreWriter:
         if array == "image":
             return dict(self._codec_config)
         return lossless_config(self._codec_config)
+
+    def shard_config(self, array: str, index: tuple[int, ...]) -> dict[str, Any]:
+        """Return the codec configuration of a shard: its own where bands are coded apart."""
+        config, info = self.codec_config(array), self.info
+        band = band_apart(info.axes, self.grids[array]) if array == "image" else None
+        if band is None:
+            return config
+        return band_config(config, index[band], info.exact, info.band_nodata)
 
     def loss(self, array: str) -> Lossless | Within:
         """Return what coding may change of an array's samples."""

@@ -139,7 +139,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
         "compress", "compress", "sources", archive, *told, "--workers", 1, "--dashboard", "-v"
     )
     assert code == 1, made.told["compress"].decode()
-    (store,) = archive.glob("CT-*.zarr")
+    # the file that claims to be another one has a store of its own
+    store = next(path for path in archive.glob("CT-*.zarr") if (path / "0/z").exists())
     assert made.run("again", "compress", "sources", archive, "--workers", 0, "--debug") == 1
     assert made.run("verify", "verify", archive, "--source", "sources") == 3
     made.run("verify one", "verify", store, "--source", "sources/scene.tif")
@@ -181,7 +182,7 @@ class TestTheSearch:
 
     @pytest.mark.slow
     def test_there_is_enough_to_find(self, planted: Planted):
-        (store,) = planted.archive.glob("CT-*.zarr")
+        store = next(planted.archive.glob("CT-*.zarr"))
         assert len(set(planted.planter.tokens)) >= 1500
         headers = np.asarray(_array(store, "source/dicom-headers")[...]).tobytes()
         found = {token for token in planted.planter.tokens if token.encode() in headers}
@@ -228,7 +229,7 @@ class TestNothingIsTold:
             in_source = {name for name in leaks if ".zarr/source/dicom-" in name}
             assert leaks.keys() == private | in_source, leaks
             stores = list(archive.glob("*.zarr"))
-            assert len(stores) == 2
+            assert len(stores) == 3
             for store in stores:
                 allowed = ("source/dicom-headers", "source/dicom-trailers", "source/origin")
                 found = canaries.in_arrays(store).keys()

@@ -11,6 +11,7 @@ from pathlib import Path
 from tilepress.codecs.classical.base import Samples
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.find.told import told_error, told_failure, told_name
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box
@@ -35,7 +36,7 @@ class FoundImage:
     """What people are told in place of the first file's path, which may name a patient."""
 
 
-def read_images(sources: Sequence[str | Path], stack: str | None = None) -> Iterator[FoundImage]:
+def read_images(sources: Sequence[str | Path], stack: Stacks = None) -> Iterator[FoundImage]:
     """Discover and read whole images, one at a time; what cannot be read says why."""
     for found in discover(sources, stack, pseudonyms=lambda: UNNAMED):
         if isinstance(found, Failure):

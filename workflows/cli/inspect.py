@@ -11,7 +11,7 @@ import typer
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_CANNOT_TELL, EXIT_FAILED, Json, say, tell
-from tilepress.workflows.cli.options import ShowPaths
+from tilepress.workflows.cli.options import ShowPaths, Stack, patterns
 
 __all__ = ["export", "info", "list_archive", "register", "verify"]
 
@@ -99,9 +99,7 @@ def verify(
             metavar="SRC", help="Compare with what it was made of, pixel for pixel (repeatable)."
         ),
     ] = None,
-    stack: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="With --source: as it was compressed.")
-    ] = None,
+    stack: Stack = None,
     key: Annotated[
         str | None,
         typer.Option(
@@ -134,7 +132,7 @@ def verify(
 
     verifier = None if key is None else Verifier.load(key)
     _must_exist(path)
-    found = check_stores(path, source or (), stack, show_paths=show_paths)
+    found = check_stores(path, source or (), patterns(stack), show_paths=show_paths)
     checks = tell(found if verifier is None else with_signatures(found, verifier), as_json=as_json)
     if any(c.state == "damaged" for c in checks):
         raise typer.Exit(EXIT_FAILED)

@@ -28,6 +28,7 @@ __all__ = [
     "Verbose",
     "Workers",
     "in_order",
+    "patterns",
     "plain",
     "takes_coding_options",
 ]
@@ -39,10 +40,22 @@ SourcesAndDestination = Annotated[
         help="Files, folders, 'globs', @LIST, - (a list on stdin) or s3://…, then the destination.",
     ),
 ]
+
+
+def patterns(given: list[str] | None) -> str | list[str] | None:
+    """Return one pattern as what it is: reports and plans have always said it so.
+
+    Not as a callback of the option: the parser makes a list of letters of what that returns.
+    """
+    return given[0] if given and len(given) == 1 else given or None
+
+
 Stack = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        metavar="GLOB", help="Single-band files that make one image together, e.g. `*_B*.TIF`."
+        metavar="GLOB|auto",
+        help="Single-band files that make one image together, e.g. `*_B*.TIF` (repeatable); auto: "
+        "bands of Landsat, Sentinel-2 and HLS.",
     ),
 ]
 Workers = Annotated[
@@ -88,7 +101,10 @@ Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="A line for every image, however many there are.")
 ]
 
-FIRST = ("paths", "lossless", "max_error", "codec", "tier", "model", "tune", "stack", "tile")
+FIRST = (
+    *("paths", "lossless", "max_error", "lossless_for", "codec", "tier", "model", "tune"),
+    *("stack", "tile"),
+)
 """What help lists first, and in which order; then come other options of coding, then the rest."""
 
 F = TypeVar("F", bound=Callable[..., Any])

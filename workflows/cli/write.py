@@ -22,6 +22,7 @@ from tilepress.workflows.cli.options import (
     Verbose,
     Workers,
     in_order,
+    patterns,
     plain,
     takes_coding_options,
 )
@@ -153,7 +154,7 @@ def compress(
         destination,
         **coding,
         tune=tune,
-        stack=stack,
+        stack=patterns(stack),
         device=device.value,
         workers=workers,
         cluster=cluster,
@@ -202,7 +203,7 @@ def plan(
         sources,
         destination,
         **plain(coding),
-        stack=stack,
+        stack=patterns(stack),
         workers=workers,
         force=force,
         show_paths=show_paths,
@@ -255,9 +256,7 @@ def repair(
     source: Annotated[
         list[str], typer.Option(metavar="SRC", help="What it was made of (repeatable).")
     ],
-    stack: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="The pattern that it was compressed with.")
-    ] = None,
+    stack: Stack = None,
     show_paths: ShowPaths = False,
     as_json: Json = False,
 ) -> None:
@@ -273,7 +272,8 @@ def repair(
     """
     from tilepress.pipeline.archive.repair import repair_stores
 
-    repairs = tell(repair_stores(store, source, stack, show_paths=show_paths), as_json=as_json)
+    found = repair_stores(store, source, patterns(stack), show_paths=show_paths)
+    repairs = tell(found, as_json=as_json)
     if any(not one.ok for one in repairs):
         raise typer.Exit(EXIT_FAILED)
 

@@ -33,6 +33,7 @@ from tilepress.pipeline.archive.options import EncodeOptions, TuneOptions
 from tilepress.pipeline.archive.weights import tuned_names
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.find.inputs import absolute
+from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.atomic import write_atomic
 from tilepress.pipeline.storage.local import FolderPath
@@ -70,7 +71,7 @@ class Tuner:
         seconds: float,
         *,
         sources: Sequence[str | Path],
-        stack: str | None,
+        stack: Stacks,
         destination: Destination,
         options: EncodeOptions,
         force: bool,
@@ -152,7 +153,7 @@ class Tuner:
 def _line_digest(
     seconds: float,
     sources: Sequence[str | Path],
-    stack: str | None,
+    stack: Stacks,
     options: EncodeOptions,
     base: Weights,
 ) -> str:

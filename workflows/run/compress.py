@@ -15,6 +15,7 @@ from tilepress.pipeline.archive.images import Job
 from tilepress.pipeline.archive.lease import LeaseKeeper
 from tilepress.pipeline.archive.options import CodingOptions
 from tilepress.pipeline.archive.plan_file import Part
+from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.store.signature import Signer
@@ -40,7 +41,7 @@ def compress(
     destination: PathLike,
     *,
     tune: float | None = None,
-    stack: str | None = None,
+    stack: Stacks = None,
     device: str = "auto",
     workers: int | None = None,
     cluster: str | None = None,
@@ -82,11 +83,15 @@ def compress(
         extra torch. Sealed stores stay as they are.
     tile :
         Rows and columns of one record, 16 to 2048.
+    lossless_for :
+        With ``max_error``, patterns of files and bands that stay lossless: ``"*SCL*,*QA*"``. Alpha,
+        flags and classes do so anyway.
     max_expansion :
         Refuse images that claim to hold over this many bytes of samples for each byte of their
         files, and over 1 GiB; 0 refuses none.
     stack :
-        Pattern of single-band files that make one image together, e.g. ``"*_B*.TIF"``.
+        Pattern of single-band files that make one image together, e.g. ``"*_B*.TIF"``, or several;
+        "auto" knows bands of Landsat, Sentinel-2 and HLS by their names.
     device :
         "auto" codes on GPUs where workers have them, "cpu" never, "cuda" refuses to go without.
     workers :

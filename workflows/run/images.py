@@ -10,6 +10,7 @@ from dataclasses import replace
 from tilepress.errors import UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.archive.destination import Destination
+from tilepress.pipeline.archive.former import as_stored_before
 from tilepress.pipeline.archive.images import Todo
 from tilepress.pipeline.archive.private import (
     check_deidentified_as_a_whole,
@@ -50,6 +51,8 @@ def find_images(
         request.sources, request.stack, passed_over, pseudonyms=destination.pseudonyms
     )
     found = _own_output_left_out(everything, destination)
+    if request.stack is not None:
+        found = _as_stored_before(found, destination)
     if request.options.profile is not None:
         found = _deidentified(found, destination, request.options.profile)
     if destination.is_store:
@@ -80,6 +83,14 @@ def _own_output_left_out(
         path = item.path if isinstance(item, Failure) else item.paths[0]
         if not destination.holds_part(path):
             yield item
+
+
+def _as_stored_before(
+    found: Iterator[SourceSpec | Failure], destination: Destination
+) -> Iterator[SourceSpec | Failure]:
+    """Yield stacks by the names that their stores have, whichever version gave them."""
+    for item in found:
+        yield item if isinstance(item, Failure) else as_stored_before(item, destination)
 
 
 def _deidentified(

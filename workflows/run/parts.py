@@ -19,6 +19,7 @@ from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
 from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, PlannedImage
 from tilepress.pipeline.archive.private import PRIVATE_NAME
 from tilepress.pipeline.catalogue.stores import walk_stores
+from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.seal import is_sealed
 from tilepress.pipeline.store.signature import Signer
@@ -48,7 +49,7 @@ def plan(
     sources: PathLike | Sequence[PathLike],
     destination: PathLike,
     *,
-    stack: str | None = None,
+    stack: Stacks = None,
     workers: int | None = None,
     force: bool = False,
     show_paths: bool = False,

@@ -11,6 +11,7 @@ from tilepress.errors import UsageError
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
 from tilepress.pipeline.find.inputs import absolute
+from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.workflows.environment import check_interpreter
 from tilepress.workflows.report.report import RunDescription
@@ -26,7 +27,7 @@ class CompressRequest:
 
     sources: list[str | Path]
     destination: Destination
-    stack: str | None
+    stack: Stacks
     """Pattern of single-band files that make one image together."""
     options: EncodeOptions
 
@@ -35,7 +36,7 @@ class CompressRequest:
         cls,
         sources: PathLike | Sequence[PathLike],
         destination: PathLike,
-        stack: str | None,
+        stack: Stacks,
         coding: CodingOptions,
     ) -> CompressRequest:
         """Return the request of a call; raise UsageError where it names nothing."""
@@ -58,7 +59,7 @@ class CompressRequest:
         """Return what the parts of one plan must agree on."""
         return {
             "sources": [absolute(source) for source in self.sources],
-            "stack": self.stack,
+            "stack": self.stack if isinstance(self.stack, str | None) else list(self.stack),
             **self.options.to_json(),
         }
 

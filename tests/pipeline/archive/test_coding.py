@@ -23,7 +23,7 @@ from tilepress.workflows.run.compress import compress
 
 from ..images import tiff
 
-MASK = ShardRef("mask", (0, 0))
+IMAGE, MASK = ShardRef("image", (0, 0)), ShardRef("mask", (0, 0))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ class TestWhoeverCodesAShard:
             opened, storage_path(tmp_path / "a.zarr"), EncodeOptions(tile=16, max_error=3)
         )
         coding = ImageCoding(plan)
-        assert (coding.is_lossy("image"), coding.is_lossy("mask")) == (True, False)
+        assert (coding.is_lossy(IMAGE), coding.is_lossy(MASK)) == (True, False)
         coded = coding.encode(opened, MASK)
         assert coded.difference.worst == 0
         other = coding.read(opened, MASK)
@@ -71,7 +71,7 @@ class TestWhoeverCodesAShard:
     def test_shares_the_codec_of_a_process(self, opened: TileSource, tmp_path: Path):
         """It holds the weights of a network: one for all shards of all images."""
         plan = make_plan(opened, storage_path(tmp_path / "a.zarr"), EncodeOptions(tile=16))
-        assert ImageCoding(plan).codec("image") is ImageCoding(plan).codec("image")
+        assert ImageCoding(plan).codec(IMAGE) is ImageCoding(plan).codec(IMAGE)
 
     def test_reads_slices_one_after_another_and_bands_together(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ import pytest
 
 from tilepress.errors import DamagedSource
 from tilepress.pipeline.dicom.bytes import FileBytes, scan_container
-from tilepress.pipeline.dicom.groups import _digest
+from tilepress.pipeline.dicom.copies import _digest
 
 
 @pytest.fixture

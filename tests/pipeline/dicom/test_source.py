@@ -120,15 +120,6 @@ class TestPlanesAreInAnatomicalOrder:
         assert order_of(read_all(spec)) == [0, 1, 2]
         assert "no position" in DicomSource(spec).info.remarks[0]
 
-    def test_crossing_planes_are_not_forced_into_a_volume(self, write: Write, one_spec):
-        a = write_slices(write, [0])
-        b = write("b", plane(), instance=7, ImagePositionPatient=[0, 0, 0],
-                  ImageOrientationPatient=[0, 1, 0, 0, 0, 1])  # fmt: skip
-        info = DicomSource(one_spec(*a, b)).info
-        assert "orientation" in info.remarks[0]
-        assert info.medical is not None
-        assert info.medical.orientation is None
-
 
 class TestGrouping:
     def test_series_and_shapes_are_images(self, write: Write):
@@ -152,13 +143,6 @@ class TestGrouping:
         assert info.shape[0] == 2
         assert "1 exact copies" in info.remarks[0]
 
-    def test_conflicting_copies_are_failures(self, write: Write):
-        paths = [write("a", plane(0), instance=4), write("b", plane(1), instance=4)]
-        specs, failures = group_series([*paths, write("c", plane(), instance=5)])
-        assert len(specs) == 1
-        assert [Path(p).name for p, _ in failures] == ["a", "b"]
-        assert all("same instance" in str(e) for _, e in failures)
-
     def test_clips_of_one_series_are_images_of_their_own(self, write: Write):
         frames = np.arange(60).reshape(3, 4, 5).astype(np.uint8)
         common = {"NumberOfFrames": 3, "Rows": 4, "Columns": 5, "Modality": "US"}
@@ -178,6 +162,21 @@ class TestGrouping:
         plain = json.loads(json.dumps({"paths": spec.paths, "options": dict(spec.options)}))
         again = SourceSpec(kind="dicom", paths=tuple(plain["paths"]), options=plain["options"])
         assert DicomSource(again).info.name == DicomSource(spec).info.name
+
+
+class TestPadding:
+    @pytest.mark.parametrize(
+        ("elements", "padding"),
+        [
+            ({}, None),
+            ({"PixelPaddingValue": -2000}, (-2000, -2000)),
+            ({"PixelPaddingValue": -1500, "PixelPaddingRangeLimit": -2000}, (-2000, -1500)),
+        ],
+    )
+    def test_a_value_or_a_range(self, write: Write, one_spec, elements, padding):
+        info = DicomSource(one_spec(*write_slices(write, [0, 1], **elements))).info
+        assert info.padding == padding
+        assert info.nodata is None
 
 
 class TestWindows:
@@ -219,7 +218,7 @@ class TestWindows:
         dataset.NumberOfFrames = 10**6
         path = tmp_path / "x.dcm"
         dataset.save_as(path)
-        monkeypatch.setattr(header, "_planes", None)  # nothing is made of a million frames
+        monkeypatch.setattr(header, "planes_of", None)  # nothing is made of a million frames
         with pytest.raises(DamagedSource, match=r"1000000 frames, but its \d+ bytes of pixel data"):
             read_instance(path)
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import json
 import os
 import re
 import sqlite3
 import tracemalloc
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import rasterio
 import zarr
@@ -229,6 +232,35 @@ class TestWhatIsNoImage:
         assert not specs
         assert sorted(failures) == sorted(names)
 
+    @pytest.mark.parametrize("guests", ["on", "off"])
+    def test_reports_and_documents_of_a_study_are_counted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guests: str
+    ) -> None:
+        """A folder as a PACS sends it is no failure; an image that has no pixels is one."""
+        if guests == "off":
+            monkeypatch.setenv("TILEPRESS_GUESTS", "off")
+        classes = {"SR": "88.11", "KO": "88.59", "PR": "11.1", "DOC": "104.1", "RS": "481.3"}
+        _dicom(tmp_path / "image", 1, 1)
+        for name, number in {**classes, "CT": "2"}.items():
+            dataset = pydicom.dcmread(_dicom(tmp_path / name, 1, 2))
+            dataset.SOPClassUID = f"1.2.840.10008.5.1.4.1.1.{number}"
+            del dataset.PixelData, dataset.Rows, dataset.Columns
+            dataset.save_as(tmp_path / name)
+        passed_over: Counter[str] = Counter()
+        found = list(discover([tmp_path], passed_over=passed_over))
+        assert [type(item).__name__ for item in found] == ["Failure", "SourceSpec"]
+        assert "no pixel data" in str(found[0].error)  # type: ignore[union-attr]
+        assert passed_over == {"DICOM without pixels": 5}
+
+    @pytest.mark.parametrize(
+        ("packed", "name"),
+        [(gzip.compress(b"DICM"), "gzip"), (b"PK\3\4rest of it", "a ZIP archive")],
+    )
+    def test_packed_files_are_called_so(self, tmp_path: Path, packed: bytes, name: str) -> None:
+        (tmp_path / "a.dcm.gz").write_bytes(packed)
+        _, failures = _found([tmp_path])
+        assert f"it is packed ({name}): unpack it first" in str(failures["a.dcm.gz"])
+
     def test_other_files_are_told(self, tmp_path: Path) -> None:
         (tmp_path / "a.gif").write_bytes(b"GIF89a")
         (tmp_path / "empty.tif").write_bytes(b"")
@@ -344,7 +376,7 @@ class TestSeriesOfAnySize:
         def full(*_: object) -> None:
             raise sqlite3.OperationalError("database or disk is full")
 
-        for name in ("_spec", "_leave_out_copies"):
+        for name in ("_spec", "_split_by_orientation"):
             with monkeypatch.context() as patch:
                 patch.setattr(SeriesGroups, name, full)
                 specs, failures = _found([tmp_path])

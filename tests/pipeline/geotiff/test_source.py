@@ -405,3 +405,17 @@ class TestRealFiles:
             assert message is None or path.name in message
             good += message is None
         assert good > len(files[::4]) * 0.8
+
+
+def test_a_codec_that_gdal_was_built_without_is_no_damage(tmp_path: Path) -> None:
+    """Other builds have it, so that no file of ours is sure to lack one."""
+    from rasterio.errors import RasterioIOError
+
+    from tilepress.pipeline.geotiff.gdal import gdal_calls
+
+    text = "a.tif: Cannot open TIFF file due to missing codec JXL."
+    with (
+        pytest.raises(UnsupportedSource, match=r"open .*a\.tif: this GDAL cannot read JXL"),
+        gdal_calls("open", tmp_path / "a.tif"),
+    ):
+        raise RasterioIOError(text)

@@ -66,3 +66,32 @@ class TestStacks:
             pytest.raises(UnsupportedSource, match="one mask"),
         ):
             source.read_mask(Box((0, 0), (20, 30)))
+
+
+class TestControlPoints:
+    """Two places on Earth are no two bands of one image."""
+
+    @pytest.mark.parametrize(("shift", "taken"), [(0, True), (0.5, False)])
+    def test_are_compared(self, tmp_path: Path, shift: float, taken: bool) -> None:
+        from rasterio.control import GroundControlPoint
+
+        paths = []
+        for number, x in enumerate((0.0, shift), 1):
+            places = [(0, 0), (0, 9), (9, 0)]
+            points = [GroundControlPoint(row=r, col=c, x=x + c, y=-r, z=0) for r, c in places]
+            path = tmp_path / f"s_B{number}.tif"
+            paths.append(write(path, noise((20, 30)), gcps=points, crs="EPSG:4326"))
+        if taken:
+            StackSource.open(*paths).close()
+            return
+        with pytest.raises(UnsupportedSource, match="control points differ"):
+            StackSource.open(*paths)
+
+
+def test_dates_are_told_to_readers(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"NDVI_{d}.tif", noise((9, 9))) for d in ("20191222", "20200101")]
+    with StackSource.open(*paths) as source:
+        info = source.info
+    assert info.name == "NDVI"
+    assert info.attributes["band_names"] == ["2019-12-22", "2020-01-01"]
+    assert info.attributes["band_times"] == ["2019-12-22", "2020-01-01"]

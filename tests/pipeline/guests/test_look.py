@@ -16,7 +16,7 @@ from tilepress.pipeline.dicom.format import DICOM
 from tilepress.pipeline.dicom.header import read_instance
 from tilepress.pipeline.guests import client, look
 from tilepress.pipeline.guests.look import Looks
-from tilepress.pipeline.image.format import Candidate
+from tilepress.pipeline.image.format import Candidate, FileImages
 
 from ..images import dicom
 from .conftest import find_hostile_format
@@ -86,11 +86,23 @@ def test_a_dicom_header_names_its_own_file_and_a_known_modality(tmp_path):
         replace(member, series="../x"),
         replace(member, identity="zz"),
         replace(member, number="1"),
+        replace(member, element=replace(member.element, value_offset=-1)),
+        replace(member, element=replace(member.element, value_length="9")),
         replace(member, container=replace(member.container, path="/root/.ssh/id_rsa")),
         None,
         "text",
     ):
         assert not DICOM.is_sound_member(lie, file)
+
+
+def test_a_companion_is_nothing_else(tmp_path):
+    """It is passed over: a file can say that of itself only, and then holds no image."""
+    file = Candidate(path=str(tmp_path / "in"), size=1, head=b"", stream=None)
+    member = read_instance(str(dicom(tmp_path / "in", 1, 1)))
+    assert look._is_sound(FileImages(is_companion=True), DICOM, file)
+    assert look._is_sound(FileImages(member=member), DICOM, file)
+    assert not look._is_sound(FileImages(is_companion=True, member=member), DICOM, file)
+    assert not look._is_sound(FileImages(is_companion=1), DICOM, file)  # type: ignore[arg-type]
 
 
 def test_only_the_file_that_is_looked_at_is_read(tmp_path):

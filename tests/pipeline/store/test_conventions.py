@@ -146,3 +146,26 @@ class TestGivenCoordinates:
         array = auxiliary_arrays(info)["t"]
         assert array.data.dtype == np.int64
         assert array.attributes["units"] == "microseconds since 1970-01-01"
+
+
+class TestControlPoints:
+    """They are told where rioxarray looks for them."""
+
+    def test_are_those_that_rioxarray_finds(self):
+        import rioxarray  # noqa: F401
+        import xarray as xr
+
+        point = {"row": 1.0, "col": 2.0, "x": 7.0, "y": 47.0, "z": None, "id": "1", "info": ""}
+        geo = GeoReference(gcps=(point,), gcps_crs_wkt=UTM, rpcs={"LINE_OFF": "1"})
+        info = _info(geo=geo)
+        ref = auxiliary_arrays(info)["spatial_ref"]
+        attributes = image_attributes(info)
+        image = xr.DataArray(
+            np.zeros((3, 4)), dims=("y", "x"), coords={"spatial_ref": ((), 0, dict(ref.attributes))}
+        )
+        image.encoding["grid_mapping"] = attributes["grid_mapping"]
+        (found,) = image.rio.get_gcps()
+        assert (found.row, found.col, found.x, found.y, found.z) == (1, 2, 7, 47, 0)
+        assert image.rio.crs is not None
+        assert ref.attributes["rpcs"] == {"LINE_OFF": "1"}
+        assert not any(":" in key for key in attributes)

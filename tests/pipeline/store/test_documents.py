@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from tilepress.pipeline.image.info import MedicalGeometry
+from tilepress.pipeline.image.info import Label, MedicalGeometry
 
 Make = Callable[..., Any]
 
@@ -75,6 +75,29 @@ class TestStockReadersOpenIt:
         image = Image.from_zarr(zarr.open_group(store.path, mode="r"))
         assert image.ome_attributes.multiscales[0].datasets[0].path == "0/image"
         assert xr.open_zarr(store.path, group="0").z.attrs["units"] == "mm"
+
+
+class TestLabels:
+    def test_xarray_shows_them_as_coordinates(self, make_store: Make) -> None:
+        labels = {
+            "echo_time": Label(
+                axes=("t",), values=np.array([4.9, 7.4]), attributes={"units": "ms"}
+            ),
+            "rescale_slope": Label(axes=("t", "z"), values=np.array([[1, np.nan, 2], [3, 4, 5]])),
+            "image": Label(axes=("t",), values=np.zeros(2)),  # a name that is taken
+        }
+        store = make_store(
+            axes=("t", "z", "y", "x"),
+            image=np.zeros((2, 3, 20, 20), np.int16),
+            labels=labels,
+            medical=MedicalGeometry(),
+        )
+        image = xr.open_zarr(store.path, group="0")["image"]
+        assert set(image.coords) == {"echo_time", "rescale_slope"}
+        assert image.echo_time.values.tolist() == [4.9, 7.4]
+        assert image.echo_time.attrs["units"] == "ms"
+        np.testing.assert_array_equal(image.rescale_slope, labels["rescale_slope"].values)
+        assert image.swap_dims(t="echo_time").sel(echo_time=7.4).shape == (3, 20, 20)
 
 
 class TestDocumentsAreStrictJson:

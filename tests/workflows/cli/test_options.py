@@ -63,6 +63,21 @@ class TestOptionsOfCoding:
         context = commands["compress"].make_context("compress", ["--", "--deidentify", "b"])
         assert context.params["paths"] == ["--deidentify", "b"]
 
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            ([], None),
+            (["--stack", "*_B*.TIF"], "*_B*.TIF"),
+            (["--stack", "*_B*.TIF", "--stack", "auto"], ["*_B*.TIF", "auto"]),
+        ],
+    )
+    def test_patterns_of_stacks_may_be_several(
+        self, commands: dict[str, Any], line: list[str], told: object
+    ):
+        for command in ("compress", "plan"):
+            context = commands[command].make_context(command, ["a", "b", *line])
+            assert context.params["stack"] == told
+
     def test_a_new_one_needs_its_declaration_only(self, monkeypatch: pytest.MonkeyPatch):
         told = Description(metavar="Q", help="How alike the samples stay.")
         toy = CodingOption(name="quality", type=float, default=1.0, description=told)
@@ -79,7 +94,7 @@ class TestOptionsOfCoding:
         line = ["a", "b", "--quality", "2.5", "--tier", "fast"]
         assert CliRunner().invoke(command, line).exit_code == 0
         assert list(got) == [
-            *("paths", "max_error", "codec", "tier", "model", "tile"),
+            *("paths", "max_error", "lossless_for", "codec", "tier", "model", "tile"),
             *("max_expansion", "deidentify", "quality", "quiet"),
         ]
         assert (got["quality"], got["tier"], type(got["tier"])) == (2.5, "fast", str)
