@@ -134,21 +134,6 @@ def kept_decoder(number: int) -> Callable[..., Array] | None:
     return None
 
 
-def known_coders() -> frozenset[int]:
-    """Return the numbers of all coders, as headers of records have them."""
-    return frozenset(one.number for one in (*CODECS.values(), *KEPT.values()))
-
-
-def kept_decoder(number: int) -> Callable[..., Array] | None:
-    """Import what decodes payloads of a coder of ``KEPT``; None for other numbers."""
-    for registered in KEPT.values():
-        if registered.number == number:
-            module, _, name = registered.coder.partition(":")
-            found: Callable[..., Array] = getattr(import_module(module), name)
-            return found
-    return None
-
-
 def check_weights(data: bytes) -> None:
     """Raise ModelError unless some codec has such weights; the default one's if none has."""
     errors = []

@@ -313,8 +313,8 @@ def _manners(stream: Stream, colour: int) -> list[int]:
     """Return in which manners a stream's components may be spread to different samples."""
     ratios = {rendering.sampling(stream.frame, i) for i in range(len(stream.frame.components))}
     tall = [rendering.PLAIN_TALL] if (2, 1) in ratios else []
-    boxes = [rendering.TIFF_RGBA] if colour == rendering.YCC else []
-    return [rendering.TURBO, *tall, *boxes]
+    larger = colour != rendering.NO_TRANSFORM or any(h % 2 == 0 or v % 2 == 0 for v, h in ratios)
+    return [rendering.TURBO, *tall, *([rendering.IJG] if larger else [])]
 
 
 def _correct(head: Head, blocks: Blocks, layout: Layout, planes: Array) -> bytes | None:
@@ -343,6 +343,8 @@ def _verify(record: bytes, given: Sequence[bytes | None], planes: Array) -> None
             parts.code, layout, parts.head.family, priors_of(header.model_id)
         )  # fmt: skip
         same = _rebuilt(parts.head, blocks, layout, budget) == list(given)
+    except ChecksumMismatch:
+        same = False
     except InvalidRecord as error:
         raise Refused(f"coding JPEG streams: {error}") from error
     if not same or not np.array_equal(_samples(parts, blocks, layout, header), planes):

@@ -8,12 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.jpeg.markers import damaged
-from tilepress.codecs.jpeg.mixing import AT, FRESH_SLOT, code_plain, finish, start
+from tilepress.codecs.jpeg.mixing import AT, CAP, FRESH_SLOT, code_plain, finish, start
 from tilepress.codecs.wave.compiled import jit
 
 __all__ = ["decode_correction", "encode_correction"]
-
-_CAP = 255
 
 
 @jit
@@ -37,9 +35,7 @@ def _run(state: Any, data: Any, decoding: bool, values: Any, slots: Any) -> bool
                 size = 0
                 while size < 17:
                     place = context * 18 + size
-                    bit = code_plain(
-                        state, data, decoding, magnitude > size, slots, place, _CAP
-                    )
+                    bit = code_plain(state, data, decoding, magnitude > size, slots, place)
                     if bit == 0:
                         break
                     size += 1
@@ -51,7 +47,7 @@ def _run(state: Any, data: Any, decoding: bool, values: Any, slots: Any) -> bool
                 sign = 24 * 18 + (w > 0) * 9 + (w < 0) * 18 + (n > 0) * 3 + (n < 0) * 6 + (
                     (last > 0) + 2 * (last < 0)
                 )  # fmt: skip
-                bit = code_plain(state, data, decoding, value < 0, slots, sign, _CAP)
+                bit = code_plain(state, data, decoding, value < 0, slots, sign)
                 values[p, y, x] = -size if bit else size
     return True
 
@@ -59,7 +55,7 @@ def _run(state: Any, data: Any, decoding: bool, values: Any, slots: Any) -> bool
 def encode_correction(values: npt.NDArray[np.int32]) -> bytes | None:
     """Return the code of differences, (planes, y, x); None where they are large or many."""
     out = np.empty(values.size // 4 + 4096, np.uint8)
-    state = start(out, False)
+    state = start(out, False, CAP)
     if not _run(state, out, False, values.copy(), _slots()):
         return None
     return out[: finish(state, out)].tobytes()
@@ -69,7 +65,7 @@ def decode_correction(data: memoryview, shape: tuple[int, int, int]) -> npt.NDAr
     """Return the differences of a code; raises InvalidRecord."""
     values = np.zeros(shape, np.int32)
     code = np.frombuffer(data, np.uint8).copy()
-    if not _run(start(code, True), code, True, values, _slots()):
+    if not _run(start(code, True, CAP), code, True, values, _slots()):
         raise damaged("its correction is impossible")
     return values
 

@@ -1,6 +1,6 @@
 """Where the blocks of a chunk's streams lie: one plane of blocks for each component.
 
-Streams lie on a grid, frames one below another with an empty row between, so that a block's
+Streams lie on a grid, frames one below another with empty blocks between, so that a block's
 neighbours across tiles are those that it has in the image. Streams of one chunk have the same
 components; their sizes may differ at the lower and right borders.
 """
@@ -98,6 +98,7 @@ def _offsets(
 ) -> tuple[list[int], list[int]]:
     """Return where rows (axis 0) or columns of tiles begin and how many blocks they have."""
     count = grid.frames * grid.rows if axis == 0 else grid.columns
+    high = next(s.frame.components[component].v for s in streams if s is not None)
     sizes = [0] * count
     for number, stream in enumerate(streams):
         if stream is not None:
@@ -106,7 +107,7 @@ def _offsets(
     starts, start = [], 0
     for at, size in enumerate(sizes):
         if axis == 0 and at and at % grid.rows == 0:
-            start += 1  # between frames; its owners are none
+            start += high  # between frames; of no stream
         starts.append(start)
         start += size
     return starts, sizes

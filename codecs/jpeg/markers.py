@@ -311,4 +311,3 @@ def _refused(found: str) -> Refused:
 def damaged(what: str) -> InvalidRecord:
     """Return the error of a record whose skeletons do not fit."""
     return InvalidRecord(f"decoding a JPEG payload: {what}")
-

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,11 +149,17 @@ def _unpack_streams(
 
 def _pack_skeleton(skeleton: bytes, before: bytes) -> list[bytes]:
     """Return 1 + how many bytes are as the last one's, how many at the end, and those between."""
-    prefix = len(os.path.commonprefix([skeleton, before]))
-    a, b = skeleton[prefix:][::-1], before[prefix:][::-1]
-    suffix = len(os.path.commonprefix([a, b]))
+    prefix = _alike(skeleton, before)
+    suffix = _alike(skeleton[prefix:][::-1], before[prefix:][::-1])
     middle = skeleton[prefix : len(skeleton) - suffix]
     return [varint(1 + prefix), varint(suffix), varint(len(middle)), middle]
+
+
+def _alike(a: bytes, b: bytes) -> int:
+    """Return how many bytes two begin with in common."""
+    size = min(len(a), len(b))
+    differ = np.frombuffer(a, np.uint8, size) != np.frombuffer(b, np.uint8, size)
+    return int(differ.argmax()) if differ.any() else size
 
 
 def _unpack_skeleton(plain: Reader, before: bytes) -> bytes | None:

@@ -8,22 +8,34 @@ import numpy.typing as npt
 from tilepress.codecs.jpeg.coefficients import (
     DONE,
     NO_ROOM,
-    SLOTS,
-    WEIGHT_SETS,
     code_component,
 )
+from tilepress.codecs.jpeg.contexts import SLOTS, WEIGHT_SETS
 from tilepress.codecs.jpeg.layout import Layout
 from tilepress.codecs.jpeg.markers import damaged
-from tilepress.codecs.jpeg.mixing import finish, start
+from tilepress.codecs.jpeg.mixing import CAP, finish, start
 from tilepress.codecs.jpeg.priors import Priors
 from tilepress.codecs.jpeg.stream import Blocks
 
-__all__ = ["LUMINANCE", "ALIKE", "decode_blocks", "encode_blocks", "learn_blocks", "memory_of"]
+__all__ = ["ALIKE", "LUMINANCE", "decode_blocks", "encode_blocks", "learn_blocks", "memory_of"]
 
 LUMINANCE, ALIKE = 0, 1
 """What components are: one of brightness and two of colour; or all of them alike, as R, G, B."""
 
-_CAP = 255
+
+class _Learner:
+    """Priors as the coder changes them: copies, of those kinds of components that there are."""
+
+    def __init__(self, priors: Priors, keep: bool = False) -> None:
+        self._priors, self._keep = priors, keep
+        self._used: dict[int, tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32]]] = {}
+
+    def of(self, kind: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32]]:
+        """Return slots and weights of a kind; with ``keep`` the priors' own."""
+        if kind not in self._used:
+            slots, weights = self._priors.slots[kind], self._priors.weights[kind].reshape(-1)
+            self._used[kind] = (slots, weights) if self._keep else (slots.copy(), weights.copy())
+        return self._used[kind]
 
 
 def kinds_of(layout: Layout, family: int) -> list[int]:
@@ -36,27 +48,27 @@ def encode_blocks(blocks: Blocks, layout: Layout, family: int, priors: Priors, r
     """Return the code of all blocks; ``room`` is about how many bytes it may have."""
     while True:
         out = np.empty(room, np.uint8)
-        size = _run(blocks, layout, family, priors.slots.copy(), priors.weights.copy(), out, False)
+        size = _run(blocks, layout, family, _Learner(priors), out, decoding=False)
         if size >= 0:
             return out[:size].tobytes()
         room *= 2
 
 
-def decode_blocks(
-    data: memoryview, layout: Layout, family: int, priors: Priors
-) -> Blocks:
+def decode_blocks(data: memoryview, layout: Layout, family: int, priors: Priors) -> Blocks:
     """Return the blocks of a code; raises InvalidRecord for what no blocks have."""
     blocks = np.zeros((layout.blocks, 64), np.int16)
     code = np.frombuffer(data, np.uint8).copy()
-    if _run(blocks, layout, family, priors.slots.copy(), priors.weights.copy(), code, True) < 0:
+    if _run(blocks, layout, family, _Learner(priors), code, decoding=True) < 0:
         raise damaged("its coefficients are impossible")
     return blocks
 
 
-def learn_blocks(blocks: Blocks, layout: Layout, family: int, priors: Priors) -> int:
+def learn_blocks(
+    blocks: Blocks, layout: Layout, family: int, priors: Priors, cap: int = CAP
+) -> int:
     """Let priors learn from blocks, in place; returns the size of their code."""
     out = np.empty(blocks.size * 2 + (1 << 16), np.uint8)
-    return _run(blocks, layout, family, priors.slots, priors.weights, out, False)
+    return _run(blocks, layout, family, _Learner(priors, keep=True), out, False, cap)
 
 
 def memory_of(layout: Layout) -> int:
@@ -65,11 +77,11 @@ def memory_of(layout: Layout) -> int:
 
 
 def _run(
-    blocks: Blocks, layout: Layout, family: int, slots: npt.NDArray[np.uint32],
-    weights: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], decoding: bool,
+    blocks: Blocks, layout: Layout, family: int, learner: _Learner, data: npt.NDArray[np.uint8],
+    decoding: bool, cap: int = CAP,
 ) -> int:  # fmt: skip
     """Code all components; returns the number of bytes, or −1 where it cannot go on."""
-    state = start(data, decoding)
+    state = start(data, decoding, cap)
     counts = [np.zeros(plane.owners.shape, np.int32) for plane in layout.planes]
     misses = [np.zeros(plane.owners.shape, np.int32) for plane in layout.planes]
     for index, kind in enumerate(kinds_of(layout, family)):
@@ -78,17 +90,16 @@ def _run(
         cross = layout.planes[other]
         scale = (cross.v // plane.v, cross.h // plane.h)
         usable = index > 0 and scale[0] * plane.v == cross.v and scale[1] * plane.h == cross.h
+        rows, columns = plane.owners.shape
         if usable:
-            rows, columns = plane.owners.shape
-            usable = (
-                rows * scale[0] <= cross.owners.shape[0] + 0
-                and columns * scale[1] <= cross.owners.shape[1]
-            )
+            has = cross.owners.shape
+            usable = rows * scale[0] <= has[0] and columns * scale[1] <= has[1]
+        slots, weights = learner.of(kind)
         result = code_component(
-            state, data, decoding, blocks, plane.first, *plane.owners.shape, plane.owners,
+            state, data, decoding, blocks, plane.first, rows, columns, plane.owners,
             layout.steps[index], cross.first if usable else -1, np.array(scale),
-            cross.owners.shape[1], scale == (1, 1), slots[kind], weights[kind],
-            counts[index], counts[other], misses[index], misses[other], _CAP,
+            cross.owners.shape[1], scale == (1, 1), slots, weights,
+            counts[index], counts[other], misses[index], misses[other],
         )  # fmt: skip
         if result != DONE:
             assert decoding or result == NO_ROOM

@@ -9,18 +9,27 @@ import numpy.typing as npt
 
 from tilepress.codecs.jpeg.layout import Grid
 from tilepress.codecs.jpeg.markers import Frame, Refused
-from tilepress.codecs.jpeg.samples import component_samples, to_rgb, upsample
+from tilepress.codecs.jpeg.samples import component_samples, larger_samples, to_rgb, upsample
 from tilepress.codecs.jpeg.stream import Blocks, Place, Stream
 
-__all__ = ["NO_TRANSFORM", "PLAIN_TALL", "TIFF_RGBA", "TURBO", "YCC", "YCCK", "memory_of", "render", "sampling"]
+__all__ = [
+    "IJG",
+    "NO_TRANSFORM",
+    "PLAIN_TALL",
+    "TURBO",
+    "YCC",
+    "YCCK",
+    "memory_of",
+    "render",
+    "sampling",
+]
 
 NO_TRANSFORM, YCC, YCCK = 0, 1, 2
 
-TURBO, PLAIN_TALL, TIFF_RGBA = 0, 1, 2
+TURBO, PLAIN_TALL, IJG = 0, 1, 2
 """How components of fewer samples are spread: smoothed, as libjpeg-turbo does from 2.1 on; the same
-but for components of half height and full width, whose samples are repeated, as before; or all
-repeated and turned to RGB with the constants of libtiff's TIFFReadRGBA, which GDAL uses for some
-files."""
+but for components of half height and full width, whose samples are repeated, as before; or by a
+larger inverse DCT, with another constant of green, as the IJG's own library does from 7 on."""
 
 
 def render(
@@ -44,28 +53,33 @@ def render(
     planes = np.empty((count, frame.height, frame.width), np.uint16)
     for index in range(count):
         _component(stream, index, blocks, places[index], manner, planes[index])
-    planes = planes[:, :height, :width].reshape(count, -1).copy()
+    flat = planes[:, :height, :width].reshape(count, -1).copy()
     if colour != NO_TRANSFORM:
-        to_rgb(planes, frame.precision, colour == YCCK, 22553 if manner == TIFF_RGBA else 22554)
+        to_rgb(flat, frame.precision, colour == YCCK, 22553 if manner == IJG else 22554)
     if inverted:
-        np.subtract((1 << frame.precision) - 1, planes, out=planes)
+        np.subtract((1 << frame.precision) - 1, flat, out=flat)
     target = out[plane : plane + count, top : top + height, left : left + width]
-    target[...] = planes.reshape(count, height, width)
+    target[...] = flat.reshape(count, height, width)
 
 
 def _component(
     stream: Stream, index: int, blocks: Blocks, place: Place, manner: int, out: npt.NDArray[Any]
 ) -> None:
     frame = stream.frame
-    component = frame.components[index]
     by_v, by_h = sampling(frame, index)
     rows, columns = frame.size(index)
     coded = stream.coded[index]
-    plane = np.empty((8 * coded[0], 8 * coded[1]), np.uint16)
-    steps = stream.steps[index]
-    component_samples(blocks, *place, *coded, steps, frame.precision, plane)
-    assert component.h * by_h == frame.h_max and component.v * by_v == frame.v_max
-    upsample(plane, rows, columns, by_v, by_h, manner != TIFF_RGBA, manner == TURBO, out)
+    steps, bits = stream.steps[index], frame.precision
+    high, wide = (manner == IJG and by % 2 == 0 for by in (by_v, by_h))
+    plane = np.empty((8 * coded[0] << high, 8 * coded[1] << wide), np.uint16)
+    if high or wide:
+        larger_samples(blocks, *place, *coded, steps, bits, high, wide, plane)
+    else:
+        component_samples(blocks, *place, *coded, steps, bits, plane)
+    upsample(
+        plane, rows << high, columns << wide, by_v >> high, by_h >> wide, manner != IJG,
+        manner == TURBO, out,
+    )  # fmt: skip
 
 
 def sampling(frame: Frame, index: int) -> tuple[int, int]:
@@ -80,5 +94,5 @@ def memory_of(stream: Stream) -> int:
     """Return the bytes that the samples of a stream take while they are made."""
     frame = stream.frame
     count = len(frame.components)
-    padded = max((64 * rows * columns for rows, columns in stream.coded), default=0)
+    padded = max((256 * rows * columns for rows, columns in stream.coded), default=0)
     return 4 * count * frame.height * frame.width + 2 * padded + 64 * frame.width

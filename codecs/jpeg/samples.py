@@ -1,8 +1,9 @@
 """Coefficients to samples as libjpeg's default decompressor gives them, in integers.
 
 The slow integer inverse DCT (Loeffler, Ligtenberg and Moschytz, 11 multiplications), triangle
-("fancy") upsampling, and the integer tables of YCbCr → RGB of the Independent JPEG Group's library,
-which libjpeg-turbo computes bit by bit alike. Written anew from the published formulas.
+("fancy") upsampling, and the integer tables of YCbCr → RGB of the Independent JPEG Group's library
+(IJG), which libjpeg-turbo computes bit by bit alike. The IJG's own versions from 7 on do not
+upsample by the triangle: an inverse DCT of 16 points gives twice the samples.
 """
 
 from __future__ import annotations
@@ -13,12 +14,24 @@ import numpy as np
 
 from tilepress.codecs.wave.compiled import jit
 
-__all__ = ["component_samples", "to_rgb", "transform", "upsample"]
+__all__ = ["component_samples", "larger_samples", "to_rgb", "transform", "upsample"]
 
 _BITS = 13
 _C0_298, _C0_390, _C0_541, _C0_765 = 2446, 3196, 4433, 6270
 _C0_899, _C1_175, _C1_501, _C1_847 = 7373, 9633, 12299, 15137
 _C1_961, _C2_053, _C2_562, _C3_072 = 16069, 16819, 20995, 25172
+
+_LONG = np.array(
+    [[8192, 11529, 11363, 11086, 10703, 10217, 9632, 8956],
+     [8192, 11086, 9633, 7350, 4433, 1136, -2260, -5461],
+     [8192, 10217, 6437, 1136, -4433, -8955, -11363, -11086],
+     [8192, 8956, 2260, -5461, -10703, -11086, -6436, 1137],
+     [8192, 7350, -2260, -10217, -10703, -3363, 6436, 11529],
+     [8192, 5461, -6437, -11529, -4433, 7349, 11363, 3363],
+     [8192, 3363, -9633, -8955, 4433, 11529, 2260, -10217],
+     [8192, 1136, -11363, -3363, 10703, 5461, -9632, -7350]], np.int64)  # fmt: skip
+"""2^13 times what each of 8 coefficients gives to the first 8 of 16 samples, as the sums of the
+constants of the IJG's algorithm come out; the last 8 are alike, odd coefficients turned round."""
 
 
 @jit
@@ -70,8 +83,7 @@ def component_samples(
                 s[k] = np.int64(block[k]) * steps[k]
                 if k and s[k]:
                     flat = False
-            if flat:
-                # what both passes come to
+            if flat:  # what both passes come to
                 level = (((s[0] << extra) + (1 << (extra + 2))) >> (extra + 3)) + middle
                 out[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] = min(max(level, 0), top)
                 continue
@@ -82,6 +94,53 @@ def component_samples(
             for y in range(8):
                 for x in range(8):
                     out[row * 8 + y, column * 8 + x] = min(max(s[8 * y + x] + middle, 0), top)
+
+
+@jit
+def _stretch(s: Any, at: int, step: int, out: Any, to: int, wide: int, shift: int) -> None:
+    """One dimension of eight numbers to sixteen."""
+    half = np.int64(1) << (shift - 1)
+    for j in range(8):
+        even, odd = half, np.int64(0)
+        for k in range(0, 8, 2):
+            even += s[at + k * step] * _LONG[j, k]
+            odd += s[at + (k + 1) * step] * _LONG[j, k + 1]
+        out[to + j * wide] = (even + odd) >> shift
+        out[to + (15 - j) * wide] = (even - odd) >> shift
+
+
+@jit
+def larger_samples(
+    blocks: Any, first: int, stride: int, rows: int, columns: int, steps: Any, bits: int,
+    high: bool, wide: bool, out: Any,
+) -> None:  # fmt: skip
+    """As ``component_samples``, of twice the height, the width or both."""
+    s, t = np.empty(64, np.int64), np.empty(128, np.int64)
+    line = np.empty(16, np.int64)
+    middle, top = np.int64(1) << (bits - 1), (np.int64(1) << bits) - 1
+    extra = 2 if bits == 8 else 1
+    height, width = 16 if high else 8, 16 if wide else 8
+    for row in range(rows):
+        for column in range(columns):
+            block = blocks[first + row * stride + column]
+            for k in range(64):
+                s[k] = np.int64(block[k]) * steps[k]
+            for k in range(8):
+                if high:
+                    _stretch(s, k, 8, t, k, 8, _BITS - extra)
+                else:
+                    transform(s, k, 8, _BITS - extra)
+            if not high:
+                t[:64] = s
+            for y in range(height):
+                if wide:
+                    _stretch(t, 8 * y, 1, line, 0, 1, _BITS + extra + 3)
+                else:
+                    transform(t, 8 * y, 1, _BITS + extra + 3)
+                    line[:8] = t[8 * y : 8 * y + 8]
+                for x in range(width):
+                    value = min(max(line[x] + middle, 0), top)
+                    out[row * height + y, column * width + x] = value
 
 
 @jit

@@ -1,4 +1,4 @@
-"""One JPEG stream ↔ its coefficients and its skeleton, the stream without its scans' coded bytes."""
+"""One JPEG stream ↔ its coefficients and its skeleton: the stream without its scans' codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ import numpy.typing as npt
 from tilepress.codecs.jpeg import huffman
 from tilepress.codecs.jpeg.markers import Frame, JpegTables, Refused, Scan, damaged, walk
 
-__all__ = ["ONES", "Blocks", "Place", "Stream", "read_skeleton", "read_stream", "read_tables", "write_stream"]
+__all__ = [
+    "ONES",
+    "Blocks",
+    "Place",
+    "Stream",
+    "read_skeleton",
+    "read_stream",
+    "read_tables",
+    "write_stream",
+]
 
 Blocks = npt.NDArray[np.int16]
 Place = tuple[int, int]
@@ -161,7 +170,7 @@ def _note(stream: Stream, scan: Scan, tables: JpegTables, at: int) -> None:
         if stream.coded[index] == (0, 0):
             steps = tables.quantisation.get(frame.components[index].table)
             if steps is None:
-                raise Refused("reading a JPEG stream: it names a quantisation table that is nowhere")
+                raise Refused("reading a JPEG stream: a quantisation table is nowhere")
             stream.steps[index] = steps
             alone = len(scan.components) == 1
             stream.coded[index] = frame.blocks(index) if alone else frame.padded(index)
@@ -205,5 +214,3 @@ def _places(stream: Stream, scan: Scan, places: list[Place]) -> npt.NDArray[np.i
         h, v = (component.h, component.v) if count > 1 else (1, 1)
         rows.append([first, stride, h, v, number, count + number])
     return np.array(rows, np.int64)
-
-

@@ -56,7 +56,7 @@ def _dicom_chunks(path: Path) -> Iterator[JpegChunk]:
     if str(dataset.file_meta.TransferSyntaxUID) not in (_JPEG + "50", _JPEG + "51"):
         return
     count = int(dataset.get("NumberOfFrames") or 1)
-    for index, frame in enumerate(generate_frames(dataset.PixelData, number_of_frames=count)):
+    for frame in generate_frames(dataset.PixelData, number_of_frames=count):
         samples = imagecodecs.jpeg_decode(frame)
         planes = samples[None] if samples.ndim == 2 else samples.transpose(2, 0, 1)
         grid = Grid(1, 1, 1, *planes.shape[1:])
