@@ -8,7 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.jpeg import huffman
-from tilepress.codecs.jpeg.markers import Frame, JpegTables, Refused, Scan, damaged, walk
+from tilepress.codecs.jpeg.markers import (
+    Frame,
+    HuffmanTable,
+    JpegTables,
+    Refused,
+    Scan,
+    damaged,
+    walk,
+)
 
 __all__ = [
     "ONES",
@@ -197,7 +205,7 @@ def _check(stream: Stream) -> None:
         raise Refused("reading a JPEG stream: a component has no scan")
 
 
-def _tables_of(scan: Scan) -> list[huffman.HuffmanTable]:
+def _tables_of(scan: Scan) -> list[HuffmanTable]:
     """DC, then AC tables of a scan's components."""
     tables = [table for table in (*scan.dc, *scan.ac) if table is not None]
     if len(tables) != 2 * len(scan.components):
