@@ -40,7 +40,7 @@ from tilepress.codecs.jpeg.contexts import (
     SIGN_SET,
     VALUE_SLOTS,
 )
-from tilepress.codecs.jpeg.mixing import AT
+from tilepress.codecs.jpeg.mixing import AT, INPUTS, code_mixed, code_plain
 from tilepress.codecs.jpeg.numbers import code_count, code_length, code_rest, place_slots
 from tilepress.codecs.jpeg.samples import transform
 from tilepress.codecs.wave.compiled import jit, jit_inline
@@ -119,18 +119,25 @@ def _code_inner(
         second, before = before, length
         if length == 0:
             continue
-        s_above, s_left, s_other = _sign(above[k]), _sign(left[k]), _sign(o)
-        place_slots(
-            work, SIGN_AT, 1,
-            k * 16 + min(abs(o), 7) * 2 + (o < 0),
-            k * 32,
-            s_other * 9 + s_above * 3 + s_left,
-            k * 9 + s_other * 3 + s_above,
-            k * 16 + _sign(known[k - 9]),
-            k * 9 + s_above * 3 + s_left,
-        )  # fmt: skip
+        sign = 1 if value < 0 else 0
+        if o == 0:  # no component foretells it, and mixing others gains next to nothing
+            at = SIGN_AT[1] + k * 32
+            sign = code_plain(work, data, decoding, sign, slots, at)
+        else:
+            s_above, s_left, s_other = _sign(above[k]), _sign(left[k]), _sign(o)
+            place_slots(
+                work, SIGN_AT, 1,
+                k * 16 + min(abs(o), 7) * 2 + (o < 0),
+                k * 32,
+                s_other * 9 + s_above * 3 + s_left,
+                k * 9 + s_other * 3 + s_above,
+                k * 16 + _sign(known[k - 9]),
+                k * 9 + s_above * 3 + s_left,
+            )  # fmt: skip
+            at = (SIGN_SET + k) * INPUTS
+            sign = code_mixed(work, data, decoding, sign, slots, 0, weights, at)
         value = code_rest(
-            work, data, decoding, value, slots, weights, SIGN_SET + k, length, REST_AT,
+            work, data, decoding, abs(value), sign, slots, length, REST_AT,
             np.int64(hints[_MEAN, k]) >> 1,
         )  # fmt: skip
         if decoding:
@@ -211,10 +218,12 @@ def _code_side(
             k * 16 + guessed,
             k * 9 + s_guess * 3 + s_other,
         )  # fmt: skip
+        sign = 1 if value < 0 else 0
+        at = (SIGN_SET + k) * INPUTS
+        sign = code_mixed(work, data, decoding, sign, slots, 0, weights, at)
         value = code_rest(
-            work, data, decoding, value, slots, weights, SIGN_SET + k, length, REST_AT + REST,
-            size >> 1,
-        )  # fmt: skip
+            work, data, decoding, abs(value), sign, slots, length, REST_AT + REST, size >> 1
+        )
         if decoding:
             if value > 32767 or value < -32767:
                 return False
@@ -288,10 +297,12 @@ def _code_mean(
         c_left * 2 + (m_left < 0), c_above * 2 + (m_above < 0), s_cross * 3 + s_left,
         c_miss * 2 + (m_cross < 0), part, s_cross * 9 + s_left * 3 + s_above,
     )  # fmt: skip
+    sign = 1 if value < 0 else 0
+    at = (MEAN_SET + MEAN_SLOTS) * INPUTS
+    sign = code_mixed(work, data, decoding, sign, slots, 0, weights, at)
     value = code_rest(
-        work, data, decoding, value, slots, weights, MEAN_SET + MEAN_SLOTS, length,
-        REST_AT + 2 * REST, far,
-    )  # fmt: skip
+        work, data, decoding, abs(value), sign, slots, length, REST_AT + 2 * REST, far
+    )
     return value, value + guess
 
 

@@ -82,8 +82,6 @@ def stretched(probability: Any) -> Any:
 
 _RATE = np.array([65536 * 2 // (2 * n + 3) for n in range(MOST + 1)], np.int64)
 """Of 2^16, how far a slot goes towards a bit when seen so often."""
-_TRUST = np.array([256 * (4 * n + 1) // (4 * n + 5) for n in range(MOST + 1)], np.int64)
-"""Of 2^8, what a stretched probability counts when seen so often."""
 
 
 @jit
@@ -152,12 +150,6 @@ def _learned(slot: int, bit: int, cap: int) -> int:
 
 
 @jit_inline
-def _says(slot: int) -> int:
-    """Return what a slot says of a bit: stretched, less where it has seen few."""
-    return (np.int64(_STRETCH[slot >> 20]) * _TRUST[slot & 1023]) >> 8
-
-
-@jit_inline
 def code_mixed(
     work: Any, data: Any, decoding: bool, bit: int, slots: Any, offset: int, weights: Any,
     first: int,
@@ -180,12 +172,12 @@ def code_mixed(
     s3 = np.int64(slots[i3])
     s4 = np.int64(slots[i4])
     s5 = np.int64(slots[i5])
-    v0 = _says(s0)
-    v1 = _says(s1)
-    v2 = _says(s2)
-    v3 = _says(s3)
-    v4 = _says(s4)
-    v5 = _says(s5)
+    v0 = np.int64(_STRETCH[s0 >> 20])
+    v1 = np.int64(_STRETCH[s1 >> 20])
+    v2 = np.int64(_STRETCH[s2 >> 20])
+    v3 = np.int64(_STRETCH[s3 >> 20])
+    v4 = np.int64(_STRETCH[s4 >> 20])
+    v5 = np.int64(_STRETCH[s5 >> 20])
     w0 = np.int64(weights[np.uint64(first + 0)])
     w1 = np.int64(weights[np.uint64(first + 1)])
     w2 = np.int64(weights[np.uint64(first + 2)])

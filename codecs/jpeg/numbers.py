@@ -31,16 +31,13 @@ def code_length(
 
 @jit
 def code_rest(
-    work: Any, data: Any, decoding: bool, value: int, slots: Any, weights: Any, sets: int,
-    length: int, rest: int, average: int,
+    work: Any, data: Any, decoding: bool, magnitude: int, negative: int, slots: Any, length: int,
+    rest: int, average: int,
 ) -> int:  # fmt: skip
-    """Code the sign and the lower bits of a value of ``length`` bits, above 0; returns it.
+    """Code the lower bits of a magnitude of ``length`` bits, above 0; returns it with its sign.
 
     average : four times the magnitude that is expected.
     """
-    sign = 1 if value < 0 else 0
-    negative = code_mixed(work, data, decoding, sign, slots, 0, weights, sets * INPUTS)
-    magnitude = abs(value)
     found = np.int64(1)
     near = min((average << 1) >> length, 7)
     for shift in range(length - 2, -1, -1):

@@ -37,6 +37,14 @@ constants of the IJG's algorithm come out; the last 8 are alike, odd coefficient
 @jit
 def transform(s: Any, at: int, step: int, shift: int) -> None:
     """One dimension of eight numbers in place, rounded by ``shift`` bits."""
+    half = np.int64(1) << (shift - 1)
+    others = s[at + step] | s[at + 2 * step] | s[at + 3 * step] | s[at + 4 * step]
+    others |= s[at + 5 * step] | s[at + 6 * step] | s[at + 7 * step]
+    if others == 0:  # most columns: what all that follows comes to
+        level = ((s[at] << _BITS) + half) >> shift
+        for k in range(8):
+            s[at + k * step] = level
+        return
     z2, z3 = s[at + 2 * step], s[at + 6 * step]
     z1 = (z2 + z3) * _C0_541
     even2, even3 = z1 - z3 * _C1_847, z1 + z2 * _C0_765
@@ -53,7 +61,6 @@ def transform(s: Any, at: int, step: int, shift: int) -> None:
     o1 += z2 + z4
     o2 += z2 + z3
     o3 += z1 + z4
-    half = np.int64(1) << (shift - 1)
     s[at] = (a0 + o3 + half) >> shift
     s[at + 7 * step] = (a0 - o3 + half) >> shift
     s[at + step] = (a1 + o2 + half) >> shift

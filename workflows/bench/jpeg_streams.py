@@ -76,8 +76,10 @@ def _tiff_chunks(path: Path, side: int) -> Iterator[JpegChunk]:
     across, down = -(-columns // width), -(-rows // height)
     wide, high = max(side // width, 1), max(side // height, 1)
     tables = bytes(tags.get(347, []))
-    with warnings.catch_warnings(), rasterio.open(path) as source:
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of files without a place on Earth
+        source = rasterio.open(path)
+    with source:
         for top in range(0, down, high):
             for left in range(0, across, wide):
                 grid = Grid(1, min(high, down - top), min(wide, across - left), height, width)
