@@ -16,7 +16,10 @@ import numpy.typing as npt
 from tilepress.codecs.jpeg.markers import Refused
 from tilepress.codecs.jpeg.stream import Place, Stream
 
-__all__ = ["Grid", "Layout", "Plane", "lay_out"]
+__all__ = ["MAX_BLOCKS", "Grid", "Layout", "Plane", "lay_out"]
+
+MAX_BLOCKS = 2**22
+"""Blocks of one record at most: four times the samples that a record may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ def lay_out(grid: Grid, streams: Sequence[Stream | None]) -> Layout:
         tops, heights = _offsets(streams, index, 0, grid)
         lefts, widths = _offsets(streams, index, 1, grid)
         size = (tops[-1] + heights[-1], lefts[-1] + widths[-1])
+        if first + size[0] * size[1] > MAX_BLOCKS:
+            raise Refused(f"coding JPEG streams: they have more than {MAX_BLOCKS} blocks")
         owners = np.full(size, -1, np.int32)
         for number, stream in enumerate(streams):
             if stream is None:

@@ -23,7 +23,7 @@ MAX_STREAMS = 2**14
 _MAX_HEAD = 2**24
 """Bytes of a head at most."""
 _MAX_SKELETONS = 2**26
-"""Bytes of all skeletons of a record at most."""
+"""Bytes of all skeletons of a record at most, and of the bits that fill bytes between them."""
 
 _INVERTED, _ALIKE, _CORRECTED = 4, 32, 64
 _MANNER = 3
@@ -137,8 +137,9 @@ def _unpack_streams(
             total += len(skeleton)
             if total > _MAX_SKELETONS:
                 raise damaged("its skeletons are too long")
-            budget.check(total)
             stream = read_skeleton(skeleton, shared)
+            total += sum(2 * stream.intervals(scan) for scan, _ in stream.scans)
+            budget.check(total)
             stream.pads = [_unpack_pads(plain, stream.intervals(s)) for s, _ in stream.scans]
             streams.append(stream)
             before = skeleton

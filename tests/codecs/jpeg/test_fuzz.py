@@ -9,6 +9,7 @@ More of it, and with every index checked (in a folder of its own for compiled co
 from __future__ import annotations
 
 import os
+import zlib
 from functools import lru_cache
 
 import numpy as np
@@ -17,8 +18,10 @@ import pytest
 from tilepress.codecs.jpeg.codec import Grid, encode, streams
 from tilepress.codecs.jpeg.markers import JpegTables, Refused
 from tilepress.codecs.jpeg.stream import read_stream, write_stream
+from tilepress.codecs.jpeg.usual import usual_tables
 from tilepress.codecs.record import pack_record, unpack_record
 from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.wave.wire import Reader, varint
 from tilepress.errors import CodecError
 
 from .pictures import abbreviated, jpeg, picture, samples_of
@@ -88,6 +91,25 @@ def fuzz_streams(rounds: int, seed: int) -> tuple[int, int]:
     return refused, rounds - refused
 
 
+def mutated_whole(payload: bytes, rng: np.random.Generator) -> bytes:
+    """Return a payload with bytes anywhere changed."""
+    return mutated(payload, rng, headers=False)
+
+
+def with_another_head(payload: bytes, rng: np.random.Generator) -> bytes:
+    """Return a payload whose head, a deflate stream, was changed before it was squeezed."""
+    reader = Reader(memoryview(payload))
+    flags = reader.byte()
+    reader.varint(2**24)
+    squeezed = bytes(reader.take(reader.varint(2**26)))
+    plain = zlib.decompressobj(-15, zdict=usual_tables()).decompress(squeezed)
+    plain = mutated(plain, rng, headers=bool(rng.integers(0, 2)))
+    squeezer = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=usual_tables())
+    again = squeezer.compress(plain) + squeezer.flush()
+    rest = bytes(reader.take(reader.left))
+    return bytes([flags]) + varint(len(plain)) + varint(len(again)) + again + rest
+
+
 def fuzz_payloads(rounds: int, seed: int) -> tuple[int, int]:
     """Read mutated payloads; returns how many were refused, and how many gave what was coded."""
     rng = np.random.default_rng(seed)
@@ -100,7 +122,8 @@ def fuzz_payloads(rounds: int, seed: int) -> tuple[int, int]:
     header, payload = unpack_record(record)
     refused = 0
     for _ in range(rounds):
-        forged = pack_record(header, mutated(bytes(payload), rng, headers=False))
+        change = with_another_head if rng.random() < 0.7 else mutated_whole
+        forged = pack_record(header, change(bytes(payload), rng))
         try:
             assert np.array_equal(codec.decode(forged, max_memory="64MiB"), both)
         except CodecError:

@@ -43,3 +43,13 @@ class TestPlanes:
             lay_out(Grid(1, 1, 2, 16, 16), [stream(16, 16), stream(16, 16, "444")])
         with pytest.raises(Refused, match="none"):
             lay_out(Grid(1, 1, 1, 16, 16), [None])
+
+    def test_no_more_blocks_than_a_record_may_need(self) -> None:
+        """A forged frame header costs nothing to write: it is refused before it is laid out."""
+        one = stream(16, 16)
+        huge = Stream(
+            one.skeleton, type(one.frame)("baseline", 8, 9000, 7000, one.frame.components)
+        )
+        huge.coded, huge.steps = [huge.frame.padded(i) for i in range(3)], one.steps
+        with pytest.raises(Refused, match="blocks"):
+            lay_out(Grid(1, 2, 2, 16, 16), [huge] * 4)

@@ -20,7 +20,7 @@ def test_from_a_folder(tmp_path: Path, capsys) -> None:
         with rasterio.open(
             tmp_path / f"{name}.tif", "w", driver="GTiff", width=230, height=220,
             count=len(planes), dtype=planes.dtype.name, crs="EPSG:32633",
-            transform=Affine(1, 0, 0, 0, -1, 0),
+            transform=Affine(2, 0, 500000, 0, -2, 900000),
         ) as file:  # fmt: skip
             file.write(planes)
     out = tmp_path / "priors.safetensors"
