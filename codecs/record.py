@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
-from tilepress.codecs.registry import CODECS
+from tilepress.codecs.registry import known_coders
 from tilepress.errors import ChecksumMismatch, InvalidRecord, UnsupportedFormat
 
 __all__ = [
@@ -127,7 +127,7 @@ def unpack_record(data: bytes | memoryview) -> tuple[RecordHeader, memoryview]:
         raise ChecksumMismatch("reading a record: its bytes do not match their crc32c")
     if flags & ~KNOWN_FLAGS:
         raise UnsupportedFormat(f"reading a record: must-understand flags {flags:#06x} unknown")
-    if coder != CODER_STORED and all(coder != codec.number for codec in CODECS.values()):
+    if coder != CODER_STORED and coder not in known_coders():
         raise UnsupportedFormat(f"reading a record: coder {coder} unknown")
     if dtype_code >= len(DTYPES):
         raise UnsupportedFormat(f"reading a record: dtype code {dtype_code} unknown")

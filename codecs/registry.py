@@ -18,7 +18,17 @@ from tilepress.codecs.budget import Budget
 from tilepress.codecs.loss import Loss
 from tilepress.errors import ModelError
 
-__all__ = ["CODECS", "DEFAULT_CODEC", "ChunkCoder", "Registered", "check_weights", "coder_class"]
+__all__ = [
+    "CODECS",
+    "DEFAULT_CODEC",
+    "KEPT",
+    "ChunkCoder",
+    "Registered",
+    "check_weights",
+    "coder_class",
+    "kept_decoder",
+    "known_coders",
+]
 
 Array = npt.NDArray[Any]
 Item = TypeVar("Item")
@@ -92,6 +102,13 @@ CODECS = {
     "wave": Registered(1, "tilepress.codecs.wave.codec:WaveCoder"),
 }
 
+KEPT = {
+    "jpeg": Registered(2, "tilepress.codecs.jpeg.codec:decode_payload"),
+}
+"""Coders that keep compressed streams as they came, and decode them to samples. Records of theirs
+may stand among those of any configuration: no reader needs to be told of them before. ``coder`` is
+a function of a payload, the record's header and a budget, which returns the coded box's samples."""
+
 DEFAULT_CODEC = "wave"
 
 
@@ -100,6 +117,21 @@ def coder_class(codec: str) -> type[ChunkCoder]:
     module, _, name = CODECS[codec].coder.partition(":")
     found: type[ChunkCoder] = getattr(import_module(module), name)
     return found
+
+
+def known_coders() -> frozenset[int]:
+    """Return the numbers of all coders, as headers of records have them."""
+    return frozenset(one.number for one in (*CODECS.values(), *KEPT.values()))
+
+
+def kept_decoder(number: int) -> Callable[..., Array] | None:
+    """Import what decodes payloads of a coder of ``KEPT``; None for other numbers."""
+    for registered in KEPT.values():
+        if registered.number == number:
+            module, _, name = registered.coder.partition(":")
+            found: Callable[..., Array] = getattr(import_module(module), name)
+            return found
+    return None
 
 
 def check_weights(data: bytes) -> None:

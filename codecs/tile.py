@@ -23,7 +23,7 @@ from tilepress.codecs.record import (
     samples_crc,
     unpack_record,
 )
-from tilepress.codecs.registry import CODECS, ChunkCoder, coder_class
+from tilepress.codecs.registry import CODECS, ChunkCoder, coder_class, kept_decoder
 from tilepress.codecs.weights import Weights
 from tilepress.errors import (
     ChecksumMismatch,
@@ -284,6 +284,8 @@ class TileCodec:
             samples = np.frombuffer(payload, header.dtype).reshape(header.coded)
             if header.dtype.kind == "b" and np.any(samples.view(np.uint8) > 1):
                 raise InvalidRecord("decoding a record: bool samples other than 0 and 1")
+        elif kept := kept_decoder(header.coder):
+            samples = kept(payload, header, budget)
         else:
             if header.coder != CODECS[self._config.codec].number:
                 raise UnsupportedFormat(
@@ -299,7 +301,7 @@ class TileCodec:
                 raise InvalidRecord("decoding a record: an empty box has a payload")
             wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
             samples = self._coder.decode(payload, header.coded, header.dtype, wanted, budget)
-        whole = planes is None or header.coder == CODER_STORED
+        whole = planes is None or header.coder != CODECS[self._config.codec].number
         if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
         restored = _restore(header, samples)

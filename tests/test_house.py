@@ -422,6 +422,8 @@ TESTED_ELSEWHERE = {
     "pipeline/archive/outcome.py": "tests/workflows/report/test_report.py",
     "pipeline/archive/restore.py": "tests/pipeline/archive/test_repair.py",
     "pipeline/archive/weights.py": "tests/workflows/learn/test_tune.py",
+    "codecs/jpeg/huffman.py": "tests/codecs/jpeg/test_stream.py",
+    "codecs/jpeg/planes.py": "tests/codecs/jpeg/test_coefficients.py",
     "pipeline/arrays/export.py": "tests/pipeline/test_export.py",
     "pipeline/catalogue/footprint.py": "tests/pipeline/catalogue/test_stac.py",
     "pipeline/catalogue/index.py": "tests/pipeline/catalogue/test_update.py",
@@ -449,6 +451,7 @@ TESTED_ELSEWHERE = {
     "pipeline/storage/local.py": "tests/pipeline/storage/test_path.py",
     "pipeline/storage/s3.py": "tests/pipeline/storage/test_path.py",
     "pipeline/store/summary.py": "tests/pipeline/catalogue/test_stac.py",
+    "workflows/bench/jpeg_streams.py": "tests/workflows/bench/test_jpeg.py",
     "workflows/cli/bench.py": "tests/workflows/bench/test_compare.py",
 }
 """Modules that are parts of what another file of tests is about, and that file."""

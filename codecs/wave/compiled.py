@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numba as nb
 
-__all__ = ["is_first_use", "jit", "jit_fma"]
+__all__ = ["is_first_use", "jit", "jit_fma", "jit_inline"]
 
 
 def _probe() -> None:
@@ -37,5 +37,7 @@ def is_first_use() -> bool:
 
 
 jit = nb.njit(cache=_CACHE, nogil=True)
+jit_inline = nb.njit(cache=_CACHE, nogil=True, forceinline=True)
+"""For what is called for every bit: a call with many arrays costs as much as its work."""
 jit_fma = nb.njit(cache=_CACHE, nogil=True, fastmath={"contract", "reassoc", "nsz"})
 """For sums that are exact in any order only: products of small integers in float32."""

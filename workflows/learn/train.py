@@ -33,7 +33,7 @@ from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import write_atomic
 from tilepress.workflows.learn.windows import MIN_SIDE, as_planes, colours
 
-__all__ = ["train"]
+__all__ = ["images", "train"]
 
 Samples = npt.NDArray[Any]
 
@@ -67,7 +67,7 @@ def train(
     _check_network(start, hidden, linear_only=linear_only)
     groups = _groups(manifest)
     pool = []
-    for path, image, bands in _images(sources, progress):
+    for path, image, bands in images(sources, progress):
         ready = _as_integers(_middle(image))
         if ready is not None and min(ready.shape[-2:]) >= MIN_SIDE:
             group = groups.get(path.resolve(), str(path.parent))
@@ -116,7 +116,7 @@ def _groups(manifest: Path | None) -> dict[Path, str]:
     return {(manifest.parent / row["file"]).resolve(): row["class"] for row in rows}
 
 
-def _images(
+def images(
     sources: Sequence[Path], progress: Callable[[str], None]
 ) -> Iterator[tuple[Path, Samples, int]]:
     """Yield (path, (planes, y, x) samples, bands) of every image that can be read."""
