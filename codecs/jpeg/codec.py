@@ -64,6 +64,8 @@ def encode(
     tables: bytes = b"",
     colour: Colour | None = None,
     inverted: bool | None = None,
+    shape: tuple[int, ...] | None = None,
+    fill: float | int = 0,
 ) -> bytes:
     """Code the streams of a chunk to one record, which decodes to ``samples``.
 
@@ -77,6 +79,8 @@ def encode(
     tables : the abbreviated stream of tables that all streams share (TIFF's JPEGTables).
     colour : what the samples are of the streams' components. None: what fits the samples.
     inverted : samples are what is left to the largest value. None: what fits the samples.
+    shape : of the whole chunk, where ``samples`` end with an image before it does; what is beyond
+        them decodes to ``fill``.
 
     Raises Refused where the streams are not what is coded here, or where they do not decode to
     ``samples``, nor nearly: then another coder must take the samples.
@@ -99,6 +103,7 @@ def encode(
             _gather(one[0], one[1], blocks, places)
     del read
     chosen, inverse, manner = _meaning(grid, found, blocks, layout, planes, colour, inverted)
+    whole = samples.shape if shape is None else shape
     head = Head(
         grid, tables, found, chosen, inverse, manner, _family(blocks, layout, chosen),
         crc32c(b"".join(data for data in streams if data is not None)),
@@ -111,9 +116,9 @@ def encode(
     header = RecordHeader(
         coder=KEPT["jpeg"].number,
         dtype=planes.dtype.newbyteorder("<"),
-        shape=planes.shape,
+        shape=whole if len(whole) == 3 else (1, *whole),
         coded=planes.shape,
-        fill=bytes(planes.dtype.itemsize),
+        fill=np.asarray(fill, planes.dtype.newbyteorder("<")).tobytes(),
         two_d=samples.ndim == 2,
         max_error=0.0,
         model_id=priors.model_id,
@@ -157,9 +162,9 @@ def decode_payload(payload: memoryview, header: RecordHeader, budget: Budget) ->
     business.
     """
     parts, layout = _take_apart(payload, header, budget)
-    size = header.dtype.itemsize * math.prod(header.shape)
+    size = header.dtype.itemsize * math.prod(header.coded)
     work = max(rendering.memory_of(one) for one in parts.head.streams if one is not None)
-    extra = 0 if parts.correction is None else 12 * math.prod(header.shape)
+    extra = 0 if parts.correction is None else 12 * math.prod(header.coded)
     budget.check(size + memory_of_blocks(layout) + work + extra)
     priors = priors_of(header.model_id)
     blocks = decode_blocks(parts.code, layout, parts.head.family, priors)
@@ -189,12 +194,10 @@ def _rebuilt(head: Head, blocks: Blocks, layout: Layout, budget: Budget) -> list
 def _take_apart(
     payload: memoryview, header: RecordHeader, budget: Budget
 ) -> tuple[Payload, Layout]:
-    if header.coded != header.shape:
-        raise damaged("its coded box is not the whole")
     parts = unpack(payload, budget)
     try:
         layout = lay_out(parts.head.grid, parts.head.streams)
-        _check_fits(header.shape, header.dtype, parts.head.grid, parts.head.streams)
+        _check_fits(header.coded, header.dtype, parts.head.grid, parts.head.streams)
     except UnsupportedArray as error:
         raise damaged(f"its streams do not fit together ({error})") from error
     return parts, layout
@@ -259,9 +262,9 @@ def _rendered(
 
 
 def _samples(parts: Payload, blocks: Blocks, layout: Layout, header: RecordHeader) -> Array:
-    samples = _rendered(parts.head, blocks, layout, header.shape, header.dtype)
+    samples = _rendered(parts.head, blocks, layout, header.coded, header.dtype)
     if parts.correction is not None:
-        samples += decode_correction(parts.correction, header.shape).astype(samples.dtype)
+        samples += decode_correction(parts.correction, header.coded).astype(samples.dtype)
     return samples
 
 

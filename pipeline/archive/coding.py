@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,7 +16,9 @@ import numpy.typing as npt
 
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
+from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import TileSource
+from tilepress.pipeline.image.streams import Streams, StreamSource
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.shard import ShardBytes, compare_shard, encode_shard
 from tilepress.pipeline.store.writer import StoreWriter
@@ -66,6 +69,7 @@ class ImageCoding:
             dtype=plan.info.dtype if is_image else np.dtype(np.uint8),
             slab_axis=0 if is_image and plan.info.axes[0] in SLICE_AXES else -2,
             witness=self.codec(ref, "cpu") if where == "cuda" else None,
+            streams=_streams_of(source, grid) if is_image else None,
         )
 
     def compare(self, ref: ShardRef, data: bytes, samples: npt.NDArray[Any]) -> ShardBytes:
@@ -84,6 +88,16 @@ class ImageCoding:
         """Return the codec of a shard: that of its array, or of its band where bands differ."""
         config = self.writer.shard_config(ref.array, ref.index)
         return _codec(json.dumps(config, sort_keys=True), where)
+
+
+def _streams_of(source: TileSource, grid: ShardGrid) -> Callable[[Box], Streams | None] | None:
+    """Return what gives the streams of chunks; None where chunks do not consist of them."""
+    block = source.info.stream_block
+    if block is None or not isinstance(source, StreamSource):
+        return None
+    sides = zip(block, grid.chunk, grid.shape, strict=True)
+    is_whole = all(chunk % side == 0 or chunk == size for side, chunk, size in sides)
+    return source.streams if is_whole else None
 
 
 @functools.lru_cache(maxsize=8)

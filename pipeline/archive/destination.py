@@ -46,14 +46,13 @@ from tilepress.pipeline.storage.s3 import BucketPath
 from tilepress.pipeline.store.keys import IMAGE, MANIFEST
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Layout
-from tilepress.pipeline.store.seal import is_sealed, read_root, remove_store
+from tilepress.pipeline.store.seal import is_sealed, read_root, remove_store, sealed_digest
 
 __all__ = [
     "Destination",
     "check_prepared",
     "is_unchanged",
     "prepare_store",
-    "sealed_digest",
     "state_of_store",
     "what_stays",
 ]
@@ -145,13 +144,6 @@ def state_of_store(plan: ImagePlan) -> StoreState:
     if Ledger(plan).exists:
         return "begun"
     return "absent" if store.is_folder() and next(store.walk(), None) is None else "other"
-
-
-def sealed_digest(store: StoragePath) -> str | None:
-    """Return the digest of the plan that wrote a sealed store; None where that is not known."""
-    with contextlib.suppress(TilepressError, OSError, ValueError, KeyError):
-        return str(StoreReader.open(store).statement.get("plan_digest"))
-    return None
 
 
 def is_unchanged(plan: ImagePlan, *, force: bool = False, prepared: bool = False) -> bool:

@@ -23,6 +23,7 @@ from tilepress.pipeline.image.source import SIBLINGS, SourceSpec, TileSource
 from tilepress.pipeline.privacy.recipe import KEY_FOLDER
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.keys import SEPARATOR, Separator, shard_key
+from tilepress.pipeline.store.seal import sealed_digest
 
 __all__ = [
     "ImagePlan",
@@ -182,9 +183,12 @@ def make_plan(source: TileSource, store: StoragePath, options: EncodeOptions) ->
     info, nodata, padded = kept_padding(info, bounded(0) if lossless else options.loss)
     lossless = lossless or padded
     config = options.tile_codec(nodata=nodata, lossless=lossless).to_config()
-    grid = choose_grid(info.shape, info.dtype.itemsize, tile=options.tile)
-    if not lossless and "band" in info.axes and (exact or info.band_nodata is not None):
-        grid = grid.apart(info.axes.index("band"))
+    apart = not lossless and "band" in info.axes and bool(exact or info.band_nodata is not None)
+    grid = _cut(info, options, info.stream_block, apart=apart)
+    if info.stream_block is not None:  # versions before streams were kept cut all images alike
+        former = _cut(info, options, None, apart=apart)
+        if former != grid and sealed_digest(store) == plan_digest(source, former, config, exact):
+            grid = former
     mask_grid = choose_grid(info.shape[-2:], 1, tile=options.tile) if info.has_mask else None
     return ImagePlan(
         digest=plan_digest(source, grid, config, exact),
@@ -195,6 +199,14 @@ def make_plan(source: TileSource, store: StoragePath, options: EncodeOptions) ->
         mask_grid=mask_grid,
         codec_config=config,
     )
+
+
+def _cut(
+    info: ImageInfo, options: EncodeOptions, block: tuple[int, ...] | None, *, apart: bool
+) -> ShardGrid:
+    """Return the grid of an image, on blocks of that shape if any; ``apart``: of single bands."""
+    grid = choose_grid(info.shape, info.dtype.itemsize, tile=options.tile, block=block)
+    return grid.apart(info.axes.index("band")) if apart else grid
 
 
 def with_codec(

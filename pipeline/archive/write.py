@@ -22,7 +22,6 @@ from tilepress.errors import (
     TilepressError,
 )
 from tilepress.pipeline.archive.coding import ImageCoding
-from tilepress.pipeline.archive.destination import sealed_digest
 from tilepress.pipeline.archive.device import device
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, LeaseLost, holds
 from tilepress.pipeline.archive.ledger import Ledger, ledger_folder, remove_plans
@@ -42,7 +41,7 @@ from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import is_url, storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.manifest import ShardEntry
-from tilepress.pipeline.store.seal import is_sealed, read_root, store_bytes
+from tilepress.pipeline.store.seal import is_sealed, read_root, sealed_digest, store_bytes
 from tilepress.pipeline.store.shard import ShardBytes
 
 __all__ = [

@@ -98,7 +98,7 @@ class FrameReader:
             where = f"{self._container.path} (frame {frame})"
             with foreign_errors("decoding a compressed frame", where):
                 cached, self._photometric = decode(
-                    self._codestream(frame), self._container.syntax, self._pixels, where
+                    self.codestream(frame), self._container.syntax, self._pixels, where
                 )
             self._cache[frame] = cached
             room = max(1, CACHE_BYTES // max(1, self._pixels.array_bytes))
@@ -108,11 +108,17 @@ class FrameReader:
             self._cache.move_to_end(frame)
         return cached, self._photometric
 
-    def _codestream(self, frame: int) -> bytes:
+    def codestream(self, frame: int) -> bytes:
+        """Return the compressed stream of a frame, all of its fragments."""
+        with foreign_errors("reading a compressed frame", self._container.path):
+            parts = self.fragments_of(frame)
+            return b"".join(self._source.read(p.offset, p.length) for p in parts)
+
+    def fragments_of(self, frame: int) -> list[Fragment]:
+        """Return where the stream of a frame lies."""
         if not self._index:
             self._index = self._frame_index()
-        parts = self._index[frame]
-        return b"".join(self._source.read(p.offset, p.length) for p in parts)
+        return self._index[frame]
 
     def _frame_index(self) -> list[list[Fragment]]:
         """Return the fragments of every frame: by a table, one each, or by end-of-image marks."""

@@ -1,10 +1,11 @@
 """Give the bytes of DICOM instances, from the samples of a store and the bytes in ``source/``.
 
 From a lossless store, files that were native come back byte for byte, preamble included; deflated
-ones too where zlib has the settings that made them, else as an equal data set, deflated. Files that
-were compressed come back as Explicit VR Little Endian with the decoded pixels and all other
-elements. From a near-lossless store every file is a derived image (PS3.3 C.7.6.1.1.5, C.12.4): new
-SOPInstanceUID, Lossy Image Compression "01", and a reference to what it was made from.
+ones too where zlib has the settings that made them, else as an equal data set, deflated. So do
+files of which the store keeps the streams. Others that were compressed come back as Explicit VR
+Little Endian with the decoded pixels and all other elements. From a near-lossless store every file
+is a derived image (PS3.3 C.7.6.1.1.5, C.12.4), unless its streams are kept: new SOPInstanceUID,
+Lossy Image Compression "01", and a reference to what it was made from.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.errors import DamagedStore, UsageError
+from tilepress.pipeline.dicom.encapsulated import with_streams
 from tilepress.pipeline.dicom.kept import deflated
 from tilepress.pipeline.dicom.pixels import PixelFormat, pair_swapped
 from tilepress.pipeline.dicom.rewrite import rewritten_header
@@ -37,6 +39,12 @@ def instance_bytes(
 
     ``planes`` may serve all instances of the store: they share the records that are decoded.
     """
+    if instance.encapsulation and planes.keep_streams(instance.frames):
+        yield instance.before
+        streams = (planes.stream(frame) for frame in instance.frames)
+        yield from with_streams(instance.encapsulation, instance.value_at, streams)
+        yield instance.after
+        return
     body = _native_content(instance, planes)
     if instance.encapsulated or not reader.loss.is_lossless:
         meta, dataset, after = rewritten_header(instance, planes, reader)

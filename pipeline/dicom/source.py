@@ -26,6 +26,7 @@ import numpy.typing as npt
 from tilepress.errors import DamagedSource, ExcludedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.axes import Arrangement, arrange
 from tilepress.pipeline.dicom.bytes import open_file
+from tilepress.pipeline.dicom.encapsulated import JPEG_SYNTAXES, encapsulation
 from tilepress.pipeline.dicom.frame_reader import FrameReader
 from tilepress.pipeline.dicom.frames import FULL_CHROMA
 from tilepress.pipeline.dicom.groups import SeriesGroups, group_key, series_name
@@ -38,6 +39,7 @@ from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.pseudonyms import told
 from tilepress.pipeline.image.source import SIBLINGS, SourceSpec
+from tilepress.pipeline.image.streams import Streams, blocks_of
 from tilepress.pipeline.privacy.keyed import Replacements
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, DEIDENTIFY, is_deidentified, profile_of
 
@@ -139,11 +141,28 @@ class DicomSource:
         out = np.empty((int(np.prod(counts, dtype=int)), depth, *shape), pixels.dtype)
         indices = product(*(range(s.start, s.stop) for s in places))
         for target, index in zip(out, indices, strict=True):
-            number = int(np.ravel_multi_index(index, self._arrangement.shape)) if index else 0
-            plane = self._arrangement.planes[number]
+            plane = self._arrangement.planes[self._plane_number(index)]
             frame = self._reader(plane.instance).read(plane.frame, rows, columns)
             target[:] = frame[bands]
         return out.reshape(box.shape)
+
+    def streams(self, box: Box) -> Streams | None:
+        """Return the JPEG streams of the frames of a box."""
+        block, leading = self._info.stream_block, len(self._arrangement.axes)
+        if block is None or blocks_of(box, block, self._info.shape) is None:
+            return None
+        places = product(*(range(s.start, s.stop) for s in box.slices[:leading]))
+        found = []
+        for index in places:
+            plane = self._arrangement.planes[self._plane_number(index)]
+            found.append(self._reader(plane.instance).codestream(plane.frame))
+        pixels = self._pixels
+        return Streams(
+            streams=tuple(found), rows=1, columns=1, height=pixels.rows, width=pixels.columns
+        )
+
+    def _plane_number(self, index: tuple[int, ...]) -> int:
+        return int(np.ravel_multi_index(index, self._arrangement.shape)) if index else 0
 
     def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
         """Return 255 everywhere: DICOM has no validity mask."""
@@ -152,13 +171,27 @@ class DicomSource:
     def source_items(self) -> Iterator[tuple[str, bytes]]:
         """Yield "origin", "dicom-headers", "dicom-trailers" and "dicom-patches".
 
+        And "dicom-encapsulations" where streams are kept.
         Reads all native pixels once where BitsStored leaves bits unused.
         """
         assert not is_deidentified(self._spec), "these are the files as they were"
+        return self._whole_items()
+
+    def _whole_items(self) -> Iterator[tuple[str, bytes]]:
         names = below_common_folder([one.path for one in self._instances])
-        nothing: dict[str, Any] = {}
-        around = ((*surroundings(one), nothing) for one in self._instances)
-        return self._items(names, around, self._patch, dict)
+        encapsulations: list[bytes] = []
+
+        def places(number: int) -> dict[str, Any]:
+            """Keep what is around the streams of a file, and say how much that is."""
+            if self._info.stream_block is None:
+                return {}
+            encapsulations.append(encapsulation(self._instances[number], self._reader(number)))
+            return {"encapsulation_bytes": len(encapsulations[-1])}
+
+        around = ((*surroundings(one), places(n)) for n, one in enumerate(self._instances))
+        yield from self._items(names, around, self._patch, dict)
+        if any(encapsulations):
+            yield "dicom-encapsulations", b"".join(encapsulations)
 
     def identifiers(self) -> list[tuple[str, str]]:
         """Return what is to be replaced before ``replaced_items``; see ``privacy.keyed``."""
@@ -262,6 +295,14 @@ class DicomSource:
         little = words.astype(words.dtype.newbyteorder("<"), copy=False)
         return zlib.compress(little.tobytes()) if words.any() else b""
 
+    def _stream_block(self, sizes: Mapping[str, int]) -> tuple[int, ...] | None:
+        """Return the sides of a frame that is a JPEG stream; never of files that are de-identified,
+        for streams have room for texts."""
+        syntaxes = {one.container.syntax for one in self._instances}
+        if not syntaxes <= JPEG_SYNTAXES or is_deidentified(self._spec):
+            return None
+        return tuple(n if axis in ("band", "y", "x") else 1 for axis, n in sizes.items())
+
     def _describe(self) -> ImageInfo:
         pixels, found = self._pixels, self._arrangement
         bands = {"band": pixels.bands} if pixels.bands > 1 else {}
@@ -279,6 +320,7 @@ class DicomSource:
             dtype=pixels.dtype,
             valid_range=_valid_range(self._instances),
             padding=_padding(self._instances),
+            stream_block=self._stream_block(sizes),
             lossy_refusal=_lossy_refusal(first),
             medical=found.geometry,
             attributes=told(

@@ -19,6 +19,7 @@ from tilepress.pipeline.dicom.pixels import PixelFormat
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.names import path_to_write, stays_below
 from tilepress.pipeline.image.source import ExportReader
+from tilepress.pipeline.image.streams import KeptStreams
 
 __all__ = ["Planes", "StoredInstance", "leading_shape", "stored_instances"]
 
@@ -47,10 +48,17 @@ class StoredInstance:
     encapsulated: bool
     swapped: bool
     deflate: Mapping[str, Any] | None
+    encapsulation: bytes
+    """The pixel element without its streams, where these are kept; else empty."""
     stored: int
     """BitsStored of the header; ``pixels`` may say more of a compressed file."""
     photometric: str
     """Photometric interpretation of the samples."""
+
+    @property
+    def value_at(self) -> int:
+        """Bytes of the pixel element before its value, in Implicit VR none has a VR."""
+        return 8 if self.implicit else 12
 
     @property
     def little(self) -> bool:
@@ -88,6 +96,9 @@ def _parsed(origin: Mapping[str, Any], reader: ExportReader) -> Iterator[StoredI
     after = _cut(reader.source_bytes("dicom-trailers"), [e["trailer_bytes"] for e in entries])
     lengths = [n for e in entries for _, n in e["patches"]]
     patches = iter(_cut(reader.source_bytes("dicom-patches"), lengths))
+    lengths = [int(e.get("encapsulation_bytes", 0)) for e in entries]
+    kept = reader.source_bytes("dicom-encapsulations") if any(lengths) else b""
+    encapsulations = iter(_cut(kept, lengths))
     total = math.prod(leading_shape(reader))
     for entry, head, tail in zip(entries, before, after, strict=True):
         frames = entry["frames"]
@@ -102,6 +113,7 @@ def _parsed(origin: Mapping[str, Any], reader: ExportReader) -> Iterator[StoredI
             after=tail,
             frames=frames,
             patches={int(frame): next(patches) for frame, _ in entry["patches"]},
+            encapsulation=next(encapsulations),
             pixels=PixelFormat.from_config(entry["pixels"]),
             photometric=str(origin["photometric"]),
             **{
@@ -137,20 +149,52 @@ class Planes:
         self._leading = leading_shape(reader)
         self._chunk = reader.chunk[: len(self._leading)]
         self._blocks: OrderedDict[tuple[int, ...], npt.NDArray[Any]] = OrderedDict()
+        self._streams: tuple[tuple[int, ...] | None, list[bytes | None]] = None, []
+        """A chunk and its streams: those asked of last."""
 
     def read(self, number: int) -> npt.NDArray[Any]:
         """Return samples (B, Y, X) of one plane."""
-        index = np.unravel_index(number, self._leading) if self._leading else ()
-        key = tuple(int(i) // c for i, c in zip(index, self._chunk, strict=True))
+        key, within = self._places(number)
         block = self._blocks.get(key)
         if block is None:
             block = self._read_block(key)
             self._blocks[key] = block
             while sum(b.nbytes for b in self._blocks.values()) > MAX_CACHED_BYTES + block.nbytes:
                 self._blocks.popitem(last=False)
-        within = tuple(int(i) % c for i, c in zip(index, self._chunk, strict=True))
         plane: npt.NDArray[Any] = block[within]
         return plane if plane.ndim == 3 else plane[np.newaxis]
+
+    def keep_streams(self, numbers: Sequence[int]) -> bool:
+        """Whether the streams of all of these planes are kept."""
+        reader = self._reader
+        chunks = {self._places(number)[0] for number in numbers}
+        return isinstance(reader, KeptStreams) and all(
+            reader.keeps_streams(self._chunk_index(key)) for key in chunks
+        )
+
+    def stream(self, number: int) -> bytes:
+        """Return the stream of one plane. Raises DamagedStore where there is none."""
+        assert isinstance(self._reader, KeptStreams), "asked before"
+        key, within = self._places(number)
+        if key != self._streams[0]:
+            self._streams = key, self._reader.streams(self._chunk_index(key))
+        ends = zip(key, self._chunk, self._leading, strict=True)
+        shape = [min(c, n - k * c) for k, c, n in ends]
+        at = int(np.ravel_multi_index(within, shape)) if shape else 0
+        found = self._streams[1][at] if at < len(self._streams[1]) else None
+        if found is None:
+            raise DamagedStore("exporting DICOM: a frame has no stream")
+        return found
+
+    def _places(self, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the chunk that a plane lies in, along leading axes, and its place there."""
+        index = np.unravel_index(number, self._leading) if self._leading else ()
+        pairs = [(int(i), c) for i, c in zip(index, self._chunk, strict=True)]
+        return tuple(i // c for i, c in pairs), tuple(i % c for i, c in pairs)
+
+    def _chunk_index(self, key: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the number of a chunk that consists of whole frames along every axis."""
+        return (*key, *[0] * (len(self._reader.shape) - len(key)))
 
     def _read_block(self, key: tuple[int, ...]) -> npt.NDArray[Any]:
         shape = self._reader.shape

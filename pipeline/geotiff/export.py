@@ -35,6 +35,7 @@ from tilepress.codecs.numbers import number_of
 from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
 from tilepress.pipeline.geotiff.creation import creation_options, plain_options
 from tilepress.pipeline.geotiff.gdal import gdal_calls, gdal_errors
+from tilepress.pipeline.geotiff.jpeg_export import append_streams, stream_options
 from tilepress.pipeline.geotiff.metadata import (
     append_carried,
     write_band_nodata,
@@ -197,17 +198,30 @@ def _write_part(reader: ExportReader, part: FilePart) -> list[Path]:
     """
     folder = part.target.parent
     make_directory(folder)
-    try:
-        return _write_in(folder, reader, part, creation_options(part))
-    except StoreError as error:
-        if not isinstance(error.__cause__, gdal_errors()):
-            raise
-    return _write_in(folder, reader, part, plain_options(part))
+    ways = [creation_options(part), plain_options(part)]
+    streams = stream_options(part, reader)
+    if streams is not None:
+        ways.insert(0, {k: v for k, v in ways[0].items() if k != "PREDICTOR"} | streams)
+    for options in ways[:-1]:
+        try:
+            return _write_in(
+                folder, reader, part, options, streams=options.get("COMPRESS") == "JPEG"
+            )
+        except StoreError as error:
+            if not isinstance(error.__cause__, gdal_errors()):
+                raise
+    return _write_in(folder, reader, part, ways[-1])
 
 
 def _write_in(
-    folder: Path, reader: ExportReader, part: FilePart, options: Mapping[str, Any]
+    folder: Path,
+    reader: ExportReader,
+    part: FilePart,
+    options: Mapping[str, Any],
+    *,
+    streams: bool = False,
 ) -> list[Path]:
+    """Write a file in a folder of its own; with ``streams``, those that the store keeps."""
     scratch = Path(tempfile.mkdtemp(prefix=".tilepress-export-", dir=folder))
     try:
         partial = scratch / part.target.name
@@ -218,13 +232,15 @@ def _write_in(
                 _created(partial, part, options) as dataset,
             ):
                 write_metadata(dataset, part, reader.loss)
-                _write_samples(dataset, reader, part)
+                _write_samples(dataset, reader, part, mask_only=streams)
             if _swaps_nodata(options):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", NotGeoreferencedWarning)
                     again = rasterio.open(partial.absolute(), "r+")
                 with again as dataset:
                     dataset.nodata = _common_nodata(part)
+        if streams:
+            append_streams(partial, reader, part)
         append_carried(partial, part, reader.loss)
         write_tables(partial, part, reader.loss)
         write_band_nodata(partial, part)
@@ -299,7 +315,9 @@ def _common_nodata(part: FilePart) -> float | int | None:
     return value if limits.min <= value <= limits.max else None
 
 
-def _write_samples(dataset: DatasetWriter, reader: ExportReader, part: FilePart) -> None:
+def _write_samples(
+    dataset: DatasetWriter, reader: ExportReader, part: FilePart, *, mask_only: bool
+) -> None:
     top, left = part.window[:2]
     # GDAL makes the mask of samples that equal this tag in all bands: there is none to write
     follows_from_tag = "NODATA_VALUES" in part.record["tags"].get("", {})
@@ -307,7 +325,7 @@ def _write_samples(dataset: DatasetWriter, reader: ExportReader, part: FilePart)
         window = Window(
             columns[0] - left, rows[0] - top, columns[1] - columns[0], rows[1] - rows[0]
         )
-        for group in _band_groups(reader, part):
+        for group in [] if mask_only else _band_groups(reader, part):
             samples = _read(reader, [part.first + part.bands[i] for i in group], rows, columns)
             dataset.write(samples, indexes=[i + 1 for i in group], window=window)
         if part.record["mask"] != "none" and not follows_from_tag:

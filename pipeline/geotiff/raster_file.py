@@ -29,6 +29,8 @@ from tilepress.pipeline.geotiff.header import (
     read_mask_header,
     read_pages,
 )
+from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
+from tilepress.pipeline.geotiff.jpeg_export import streams_record
 from tilepress.pipeline.geotiff.pam import read_pam
 from tilepress.pipeline.geotiff.png import png_damage
 from tilepress.pipeline.geotiff.record import describe_raster
@@ -67,6 +69,8 @@ class RasterFile:
     blocks: DeflateBlocks | None = None
     """Those whose checksums GDAL does not look at."""
     mask_blocks: DeflateBlocks | None = None
+    jpeg_blocks: JpegBlocks | None = None
+    """Those that are JPEG streams."""
 
     @property
     def name(self) -> str:
@@ -166,6 +170,10 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
             record = describe_raster(dataset, path.name, driver, header, converted, files)
             tables, unread = _tables(view) if number in (None, 1) else ({}, [])
             record |= {"pam": tables} if tables else {}
+            blocks = JpegBlocks.of(path, header)
+            if blocks is not None and header is not None:
+                subsampling = header.first.integers(SUBSAMPLING).tolist()
+                record["jpeg"] = streams_record(blocks.tables, subsampling)
             if number is not None:
                 record |= {"page": number, "pages": pages}
             _refuse(path, dataset, record, header)
@@ -182,6 +190,7 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
         view=view.keep() if driver == "JP2OpenJPEG" else None,
         blocks=DeflateBlocks.of(path, header),
         mask_blocks=_mask_blocks(path, record["mask"], beside),
+        jpeg_blocks=blocks,
     )
 
 

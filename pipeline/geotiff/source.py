@@ -33,6 +33,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import GeoReference, ImageInfo
 from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.image.streams import Streams, blocks_of
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, DEIDENTIFY, is_deidentified, profile_of
 
 __all__ = ["GeoTiffSource"]
@@ -114,6 +115,15 @@ class GeoTiffSource:
                     f"{self._files[0].path}; an image has one mask"
                 )
         return masks[0]
+
+    def streams(self, box: Box) -> Streams | None:
+        """Return the JPEG streams that a box of whole blocks was decoded of."""
+        blocks, block = self._files[0].jpeg_blocks, self._info.stream_block
+        numbers = None if block is None else blocks_of(box, block, self._info.shape)
+        if blocks is None or numbers is None:
+            return None
+        frames, rows, columns = numbers if len(numbers) == 3 else (range(1), *numbers)
+        return blocks.streams(frames, rows, columns)
 
     def source_items(self) -> Iterator[tuple[str, bytes]]:
         """Yield "origin" and one "file-N" record per file (see ``record``)."""
@@ -200,9 +210,22 @@ class GeoTiffSource:
             attributes=attributes,
             coordinates={"band": np.arange(1, count + 1, dtype=np.int32)} if count > 1 else {},
             bands=self._told_bands,
+            stream_block=self._stream_block(axes),
             has_mask=any(file.record["mask"] != "none" for file in self._files),
             remarks=tuple(dict.fromkeys(r for file in self._files for r in _remarks(file))),
         )
+
+    def _stream_block(self, axes: Sequence[str]) -> tuple[int, ...] | None:
+        """Return the sides of a block that is a JPEG stream: of single files, and never of those
+        that are de-identified, for streams have room for texts."""
+        first = self._files[0]
+        blocks = first.jpeg_blocks
+        if blocks is None or len(self._files) > 1 or is_deidentified(self._spec):
+            return None
+        if blocks.bands not in (1, first.count):
+            return None
+        sides = {"band": blocks.bands, "y": blocks.rows, "x": blocks.columns}
+        return tuple(sides.get(axis, 1) for axis in axes)
 
     def _name(self) -> str:
         """Return the store's name: as discovered, else what the files' names begin with."""
@@ -312,7 +335,8 @@ def _remarks(file: RasterFile) -> Iterator[str]:
     if name.startswith(_LOSSY) and layout["reversible"] != "LOSSLESS":
         yield (
             f"{file.name} was stored with {layout['compress']}: its decoded samples are kept "
-            "exactly, and export writes them with lossless compression"
+            "exactly, and export writes them with lossless compression, or gives JPEG streams back "
+            "where the store could keep them"
         )
     elif file.record["converted"]:
         yield f"{file.name}: samples are the RGB that libtiff makes of the file's colours"

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tilepress.pipeline.guests.told import raise_told, told
 from tilepress.pipeline.image.format import Candidate, FileImages
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.image.streams import StreamSource
 from tilepress.pipeline.storage import ranges
 from tilepress.pipeline.storage.below import Wanted, use_below
 from tilepress.pipeline.storage.path import is_url
@@ -101,6 +103,8 @@ class _Guest:
                 assert file is not None, "samples are written to it"
                 self._read(what, Box(request["start"], request["stop"]), request["dtype"], file)
                 return None
+            case "streams":
+                return self._streams(Box(request["start"], request["stop"]))
             case "items":
                 self._items = self._opened.source_items()
                 return None
@@ -133,6 +137,11 @@ class _Guest:
     def _opened(self) -> TileSource:
         assert self._source is not None, "opened before"
         return self._source
+
+    def _streams(self, box: Box) -> dict[str, Any] | None:
+        source = self._opened
+        found = source.streams(box) if isinstance(source, StreamSource) else None
+        return None if found is None else {f.name: getattr(found, f.name) for f in fields(found)}
 
     def _read(self, what: str, wanted: Box, dtype: np.dtype[Any], file: int) -> None:
         """Write samples into a file of memory, which is not held open or mapped afterwards."""

@@ -23,6 +23,7 @@ from tilepress.pipeline.image.fingerprint import bytes_of
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.image.streams import Streams
 from tilepress.pipeline.privacy.keyed import Replacements
 from tilepress.pipeline.storage.path import is_url
 
@@ -70,6 +71,17 @@ class GuestSource:
 
     def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
         return self._samples("read_mask", box, np.dtype(np.uint8))
+
+    def streams(self, box: Box) -> Streams | None:
+        """Return the streams of a box as the guest found them: whoever codes them compares."""
+        length = math.prod(box.shape) * self._info.dtype.itemsize
+        limit = budget.to_read(self._info, self._spec, self._bytes, length)
+        request = {"do": "streams", "start": box.start, "stop": box.stop}
+        found = self._ask(request, limit)
+        try:
+            return None if found is None else _checked_streams(Streams(**found))
+        except (TypeError, ValueError):
+            raise self._nonsense() from None
 
     def source_items(self) -> Iterator[tuple[str, bytes]]:
         yield from self._items({"do": "items"})
@@ -249,3 +261,16 @@ def _checked(info: object, spec: SourceSpec) -> ImageInfo:
     ):
         return info
     raise SourceError(f"opening {spec.paths[0]}: its reader answered nonsense")
+
+
+def _checked_streams(found: Streams) -> Streams:
+    """Return streams of the types that they should have; raises ValueError for others."""
+    numbers = (found.rows, found.columns, found.height, found.width)
+    is_sound = all(type(number) is int and number > 0 for number in numbers)
+    streams = tuple(found.streams)
+    parts = (found.tables, *(one for one in streams if one is not None))
+    if not is_sound or any(type(part) is not bytes for part in parts):
+        raise ValueError("no streams")
+    if not streams or len(streams) % (found.rows * found.columns):
+        raise ValueError("streams that cover no box")
+    return replace(found, streams=streams)

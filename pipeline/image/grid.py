@@ -120,6 +120,7 @@ def choose_grid(
     itemsize: int,
     *,
     tile: int = 512,
+    block: tuple[int, ...] | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> ShardGrid:
     """Choose chunk and shard for an image of ``shape`` (…, y, x) with ``itemsize`` bytes a sample.
@@ -127,16 +128,21 @@ def choose_grid(
     The chunk is ``tile`` × ``tile`` × planes, planes balanced so that no chunk exceeds
     ``MAX_PLANES_PER_CHUNK`` and inner leading axes stay whole first (bands of one slice go
     together). The shard grows by whole chunks along x, then y, then the leading axes, while it
-    stays within ``max_shard_bytes``.
+    stays within ``max_shard_bytes``. With ``block``, the sides of what lies in the source as one
+    stream, chunks consist of whole blocks, and of ``tile`` × ``tile`` samples only if these have no
+    more.
     """
     *leading, height, width = shape
+    area = _whole_blocks(height, width, tile, block)
     chunk_leading: list[int] = []
-    room = MAX_PLANES_PER_CHUNK
+    room = max(1, min(MAX_PLANES_PER_CHUNK, MAX_PLANES_PER_CHUNK * tile**2 // math.prod(area)))
+    if block is not None:
+        room = max(room, math.prod(block[:-2]))
     for n in reversed(leading):
         size = max(1, -(-n // -(-n // max(1, room))))
         chunk_leading.insert(0, size)
         room = room // size if size == n else 0
-    chunk = (*chunk_leading, min(tile, height), min(tile, width))
+    chunk = (*chunk_leading, *area)
     shard = list(chunk)
     for axis in reversed(range(len(shape))):
         whole = -(-shape[axis] // chunk[axis])
@@ -146,3 +152,15 @@ def choose_grid(
         if fits < whole:
             break
     return ShardGrid(tuple(shape), chunk, tuple(shard))
+
+
+def _whole_blocks(
+    height: int, width: int, tile: int, block: tuple[int, ...] | None
+) -> tuple[int, int]:
+    """Return rows and columns of a chunk: ``tile`` at most, or about as many samples in blocks."""
+    if block is None or (height <= tile and width <= tile):
+        return min(tile, height), min(tile, width)
+    down, across = block[-2:]
+    wide = min(width, across * max(1, tile // across)) if width > tile else width
+    rows = tile if wide <= tile else max(1, tile**2 // wide)
+    return height if height <= rows else min(height, down * max(1, rows // down)), wide

@@ -18,6 +18,7 @@ from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import stays_below
 from tilepress.pipeline.image.objects import objects_of, without_pins
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.image.streams import Streams, StreamSource
 from tilepress.pipeline.storage.copies import FETCHES, Copy
 from tilepress.pipeline.storage.ranges import RemoteFile, look_up
 
@@ -60,6 +61,12 @@ class StagedSource:
     def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
         with self._renamed.errors():
             return self._source.read_mask(box)
+
+    def streams(self, box: Box) -> Streams | None:
+        if not isinstance(self._source, StreamSource):
+            return None
+        with self._renamed.errors():
+            return self._source.streams(box)
 
     def source_items(self) -> Iterator[tuple[str, bytes]]:
         with self._renamed.errors():

@@ -23,6 +23,7 @@ from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.bands import band_apart, band_config, exact_of
+from tilepress.pipeline.store.kept import keeps_streams, kept_streams
 from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
     IMAGE,
@@ -33,10 +34,12 @@ from tilepress.pipeline.store.keys import (
     Separator,
     array_key,
     is_chunk,
+    shard_key,
     source_key,
 )
 from tilepress.pipeline.store.manifest import Manifest, sha256_hex
 from tilepress.pipeline.store.seal import read_root
+from tilepress.pipeline.store.shard import split_shard
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest, Store
@@ -92,6 +95,8 @@ class StoreReader:
         self.statement = statement
         """``attrs["tilepress"]`` of the root: codec, model, loss, sizes, digests, versions."""
         self._root = root
+        self._shard: tuple[tuple[int, ...], dict[tuple[int, ...], memoryview]] = (), {}
+        """The number and the records of the shard that streams were asked of last."""
 
     @classmethod
     def open(cls, path: AnyPath) -> StoreReader:
@@ -230,6 +235,29 @@ class StoreReader:
         if self._mask is None:
             return np.full(box.shape, 255, np.uint8)
         return self._read(self._mask, box)
+
+    def keeps_streams(self, index: tuple[int, ...]) -> bool:
+        """Whether the record of a chunk of the image keeps the streams that it came in."""
+        return keeps_streams(self._record(index))
+
+    def streams(self, index: tuple[int, ...]) -> list[bytes | None]:
+        """Return the streams that the record of a chunk of the image keeps, as they came."""
+        try:
+            return kept_streams(self._record(index))
+        except InvalidRecord as error:
+            raise DamagedStore(f"reading {self.path.name}: chunk {index}: {error}") from error
+
+    def _record(self, index: tuple[int, ...]) -> memoryview:
+        per_shard = self.grid("image").chunks_per_shard
+        shard = tuple(i // n for i, n in zip(index, per_shard, strict=True))
+        inside = tuple(i % n for i, n in zip(index, per_shard, strict=True))
+        key = shard_key("image", shard, self.separator)
+        try:
+            if shard != self._shard[0]:
+                self._shard = shard, split_shard((self.path / key).read(), per_shard)
+            return self._shard[1][inside]
+        except (OSError, KeyError, DamagedStore) as error:
+            raise DamagedStore(f"reading {self.path.name}: {key}: {error}") from error
 
     def _array(self, name: str) -> zarr.Array[Any]:
         node = self._root.get(name)

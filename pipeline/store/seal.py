@@ -9,13 +9,20 @@ it is the first that is removed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tilepress.errors import DamagedStore, StoreError, UnsealedStore, UnsupportedFormat
+from tilepress.errors import (
+    DamagedStore,
+    StoreError,
+    TilepressError,
+    UnsealedStore,
+    UnsupportedFormat,
+)
 from tilepress.pipeline.storage.path import AnyPath, storage_path
 from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
@@ -36,6 +43,7 @@ __all__ = [
     "read_root",
     "remove_store",
     "seal_of",
+    "sealed_digest",
     "store_bytes",
     "with_seal",
 ]
@@ -131,6 +139,13 @@ def read_root(path: AnyPath) -> RootDocument:
     if sha256_hex(blank).encode() != match[1]:
         raise DamagedStore(f"opening {path.name}: zarr.json is not the one that was sealed")
     return RootDocument(store=path.name, data=data, content=json.loads(data))
+
+
+def sealed_digest(path: AnyPath) -> str | None:
+    """Return the digest of the plan that wrote a sealed store; None where that is not known."""
+    with contextlib.suppress(TilepressError, OSError, ValueError, KeyError):
+        return str(read_root(path).statement.get("plan_digest"))
+    return None
 
 
 def store_bytes(path: AnyPath, separator: Separator | None = None) -> int:

@@ -26,6 +26,8 @@ from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk
 from tilepress.errors import CodecError, DamagedStore
 from tilepress.pipeline.image.grid import Box, ShardGrid
+from tilepress.pipeline.image.streams import Streams
+from tilepress.pipeline.store.kept import keep_streams
 from tilepress.pipeline.store.manifest import ShardEntry, sha256_hex
 
 __all__ = [
@@ -102,6 +104,7 @@ def encode_shard(
     dtype: np.dtype[Any] | None = None,
     slab_axis: int = -2,
     witness: TileCodec | None = None,
+    streams: Callable[[Box], Streams | None] | None = None,
 ) -> ShardBytes:
     """Code the samples of one shard and check every record by decoding it.
 
@@ -118,6 +121,9 @@ def encode_shard(
         all bands, at once.
     witness :
         A codec on another device, which decodes one record, too.
+    streams :
+        Returns the compressed streams that a chunk, clipped to the image, was decoded of. They are
+        kept in its record if that is possible, and where loss is allowed if it saves bytes.
 
     Raises CodecError where a record decodes to samples that the codec's loss does not allow:
     nothing is returned that was not checked.
@@ -135,19 +141,23 @@ def encode_shard(
     check = _Check(codec, witness)
     chunks: list[tuple[Chunk, Box]] = []
 
-    def places() -> Iterator[tuple[Box, bool]]:
+    def places() -> Iterator[tuple[Box, Streams | None, bool]]:
         for slab, inside in _slabs(grid, index, slab_axis % len(box.shape)):
             reading.read(slab)
             for chunk, place in inside:
                 chunks.append((chunk, place))
-                yield place, len(chunks) == 1
+                kept = None if streams is None else streams(_clipped(place, box))
+                yield place, kept, len(chunks) == 1
 
-    def code(item: tuple[Box, bool]) -> _CodedChunk:
-        place, is_first = item
+    def code(item: tuple[Box, Streams | None, bool]) -> _CodedChunk:
+        place, kept, is_first = item
         clipped = array[place.slices]
         chunk = _fill_up(clipped, grid.chunk, fill)
         begun = time.perf_counter()
-        record = encode_chunk(codec, chunk)
+        record = None if kept is None else keep_streams(kept, clipped, grid.chunk, fill)
+        if record is None or not codec.loss.is_lossless:
+            records = (record, encode_chunk(codec, chunk))
+            record = min((one for one in records if one is not None), key=len)
         coded = time.perf_counter()
         decoded, difference = check(chunk, record, is_first=is_first)
         if decoded is not None:
@@ -174,6 +184,13 @@ def encode_shard(
         code_s=math.fsum(c.code_s for c in results),
         check_s=math.fsum(c.check_s for c in results),
     )
+
+
+def _clipped(place: Box, within: Box) -> Box:
+    """Return a box within a shard in coordinates of the image, and no further than the shard."""
+    start = tuple(a + o for a, o in zip(place.start, within.start, strict=True))
+    ends = zip(place.stop, within.start, within.stop, strict=True)
+    return Box(start, tuple(min(a + o, n) for a, o, n in ends))
 
 
 class _Reading:

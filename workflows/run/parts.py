@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Unpack
 
 from tilepress.errors import DestinationConflict, UsageError
-from tilepress.pipeline.archive.destination import Destination, sealed_digest
+from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.images import Job, Todo, finish_images, prepare_images
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
 from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
@@ -21,7 +21,7 @@ from tilepress.pipeline.archive.private import PRIVATE_NAME
 from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.storage.path import StoragePath, storage_path
-from tilepress.pipeline.store.seal import is_sealed
+from tilepress.pipeline.store.seal import is_sealed, sealed_digest
 from tilepress.pipeline.store.signature import Signer
 from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.report import (

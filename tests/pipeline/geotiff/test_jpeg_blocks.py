@@ -1,0 +1,70 @@
+"""Where the JPEG streams of a TIFF file lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tilepress.errors import DamagedSource
+from tilepress.pipeline.geotiff.header import Entry, append_entries, read_header
+from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
+
+from ...system.test_streams import jpeg_tiff
+from ..images import tiff
+
+
+def of(path: Path) -> JpegBlocks | None:
+    return JpegBlocks.of(path, read_header(path))
+
+
+def test_a_block_is_a_stream(tmp_path: Path):
+    path = jpeg_tiff(tmp_path / "a.tif", photometric="ycbcr", tiled=True)
+    blocks = of(path)
+    assert blocks is not None
+    assert (blocks.rows, blocks.columns, blocks.down, blocks.across, blocks.bands) == (
+        64,
+        64,
+        3,
+        3,
+        3,
+    )
+    found = blocks.streams(range(1), range(1, 3), range(3))
+    assert len(found.streams) == 6
+    data = path.read_bytes()
+    for stream in found.streams:
+        assert stream is not None
+        assert stream.startswith(b"\xff\xd8")
+        assert stream in data
+    assert found.tables.startswith(b"\xff\xd8\xff\xdb")
+
+
+def test_files_of_other_compressions_have_none(tmp_path: Path):
+    assert of(tiff(tmp_path / "a.tif")) is None
+    assert of(tiff(tmp_path / "b.tif", compress="deflate")) is None
+    assert JpegBlocks.of(tmp_path / "c.jp2", None) is None
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        (322, Entry(3, 1, b"\0\0")),
+        (266, Entry(3, 1, b"\2\0")),
+        (324, Entry(4, 1, b"\1\0\0\0")),
+        (257, Entry(3, 1, b"\0\0")),
+    ],
+)
+def test_what_contradicts_itself_has_none(tmp_path: Path, entry: tuple[int, Entry]):
+    path = jpeg_tiff(tmp_path / "a.tif", tiled=True)
+    append_entries(path, dict([entry]), "<")
+    assert of(path) is None
+
+
+def test_a_file_that_ends_before_is_damaged(tmp_path: Path):
+    path = jpeg_tiff(tmp_path / "a.tif", tiled=True)
+    blocks = of(path)
+    assert blocks is not None
+    os.truncate(path, int(blocks.offsets[-1]) + 3)
+    with pytest.raises(DamagedSource, match="block 9 is not whole"):
+        blocks.streams(range(1), range(3), range(3))
