@@ -37,6 +37,7 @@ from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.formats import has_private_names
 from tilepress.pipeline.image.pseudonyms import UNNAMED, Pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.kept.index import FolderIndex, is_kept
 from tilepress.pipeline.privacy.profile import Profile
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was, deidentified, renamed
 from tilepress.pipeline.sources.open import open_source
@@ -105,6 +106,16 @@ class Destination:
         if self.is_store or is_catalogue_object(below):
             return True
         return any(part.endswith(".zarr") for part in below.split("/")[:-1])
+
+    def holds(self, source: str, known: dict[str, FolderIndex]) -> bool:
+        """Whether a source is a part of a store in here, or a file that is kept beside them.
+
+        ``known`` is for later calls.
+        """
+        if self.holds_part(source):
+            return True
+        below = None if self.is_store else _below(source, self.path)
+        return below is not None and is_kept(self.path, below, known)
 
     def check_writable(self) -> None:
         """Raise UsageError where nothing can be written here, before any work is done."""

@@ -22,6 +22,7 @@ from typing import Any
 from tilepress.errors import DestinationConflict, TilepressError, UsageError
 from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.image.pseudonyms import KEY_MARK, NO_KEY, UNKEYED, Pseudonyms
+from tilepress.pipeline.kept.index import has_kept
 from tilepress.pipeline.privacy.key import (
     KEY,
     KEY_VERSION,
@@ -131,9 +132,13 @@ def check_deidentified_as_a_whole(archive: StoragePath, *, asked: bool) -> None:
             f"compressing into {archive}: the archive is de-identified; say --deidentify again, "
             "or choose another destination"
         )
-    if asked and not marked and next(walk_stores(archive), None) is not None:
+    if not asked or marked:
+        return
+    what = "stores" if next(walk_stores(archive), None) is not None else ""
+    what = what or ("files" if has_kept(archive) else "")
+    if what:
         raise UsageError(
-            f"de-identifying into {archive}: the archive has stores that are not de-identified; "
+            f"de-identifying into {archive}: the archive has {what} that are not de-identified; "
             "choose another destination"
         )
 

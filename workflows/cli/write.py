@@ -13,14 +13,19 @@ from tilepress.workflows.cli.console import EXIT_FAILED, Json, complain, open_co
 from tilepress.workflows.cli.options import (
     CodingCommand,
     Events,
+    Exclude,
+    Include,
+    KeepFiles,
     Quiet,
     ReportFile,
     ShowPaths,
     Sign,
+    SkipLarger,
     SourcesAndDestination,
     Stack,
     Verbose,
     Workers,
+    bytes_of,
     in_order,
     plain,
     takes_coding_options,
@@ -78,6 +83,10 @@ def compress(
         ),
     ] = None,
     stack: Stack = None,
+    keep: KeepFiles = "known",
+    include: Include = None,
+    exclude: Exclude = None,
+    skip_larger: SkipLarger = None,
     device: Device = DeviceName.auto,
     workers: Workers = None,
     cluster: Cluster = None,
@@ -154,6 +163,10 @@ def compress(
         **coding,
         tune=tune,
         stack=stack,
+        keep=keep,
+        include=include or (),
+        exclude=exclude or (),
+        skip_larger=bytes_of(skip_larger),
         device=device.value,
         workers=workers,
         cluster=cluster,
@@ -173,6 +186,10 @@ def compress(
 def plan(
     paths: SourcesAndDestination,
     stack: Stack = None,
+    keep: KeepFiles = "known",
+    include: Include = None,
+    exclude: Exclude = None,
+    skip_larger: SkipLarger = None,
     workers: Workers = None,
     force: Annotated[
         bool,
@@ -203,6 +220,10 @@ def plan(
         destination,
         **plain(coding),
         stack=stack,
+        keep=keep,
+        include=include or (),
+        exclude=exclude or (),
+        skip_larger=bytes_of(skip_larger),
         workers=workers,
         force=force,
         show_paths=show_paths,
@@ -324,7 +345,7 @@ def _conclude(
         if tuned:
             parts.append(_tuned(done))
         print(f"{', '.join(parts)}, {done.seconds:.1f} s", file=out)
-        for text in filter(None, (done.larger_text, done.passed_over_text)):
+        for text in filter(None, (done.larger_text, done.kept.text, done.passed_over_text)):
             print(text, file=out)
         if done.stages.text:
             print(done.stages.text, file=out)

@@ -22,6 +22,7 @@ from tilepress.workflows.report.telling import (
     Discovered,
     Event,
     Failed,
+    FilesKept,
     ImageDone,
     ImageStarted,
     Note,
@@ -94,6 +95,8 @@ class _Meter:
     stored_bytes: int = 0
     workers: int | None = None
     stages: Stages = field(default_factory=Stages)
+    kept: int = 0
+    """Files that are no images and lie in the archive."""
     _open: dict[str, ImagePlan] = field(default_factory=dict)
     """Images that are being written, by store."""
     _marks: deque[_Mark] = field(default_factory=lambda: deque([_now()]))
@@ -113,6 +116,8 @@ class _Meter:
                 self._seal(result)
             case Failed(failure):
                 self._fail(failure)
+            case FilesKept(files):
+                self.kept = files
 
     def _discover(self, event: Discovered) -> None:
         """Count what the search has come to: it tells of every image and of every failure."""
@@ -248,6 +253,8 @@ class _Meter:
             parts.append(f"ratio {self.done_bytes / self.stored_bytes:.2f}")
         if self.workers is not None:
             parts.append(f"{self.workers} worker{'' if self.workers == 1 else 's'}")
+        if self.kept:
+            parts.append(f"{grouped(self.kept)} other files")
         lately = self.stages - self._marks[0].stages
         if lately.bound_by is not None:
             parts.append(f"{lately.bound_by} {100 * lately.shares[lately.bound_by]:.0f} %")

@@ -21,6 +21,7 @@ __all__ = [
     "Discovered",
     "Event",
     "Failed",
+    "FilesKept",
     "ImageDone",
     "ImageStarted",
     "Note",
@@ -91,7 +92,17 @@ class Failed:
     failure: ImageFailure
 
 
-Event = Note | Discovered | Workers | ImageStarted | ShardStored | ImageDone | Failed
+@dataclass(frozen=True, slots=True)
+class FilesKept:
+    """Files that are no images lie in the archive, by this run or before."""
+
+    files: int
+    bytes: int
+    written: int
+    """Files that were not there before as they are now."""
+
+
+Event = Note | Discovered | Workers | ImageStarted | ShardStored | ImageDone | Failed | FilesKept
 
 
 class Progress(Protocol):

@@ -25,7 +25,8 @@ from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.report.telling import Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
 from tilepress.workflows.run.finish import ReportWriter, finish_run, report_when_stopped
-from tilepress.workflows.run.images import find_images, todos
+from tilepress.workflows.run.images import find_images, other_files, todos
+from tilepress.workflows.run.keeping import Keeping
 from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.parts import compress_part
 from tilepress.workflows.run.request import CompressRequest, PathLike
@@ -42,6 +43,10 @@ def compress(
     *,
     tune: float | None = None,
     stack: Stacks = None,
+    keep: str = "known",
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    skip_larger: int | None = None,
     device: str = "auto",
     workers: int | None = None,
     cluster: str | None = None,
@@ -92,6 +97,15 @@ def compress(
     stack :
         Pattern of single-band files that make one image together, e.g. ``"*_B*.TIF"``, or several;
         "auto" knows bands of Landsat, Sentinel-2 and HLS by their names.
+    keep :
+        Which files of searched folders that are no images the archive keeps, byte for byte below
+        ``files/``: "known" (metadata, texts, previews, DICOM objects without pixels), "all" or
+        "none". What is de-identified keeps none.
+    include, exclude :
+        Patterns of paths below the sources (``"*.tif"``, ``"raw/**"``): only files that one of the
+        first fits, if there are any, and none of the second.
+    skip_larger :
+        Leave out images whose files have more bytes than this.
     device :
         "auto" codes on GPUs where workers have them, "cpu" never, "cuda" refuses to go without.
     workers :
@@ -139,7 +153,16 @@ def compress(
     started = time.monotonic()
     if report is not None:
         check_writable_report(Path(report))
-    request = CompressRequest.of(sources, destination, stack, coding)
+    request = CompressRequest.of(
+        sources,
+        destination,
+        stack,
+        coding,
+        keep=keep,
+        include=include,
+        exclude=exclude,
+        skip_larger=skip_larger,
+    )
     check_options(request.options, workers, tune)
     signer = None if sign is None else Signer.load(sign)
     writer = ReportWriter(
@@ -163,7 +186,8 @@ def compress(
     target, options = request.destination, request.options
     executor = make_executor(workers, cluster, device, options, progress, dashboard=dashboard)
     passed_over: Counter[str] = Counter()
-    found = find_images(request, passed_over, show_paths=show_paths)
+    others = other_files(request)
+    found = find_images(request, passed_over, others, show_paths=show_paths)
     missing = _missing(target.folder)
     target.check_writable()
     tuner = None
@@ -204,10 +228,21 @@ def compress(
             )
             labels = at_work.enter_context(Labels(target, writer.path, show_paths=show_paths))
             with report_when_stopped(run, writer):
-                result = run.run(todos(found, run, labels))
+                result = run.run(todos(found, run, labels, request.skip_larger))
+                if others is not None:
+                    keeping = Keeping(
+                        destination=target,
+                        report=result,
+                        passed_over=passed_over,
+                        labels=labels,
+                        progress=progress,
+                        force=force,
+                        checksum=checksum,
+                    )
+                    keeping.keep(others.folders())
         if tuner is not None and not run.unfinished:
             tuner.forget()
-        if not result.images and not result.failures and not result.excluded:
+        if not (result.images or result.failures or result.excluded or result.kept.files):
             named = ", ".join(map(str, request.sources))
             raise UsageError(f"compressing: found no image in {named}")
         with report_when_stopped(run, writer):

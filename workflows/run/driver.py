@@ -392,6 +392,10 @@ class Run:
         kind, message = describe_error(error)
         self._list_failure(ImageFailure(source=source, kind=kind, message=message))
 
+    def skip(self, spec: SourceSpec, label: str | None, error: ExcludedSource) -> None:
+        """List an image that is left out on purpose."""
+        self._fail(spec, label, error)
+
     def _fail(
         self,
         spec: SourceSpec,
