@@ -212,6 +212,7 @@ def plan(
         tilepress plan @list.txt s3://bucket/out --tier fast
     """
     from tilepress.pipeline.storage.text import size
+    from tilepress.workflows.report.alike import lines_of
     from tilepress.workflows.run.parts import plan as run_plan
 
     sources, destination = _split(paths, "planning")
@@ -230,8 +231,8 @@ def plan(
         progress=_progress(events, {}, quiet=quiet, verbose=verbose),
     )
     if quiet:
-        for failure in head.failures:
-            complain(failure.line)
+        for line in lines_of(head.failures):
+            complain(line)
     else:
         print(
             f"{head.images} images to write in {head.shards} shards ({size(head.raw_bytes)}), "
@@ -329,10 +330,12 @@ def _conclude(
 
     ``unchanged`` is what to call the images that were sealed already.
     """
+    from tilepress.workflows.report.alike import lines_of
+
     out = sys.stderr if events == "-" else sys.stdout
     if quiet:
-        for failure in done.failures:
-            complain(failure.line)
+        for line in lines_of(done.failures):
+            complain(line)
     else:
         parts = [f"{done.written} written", f"{done.unchanged} {unchanged}"]
         if done.shared:

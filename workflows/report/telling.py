@@ -90,6 +90,9 @@ class Failed:
     """An input did not become a sealed store."""
 
     failure: ImageFailure
+    listed: int = 50
+    """How many failures for the same reason get a line at once, the others being counted: of images
+    many, of other inputs few."""
 
 
 @dataclass(frozen=True, slots=True)

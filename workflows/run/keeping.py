@@ -105,7 +105,7 @@ class Keeping:
         source, told = self.labels.of_failure(Failure(path, error, private=one.file.private))
         failure = ImageFailure(source=source, kind=one.error_kind, message=str(told))
         self.report.failures.append(failure)
-        self.progress.tell(Failed(failure))
+        self.progress.tell(Failed(failure, listed=0))
 
 
 def by_folder(files: Iterable[OtherFile]) -> Iterator[Sequence[OtherFile]]:
