@@ -51,13 +51,18 @@ from tilepress.pipeline.store.seal import is_sealed, read_root, remove_store
 
 __all__ = [
     "Destination",
+    "Outlook",
     "check_prepared",
     "is_unchanged",
+    "outlook",
     "prepare_store",
     "sealed_digest",
     "state_of_store",
     "what_stays",
 ]
+
+Outlook = Literal["new", "begun", "replaced", "unchanged"]
+"""What a run makes of an image: a store where none is, one that goes on, one in another's place."""
 
 StoreState = Literal["absent", "begun", "replacing", "sealed", "other"]
 
@@ -211,6 +216,18 @@ def prepare_store(plan: ImagePlan, *, force: bool) -> ImagePlan | None:
         _remove(storage_path(plan.store))  # the rest of another plan, which no reader can open
     Ledger(plan).create()
     return plan
+
+
+def outlook(plan: ImagePlan, *, force: bool) -> Outlook:
+    """Tell what ``prepare_store`` would come to, and write nothing. Raises as it does."""
+    if is_unchanged(plan, force=force):
+        return "unchanged"
+    state = state_of_store(plan)
+    if state in ("replacing", "other") and not force:
+        raise DestinationConflict(f"writing {plan.store}: {_why_not(plan, state)}")
+    if state in ("absent", "begun"):
+        return "new" if state == "absent" else "begun"
+    return "replaced"
 
 
 def _has_replaced(plan: ImagePlan) -> bool:

@@ -50,6 +50,7 @@ __all__ = [
     "mark_deidentified",
     "private_folder",
     "pseudonyms_of_sources",
+    "pseudonyms_to_be",
 ]
 
 KEY_BYTES = 32
@@ -104,6 +105,18 @@ def archive_pseudonyms(archive: StoragePath) -> Pseudonyms:
     known = known_pseudonyms(archive)
     assert known is not None, "it is there by now"
     return known
+
+
+def pseudonyms_to_be(archive: StoragePath) -> Pseudonyms:
+    """Return what identifiers would be hashed with here, and write nothing.
+
+    Where a run would make a key, names are those of a key that nobody will know. Raises as
+    ``archive_pseudonyms`` does.
+    """
+    known = known_pseudonyms(archive)
+    if known is not None:
+        return known
+    return UNKEYED if _has_unkeyed_stores(archive) else Pseudonyms(secrets.token_bytes(KEY_BYTES))
 
 
 def deidentifying_pseudonyms(folder: StoragePath) -> Pseudonyms:

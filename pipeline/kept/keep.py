@@ -56,20 +56,24 @@ def keep_folder(
     *,
     force: bool = False,
     checksum: bool = False,
+    dry: bool = False,
 ) -> list[Kept]:
     """Keep the files of one folder; return what became of each, in their order.
 
-    ``force`` replaces what changed, ``checksum`` reads also what looks unchanged. Raises OSError
-    where the archive takes nothing more; whatever else goes wrong is one file's failure.
+    ``force`` replaces what changed, ``checksum`` reads also what looks unchanged, ``dry`` writes
+    nothing and tells what would be. Raises OSError where the archive takes nothing more; whatever
+    else goes wrong is one file's failure.
     """
     try:
         index = FolderIndex.load(archive, files[0].folder)
     except (TilepressError, OSError) as error:
         return [_failed(file, error) for file in files]
-    keeper = _Keeper(index, pseudonyms, force=force, checksum=checksum)
+    kind = _Forecaster if dry else _Keeper
+    keeper = kind(index, pseudonyms, force=force, checksum=checksum)
     try:
         done = keeper.keep(files)
-        index.save()
+        if not dry:
+            index.save()
     except (TilepressError, OSError) as error:
         return [_failed(file, error) for file in files]
     return done
@@ -116,9 +120,12 @@ class _Keeper:
                 found = self._guarded(step, other)
                 if found is not None:
                     done[at] = found
-                if self._index.unsaved > max(SAVE_EVERY, len(self._index.files) // 2):
-                    self._index.save()
+                self._save_now_and_then()
         return [done[at] for at in range(len(files))]
+
+    def _save_now_and_then(self) -> None:
+        if self._index.unsaved > max(SAVE_EVERY, len(self._index.files) // 2):
+            self._index.save()
 
     def _guarded(self, step: Callable[[OtherFile], Kept | None], other: OtherFile) -> Kept | None:
         try:
@@ -176,8 +183,7 @@ class _Keeper:
         place = self._index.object(entry)
         sound = retried(place.size) == len(data) and retried(place.sha256) == sha256
         if not sound:
-            check_no_link(self._index.archive, place)
-            retried(lambda: place.write(data))
+            self._put(place, data)
         ended = forget_next(entry, written=sha256 == entry.next_sha256)
         self._index.set(replace(ended, mark=found.mark, origin=_origin(other)))
         self._claimed.add(entry.key)
@@ -197,24 +203,34 @@ class _Keeper:
         if entry.next_sha256 is not None:  # a run was killed that replaced it
             entry = forget_next(entry, written=retried(place.sha256) == entry.next_sha256)
         coming = replace(entry, next_sha256=sha256, next_bytes=len(data))
+        self._replace(coming, data, found)
+        return Kept(file=other, status="written", bytes=len(data))
+
+    def _replace(self, coming: KeptFile, data: bytes, found: Look) -> None:
         self._index.set(coming)
         self._index.save()
+        self._put(self._index.object(coming), data)
+        self._index.set(replace(forget_next(coming, written=True), mark=found.mark))
+
+    def _put(self, place: StoragePath, data: bytes) -> None:
         check_no_link(self._index.archive, place)
         retried(lambda: place.write(data))
-        self._index.set(replace(forget_next(coming, written=True), mark=found.mark))
-        return Kept(file=other, status="written", bytes=len(data))
 
     def _create(self, key: str, data: bytes, sha256: str) -> None:
         place = self._index.archive / FILES / key
         check_no_link(self._index.archive, place)
-        if retried(lambda: place.create(data)) or retried(place.sha256) == sha256:
+        if self._is_new(place, data) or retried(place.sha256) == sha256:
             return  # the latter was left by a run that was killed
         if not self._force:
             raise DestinationConflict(
                 f"{FILES}/{key} is there, and no index lists it: of a run that was killed before "
                 "this file changed, or of somebody else; take it away (--force replaces it)"
             )
-        retried(lambda: place.write(data))
+        self._put(place, data)
+
+    def _is_new(self, place: StoragePath, data: bytes) -> bool:
+        """Write an object where none is; False where there is one."""
+        return retried(lambda: place.create(data))
 
     def _note(self, other: OtherFile, key: str, found: Look, sha256: str) -> None:
         self._claimed.add(key)
@@ -253,6 +269,22 @@ class _Keeper:
         if " " in other.kind:  # "DICOM without pixels"
             return f"dicom-{hashed}.dcm"
         return f"file-{hashed}{told_ending(other.name)}"
+
+
+class _Forecaster(_Keeper):
+    """Goes through the files as one who keeps them, and writes nothing."""
+
+    def _save_now_and_then(self) -> None:
+        pass
+
+    def _replace(self, coming: KeptFile, data: bytes, found: Look) -> None:
+        pass
+
+    def _put(self, place: StoragePath, data: bytes) -> None:
+        pass
+
+    def _is_new(self, place: StoragePath, data: bytes) -> bool:
+        return retried(place.size) is None
 
 
 def _is_usual(relative: str) -> bool:

@@ -114,6 +114,13 @@ def compress(
             help="Compare the samples, too, before a store counts as unchanged (reads all of it).",
         ),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Write nothing; tell what would be done, and about how much and how long.",
+        ),
+    ] = False,
     sign: Sign = None,
     report: ReportFile = None,
     events: Events = None,
@@ -174,6 +181,7 @@ def compress(
         part=part,
         force=force,
         checksum=checksum,
+        dry_run=dry_run,
         sign=sign,
         report=report,
         show_paths=show_paths,
@@ -336,6 +344,11 @@ def _conclude(
     if quiet:
         for line in lines_of(done.failures):
             complain(line)
+    elif done.forecast is not None:
+        lines = done.forecast.lines(len(done.failures), len(done.excluded))
+        kept = done.kept.text.replace("kept", "would keep", 1)
+        for text in filter(None, (*lines, kept, done.passed_over_text)):
+            print(text, file=out)
     else:
         parts = [f"{done.written} written", f"{done.unchanged} {unchanged}"]
         if done.shared:

@@ -22,6 +22,7 @@ from tilepress.pipeline.find.choose import EXCLUDED
 from tilepress.pipeline.guests import client as guests
 from tilepress.pipeline.storage.atomic import make_directory, partial_of, sync_directory
 from tilepress.pipeline.storage.text import compared, size
+from tilepress.workflows.report.forecast import Forecast
 from tilepress.workflows.report.spool import Spool
 
 __all__ = [
@@ -171,6 +172,8 @@ class Report:
     kept: KeptFiles = field(default_factory=KeptFiles)
     """Files that are no images and lie in the archive now."""
     run: RunDescription | None = None
+    forecast: Forecast | None = None
+    """Of a dry run: what would be done. Nothing was written then; ``kept`` is what would be."""
 
     @property
     def ok(self) -> bool:
@@ -277,6 +280,7 @@ class Report:
             "failed": len(self.failures),
             "passed_over": dict(sorted(self.passed_over.items())),
             "kept": self.kept.to_json(),
+            **({} if self.forecast is None else {"dry_run": self.forecast.to_json()}),
             "stages": self.stages.to_json(),
         }
 

@@ -24,6 +24,7 @@ from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.report.telling import Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
+from tilepress.workflows.run.dry import forecast_run
 from tilepress.workflows.run.finish import ReportWriter, finish_run, report_when_stopped
 from tilepress.workflows.run.images import find_images, other_files, todos
 from tilepress.workflows.run.keeping import Keeping
@@ -54,6 +55,7 @@ def compress(
     part: str | None = None,
     force: bool = False,
     checksum: bool = False,
+    dry_run: bool = False,
     sign: str | Path | None = None,
     report: str | Path | None = None,
     show_paths: bool = False,
@@ -126,6 +128,9 @@ def compress(
     checksum :
         Skip a sealed store only if its samples are those of the source, too, not just the sizes,
         times and headers of the files; others are listed as conflicts. Reads every source whole.
+    dry_run :
+        Write nothing: tell what would be done, and about how large and how long it would be, from
+        a sample of the tiles (``Report.forecast``). Reads in this process.
     sign :
         File of an ed25519 private key (OpenSSH or PEM) with which every store is signed that this
         run seals; with ``checksum`` also one that is there without a signature. A wrong signature
@@ -174,15 +179,27 @@ def compress(
         ),
     )  # fmt: skip
     if part is not None:
-        if tune is not None or workers or force or checksum or dashboard or cluster is not None:
+        refused = workers or force or checksum or dashboard or dry_run or cluster is not None
+        if tune is not None or refused:
             raise UsageError(
-                "compressing a part: --tune, --workers, --cluster, --force, --checksum and "
-                "--dashboard do not go with --part; replace what is there with tilepress plan "
+                "compressing a part: --tune, --workers, --cluster, --force, --checksum, --dry-run "
+                "and --dashboard do not go with --part; replace what is there with tilepress plan "
                 "--force"
             )
         return compress_part(
             request, Part.parse(part), device, writer, progress, signer, show_paths=show_paths
         )
+    if dry_run:
+        with progress or SilentProgress() as told:
+            result = forecast_run(
+                request,
+                told,
+                force=force,
+                checksum=checksum,
+                workers=workers,
+                show_paths=show_paths,
+            )
+        return finish_run(result, writer)
     target, options = request.destination, request.options
     executor = make_executor(workers, cluster, device, options, progress, dashboard=dashboard)
     passed_over: Counter[str] = Counter()

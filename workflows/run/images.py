@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -15,14 +16,16 @@ from tilepress.pipeline.archive.images import Todo
 from tilepress.pipeline.archive.private import (
     check_deidentified_as_a_whole,
     deidentifying_pseudonyms,
+    known_pseudonyms,
     mark_deidentified,
+    pseudonyms_to_be,
 )
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.find.others import OtherFiles
 from tilepress.pipeline.find.told import path_and_page
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.private_names import PRIVATE
-from tilepress.pipeline.image.pseudonyms import Pseudonyms
+from tilepress.pipeline.image.pseudonyms import Pseudonyms, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.kept.index import FolderIndex
 from tilepress.pipeline.privacy.profile import Profile
@@ -33,7 +36,7 @@ from tilepress.workflows.report.telling import Discovered
 from tilepress.workflows.run.driver import Run
 from tilepress.workflows.run.request import CompressRequest
 
-__all__ = ["find_images", "other_files", "todos"]
+__all__ = ["find_images", "other_files", "pseudonyms_of", "todos", "too_large"]
 
 LISTED_IMAGES = 10
 """Images that a message names at most."""
@@ -55,11 +58,13 @@ def find_images(
     others: OtherFiles | None = None,
     *,
     show_paths: bool = False,
+    dry: bool = False,
 ) -> Iterator[SourceSpec | Failure]:
     """Yield what there is to compress; raise UsageError where the destination cannot take it.
 
     Files that are no images are gathered in ``others``, or else counted in ``passed_over``, by
-    their endings.
+    their endings. ``dry`` writes nothing: no key of names is made, and what would need one to be
+    de-identified is found as it is.
     """
     destination = request.destination
     asked = request.options.profile is not None
@@ -69,15 +74,17 @@ def find_images(
         request.sources,
         request.stack,
         passed_over,
-        pseudonyms=destination.pseudonyms,
+        pseudonyms=pseudonyms_of(destination, dry=dry),
         others=others,
         choice=request.choice,
     )
     found = _own_output_left_out(everything, destination)
     if request.stack is not None:
         found = _as_stored_before(found, destination)
-    if request.options.profile is not None:
+    if request.options.profile is not None and not dry:
         found = _deidentified(found, destination, request.options.profile)
+    elif request.options.profile is not None:
+        found = _to_be_deidentified(found, destination, request.options.profile)
     if destination.is_store:
         return _one_image(found, destination, show_paths=show_paths)
     return found
@@ -97,7 +104,7 @@ def todos(
             run.fail(*labels.of_failure(item))
         elif skip_larger is not None and (item.source_bytes or 0) > skip_larger:
             files += len(item.paths)
-            run.skip(item, labels.of_image(item), _too_large(item, skip_larger))
+            run.skip(item, labels.of_image(item), too_large(item, skip_larger))
         else:
             files += len(item.paths)
             images += 1
@@ -106,7 +113,8 @@ def todos(
     run.progress.tell(Discovered(files, images, done=True))
 
 
-def _too_large(spec: SourceSpec, limit: int) -> ExcludedSource:
+def too_large(spec: SourceSpec, limit: int) -> ExcludedSource:
+    """Return the error that lists an image as larger than what is wanted."""
     found = size(spec.source_bytes or 0)
     return ExcludedSource(f"its files have {found}, more than the {size(limit)} of --skip-larger")
 
@@ -147,6 +155,27 @@ def _deidentified(
                 if not destination.is_store:
                     mark_deidentified(destination.folder)
             yield destination.deidentified(item, profile, pseudonyms)
+
+
+def _to_be_deidentified(
+    found: Iterator[SourceSpec | Failure], destination: Destination, profile: Profile
+) -> Iterator[SourceSpec | Failure]:
+    """Yield images as they will be found de-identified, where the archive has its key by now."""
+    known = known_pseudonyms(destination.folder)
+    for item in found:
+        if isinstance(item, Failure):
+            yield replace(item, private=True)
+        elif known is None or known.key is None:
+            yield replace(item, options={**item.options, PRIVATE: True})
+        else:
+            yield destination.deidentified(item, profile, known)
+
+
+def pseudonyms_of(destination: Destination, *, dry: bool = False) -> PseudonymsOf:
+    """Return what gives the names of series; in a dry run without making a key."""
+    if not dry or destination.is_store:
+        return destination.pseudonyms
+    return functools.cache(lambda: pseudonyms_to_be(destination.folder))
 
 
 def _one_image(

@@ -19,6 +19,7 @@ from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.report import Report
 from tilepress.workflows.report.telling import Failed, FilesKept, Progress
 from tilepress.workflows.run.driver import NoRoom
+from tilepress.workflows.run.images import pseudonyms_of
 
 __all__ = ["Keeping", "by_folder"]
 
@@ -38,6 +39,8 @@ class Keeping:
     progress: Progress
     force: bool = False
     checksum: bool = False
+    dry: bool = False
+    """Whether nothing is written, and what would be is counted."""
 
     def keep(self, folders: Iterable[Sequence[OtherFile]]) -> None:
         """Keep the files; those of one folder come together.
@@ -70,9 +73,10 @@ class Keeping:
         return keep_folder(
             self.destination.path,
             files,
-            self.destination.pseudonyms,
+            pseudonyms_of(self.destination, dry=self.dry),
             force=self.force,
             checksum=self.checksum,
+            dry=self.dry,
         )
 
     def _not_our_own(self, folders: Iterable[Sequence[OtherFile]]) -> Iterator[Sequence[OtherFile]]:
