@@ -229,7 +229,7 @@ class _Repair:
         spec = self._finder.find(self.store, salvaged, layouts["image"])
         self._source = spec.paths[0]
         with contextlib.closing(open_source(spec)) as source:
-            plan = self._plan(source, layouts)
+            plan = self._plan(source, layouts, salvaged)
             guessed = [n for n, one in layouts.items() if salvaged.unproved.get(n) == one]
             if guessed and plan.digest not in salvaged.digests:
                 raise self._untold()
@@ -291,7 +291,9 @@ class _Repair:
             "coded; compress it again with --force"
         )
 
-    def _plan(self, source: TileSource, layouts: Mapping[str, Layout]) -> ImagePlan:
+    def _plan(
+        self, source: TileSource, layouts: Mapping[str, Layout], salvaged: Salvaged
+    ) -> ImagePlan:
         """Return the plan that gives this store; raise where the source is of another shape."""
         image = layouts["image"]
         wrong = difference_of_shape(source, image)
@@ -308,6 +310,7 @@ class _Repair:
             mask_grid=layouts["mask"].grid if "mask" in layouts else None,
             codec_config=image.config,
             separator=image.separator,
+            wordy=salvaged.wordy,
         )
 
     def _check_unchanged(self, salvaged: Salvaged) -> None:
