@@ -446,7 +446,6 @@ TESTED_ELSEWHERE = {
     "pipeline/geotiff/metadata.py": "tests/pipeline/geotiff/test_export.py",
     "pipeline/geotiff/raster_file.py": "tests/pipeline/geotiff/test_source.py",
     "pipeline/geotiff/record.py": "tests/pipeline/geotiff/test_export.py",
-    "pipeline/image/info.py": "tests/pipeline/store/test_documents.py",
     "pipeline/image/source.py": "tests/pipeline/image/test_format.py",
     "pipeline/storage/local.py": "tests/pipeline/storage/test_path.py",
     "pipeline/storage/s3.py": "tests/pipeline/storage/test_path.py",

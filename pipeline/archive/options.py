@@ -171,7 +171,8 @@ class EncodeOptions:
 
         return TileCodec(
             codec=self.codec,
-            max_error=0 if lossless else self.max_error,
+            # what was given for no error is told as it was given: it enters the digests of plans
+            max_error=0.0 if lossless and self.max_error else self.max_error,
             nodata=nodata,
             tier=self.tier,
             model=self.model,

@@ -26,9 +26,7 @@ from tilepress.codecs.numbers import json_number
 from tilepress.errors import ExcludedSource, UnsupportedSource
 from tilepress.pipeline.geotiff.bands import bands_of, flags_of, in_dtype
 from tilepress.pipeline.geotiff.raster_file import RasterFile, open_rasters
-from tilepress.pipeline.geotiff.record import (
-    dump_record,
-)
+from tilepress.pipeline.geotiff.record import dump_record
 from tilepress.pipeline.geotiff.stack_names import band_labels, stack_name, stamp_of
 from tilepress.pipeline.image.fingerprint import file_print
 from tilepress.pipeline.image.grid import Box
@@ -59,6 +57,8 @@ class GeoTiffSource:
         try:
             self._check()
             self._went: Counter[str] = Counter()
+            # what is exact is told by tables and names that de-identifying leaves out
+            self._told_bands = bands_of(self._files)
             if is_deidentified(spec):
                 self._deidentify()
             self._starts = np.cumsum([0, *(file.count for file in self._files)])
@@ -199,7 +199,7 @@ class GeoTiffSource:
             geo=_georeference(first.record),
             attributes=attributes,
             coordinates={"band": np.arange(1, count + 1, dtype=np.int32)} if count > 1 else {},
-            bands=bands_of(self._files),
+            bands=self._told_bands,
             has_mask=any(file.record["mask"] != "none" for file in self._files),
             remarks=tuple(dict.fromkeys(r for file in self._files for r in _remarks(file))),
         )

@@ -63,8 +63,8 @@ class Acquired:
 class BandInfo:
     """What one band is, where bands of an image differ in more than their samples."""
 
-    names: tuple[str, ...] = ()
-    """What people may call it: its file's name, its description. No store tells them."""
+    names: tuple[str, ...] = field(default=(), repr=False)
+    """What people may call it: its file's name, its description. They are told nowhere."""
     nodata: float | int | None = None
     """The value that marks its absent samples, in the image's dtype."""
     exact: str | None = None

@@ -18,7 +18,7 @@ from tilepress.workflows.cli.console import (
     say,
     tell,
 )
-from tilepress.workflows.cli.options import ShowPaths, Stack
+from tilepress.workflows.cli.options import ShowPaths, Stack, patterns
 
 __all__ = ["export", "info", "list_archive", "register", "verify"]
 
@@ -146,7 +146,7 @@ def verify(
 
     verifier = None if key is None else Verifier.load(key)
     _must_exist(path)
-    found = check_stores(path, source or (), stack, show_paths=show_paths)
+    found = check_stores(path, source or (), patterns(stack), show_paths=show_paths)
     checks = tell(found if verifier is None else with_signatures(found, verifier), as_json=as_json)
     if any(c.state == "damaged" for c in checks):
         raise typer.Exit(EXIT_FAILED)

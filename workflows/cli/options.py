@@ -34,6 +34,7 @@ __all__ = [
     "Workers",
     "bytes_of",
     "in_order",
+    "patterns",
     "plain",
     "takes_coding_options",
 ]
@@ -47,8 +48,11 @@ SourcesAndDestination = Annotated[
 ]
 
 
-def _patterns(given: list[str] | None) -> str | list[str] | None:
-    """Return one pattern as what it is: reports and plans have always said it so."""
+def patterns(given: list[str] | None) -> str | list[str] | None:
+    """Return one pattern as what it is: reports and plans have always said it so.
+
+    Not as a callback of the option: the parser makes a list of letters of what that returns.
+    """
     return given[0] if given and len(given) == 1 else given or None
 
 
@@ -58,7 +62,6 @@ Stack = Annotated[
         metavar="GLOB|auto",
         help="Single-band files that make one image together, e.g. `*_B*.TIF` (repeatable); auto: "
         "bands of Landsat, Sentinel-2 and HLS.",
-        callback=_patterns,
     ),
 ]
 KeepFiles = Annotated[

@@ -27,6 +27,7 @@ from tilepress.workflows.cli.options import (
     Workers,
     bytes_of,
     in_order,
+    patterns,
     plain,
     takes_coding_options,
 )
@@ -169,7 +170,7 @@ def compress(
         destination,
         **coding,
         tune=tune,
-        stack=stack,
+        stack=patterns(stack),
         keep=keep,
         include=include or (),
         exclude=exclude or (),
@@ -228,7 +229,7 @@ def plan(
         sources,
         destination,
         **plain(coding),
-        stack=stack,
+        stack=patterns(stack),
         keep=keep,
         include=include or (),
         exclude=exclude or (),
@@ -301,7 +302,8 @@ def repair(
     """
     from tilepress.pipeline.archive.repair import repair_stores
 
-    repairs = tell(repair_stores(store, source, stack, show_paths=show_paths), as_json=as_json)
+    found = repair_stores(store, source, patterns(stack), show_paths=show_paths)
+    repairs = tell(found, as_json=as_json)
     if any(not one.ok for one in repairs):
         raise typer.Exit(EXIT_FAILED)
 

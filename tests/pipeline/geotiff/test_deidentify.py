@@ -123,6 +123,21 @@ class TestAnImage:
         assert source.info.attributes["band_names"] == ["B2", "B3", ""]
         assert b"JANE" not in b"".join(items(source).values())
 
+    def test_flags_stay_exact_though_nothing_says_any_more_that_they_are(self, tmp_path: Path):
+        quality, classes = tmp_path / "Doe_QA.tif", tmp_path / "classes.tif"
+        pam = """<PAMDataset><PAMRasterBand band="1"><CategoryNames>
+            <Category>Doe</Category><Category>Roe</Category></CategoryNames>
+            <GDALRasterAttributeTable tableType="thematic"><FieldDefn index="0">
+            <Name>Value</Name><Type>0</Type><Usage>5</Usage></FieldDefn><FieldDefn index="1">
+            <Name>Class</Name><Type>2</Type><Usage>2</Usage></FieldDefn>
+            <Row index="0"><F>0</F><F>Doe</F></Row></GDALRasterAttributeTable>
+            </PAMRasterBand></PAMDataset>"""
+        Path(f"{tiff(classes)}.aux.xml").write_text(pam)
+        for path in (tiff(quality), classes):
+            with GeoTiffSource.open(path) as before, GeoTiffSource.open(path, **ASKED) as after:
+                assert after.info.bands[0].exact == before.info.bands[0].exact is not None
+                assert "Doe" not in repr(after.info)
+
     def test_companions_are_not_named(self, tmp_path: Path):
         path = tiff(tmp_path / "DOE.tif")
         (tmp_path / "DOE.tif.aux.xml").write_text(

@@ -9,20 +9,28 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from tilepress.pipeline.catalogue.stores import list_stores
 
 from ...helpers.samples import smooth
 from .conftest import Command, write_tiff
 
 
-def write_dicom_without_pixels(path: Path) -> None:
+def write_torn_dicom(path: Path) -> None:
+    """Write an image of 8 × 8 samples that holds half of them."""
     dataset = pydicom.Dataset()
-    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    dataset.SOPClassUID = CTImageStorage
     dataset.SOPInstanceUID = "1.2.3.4"
     dataset.SeriesInstanceUID = "1.2.3"
     dataset.StudyInstanceUID = "1.2"
     dataset.PatientName = "Canary^Patient"
-    dataset.Modality = "SR"
+    dataset.Modality = "CT"
+    dataset.Rows = dataset.Columns = 8
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+    dataset.PixelRepresentation = 0
+    dataset.add_new("PixelData", "OW", bytes(64))
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
@@ -60,7 +68,7 @@ class TestBadInput:
         (source / "noise.tif").write_bytes(bytes(range(256)) * 4)
         (source / "page.zip").write_bytes(b"<html>")
         (source / "medical").mkdir()
-        write_dicom_without_pixels(source / "medical/report.dcm")
+        write_torn_dicom(source / "medical/report.dcm")
         done = call("compress", source, tmp_path / "gone.tif", tmp_path / "out", "--workers", 0)
         assert done.returncode == 1
         assert "1 written, 0 unchanged, 5 failed" in done.stdout
@@ -80,7 +88,7 @@ class TestBadInput:
         write_tiff(source / "torn.tif", side=300)
         (source / "torn.tif").write_bytes((source / "torn.tif").read_bytes()[:60_000])
         (source / "medical").mkdir()
-        write_dicom_without_pixels(source / "medical/report.dcm")
+        write_torn_dicom(source / "medical/report.dcm")
         told = tmp_path / "report.json"
         done = call("compress", source, tmp_path / "out", "--workers", workers, "--report", told)
         assert done.returncode == 1
@@ -88,7 +96,7 @@ class TestBadInput:
         failures = {Path(f["source"]).name: f for f in json.loads(told.read_text())["failures"]}
         assert failures.pop("torn.tif")["kind"] == "damaged-source"
         ((name, failure),) = failures.items()
-        assert (name[:6], failure["kind"]) == ("file #", "unsupported-source")
+        assert (name[:6], failure["kind"]) == ("file #", "damaged-source")
         assert "Canary" not in done.stdout + done.stderr + told.read_text()
 
     def test_an_unwritable_destination(self, call: Command, image: Path, tmp_path: Path):
@@ -126,6 +134,17 @@ class TestLines:
             (told,) = call(*line).stderr.splitlines()
             assert told.startswith(f"{source / 's_B1.tif'} (+2 more) → "), told
             assert status in told
+
+    def test_every_pattern_makes_its_images(self, call: Command, tmp_path: Path):
+        (tmp_path / "in").mkdir()
+        for name in ("a_B1", "a_B2", "a_m1", "a_m2", "other"):
+            write_tiff(tmp_path / "in" / f"{name}.tif")
+        patterns = ("--stack", "*_B*.tif", "--stack", "*_m*.tif")
+        done = call("compress", tmp_path / "in", tmp_path / "out", *patterns, "--workers", 0)
+        assert done.returncode == 0, done.stderr
+        stores = list_stores(tmp_path / "out")
+        shapes = sorted(tuple(store.shape) for store in stores)
+        assert shapes == [(2, 100, 100), (2, 100, 100), (100, 100)]
 
     def test_finish_says_what_parts_sealed_and_then_that_there_is_nothing(
         self, call: Command, image: Path, tmp_path: Path
