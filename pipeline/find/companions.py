@@ -9,6 +9,7 @@ __all__ = [
     "LINKED_FOLDER",
     "PREVIEWS",
     "SIDECAR_SUFFIXES",
+    "is_of_product",
     "is_passed_over",
     "may_be_image",
     "told_ending",
@@ -97,6 +98,11 @@ def well_known(name: str) -> str:
 def may_be_image(name: str) -> bool:
     """Whether what a file is called speaks of an image, or of something that holds images."""
     return PurePosixPath(name.lower()).suffix in _IMAGES
+
+
+def is_of_product(path: str) -> bool:
+    """Whether a file lies in a product that is a folder: all of a SAFE belongs to its images."""
+    return any(part.lower().endswith(".safe") for part in PurePosixPath(path).parts[:-1])
 
 
 def told_ending(name: str) -> str:

@@ -18,6 +18,7 @@ from tilepress.pipeline import formats
 from tilepress.pipeline.find.choose import EXCLUDED, Choice
 from tilepress.pipeline.find.companions import (
     LINKED_FOLDER,
+    is_of_product,
     may_be_image,
     told_ending,
     well_known,
@@ -279,7 +280,8 @@ class _Discovery:
                 text = f"opening {path}: {no_image(looked)}"
                 yield Failure(path, UnsupportedSource(text))
             else:
-                self._leave(looked.file, told_ending(looked.file.name), known=False)
+                known = is_of_product(looked.file.path)
+                self._leave(looked.file, told_ending(looked.file.name), known=known)
 
     def _may_be_image(self, looked: Looked) -> bool:
         """Whether to leave out a file of no format may be to lose an image.

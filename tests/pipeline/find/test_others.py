@@ -59,6 +59,16 @@ class TestWhatIsKept:
         assert not failures
         assert not any(file.private for file in files)
 
+    def test_all_of_a_product_that_is_a_folder(self, tmp_path: Path):
+        product = tmp_path / "in/S2A_X.SAFE/AUX_DATA"
+        product.mkdir(parents=True)
+        (product / "AUX_ECMWFT").write_bytes(b"GRIB")
+        for source in (tmp_path / "in", tmp_path / "in/S2A_X.SAFE"):
+            files, counted, failures = found(source)
+            assert [file.name for file in files] == ["AUX_ECMWFT"]
+            assert not counted
+            assert not failures
+
     def test_all_or_none(self, scene: Path):
         assert len(found(scene, "all")[0]) == 6
         files, counted, failures = found(scene, "none")
