@@ -57,8 +57,11 @@ def keep_folder(
     force: bool = False,
     checksum: bool = False,
     dry: bool = False,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[Kept]:
     """Keep the files of one folder; return what became of each, in their order.
+
+    Once ``stop`` says so, no further file is kept.
 
     ``force`` replaces what changed, ``checksum`` reads also what looks unchanged, ``dry`` writes
     nothing and tells what would be. Raises OSError where the archive takes nothing more; whatever
@@ -71,7 +74,7 @@ def keep_folder(
     kind = _Forecaster if dry else _Keeper
     keeper = kind(index, pseudonyms, force=force, checksum=checksum)
     try:
-        done = keeper.keep(files)
+        done = keeper.keep(files, stop)
         if not dry:
             index.save()
     except (TilepressError, OSError) as error:
@@ -110,18 +113,20 @@ class _Keeper:
         for entry in index.files.values():
             self._by_name.setdefault(entry.name, []).append(entry.key)
 
-    def keep(self, files: Sequence[OtherFile]) -> list[Kept]:
+    def keep(self, files: Sequence[OtherFile], stop: Callable[[], bool]) -> list[Kept]:
         """Keep what is there already first: what is left of the index is then not theirs."""
         done: dict[int, Kept] = {}
         for step in (self._as_it_looks, self._as_it_reads):
             for at, other in enumerate(files):
                 if at in done:
                     continue
+                if stop():
+                    break
                 found = self._guarded(step, other)
                 if found is not None:
                     done[at] = found
                 self._save_now_and_then()
-        return [done[at] for at in range(len(files))]
+        return [done[at] for at in sorted(done)]
 
     def _save_now_and_then(self) -> None:
         if self._index.unsaved > max(SAVE_EVERY, len(self._index.files) // 2):

@@ -36,6 +36,9 @@ from tilepress.workflows.run.workers import make_executor
 
 __all__ = ["compress"]
 
+MANY_FILES = 1000
+"""Files that are no images of which a line says that they are being kept: it takes seconds."""
+
 
 @takes_coding_options
 def compress(
@@ -256,6 +259,9 @@ def compress(
                         force=force,
                         checksum=checksum,
                     )
+                    if others.files >= MANY_FILES:
+                        text = f"keeping {others.files} files that are no images"
+                        progress.tell(Note(text))
                     keeping.keep(others.folders())
         if tuner is not None and not run.unfinished:
             tuner.forget()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -47,11 +48,12 @@ class Keeping:
 
         Raises NoRoom where the archive takes nothing more.
         """
+        stopped = threading.Event()
         pool = ThreadPoolExecutor(COPIERS, thread_name_prefix="tilepress-keep")
         waiting: deque[Future[list[Kept]]] = deque()
         try:
             for files in self._not_our_own(folders):
-                waiting.append(pool.submit(self._keep_folder, files))
+                waiting.append(pool.submit(self._keep_folder, files, stopped.is_set))
                 if len(waiting) > 2 * COPIERS:
                     self.count(waiting.popleft().result())
             while waiting:
@@ -64,12 +66,13 @@ class Keeping:
                 "same line again to go on"
             ) from error
         finally:
+            stopped.set()  # an interrupt waits for no folder of thousands
             pool.shutdown(cancel_futures=True)
         kept = self.report.kept
         if kept.files:
             self.progress.tell(FilesKept(kept.files, kept.bytes, kept.written))
 
-    def _keep_folder(self, files: Sequence[OtherFile]) -> list[Kept]:
+    def _keep_folder(self, files: Sequence[OtherFile], stop: Callable[[], bool]) -> list[Kept]:
         return keep_folder(
             self.destination.path,
             files,
@@ -77,6 +80,7 @@ class Keeping:
             force=self.force,
             checksum=self.checksum,
             dry=self.dry,
+            stop=stop,
         )
 
     def _not_our_own(self, folders: Iterable[Sequence[OtherFile]]) -> Iterator[Sequence[OtherFile]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def source(tmp_path: Path) -> Path:
 def keep(archive: Path) -> Keep:
     """Return what keeps files of one folder, by path or as they are."""
 
-    def run(*files: Path | OtherFile, **options: bool) -> list[Kept]:
+    def run(*files: Path | OtherFile, **options: Any) -> list[Kept]:
         others = [other(file) if isinstance(file, Path) else file for file in files]
         return keep_folder(storage_path(archive), others, lambda: KEY, **options)
 

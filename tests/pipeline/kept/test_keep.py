@@ -78,6 +78,13 @@ class TestFilesGoAlong:
         assert statuses(keep(source / "a.txt", checksum=True)) == ["written"]
         assert kept(archive) == {"a.txt": b"first"}
 
+    def test_one_who_is_stopped_has_kept_what_he_tells(
+        self, source: Path, archive: Path, keep: Keep
+    ):
+        (done,) = keep(source / "a.txt", source / "b.xml", stop=iter([0, 0, 0, 1]).__next__)
+        assert done.file.name == "a.txt"
+        assert not list(check_kept(storage_path(archive)))
+
     def test_in_a_bucket_too(self, source: Path, bucket: str):
         upload(source, f"{bucket}/in")
         from tilepress.pipeline.find.discover import discover
