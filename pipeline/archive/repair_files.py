@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +13,14 @@ from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.find.others import OtherFile, OtherFiles
 from tilepress.pipeline.kept.check import Finding, check_kept, mend_kept
 from tilepress.pipeline.kept.index import FILES
+from tilepress.pipeline.storage.atomic import PARTIAL_SUFFIX
+from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath
 
 __all__ = ["mended_files"]
+
+ABANDONED_S = 24 * 3600
+"""Age of a temporary file that nobody writes any more."""
 
 
 def mended_files(archive: StoragePath, source: Sequence[str | Path]) -> StoreRepair:
@@ -24,6 +30,7 @@ def mended_files(archive: StoragePath, source: Sequence[str | Path]) -> StoreRep
     """
     where = str(archive / FILES)
     try:
+        _sweep(archive / FILES)
         found = list(check_kept(archive))
         damaged = [one for one in found if one.state == "damaged"]
         left = tuple(one.key for one in found if one.state == "unknown")
@@ -42,6 +49,14 @@ def mended_files(archive: StoragePath, source: Sequence[str | Path]) -> StoreRep
         left=left,
         reason="; ".join(failed) or None,
     )
+
+
+def _sweep(folder: StoragePath) -> None:
+    """Remove what writers left that were killed long ago; those at work are let alone."""
+    if isinstance(folder, FolderPath):
+        for path in folder.path.rglob(f".*{PARTIAL_SUFFIX}"):
+            if time.time() - path.lstat().st_mtime > ABANDONED_S:
+                path.unlink(missing_ok=True)
 
 
 def _told(finding: Finding, why: str) -> str:

@@ -19,6 +19,7 @@ from tilepress.pipeline.find.choose import EXCLUDED, Choice
 from tilepress.pipeline.find.companions import (
     LINKED_FOLDER,
     is_of_product,
+    is_passed_over,
     may_be_image,
     told_ending,
     well_known,
@@ -275,13 +276,18 @@ class _Discovery:
     def _unknown(self, files: Iterable[Looked], *, named: bool) -> Iterator[Failure]:
         """Leave files of no format; yield a failure for each that may be an image all the same."""
         for looked in files:
-            path = printable_name(looked.file.path)
-            if self._others is None or named or self._may_be_image(looked):
+            path, name = printable_name(looked.file.path), looked.file.name
+            by_name = is_passed_over(name)  # it was named, as a companion of images is called
+            known = by_name or is_of_product(looked.file.path)
+            named_else = named and not (
+                self._others is not None and self._others.wants(known=known)
+            )
+            if self._others is None or named_else or (not by_name and self._may_be_image(looked)):
                 text = f"opening {path}: {no_image(looked)}"
                 yield Failure(path, UnsupportedSource(text))
             else:
-                known = is_of_product(looked.file.path)
-                self._leave(looked.file, told_ending(looked.file.name), known=known)
+                kind = well_known(name) if by_name else told_ending(name)
+                self._leave(looked.file, kind, known=known)
 
     def _may_be_image(self, looked: Looked) -> bool:
         """Whether to leave out a file of no format may be to lose an image.

@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+IGNORED_NAMES = frozenset({"Thumbs.db", "desktop.ini"})
+"""Files that file managers leave behind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What is wrong with a file that is kept."""
@@ -235,7 +239,8 @@ def _objects(archive: StoragePath) -> Iterator[str]:
     for key, _ in place.walk():
         parts = key.split("/")
         in_store = any(part.endswith(".zarr") for part in parts[:-1])
-        if not in_store and not any(part.startswith(".") for part in parts):
+        ours = in_store or parts[-1] in IGNORED_NAMES
+        if not ours and not any(part.startswith(".") for part in parts):
             yield key
 
 

@@ -43,9 +43,6 @@ INDEX = f"{FILES}/.index"
 
 INDEX_VERSION = 1
 
-MAX_INDEX_BYTES = 2**30
-"""A document with some 4 million files."""
-
 SAVE_TRIES = 20
 """Times that a document is written anew because another run has written it."""
 
@@ -93,7 +90,9 @@ class KeptFile:
         """Return what ``asdict`` was called on; raises what ``_WRONG`` lists for anything else."""
         found = cls(**fields)
         texts = (found.name, found.key, found.sha256, found.kind, found.origin, found.mark)
-        if not all(isinstance(text, str) for text in texts) or type(found.bytes) is not int:
+        numbers = (found.bytes, 0 if found.next_bytes is None else found.next_bytes)
+        right = all(isinstance(text, str) for text in texts) and isinstance(found.private, bool)
+        if not right or any(type(number) is not int for number in numbers):
             raise TypeError("an entry has other types")
         if "/" in found.name or not stays_below(found.name) or not stays_below(found.key):
             raise ValueError("an entry leaves its folder")

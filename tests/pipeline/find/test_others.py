@@ -103,6 +103,15 @@ class TestWhatMayBeAnImageIsAFailure:
 
     def test_where_the_user_named_it(self, scene: Path):
         assert found(scene / "viewer.exe")[2] == ["viewer.exe"]
+        assert found(scene / "README", "none")[2] == ["README"]
+
+    def test_not_where_it_is_called_as_what_comes_with_images(self, scene: Path):
+        """A list of all files of a folder is as good as the folder."""
+        for name in ("README", "a_MTL.txt", "preview.jpg"):
+            files, counted, failures = found(scene / name)
+            assert names(files) == [name]
+            assert not failures
+            assert not counted
 
     def test_beside_dicom_without_an_ending(self, tmp_path: Path):
         dicom(tmp_path / "in/0001", 1, 1)

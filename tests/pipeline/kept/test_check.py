@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ class TestVerify:
         (archive / "files/a.txt").write_bytes(b"fIrst")
         (archive / "files/b.xml").unlink()
         (archive / "files/c.txt").touch()
+        (archive / "files/Thumbs.db").touch()
         assert states(archive) == {
             "files/a.txt": "damaged",
             "files/b.xml": "damaged",
@@ -66,6 +68,14 @@ class TestRepair:
         done = mended_files(storage_path(archive), [files])
         assert done.state == "repaired"
         assert states(archive) == {}
+
+    def test_removes_what_was_abandoned(self, files: Path, archive: Path):
+        old, young = (archive / f"files/.{name}.0.partial" for name in ("old", "young"))
+        for path in (old, young):
+            path.touch()
+        os.utime(old, (1e9, 1e9))
+        assert mended_files(storage_path(archive), [files]).state == "sound"
+        assert (old.exists(), young.exists()) == (False, True)
 
     def test_takes_no_other_content(self, files: Path, archive: Path):
         (archive / "files/a.txt").unlink()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.workflows.report.forecast import Forecast
 
 from ...helpers.samples import smooth
@@ -80,6 +81,10 @@ class TestNothingIsWritten:
         assert report.forecast.new == 1
         assert len(report.failures) == 1
         assert "JANE" not in report.failures[0].line
+
+    def test_in_a_bucket(self, scene: Path, bucket: str):
+        assert forecast(scene, f"{bucket}/out").new == 3
+        assert not list(storage_path(bucket).walk())
 
     def test_of_one_store(self, scene: Path, tmp_path: Path):
         assert forecast(scene / "0.npy", tmp_path / "x.zarr").new == 1

@@ -91,6 +91,14 @@ class TestACleanSource:
         assert not report.kept.files
         assert sum(report.passed_over.values()) == 4
 
+    def test_in_a_bucket(self, scene: Path, tmp_path: Path, bucket: str):
+        assert run(scene, f"{bucket}/out").kept.written == 4
+        assert run(scene, f"{bucket}/out").kept.written == 0
+        assert {check.state for check in check_stores(f"{bucket}/out", [scene])} == {"sound"}
+        list(export_archive(f"{bucket}/out", tmp_path / "back"))
+        for name, text in FILES.items():
+            assert (tmp_path / "back" / name).read_text() == text
+
 
 class TestAStudy:
     def test_keeps_its_reports_under_names_of_nobody(self, pacs: Path, tmp_path: Path):
