@@ -25,6 +25,7 @@ from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.private import pseudonyms_of_sources
 from tilepress.pipeline.archive.replace import Replacement, replacements
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
+from tilepress.pipeline.find.choose import ALL, Choice
 from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.find.others import OtherFiles
 from tilepress.pipeline.find.stacks import Stacks
@@ -163,12 +164,14 @@ def check_stores(
     stack: Stacks = None,
     *,
     show_paths: bool = False,
+    choice: Choice = ALL,
 ) -> Iterator[StoreCheck]:
     """Verify a store, or each of an archive; ``source`` is what all of them were made of.
 
-    In an archive, images of ``source`` that have no store are listed as unknown at the end. What is
-    no store and holds none is unknown; UsageError says that there is nothing at ``path``. Names of
-    DICOM files and folders are told with ``show_paths`` alone.
+    ``choice`` says which of its files are meant. In an archive, images of ``source`` that have no
+    store are listed as unknown at the end, and so are files that are no images and are not kept as
+    they are. What is no store and holds none is unknown; UsageError says that there is nothing at
+    ``path``. Names of DICOM files and folders are told with ``show_paths`` alone.
     """
     root = storage_path(path)
     if not root.exists():
@@ -194,6 +197,7 @@ def check_stores(
             key_folder=folder,
             show_paths=show_paths,
             others=others,
+            choice=choice,
         )
     for missing in sources.missing if sources is not None else ():
         raise UsageError(f"verifying against {missing.path}: {missing.error}")

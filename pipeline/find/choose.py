@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tilepress.errors import UsageError
 
-__all__ = ["EXCLUDED", "Choice"]
+__all__ = ["ALL", "EXCLUDED", "Choice"]
 
 EXCLUDED = "excluded by patterns"
 """What files are counted as that no pattern lets in."""
@@ -66,3 +66,7 @@ def _part(part: str) -> str:
     if part.startswith("[") and part.endswith("]"):
         return fnmatch.translate(part).removeprefix("(?s:").removesuffix(r")\Z")
     return re.escape(part)
+
+
+ALL = Choice()
+"""Every file."""

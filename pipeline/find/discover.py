@@ -15,7 +15,7 @@ from typing import Any
 
 from tilepress.errors import DamagedSource, UnsupportedSource, failure_of
 from tilepress.pipeline import formats
-from tilepress.pipeline.find.choose import EXCLUDED, Choice
+from tilepress.pipeline.find.choose import ALL, EXCLUDED, Choice
 from tilepress.pipeline.find.companions import (
     LINKED_FOLDER,
     is_of_product,
@@ -62,8 +62,6 @@ __all__ = ["Failure", "discover", "store_path"]
 
 KNOWN_FOLDERS = 1000
 """Folders with DICOM in them that are remembered: files of one folder come close together."""
-
-ALL = Choice()
 
 NAMED_FIRST = (".tif", ".tiff")
 """Endings of files that keep the short name where several of a folder differ in them only."""

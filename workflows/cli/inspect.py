@@ -18,7 +18,7 @@ from tilepress.workflows.cli.console import (
     say,
     tell,
 )
-from tilepress.workflows.cli.options import ShowPaths, Stack, patterns
+from tilepress.workflows.cli.options import Exclude, Include, ShowPaths, Stack, patterns
 
 __all__ = ["export", "info", "list_archive", "register", "verify"]
 
@@ -114,6 +114,8 @@ def verify(
         ),
     ] = None,
     stack: Stack = None,
+    include: Include = None,
+    exclude: Exclude = None,
     key: Annotated[
         str | None,
         typer.Option(
@@ -142,11 +144,14 @@ def verify(
     """
     from tilepress.pipeline.archive.signed import with_signatures
     from tilepress.pipeline.archive.verify import check_stores
+    from tilepress.pipeline.find.choose import Choice
     from tilepress.pipeline.store.signature import Verifier
 
     verifier = None if key is None else Verifier.load(key)
     _must_exist(path)
-    found = check_stores(path, source or (), patterns(stack), show_paths=show_paths)
+    choice = Choice.of(include or (), exclude or ())
+    given = patterns(stack)
+    found = check_stores(path, source or (), given, show_paths=show_paths, choice=choice)
     checks = tell(found if verifier is None else with_signatures(found, verifier), as_json=as_json)
     if any(c.state == "damaged" for c in checks):
         raise typer.Exit(EXIT_FAILED)

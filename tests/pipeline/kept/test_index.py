@@ -56,7 +56,8 @@ class TestOneDocument:
         "change",
         [
             {"key": "../a"}, {"key": "/etc/a"}, {"key": ".index/a"}, {"name": ".."},
-            {"name": "a/b"}, {"bytes": "5"}, {"private": 1}, {"next_bytes": 1.5}, {"mark": 7}, {"more": 1}, {"sha256": None},
+            {"name": "a/b"}, {"bytes": "5"}, {"private": 1}, {"next_bytes": 1.5}, {"mark": 7},
+            {"more": 1}, {"sha256": None},
         ],
     )  # fmt: skip
     def test_of_somebody_else_leads_nowhere(self, tmp_path: Path, change: dict[str, object]):

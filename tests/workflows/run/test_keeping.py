@@ -13,6 +13,7 @@ import pytest
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.verify import check_stores
 from tilepress.pipeline.export import export_archive
+from tilepress.pipeline.find.choose import Choice
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.workflows.run.compress import compress
 from tilepress.workflows.run.driver import NoRoom
@@ -173,6 +174,10 @@ class TestChoice:
         assert report.kept.files == 2
         assert "left out 3 files by --include and --exclude" in report.passed_over_text
         assert run(scene, tmp_path / "other", include="*.npy").kept.files == 0
+        choice = Choice.of((), "sub")
+        for chosen, states in ((choice, {"sound"}), (Choice(), {"sound", "unknown"})):
+            found = check_stores(tmp_path / "out", [scene], choice=chosen)
+            assert {check.state for check in found} == states
 
     def test_of_small_images(self, scene: Path, tmp_path: Path):
         size = (scene / "a.npy").stat().st_size
