@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from tilepress.errors import UsageError
+from tilepress.errors import TilepressError, UsageError
 from tilepress.pipeline import formats
+from tilepress.pipeline.catalogue.stores import find_stores
 from tilepress.pipeline.image.format import Export, ExportPart
-from tilepress.pipeline.storage.path import AnyPath, is_url
+from tilepress.pipeline.kept.check import export_kept
+from tilepress.pipeline.kept.index import FILES, has_kept
+from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
 from tilepress.pipeline.store.reader import StoreReader
 
-__all__ = ["export", "told"]
+__all__ = ["Exported", "export", "export_archive", "told"]
 
 _OTHER_SUFFIXES = frozenset({".png", ".jp2", ".json"})
 """Endings that promise what no export writes; names that end otherwise promise nothing."""
@@ -70,6 +74,79 @@ def export(
             "--format zarr takes any store"
         )
     return chosen.write(reader, out, part)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What became of a store, or of the files beside stores."""
+
+    name: str
+    files: tuple[Path, ...] = ()
+    problem: str | None = None
+    """Why it could not be written, or not all of it."""
+
+    def lines(self, out: Path) -> list[str]:
+        """Return what to say of it."""
+        count = f"{len(self.files)} file{'' if len(self.files) == 1 else 's'}"
+        of = "that are no images" if self.name == FILES else f"of {self.name}"
+        return [f"{out}: {count} {of}"] if self.files else []
+
+
+def export_archive(
+    archive: AnyPath,
+    out: Path | str,
+    format: str | None = None,  # noqa: A002  # as above
+) -> Iterator[Exported]:
+    """Export every store of an archive below a folder, and the files that it keeps.
+
+    A raster or an array goes where it lay below its source, a DICOM series into a folder called as
+    its store, a file that is no image where it lay, too. Nothing is replaced; what fails is an item
+    of the stream.
+    """
+    if is_url(out):
+        raise UsageError(f"exporting to {out}: want a path of this machine")
+    where, out = storage_path(archive), Path(out)
+    written: set[Path] = set()
+    for store in find_stores(where):
+        key = store.relative_to(where)
+        try:
+            files = export(store, _place(store, key, out, format), format)
+        except TilepressError as error:
+            yield Exported(key, problem=str(error))
+        except OSError as error:
+            yield Exported(key, problem=f"exporting {key}: {error.strerror or error}")
+        else:
+            written.update(files)
+            yield Exported(key, tuple(files))
+    if has_kept(where):
+        yield from _exported_files(where, out, written)
+
+
+def _place(store: StoragePath, key: str, out: Path, wanted: str | None) -> Path:
+    """Return the folder, or for an array the file, that a store of an archive is written to."""
+    parts = [part for part in key.split("/") if part not in ("", ".", "..")]
+    folder = out.joinpath(*parts[:-1])
+    origin = StoreReader.open(store).origin
+    if formats.has_private_names(str(origin["kind"])):
+        return folder / store.stem
+    if wanted in ("zarr", "npy") or origin["kind"] in formats.ARRAY.kinds:
+        ending = wanted or origin.get("format", "zarr")
+        return folder / (f"{store.stem}.npy" if ending == "npy" else store.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _exported_files(archive: StoragePath, out: Path, written: set[Path]) -> Iterator[Exported]:
+    """Yield the files that are kept as one item, and what went wrong."""
+    files: list[Path] = []
+    problems: list[str] = []
+    for found in export_kept(archive, out, written):
+        if isinstance(found, Path):
+            files.append(found)
+        else:
+            problems.append(str(found))
+    yield Exported(FILES, tuple(files))
+    yield from (Exported(FILES, problem=problem) for problem in problems)
 
 
 def told(store: AnyPath, out: Path, files: Sequence[Path]) -> list[str]:

@@ -442,6 +442,7 @@ TESTED_ELSEWHERE = {
     "pipeline/guests/host.py": "tests/pipeline/guests/test_client.py",
     "pipeline/guests/landlock.py": "tests/pipeline/guests/test_guest.py",
     "pipeline/guests/seccomp.py": "tests/pipeline/guests/test_guest.py",
+    "pipeline/find/looked.py": "tests/pipeline/find/test_discover.py",
     "pipeline/geotiff/format.py": "tests/pipeline/test_formats.py",
     "pipeline/geotiff/gdal.py": "tests/pipeline/geotiff/test_source.py",
     "pipeline/geotiff/metadata.py": "tests/pipeline/geotiff/test_export.py",
@@ -548,6 +549,7 @@ ROOMS_OF_PIPELINE = (
     "find",  # what the user named → images
     "sources",  # one door to every image
     "read",  # samples of a store for people
+    "kept",  # files of an archive that are no images
     "catalogue",
     "archive",  # many stores together
     "verify",

@@ -46,6 +46,7 @@ class ImageCoding:
             plan.codec_config,
             plan.separator,
             None if plan.replaced is None else plan.replaced.root,
+            wordy=plan.wordy,
         )
 
     def read(self, source: TileSource, ref: ShardRef) -> npt.NDArray[Any]:

@@ -37,6 +37,7 @@ from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.formats import has_private_names
 from tilepress.pipeline.image.pseudonyms import UNNAMED, Pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.kept.index import FolderIndex, is_kept
 from tilepress.pipeline.privacy.profile import Profile
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was, deidentified, renamed
 from tilepress.pipeline.sources.open import open_source
@@ -50,12 +51,17 @@ from tilepress.pipeline.store.seal import is_sealed, read_root, remove_store, se
 
 __all__ = [
     "Destination",
+    "Outlook",
     "check_prepared",
     "is_unchanged",
+    "outlook",
     "prepare_store",
     "state_of_store",
     "what_stays",
 ]
+
+Outlook = Literal["new", "begun", "replaced", "unchanged"]
+"""What a run makes of an image: a store where none is, one that goes on, one in another's place."""
 
 StoreState = Literal["absent", "begun", "replacing", "sealed", "other"]
 
@@ -104,6 +110,16 @@ class Destination:
         if self.is_store or is_catalogue_object(below):
             return True
         return any(part.endswith(".zarr") for part in below.split("/")[:-1])
+
+    def holds(self, source: str, known: dict[str, FolderIndex]) -> bool:
+        """Whether a source is a part of a store in here, or a file that is kept beside them.
+
+        ``known`` is for later calls.
+        """
+        if self.holds_part(source):
+            return True
+        below = None if self.is_store else _below(source, self.path)
+        return below is not None and is_kept(self.path, below, known)
 
     def check_writable(self) -> None:
         """Raise UsageError where nothing can be written here, before any work is done."""
@@ -192,6 +208,18 @@ def prepare_store(plan: ImagePlan, *, force: bool) -> ImagePlan | None:
         _remove(storage_path(plan.store))  # the rest of another plan, which no reader can open
     Ledger(plan).create()
     return plan
+
+
+def outlook(plan: ImagePlan, *, force: bool) -> Outlook:
+    """Tell what ``prepare_store`` would come to, and write nothing. Raises as it does."""
+    if is_unchanged(plan, force=force):
+        return "unchanged"
+    state = state_of_store(plan)
+    if state in ("replacing", "other") and not force:
+        raise DestinationConflict(f"writing {plan.store}: {_why_not(plan, state)}")
+    if state in ("absent", "begun"):
+        return "new" if state == "absent" else "begun"
+    return "replaced"
 
 
 def _has_replaced(plan: ImagePlan) -> bool:

@@ -96,6 +96,8 @@ class ImagePlan:
     """What stands between the numbers in the keys of the store's chunks."""
     replaced: Replaced | None = None
     """What stays in the store's place until this is sealed, and goes then; None for nothing."""
+    wordy: bool = False
+    """Whether the store's documents are as earlier versions wrote them: of a store of theirs."""
     label: str | None = None
     """What people are told in place of the first file's path, where that may name a patient."""
 

@@ -2,6 +2,7 @@
 
     ARCHIVE/.tilepress/plan/images-000000.jsonl   a line per image: source, store, digest, shards
     ARCHIVE/.tilepress/plan/images-000001.jsonl   …
+    ARCHIVE/.tilepress/plan/files-000000.jsonl    a line per file that is no image and is kept
     ARCHIVE/.tilepress/plan/head.json             written last: options, counts, digest of all
 
 A destination ``x.zarr`` has ``.tilepress/plan-x.zarr`` beside it. The plan is removed once every
@@ -13,9 +14,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tilepress.errors import DamagedStore, DestinationConflict, UsageError
 from tilepress.pipeline.archive.destination import Destination
@@ -23,6 +25,7 @@ from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, holds
 from tilepress.pipeline.archive.outcome import ImageFailure
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, grids_of, part_of, shards_of
 from tilepress.pipeline.archive.private import make_private
+from tilepress.pipeline.find.others import OtherFile
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import StoragePath
@@ -36,6 +39,8 @@ IMAGES_PER_OBJECT = 500
 PLAN_FILE_VERSION = 1
 
 _HEAD = "head.json"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,11 @@ class Part:
         if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
             raise UsageError(f"compressing a part: got {text!r}, want i/n with i from 0 to n − 1")
         return cls(int(index), int(count))
+
+    def keeps(self, folder: str) -> bool:
+        """Whether the files of a folder that are no images are this part's to keep."""
+        digest = hashlib.sha256(os.fsencode(folder)).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index
 
     def takes(self, digest: str, ref: ShardRef, grid: ShardGrid) -> bool:
         """Whether a shard of the image with this plan digest is this part's."""
@@ -121,6 +131,11 @@ class PlanHead:
     objects: int
     failures: tuple[ImageFailure, ...] = field(default=())
     """What could not be planned."""
+    kept_objects: int = 0
+    kept_digest: str = ""
+    """sha256 of all lines of files."""
+    force: bool = False
+    """Whether files that are kept, and changed since, are replaced."""
 
 
 REMEDY = "remove that folder and run tilepress plan again: it keeps what is finished"
@@ -136,6 +151,9 @@ class PlanFile:
         self._lines: list[bytes] = []
         self._digest = hashlib.sha256()
         self._images = self._shards = self._raw_bytes = self._objects = 0
+        self._kept_lines: list[bytes] = []
+        self._kept_digest = hashlib.sha256()
+        self._kept_objects = 0
 
     def lock(self, keeper: LeaseKeeper) -> None:
         """Become the one process that makes this plan; ``keeper`` lets go of it at its end.
@@ -160,7 +178,9 @@ class PlanFile:
             failures = tuple(ImageFailure(**one) for one in fields.pop("failures"))
             for name in ("images", "shards", "raw_bytes", "unchanged", "objects"):
                 _count(fields[name])
+            _count(fields.get("kept_objects", 0))
             _want(isinstance(fields["request"], dict))
+            _want(isinstance(fields.get("force", False), bool))
             return PlanHead(**fields, failures=failures)
         except _WRONG as error:
             text = f"reading the plan in {self.folder}: it is damaged; {REMEDY}"
@@ -168,19 +188,38 @@ class PlanFile:
 
     def images(self, head: PlanHead) -> Iterator[PlannedImage]:
         """Yield the images as a stream; raises DamagedStore where they are not those planned."""
+        names = map(_object, range(head.objects))
+        yield from self._lines_of(names, PlannedImage.from_line, head.digest)
+
+    def kept(self, head: PlanHead) -> Iterator[OtherFile]:
+        """Yield the files that are kept, folder by folder; raises as ``images`` does."""
+        names = map(_kept_object, range(head.kept_objects))
+        if head.kept_objects:
+            yield from self._lines_of(names, _kept_file, head.kept_digest)
+
+    def _lines_of(
+        self, names: Iterable[str], parse: Callable[[bytes], T], want: str
+    ) -> Iterator[T]:
         digest = hashlib.sha256()
-        for number in range(head.objects):
+        for name in names:
             try:
-                data = retried((self.folder / _object(number)).read)
+                data = retried((self.folder / name).read)
                 digest.update(data)
-                images = [PlannedImage.from_line(line) for line in data.splitlines()]
+                found = [parse(line) for line in data.splitlines()]
             except (FileNotFoundError, *_WRONG) as error:
-                text = f"reading the plan in {self.folder}: {_object(number)} is damaged"
+                text = f"reading the plan in {self.folder}: {name} is damaged"
                 raise DamagedStore(f"{text}; {REMEDY}") from error
-            yield from images
-        if digest.hexdigest() != head.digest:
+            yield from found
+        if digest.hexdigest() != want:
             text = f"reading the plan in {self.folder}: its images are not its own; {REMEDY}"
             raise DamagedStore(text)
+
+    def add_kept(self, file: OtherFile) -> None:
+        """Add a file that is no image to a plan that is being made; those of a folder together."""
+        line = json.dumps(file.to_json(), separators=(",", ":"))
+        self._kept_lines.append(line.encode() + b"\n")
+        if len(self._kept_lines) == IMAGES_PER_OBJECT:
+            self._flush_kept()
 
     def add(self, image: PlannedImage) -> None:
         """Add an image to a plan that is being made."""
@@ -192,13 +231,19 @@ class PlanFile:
             self._flush()
 
     def close(
-        self, request: Mapping[str, Any], unchanged: int, failures: tuple[ImageFailure, ...]
+        self,
+        request: Mapping[str, Any],
+        unchanged: int,
+        failures: tuple[ImageFailure, ...],
+        *,
+        force: bool = False,
     ) -> PlanHead:
         """Write what is left, and the head last: from now on the plan is fixed.
 
         Raises DestinationConflict, as ``add`` does, where another process makes the plan by now.
         """
         self._flush()
+        self._flush_kept()
         head = PlanHead(
             request=request,
             images=self._images,
@@ -208,6 +253,9 @@ class PlanFile:
             digest=self._digest.hexdigest(),
             objects=self._objects,
             failures=failures,
+            kept_objects=self._kept_objects,
+            kept_digest=self._kept_digest.hexdigest(),
+            force=force,
         )
         text = json.dumps({"version": PLAN_FILE_VERSION, **asdict(head)}, separators=(",", ":"))
         self._check_lock()
@@ -221,7 +269,7 @@ class PlanFile:
 
     def remains(self) -> list[PlannedImage]:
         """Return images of a plan without head: one that was not completed, or half removed."""
-        keys = [key for key, _ in self.folder.walk() if key.endswith(".jsonl")]
+        keys = [key for key, _ in self.folder.walk() if key.startswith("images-")]
         found: list[PlannedImage] = []
         for key in sorted(keys):
             with contextlib.suppress(OSError, *_WRONG):
@@ -244,6 +292,15 @@ class PlanFile:
             self._objects += 1
             self._lines.clear()
 
+    def _flush_kept(self) -> None:
+        if self._kept_lines:
+            data = b"".join(self._kept_lines)
+            self._check_lock()
+            retried(lambda: (self.folder / _kept_object(self._kept_objects)).write(data))
+            self._kept_digest.update(data)
+            self._kept_objects += 1
+            self._kept_lines.clear()
+
     def _check_lock(self) -> None:
         lease = self._lease
         if lease is None or not retried(lambda: holds(lease.folder, lease.holder)):
@@ -258,6 +315,14 @@ class PlanFile:
 
 def _object(number: int) -> str:
     return f"images-{number:06}.jsonl"
+
+
+def _kept_object(number: int) -> str:
+    return f"files-{number:06}.jsonl"
+
+
+def _kept_file(line: bytes) -> OtherFile:
+    return OtherFile.from_json(json.loads(line))
 
 
 _WRONG = (ValueError, KeyError, TypeError, OverflowError, RecursionError)

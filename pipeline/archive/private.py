@@ -22,6 +22,7 @@ from typing import Any
 from tilepress.errors import DestinationConflict, TilepressError, UsageError
 from tilepress.pipeline.catalogue.stores import walk_stores
 from tilepress.pipeline.image.pseudonyms import KEY_MARK, NO_KEY, UNKEYED, Pseudonyms
+from tilepress.pipeline.kept.index import has_kept
 from tilepress.pipeline.privacy.key import (
     KEY,
     KEY_VERSION,
@@ -49,6 +50,7 @@ __all__ = [
     "mark_deidentified",
     "private_folder",
     "pseudonyms_of_sources",
+    "pseudonyms_to_be",
 ]
 
 KEY_BYTES = 32
@@ -105,6 +107,18 @@ def archive_pseudonyms(archive: StoragePath) -> Pseudonyms:
     return known
 
 
+def pseudonyms_to_be(archive: StoragePath) -> Pseudonyms:
+    """Return what identifiers would be hashed with here, and write nothing.
+
+    Where a run would make a key, names are those of a key that nobody will know. Raises as
+    ``archive_pseudonyms`` does.
+    """
+    known = known_pseudonyms(archive)
+    if known is not None:
+        return known
+    return UNKEYED if _has_unkeyed_stores(archive) else Pseudonyms(secrets.token_bytes(KEY_BYTES))
+
+
 def deidentifying_pseudonyms(folder: StoragePath) -> Pseudonyms:
     """Return what replaces identifiers of what is de-identified into ``folder``.
 
@@ -131,9 +145,13 @@ def check_deidentified_as_a_whole(archive: StoragePath, *, asked: bool) -> None:
             f"compressing into {archive}: the archive is de-identified; say --deidentify again, "
             "or choose another destination"
         )
-    if asked and not marked and next(walk_stores(archive), None) is not None:
+    if not asked or marked:
+        return
+    what = "stores" if next(walk_stores(archive), None) is not None else ""
+    what = what or ("files" if has_kept(archive) else "")
+    if what:
         raise UsageError(
-            f"de-identifying into {archive}: the archive has stores that are not de-identified; "
+            f"de-identifying into {archive}: the archive has {what} that are not de-identified; "
             "choose another destination"
         )
 

@@ -18,10 +18,9 @@ import contextlib
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tilepress.errors import (
     DamagedStore,
@@ -39,6 +38,8 @@ from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import REPAIRS, REPLACES, Ledger, ledger_folder
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
 from tilepress.pipeline.archive.private import pseudonyms_of_sources
+from tilepress.pipeline.archive.repair_files import mended_files
+from tilepress.pipeline.archive.repaired import StoreRepair
 from tilepress.pipeline.archive.replace import give_up
 from tilepress.pipeline.archive.restore import Restoration
 from tilepress.pipeline.archive.verify import verify_store
@@ -49,6 +50,7 @@ from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.image.pseudonyms import as_stored
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.kept.index import has_kept
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
@@ -61,38 +63,6 @@ from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
 __all__ = ["StoreRepair", "repair_stores"]
 
 _OTHER_METADATA = "its samples are the store's, its metadata are not"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreRepair:
-    """What became of one store."""
-
-    store: str
-    state: Literal["sound", "repaired", "failed"]
-    written: tuple[str, ...] = ()
-    """Objects that were damaged or missing and are as they should be now."""
-    resealed: bool = False
-    """Whether the store was sealed anew: its root document is another one then."""
-    left: tuple[str, ...] = ()
-    """Objects that the store does not list. No reader looks at them; whose are they?"""
-    reason: str | None = None
-    """Why it failed."""
-
-    @property
-    def ok(self) -> bool:
-        return self.state != "failed"
-
-    def lines(self) -> list[str]:
-        texts: list[str] = [self.state, *(f"{key}: written again" for key in self.written)]
-        if self.resealed:
-            texts.append("sealed anew")
-        texts += [f"{key}: left alone, the store does not list it" for key in self.left]
-        if self.reason is not None:
-            texts.append(self.reason)
-        return [f"{self.store}: {text}" for text in texts]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def repair_stores(
@@ -115,7 +85,7 @@ def repair_stores(
     for missing in (one for one in source if not (is_url(one) or Path(one).exists())):
         raise UsageError(f"repairing from {missing}: no such file or folder")
     stores = find_stores(root) if root.is_folder() else []
-    if not stores:
+    if not stores and not has_kept(root):
         what = "it is a folder without tilepress stores" if root.is_folder() else "it is a file"
         raise UsageError(f"repairing {path}: {what}, want a tilepress store or an archive")
     archive = None if stores == [root] else root
@@ -128,6 +98,8 @@ def repair_stores(
             repaired |= done.state == "repaired"
             yield done
     if archive is not None:
+        if has_kept(archive):
+            yield mended_files(archive, source)
         yield from _in_catalogue(archive, repaired=repaired)
 
 
@@ -257,7 +229,7 @@ class _Repair:
         spec = self._finder.find(self.store, salvaged, layouts["image"])
         self._source = spec.paths[0]
         with contextlib.closing(open_source(spec)) as source:
-            plan = self._plan(source, layouts)
+            plan = self._plan(source, layouts, salvaged)
             guessed = [n for n, one in layouts.items() if salvaged.unproved.get(n) == one]
             if guessed and plan.digest not in salvaged.digests:
                 raise self._untold()
@@ -319,7 +291,9 @@ class _Repair:
             "coded; compress it again with --force"
         )
 
-    def _plan(self, source: TileSource, layouts: Mapping[str, Layout]) -> ImagePlan:
+    def _plan(
+        self, source: TileSource, layouts: Mapping[str, Layout], salvaged: Salvaged
+    ) -> ImagePlan:
         """Return the plan that gives this store; raise where the source is of another shape."""
         image = layouts["image"]
         wrong = difference_of_shape(source, image)
@@ -336,6 +310,7 @@ class _Repair:
             mask_grid=layouts["mask"].grid if "mask" in layouts else None,
             codec_config=image.config,
             separator=image.separator,
+            wordy=salvaged.wordy,
         )
 
     def _check_unchanged(self, salvaged: Salvaged) -> None:

@@ -21,12 +21,18 @@ from tilepress.errors import (
     UsageError,
 )
 from tilepress.pipeline.archive.compare import Comparison
+from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.private import pseudonyms_of_sources
 from tilepress.pipeline.archive.replace import Replacement, replacements
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
+from tilepress.pipeline.find.choose import ALL, Choice
 from tilepress.pipeline.find.match import SourceFinder
+from tilepress.pipeline.find.others import OtherFiles
 from tilepress.pipeline.find.stacks import Stacks
+from tilepress.pipeline.find.told import A_FILE
 from tilepress.pipeline.image.source import TileSource
+from tilepress.pipeline.kept.check import check_kept, differences_from, totals_of_kept
+from tilepress.pipeline.kept.index import FILES, FolderIndex, has_kept
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
@@ -83,6 +89,8 @@ class StoreCheck:
     """Whether all damage is that the source has other samples by now: the store itself is sound."""
     deidentified: bool = False
     """Whether it was compared with a source of which it keeps the samples alone, as it should."""
+    files: int | None = None
+    """Of what is no store but the files that an archive keeps beside them: how many there are."""
 
     def lines(self) -> list[str]:
         state: str = self.state
@@ -90,6 +98,8 @@ class StoreCheck:
             state = "sound, and differs from its source"
         elif self.deidentified and self.state == "sound":
             state = "sound; its headers were de-identified, so that only samples were compared"
+        if self.files is not None:
+            state = f"{state} ({self.files} files that are no images)"
         return [f"{self.store}: {text}" for text in (state, *self.findings)]
 
     def to_json(self) -> dict[str, Any]:
@@ -154,24 +164,29 @@ def check_stores(
     stack: Stacks = None,
     *,
     show_paths: bool = False,
+    choice: Choice = ALL,
 ) -> Iterator[StoreCheck]:
     """Verify a store, or each of an archive; ``source`` is what all of them were made of.
 
-    In an archive, images of ``source`` that have no store are listed as unknown at the end. What is
-    no store and holds none is unknown; UsageError says that there is nothing at ``path``. Names of
-    DICOM files and folders are told with ``show_paths`` alone.
+    ``choice`` says which of its files are meant. In an archive, images of ``source`` that have no
+    store are listed as unknown at the end, and so are files that are no images and are not kept as
+    they are. What is no store and holds none is unknown; UsageError says that there is nothing at
+    ``path``. Names of DICOM files and folders are told with ``show_paths`` alone.
     """
     root = storage_path(path)
     if not root.exists():
         raise UsageError(f"verifying {path}: no such file or folder")
     stores = [storage_path(store) for store in find_stores(root)] if root.is_folder() else []
-    if not stores:
+    if not stores and not has_kept(root):
         what = "it is a folder without tilepress stores" if root.is_folder() else "it is a file"
         text = f"verifying {path}: {what}, want a tilepress store"
         yield StoreCheck(store=str(path), state="unknown", findings=(text,))
         return
     archive = None if stores == [root] else root
     sources = None
+    others = None
+    if source and archive is not None:
+        others = OtherFiles("known" if has_kept(archive) else "none")
     if source:
         folder = root.parent if archive is None else root
         sources = SourceFinder(
@@ -181,6 +196,8 @@ def check_stores(
             pseudonyms=lambda: pseudonyms_of_sources(folder),
             key_folder=folder,
             show_paths=show_paths,
+            others=others,
+            choice=choice,
         )
     for missing in sources.missing if sources is not None else ():
         raise UsageError(f"verifying against {missing.path}: {missing.error}")
@@ -189,12 +206,40 @@ def check_stores(
     if archive is not None:
         for gone, text in gone_stores(archive):
             yield StoreCheck(store=str(gone), state="damaged", findings=(text,))
+        if has_kept(archive):
+            yield _check_files(archive, others, show_paths=show_paths)
     if sources is not None and archive is not None:
         for left in sources.left_over({store.relative_to(archive) for store in stores}):
             text = f"{path} holds no store of it"
             yield StoreCheck(store=left, state="unknown", findings=(text,))
         for name, error in sources.failures:
             yield StoreCheck(store=name, state="unknown", findings=(str(error),))
+
+
+def _check_files(
+    archive: StoragePath, others: OtherFiles | None, *, show_paths: bool
+) -> StoreCheck:
+    """Check the files that an archive keeps, also against those of its sources."""
+    try:
+        found = list(check_kept(archive))
+        texts = list(map(str, found))
+        states = {one.state for one in found}
+        here, known = Destination(archive), dict[str, FolderIndex]()
+        for files in others.folders() if others is not None else ():
+            known.clear()
+            theirs = [one for one in files if not here.holds(one.file.path, known)]
+            for other, text in differences_from(archive, theirs):
+                private = other.private and not show_paths
+                texts.append(f"{A_FILE if private else other.file.path}: {text}")
+                states.add("unknown")
+        total = totals_of_kept(archive).files
+    except OSError as error:
+        text = f"reading {archive / FILES}: {error.strerror or type(error).__name__}"
+        return StoreCheck(store=str(archive / FILES), state="unknown", findings=(text,))
+    state: Literal["sound", "damaged", "unknown"] = "sound"
+    if states:
+        state = "damaged" if "damaged" in states else "unknown"
+    return StoreCheck(store=str(archive / FILES), state=state, findings=tuple(texts), files=total)
 
 
 def _check(store: StoragePath, sources: SourceFinder | None, *, in_archive: bool) -> StoreCheck:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-__all__ = ["PREVIEWS", "SIDECAR_SUFFIXES", "is_passed_over", "well_known"]
+__all__ = [
+    "LINKED_FOLDER",
+    "PREVIEWS",
+    "SIDECAR_SUFFIXES",
+    "is_of_product",
+    "is_passed_over",
+    "may_be_image",
+    "told_ending",
+    "well_known",
+]
 
 SIDECAR_SUFFIXES = frozenset(
     {
@@ -34,11 +43,37 @@ SIDECAR_STEMS = frozenset(
 PREVIEWS = "previews"
 """What thumbnails of products are counted as, whatever their endings."""
 
+LINKED_FOLDER = "links to folders"
+"""What links to folders are counted as that are not followed."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_IMAGES = _words(
+    """.7z .adf .asc .avif .bil .bip .bmp .bsq .bz2 .cog .cr2 .czi .dcm .dcm30 .dem .dic .dicom .dng
+    .ecw .ers .exr .fit .fits .gif .grb .grb2 .grib .grib2 .gtiff .gz .h5 .hdf .hdf5 .he5 .heic .hgt
+    .ima .img .j2c .j2k .jfif .jls .jp2 .jpeg .jpg .jpx .jxl .kea .las .laz .lif .lsm .mha .mhd .mrc
+    .mrf .mrxs .nc .nc4 .nd2 .ndpi .netcdf .nii .nitf .npy .npz .nrrd .ntf .pgm .png .pnm .ppm .raw
+    .scn .sdat .sid .svs .tar .tgz .tif .tiff .vms .vrt .webp .xz .zarr .zip .zst"""
+)
+"""Endings of what may be an image, or hold some: where that cannot be read, it is a failure."""
+
+_OTHERS = _words(
+    """.avi .bak .bat .bin .cab .chm .class .cmd .com .dat .db .dll .dylib .exe .frm .ico .idx .inf
+    .ins .jar .js .lnk .lst .m .map .mov .mp3 .mp4 .mpg .msi .obj .old .orig .ppt .pptx .ps .rtf .so
+    .stl .svg .swf .swp .sys .tmp .ttf .wav .woff .woff2 .xsd .ini .eps .fon .hlp .hta .jnlp .r .tex
+    .ipynb .pkl .parquet .sqlite .rdata .mat .sav"""
+)
+"""Endings of other files that are told: any other ending may be a name."""
+
 _PREVIEW = re.compile(
     r"(?:.*[_\-. ])?(?:thumb(?:nail|s|nails)?|preview|browse|quick-?look|ql|ver)"
-    r"(?:[_\-. ][a-z0-9]+)?\.(?:jpe?g|gif|bmp)"
+    r"(?:[_\-. ][a-z0-9]+)?\.(?:jpe?g|gif|bmp)|star_bg\.jpg"
 )
-"""Pictures for people that come with scenes: LC08…_thumb_small.jpeg, …-ql.jpg, preview.jpg."""
+"""Pictures for people that come with scenes: LC08…_thumb_small.jpeg, …-ql.jpg, preview.jpg,
+and the background of a SAFE's own page."""
 
 
 def is_passed_over(name: str) -> bool:
@@ -58,3 +93,19 @@ def well_known(name: str) -> str:
     if suffix not in SIDECAR_SUFFIXES and _PREVIEW.fullmatch(name.lower()):
         return PREVIEWS
     return suffix if suffix in SIDECAR_SUFFIXES else ""
+
+
+def may_be_image(name: str) -> bool:
+    """Whether what a file is called speaks of an image, or of something that holds images."""
+    return PurePosixPath(name.lower()).suffix in _IMAGES
+
+
+def is_of_product(path: str) -> bool:
+    """Whether a file lies in a product that is a folder: all of a SAFE belongs to its images."""
+    return any(part.lower().endswith(".safe") for part in PurePosixPath(path).parts[:-1])
+
+
+def told_ending(name: str) -> str:
+    """Return the ending of a file as it may be told; "" where it may be anything."""
+    suffix = PurePosixPath(name.lower()).suffix
+    return suffix if suffix in _IMAGES or suffix in _OTHERS else well_known(name)

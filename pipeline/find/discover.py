@@ -8,15 +8,25 @@ import os
 import posixpath
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tilepress.errors import DamagedSource, UnsupportedSource, failure_of
 from tilepress.pipeline import formats
+from tilepress.pipeline.find.choose import ALL, EXCLUDED, Choice
+from tilepress.pipeline.find.companions import (
+    LINKED_FOLDER,
+    is_of_product,
+    is_passed_over,
+    may_be_image,
+    told_ending,
+    well_known,
+)
 from tilepress.pipeline.find.inputs import expand
+from tilepress.pipeline.find.looked import Looked, look_at_all, no_image
+from tilepress.pipeline.find.others import OtherFiles
 from tilepress.pipeline.find.stacks import (
     STACKED,
     Scene,
@@ -35,14 +45,9 @@ from tilepress.pipeline.find.walk import (
     ZarrNode,
     each_or_failure,
     printable_name,
-    unsupported,
 )
 from tilepress.pipeline.guests.look import Looks
 from tilepress.pipeline.image.format import (
-    HEAD_BYTES,
-    Candidate,
-    Certainty,
-    FileImages,
     Format,
     Groups,
 )
@@ -52,13 +57,8 @@ from tilepress.pipeline.image.private_names import PRIVATE, may_name_patient
 from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import is_url
-from tilepress.pipeline.storage.ranges import look_up, reader
-from tilepress.pipeline.storage.regular import RefusedFile, open_regular
 
 __all__ = ["Failure", "discover", "store_path"]
-
-REMOTE_LOOKS = 16
-"""Objects of a bucket that are looked at at the same time: each waits for answers mostly."""
 
 KNOWN_FOLDERS = 1000
 """Folders with DICOM in them that are remembered: files of one folder come close together."""
@@ -72,6 +72,9 @@ def discover(
     stack: Stacks = None,
     passed_over: Counter[str] | None = None,
     pseudonyms: PseudonymsOf = lambda: UNKEYED,
+    *,
+    others: OtherFiles | None = None,
+    choice: Choice = ALL,
 ) -> Iterator[SourceSpec | Failure]:
     """Yield a recipe for every image in ``paths``, and a failure for every file that is none.
 
@@ -85,6 +88,9 @@ def discover(
     Hidden files and well-known companions (texts, ``.aux.xml``, ``.ovr``…) are passed over unless
     named. The companions are counted in ``passed_over``, by ending, "" for unusual ones; so are
     DICOM objects that never have pixels (reports, plans, documents), as "DICOM without pixels".
+    With ``others``, they are gathered there to be kept, as far as ``others`` wants; whatever else
+    of a searched folder cannot be an image is gathered or counted, too, and no failure. ``choice``
+    says which files are looked at, and the others are counted.
 
     Every recipe carries options["name"], the name of its store, and options["relative"], the path
     below the argument that it was found in: where an archive keeps it (``store_path``). That of a
@@ -101,8 +107,9 @@ def discover(
     """
     named = _as_named(paths)
     counted: Counter[str] = Counter() if passed_over is None else passed_over
-    with contextlib.closing(_Discovery(stack, pseudonyms, counted)) as discovery:
-        found = _found(discovery, expand(paths, whole_folders=stack is not None), counted)
+    with contextlib.closing(_Discovery(stack, pseudonyms, counted, others)) as discovery:
+        items = _chosen(expand(paths, whole_folders=stack is not None), choice, counted)
+        found = _found(discovery, items)
         for one in found:
             if isinstance(one, Failure):
                 private = one.private or may_name_patient(one.path)
@@ -120,9 +127,24 @@ def _as_named(paths: Sequence[str | Path]) -> frozenset[str]:
     return frozenset(map(printable_name, (*texts, *full)))
 
 
-def _found(
-    discovery: _Discovery, items: Iterable[Item], passed_over: Counter[str]
-) -> Iterator[SourceSpec | Failure]:
+def _chosen(items: Iterable[Item], choice: Choice, passed_over: Counter[str]) -> Iterator[Item]:
+    """Leave out the files that are not meant."""
+    for item in items:
+        if choice == ALL or isinstance(item, (Failure, End)):
+            yield item
+        elif isinstance(item, ZarrNode):
+            if choice.takes(item.file.relative):
+                yield item
+            else:
+                passed_over[EXCLUDED] += 1
+        else:
+            files = tuple(file for file in item.files if choice.takes(file.relative))
+            passed_over[EXCLUDED] += len(item.files) - len(files)
+            if files or isinstance(item, PassedOver):
+                yield replace(item, files=files)
+
+
+def _found(discovery: _Discovery, items: Iterable[Item]) -> Iterator[SourceSpec | Failure]:
     with contextlib.closing(Looks()) as looks:
         for item in items:
             if isinstance(item, Batch):
@@ -134,7 +156,7 @@ def _found(
             elif isinstance(item, End):
                 yield from discovery.grouped()
             elif isinstance(item, PassedOver):
-                passed_over.update(item.suffixes)
+                discovery.pass_over(item)
             else:
                 yield item
 
@@ -150,20 +172,6 @@ def store_path(spec: SourceSpec) -> PurePosixPath:
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
-    """What one file is."""
-
-    file: InputFile
-    size: int | None
-    """In bytes; None where nobody has counted: a Zarr array of many files."""
-    format: Format | None
-    """None where it is no image."""
-    content: FileImages = field(default_factory=FileImages)
-    head: bytes = b""
-    """Its first bytes, where they were read."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Image:
     """An image that was found, until its name is its own."""
 
@@ -174,8 +182,16 @@ class _Image:
 class _Discovery:
     """One search: what it has found of images that are not whole yet."""
 
-    def __init__(self, stack: Stacks, pseudonyms: PseudonymsOf, passed_over: Counter[str]) -> None:
-        self._passed_over = passed_over
+    def __init__(
+        self,
+        stack: Stacks,
+        pseudonyms: PseudonymsOf,
+        passed_over: Counter[str],
+        others: OtherFiles | None,
+    ) -> None:
+        self._passed_over, self._others = passed_over, others
+        self._any_private = False
+        """Whether a file of this argument may be called after a patient."""
         self._patterns = stack_patterns(stack)
         self._matched: set[StackPattern] = set()
         self._pseudonyms = pseudonyms
@@ -196,9 +212,10 @@ class _Discovery:
     def batch(self, batch: Batch, looks: Looks) -> Iterator[SourceSpec | Failure]:
         """Yield the images of one batch, save those of several files that may be elsewhere."""
         images: list[_Image] = []
-        stacks: dict[Scene, list[_Looked]] = {}
+        stacks: dict[Scene, list[Looked]] = {}
         failures: list[Failure] = []
-        for looked in _look_at_all(batch, looks):
+        unknown: list[Looked] = []
+        for looked in look_at_all(batch, looks):
             if isinstance(looked, Failure):
                 failures.append(looked)
                 if looked.private:
@@ -207,10 +224,11 @@ class _Discovery:
             path = printable_name(looked.file.path)
             scene = self._scene(looked)
             if looked.content.is_companion and looked.format is not None:
-                self._passed_over[f"{looked.format.names[0]} without pixels"] += 1
+                if looked.format.private_names:
+                    self._note_private(path)
+                self._leave(looked.file, f"{looked.format.names[0]} without pixels")
             elif looked.format is None:
-                text = _no_image(looked)
-                failures.append(Failure(path, UnsupportedSource(f"opening {path}: {text}")))
+                unknown.append(looked)
             elif looked.content.member is not None:
                 if looked.format.private_names:
                     self._note_private(path)
@@ -222,6 +240,7 @@ class _Discovery:
                 if looked.content.problem is not None:
                     text = f"opening {path}: {looked.content.problem}"
                     failures.append(Failure(path, DamagedSource(text)))
+        failures += self._unknown(unknown, named=batch.named)
         for failure in failures:  # known now: whether DICOM lies beside it
             yield replace(failure, private=self._is_private(failure))
         for scene, files in stacks.items():
@@ -231,12 +250,60 @@ class _Discovery:
 
     def grouped(self) -> Iterator[SourceSpec | Failure]:
         """Yield the images that the files of one argument make together, and forget them."""
+        if self._others is not None:
+            self._others.end_argument(private=self._any_private)
+        self._any_private = False
         for format_, groups in self._groups.items():
             found = _images_of_groups(groups, self._pseudonyms, private=format_.private_names)
             yield from each_or_failure(found, f"{format_.names[0]} files")
         self.close()
 
-    def _add_to_groups(self, looked: _Looked, format_: Format) -> Iterator[Failure]:
+    def pass_over(self, item: PassedOver) -> None:
+        """Leave what a folder holds beside images."""
+        if item.links:
+            self._passed_over[LINKED_FOLDER] += item.links
+        for file in item.files:
+            self._leave(file, well_known(file.name))
+
+    def _leave(self, file: InputFile, kind: str, *, known: bool = True) -> None:
+        """Have a file that is no image kept, or count it."""
+        if self._others is not None and self._others.wants(known=known):
+            self._others.add(file, kind)
+        else:
+            self._passed_over[kind] += 1
+
+    def _unknown(self, files: Iterable[Looked], *, named: bool) -> Iterator[Failure]:
+        """Leave files of no format; yield a failure for each that may be an image all the same."""
+        for looked in files:
+            path, name = printable_name(looked.file.path), looked.file.name
+            by_name = is_passed_over(name)  # it was named, as a companion of images is called
+            known = by_name or is_of_product(looked.file.path)
+            named_else = named and not (
+                self._others is not None and self._others.wants(known=known)
+            )
+            if self._others is None or named_else or (not by_name and self._may_be_image(looked)):
+                text = f"opening {path}: {no_image(looked)}"
+                yield Failure(path, UnsupportedSource(text))
+            else:
+                kind = well_known(name) if by_name else told_ending(name)
+                self._leave(looked.file, kind, known=known)
+
+    def _may_be_image(self, looked: Looked) -> bool:
+        """Whether to leave out a file of no format may be to lose an image.
+
+        Beside DICOM that is any without an ending, for files of series have none.
+        """
+        if self._others is not None and self._others.keep == "all":
+            return False
+        ending = looked.file.suffix[1:]
+        beside = posixpath.dirname(looked.file.path) in self._private_folders
+        return (
+            may_be_image(looked.file.name)
+            or looked.packed is not None
+            or (beside and (not ending or ending.isdecimal()))
+        )
+
+    def _add_to_groups(self, looked: Looked, format_: Format) -> Iterator[Failure]:
         """Keep what is known of a file; yield a failure where there is no room for it."""
         remote = looked.file.remote
         version = "" if remote is None else remote.version
@@ -250,6 +317,7 @@ class _Discovery:
             yield Failure(shown, failure_of(f"opening {shown}", error))
 
     def _note_private(self, path: str) -> None:
+        self._any_private = True
         folder = posixpath.dirname(path)
         self._private_folders[folder] = None
         self._private_folders.move_to_end(folder)
@@ -265,7 +333,7 @@ class _Discovery:
     def _is_private(self, failure: Failure) -> bool:
         return posixpath.dirname(failure.path) in self._private_folders
 
-    def _scene(self, looked: _Looked) -> Scene | None:
+    def _scene(self, looked: Looked) -> Scene | None:
         """Return the image that a file is a band of; None where it is no band."""
         if looked.format is None or looked.format.stacking is None:
             return None
@@ -292,93 +360,13 @@ def _images_of_groups(
 
 def _zarr_node(node: ZarrNode) -> SourceSpec | Failure:
     if node.is_array:
-        return _spec(formats.ARRAY.kinds[0], (_Looked(node.file, None, formats.ARRAY),))
+        return _spec(formats.ARRAY.kinds[0], (Looked(node.file, None, formats.ARRAY),))
     path = printable_name(node.file.path)
     text = f"opening {path}: a Zarr group is no single image; name one of its arrays"
     return Failure(path, UnsupportedSource(text))
 
 
-def _look_at_all(batch: Batch, looks: Looks) -> Iterator[_Looked | Failure]:
-    """Look at every file in order; at those of a bucket several at a time."""
-    if not any(is_url(file.path) for file in batch.files):
-        yield from (_look(file, looks) for file in batch.files)
-        return
-    pool = ThreadPoolExecutor(REMOTE_LOOKS, thread_name_prefix="look")
-    try:
-        yield from pool.map(lambda file: _look(file, looks, batch), batch.files)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _look(file: InputFile, looks: Looks, batch: Batch | None = None) -> _Looked | Failure:
-    """Tell what a file is, by its content."""
-    path = printable_name(file.path)
-    try:
-        if is_url(file.path):
-            return _look_at_object(file, looks, batch)
-        return _look_at_file(file, looks)
-    except RefusedFile as error:
-        return unsupported(path, error.strerror or "it is refused")
-    except Exception as error:  # the edge of an item, as above
-        return Failure(path, failure_of(f"opening {path}", error))
-
-
-def _look_at_file(file: InputFile, looks: Looks) -> _Looked | Failure:
-    path = Path(file.path)
-    with open_regular(path) as opened:  # to open a pipe would wait for a writer
-        size = os.fstat(opened.fileno()).st_size
-        head = opened.read(HEAD_BYTES)
-        found = Candidate(path=file.path, size=size, head=head, stream=opened)
-        return _looked(file, found, looks)
-
-
-def _look_at_object(file: InputFile, looks: Looks, batch: Batch | None) -> _Looked | Failure:
-    """Look at an object by ranged reads."""
-    source = reader(file.remote or look_up(file.path))
-    candidate = Candidate(
-        path=file.path,
-        size=source.size,
-        head=source.read(0, HEAD_BYTES),
-        stream=source.stream(),
-        remote=source.file,
-        neighbours=None if batch is None else batch.companions,
-    )
-    return _looked(replace(file, remote=source.file), candidate, looks)
-
-
-def _looked(file: InputFile, candidate: Candidate, looks: Looks) -> _Looked | Failure:
-    """Look at a file. One that cannot be read may still be known to be called after a patient."""
-    try:
-        return _Looked(file, candidate.size, *looks.look(candidate), candidate.head[:16])
-    except Exception as error:  # the edge of an item, as above
-        path = printable_name(file.path)
-        private = any(
-            format_.private_names and format_.sniff(candidate) >= Certainty.MARKED
-            for format_ in formats.FORMATS
-        )
-        return Failure(path, failure_of(f"opening {path}", error), private=private)
-
-
-def _no_image(looked: _Looked) -> str:
-    """Say what a file is that is of no format."""
-    for beginning, packed in _PACKED:
-        if looked.head.startswith(beginning):
-            return f"it is packed ({packed}): unpack it first"
-    return f"it is not an image that tilepress takes ({formats.names()})"
-
-
-_PACKED = (
-    (b"\x1f\x8b", "gzip"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"BZh", "bzip2"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-)
-"""What packed files begin with."""
-
-
-def _images_of(looked: _Looked) -> Iterator[_Image]:
+def _images_of(looked: Looked) -> Iterator[_Image]:
     """Yield every image of a file; where they are several, each is opened on its own."""
     for image in looked.content.images:
         name = looked.file.stem + image.ending if image.ending else None
@@ -388,7 +376,7 @@ def _images_of(looked: _Looked) -> Iterator[_Image]:
         yield _Image(replace(spec, options=options, images_in_files=images))
 
 
-def _stacked(scene: Scene, files: Sequence[_Looked]) -> Iterator[_Image]:
+def _stacked(scene: Scene, files: Sequence[Looked]) -> Iterator[_Image]:
     """Yield the images whose bands are these files of one scene: one for each of its grids."""
     for which, group in by_grid((looked, looked.content.grid) for looked in files):
         if len(group) == 1:
@@ -404,7 +392,7 @@ def _stacked(scene: Scene, files: Sequence[_Looked]) -> Iterator[_Image]:
         yield _Image(replace(spec, options={**spec.options, STACKED: True}), is_stack=True)
 
 
-def _spec(kind: str, looked: Sequence[_Looked], name: str | None = None) -> SourceSpec:
+def _spec(kind: str, looked: Sequence[Looked], name: str | None = None) -> SourceSpec:
     """Make a recipe with absolute paths: a worker may run in another folder."""
     first = looked[0].file
     if name is None:

@@ -329,7 +329,7 @@ class _Named:
     def flush(self) -> Iterator[Batch]:
         folders, self._folders, self._count = self._folders, {}, 0
         for files in folders.values():
-            yield Batch(tuple(files.values()), {})
+            yield Batch(tuple(files.values()), {}, named=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from typing import Any
 
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline import formats
+from tilepress.pipeline.find.choose import ALL, Choice
 from tilepress.pipeline.find.discover import discover, store_path
+from tilepress.pipeline.find.others import OtherFiles
 from tilepress.pipeline.find.stacks import STACKED, Stacks
 from tilepress.pipeline.find.told import path_and_page, told_error, told_failure, told_name
 from tilepress.pipeline.find.walk import Failure, printable_name
@@ -30,7 +32,8 @@ class SourceFinder:
     ``paths`` are whatever ``discover`` takes. With ``archive``, a store is that of the image that
     compressing ``paths`` into this folder would put there. Without it, the only image of the
     store's kind is taken, or the one of its name. The recipe of a store that was de-identified asks
-    for the same again, with the key that lies in ``key_folder``.
+    for the same again, with the key that lies in ``key_folder``. ``others`` gathers the files that
+    are no images, ``choice`` says which files are meant.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class SourceFinder:
         pseudonyms: PseudonymsOf = lambda: UNKEYED,
         key_folder: StoragePath | None = None,
         show_paths: bool = False,
+        others: OtherFiles | None = None,
+        choice: Choice = ALL,
     ) -> None:
         self._show_paths = show_paths
         self._pseudonyms, self._key_folder = pseudonyms, key_folder
@@ -52,7 +57,8 @@ class SourceFinder:
         self._specs: list[SourceSpec] = []
         self._by_store: dict[str, list[SourceSpec]] = {}
         self._failures: list[Failure] = []
-        for item in discover(paths, stack, pseudonyms=pseudonyms):
+        found = discover(paths, stack, pseudonyms=pseudonyms, others=others, choice=choice)
+        for item in found:
             if isinstance(item, Failure):
                 self._failures.append(item)
             else:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -21,7 +20,7 @@ from tilepress.pipeline.arrays.zarr_nodes import (
     is_zarr_array,
     is_zarr_node,
 )
-from tilepress.pipeline.find.companions import is_passed_over, well_known
+from tilepress.pipeline.find.companions import is_passed_over
 from tilepress.pipeline.find.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, shown
@@ -46,9 +45,6 @@ __all__ = [
     "printable_name",
     "unsupported",
 ]
-
-LINKED_FOLDER = "links to folders"
-"""What links to folders are counted as that are not followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +91,8 @@ class Batch:
     companions: tuple[RemoteFile, ...] | None = None
     """Objects beside those of a bucket that may say more of them: ``.aux.xml``, ``.tfw``…; None
     where nobody has looked."""
+    named: bool = False
+    """Whether the user named these very files: then whatever is no image is a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +112,10 @@ class End:
 class PassedOver:
     """What a searched folder holds beside images, hidden files left out."""
 
-    suffixes: Mapping[str, int]
-    """How many files by their ending, "" for any that is not well known: names are not told.
-    Links to folders are counted here, too."""
+    files: tuple[InputFile, ...] = ()
+    """Files whose names say that they accompany images."""
+    links: int = 0
+    """Links to folders, which are not followed."""
 
 
 T = TypeVar("T")
@@ -204,7 +203,7 @@ class FolderWalk:
     ) -> Iterator[Item | tuple[Path, str, frozenset[int]]]:
         """Yield the arrays and files of one folder, and the folders in it that are searched."""
         files: list[str] = []
-        passed_over: Counter[str] = Counter()
+        passed_over: list[str] = []
         folders: list[tuple[str, bool]] = []
         try:
             with os.scandir(folder) as entries:
@@ -216,22 +215,25 @@ class FolderWalk:
                     elif not self._takes(state, entry.name):
                         continue
                     elif is_passed_over(entry.name):
-                        passed_over[well_known(entry.name)] += 1
+                        passed_over.append(entry.name)
                     else:
                         files.append(entry.name)
         except OSError as error:
             yield _unreadable(folder, error)
-        if passed_over:
-            yield PassedOver(passed_over)
         for name, is_link in sorted(folders):
             found = self._sub_folder(folder / name, _join(prefix, name), state, is_link)
             yield from each_or_failure(found, str(folder / name))
         yield from (not_utf8(str(folder / name)) for name in files if not is_utf8(name))
         names_in_use: dict[str, set[str]] = {}
         absolute = str(folder.absolute())
+
+        def inputs(names: Sequence[str]) -> tuple[InputFile, ...]:
+            return tuple(InputFile(os.path.join(absolute, n), _join(prefix, n)) for n in names)
+
         for names in _batches(sorted(filter(is_utf8, files)), limit):
-            batch = (InputFile(os.path.join(absolute, name), _join(prefix, name)) for name in names)
-            yield Batch(tuple(batch), names_in_use)
+            yield Batch(inputs(names), names_in_use)
+        if passed_over:
+            yield PassedOver(inputs(sorted(passed_over)))
 
     def _takes(self, state: frozenset[int], name: str) -> bool:
         return self.pattern is None or self.pattern.takes(state, name)
@@ -247,7 +249,7 @@ class FolderWalk:
         elif not below or _is_unfinished(path):
             return
         elif not is_zarr_node(path):
-            yield PassedOver(Counter({LINKED_FOLDER: 1})) if is_link else (path, relative, below)
+            yield PassedOver(links=1) if is_link else (path, relative, below)
         elif pattern.includes(below) and not _is_ours(path):
             yield _node(path, relative)
 
@@ -315,7 +317,7 @@ class _OpenFolder:
     own_argument: bool = False
     files: list[InputFile] = field(default_factory=list)
     companions: list[RemoteFile] = field(default_factory=list)
-    passed_over: Counter[str] = field(default_factory=Counter)
+    passed_over: list[InputFile] = field(default_factory=list)
     names_in_use: dict[str, set[str]] = field(default_factory=dict)
 
     def batch(self) -> Iterator[Batch]:
@@ -412,7 +414,8 @@ class BucketWalk:
             if not name.startswith("."):
                 folder.companions.append(remote)
                 if self.pattern is None or self.pattern.takes(folder.state, name):
-                    folder.passed_over[well_known(name)] += 1
+                    file = InputFile(remote.url, _join(folder.prefix, name), remote)
+                    folder.passed_over.append(file)
             return
         if self.pattern is not None and not self.pattern.takes(folder.state, name):
             return
@@ -443,7 +446,7 @@ class BucketWalk:
 def _closed(folder: _OpenFolder) -> Iterator[Item]:
     yield from folder.batch()
     if folder.passed_over:
-        yield PassedOver(folder.passed_over)
+        yield PassedOver(tuple(folder.passed_over))
     if folder.own_argument:
         yield End()
 

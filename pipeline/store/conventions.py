@@ -33,6 +33,9 @@ __all__ = [
 
 _RENAMED = {"scale_factor": "rescale_slope", "add_offset": "rescale_intercept"}
 _DROPPED = frozenset({"_FillValue", "missing_value", "fill_value", "nodata"})
+_LISTED = ("uuid", "schema_url", "name")
+"""What is said of a convention: enough to know it by, and its version."""
+
 _OME_TYPES = {"t": "time", "band": "channel", "z": "space", "y": "space", "x": "space"}
 _OME_ORDER = ("t", "band", "z", "y", "x")
 
@@ -46,8 +49,8 @@ class AuxiliaryArray:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def image_attributes(info: ImageInfo) -> dict[str, Any]:
-    """Return the attributes of the array ``image``."""
+def image_attributes(info: ImageInfo, *, wordy: bool = False) -> dict[str, Any]:
+    """Return the attributes of the array ``image``; ``wordy`` as earlier versions had them."""
     attributes: dict[str, Any] = {
         _RENAMED.get(key, key): value
         for key, value in info.attributes.items()
@@ -68,21 +71,21 @@ def image_attributes(info: ImageInfo) -> dict[str, Any]:
     if listed:
         attributes["coordinates"] = " ".join(listed)
     if info.geo is not None:
-        attributes |= _geozarr_attributes(info, info.geo)
+        attributes |= _geozarr_attributes(info, info.geo, wordy=wordy)
     return attributes
 
 
-def group_attributes(info: ImageInfo) -> dict[str, Any]:
+def group_attributes(info: ImageInfo, *, wordy: bool = False) -> dict[str, Any]:
     """Return the attributes of the group of one level."""
-    return {} if info.geo is None else _geozarr_attributes(info, info.geo)
+    return {} if info.geo is None else _geozarr_attributes(info, info.geo, wordy=wordy)
 
 
-def auxiliary_arrays(info: ImageInfo) -> dict[str, AuxiliaryArray]:
+def auxiliary_arrays(info: ImageInfo, *, wordy: bool = False) -> dict[str, AuxiliaryArray]:
     """Return coordinates and ``spatial_ref`` by name."""
     arrays: dict[str, AuxiliaryArray] = {}
     if info.geo is not None:
         crs = _parse_crs(info.geo.crs_wkt)
-        arrays["spatial_ref"] = _spatial_ref(info.geo)
+        arrays["spatial_ref"] = _spatial_ref(info.geo, wordy=wordy)
         arrays |= _ground_coordinates(info, info.geo, crs)
     elif info.medical is not None:
         arrays |= _patient_coordinates(info, info.medical)
@@ -135,7 +138,7 @@ def _parse_crs(wkt: str | None) -> CRS | None:
         return None  # a local or engineering CRS that PROJ does not know: the text itself is kept
 
 
-def _spatial_ref(geo: GeoReference) -> AuxiliaryArray:
+def _spatial_ref(geo: GeoReference, *, wordy: bool) -> AuxiliaryArray:
     """The CF grid mapping variable, as rioxarray and GDAL read it.
 
     Where control points alone place the image, its CRS is theirs, as rioxarray has it.
@@ -146,7 +149,8 @@ def _spatial_ref(geo: GeoReference) -> AuxiliaryArray:
     if crs is not None:
         attributes |= {k: _plain(v) for k, v in crs.to_cf().items()}
     if wkt is not None:
-        attributes |= {"crs_wkt": wkt, "spatial_ref": wkt}
+        attributes["crs_wkt"] = wkt  # rioxarray and GDAL read it as CF has it
+        attributes |= {"spatial_ref": wkt} if wordy else {}
     if geo.gcps:
         attributes["gcps"] = json.dumps(_geojson(geo.gcps))
     if geo.rpcs:
@@ -255,13 +259,15 @@ def _given_coordinate(axis: str, values: npt.NDArray[Any], *, medical: bool) -> 
     return AuxiliaryArray((axis,), values, {} if unit is None else {"units": unit})
 
 
-def _geozarr_attributes(info: ImageInfo, geo: GeoReference) -> dict[str, Any]:
+def _geozarr_attributes(info: ImageInfo, geo: GeoReference, *, wordy: bool) -> dict[str, Any]:
     conventions: dict[zarr_cm.ConventionName, Any] = {}
     crs = _parse_crs(geo.crs_wkt)
     if crs is not None:
         authority = crs.to_authority(min_confidence=100)
         code = ":".join(authority) if authority is not None else None
-        conventions["proj"] = zarr_cm.proj.create(code=code, wkt2=crs.to_wkt())
+        # the text is in ``spatial_ref``, and the documents repeat all this
+        text = crs.to_wkt() if wordy or code is None else None
+        conventions["proj"] = zarr_cm.proj.create(code=code, wkt2=text)
     if geo.transform is not None:
         height, width = info.shape[-2:]
         conventions["spatial"] = zarr_cm.spatial.create(
@@ -272,7 +278,14 @@ def _geozarr_attributes(info: ImageInfo, geo: GeoReference) -> dict[str, Any]:
             bbox=_bounds(geo.transform, height, width),
             registration="pixel",
         )
-    return dict(zarr_cm.create_many(conventions)) if conventions else {}
+    if not conventions:
+        return {}
+    attributes: dict[str, Any] = dict(zarr_cm.create_many(conventions))
+    if wordy:
+        return attributes
+    known = [dict(one) for one in attributes["zarr_conventions"]]
+    listed = [{key: one[key] for key in _LISTED if key in one} for one in known]
+    return attributes | {"zarr_conventions": listed}
 
 
 def _bounds(

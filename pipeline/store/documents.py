@@ -85,6 +85,11 @@ class StoredImage(Protocol):
         """What stands between the numbers in the key of a chunk."""
         ...
 
+    @property
+    def wordy(self) -> bool:
+        """Whether documents are as earlier versions wrote them: the text of a CRS eleven times."""
+        ...
+
     def codec_config(self, array: str) -> dict[str, Any]: ...
 
     def loss(self, array: str) -> Loss: ...
@@ -106,7 +111,7 @@ def compose(
     the store names: those at work, unless a store that another installation sealed is composed
     again.
     """
-    builder = _Builder(write, image.separator)
+    builder = _Builder(write, image.separator, wordy=image.wordy)
     statement = _statement(image, tables, tools or _tools())
     _add_level(builder, image, statement)
     builder.group(SOURCE, {})
@@ -127,14 +132,16 @@ def consolidate(store: Store, path: str | None = None) -> None:
 
 
 def _add_level(builder: _Builder, image: StoredImage, statement: Mapping[str, Any]) -> None:
-    info = image.info
-    builder.group(FULL_RESOLUTION, group_attributes(info) | {"tilepress": statement})
+    info, wordy = image.info, image.wordy
+    builder.group(FULL_RESOLUTION, group_attributes(info, wordy=wordy) | {"tilepress": statement})
     for name, grid in image.grids.items():
         config, loss = image.codec_config(name), image.loss(name)
         hint = {"pip": _INSTALL, "lossless": loss.is_lossless, "codec": config["codec"]}
         hint |= loss.statement()
         hint |= told_exact(info.exact) if name == "image" else {}
-        attributes = image_attributes(info) if name == "image" else _mask_attributes(info)
+        attributes = (
+            image_attributes(info, wordy=wordy) if name == "image" else _mask_attributes(info)
+        )
         builder.coded_array(
             array_key(name),
             grid=grid,
@@ -144,7 +151,7 @@ def _add_level(builder: _Builder, image: StoredImage, statement: Mapping[str, An
             config=config,
             attributes=attributes | {"tilepress": hint},
         )
-    for name, array in auxiliary_arrays(info).items():
+    for name, array in auxiliary_arrays(info, wordy=wordy).items():
         builder.array(array_key(name), array)
 
 
@@ -196,8 +203,10 @@ def _bytes_array(data: bytes, dim: str) -> AuxiliaryArray:
 class _Builder:
     """Lets Zarr create the nodes in memory; writes chunks at once and the documents at the end."""
 
-    def __init__(self, write: Callable[[str, bytes], None], separator: Separator) -> None:
-        self._write = write
+    def __init__(
+        self, write: Callable[[str, bytes], None], separator: Separator, *, wordy: bool
+    ) -> None:
+        self._write, self._wordy = write, wordy
         self._chunk_keys: ChunkKeyEncodingParams = {"name": "default", "separator": separator}
         self._objects: dict[str, Buffer] = {}
         self._memory = MemoryStore(self._objects)
@@ -310,9 +319,18 @@ class _Builder:
             self._files[key] = FileEntry(len(data), sha256_hex(data))
 
     def _documents(self) -> dict[str, bytes]:
-        return {k: _compact(v.to_bytes()) for k, v in self._objects.items() if is_document(k)}
+        hook = None if self._wordy else _lean
+        found = {k: v.to_bytes() for k, v in self._objects.items() if is_document(k)}
+        return {k: _compact(json.loads(v, object_hook=hook)) for k, v in found.items()}
 
 
-def _compact(document: bytes) -> bytes:
+def _compact(document: object) -> bytes:
     """Write a JSON document without white space: Zarr's indents weigh kilobytes."""
-    return json.dumps(json.loads(document), separators=(",", ":")).encode()
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _lean(fields: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what an array's document need not say: that there are no storage transformers."""
+    if fields.get("node_type") == "array" and fields.get("storage_transformers") == []:
+        del fields["storage_transformers"]
+    return fields

@@ -36,6 +36,9 @@ __all__ = ["Layout", "Salvaged", "salvage"]
 
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
 
+_WORDY = b'"storage_transformers"'
+"""What only earlier versions wrote, into every document of an array."""
+
 AGREEING = 2
 """Documents that must say the same of an array where the root document is not to be believed."""
 
@@ -118,6 +121,8 @@ class Salvaged:
     that matches something is no accident."""
     level: Mapping[str, Any]
     """The document of the full resolution; {} where it is none."""
+    wordy: bool
+    """Whether its documents are as earlier versions wrote them: see ``StoredImage``."""
     sealed_by: str | None
     """The version of tilepress that sealed the store, if root or level tell."""
     origin: Mapping[str, Any] | None
@@ -148,6 +153,7 @@ def salvage(store: StoragePath) -> Salvaged:
         unproved={name: found[0] for name, found in copies.items() if name not in layouts},
         digests=frozenset(digest.decode() for digest in digests),
         level=_parse(level),
+        wordy=_WORDY in (data or b"") + level + _read(store / document_key(array_key("image"))),
         sealed_by=_sealed_by(_parse(data or b"")) or _sealed_by(_parse(level)),
         origin=_origin(store, reader),
         attributes=_attributes(store, _parse(data or b""), _parse(level)),

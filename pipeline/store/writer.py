@@ -54,8 +54,12 @@ class StoreWriter:
         codec_config: Mapping[str, Any],
         separator: Separator = SEPARATOR,
         replaced: str | None = None,
+        *,
+        wordy: bool = False,
     ) -> None:
         self.place = where
+        self.wordy = wordy
+        """Whether documents are as earlier versions wrote them, for a store of theirs."""
         self._replaced = replaced
         self.separator = separator
         """What stands between the numbers in the keys of chunks: of a store that replaces another

@@ -34,6 +34,7 @@ NOT_FOR_PARTS = (
     "workers",
     "checksum",
     "dashboard",
+    "dry_run",
     "report",
     "events",
 )
@@ -231,7 +232,8 @@ def _compress_line(line: list[str]) -> tuple[tuple[str, ...], ...]:
     paths = tuple(context.params["paths"])
     for name in NOT_FOR_PARTS:
         if name in given:
-            raise UsageError(f"submitting an array: --{name} does not go with parts")
+            option = name.replace("_", "-")
+            raise UsageError(f"submitting an array: --{option} does not go with parts")
     if len(paths) < 2:
         raise UsageError("submitting an array: give at least one source and a destination")
     if "-" in paths:
@@ -244,7 +246,11 @@ def _compress_line(line: list[str]) -> tuple[tuple[str, ...], ...]:
             if name in names and name != "paths":
                 flag = max(parameter.opts, key=len)
                 value = context.params[name]
-                out += [flag] if parameter.is_flag else [flag, str(getattr(value, "value", value))]
+                if parameter.is_flag:
+                    out.append(flag)
+                    continue
+                for one in value if isinstance(value, (list, tuple)) else (value,):
+                    out += [flag, str(getattr(one, "value", one))]
         return tuple(out)
 
     return paths, tokens(plans), tokens(set(given) - {"force"}), tokens({"sign"})

@@ -10,8 +10,15 @@ from typing import Annotated
 import typer
 
 from tilepress.errors import UsageError
-from tilepress.workflows.cli.console import EXIT_CANNOT_TELL, EXIT_FAILED, Json, say, tell
-from tilepress.workflows.cli.options import ShowPaths, Stack, patterns
+from tilepress.workflows.cli.console import (
+    EXIT_CANNOT_TELL,
+    EXIT_FAILED,
+    Json,
+    complain,
+    say,
+    tell,
+)
+from tilepress.workflows.cli.options import Exclude, Include, ShowPaths, Stack, patterns
 
 __all__ = ["export", "info", "list_archive", "register", "verify"]
 
@@ -86,9 +93,16 @@ def list_archive(
         tilepress ls out/
     """
     from tilepress.pipeline.catalogue.stores import list_json, list_lines, list_stores
+    from tilepress.pipeline.kept.check import totals_of_kept
+    from tilepress.pipeline.kept.index import FILES
+    from tilepress.pipeline.storage.path import storage_path
+    from tilepress.pipeline.storage.text import size
 
     for line in (list_json if as_json else list_lines)(list_stores(archive)):
         say(line)
+    kept = totals_of_kept(storage_path(archive))
+    if kept.files and not as_json:
+        say(f"{kept.files} files that are no images in {FILES}/, {size(kept.bytes)}")
 
 
 def verify(
@@ -100,6 +114,8 @@ def verify(
         ),
     ] = None,
     stack: Stack = None,
+    include: Include = None,
+    exclude: Exclude = None,
     key: Annotated[
         str | None,
         typer.Option(
@@ -128,11 +144,14 @@ def verify(
     """
     from tilepress.pipeline.archive.signed import with_signatures
     from tilepress.pipeline.archive.verify import check_stores
+    from tilepress.pipeline.find.choose import Choice
     from tilepress.pipeline.store.signature import Verifier
 
     verifier = None if key is None else Verifier.load(key)
     _must_exist(path)
-    found = check_stores(path, source or (), patterns(stack), show_paths=show_paths)
+    choice = Choice.of(include or (), exclude or ())
+    given = patterns(stack)
+    found = check_stores(path, source or (), given, show_paths=show_paths, choice=choice)
     checks = tell(found if verifier is None else with_signatures(found, verifier), as_json=as_json)
     if any(c.state == "damaged" for c in checks):
         raise typer.Exit(EXIT_FAILED)
@@ -141,7 +160,9 @@ def verify(
 
 
 def export(
-    store: Store,
+    store: Annotated[
+        str, typer.Argument(metavar="STORE|ARCHIVE", help="A store, or all of an archive.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
     export_format: Annotated[
         ExportFormat | None,
@@ -162,7 +183,7 @@ def export(
     ] = None,
     show_paths: ShowPaths = False,
 ) -> None:
-    """Write a store back as what it was made of, or as another format.
+    """Write a store, or all of an archive, back as what it was made of, or as another format.
 
     GeoTIFF: OUT is the file where it ends in .tif or .tiff, else a folder, which is made and gets
     the original name. DICOM: OUT is a folder; one file may be named OUT.dcm.
@@ -171,14 +192,22 @@ def export(
 
         tilepress export out/scene.zarr scene.tif
 
+        tilepress export out/ originals/
+
         tilepress export out/CT-0123456789ab.zarr series/
 
         tilepress export out/scene.zarr part.tif --bands 4,3,2 --bbox 500000,4000000,530000,4030000
     """
+    from tilepress.pipeline.catalogue.stores import is_store
     from tilepress.pipeline.export import export as run_export
     from tilepress.pipeline.export import told
 
     _must_exist(store)
+    if not is_store(store):
+        if bands or slices or bbox:
+            raise UsageError("exporting: --bands, --slices and --bbox are of one store")
+        _export_archive(store, out, export_format.value if export_format else None)
+        return
     files = run_export(
         store,
         out,
@@ -193,6 +222,21 @@ def export(
     else:
         for line in told(store, out, files):
             say(line)
+
+
+def _export_archive(archive: str, out: Path, export_format: str | None) -> None:
+    """Write all of an archive back; exit with 1 where something could not be."""
+    from tilepress.pipeline.export import export_archive
+
+    failed = False
+    for done in export_archive(archive, out, export_format):
+        for line in done.lines(out):
+            say(line)
+        if done.problem is not None:
+            failed = True
+            complain(done.problem)
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _must_exist(where: str) -> None:

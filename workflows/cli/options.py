@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -19,14 +20,19 @@ from tilepress.pipeline.privacy.profile import BASIC, OPTIONS
 __all__ = [
     "CodingCommand",
     "Events",
+    "Exclude",
+    "Include",
+    "KeepFiles",
     "Quiet",
     "ReportFile",
     "ShowPaths",
     "Sign",
+    "SkipLarger",
     "SourcesAndDestination",
     "Stack",
     "Verbose",
     "Workers",
+    "bytes_of",
     "in_order",
     "patterns",
     "plain",
@@ -58,6 +64,45 @@ Stack = Annotated[
         "bands of Landsat, Sentinel-2 and HLS.",
     ),
 ]
+KeepFiles = Annotated[
+    str,
+    typer.Option(
+        "--keep",
+        metavar="all|known|none",
+        help="Which files that are no images an archive keeps below files/: those known to "
+        "accompany images (the default), all, or none.",
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GLOB",
+        help="Take only files of this name, or path below SRC (repeatable), e.g. `*.tif`.",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Leave out files of this name, or path (repeatable)."),
+]
+SkipLarger = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Leave out images whose files are larger, e.g. 500MB or 2GiB."
+    ),
+]
+
+
+def bytes_of(text: str | None) -> int | None:
+    """Return the bytes of a size as people write it, e.g. "500MB"; None for None."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGTP]?)(i?)[bB]?\s*", text)
+    if match is None:
+        raise UsageError(f"compressing: got --skip-larger {text!r}, want a size such as 500MB")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " KMGTP".index(unit.upper() or " "))
+
+
 Workers = Annotated[
     int | None,
     typer.Option(

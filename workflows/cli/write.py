@@ -13,14 +13,19 @@ from tilepress.workflows.cli.console import EXIT_FAILED, Json, complain, open_co
 from tilepress.workflows.cli.options import (
     CodingCommand,
     Events,
+    Exclude,
+    Include,
+    KeepFiles,
     Quiet,
     ReportFile,
     ShowPaths,
     Sign,
+    SkipLarger,
     SourcesAndDestination,
     Stack,
     Verbose,
     Workers,
+    bytes_of,
     in_order,
     patterns,
     plain,
@@ -79,6 +84,10 @@ def compress(
         ),
     ] = None,
     stack: Stack = None,
+    keep: KeepFiles = "known",
+    include: Include = None,
+    exclude: Exclude = None,
+    skip_larger: SkipLarger = None,
     device: Device = DeviceName.auto,
     workers: Workers = None,
     cluster: Cluster = None,
@@ -104,6 +113,13 @@ def compress(
         typer.Option(
             "--checksum",
             help="Compare the samples, too, before a store counts as unchanged (reads all of it).",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Write nothing; tell what would be done, and about how much and how long.",
         ),
     ] = False,
     sign: Sign = None,
@@ -155,6 +171,10 @@ def compress(
         **coding,
         tune=tune,
         stack=patterns(stack),
+        keep=keep,
+        include=include or (),
+        exclude=exclude or (),
+        skip_larger=bytes_of(skip_larger),
         device=device.value,
         workers=workers,
         cluster=cluster,
@@ -162,6 +182,7 @@ def compress(
         part=part,
         force=force,
         checksum=checksum,
+        dry_run=dry_run,
         sign=sign,
         report=report,
         show_paths=show_paths,
@@ -174,6 +195,10 @@ def compress(
 def plan(
     paths: SourcesAndDestination,
     stack: Stack = None,
+    keep: KeepFiles = "known",
+    include: Include = None,
+    exclude: Exclude = None,
+    skip_larger: SkipLarger = None,
     workers: Workers = None,
     force: Annotated[
         bool,
@@ -196,6 +221,7 @@ def plan(
         tilepress plan @list.txt s3://bucket/out --tier fast
     """
     from tilepress.pipeline.storage.text import size
+    from tilepress.workflows.report.alike import lines_of
     from tilepress.workflows.run.parts import plan as run_plan
 
     sources, destination = _split(paths, "planning")
@@ -204,14 +230,18 @@ def plan(
         destination,
         **plain(coding),
         stack=patterns(stack),
+        keep=keep,
+        include=include or (),
+        exclude=exclude or (),
+        skip_larger=bytes_of(skip_larger),
         workers=workers,
         force=force,
         show_paths=show_paths,
         progress=_progress(events, {}, quiet=quiet, verbose=verbose),
     )
     if quiet:
-        for failure in head.failures:
-            complain(failure.line)
+        for line in lines_of(head.failures):
+            complain(line)
     else:
         print(
             f"{head.images} images to write in {head.shards} shards ({size(head.raw_bytes)}), "
@@ -310,10 +340,17 @@ def _conclude(
 
     ``unchanged`` is what to call the images that were sealed already.
     """
+    from tilepress.workflows.report.alike import lines_of
+
     out = sys.stderr if events == "-" else sys.stdout
     if quiet:
-        for failure in done.failures:
-            complain(failure.line)
+        for line in lines_of(done.failures):
+            complain(line)
+    elif done.forecast is not None:
+        lines = done.forecast.lines(len(done.failures), len(done.excluded))
+        kept = done.kept.text.replace("kept", "would keep", 1)
+        for text in filter(None, (*lines, kept, done.passed_over_text)):
+            print(text, file=out)
     else:
         parts = [f"{done.written} written", f"{done.unchanged} {unchanged}"]
         if done.shared:
@@ -326,7 +363,7 @@ def _conclude(
         if tuned:
             parts.append(_tuned(done))
         print(f"{', '.join(parts)}, {done.seconds:.1f} s", file=out)
-        for text in filter(None, (done.larger_text, done.passed_over_text)):
+        for text in filter(None, (done.larger_text, done.kept.text, done.passed_over_text)):
             print(text, file=out)
         if done.stages.text:
             print(done.stages.text, file=out)

@@ -11,6 +11,7 @@ in all lines of one run). Sizes are in bytes, seconds are elapsed ones.
     shard-done     store, shard, raw_bytes, stored_bytes, reused, stages
     image-done     the fields of an image in the report
     failed         source, kind, message, shard: those of a failure in the report
+    files-kept     files, bytes, written: of files that are no images, when all are in the archive
     note           text
     run-done       ok, written, unchanged, failed, raw_bytes, stored_bytes, seconds, stages
     interrupted    the same, by then; the same command goes on from there
@@ -43,6 +44,7 @@ from tilepress.workflows.report.telling import (
     Discovered,
     Event,
     Failed,
+    FilesKept,
     ImageDone,
     ImageStarted,
     Note,
@@ -105,6 +107,8 @@ class EventLog:
                 self._finish(result)
             case Failed(failure):
                 self._fail(failure)
+            case FilesKept(files, total, written):
+                self._write("files-kept", files=files, bytes=total, written=written)
 
     def _discover(self, event: Discovered) -> None:
         now = time.monotonic()

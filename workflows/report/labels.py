@@ -53,6 +53,8 @@ class Labels:
         what tells the tables of runs that go on at the same time apart; "" for none
     show_paths :
         whether paths are told as they are: then there is no table
+    table :
+        whether to write a table; without it nobody learns what numbers stand for
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class Labels:
         part: str = "",
         *,
         show_paths: bool = False,
+        table: bool = True,
     ) -> None:
-        self._destination, self._show = destination, show_paths
+        self._destination, self._show, self._has_table = destination, show_paths, table
         store = f"-{destination.path.name}" if destination.is_store else ""
         self._object = private_folder(destination.folder) / f"paths{store}{part}.jsonl"
         self._beside = None if report is None else report.with_name(f"{report.name}.paths.jsonl")
@@ -103,6 +106,8 @@ class Labels:
         return int.from_bytes(digest[:8], "big") % NUMBERS
 
     def _note(self, row: dict[str, object]) -> None:
+        if not self._has_table:
+            return
         if self._file is None:
             self._file = self._open()
         self._file.write(json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n")

@@ -18,10 +18,12 @@ from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.storage.text import clock, compared, grouped, printable, size
+from tilepress.workflows.report.alike import Alike
 from tilepress.workflows.report.telling import (
     Discovered,
     Event,
     Failed,
+    FilesKept,
     ImageDone,
     ImageStarted,
     Note,
@@ -52,9 +54,6 @@ MARK_EVERY_S = 0.5
 
 LISTED_IMAGES = 50
 """Images that get a line of their own; the others of a large archive are summed up."""
-
-LISTED_FAILURES = 20
-"""Failures that are repeated at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,8 @@ class _Meter:
     stored_bytes: int = 0
     workers: int | None = None
     stages: Stages = field(default_factory=Stages)
+    kept: int = 0
+    """Files that are no images and lie in the archive."""
     _open: dict[str, ImagePlan] = field(default_factory=dict)
     """Images that are being written, by store."""
     _marks: deque[_Mark] = field(default_factory=lambda: deque([_now()]))
@@ -113,6 +114,8 @@ class _Meter:
                 self._seal(result)
             case Failed(failure):
                 self._fail(failure)
+            case FilesKept(files):
+                self.kept = files
 
     def _discover(self, event: Discovered) -> None:
         """Count what the search has come to: it tells of every image and of every failure."""
@@ -248,6 +251,8 @@ class _Meter:
             parts.append(f"ratio {self.done_bytes / self.stored_bytes:.2f}")
         if self.workers is not None:
             parts.append(f"{self.workers} worker{'' if self.workers == 1 else 's'}")
+        if self.kept:
+            parts.append(f"{grouped(self.kept)} other files")
         lately = self.stages - self._marks[0].stages
         if lately.bound_by is not None:
             parts.append(f"{lately.bound_by} {100 * lately.shares[lately.bound_by]:.0f} %")
@@ -257,7 +262,8 @@ class _Meter:
 class LogProgress(SilentProgress):
     """Plain lines: one per image and failure, and one now and then that says how far the run is.
 
-    After ``LISTED_IMAGES`` images only failures get lines of their own, unless ``verbose``.
+    After ``LISTED_IMAGES`` images only failures get lines of their own, unless ``verbose``, and of
+    failures for one reason the first ones.
     """
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
@@ -267,8 +273,9 @@ class LogProgress(SilentProgress):
         self._last = time.monotonic()
         self._listed = 0
         self._lines = 0
-        self._failures: list[ImageFailure] = []
-        """The first of them."""
+        self._failures = Alike()
+        self._named = 0
+        """Failures that got a line."""
         self._lines_before_failures = 0
 
     def tell(self, event: Event) -> None:
@@ -279,8 +286,8 @@ class LogProgress(SilentProgress):
         match event:
             case ImageDone(result):
                 self._list(result)
-            case Failed(failure):
-                self._list_failure(failure)
+            case Failed(failure, listed):
+                self._list_failure(failure, listed)
         self._changed()
 
     def _list(self, result: ImageResult) -> None:
@@ -290,12 +297,15 @@ class LogProgress(SilentProgress):
         elif self._listed == LISTED_IMAGES + 1:
             self._line("further images are counted, not listed (--verbose lists them)")
 
-    def _list_failure(self, failure: ImageFailure) -> None:
-        if not self._failures:
+    def _list_failure(self, failure: ImageFailure, listed: int) -> None:
+        """Name a failure, unless there were such before: then they are counted, and told at the
+        end."""
+        if not self._failures.count:
             self._lines_before_failures = self._lines
-        if len(self._failures) < LISTED_FAILURES:
-            self._failures.append(failure)
-        self._line(f"tilepress: {failure.line}")
+        alike = self._failures.add(failure, of_image=listed >= LISTED_IMAGES)
+        if self._verbose or alike <= listed:
+            self._named += 1
+            self._line(f"tilepress: {failure.line}")
 
     def __exit__(
         self,
@@ -319,15 +329,12 @@ class LogProgress(SilentProgress):
 
     def _repeat_failures(self) -> None:
         """List the failures once more, unless nothing else was said since the first one."""
-        count = self._meter.failures
-        if not count or self._lines - self._lines_before_failures == count:
+        count = self._failures.count
+        if not count or self._lines - self._lines_before_failures == count == self._named:
             return
         self._line(f"{grouped(count)} failed:")
-        for failure in self._failures:
-            self._line(f"  {failure.line}")
-        if count > len(self._failures):
-            more = grouped(count - len(self._failures))
-            self._line(f"  … and {more} more, see the lines above or --report")
+        for line in self._failures.lines():
+            self._line(f"  {line}")
 
     def _line(self, text: str) -> None:
         self._lines += 1

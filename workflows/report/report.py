@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -17,13 +18,16 @@ from typing import Any, TextIO
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.stages import Stages
+from tilepress.pipeline.find.choose import EXCLUDED
 from tilepress.pipeline.guests import client as guests
 from tilepress.pipeline.storage.atomic import make_directory, partial_of, sync_directory
 from tilepress.pipeline.storage.text import compared, size
+from tilepress.workflows.report.forecast import Forecast
 from tilepress.workflows.report.spool import Spool
 
 __all__ = [
     "REPORT_VERSION",
+    "KeptFiles",
     "Report",
     "RunDescription",
     "check_writable_file",
@@ -32,9 +36,9 @@ __all__ = [
     "without_credentials",
 ]
 
-REPORT_VERSION = 3
+REPORT_VERSION = 4
 """Of the JSON. 2 added ``run``, the counts, ``stages``, ``interrupted`` and ``passed_over``, 3
-sizes of files; nothing was changed or removed."""
+sizes of files, 4 ``kept``; nothing was changed or removed."""
 
 SECRET_NAME = re.compile(r"token|secret|passw|credential|api_?key|access_?key", re.IGNORECASE)
 """Names of options whose values are never told."""
@@ -96,6 +100,48 @@ class _Images(Spool[ImageResult]):
             self.larger_bytes += entry.stored_bytes - entry.file_bytes
 
 
+@dataclass(slots=True)
+class KeptFiles:
+    """What a run kept of files that are no images."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Files by their ending, "" for endings that are not usual."""
+    bytes: int = 0
+    written: int = 0
+    """Files that were not there before as they are now."""
+
+    @property
+    def files(self) -> int:
+        return sum(self.kinds.values())
+
+    @property
+    def text(self) -> str:
+        """E.g. "kept 13 files that are no images (1.2 MB, 3 new): .txt 9, .xml 4"; or ""."""
+        if not self.files:
+            return ""
+        new = "unchanged" if not self.written else f"{self.written} new"
+        new = "" if self.written == self.files else f", {new}"
+        return f"kept {_of_kinds(self.kinds, f' ({size(self.bytes)}{new})')}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "files": self.files,
+            "bytes": self.bytes,
+            "written": self.written,
+            "unchanged": self.files - self.written,
+            "kinds": dict(sorted(self.kinds.items())),
+        }
+
+
+def _of_kinds(kinds: Mapping[str, int], more: str = "") -> str:
+    """Return e.g. "14 files that are no images: .txt 9, .xml 4, others 1"."""
+    count = sum(kinds.values())
+    ordered = sorted(kinds.items(), key=lambda one: (not one[0], -one[1], one[0]))
+    listed = ", ".join(f"{kind or 'others'} {number}" for kind, number in ordered)
+    files = "1 file that is no image" if count == 1 else f"{count} files that are no images"
+    return f"{files}{more}: {listed}"
+
+
 def _failures() -> Spool[ImageFailure]:
     return Spool(
         lambda failure: json.dumps(failure.to_json()),
@@ -121,8 +167,13 @@ class Report:
     interrupted: bool = False
     """Whether the run was stopped: before every input was done, or before the catalogue was."""
     passed_over: Mapping[str, int] = field(default_factory=dict)
-    """Files beside images in searched folders, by ending; "" for endings that are not usual."""
+    """Files of searched folders that are no images and were not kept, by ending; "" for endings
+    that are not usual."""
+    kept: KeptFiles = field(default_factory=KeptFiles)
+    """Files that are no images and lie in the archive now."""
     run: RunDescription | None = None
+    forecast: Forecast | None = None
+    """Of a dry run: what would be done. Nothing was written then; ``kept`` is what would be."""
 
     @property
     def ok(self) -> bool:
@@ -141,14 +192,14 @@ class Report:
 
     @property
     def passed_over_text(self) -> str:
-        """E.g. "passed over 14 files that are no images: .txt 9, .xml 4, others 1"; or ""."""
-        count = sum(self.passed_over.values())
-        if not count:
-            return ""
-        ordered = sorted(self.passed_over.items(), key=lambda one: (not one[0], -one[1], one[0]))
-        listed = ", ".join(f"{suffix or 'others'} {number}" for suffix, number in ordered)
-        files = "1 file that is no image" if count == 1 else f"{count} files that are no images"
-        return f"passed over {files}: {listed}"
+        """E.g. "left out 14 files that are no images: .txt 9, .xml 4, others 1"; or ""."""
+        excluded = self.passed_over.get(EXCLUDED, 0)
+        others = {k: n for k, n in self.passed_over.items() if n and k != EXCLUDED}
+        parts = [f"left out {_of_kinds(others)}"] if others else []
+        if excluded:
+            files = "1 file" if excluded == 1 else f"{excluded} files"
+            parts.append(f"left out {files} by --include and --exclude")
+        return "; ".join(parts)
 
     @property
     def raw_bytes(self) -> int:
@@ -228,6 +279,8 @@ class Report:
             "shared": self.shared,
             "failed": len(self.failures),
             "passed_over": dict(sorted(self.passed_over.items())),
+            "kept": self.kept.to_json(),
+            **({} if self.forecast is None else {"dry_run": self.forecast.to_json()}),
             "stages": self.stages.to_json(),
         }
 

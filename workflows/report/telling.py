@@ -21,6 +21,7 @@ __all__ = [
     "Discovered",
     "Event",
     "Failed",
+    "FilesKept",
     "ImageDone",
     "ImageStarted",
     "Note",
@@ -89,9 +90,22 @@ class Failed:
     """An input did not become a sealed store."""
 
     failure: ImageFailure
+    listed: int = 50
+    """How many failures for the same reason get a line at once, the others being counted: of images
+    many, of other inputs few."""
 
 
-Event = Note | Discovered | Workers | ImageStarted | ShardStored | ImageDone | Failed
+@dataclass(frozen=True, slots=True)
+class FilesKept:
+    """Files that are no images lie in the archive, by this run or before."""
+
+    files: int
+    bytes: int
+    written: int
+    """Files that were not there before as they are now."""
+
+
+Event = Note | Discovered | Workers | ImageStarted | ShardStored | ImageDone | Failed | FilesKept
 
 
 class Progress(Protocol):

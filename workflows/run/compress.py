@@ -24,8 +24,10 @@ from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.report import Report, check_writable_report
 from tilepress.workflows.report.telling import Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
+from tilepress.workflows.run.dry import forecast_run
 from tilepress.workflows.run.finish import ReportWriter, finish_run, report_when_stopped
-from tilepress.workflows.run.images import find_images, todos
+from tilepress.workflows.run.images import find_images, other_files, todos
+from tilepress.workflows.run.keeping import Keeping
 from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.parts import compress_part
 from tilepress.workflows.run.request import CompressRequest, PathLike
@@ -33,6 +35,9 @@ from tilepress.workflows.run.signing import BY_COMPRESS, Signing
 from tilepress.workflows.run.workers import make_executor
 
 __all__ = ["compress"]
+
+MANY_FILES = 1000
+"""Files that are no images of which a line says that they are being kept: it takes seconds."""
 
 
 @takes_coding_options
@@ -42,6 +47,10 @@ def compress(
     *,
     tune: float | None = None,
     stack: Stacks = None,
+    keep: str = "known",
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    skip_larger: int | None = None,
     device: str = "auto",
     workers: int | None = None,
     cluster: str | None = None,
@@ -49,6 +58,7 @@ def compress(
     part: str | None = None,
     force: bool = False,
     checksum: bool = False,
+    dry_run: bool = False,
     sign: str | Path | None = None,
     report: str | Path | None = None,
     show_paths: bool = False,
@@ -92,6 +102,15 @@ def compress(
     stack :
         Pattern of single-band files that make one image together, e.g. ``"*_B*.TIF"``, or several;
         "auto" knows bands of Landsat, Sentinel-2 and HLS by their names.
+    keep :
+        Which files of searched folders that are no images the archive keeps, byte for byte below
+        ``files/``: "known" (metadata, texts, previews, DICOM objects without pixels), "all" or
+        "none". What is de-identified keeps none.
+    include, exclude :
+        Patterns of paths below the sources (``"*.tif"``, ``"raw/**"``): only files that one of the
+        first fits, if there are any, and none of the second.
+    skip_larger :
+        Leave out images whose files have more bytes than this.
     device :
         "auto" codes on GPUs where workers have them, "cpu" never, "cuda" refuses to go without.
     workers :
@@ -112,6 +131,9 @@ def compress(
     checksum :
         Skip a sealed store only if its samples are those of the source, too, not just the sizes,
         times and headers of the files; others are listed as conflicts. Reads every source whole.
+    dry_run :
+        Write nothing: tell what would be done, and about how large and how long it would be, from
+        a sample of the tiles (``Report.forecast``). Reads in this process.
     sign :
         File of an ed25519 private key (OpenSSH or PEM) with which every store is signed that this
         run seals; with ``checksum`` also one that is there without a signature. A wrong signature
@@ -139,7 +161,16 @@ def compress(
     started = time.monotonic()
     if report is not None:
         check_writable_report(Path(report))
-    request = CompressRequest.of(sources, destination, stack, coding)
+    request = CompressRequest.of(
+        sources,
+        destination,
+        stack,
+        coding,
+        keep=keep,
+        include=include,
+        exclude=exclude,
+        skip_larger=skip_larger,
+    )
     check_options(request.options, workers, tune)
     signer = None if sign is None else Signer.load(sign)
     writer = ReportWriter(
@@ -151,19 +182,32 @@ def compress(
         ),
     )  # fmt: skip
     if part is not None:
-        if tune is not None or workers or force or checksum or dashboard or cluster is not None:
+        refused = workers or force or checksum or dashboard or dry_run or cluster is not None
+        if tune is not None or refused:
             raise UsageError(
-                "compressing a part: --tune, --workers, --cluster, --force, --checksum and "
-                "--dashboard do not go with --part; replace what is there with tilepress plan "
+                "compressing a part: --tune, --workers, --cluster, --force, --checksum, --dry-run "
+                "and --dashboard do not go with --part; replace what is there with tilepress plan "
                 "--force"
             )
         return compress_part(
             request, Part.parse(part), device, writer, progress, signer, show_paths=show_paths
         )
+    if dry_run:
+        with progress or SilentProgress() as told:
+            result = forecast_run(
+                request,
+                told,
+                force=force,
+                checksum=checksum,
+                workers=workers,
+                show_paths=show_paths,
+            )
+        return finish_run(result, writer)
     target, options = request.destination, request.options
     executor = make_executor(workers, cluster, device, options, progress, dashboard=dashboard)
     passed_over: Counter[str] = Counter()
-    found = find_images(request, passed_over, show_paths=show_paths)
+    others = other_files(request)
+    found = find_images(request, passed_over, others, show_paths=show_paths)
     missing = _missing(target.folder)
     target.check_writable()
     tuner = None
@@ -204,10 +248,24 @@ def compress(
             )
             labels = at_work.enter_context(Labels(target, writer.path, show_paths=show_paths))
             with report_when_stopped(run, writer):
-                result = run.run(todos(found, run, labels))
+                result = run.run(todos(found, run, labels, request.skip_larger))
+                if others is not None:
+                    keeping = Keeping(
+                        destination=target,
+                        report=result,
+                        passed_over=passed_over,
+                        labels=labels,
+                        progress=progress,
+                        force=force,
+                        checksum=checksum,
+                    )
+                    if others.files >= MANY_FILES:
+                        text = f"keeping {others.files} files that are no images"
+                        progress.tell(Note(text))
+                    keeping.keep(others.folders())
         if tuner is not None and not run.unfinished:
             tuner.forget()
-        if not result.images and not result.failures and not result.excluded:
+        if not (result.images or result.failures or result.excluded or result.kept.files):
             named = ", ".join(map(str, request.sources))
             raise UsageError(f"compressing: found no image in {named}")
         with report_when_stopped(run, writer):

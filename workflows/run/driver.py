@@ -68,6 +68,10 @@ WHOLE_BYTES = 32 * 2**20
 """Decoded size of images that one task plans, writes and seals."""
 
 
+LISTED_IMAGES, LISTED_INPUTS = 50, 3
+"""Failures for one reason that get a line each: of images, and of inputs that are none."""
+
+
 class NoRoom(StoreError):
     """The destination is full, or read-only: no other image would fare better."""
 
@@ -390,7 +394,11 @@ class Run:
     def fail(self, source: str, error: Exception) -> None:
         """List an input that is no image."""
         kind, message = describe_error(error)
-        self._list_failure(ImageFailure(source=source, kind=kind, message=message))
+        self._list_failure(ImageFailure(source=source, kind=kind, message=message), LISTED_INPUTS)
+
+    def skip(self, spec: SourceSpec, label: str | None, error: ExcludedSource) -> None:
+        """List an image that is left out on purpose."""
+        self._fail(spec, label, error)
 
     def _fail(
         self,
@@ -403,7 +411,7 @@ class Run:
         name = shard.name if shard else None
         self._list_failure(image_failure(spec, label, error, name, stays))
 
-    def _list_failure(self, failure: ImageFailure) -> None:
+    def _list_failure(self, failure: ImageFailure, listed: int = LISTED_IMAGES) -> None:
         if failure.kind == NO_ROOM:
             reason = failure.message.removeprefix("reading or writing files: ")
             raise NoRoom(
@@ -415,4 +423,4 @@ class Run:
             self.progress.tell(Note(f"left out: {failure.line}"))
             return
         self.report.failures.append(failure)
-        self.progress.tell(Failed(failure))
+        self.progress.tell(Failed(failure, listed))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tilepress.errors import UsageError
+from tilepress.errors import ExcludedSource, UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.former import as_stored_before
@@ -15,58 +16,95 @@ from tilepress.pipeline.archive.images import Todo
 from tilepress.pipeline.archive.private import (
     check_deidentified_as_a_whole,
     deidentifying_pseudonyms,
+    known_pseudonyms,
     mark_deidentified,
+    pseudonyms_to_be,
 )
 from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.find.others import OtherFiles
 from tilepress.pipeline.find.told import path_and_page
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.private_names import PRIVATE
-from tilepress.pipeline.image.pseudonyms import Pseudonyms
+from tilepress.pipeline.image.pseudonyms import Pseudonyms, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.kept.index import FolderIndex
 from tilepress.pipeline.privacy.profile import Profile
 from tilepress.pipeline.privacy.recipe import is_deidentified
+from tilepress.pipeline.storage.text import size
 from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.telling import Discovered
 from tilepress.workflows.run.driver import Run
 from tilepress.workflows.run.request import CompressRequest
 
-__all__ = ["find_images", "todos"]
+__all__ = ["find_images", "other_files", "pseudonyms_of", "todos", "too_large"]
 
 LISTED_IMAGES = 10
 """Images that a message names at most."""
 
 
+def other_files(request: CompressRequest) -> OtherFiles | None:
+    """Return what gathers the files that are no images; None where they have no place.
+
+    What is de-identified has none with it: nobody knows what such a file tells.
+    """
+    if request.destination.is_store:
+        return None
+    return OtherFiles("none" if request.options.profile is not None else request.keep)
+
+
 def find_images(
-    request: CompressRequest, passed_over: Counter[str] | None = None, *, show_paths: bool = False
+    request: CompressRequest,
+    passed_over: Counter[str] | None = None,
+    others: OtherFiles | None = None,
+    *,
+    show_paths: bool = False,
+    dry: bool = False,
 ) -> Iterator[SourceSpec | Failure]:
     """Yield what there is to compress; raise UsageError where the destination cannot take it.
 
-    Companions of images are counted in ``passed_over``, by their endings.
+    Files that are no images are gathered in ``others``, or else counted in ``passed_over``, by
+    their endings. ``dry`` writes nothing: no key of names is made, and what would need one to be
+    de-identified is found as it is.
     """
     destination = request.destination
     asked = request.options.profile is not None
     if not destination.is_store:
         check_deidentified_as_a_whole(destination.folder, asked=asked)
     everything = discover(
-        request.sources, request.stack, passed_over, pseudonyms=destination.pseudonyms
+        request.sources,
+        request.stack,
+        passed_over,
+        pseudonyms=pseudonyms_of(destination, dry=dry),
+        others=others,
+        choice=request.choice,
     )
     found = _own_output_left_out(everything, destination)
     if request.stack is not None:
         found = _as_stored_before(found, destination)
-    if request.options.profile is not None:
+    if request.options.profile is not None and not dry:
         found = _deidentified(found, destination, request.options.profile)
+    elif request.options.profile is not None:
+        found = _to_be_deidentified(found, destination, request.options.profile)
     if destination.is_store:
         return _one_image(found, destination, show_paths=show_paths)
     return found
 
 
-def todos(found: Iterator[SourceSpec | Failure], run: Run, labels: Labels) -> Iterator[Todo]:
-    """Yield the images; list what is none."""
+def todos(
+    found: Iterator[SourceSpec | Failure],
+    run: Run,
+    labels: Labels,
+    skip_larger: int | None = None,
+) -> Iterator[Todo]:
+    """Yield the images; list what is none, and what is larger than what is wanted."""
     files = images = 0
     for item in found:
         if isinstance(item, Failure):
             files += 1
             run.fail(*labels.of_failure(item))
+        elif skip_larger is not None and (item.source_bytes or 0) > skip_larger:
+            files += len(item.paths)
+            run.skip(item, labels.of_image(item), too_large(item, skip_larger))
         else:
             files += len(item.paths)
             images += 1
@@ -75,13 +113,20 @@ def todos(found: Iterator[SourceSpec | Failure], run: Run, labels: Labels) -> It
     run.progress.tell(Discovered(files, images, done=True))
 
 
+def too_large(spec: SourceSpec, limit: int) -> ExcludedSource:
+    """Return the error that lists an image as larger than what is wanted."""
+    found = size(spec.source_bytes or 0)
+    return ExcludedSource(f"its files have {found}, more than the {size(limit)} of --skip-larger")
+
+
 def _own_output_left_out(
     found: Iterator[SourceSpec | Failure], destination: Destination
 ) -> Iterator[SourceSpec | Failure]:
     """Pass over what lies in the destination, which may be inside a source folder."""
+    known: dict[str, FolderIndex] = {}
     for item in found:
         path = item.path if isinstance(item, Failure) else item.paths[0]
-        if not destination.holds_part(path):
+        if not destination.holds(path, known):
             yield item
 
 
@@ -110,6 +155,27 @@ def _deidentified(
                 if not destination.is_store:
                     mark_deidentified(destination.folder)
             yield destination.deidentified(item, profile, pseudonyms)
+
+
+def _to_be_deidentified(
+    found: Iterator[SourceSpec | Failure], destination: Destination, profile: Profile
+) -> Iterator[SourceSpec | Failure]:
+    """Yield images as they will be found de-identified, where the archive has its key by now."""
+    known = known_pseudonyms(destination.folder)
+    for item in found:
+        if isinstance(item, Failure):
+            yield replace(item, private=True)
+        elif known is None or known.key is None:
+            yield replace(item, options={**item.options, PRIVATE: True})
+        else:
+            yield destination.deidentified(item, profile, known)
+
+
+def pseudonyms_of(destination: Destination, *, dry: bool = False) -> PseudonymsOf:
+    """Return what gives the names of series; in a dry run without making a key."""
+    if not dry or destination.is_store:
+        return destination.pseudonyms
+    return functools.cache(lambda: pseudonyms_to_be(destination.folder))
 
 
 def _one_image(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
@@ -19,7 +20,10 @@ from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
 from tilepress.pipeline.archive.plan_file import Part, PlanFile, PlanHead, PlannedImage
 from tilepress.pipeline.archive.private import PRIVATE_NAME
 from tilepress.pipeline.catalogue.stores import walk_stores
+from tilepress.pipeline.find.others import OtherFile
 from tilepress.pipeline.find.stacks import Stacks
+from tilepress.pipeline.kept.index import FolderIndex
+from tilepress.pipeline.kept.keep import missing_of
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.seal import is_sealed, sealed_digest
 from tilepress.pipeline.store.signature import Signer
@@ -32,7 +36,8 @@ from tilepress.workflows.report.report import (
 from tilepress.workflows.report.telling import Failed, Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
 from tilepress.workflows.run.finish import ReportWriter, finish_run, report_when_stopped
-from tilepress.workflows.run.images import find_images, todos
+from tilepress.workflows.run.images import find_images, other_files, todos
+from tilepress.workflows.run.keeping import Keeping, by_folder
 from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.request import CompressRequest, PathLike
 from tilepress.workflows.run.signing import BY_COMPRESS, BY_FINISH, Signing
@@ -50,6 +55,10 @@ def plan(
     destination: PathLike,
     *,
     stack: Stacks = None,
+    keep: str = "known",
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    skip_larger: int | None = None,
     workers: int | None = None,
     force: bool = False,
     show_paths: bool = False,
@@ -61,7 +70,16 @@ def plan(
     Takes what ``compress`` takes. A plan that is there is kept, unless ``force`` says to make it
     anew (and to replace what the destination holds).
     """
-    request = CompressRequest.of(sources, destination, stack, coding)
+    request = CompressRequest.of(
+        sources,
+        destination,
+        stack,
+        coding,
+        keep=keep,
+        include=include,
+        exclude=exclude,
+        skip_larger=skip_larger,
+    )
     check_options(request.options, workers, None)
     request.destination.check_writable()
     with progress or SilentProgress() as told:
@@ -134,9 +152,11 @@ def finish(
             images = (_todo(image, labels) for image in plan_file.images(head))
             with report_when_stopped(run, writer):
                 result = run.run(images)
+                for files in by_folder(plan_file.kept(head)):
+                    _check_kept(target, files, result, labels, told)
         if len(result.failures) == len(head.failures):
             plan_file.remove()
-        if not result.images and not result.failures:
+        if not result.images and not result.failures and not result.kept.files:
             told.tell(Note(_nothing(target)))
         with report_when_stopped(run, writer):
             return finish_run(result, writer, target, told)
@@ -213,6 +233,18 @@ def compress_part(
         mine = (_todo(image, labels) for image in images if image.concerns(part))
         with report_when_stopped(run, writer):
             result = run.run(mine)
+            passed_over: Counter[str] = Counter()
+            result.passed_over = passed_over
+            keeping = Keeping(
+                destination=request.destination,
+                report=result,
+                passed_over=passed_over,
+                labels=labels,
+                progress=told,
+                force=head.force,
+            )
+            kept = PlanFile(request.destination).kept(head)
+            keeping.keep(files for files in by_folder(kept) if part.keeps(files[0].folder))
         if result.shared:
             text = (
                 f"part {part.index} of {part.count}: {result.shared} images are shared with other "
@@ -220,6 +252,21 @@ def compress_part(
             )
             told.tell(Note(text))
     return finish_run(result, writer)
+
+
+def _check_kept(
+    target: Destination,
+    files: Sequence[OtherFile],
+    report: Report,
+    labels: Labels,
+    progress: Progress,
+) -> None:
+    """Count the files of a folder that parts have kept; list those that none has."""
+    passed_over: Counter[str] = Counter()
+    keeping = Keeping(
+        destination=target, report=report, passed_over=passed_over, labels=labels, progress=progress
+    )
+    keeping.count(missing_of(target.path, files))
 
 
 def _todo(image: PlannedImage, labels: Labels) -> Todo:
@@ -269,7 +316,9 @@ def _make_plan(
     """List all images in storage and make the way free for them."""
     if force:
         plan_file.forget_head()
-    found = find_images(request)
+    passed_over: Counter[str] = Counter()
+    others = other_files(request)
+    found = find_images(request, passed_over, others)
     with contextlib.ExitStack() as resources:
         run = Run(
             executor=resources.enter_context(
@@ -286,9 +335,15 @@ def _make_plan(
             group=prepare_images,
             on_plan=lambda plan: plan_file.add(PlannedImage.of(plan)),
         )
-        result = run.run(todos(found, run, labels))
-    head = plan_file.close(request.to_json(), len(result.images), tuple(result.failures))
-    if not head.images and not head.unchanged and not head.failures:
+        result = run.run(todos(found, run, labels, request.skip_larger))
+        for files in others.folders() if others is not None else ():
+            known: dict[str, FolderIndex] = {}
+            for file in files:
+                if not request.destination.holds(file.file.path, known):
+                    plan_file.add_kept(file)
+    unchanged, failures = len(result.images), tuple(result.failures)
+    head = plan_file.close(request.to_json(), unchanged, failures, force=force)
+    if not (head.images or head.unchanged or head.failures or head.kept_objects):
         plan_file.remove()
         raise UsageError(f"planning: found no image in {', '.join(map(str, request.sources))}")
     return head

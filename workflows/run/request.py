@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.options import CodingOptions, EncodeOptions
+from tilepress.pipeline.find.choose import Choice
 from tilepress.pipeline.find.inputs import absolute
+from tilepress.pipeline.find.others import Keep, check_keep
 from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.workflows.environment import check_interpreter
@@ -30,6 +32,12 @@ class CompressRequest:
     stack: Stacks
     """Pattern of single-band files that make one image together."""
     options: EncodeOptions
+    keep: Keep = "known"
+    """Which files that are no images an archive keeps."""
+    choice: Choice = field(default_factory=Choice)
+    """Which files of the sources are meant."""
+    skip_larger: int | None = None
+    """Bytes of files above which an image is left out."""
 
     @classmethod
     def of(
@@ -38,6 +46,11 @@ class CompressRequest:
         destination: PathLike,
         stack: Stacks,
         coding: CodingOptions,
+        *,
+        keep: str = "known",
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
+        skip_larger: int | None = None,
     ) -> CompressRequest:
         """Return the request of a call; raise UsageError where it names nothing."""
         check_interpreter()
@@ -48,6 +61,9 @@ class CompressRequest:
             destination=Destination(storage_path(destination)),
             stack=stack,
             options=EncodeOptions.of(coding),
+            keep=check_keep(keep),
+            choice=Choice.of(include, exclude),
+            skip_larger=skip_larger,
         )
 
     def describe(self, **others: object) -> RunDescription:
@@ -60,6 +76,10 @@ class CompressRequest:
         return {
             "sources": [absolute(source) for source in self.sources],
             "stack": self.stack if isinstance(self.stack, str | None) else list(self.stack),
+            "keep": self.keep,
+            "include": list(self.choice.include),
+            "exclude": list(self.choice.exclude),
+            "skip_larger": self.skip_larger,
             **self.options.to_json(),
         }
 

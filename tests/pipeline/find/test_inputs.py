@@ -21,7 +21,7 @@ from obstore.store import S3Store
 
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.arrays import source as array_source
-from tilepress.pipeline.find import discover as discover_module
+from tilepress.pipeline.find import looked as looked_module
 from tilepress.pipeline.find import walk
 from tilepress.pipeline.find.discover import discover, store_path
 from tilepress.pipeline.find.inputs import absolute, expand, read_list
@@ -457,8 +457,8 @@ class TestOddFiles:
         for number in range(1, 2500):
             (tmp_path / "x" / f"n{number:05}.npy").write_bytes(data)
         looked = []
-        look = discover_module._look
-        monkeypatch.setattr(discover_module, "_look", lambda *a: looked.append(a) or look(*a))
+        look = looked_module._look
+        monkeypatch.setattr(looked_module, "_look", lambda *a: looked.append(a) or look(*a))
         found = discover([tmp_path])
         assert isinstance(next(found), SourceSpec)
         assert len(looked) == 1000

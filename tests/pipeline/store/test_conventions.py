@@ -74,8 +74,16 @@ class TestGround:
         assert set(zarr_cm.detect_revisions(attributes)) == {"proj", "spatial"}
         zarr_cm.validate_all(attributes)
         assert attributes["proj:code"] == "EPSG:32631"
-        assert attributes["proj:wkt2"].startswith("PROJCRS[")
+        assert "proj:wkt2" not in attributes, "the code says it all"
         assert attributes["spatial:bbox"] == [500_000.0, 3_999_880.0, 500_180.0, 4_000_000.0]
+
+    def test_a_crs_without_a_code_is_told_as_text(self) -> None:
+        text = CRS.from_proj4("+proj=utm +zone=31 +ellps=intl +units=m").to_wkt()
+        info = _info(geo=GeoReference(crs_wkt=text, transform=NORTH_UP))
+        attributes: Any = group_attributes(info)
+        zarr_cm.validate_all(attributes)
+        assert "proj:code" not in attributes
+        assert attributes["proj:wkt2"].startswith("PROJCRS[")
 
     @pytest.mark.parametrize("wkt", [None, 'LOCAL_CS["site"]', "no wkt at all"])
     def test_a_crs_that_nobody_knows_is_kept_as_text(self, wkt: str | None) -> None:

@@ -22,6 +22,32 @@ def _files(store: Path) -> list[Path]:
     return sorted(p for p in store.rglob("*") if p.is_file())
 
 
+class TestDocumentsAreLean:
+    """Thousands of small images have more bytes of documents than of samples."""
+
+    def test_the_text_of_a_crs_stands_once_in_each_that_needs_it(self, geo_store: Any) -> None:
+        texts = {
+            path.relative_to(geo_store.path).as_posix(): path.read_text()
+            for path in geo_store.path.rglob("zarr.json")
+        }
+        counts = {key: text.count("PROJC") for key, text in texts.items()}
+        once = {"zarr.json", "0/zarr.json", "0/spatial_ref/zarr.json"}
+        assert {key for key, count in counts.items() if count} == once
+        assert set(counts.values()) == {0, 1}
+
+    def test_nothing_is_said_that_need_not_be(self, geo_store: Any) -> None:
+        for path in geo_store.path.rglob("zarr.json"):
+            assert "storage_transformers" not in path.read_text()
+
+    def test_gdal_finds_the_crs(self, geo_store: Any) -> None:
+        """Its driver knows no codec of ours, but the CF grid mapping in the words it reads."""
+        from pyproj import CRS
+
+        attributes = zarr.open_array(geo_store.path / "0/spatial_ref", mode="r").attrs.asdict()
+        assert CRS.from_wkt(attributes["crs_wkt"]) == CRS.from_epsg(32631)
+        assert CRS.from_cf(attributes) == CRS.from_epsg(32631)
+
+
 class TestStockReadersOpenIt:
     """``filterwarnings = error`` makes every warning of zarr or xarray a failure here."""
 

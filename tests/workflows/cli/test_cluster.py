@@ -61,13 +61,26 @@ class TestSubmit:
     def test_a_dry_run_writes_and_submits_nothing(self, profile: Path, tmp_path: Path):
         line = ["cluster", "submit", str(profile), "--parts", "2", "--dry-run", "--"]
         line += ["/archive", "/out", "--max-error", "2", "--stack", "*_B*.TIF", "--quiet"]
+        line += [
+            "--exclude",
+            "*.tmp",
+            "--exclude",
+            "raw/**",
+            "--keep",
+            "all",
+            "--skip-larger",
+            "2GB",
+        ]
         done = CliRunner().invoke(app, line)
         assert done.exit_code == 0, done.output
         assert [text.split(":")[0] for text in done.output.splitlines()] == [
             "plan", "parts", "finish",
         ]  # fmt: skip
         last = (tmp_path / "parts.sh").read_text().splitlines()[-1]
-        assert "--max-error 2.0 --stack '*_B*.TIF' --quiet -- /archive /out" in last
+        assert "--max-error 2.0 --stack '*_B*.TIF'" in last
+        for options in ("--exclude '*.tmp' --exclude 'raw/**'", "--keep all", "--skip-larger 2GB"):
+            assert options in last
+        assert last.endswith("--quiet -- /archive /out")
 
     @pytest.mark.parametrize("words", [("show",), ("submit", "--parts", "3", "--dry-run")])
     def test_in_a_process_that_has_not_imported_anything(

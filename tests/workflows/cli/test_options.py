@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from tilepress.pipeline.archive.options import CODING_OPTIONS, CodingOption, Description
 from tilepress.workflows.cli import options as room
 from tilepress.workflows.cli.app import app
-from tilepress.workflows.cli.options import in_order, plain, takes_coding_options
+from tilepress.workflows.cli.options import in_order, patterns, plain, takes_coding_options
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ class TestOptionsOfCoding:
     ):
         for command in ("compress", "plan"):
             context = commands[command].make_context(command, ["a", "b", *line])
-            assert context.params["stack"] == told
+            assert patterns(context.params["stack"]) == told
 
     def test_a_new_one_needs_its_declaration_only(self, monkeypatch: pytest.MonkeyPatch):
         told = Description(metavar="Q", help="How alike the samples stay.")

@@ -186,9 +186,9 @@ class TestLines:
         told = tmp_path / "report.json"
         done = call("compress", source, tmp_path / "out", "--workers", 0, "--report", told)
         assert done.returncode == 0, done.stderr
-        told_of = "passed over 4 files that are no images: .txt 2, .tfw 1, others 1"
+        told_of = "kept 4 files that are no images (0 B): .txt 2, .tfw 1, others 1"
         assert told_of in done.stdout.splitlines()
-        assert json.loads(told.read_text())["passed_over"] == {"": 1, ".tfw": 1, ".txt": 2}
+        assert json.loads(told.read_text())["kept"]["kinds"] == {"": 1, ".tfw": 1, ".txt": 2}
         assert "doe" not in done.stdout + done.stderr
 
     def test_one_file_has_no_more(self, call: Command, image: Path, tmp_path: Path):

@@ -16,6 +16,7 @@ from tilepress.workflows.report.telling import (
     Discovered,
     Event,
     Failed,
+    FilesKept,
     ImageDone,
     ImageStarted,
     Note,
@@ -90,6 +91,7 @@ def every_event() -> list[Event]:
         ImageDone(result(1, stages=stages)),
         ImageDone(result(2, status="unchanged")),
         Failed(failure(3)),
+        FilesKept(14, 5000, 3),
     ]
 
 

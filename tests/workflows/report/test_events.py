@@ -83,7 +83,7 @@ class TestEveryEventIsAsDocumented:
     def test_the_order_is_that_of_the_run(self, path: Path):
         assert [event["event"] for event in ended(path)] == [
             "run-started", "note", "discovered", "workers", "image-started", "shard-done",
-            "shard-done", "image-done", "image-done", "failed", "run-done",
+            "shard-done", "image-done", "image-done", "failed", "files-kept", "run-done",
         ]  # fmt: skip
 
     def test_values_are_those_of_the_run(self, path: Path):

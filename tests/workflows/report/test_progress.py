@@ -324,6 +324,23 @@ class TestFailuresAreAtTheEnd:
         assert screen.lines[-22] == "1 020 failed:"
         assert screen.lines[-1] == "  … and 1 000 more, see the lines above or --report"
 
+    def test_inputs_that_fail_alike_are_named_once(self, log: Screen):
+        with progress_for(log) as progress:
+            progress.tell(ImageDone(result(1)))
+            for number in range(1000):
+                progress.tell(Failed(failure(number), listed=3))
+        named = [f"tilepress: reading {n}.npy: it is cut" for n in range(3)]
+        told = "  reading 0.npy: it is cut (and 999 more like it, see --report)"
+        assert log.lines[1:] == [*named, "1 000 failed:", told]
+
+    def test_those_of_files_beside_images_are_told_at_the_end_alone(self, log: Screen):
+        with progress_for(log) as progress:
+            progress.tell(ImageDone(result(1)))
+            for number in range(1000):
+                progress.tell(Failed(failure(number), listed=0))
+        told = "  reading 0.npy: it is cut (and 999 more like it, see --report)"
+        assert log.lines[1:] == ["1 000 failed:", told]
+
     def test_what_was_the_last_line_anyway_is_not_repeated(self, log: Screen):
         with progress_for(log) as progress:
             progress.tell(ImageDone(result(1)))

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import tracemalloc
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import tilepress
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.stages import Stages
+from tilepress.pipeline.find.choose import EXCLUDED
 from tilepress.workflows.report import report as module
 from tilepress.workflows.report.report import (
     REPORT_VERSION,
+    KeptFiles,
     Report,
     RunDescription,
     check_writable_report,
@@ -80,11 +83,25 @@ class TestScriptsReadIt:
         assert report.passed_over_text == ""
         report.passed_over = {"": 1, ".txt": 9, ".xml": 9, ".tfw": 20}
         assert report.passed_over_text == (
-            "passed over 39 files that are no images: .tfw 20, .txt 9, .xml 9, others 1"
+            "left out 39 files that are no images: .tfw 20, .txt 9, .xml 9, others 1"
         )
         assert written(report, tmp_path / "report.json")["passed_over"] == report.passed_over
         report.passed_over = {".txt": 1}
-        assert report.passed_over_text == "passed over 1 file that is no image: .txt 1"
+        assert report.passed_over_text == "left out 1 file that is no image: .txt 1"
+        report.passed_over = {".txt": 1, EXCLUDED: 2}
+        assert report.passed_over_text.endswith("; left out 2 files by --include and --exclude")
+
+    def test_what_was_kept_is_told_with_its_size(self, report: Report, tmp_path: Path):
+        assert report.kept.text == ""
+        report.kept = KeptFiles(Counter({".txt": 9, "": 1}), 1_200_000, 10)
+        assert report.kept.text == ("kept 10 files that are no images (1.2 MB): .txt 9, others 1")
+        report.kept.written = 2
+        assert "(1.2 MB, 2 new)" in report.kept.text
+        told = written(report, tmp_path / "report.json")["kept"]
+        assert told == {
+            "files": 10, "bytes": 1_200_000, "written": 2, "unchanged": 8,
+            "kinds": {"": 1, ".txt": 9},
+        }  # fmt: skip
 
     def test_an_interrupted_run_is_not_ok(self, tmp_path: Path):
         told = written(Report(interrupted=True), tmp_path / "report.json")

@@ -53,7 +53,7 @@ class TestSeveralAreToldAsOne:
             tell_all(alone)
         told = [event["event"] for event in read_events(path)]
         assert told == [event["event"] for event in read_events(path.with_name("alone.jsonl"))]
-        assert len(told) == 11
+        assert len(told) == 12
         assert isinstance(screen.file, io.StringIO)
         assert "tilepress: reading 3.npy: it is cut" in screen.file.getvalue()
 
