@@ -75,9 +75,11 @@ class GuestSource:
     def streams(self, box: Box) -> Streams | None:
         """Return the streams of a box as the guest found them: whoever codes them compares."""
         length = math.prod(box.shape) * self._info.dtype.itemsize
-        limit = budget.to_read(self._info, self._spec, self._bytes, length)
-        request = {"do": "streams", "start": box.start, "stop": box.stop}
-        found = self._ask(request, limit)
+
+        def limit(size: int) -> Budget:
+            return budget.to_read(self._info, self._spec, size, length)
+
+        found = self._ask({"do": "streams", "start": box.start, "stop": box.stop}, limit)
         try:
             return None if found is None else _checked_streams(Streams(**found))
         except (TypeError, ValueError):

@@ -28,7 +28,7 @@ import time
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.archive import coding, plan
 
-def tiny(shape, itemsize, *, tile):
+def tiny(shape, itemsize, *, tile, block=None):
     return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=64 * 64 * 2)
 
 def slow(*arguments, **options):

@@ -175,7 +175,9 @@ def _write_slice(path: Path, number: int) -> None:
     dataset.save_as(path)
 
 
-def _shards_of_one_chunk(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:
+def _shards_of_one_chunk(
+    shape: tuple[int, ...], itemsize: int, *, tile: int, block: object = None
+) -> geometry.ShardGrid:
     return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=1)
 
 

@@ -40,7 +40,7 @@ TINY_SHARDS = """
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.archive import plan
 
-def tiny(shape, itemsize, *, tile):
+def tiny(shape, itemsize, *, tile, block=None):
     return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=64 * 64 * 2)
 
 plan.choose_grid = tiny
@@ -58,7 +58,9 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from tilepress.pipeline.archive import plan as room
     from tilepress.pipeline.image import grid as geometry
 
-    def tiny(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:
+    def tiny(
+        shape: tuple[int, ...], itemsize: int, *, tile: int, block: object = None
+    ) -> geometry.ShardGrid:
         return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=64 * 64 * 2)
 
     monkeypatch.setattr(room, "choose_grid", tiny)
