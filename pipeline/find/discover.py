@@ -139,7 +139,8 @@ def _chosen(items: Iterable[Item], choice: Choice, passed_over: Counter[str]) ->
                 passed_over[EXCLUDED] += 1
         else:
             files = tuple(file for file in item.files if choice.takes(file.relative))
-            passed_over[EXCLUDED] += len(item.files) - len(files)
+            if len(files) < len(item.files):
+                passed_over[EXCLUDED] += len(item.files) - len(files)
             if files or isinstance(item, PassedOver):
                 yield replace(item, files=files)
 

@@ -12,7 +12,6 @@ from typing import Literal
 
 from tilepress.errors import DamagedStore, SourceError, StoreError, TilepressError
 from tilepress.pipeline.find.others import OtherFile
-from tilepress.pipeline.image.names import path_to_write
 from tilepress.pipeline.kept.index import FILES, FolderIndex, KeptFile, folder_indexes, forget_next
 from tilepress.pipeline.kept.reading import LeftOut, digest, read
 from tilepress.pipeline.storage.links import check_no_link
@@ -208,9 +207,12 @@ def _export(
             f"exporting {FILES}/{file.key}: its bytes do not match their sha256; run tilepress "
             "repair"
         )
-    folder = [part for part in relative.split("/") if part not in ("", "..", ".")]
-    target = out / path_to_write("/".join(folder), f"exporting {FILES}/{file.key}")
-    _check_below(out, target)
+    parts = [part for part in relative.split("/") if part not in ("", "..", ".")]
+    target = out.joinpath(*(part.replace("\\", "_") for part in parts))
+    if any(folder.is_symlink() for folder in target.parents if out in folder.parents):
+        raise StoreError(
+            f"exporting {FILES}/{file.key}: a folder on its way is a link, which may lead anywhere"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     if target in replaceable:
         target.unlink(missing_ok=True)
@@ -220,15 +222,6 @@ def _export(
         with contextlib.suppress(OSError, OverflowError):
             os.utime(target, ns=(int(file.mark), int(file.mark)))
     return target
-
-
-def _check_below(out: Path, target: Path) -> None:
-    """Raise StoreError where a link leads out of the folder that is written to."""
-    folder = target.parent
-    while folder != out:
-        if folder.is_symlink():
-            raise StoreError(f"exporting to {target}: {folder} is a link, which may lead anywhere")
-        folder = folder.parent
 
 
 def _objects(archive: StoragePath) -> Iterator[str]:

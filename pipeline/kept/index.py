@@ -205,7 +205,8 @@ def _parse(data: bytes, where: str) -> tuple[str, list[KeptFile]]:
         digest = document.pop("sha256")
         if digest_of(document) != digest:
             raise ValueError(digest)  # told below
-        if document["version"] != INDEX_VERSION or not isinstance(document["folder"], str):
+        folder = document["folder"]
+        if document["version"] != INDEX_VERSION or not isinstance(folder, str) or "\0" in folder:
             raise ValueError(document["version"])
         files = [KeptFile.from_json({"kind": "", **fields}) for fields in document["files"]]
     except _WRONG:
@@ -213,7 +214,7 @@ def _parse(data: bytes, where: str) -> tuple[str, list[KeptFile]]:
             f"reading {where}: it is damaged, or of a newer tilepress; bring it back from a copy, "
             "or remove it and run the compress line of its files again"
         ) from None
-    return document["folder"], files
+    return folder, files
 
 
 def folder_indexes(archive: StoragePath) -> Iterator[FolderIndex | DamagedStore]:

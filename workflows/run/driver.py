@@ -420,7 +420,10 @@ class Run:
             )
         if failure.kind == ExcludedSource.kind:
             self.report.excluded.append(failure)
-            self.progress.tell(Note(f"left out: {failure.line}"))
+            if len(self.report.excluded) <= LISTED_IMAGES:
+                self.progress.tell(Note(f"left out: {failure.line}"))
+            elif len(self.report.excluded) == LISTED_IMAGES + 1:
+                self.progress.tell(Note("further images that are left out are counted, not listed"))
             return
         self.report.failures.append(failure)
         self.progress.tell(Failed(failure, listed))

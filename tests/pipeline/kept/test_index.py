@@ -73,6 +73,12 @@ class TestOneDocument:
         with pytest.raises(DamagedStore, match="it is damaged"):
             FolderIndex.load(storage_path(tmp_path), "f")
 
+    def test_a_folder_that_no_system_has_is_none(self, tmp_path: Path):
+        index = FolderIndex(storage_path(tmp_path), "f\0")
+        index.set(FILE)
+        with pytest.raises(DamagedStore):
+            index.save()
+
     def test_under_another_name_is_none(self, tmp_path: Path):
         place = saved(tmp_path)
         place.rename(place.with_name(f"{'0' * 32}.json"))

@@ -85,7 +85,7 @@ class TestShelf:
         self, call: Command, archive: Path, command: str, capfd: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ):  # fmt: skip
-        def work(*_: object, show_paths: bool) -> Iterator[StoreCheck | StoreRepair]:
+        def work(*_: object, **__: object) -> Iterator[StoreCheck | StoreRepair]:
             kind = StoreCheck if command == "verify" else StoreRepair
             yield kind(store="first", state="sound")
             assert capfd.readouterr().out == "first: sound\n"

@@ -15,6 +15,8 @@ from tilepress.pipeline.archive.verify import check_stores
 from tilepress.pipeline.export import export_archive
 from tilepress.pipeline.find.choose import Choice
 from tilepress.pipeline.storage.local import FolderPath
+from tilepress.workflows.report.telling import Event, Note, SilentProgress
+from tilepress.workflows.run import driver
 from tilepress.workflows.run.compress import compress
 from tilepress.workflows.run.driver import NoRoom
 from tilepress.workflows.run.parts import finish, plan
@@ -187,6 +189,22 @@ class TestChoice:
         assert len(report.excluded) == 1
         assert "--skip-larger" in report.excluded[0].line
         assert len(run(scene, tmp_path / "out", skip_larger=size).images) == 1
+
+    def test_a_thousand_larger_ones_are_no_thousand_lines(
+        self, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(driver, "LISTED_IMAGES", 2)
+        for number in range(5):
+            npy(scene / f"{number}.npy")
+        told: list[str] = []
+
+        class Notes(SilentProgress):
+            def tell(self, event: Event) -> None:
+                told.extend([event.text] if isinstance(event, Note) else [])
+
+        report = run(scene, tmp_path / "out", skip_larger=1, progress=Notes())
+        assert len(report.excluded) == 6
+        assert len([text for text in told if "left out" in text]) == 3
 
 
 def test_a_full_disk_ends_the_run(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
