@@ -20,6 +20,7 @@ from tilepress.codecs.jpeg import render as rendering
 from tilepress.codecs.jpeg.correction import decode_correction, encode_correction
 from tilepress.codecs.jpeg.layout import Grid, Layout, lay_out
 from tilepress.codecs.jpeg.markers import Refused, damaged
+from tilepress.codecs.jpeg.meaning import Chunk, find_meaning
 from tilepress.codecs.jpeg.payload import MAX_STREAMS, Head, Payload, pack, unpack
 from tilepress.codecs.jpeg.planes import ALIKE, LUMINANCE, decode_blocks, encode_blocks
 from tilepress.codecs.jpeg.planes import memory_of as memory_of_blocks
@@ -31,6 +32,7 @@ from tilepress.codecs.jpeg.stream import (
     read_tables,
     write_stream,
 )
+from tilepress.codecs.numbers import shown
 from tilepress.codecs.record import (
     RecordHeader,
     crc32c,
@@ -52,6 +54,9 @@ COLOURS: dict[str, int] = {
     "cmyk": rendering.YCCK,
 }
 """What samples are of components: these as they are; RGB of YCbCr; CMYK of YCCK."""
+
+_LOOKED_AT = 3
+"""Streams that tell how samples are made of components: the longest, for they have colour."""
 
 _DTYPES = {8: ("uint8", "uint16", "int16"), 12: ("uint16", "int16")}
 
@@ -96,16 +101,30 @@ def encode(
     read = [None if data is None else read_stream(data, shared) for data in streams]
     found = tuple(None if one is None else one[0] for one in read)
     layout = lay_out(grid, found)
-    _check_samples(planes, grid, found)
+    _check_fits(planes.shape, planes.dtype, grid, found)
+    if colour is not None:
+        if colour not in COLOURS:
+            raise UnsupportedArray(
+                f"coding JPEG streams: got colour {shown(colour)}, want one of {tuple(COLOURS)}"
+            )
+        _check_colour(COLOURS[colour], found)
     blocks: Blocks = np.zeros((layout.blocks, 64), np.int16)
     for one, places in zip(read, layout.places, strict=True):
         if one is not None:
             _gather(one[0], one[1], blocks, places)
     del read
-    chosen, inverse, manner = _meaning(grid, found, blocks, layout, planes, colour, inverted)
     whole = samples.shape if shape is None else shape
+    longest = sorted(
+        (n for n, data in enumerate(streams) if data is not None),
+        key=lambda n: -len(streams[n] or b""),
+    )
+    meaning = find_meaning(
+        Chunk(grid, found, blocks, layout, planes), longest[:_LOOKED_AT],
+        None if colour is None else COLOURS[colour], inverted,
+    )  # fmt: skip
     head = Head(
-        grid, tables, found, chosen, inverse, manner, _family(blocks, layout, chosen),
+        grid, tables, found, meaning.colour, meaning.inverted, meaning.manner,
+        _family(blocks, layout, meaning.colour),
         crc32c(b"".join(data for data in streams if data is not None)),
     )  # fmt: skip
     size = sum(len(data) for data in streams if data is not None)
@@ -176,7 +195,10 @@ def _streams(header: RecordHeader, payload: memoryview, budget: Budget) -> list[
     budget = budget.less(memory_of_blocks(layout))
     budget.check()
     blocks = decode_blocks(parts.code, layout, parts.head.family, priors_of(header.model_id))
-    return _rebuilt(parts.head, blocks, layout, budget)
+    try:
+        return _rebuilt(parts.head, blocks, layout, budget)
+    except Refused as error:
+        raise damaged(f"a skeleton is damaged ({error})") from error
 
 
 def _rebuilt(head: Head, blocks: Blocks, layout: Layout, budget: Budget) -> list[bytes | None]:
@@ -198,13 +220,10 @@ def _take_apart(
     try:
         layout = lay_out(parts.head.grid, parts.head.streams)
         _check_fits(header.coded, header.dtype, parts.head.grid, parts.head.streams)
+        _check_colour(parts.head.colour, parts.head.streams)
     except UnsupportedArray as error:
         raise damaged(f"its streams do not fit together ({error})") from error
     return parts, layout
-
-
-def _check_samples(planes: Array, grid: Grid, found: Sequence[Stream | None]) -> None:
-    _check_fits(planes.shape, planes.dtype, grid, found)
 
 
 def _check_fits(
@@ -222,6 +241,14 @@ def _check_fits(
             f"coding JPEG streams: {grid.frames} frames of {len(frames[0].components)} components "
             f"do not make {shape[0]} planes"
         )
+
+
+def _check_colour(colour: int, found: Sequence[Stream | None]) -> None:
+    """Raise Refused unless components are as many as a colour is made of."""
+    count = next(len(stream.frame.components) for stream in found if stream is not None)
+    want = {rendering.YCC: 3, rendering.YCCK: 4}.get(colour, count)
+    if count != want:
+        raise Refused(f"coding JPEG streams: got {count} components for a colour made of {want}")
 
 
 def _gather(stream: Stream, own: Blocks, blocks: Blocks, places: list[tuple[int, int]]) -> None:
@@ -266,58 +293,6 @@ def _samples(parts: Payload, blocks: Blocks, layout: Layout, header: RecordHeade
     if parts.correction is not None:
         samples += decode_correction(parts.correction, header.coded).astype(samples.dtype)
     return samples
-
-
-def _meaning(
-    grid: Grid, found: tuple[Stream | None, ...], blocks: Blocks, layout: Layout, planes: Array,
-    colour: Colour | None, inverted: bool | None,
-) -> tuple[int, bool, int]:  # fmt: skip
-    """Return what makes samples of components: colour, inversion, how chroma is spread.
-
-    Among what the caller leaves open, what comes nearest to the samples of the first stream.
-    """
-    number, stream = next((n, s) for n, s in enumerate(found) if s is not None)
-    count = len(stream.frame.components)
-    colours = {1: [0], 2: [0], 3: [1, 0], 4: [0, 2]}[count]
-    if colour is not None:
-        colours = [COLOURS[colour]]
-    choices = [
-        (kind, inverse, manner)
-        for kind in colours
-        for inverse in ([False, True] if inverted is None else [inverted])
-        for manner in _manners(stream, kind)
-    ]
-    if len(choices) == 1:
-        return choices[0]
-    frame_planes = slice(number // (grid.rows * grid.columns) * count, None)
-    row, column = divmod(number % (grid.rows * grid.columns), grid.columns)
-    window = planes[frame_planes][
-        :count,
-        row * grid.height : (row + 1) * grid.height,
-        column * grid.width : (column + 1) * grid.width,
-    ].astype(np.int64)
-    best: tuple[int, tuple[int, bool, int]] | None = None
-    alone = Grid(1, 1, 1, grid.height, grid.width)
-    for kind, inverse, manner in choices:
-        out = np.zeros(window.shape, planes.dtype)
-        rendering.render(
-            alone, 0, stream, blocks, layout.places[number], kind, inverse, manner, out
-        )  # fmt: skip
-        distance = int(np.abs(out.astype(np.int64) - window).sum())
-        if best is None or distance < best[0]:
-            best = distance, (kind, inverse, manner)
-        if distance == 0:
-            break
-    assert best is not None
-    return best[1]
-
-
-def _manners(stream: Stream, colour: int) -> list[int]:
-    """Return in which manners a stream's components may be spread to different samples."""
-    ratios = {rendering.sampling(stream.frame, i) for i in range(len(stream.frame.components))}
-    tall = [rendering.PLAIN_TALL] if (2, 1) in ratios else []
-    larger = colour != rendering.NO_TRANSFORM or any(h % 2 == 0 or v % 2 == 0 for v, h in ratios)
-    return [rendering.TURBO, *tall, *([rendering.IJG] if larger else [])]
 
 
 def _correct(head: Head, blocks: Blocks, layout: Layout, planes: Array) -> bytes | None:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from tilepress.codecs.jpeg.mixing import INPUTS, PLACES, code_mixed, code_plain
-from tilepress.codecs.wave.compiled import jit, jit_inline
+from tilepress.codecs.wave.compiled import jit_inline
 
 __all__ = ["code_count", "code_length", "code_rest", "place_slots"]
 
 
-@jit
+@jit_inline
 def code_length(
     work: Any, data: Any, decoding: bool, value: int, slots: Any, weights: Any, sets: int,
     longest: int,
@@ -29,7 +29,7 @@ def code_length(
     return length
 
 
-@jit
+@jit_inline
 def code_rest(
     work: Any, data: Any, decoding: bool, magnitude: int, negative: int, slots: Any, length: int,
     rest: int, average: int,
@@ -47,7 +47,7 @@ def code_rest(
     return -found if negative else found
 
 
-@jit
+@jit_inline
 def code_count(
     work: Any, data: Any, decoding: bool, count: int, bits: int, slots: Any, weights: Any, sets: int
 ) -> int:

@@ -184,8 +184,7 @@ def _note(stream: Stream, scan: Scan, tables: JpegTables, at: int) -> None:
             stream.coded[index] = frame.blocks(index) if alone else frame.padded(index)
         elif frame.kind != "progressive":
             raise Refused("reading a JPEG stream: a component has two scans")
-    if (scan.first, scan.last, scan.high, scan.low) != (0, 63, 0, 0):
-        raise Refused("reading a JPEG stream: a scan has a part of the coefficients only")
+    # what a sequential scan says of a part of the coefficients is not meant: some write 0 … 0
     if frame.kind == "progressive":
         raise Refused("reading a JPEG stream: it is progressive")
     stream.scans.append((scan, at))

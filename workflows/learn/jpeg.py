@@ -67,16 +67,17 @@ def _chunks(planes: Samples, bands: int, rng: np.random.Generator) -> Iterator[T
         for piece in _pieces(image, rng):
             quality = int(rng.choice(_QUALITIES))
             if image.ndim == 2:
-                yield training_chunk(imagecodecs.jpeg_encode(piece, level=quality), LUMINANCE)
+                data = imagecodecs.jpeg_encode(piece, level=quality)
+                yield training_chunk(bytes(data), LUMINANCE)
             elif rng.random() < _ALIKE_SHARE:
                 data = imagecodecs.jpeg_encode(
                     piece, level=quality, colorspace="RGB", outcolorspace="RGB"
                 )
-                yield training_chunk(data, ALIKE)
+                yield training_chunk(bytes(data), ALIKE)
             else:
                 sampling = str(rng.choice(_SUBSAMPLINGS))
                 data = imagecodecs.jpeg_encode(piece, level=quality, subsampling=sampling)
-                yield training_chunk(data, LUMINANCE)
+                yield training_chunk(bytes(data), LUMINANCE)
 
 
 def _pieces(image: Samples, rng: np.random.Generator) -> Iterator[Samples]:
@@ -99,7 +100,8 @@ def _as_bytes(plane: Samples) -> Samples:
     values[~np.isfinite(values)] = 0
     low, high = np.percentile(values, (0.5, 99.7))
     scaled = (values - low) / max(high - low, 1e-9) * 255
-    return np.clip(scaled, 0, 255).astype(np.uint8)
+    shown: Samples = np.clip(scaled, 0, 255).astype(np.uint8)
+    return shown
 
 
 if __name__ == "__main__":

@@ -266,3 +266,33 @@ class TestDamage:
                     assert got == tiles
         assert "InvalidRecord" in outcomes
         assert ChecksumMismatch.__name__ in outcomes
+
+
+class TestColoursOfOtherComponents:
+    def test_are_refused_both_ways(self) -> None:
+        grey = jpeg(picture(16, 16, bands=1))
+        with pytest.raises(UnsupportedArray, match="1 components for a colour made of 3"):
+            encode([grey], samples_of(grey), colour="rgb")
+        with pytest.raises(UnsupportedArray, match="want one of"):
+            encode([grey], samples_of(grey), colour="grey")
+        header, payload = unpack_record(encode([grey], samples_of(grey)))
+        for colour in (1, 2):
+            forged = pack_record(header, bytes([payload[0] | colour]) + bytes(payload[1:]))
+            for read in (CODEC.decode, streams):
+                with pytest.raises(InvalidRecord, match="made of"):
+                    read(forged)
+
+
+class TestBlankTilesTellNothing:
+    def test_the_reader_is_found_by_tiles_with_colour(self) -> None:
+        """The first tile of a slide is white: every library makes the same of it."""
+        tiles = [jpeg(np.full((32, 32, 3), 240, np.uint8)), jpeg(picture(32, 32))]
+        samples = np.zeros((3, 32, 64), np.uint8)
+        for number, data in enumerate(tiles):
+            stream, blocks = read_stream(data, read_tables(b""))
+            places = stream.own_places()[0]
+            grid = Grid(1, 1, 2, 32, 32)
+            render(grid, number, stream, blocks, places, YCC, False, IJG, samples)
+        record = encode(tiles, samples, grid=Grid(1, 1, 2, 32, 32))
+        assert not record[HEADER_BYTES] & 64, "no correction is needed"
+        assert np.array_equal(CODEC.decode(record), samples)

@@ -72,6 +72,15 @@ class TestEveryByteComesBack:
         ):
             assert round_trip(odd) == odd
 
+    def test_whose_scan_says_that_it_has_a_part(self) -> None:
+        """As the lossy files of DICOM's working group 4 do."""
+        data = jpeg(picture(30, 30, bands=1))
+        at = data.index(b"\xff\xda") + 7
+        odd = data[:at] + b"\0\0\0" + data[at + 3 :]
+        assert odd != data
+        assert round_trip(odd) == odd
+        assert np.array_equal(imagecodecs.jpeg_decode(odd), imagecodecs.jpeg_decode(data))
+
     def test_with_other_bits_at_the_end_of_a_scan(self) -> None:
         stream, blocks = read_stream(jpeg(picture(30, 30), 60), JpegTables())
         seen = set()
