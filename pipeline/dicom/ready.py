@@ -46,7 +46,7 @@ def _read(content: bytes) -> None:
 def example(syntax: str) -> bytes:
     """Return a DICOM file of made-up content."""
     uid = "1.2.826.0.1.3680043.8.498.1"
-    elements = [
+    elements: list[tuple[int, str, str | int]] = [
         (0x00080005, "CS", "ISO_IR 100"),
         (0x00080008, "CS", "ORIGINAL\\PRIMARY\\AXIAL"),
         (0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.2"),
@@ -84,7 +84,7 @@ def example(syntax: str) -> bytes:
     return b"".join(
         [
             *(bytes(128), b"DICM", _element(0x00020010, "UI", syntax)),
-            *(_element(*one, implicit=implicit) for one in elements),
+            *(_element(tag, vr, value, implicit=implicit) for tag, vr, value in elements),
             *(struct.pack("<HH", 0x7FE0, 0x0010), last, struct.pack("<I", len(pixels)), pixels),
         ]
     )
