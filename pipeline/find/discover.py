@@ -216,7 +216,9 @@ class _Discovery:
         stacks: dict[Scene, list[Looked]] = {}
         failures: list[Failure] = []
         unknown: list[Looked] = []
+        named_alone = batch.named
         for looked in look_at_all(batch, looks):
+            named_alone &= isinstance(looked, Failure) or looked.format is None
             if isinstance(looked, Failure):
                 failures.append(looked)
                 if looked.private:
@@ -241,7 +243,7 @@ class _Discovery:
                 if looked.content.problem is not None:
                     text = f"opening {path}: {looked.content.problem}"
                     failures.append(Failure(path, DamagedSource(text)))
-        failures += self._unknown(unknown, named=batch.named)
+        failures += self._unknown(unknown, named=batch.named, alone=named_alone)
         for failure in failures:  # known now: whether DICOM lies beside it
             yield replace(failure, private=self._is_private(failure))
         for scene, files in stacks.items():
@@ -273,11 +275,15 @@ class _Discovery:
         else:
             self._passed_over[kind] += 1
 
-    def _unknown(self, files: Iterable[Looked], *, named: bool) -> Iterator[Failure]:
-        """Leave files of no format; yield a failure for each that may be an image all the same."""
+    def _unknown(self, files: Iterable[Looked], *, named: bool, alone: bool) -> Iterator[Failure]:
+        """Leave files of no format; yield a failure for each that may be an image all the same.
+
+        What the user named is a failure, too, unless it is called as what comes with images, and
+        was named together with some of its folder.
+        """
         for looked in files:
             path, name = printable_name(looked.file.path), looked.file.name
-            by_name = is_passed_over(name)  # it was named, as a companion of images is called
+            by_name = not alone and is_passed_over(name)
             known = by_name or is_of_product(looked.file.path)
             named_else = named and not (
                 self._others is not None and self._others.wants(known=known)

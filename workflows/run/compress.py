@@ -185,7 +185,7 @@ def compress(
         refused = workers or force or checksum or dashboard or dry_run or cluster is not None
         if tune is not None or refused:
             raise UsageError(
-                "compressing a part: --tune, --workers, --cluster, --force, --checksum, --dry-run "
+                "compressing a part: --tune, --workers, --cluster, --force, --dry-run, --checksum "
                 "and --dashboard do not go with --part; replace what is there with tilepress plan "
                 "--force"
             )

@@ -107,11 +107,14 @@ class TestWhatMayBeAnImageIsAFailure:
 
     def test_not_where_it_is_called_as_what_comes_with_images(self, scene: Path):
         """A list of all files of a folder is as good as the folder."""
-        for name in ("README", "a_MTL.txt", "preview.jpg"):
-            files, counted, failures = found(scene / name)
-            assert names(files) == [name]
-            assert not failures
-            assert not counted
+        named = [scene / name for name in ("README", "a_MTL.txt", "preview.jpg")]
+        others = OtherFiles()
+        (image,) = discover([*named, scene / "a.npy"], others=others)
+        assert not isinstance(image, Failure)
+        (files,) = others.folders()
+        assert [scene / file.name for file in files] == named
+        failures = list(discover(named, others=OtherFiles()))
+        assert len(failures) == 3, "no image was named"
 
     def test_beside_dicom_without_an_ending(self, tmp_path: Path):
         dicom(tmp_path / "in/0001", 1, 1)
