@@ -55,9 +55,6 @@ COLOURS: dict[str, int] = {
 }
 """What samples are of components: these as they are; RGB of YCbCr; CMYK of YCCK."""
 
-_LOOKED_AT = 3
-"""Streams that tell how samples are made of components: the longest, for they have colour."""
-
 _DTYPES = {8: ("uint8", "uint16", "int16"), 12: ("uint16", "int16")}
 
 
@@ -114,14 +111,11 @@ def encode(
             _gather(one[0], one[1], blocks, places)
     del read
     whole = samples.shape if shape is None else shape
-    longest = sorted(
-        (n for n, data in enumerate(streams) if data is not None),
-        key=lambda n: -len(streams[n] or b""),
-    )
     meaning = find_meaning(
-        Chunk(grid, found, blocks, layout, planes), longest[:_LOOKED_AT],
-        None if colour is None else COLOURS[colour], inverted,
-    )  # fmt: skip
+        Chunk(grid, found, blocks, layout, planes),
+        None if colour is None else COLOURS[colour],
+        inverted,
+    )
     head = Head(
         grid, tables, found, meaning.colour, meaning.inverted, meaning.manner,
         _family(blocks, layout, meaning.colour),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,10 +43,16 @@ class Chunk:
     planes: npt.NDArray[Any]
 
 
-def find_meaning(
-    chunk: Chunk, looked_at: Sequence[int], colour: int | None, inverted: bool | None
-) -> Meaning:
-    """Return what comes nearest to the samples of some streams, among what is left open."""
+_LOOKED_AT = 3
+"""Streams that are made into samples in every way."""
+
+
+def find_meaning(chunk: Chunk, colour: int | None, inverted: bool | None) -> Meaning:
+    """Return what comes nearest to the samples of some streams, among what is left open.
+
+    Those are looked at whose colour changes most: of a flat one all libraries make the same.
+    """
+    looked_at = _most_detailed(chunk)
     stream = chunk.streams[looked_at[0]]
     assert stream is not None
     best, least = None, 0
@@ -58,6 +64,21 @@ def find_meaning(
             break
     assert best is not None
     return best
+
+
+def _most_detailed(chunk: Chunk) -> list[int]:
+    """Return the streams with most coefficients, means aside, beyond those of brightness."""
+    planes = chunk.layout.planes
+    details = np.zeros(len(chunk.streams), np.int64)
+    for plane in planes[1:] or planes:
+        inside = plane.owners >= 0
+        blocks = chunk.blocks[plane.first : plane.first + plane.owners.size]
+        used = np.count_nonzero(blocks[:, 1:], axis=1).reshape(plane.owners.shape)
+        details += np.bincount(
+            plane.owners[inside], weights=used[inside], minlength=len(details)
+        ).astype(np.int64)
+    there = [number for number, stream in enumerate(chunk.streams) if stream is not None]
+    return sorted(there, key=lambda number: -details[number])[:_LOOKED_AT]
 
 
 def _choices(stream: Stream, colour: int | None, inverted: bool | None) -> Iterator[Meaning]:

@@ -10,6 +10,8 @@ import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
+from tilepress.codecs.jpeg.codec import encode, streams
+from tilepress.codecs.record import HEADER_BYTES
 from tilepress.workflows.bench import jpeg
 from tilepress.workflows.bench.jpeg_streams import jpeg_chunks
 
@@ -51,6 +53,32 @@ class TestChunks:
         ):
             file.write(np.zeros((1, 8, 8), np.uint8))
         assert list(jpeg_chunks(path)) == []
+
+
+class TestWhatGdalReads:
+    """Its JPEG library is found out by the samples: none needs a correction."""
+
+    @pytest.mark.parametrize("kind", ["ycbcr", "rgb", "grey"])
+    @pytest.mark.parametrize("quality", [30, 90])
+    def test_is_what_records_decode_to(self, kind: str, quality: int, tmp_path: Path) -> None:
+        rng = np.random.default_rng(quality)
+        y, x = np.mgrid[:77, :133]
+        image = np.stack(
+            [x * 2 + y, (x * y) // 40 % 256, 255 - 2 * y + rng.integers(0, 9, x.shape)]
+        )
+        count = 1 if kind == "grey" else 3
+        options = {} if kind == "grey" else {"photometric": kind}
+        path = tmp_path / "a.tif"
+        with pytest.warns(NotGeoreferencedWarning), rasterio.open(
+            path, "w", driver="GTiff", width=133, height=77, count=count, dtype="uint8",
+            compress="jpeg", jpeg_quality=quality, tiled=True, blockxsize=16, blockysize=16,
+            **options,
+        ) as file:  # fmt: skip
+            file.write(image[:count].clip(0, 255).astype(np.uint8))
+        for chunk in jpeg_chunks(path, side=64):
+            record = encode(chunk.streams, chunk.samples, grid=chunk.grid, tables=chunk.tables)
+            assert not record[HEADER_BYTES] & 64
+            assert streams(record) == chunk.streams
 
 
 class TestTable:
