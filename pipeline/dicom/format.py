@@ -54,7 +54,7 @@ class _Dicom(Format):
     deidentifying_modules = ("tilepress.pipeline.dicom.deidentified",)
 
     def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
-        return ("tilepress.pipeline.dicom.source",)
+        return ("tilepress.pipeline.dicom.source", "tilepress.pipeline.dicom.ready")
 
     def sniff(self, file: Candidate) -> Certainty:
         if has_prefix(file.head):  # the preamble before it may be a TIFF header

@@ -62,6 +62,10 @@ OWN_ENVIRONMENT = ("GDAL_CACHEMAX", "GDAL_NUM_THREADS", "OMP_NUM_THREADS")
 """What a guest does as the process that has begun it does, whoever has begun its host."""
 
 
+SAME_LIMIT_S = 1
+"""For so long a limit of processor time stays as it is: a small part of any."""
+
+
 class _Deadline:
     """A connection on which nothing is waited for beyond a moment."""
 
@@ -92,6 +96,7 @@ class Guest:
         folder = _scratch() if scratch else None
         self._end = weakref.finalize(self, _end, link, self._handle, folder)
         self._memory_bytes = 0
+        self._cpu_s, self._cpu_limited_at = 0, 0.0
         try:
             own = {name: os.environ[name] for name in OWN_ENVIRONMENT if name in os.environ}
             wire.send(link, {"readable": list(readable), "scratch": folder, "environment": own})
@@ -161,8 +166,12 @@ class Guest:
 
     def _limit(self, budget: Budget) -> None:
         self._limit_memory(budget)
+        now = time.monotonic()
+        if budget.cpu_s == self._cpu_s and now - self._cpu_limited_at < SAME_LIMIT_S:
+            return
         seconds = _cpu_seconds(self._process) + budget.cpu_s
         _set_limit(self._process, resource.RLIMIT_CPU, seconds)
+        self._cpu_s, self._cpu_limited_at = budget.cpu_s, now
 
     def _kill(self) -> None:
         with contextlib.suppress(OSError):

@@ -130,6 +130,7 @@ class _Host:
             for link in (*self._links, *filter(None, [self._listener])):
                 link.close()  # a guest that was taken over would answer in the host's place
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            gc.enable()
             sys.modules[GUEST].serve(socket.socket(fileno=connection), self._imports.folders)
             code = 0
         finally:
@@ -159,6 +160,7 @@ class _Imports:
         self._modules: set[str] = set()
 
     def add(self, modules: Iterable[str]) -> None:
+        gc.disable()  # what is imported stays
         new = set(modules) - self._modules
         if new or not self.folders:
             for name in NETWORK_LIBRARIES:
