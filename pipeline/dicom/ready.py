@@ -84,7 +84,7 @@ def example(syntax: str) -> bytes:
     return b"".join(
         [
             *(bytes(128), b"DICM", _element(0x00020010, "UI", syntax)),
-            *(_element(tag, vr, value, implicit=implicit) for tag, vr, value in elements),
+            *(_element(*one, implicit=implicit) for one in elements),
             *(struct.pack("<HH", 0x7FE0, 0x0010), last, struct.pack("<I", len(pixels)), pixels),
         ]
     )
