@@ -423,6 +423,7 @@ TESTED_ELSEWHERE = {
     "pipeline/archive/restore.py": "tests/pipeline/archive/test_repair.py",
     "pipeline/archive/weights.py": "tests/workflows/learn/test_tune.py",
     "codecs/jpeg/huffman.py": "tests/codecs/jpeg/test_stream.py",
+    "codecs/jpeg/meaning.py": "tests/codecs/jpeg/test_codec.py",
     "codecs/jpeg/planes.py": "tests/codecs/jpeg/test_coefficients.py",
     "pipeline/arrays/export.py": "tests/pipeline/test_export.py",
     "pipeline/catalogue/footprint.py": "tests/pipeline/catalogue/test_stac.py",

@@ -32,6 +32,7 @@ from tilepress.codecs.jpeg.stream import (
     read_tables,
     write_stream,
 )
+from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.record import (
     RecordHeader,
@@ -87,9 +88,7 @@ def encode(
     Raises Refused where the streams are not what is coded here, or where they do not decode to
     ``samples``, nor nearly: then another coder must take the samples.
     """
-    planes = samples if samples.ndim == 3 else samples[None]
-    if samples.ndim not in (2, 3) or not samples.size:
-        raise UnsupportedArray(f"coding JPEG streams: got samples of shape {samples.shape}")
+    planes = _planes_of(samples)
     if grid is None:
         grid = Grid(len(streams), 1, 1, *planes.shape[1:])
     if grid.count != len(streams) or not 1 <= grid.count <= MAX_STREAMS:
@@ -99,23 +98,16 @@ def encode(
     found = tuple(None if one is None else one[0] for one in read)
     layout = lay_out(grid, found)
     _check_fits(planes.shape, planes.dtype, grid, found)
-    if colour is not None:
-        if colour not in COLOURS:
-            raise UnsupportedArray(
-                f"coding JPEG streams: got colour {shown(colour)}, want one of {tuple(COLOURS)}"
-            )
-        _check_colour(COLOURS[colour], found)
+    wanted = None if colour is None else _number_of(colour)
+    if wanted is not None:
+        _check_colour(wanted, found)
     blocks: Blocks = np.zeros((layout.blocks, 64), np.int16)
     for one, places in zip(read, layout.places, strict=True):
         if one is not None:
             _gather(one[0], one[1], blocks, places)
     del read
     whole = samples.shape if shape is None else shape
-    meaning = find_meaning(
-        Chunk(grid, found, blocks, layout, planes),
-        None if colour is None else COLOURS[colour],
-        inverted,
-    )
+    meaning = find_meaning(Chunk(grid, found, blocks, layout, planes), wanted, inverted)
     head = Head(
         grid, tables, found, meaning.colour, meaning.inverted, meaning.manner,
         _family(blocks, layout, meaning.colour),
@@ -140,6 +132,24 @@ def encode(
     record = pack_record(header, payload)
     _verify(record, streams, planes)
     return record
+
+
+def _planes_of(samples: Array) -> Array:
+    """Return samples as (planes, y, x); raises UnsupportedArray for what no record can hold."""
+    planes = samples if samples.ndim == 3 else samples[None]
+    if planes.ndim != 3 or not planes.size:
+        raise UnsupportedArray(f"coding JPEG streams: got samples of shape {samples.shape}")
+    if max(planes.shape) > MAX_SIDE or planes.size > MAX_RECORD_SAMPLES:
+        raise UnsupportedArray(f"coding JPEG streams: shape {samples.shape} is beyond the limits")
+    return planes
+
+
+def _number_of(colour: str) -> int:
+    if colour not in COLOURS:
+        raise UnsupportedArray(
+            f"coding JPEG streams: got colour {shown(colour)}, want one of {tuple(COLOURS)}"
+        )
+    return COLOURS[colour]
 
 
 def is_kept(record: bytes | memoryview) -> bool:

@@ -16,15 +16,30 @@ from tilepress.codecs.jpeg.markers import ZIGZAG, HuffmanTable
 from tilepress.codecs.wave.compiled import jit
 
 __all__ = [
+    "AC",
     "BAD_CODE",
     "CUT",
+    "DC",
+    "FIRST",
+    "MOST_BYTES",
     "NO_CODE",
     "NO_RESTART",
     "NO_ROOM",
+    "STRIDE",
+    "H",
+    "V",
     "code_table",
     "decode_scan",
     "encode_scan",
+    "end_interval",
+    "fill",
+    "fill_byte",
     "look_up_table",
+    "put",
+    "size_of",
+    "symbol",
+    "take",
+    "value",
 ]
 
 CUT, BAD_CODE, NO_RESTART, NO_ROOM, NO_CODE = -1, -2, -3, -4, -5
@@ -35,7 +50,7 @@ FIRST, STRIDE, H, V, DC, AC = range(6)
 rows of an MCU, tables."""
 
 _ZIGZAG = ZIGZAG.copy()
-_MOST_BYTES = 64 * 31 // 8 * 2 + 16
+MOST_BYTES = 64 * 31 // 8 * 2 + 16
 """Of one block with stuffed zeros, and a restart marker."""
 
 
@@ -68,7 +83,7 @@ def code_table(table: HuffmanTable) -> npt.NDArray[np.int32]:
 
 
 @jit
-def _fill(data: Any, place: Any) -> None:
+def fill(data: Any, place: Any) -> None:
     """Read bytes until 49 bits or more are at hand; zeros, counted, where the scan's bytes end."""
     bits, count, fake, at = place[0], place[1], place[2], place[3]
     while count <= 48:
@@ -90,7 +105,7 @@ def _fill(data: Any, place: Any) -> None:
 
 
 @jit
-def _take(place: Any, size: int) -> int:
+def take(place: Any, size: int) -> int:
     """Return the next bits, which must be at hand."""
     place[1] -= size
     value = (place[0] >> place[1]) & ((np.int64(1) << size) - 1)
@@ -99,42 +114,42 @@ def _take(place: Any, size: int) -> int:
 
 
 @jit
-def _value(place: Any, size: int) -> int:
+def value(place: Any, size: int) -> int:
     """Return a signed number of ``size`` bits (T.81 F.2.2.1)."""
     if size == 0:
         return 0
-    value = _take(place, size)
+    value = take(place, size)
     return value if value >> (size - 1) else value - (np.int64(1) << size) + 1
 
 
 @jit
-def _symbol(place: Any, table: Any) -> int:
+def symbol(place: Any, table: Any) -> int:
     """Return the next symbol, or −1 where no code begins so; 16 bits must be at hand."""
     found = table[(place[0] >> (place[1] - 16)) & 0xFFFF]
     if found == 0:
         return -1
-    _take(place, found >> 8)
+    take(place, found >> 8)
     return found & 255
 
 
 @jit
 def _decode_block(data: Any, place: Any, dc: Any, ac: Any, block: Any, before: int) -> int:
     """Decode a block; returns its first coefficient less the one before, or a large number."""
-    _fill(data, place)
-    size = _symbol(place, dc)
+    fill(data, place)
+    size = symbol(place, dc)
     if size < 0 or size > 15:
         return 1 << 30
-    difference = _value(place, size)
+    difference = value(place, size)
     if not -32768 <= before + difference <= 32767:
         return 1 << 30
     block[0] = before + difference
     at = 1
     while at < 64:
-        _fill(data, place)
-        symbol = _symbol(place, ac)
-        if symbol < 0:
+        fill(data, place)
+        found = symbol(place, ac)
+        if found < 0:
             return 1 << 30
-        run, size = symbol >> 4, symbol & 15
+        run, size = found >> 4, found & 15
         if size == 0:
             if run != 15:
                 break
@@ -143,13 +158,13 @@ def _decode_block(data: Any, place: Any, dc: Any, ac: Any, block: Any, before: i
         at += run
         if at > 63:
             return 1 << 30
-        block[_ZIGZAG[at]] = _value(place, size)
+        block[_ZIGZAG[at]] = value(place, size)
         at += 1
     return difference
 
 
 @jit
-def _end_interval(data: Any, place: Any) -> int:
+def end_interval(data: Any, place: Any) -> int:
     """Go back to the byte after the last that was needed; returns 256 · bits left of it + they."""
     left = place[1] - place[2]
     if left < 0:
@@ -183,7 +198,7 @@ def decode_scan(
     for row in range(mcus[0]):
         for column in range(mcus[1]):
             if restart and done == restart:
-                pads[interval] = _end_interval(data, place)
+                pads[interval] = end_interval(data, place)
                 at = place[3]
                 if pads[interval] < 0:
                     return CUT
@@ -207,12 +222,12 @@ def decode_scan(
             if place[1] < place[2]:
                 return CUT
             done += 1
-    pads[interval] = _end_interval(data, place)
+    pads[interval] = end_interval(data, place)
     return place[3] if pads[interval] >= 0 else CUT
 
 
 @jit
-def _put(out: Any, place: Any, value: int, size: int) -> None:
+def put(out: Any, place: Any, value: int, size: int) -> None:
     """Write bits, at most 32."""
     bits = (place[0] << size) | value
     count = place[1] + size
@@ -229,7 +244,7 @@ def _put(out: Any, place: Any, value: int, size: int) -> None:
 
 
 @jit
-def _size_of(value: int) -> int:
+def size_of(value: int) -> int:
     size = 0
     value = abs(value)
     while value:
@@ -242,13 +257,13 @@ def _size_of(value: int) -> int:
 def _encode_block(out: Any, place: Any, dc: Any, ac: Any, block: Any, before: int) -> bool:
     """Write a block; says whether all of its symbols have codes."""
     difference = np.int64(block[0]) - before
-    size = _size_of(difference)
+    size = size_of(difference)
     if size > 15 or dc[size] == 0:
         return False
-    _put(out, place, dc[size] >> 5, dc[size] & 31)
+    put(out, place, dc[size] >> 5, dc[size] & 31)
     if size:
         bits = difference if difference > 0 else difference + (np.int64(1) << size) - 1
-        _put(out, place, bits, size)
+        put(out, place, bits, size)
     run = 0
     for at in range(1, 64):
         value = np.int64(block[_ZIGZAG[at]])
@@ -258,29 +273,29 @@ def _encode_block(out: Any, place: Any, dc: Any, ac: Any, block: Any, before: in
         while run > 15:
             if ac[0xF0] == 0:
                 return False
-            _put(out, place, ac[0xF0] >> 5, ac[0xF0] & 31)
+            put(out, place, ac[0xF0] >> 5, ac[0xF0] & 31)
             run -= 16
-        size = _size_of(value)
+        size = size_of(value)
         code = ac[(run << 4) | size] if size < 16 else 0
         if code == 0:
             return False
         bits = value if value > 0 else value + (np.int64(1) << size) - 1
-        _put(out, place, code >> 5, code & 31)
-        _put(out, place, bits, size)
+        put(out, place, code >> 5, code & 31)
+        put(out, place, bits, size)
         run = 0
     if run:
         if ac[0] == 0:
             return False
-        _put(out, place, ac[0] >> 5, ac[0] & 31)
+        put(out, place, ac[0] >> 5, ac[0] & 31)
     return True
 
 
 @jit
-def _fill_byte(out: Any, place: Any, pad: int) -> None:
+def fill_byte(out: Any, place: Any, pad: int) -> None:
     """End an interval with as many bits of ``pad`` as its last byte has left."""
     count = -place[1] & 7
     if count:
-        _put(out, place, pad & ((1 << count) - 1), count)
+        put(out, place, pad & ((1 << count) - 1), count)
 
 
 @jit
@@ -299,7 +314,7 @@ def encode_scan(
     for row in range(mcus[0]):
         for column in range(mcus[1]):
             if restart and done == restart:
-                _fill_byte(out, place, pads[interval])
+                fill_byte(out, place, pads[interval])
                 out[place[2]] = 255
                 out[place[2] + 1] = 0xD0 + (interval & 7)
                 place[2] += 2
@@ -310,7 +325,7 @@ def encode_scan(
                 one = places[c]
                 for v in range(one[V]):
                     for h in range(one[H]):
-                        if place[2] + _MOST_BYTES > len(out):
+                        if place[2] + MOST_BYTES > len(out):
                             return NO_ROOM
                         at = one[FIRST] + (row * one[V] + v) * one[STRIDE] + column * one[H] + h
                         if not _encode_block(
@@ -319,5 +334,5 @@ def encode_scan(
                             return NO_CODE
                         before[c] = blocks[at, 0]
             done += 1
-    _fill_byte(out, place, pads[interval])
+    fill_byte(out, place, pads[interval])
     return place[2]

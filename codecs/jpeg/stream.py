@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.jpeg import huffman
+from tilepress.codecs.jpeg import huffman, progressive
 from tilepress.codecs.jpeg.markers import (
     Frame,
     HuffmanTable,
@@ -39,6 +39,7 @@ ONES = 127
 _BITS_OF_BLOCK = 8
 """Blocks that a byte may hold at most: one bit each in a progressive scan."""
 _STARTING_ROOM = 1 << 16
+_NO_TABLE = HuffmanTable((0,) * 16, b"")
 
 
 @dataclass(slots=True)
@@ -104,9 +105,12 @@ def read_stream(data: bytes, tables: JpegTables) -> tuple[Stream, Blocks]:
         pads = np.zeros(found.intervals(scan), np.int16)
         _note(found, scan, now, at - sum(end - begin for begin, end in taken))
         places = _places(found, scan, found.own_places()[0])
-        end = huffman.decode_scan(
+        tables_of = _parts_of(scan) if frame.kind == "progressive" else _tables_of(scan)
+        decode = progressive.decode_scan if frame.kind == "progressive" else huffman.decode_scan
+        end = decode(
             whole, at, places, np.array(found.mcus(scan)), scan.restart,
-            np.stack([huffman.look_up_table(t) for t in _tables_of(scan)]), blocks, pads,
+            np.stack([huffman.look_up_table(t) for t in tables_of]), blocks, pads,
+            *_part(frame, scan),
         )  # fmt: skip
         if end < 0:
             raise Refused(f"reading a JPEG stream: its coded bytes are damaged or cut ({end})")
@@ -153,14 +157,18 @@ def write_stream(stream: Stream, blocks: Blocks, places: list[Place]) -> bytes:
 def _write_scan(
     stream: Stream, scan: Scan, pads: npt.NDArray[np.int16], blocks: Blocks, places: list[Place]
 ) -> bytes:
-    codes = np.stack([huffman.code_table(table) for table in _tables_of(scan)])
+    frame = stream.frame
+    tables = _parts_of(scan) if frame.kind == "progressive" else _tables_of(scan)
+    encode = progressive.encode_scan if frame.kind == "progressive" else huffman.encode_scan
+    codes = np.stack([huffman.code_table(table) for table in tables])
     where = _places(stream, scan, places)
     room = _STARTING_ROOM
     while True:
         out = np.empty(room, np.uint8)
-        size = huffman.encode_scan(
-            out, where, np.array(stream.mcus(scan)), scan.restart, codes, blocks, pads
-        )
+        size = encode(
+            out, where, np.array(stream.mcus(scan)), scan.restart, codes, blocks, pads,
+            *_part(frame, scan),
+        )  # fmt: skip
         if size >= 0:
             return out[:size].tobytes()
         if size != huffman.NO_ROOM:
@@ -180,13 +188,14 @@ def _note(stream: Stream, scan: Scan, tables: JpegTables, at: int) -> None:
             if steps is None:
                 raise Refused("reading a JPEG stream: a quantisation table is nowhere")
             stream.steps[index] = steps
-            alone = len(scan.components) == 1
-            stream.coded[index] = frame.blocks(index) if alone else frame.padded(index)
+            stream.coded[index] = frame.blocks(index)
         elif frame.kind != "progressive":
             raise Refused("reading a JPEG stream: a component has two scans")
+        if len(scan.components) > 1:
+            stream.coded[index] = frame.padded(index)
     # what a sequential scan says of a part of the coefficients is not meant: some write 0 … 0
     if frame.kind == "progressive":
-        raise Refused("reading a JPEG stream: it is progressive")
+        _check_part(scan)
     stream.scans.append((scan, at))
     stream.adobe, stream.jfif = tables.adobe, tables.jfif
 
@@ -202,6 +211,30 @@ def _plain(pads: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
 def _check(stream: Stream) -> None:
     if (0, 0) in stream.coded:
         raise Refused("reading a JPEG stream: a component has no scan")
+
+
+def _check_part(scan: Scan) -> None:
+    """Raise Refused unless a progressive scan's part is one that T.81 §G.1.1.1 allows."""
+    means = scan.first == scan.last == 0
+    others = 1 <= scan.first <= scan.last <= 63 and len(scan.components) == 1
+    if not (means or others) or scan.low > 13 or scan.high not in (0, scan.low + 1):
+        raise Refused("reading a JPEG stream: a progressive scan has an impossible part")
+
+
+def _part(frame: Frame, scan: Scan) -> tuple[int, ...]:
+    if frame.kind != "progressive":
+        return ()
+    return scan.first, scan.last, scan.high, scan.low
+
+
+def _parts_of(scan: Scan) -> list[HuffmanTable]:
+    """Return the table of each component of a progressive scan: one where none is used."""
+    if scan.first == 0 and scan.high:
+        return [_NO_TABLE] * len(scan.components)
+    tables = [table for table in (scan.dc if scan.first == 0 else scan.ac) if table is not None]
+    if len(tables) != len(scan.components):
+        raise Refused("reading a JPEG stream: a scan names a Huffman table that is nowhere")
+    return tables
 
 
 def _tables_of(scan: Scan) -> list[HuffmanTable]:

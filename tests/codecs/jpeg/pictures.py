@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
+from rasterio.io import MemoryFile
 
-__all__ = ["abbreviated", "as_planes", "jpeg", "picture", "samples_of"]
+__all__ = ["abbreviated", "as_planes", "jpeg", "picture", "progressive", "samples_of"]
 
 
 def picture(height: int, width: int, seed: int = 0, bands: int = 3) -> npt.NDArray[np.uint8]:
@@ -31,6 +33,18 @@ def jpeg(
     if image.ndim == 3:
         options["subsampling"] = sampling
     return bytes(imagecodecs.jpeg_encode(image, level=quality, **options))
+
+
+def progressive(image: npt.NDArray[Any], quality: int = 80) -> bytes:
+    """Return the progressive stream of an image, as the IJG's library in GDAL writes it."""
+    planes = as_planes(image)
+    options = {"driver": "JPEG", "quality": quality, "progressive": True, "dtype": "uint8"}
+    count, height, width = planes.shape
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore")  # of files without a place on Earth
+        with memory.open(count=count, height=height, width=width, **options) as file:
+            file.write(planes)
+        return bytes(memory.read())
 
 
 def as_planes(image: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -3,7 +3,7 @@
 More of it, and with every index checked (in a folder of its own for compiled code):
 
     TILEPRESS_FUZZ=100000 python -m pytest -m long tests/codecs/jpeg/test_fuzz.py
-    NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=/tmp/checked TILEPRESS_FUZZ=20000 python -m pytest …
+    NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(mktemp -d) TILEPRESS_FUZZ=20000 python -m pytest …
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave.wire import Reader, varint
 from tilepress.errors import CodecError
 
-from .pictures import abbreviated, jpeg, picture, samples_of
+from .pictures import abbreviated, jpeg, picture, progressive, samples_of
 
 ROUNDS = int(os.environ.get("TILEPRESS_FUZZ", "2000"))
 
@@ -35,6 +35,7 @@ def seeds() -> list[bytes]:
     found = [jpeg(picture(20, 27, 1), 80, sampling) for sampling in ("444", "422", "420", "411")]
     found.append(jpeg(picture(20, 27, 2, 1), 60))
     found.append(jpeg(picture(9, 30, 3), 95, "420", optimize=True))
+    found += [progressive(picture(20, 27, 4)), progressive(picture(20, 27, 5, 1), 95)]
     stream, blocks = read_stream(found[2], JpegTables())
     at = stream.skeleton.index(b"\xff\xda")
     stream.skeleton = stream.skeleton[:at] + b"\xff\xdd\x00\x04\x00\x01" + stream.skeleton[at:]
