@@ -93,8 +93,7 @@ class ImageCoding:
 
 def _streams_of(source: TileSource, grid: ShardGrid) -> Callable[[Box], Streams | None] | None:
     """Return what gives the streams of chunks; None where chunks do not consist of them."""
-    block = source.info.stream_block
-    if block is None or not isinstance(source, StreamSource):
+    if not isinstance(source, StreamSource) or (block := source.info.stream_block) is None:
         return None
     sides = zip(block, grid.chunk, grid.shape, strict=True)
     is_whole = all(chunk % side == 0 or chunk == size for side, chunk, size in sides)

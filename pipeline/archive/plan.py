@@ -207,7 +207,11 @@ def _cut(
     info: ImageInfo, options: EncodeOptions, block: tuple[int, ...] | None, *, apart: bool
 ) -> ShardGrid:
     """Return the grid of an image, on blocks of that shape if any; ``apart``: of single bands."""
-    grid = choose_grid(info.shape, info.dtype.itemsize, tile=options.tile, block=block)
+    size = info.dtype.itemsize
+    if block is None:
+        grid = choose_grid(info.shape, size, tile=options.tile)
+    else:
+        grid = choose_grid(info.shape, size, tile=options.tile, block=block)
     return grid.apart(info.axes.index("band")) if apart else grid
 
 
