@@ -92,6 +92,10 @@ class Exported:
         return [f"{out}: {count} {of}"] if self.files else []
 
 
+COMPANIONS = (".aux.xml", ".msk", ".ovr")
+"""Endings of what GDAL writes beside a raster."""
+
+
 def export_archive(
     archive: AnyPath,
     out: Path | str,
@@ -140,13 +144,22 @@ def _exported_files(archive: StoragePath, out: Path, written: set[Path]) -> Iter
     """Yield the files that are kept as one item, and what went wrong."""
     files: list[Path] = []
     problems: list[str] = []
-    for found in export_kept(archive, out, written):
+    companions = {path for path in written if _is_companion(path, written)}
+    for found in export_kept(archive, out, written - companions, companions):
         if isinstance(found, Path):
             files.append(found)
         else:
             problems.append(str(found))
     yield Exported(FILES, tuple(files))
     yield from (Exported(FILES, problem=problem) for problem in problems)
+
+
+def _is_companion(path: Path, written: set[Path]) -> bool:
+    """Whether a file was written beside a raster, and is called after it."""
+    return any(
+        path.name.endswith(ending) and path.with_name(path.name.removesuffix(ending)) in written
+        for ending in COMPANIONS
+    )
 
 
 def told(store: AnyPath, out: Path, files: Sequence[Path]) -> list[str]:

@@ -6,13 +6,15 @@ JPEGTables one of the tables that all share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource
 from tilepress.pipeline.geotiff.header import (
@@ -36,6 +38,11 @@ from tilepress.pipeline.storage.regular import open_regular
 __all__ = ["JpegBlocks"]
 
 JPEG = 7
+MARK = 0xFF
+FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+"""Markers that begin a frame (T.81 table B.1)."""
+STANDS_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+"""Markers that no length follows."""
 JPEG_TABLES, FILL_ORDER = 347, 266
 
 
@@ -44,9 +51,13 @@ class JpegBlocks:
     """The strips or tiles of one image."""
 
     path: Path
+    tiled: bool
     rows: int
     """Of a block."""
     columns: int
+    height: int
+    """Of the image."""
+    width: int
     down: int
     """Blocks from top to bottom."""
     across: int
@@ -55,6 +66,8 @@ class JpegBlocks:
     tables: bytes
     offsets: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
+    whole: npt.NDArray[np.bool_]
+    """Which were found to have all of their samples."""
 
     @classmethod
     def of(cls, path: Path, header: TiffHeader | None) -> JpegBlocks | None:
@@ -82,15 +95,64 @@ class JpegBlocks:
         tables = first.entries.get(JPEG_TABLES)
         return cls(
             path=path,
+            tiled=tiled,
             rows=rows,
             columns=columns,
+            height=height,
+            width=width,
             down=down,
             across=across,
             bands=1 if apart else samples,
             tables=b"" if tables is None else tables.data,
             offsets=offsets[:count],
             lengths=lengths[:count],
+            whole=np.zeros(count, np.bool_),
         )
+
+    def check(self, bands: Iterable[int], window: Window) -> None:
+        """Raise DamagedSource where a stream below a window has fewer samples than its block.
+
+        libtiff only warns of it, and leaves in the block's other samples what was in memory.
+        """
+        frames = range(1) if self.bands > 1 else sorted(band - 1 for band in bands)
+        top, left = int(window.row_off), int(window.col_off)
+        rows = range(top // self.rows, -(-(top + int(window.height)) // self.rows))
+        columns = range(left // self.columns, -(-(left + int(window.width)) // self.columns))
+        with open_regular(self.path) as file:
+            for frame, row, column in product(frames, rows, columns):
+                number = (frame * self.down + row) * self.across + column
+                if number >= self.offsets.size or self.whole[number]:
+                    continue
+                high = min(self.rows, self.height - row * self.rows)
+                wide = min(self.columns, self.width - column * self.columns)
+                size = self._frame_size(file, number)
+                if size is not None and (size[0] < high or size[1] < wide):
+                    raise DamagedSource(
+                        f"read {self.path}: damaged: the stream of block {number + 1} has "
+                        f"{size[0]} × {size[1]} samples, its block {high} × {wide}"
+                    )
+                self.whole[number] = True
+
+    def _frame_size(self, file: BinaryIO, number: int) -> tuple[int, int] | None:
+        """Return height and width that a stream declares (T.81 B.2.2); None where it does not."""
+        at, end = int(self.offsets[number]), int(self.offsets[number] + self.lengths[number])
+        if not 0 < at < end:
+            return None
+        at += 2  # the mark of its start
+        while at + 9 <= end:
+            file.seek(at)
+            head = file.read(9)
+            if len(head) < 9 or head[0] != MARK:
+                return None
+            if head[1] == MARK:
+                at += 1
+            elif head[1] in FRAMES:
+                return int.from_bytes(head[5:7], "big"), int.from_bytes(head[7:9], "big")
+            elif head[1] in STANDS_ALONE:
+                at += 2
+            else:
+                at += 2 + int.from_bytes(head[2:4], "big")
+        return None
 
     def streams(self, frames: range, rows: range, columns: range) -> Streams:
         """Return the streams of blocks, by their numbers along each axis.
@@ -113,12 +175,6 @@ class JpegBlocks:
             width=self.columns,
             tables=self.tables,
         )
-
-    def places(self) -> Iterator[tuple[int, int]]:
-        """Yield offset and length of each block that there is, in their order."""
-        for offset, length in zip(self.offsets.tolist(), self.lengths.tolist(), strict=True):
-            if offset > 0 and length > 0:
-                yield offset, length
 
     def _stream(self, file: BinaryIO, number: int) -> bytes | None:
         offset, length = int(self.offsets[number]), int(self.lengths[number])

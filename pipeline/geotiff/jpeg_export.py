@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.numbers import number_of
 from tilepress.errors import DamagedStore, StoreError
 from tilepress.pipeline.geotiff.header import (
     STRIP_BYTES,
@@ -24,7 +25,9 @@ from tilepress.pipeline.geotiff.header import (
     append_entries,
     read_header,
 )
+from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
 from tilepress.pipeline.geotiff.part import FilePart
+from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.image.streams import KeptStreams
 
@@ -32,12 +35,17 @@ __all__ = ["append_streams", "stream_options", "streams_record"]
 
 JPEG_TABLES, SUBSAMPLING, REFERENCE = 347, 530, 532
 UNDEFINED, SHORT, LONG, LONG8 = 7, 3, 4, 16
-_PHOTOMETRIC = {1: "MINISBLACK", 2: "RGB", 5: "CMYK", 6: "YCBCR"}
+_PHOTOMETRIC = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 5: "CMYK", 6: "YCBCR"}
 
 
-def streams_record(tables: bytes, subsampling: list[int]) -> dict[str, Any]:
+def streams_record(blocks: JpegBlocks, subsampling: list[int]) -> dict[str, Any]:
     """Return what a record keeps of how streams lie in a file; see ``append_streams``."""
-    return {"tables": base64.b64encode(tables).decode("ascii"), "subsampling": subsampling}
+    return {
+        "tables": base64.b64encode(blocks.tables).decode("ascii"),
+        "subsampling": subsampling,
+        "tiled": blocks.tiled,
+        "block": [blocks.rows, blocks.columns],
+    }
 
 
 def stream_options(part: FilePart, reader: ExportReader) -> dict[str, Any] | None:
@@ -47,15 +55,16 @@ def stream_options(part: FilePart, reader: ExportReader) -> dict[str, Any] | Non
     """
     if "jpeg" not in part.record or not part.is_whole or not isinstance(reader, KeptStreams):
         return None
-    layout = part.record["layout"]
-    photometric = _PHOTOMETRIC.get(layout["photometric"])
+    photometric = _PHOTOMETRIC.get(part.record["layout"]["photometric"])
     if photometric is None or not all(
-        reader.keeps_streams(index) for index, _ in _chunks(reader, part)
+        reader.keeps_streams(index) or _is_absent(reader, part, index)
+        for index, _ in _chunks(reader, part)
     ):
         return None
-    rows, columns = layout["block"]
+    jpeg = part.record["jpeg"]
+    rows, columns = jpeg["block"]
     sides = {"BLOCKYSIZE": rows} | (
-        {"TILED": "YES", "BLOCKXSIZE": columns} if layout["tiled"] else {}
+        {"TILED": "YES", "BLOCKXSIZE": columns} if jpeg["tiled"] else {}
     )
     return {"COMPRESS": "JPEG", "PHOTOMETRIC": photometric, "SPARSE_OK": "TRUE", **sides}
 
@@ -66,7 +75,7 @@ def append_streams(path: Path, reader: ExportReader, part: FilePart) -> None:
     Raises StoreError where the file has other blocks than the store.
     """
     assert isinstance(reader, KeptStreams), "asked before"
-    rows, columns = part.record["layout"]["block"]
+    rows, columns = part.record["jpeg"]["block"]
     down, across = -(-part.height // rows), -(-part.width // columns)
     bands = 1 if part.is_pixel_interleaved else len(part.bands)
     offsets = np.zeros(bands * down * across, np.uint64)
@@ -74,6 +83,8 @@ def append_streams(path: Path, reader: ExportReader, part: FilePart) -> None:
     with path.open("r+b") as file:
         at = file.seek(0, 2)
         for index, numbers in _chunks(reader, part):
+            if not reader.keeps_streams(index):
+                continue  # absent, as it is now
             streams = reader.streams(index)
             if len(streams) != len(numbers):
                 raise DamagedStore(f"write {part.target}: chunk {index} has other blocks")
@@ -99,7 +110,7 @@ def _point_to(
     big: bool,
 ) -> None:
     kind, code = (LONG8, "u8") if big else (LONG, "u4")
-    tiled = bool(record["layout"]["tiled"])
+    tiled = bool(record["jpeg"]["tiled"])
 
     def entry(values: Any, kind: int, code: str) -> Entry:  # noqa: ANN401  # numbers
         array = np.asarray(values).astype(order + code)
@@ -117,9 +128,18 @@ def _point_to(
     append_entries(path, entries, order, removed=() if tables else (JPEG_TABLES,))
 
 
+def _is_absent(reader: ExportReader, part: FilePart, index: tuple[int, ...]) -> bool:
+    """Whether a chunk has the samples of blocks that a sparse file has not: nodata, or 0."""
+    start = tuple(i * c for i, c in zip(index, reader.chunk, strict=True))
+    ends = zip(start, reader.chunk, reader.shape, strict=True)
+    samples = reader.read(Box(start, tuple(min(a + c, n) for a, c, n in ends)))
+    nodata = part.per_band("nodata")[0]
+    return bool((samples == (0 if nodata is None else number_of(nodata))).all())
+
+
 def _chunks(reader: KeptStreams, part: FilePart) -> Iterator[tuple[tuple[int, ...], list[int]]]:
     """Yield the index of every chunk with the numbers of its blocks in the file."""
-    rows, columns = part.record["layout"]["block"]
+    rows, columns = part.record["jpeg"]["block"]
     down, across = -(-part.height // rows), -(-part.width // columns)
     shape = (len(part.bands), part.height, part.width)
     chunk = (1, *reader.chunk)[-3:]

@@ -115,8 +115,9 @@ class RasterFile:
         return np.ascontiguousarray(mask)
 
     def _check(self, indexes: list[int], window: Window) -> None:
-        if self.blocks is not None:
-            self.blocks.check(indexes, window)
+        for blocks in (self.blocks, self.jpeg_blocks):
+            if blocks is not None:
+                blocks.check(indexes, window)
 
 
 def open_rasters(paths: Sequence[str], page: int | None) -> list[RasterFile]:
@@ -173,7 +174,7 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
             blocks = JpegBlocks.of(path, header)
             if blocks is not None and header is not None:
                 subsampling = header.first.integers(SUBSAMPLING).tolist()
-                record["jpeg"] = streams_record(blocks.tables, subsampling)
+                record["jpeg"] = streams_record(blocks, subsampling)
             if number is not None:
                 record |= {"page": number, "pages": pages}
             _refuse(path, dataset, record, header)

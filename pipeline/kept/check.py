@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -171,13 +171,16 @@ def _mend(index: FolderIndex, file: KeptFile, others: Sequence[OtherFile]) -> st
 
 
 def export_kept(
-    archive: StoragePath, out: Path, replaceable: set[Path]
+    archive: StoragePath, out: Path, images: Set[Path], companions: Set[Path]
 ) -> Iterator[Path | StoreError]:
     """Write the files that an archive keeps below a folder, where they lay below their source.
 
-    ``replaceable`` are files that this export wrote before: what is kept is what they were, byte
-    for byte. Nothing else is replaced. What is damaged is not written, and is an item.
+    ``images`` and ``companions`` are files that this export wrote before. What is kept takes the
+    place of a companion, for it is what that was, byte for byte; where an image has its name, it
+    gets digits of its digest. Nothing else is replaced. What is damaged is not written, and is an
+    item.
     """
+    made = set(images)
     written: set[str] = set()
     for index in folder_indexes(archive):
         if not isinstance(index, FolderIndex):
@@ -189,7 +192,9 @@ def export_kept(
                 relative = str(PurePosixPath(relative).with_name(PurePosixPath(file.key).name))
             written.add(relative)
             try:
-                yield _export(index, file, out, relative, replaceable)
+                target = _export(index, file, out, relative, made, companions)
+                made.add(target)
+                yield target
             except StoreError as error:
                 yield error
             except OSError as error:
@@ -197,7 +202,12 @@ def export_kept(
 
 
 def _export(
-    index: FolderIndex, file: KeptFile, out: Path, relative: str, replaceable: set[Path]
+    index: FolderIndex,
+    file: KeptFile,
+    out: Path,
+    relative: str,
+    made: Set[Path],
+    companions: Set[Path],
 ) -> Path:
     place = index.object(file)
     check_no_link(index.archive, place)
@@ -208,13 +218,17 @@ def _export(
             "repair"
         )
     parts = [part for part in relative.split("/") if part not in ("", "..", ".")]
-    target = out.joinpath(*(part.replace("\\", "_") for part in parts))
+    if os.sep == "\\":
+        parts = [part.replace("\\", "_") for part in parts]
+    target = out.joinpath(*parts)
+    if target in made:
+        target = target.with_name(f"{target.stem}-{digest(data)[:12]}{target.suffix}")
     if any(folder.is_symlink() for folder in target.parents if out in folder.parents):
         raise StoreError(
             f"exporting {FILES}/{file.key}: a folder on its way is a link, which may lead anywhere"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target in replaceable:
+    if target in companions:
         target.unlink(missing_ok=True)
     with open(target, "xb") as opened:
         opened.write(data)

@@ -83,7 +83,10 @@ def keep_folder(
 
 
 def missing_of(archive: StoragePath, files: Sequence[OtherFile]) -> list[Kept]:
-    """Return which files of a folder are kept as they should be: "unchanged", or "failed"."""
+    """Return which files of a folder are kept as they should be: "unchanged", or "failed".
+
+    Those that nobody keeps (pipes, links that lead elsewhere) are "left out" as they always are.
+    """
     index = FolderIndex.load(archive, files[0].folder)
     done = []
     for other in files:
@@ -92,6 +95,14 @@ def missing_of(archive: StoragePath, files: Sequence[OtherFile]) -> list[Kept]:
         found = [one for one in found if one.origin == origin] or found
         if found and retried(index.object(found[0]).size) in found[0].sizes:
             done.append(Kept(file=other, status="unchanged", bytes=found[0].bytes))
+            continue
+        try:
+            look(other.file)
+        except LeftOut as reason:
+            done.append(Kept(file=other, status="left out", reason=str(reason)))
+            continue
+        except OSError as error:
+            done.append(_failed(other, error))
             continue
         text = "no part has kept it; run the parts again"
         done.append(Kept(file=other, status="failed", reason=text, error_kind="unsealed-store"))

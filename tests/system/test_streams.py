@@ -34,6 +34,8 @@ TIFFS: dict[str, tuple[int, dict[str, Any]]] = {
     "strips": (3, {"photometric": "ycbcr", "blockysize": 16}),
     "grey": (1, {"tiled": True}),
     "bands apart": (3, {"interleave": "band", "tiled": True}),
+    "white is 0": (1, {"photometric": "miniswhite", "tiled": True}),
+    "tiles as wide as the image": (3, {"tiled": True, "blockxsize": 176, "blockysize": 64}),
     "big-endian BigTIFF": (3, {"ENDIANNESS": "BIG", "BIGTIFF": "YES", "tiled": True}),
 }
 
@@ -124,6 +126,17 @@ class TestTiff:
             file.write(PICTURE[0, :64, :64], 1, window=((0, 64), (0, 64)))
         assert None in blocks(path)[1]
         compress(path, tmp_path / "a.zarr", workers=0)
+        (again,) = export(tmp_path / "a.zarr", tmp_path / "b.tif")
+        assert blocks(again) == blocks(path)
+
+    def test_chunks_of_absent_blocks_stay_absent(self, tmp_path: Path):
+        path = tmp_path / "a.tif"
+        profile = {"driver": "GTiff", "count": 1, "height": 300, "width": 300, "dtype": "uint8"}
+        place = {"crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6)}
+        how = {"tiled": True, "blockxsize": 64, "blockysize": 64, "SPARSE_OK": True}
+        with rasterio.open(path, "w", **profile, **place, **how, compress="jpeg") as file:
+            file.write(PICTURE[0, :64, :64], 1, window=((0, 64), (0, 64)))
+        compress(path, tmp_path / "a.zarr", tile=64, workers=0)
         (again,) = export(tmp_path / "a.zarr", tmp_path / "b.tif")
         assert blocks(again) == blocks(path)
 

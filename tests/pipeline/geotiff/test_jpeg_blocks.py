@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource
 from tilepress.pipeline.geotiff.header import Entry, append_entries, read_header
 from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
+from tilepress.pipeline.geotiff.source import GeoTiffSource
+from tilepress.pipeline.image.grid import Box
 
 from ...system.test_streams import jpeg_tiff
 from ..images import tiff
@@ -68,3 +71,30 @@ def test_a_file_that_ends_before_is_damaged(tmp_path: Path):
     os.truncate(path, int(blocks.offsets[-1]) + 3)
     with pytest.raises(DamagedSource, match="block 9 is not whole"):
         blocks.streams(range(1), range(3), range(3))
+
+
+@pytest.mark.parametrize(
+    ("side", "at", "is_read"), [(48, 0, False), (48, 8, True), (22, 8, True), (21, 8, False)]
+)
+def test_a_stream_of_fewer_samples_than_its_block_is_damaged(
+    tmp_path: Path, side: int, at: int, is_read: bool
+):
+    """The last block needs 22 rows and 42 columns, the first one all 64."""
+    path = jpeg_tiff(tmp_path / "a.tif", tiled=True)
+    blocks = of(path)
+    assert blocks is not None
+    data = bytearray(path.read_bytes())
+    frame = data.index(b"\xff\xc0\x00\x11\x08", int(blocks.offsets[at]))
+    data[frame + 5 : frame + 7] = side.to_bytes(2, "big")
+    path.write_bytes(data)
+    row, column = divmod(at, 3)
+    start, stop = (
+        (0, 64 * row, 64 * column),
+        (3, min(64 * row + 64, 150), min(64 * column + 64, 170)),
+    )
+    with GeoTiffSource.open(path) as source:
+        if is_read:
+            source._files[0].jpeg_blocks.check([1, 2, 3], Window(128, 128, 42, 22))
+        else:
+            with pytest.raises(DamagedSource, match="its block"):
+                source.read(Box(start, stop))

@@ -92,7 +92,7 @@ class TestExport:
     ):
         keep(other(files / "a.txt", "DOE/JANE/n.txt", private=True))
         back = tmp_path / "back"
-        found = list(export_kept(storage_path(archive), back, set()))
+        found = list(export_kept(storage_path(archive), back, set(), set()))
         assert len(found) == 3
         assert (back / "a.txt").read_bytes() == b"first"
         assert (back / "DOE/JANE/n.txt").read_bytes() == b"first"
@@ -106,7 +106,7 @@ class TestExport:
         (second / "a.txt").write_text("another")
         keep(second / "a.txt")
         back = tmp_path / "back"
-        list(export_kept(storage_path(archive), back, set()))
+        list(export_kept(storage_path(archive), back, set(), set()))
         assert {path.read_bytes() for path in back.glob("a*.txt")} == {b"first", b"another"}
         assert (back / "a.txt").read_bytes() == b"first"
 
@@ -117,13 +117,36 @@ class TestExport:
         back.mkdir()
         (back / "a.txt").write_text("mine")
         (archive / "files/b.xml").write_bytes(b"<B/>")
-        found = list(export_kept(storage_path(archive), back, set()))
+        found = list(export_kept(storage_path(archive), back, set(), set()))
         assert len(found) == 2
         assert all(isinstance(one, Exception) for one in found)
         assert (back / "a.txt").read_text() == "mine"
         assert not (back / "b.xml").exists()
-        assert (back / "a.txt") in list(export_kept(storage_path(archive), back, {back / "a.txt"}))
+        assert (back / "a.txt") in list(
+            export_kept(storage_path(archive), back, set(), {back / "a.txt"})
+        )
         assert (back / "a.txt").read_bytes() == b"first"
+
+    def test_an_image_of_the_same_name_stays(self, files: Path, archive: Path, tmp_path: Path):
+        back = tmp_path / "back"
+        back.mkdir()
+        (back / "a.txt").write_text("an image")
+        found = list(export_kept(storage_path(archive), back, {back / "a.txt"}, set()))
+        assert (back / "a.txt").read_text() == "an image"
+        (other_name,) = back.glob("a-*.txt")
+        assert other_name in found
+        assert other_name.read_bytes() == b"first"
+
+    def test_names_with_backslashes_are_names(
+        self, files: Path, archive: Path, keep: Keep, tmp_path: Path
+    ):
+        for name in ("c\\d.txt", "c_d.txt"):
+            (files / name).write_text(name)
+            keep(files / name)
+        back = tmp_path / "back"
+        list(export_kept(storage_path(archive), back, set(), set()))
+        for name in ("c\\d.txt", "c_d.txt"):
+            assert (back / name).read_text() == name
 
     def test_follows_no_link_out_of_its_folder(
         self, files: Path, archive: Path, keep: Keep, tmp_path: Path
@@ -135,7 +158,7 @@ class TestExport:
         (back / "sub").symlink_to(outside)
         (failed,) = [
             one
-            for one in export_kept(storage_path(archive), back, set())
+            for one in export_kept(storage_path(archive), back, set(), set())
             if isinstance(one, Exception)
         ]
         assert not list(outside.iterdir())

@@ -287,3 +287,14 @@ def test_what_no_part_has_kept_is_named(source: Path, archive: Path, keep: Keep)
     files = [other(source / name) for name in ("a.txt", "b.xml")]
     done = missing_of(storage_path(archive), files)
     assert statuses(done) == ["unchanged", "failed"]
+
+
+def test_what_nobody_keeps_is_not_missing(source: Path, archive: Path, keep: Keep):
+    import os
+
+    os.mkfifo(source / "pipe.txt")
+    (source / "out.txt").symlink_to("/etc/hostname")
+    files = [other(source / name) for name in ("a.txt", "pipe.txt", "out.txt")]
+    keep(*files)
+    done = missing_of(storage_path(archive), files)
+    assert [one.status for one in done] == ["unchanged", "left out", "left out"]
