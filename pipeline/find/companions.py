@@ -76,10 +76,14 @@ _PREVIEW = re.compile(
 and the background of a SAFE's own page."""
 
 
+ZARR_DOCUMENT = "zarr.json"
+"""What makes a folder an array; one that could not be read is found as a file."""
+
+
 def is_passed_over(name: str) -> bool:
     """Whether a file of a searched folder is hidden or a well-known companion of images."""
     name = name.lower()
-    return (
+    return name != ZARR_DOCUMENT and (
         name.startswith(".")
         or PurePosixPath(name).suffix in SIDECAR_SUFFIXES
         or name.partition(".")[0] in SIDECAR_STEMS
@@ -97,7 +101,7 @@ def well_known(name: str) -> str:
 
 def may_be_image(name: str) -> bool:
     """Whether what a file is called speaks of an image, or of something that holds images."""
-    return PurePosixPath(name.lower()).suffix in _IMAGES
+    return PurePosixPath(name.lower()).suffix in _IMAGES or name == ZARR_DOCUMENT
 
 
 def is_of_product(path: str) -> bool:

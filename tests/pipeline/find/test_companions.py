@@ -37,6 +37,7 @@ def test_companions_are_known(name: str, counted: str):
         "silver.jpg",
         "quick-look.png",
         "1.2.3",
+        "zarr.json",
     ],
 )
 def test_images_and_what_may_be_one_are_not(name: str):
