@@ -17,21 +17,8 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource
-from tilepress.pipeline.geotiff.header import (
-    COMPRESSION,
-    LENGTH,
-    PLANAR,
-    ROWS_PER_STRIP,
-    SAMPLES,
-    STRIP_BYTES,
-    STRIP_OFFSETS,
-    TILE_BYTES,
-    TILE_LENGTH,
-    TILE_OFFSETS,
-    TILE_WIDTH,
-    WIDTH,
-    TiffHeader,
-)
+from tilepress.pipeline.geotiff.block_grid import BlockGrid
+from tilepress.pipeline.geotiff.header import COMPRESSION, JPEG_TABLES, SAMPLES, TiffHeader
 from tilepress.pipeline.image.streams import Streams
 from tilepress.pipeline.storage.regular import open_regular
 
@@ -43,7 +30,6 @@ FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """Markers that begin a frame (T.81 table B.1)."""
 STANDS_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers that no length follows."""
-JPEG_TABLES, FILL_ORDER = 347, 266
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,62 +37,28 @@ class JpegBlocks:
     """The strips or tiles of one image."""
 
     path: Path
-    tiled: bool
-    rows: int
-    """Of a block."""
-    columns: int
-    height: int
-    """Of the image."""
-    width: int
-    down: int
-    """Blocks from top to bottom."""
-    across: int
+    grid: BlockGrid
     bands: int
     """Of each block: all of the image, or one (PlanarConfiguration 2)."""
     tables: bytes
-    offsets: npt.NDArray[np.int64]
-    lengths: npt.NDArray[np.int64]
     whole: npt.NDArray[np.bool_]
     """Which were found to have all of their samples."""
 
     @classmethod
     def of(cls, path: Path, header: TiffHeader | None) -> JpegBlocks | None:
         """Return the blocks of an image; None where they are no JPEG streams."""
-        if header is None:
+        if header is None or header.first.integer(COMPRESSION, 1) != JPEG:
             return None
-        first = header.first
-        if first.integer(COMPRESSION, 1) != JPEG or first.integer(FILL_ORDER, 1) != 1:
+        grid = BlockGrid.of(header.first)
+        if grid is None or not grid.is_whole:
             return None
-        height, width = first.integer(LENGTH), first.integer(WIDTH)
-        tiled = TILE_OFFSETS in first.entries
-        rows = first.integer(TILE_LENGTH) if tiled else first.integer(ROWS_PER_STRIP, height)
-        rows = rows if tiled else min(rows, height) or height
-        columns = first.integer(TILE_WIDTH) if tiled else width
-        if min(rows, columns, height, width) <= 0:
-            return None
-        samples = first.integer(SAMPLES, 1)
-        apart = first.integer(PLANAR, 1) == 2
-        down, across = -(-height // rows), -(-width // columns)
-        offsets = first.integers(TILE_OFFSETS if tiled else STRIP_OFFSETS)
-        lengths = first.integers(TILE_BYTES if tiled else STRIP_BYTES)
-        count = down * across * (samples if apart else 1)
-        if min(offsets.size, lengths.size) < count:
-            return None
-        tables = first.entries.get(JPEG_TABLES)
+        tables = header.first.entries.get(JPEG_TABLES)
         return cls(
             path=path,
-            tiled=tiled,
-            rows=rows,
-            columns=columns,
-            height=height,
-            width=width,
-            down=down,
-            across=across,
-            bands=1 if apart else samples,
+            grid=grid,
+            bands=1 if grid.planes > 1 else header.first.integer(SAMPLES, 1),
             tables=b"" if tables is None else tables.data,
-            offsets=offsets[:count],
-            lengths=lengths[:count],
-            whole=np.zeros(count, np.bool_),
+            whole=np.zeros(grid.offsets.size, np.bool_),
         )
 
     def check(self, bands: Iterable[int], window: Window) -> None:
@@ -114,17 +66,12 @@ class JpegBlocks:
 
         libtiff only warns of it, and leaves in the block's other samples what was in memory.
         """
-        frames = range(1) if self.bands > 1 else sorted(band - 1 for band in bands)
-        top, left = int(window.row_off), int(window.col_off)
-        rows = range(top // self.rows, -(-(top + int(window.height)) // self.rows))
-        columns = range(left // self.columns, -(-(left + int(window.width)) // self.columns))
+        numbers = [number for number in self.grid.below(bands, window) if not self.whole[number]]
+        if not numbers:
+            return
         with open_regular(self.path) as file:
-            for frame, row, column in product(frames, rows, columns):
-                number = (frame * self.down + row) * self.across + column
-                if number >= self.offsets.size or self.whole[number]:
-                    continue
-                high = min(self.rows, self.height - row * self.rows)
-                wide = min(self.columns, self.width - column * self.columns)
+            for number in numbers:
+                high, wide = self.grid.size_of(number)
                 size = self._frame_size(file, number)
                 if size is not None and (size[0] < high or size[1] < wide):
                     raise DamagedSource(
@@ -135,7 +82,8 @@ class JpegBlocks:
 
     def _frame_size(self, file: BinaryIO, number: int) -> tuple[int, int] | None:
         """Return height and width that a stream declares (T.81 B.2.2); None where it does not."""
-        at, end = int(self.offsets[number]), int(self.offsets[number] + self.lengths[number])
+        at = int(self.grid.offsets[number])
+        end = at + int(self.grid.lengths[number])
         if not 0 < at < end:
             return None
         at += 2  # the mark of its start
@@ -159,25 +107,20 @@ class JpegBlocks:
 
         Raises DamagedSource where the file ends before.
         """
-        numbers = (
-            (frame * self.down + row) * self.across + column
-            for frame in frames
-            for row in rows
-            for column in columns
-        )
+        numbers = (self.grid.number(*place) for place in product(frames, rows, columns))
         with open_regular(self.path) as file:
             found = tuple(self._stream(file, number) for number in numbers)
         return Streams(
             streams=found,
             rows=len(rows),
             columns=len(columns),
-            height=self.rows,
-            width=self.columns,
+            height=self.grid.rows,
+            width=self.grid.columns,
             tables=self.tables,
         )
 
     def _stream(self, file: BinaryIO, number: int) -> bytes | None:
-        offset, length = int(self.offsets[number]), int(self.lengths[number])
+        offset, length = int(self.grid.offsets[number]), int(self.grid.lengths[number])
         if offset == 0 or length == 0:
             return None
         file.seek(max(0, offset))

@@ -17,8 +17,10 @@ import numpy.typing as npt
 from tilepress.codecs.numbers import number_of
 from tilepress.errors import DamagedStore, StoreError
 from tilepress.pipeline.geotiff.header import (
+    JPEG_TABLES,
     STRIP_BYTES,
     STRIP_OFFSETS,
+    SUBSAMPLING,
     TILE_BYTES,
     TILE_OFFSETS,
     Entry,
@@ -33,7 +35,6 @@ from tilepress.pipeline.image.streams import KeptStreams
 
 __all__ = ["append_streams", "stream_options", "streams_record"]
 
-JPEG_TABLES, SUBSAMPLING, REFERENCE = 347, 530, 532
 UNDEFINED, SHORT, LONG, LONG8 = 7, 3, 4, 16
 _PHOTOMETRIC = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 5: "CMYK", 6: "YCBCR"}
 
@@ -43,8 +44,8 @@ def streams_record(blocks: JpegBlocks, subsampling: list[int]) -> dict[str, Any]
     return {
         "tables": base64.b64encode(blocks.tables).decode("ascii"),
         "subsampling": subsampling,
-        "tiled": blocks.tiled,
-        "block": [blocks.rows, blocks.columns],
+        "tiled": blocks.grid.tiled,
+        "block": [blocks.grid.rows, blocks.grid.columns],
     }
 
 

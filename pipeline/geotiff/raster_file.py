@@ -23,6 +23,7 @@ from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     PHOTOMETRIC,
     SAMPLES,
+    SUBSAMPLING,
     Page,
     TiffHeader,
     read_header,
@@ -52,7 +53,6 @@ COMPLEX_PARTS: dict[str, np.dtype[Any]] = {
 
 CMYK, YCBCR, CIELAB, LOG_L, LOG_LUV = 5, 6, 8, 32844, 32845
 OLD_JPEG, JPEG = 6, 7
-SUBSAMPLING = 530
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

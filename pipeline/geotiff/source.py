@@ -224,7 +224,7 @@ class GeoTiffSource:
             return None
         if blocks.bands not in (1, first.count):
             return None
-        sides = {"band": blocks.bands, "y": blocks.rows, "x": blocks.columns}
+        sides = {"band": blocks.bands, "y": blocks.grid.rows, "x": blocks.grid.columns}
         return tuple(sides.get(axis, 1) for axis in axes)
 
     def _name(self) -> str:

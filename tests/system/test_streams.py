@@ -54,8 +54,9 @@ def jpeg_tiff(path: Path, bands: int = 3, **options: Any) -> Path:
 def blocks(path: Path) -> tuple[bytes, tuple[bytes | None, ...]]:
     found = JpegBlocks.of(path, read_header(path))
     assert found is not None
-    frames = range(found.offsets.size // (found.down * found.across))
-    streams = found.streams(frames, range(found.down), range(found.across))
+    grid = found.grid
+    frames = range(grid.offsets.size // (grid.down * grid.across))
+    streams = found.streams(frames, range(grid.down), range(grid.across))
     return streams.tables, streams.streams
 
 

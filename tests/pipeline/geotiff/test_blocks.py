@@ -53,7 +53,7 @@ def blocks_of(file: Path) -> DeflateBlocks:
 def damage(file: Path, number: int) -> None:
     """Change the checksum that ends a block: every sample is there."""
     blocks = blocks_of(file)
-    at = int(blocks.offsets[number] + blocks.lengths[number]) - 1
+    at = int(blocks.grid.offsets[number] + blocks.grid.lengths[number]) - 1
     data = bytearray(file.read_bytes())
     data[at] ^= 1
     file.write_bytes(data)
@@ -63,18 +63,18 @@ def replace_block(file: Path, blocks: DeflateBlocks, number: int, size: int = 2*
     """Put a stream where a block is that gives too much, and fails its checksum."""
     too_much = zlib.compress(bytes(size))
     data = bytearray(file.read_bytes())
-    at = int(blocks.offsets[number])
-    assert len(too_much) < blocks.lengths[number]
+    at = int(blocks.grid.offsets[number])
+    assert len(too_much) < blocks.grid.lengths[number]
     data[at : at + len(too_much)] = too_much[:-1] + bytes([too_much[-1] ^ 1])
     file.write_bytes(data)
 
 
 def place_of(file: Path, number: int) -> Box:
     """Return the samples that a block holds."""
-    b = blocks_of(file)
+    b = blocks_of(file).grid
     plane, block = divmod(number, b.down * b.across)
     top, left = block // b.across * b.rows, block % b.across * b.columns
-    bands = (plane, plane + 1) if b.apart else (0, 3)
+    bands = (plane, plane + 1) if b.planes > 1 else (0, 3)
     stop = (bands[1], min(100, top + b.rows), min(130, left + b.columns))
     return Box((bands[0], top, left), stop)
 
@@ -83,7 +83,7 @@ class TestDamageIsFoundWhereItIs:
     """Whatever the layout: the block that is damaged, and no other."""
 
     def test_every_block(self, file: Path):
-        sound, count = file.read_bytes(), len(blocks_of(file).offsets)
+        sound, count = file.read_bytes(), len(blocks_of(file).grid.offsets)
         for number in {0, count // 2, count - 1}:
             damage(file, number)
             box = place_of(file, number)
@@ -114,7 +114,7 @@ class TestDamageIsFoundWhereItIs:
     def test_damage_in_the_middle(self, file: Path):
         blocks = blocks_of(file)
         data = bytearray(file.read_bytes())
-        at = int(blocks.offsets[0] + blocks.lengths[0] // 2)
+        at = int(blocks.grid.offsets[0] + blocks.grid.lengths[0] // 2)
         data[at] ^= 0x10
         file.write_bytes(data)
         with GeoTiffSource.open(file) as source, pytest.raises(DamagedSource):
@@ -159,10 +159,10 @@ class TestOthersAreLeftToGdal:
     def test_bytes_that_follow_a_stream(self, file: Path):
         blocks = blocks_of(file)
         data = bytearray(file.read_bytes())
-        at, length = int(blocks.offsets[0]), int(blocks.lengths[0])
+        at, length = int(blocks.grid.offsets[0]), int(blocks.grid.lengths[0])
         shorter = zlib.compress(zlib.decompress(data[at : at + length]), 9)
         if len(shorter) >= length:  # the same bytes, with the next block's behind them
-            blocks.lengths[0] = length + 7
+            blocks.grid.lengths[0] = length + 7
         else:
             data[at : at + len(shorter)] = shorter
             file.write_bytes(data)
@@ -171,7 +171,7 @@ class TestOthersAreLeftToGdal:
     def test_a_place_that_no_file_has(self, file: Path):
         """Of 64 bits, the highest of them set."""
         blocks = blocks_of(file)
-        blocks.offsets[0] = -1
+        blocks.grid.offsets[0] = -1
         with pytest.raises(DamagedSource, match=r"1 of \d+ fails"):
             blocks.check([1, 2, 3], Window(0, 0, 130, 100))
 

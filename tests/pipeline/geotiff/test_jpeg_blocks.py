@@ -26,13 +26,9 @@ def test_a_block_is_a_stream(tmp_path: Path):
     path = jpeg_tiff(tmp_path / "a.tif", photometric="ycbcr", tiled=True)
     blocks = of(path)
     assert blocks is not None
-    assert (blocks.rows, blocks.columns, blocks.down, blocks.across, blocks.bands) == (
-        64,
-        64,
-        3,
-        3,
-        3,
-    )
+    grid = blocks.grid
+    assert (grid.rows, grid.columns, grid.down, grid.across) == (64, 64, 3, 3)
+    assert blocks.bands == 3
     found = blocks.streams(range(1), range(1, 3), range(3))
     assert len(found.streams) == 6
     data = path.read_bytes()
@@ -68,7 +64,7 @@ def test_a_file_that_ends_before_is_damaged(tmp_path: Path):
     path = jpeg_tiff(tmp_path / "a.tif", tiled=True)
     blocks = of(path)
     assert blocks is not None
-    os.truncate(path, int(blocks.offsets[-1]) + 3)
+    os.truncate(path, int(blocks.grid.offsets[-1]) + 3)
     with pytest.raises(DamagedSource, match="block 9 is not whole"):
         blocks.streams(range(1), range(3), range(3))
 
@@ -84,7 +80,7 @@ def test_a_stream_of_fewer_samples_than_its_block_is_damaged(
     blocks = of(path)
     assert blocks is not None
     data = bytearray(path.read_bytes())
-    frame = data.index(b"\xff\xc0\x00\x11\x08", int(blocks.offsets[at]))
+    frame = data.index(b"\xff\xc0\x00\x11\x08", int(blocks.grid.offsets[at]))
     data[frame + 5 : frame + 7] = side.to_bytes(2, "big")
     path.write_bytes(data)
     row, column = divmod(at, 3)
