@@ -5,7 +5,6 @@ For measuring only: it reads the first image of a file that has no surprises, an
 
 from __future__ import annotations
 
-import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +20,14 @@ from pydicom.encaps import generate_frames
 from rasterio.windows import Window
 
 from tilepress.codecs.jpeg.layout import Grid
+from tilepress.pipeline.geotiff.header import read_header
+from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
 
 __all__ = ["JpegChunk", "jpeg_chunks"]
 
 Array = npt.NDArray[Any]
 
 _JPEG = "1.2.840.10008.1.2.4."
-_TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
 
 
 @dataclass(frozen=True)
@@ -64,55 +64,25 @@ def _dicom_chunks(path: Path) -> Iterator[JpegChunk]:
 
 
 def _tiff_chunks(path: Path, side: int) -> Iterator[JpegChunk]:
-    data = path.read_bytes()
-    tags = _first_directory(data)
-    if tags.get(259, [0])[0] != 7 or tags.get(284, [1])[0] != 1:
+    blocks = JpegBlocks.of(path, read_header(path))
+    if blocks is None or blocks.grid.planes > 1:
         return
-    columns, rows = tags[256][0], tags[257][0]
-    tiled = 322 in tags
-    width = tags[322][0] if tiled else columns
-    height = tags[323][0] if tiled else min(tags.get(278, [rows])[0], rows)
-    offsets, sizes = (tags[324], tags[325]) if tiled else (tags[273], tags[279])
-    across, down = -(-columns // width), -(-rows // height)
-    wide, high = max(side // width, 1), max(side // height, 1)
-    tables = bytes(tags.get(347, []))
+    whole = blocks.grid
+    wide, high = max(side // whole.columns, 1), max(side // whole.rows, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of files without a place on Earth
         source = rasterio.open(path)
     with source:
-        for top in range(0, down, high):
-            for left in range(0, across, wide):
-                grid = Grid(1, min(high, down - top), min(wide, across - left), height, width)
-                numbers = [
-                    (top + y) * across + left + x
-                    for y in range(grid.rows)
-                    for x in range(grid.columns)
-                ]
-                streams = [data[offsets[n] : offsets[n] + sizes[n]] or None for n in numbers]
+        for top in range(0, whole.down, high):
+            for left in range(0, whole.across, wide):
+                rows = range(top, min(top + high, whole.down))
+                columns = range(left, min(left + wide, whole.across))
+                found = blocks.streams(range(1), rows, columns)
                 box = Window(
-                    left * width, top * height,
-                    min(wide * width, columns - left * width),
-                    min(high * height, rows - top * height),
+                    left * whole.columns, top * whole.rows,
+                    min(wide * whole.columns, whole.width - left * whole.columns),
+                    min(high * whole.rows, whole.height - top * whole.rows),
                 )  # fmt: skip
-                yield JpegChunk(streams, tables, grid, source.read(window=box))
-
-
-def _first_directory(data: bytes) -> dict[int, list[Any]]:
-    """Return the numbers of the first directory of a TIFF or BigTIFF file, by tag."""
-    order = "<" if data[:2] == b"II" else ">"
-    big = struct.unpack_from(order + "H", data, 2)[0] == 43
-    (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-    (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
-    at += 8 if big else 2
-    tags: dict[int, list[Any]] = {}
-    for entry in range(at, at + count * (20 if big else 12), 20 if big else 12):
-        tag, kind, number = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, entry)
-        if kind not in _TYPES:
-            continue
-        code = f"{order}{number}{_TYPES[kind]}"
-        place = entry + (12 if big else 8)
-        if struct.calcsize(code) > (8 if big else 4):
-            (place,) = struct.unpack_from(order + ("Q" if big else "I"), data, place)
-        if place + struct.calcsize(code) <= len(data):
-            tags[tag] = list(struct.unpack_from(code, data, place))
-    return tags
+                grid = Grid(1, found.rows, found.columns, found.height, found.width)
+                samples = source.read(window=box)
+                yield JpegChunk(list(found.streams), found.tables, grid, samples)
