@@ -35,11 +35,13 @@ __all__ = [
     "fill",
     "fill_byte",
     "look_up_table",
+    "next_interval",
     "put",
     "size_of",
     "symbol",
     "take",
     "value",
+    "write_restart",
 ]
 
 CUT, BAD_CODE, NO_RESTART, NO_ROOM, NO_CODE = -1, -2, -3, -4, -5
@@ -181,6 +183,19 @@ def end_interval(data: Any, place: Any) -> int:
 
 
 @jit
+def next_interval(data: Any, place: Any, pads: Any, interval: int) -> int:
+    """End an interval and step over the restart marker after it; returns 0, or what is wrong."""
+    pads[interval] = end_interval(data, place)
+    at = place[3]
+    if pads[interval] < 0:
+        return CUT
+    if at + 1 >= len(data) or data[at] != 255 or data[at + 1] != 0xD0 + (interval & 7):
+        return NO_RESTART
+    place[3] += 2
+    return 0
+
+
+@jit
 def decode_scan(
     data: Any, start: int, places: Any, mcus: Any, restart: int, tables: Any, blocks: Any, pads: Any
 ) -> int:
@@ -198,13 +213,9 @@ def decode_scan(
     for row in range(mcus[0]):
         for column in range(mcus[1]):
             if restart and done == restart:
-                pads[interval] = end_interval(data, place)
-                at = place[3]
-                if pads[interval] < 0:
-                    return CUT
-                if at + 1 >= len(data) or data[at] != 255 or data[at + 1] != 0xD0 + (interval & 7):
-                    return NO_RESTART
-                place[3] += 2
+                wrong = next_interval(data, place, pads, interval)
+                if wrong:
+                    return wrong
                 before[:] = 0
                 done = 0
                 interval += 1
@@ -299,6 +310,15 @@ def fill_byte(out: Any, place: Any, pad: int) -> None:
 
 
 @jit
+def write_restart(out: Any, place: Any, pad: int, interval: int) -> None:
+    """End an interval and write the restart marker after it."""
+    fill_byte(out, place, pad)
+    out[place[2]] = 255
+    out[place[2] + 1] = 0xD0 + (interval & 7)
+    place[2] += 2
+
+
+@jit
 def encode_scan(
     out: Any, places: Any, mcus: Any, restart: int, codes: Any, blocks: Any, pads: Any
 ) -> int:
@@ -314,10 +334,7 @@ def encode_scan(
     for row in range(mcus[0]):
         for column in range(mcus[1]):
             if restart and done == restart:
-                fill_byte(out, place, pads[interval])
-                out[place[2]] = 255
-                out[place[2] + 1] = 0xD0 + (interval & 7)
-                place[2] += 2
+                write_restart(out, place, pads[interval], interval)
                 before[:] = 0
                 done = 0
                 interval += 1

@@ -17,7 +17,6 @@ from tilepress.codecs.jpeg.huffman import (
     FIRST,
     MOST_BYTES,
     NO_CODE,
-    NO_RESTART,
     NO_ROOM,
     STRIDE,
     H,
@@ -25,11 +24,13 @@ from tilepress.codecs.jpeg.huffman import (
     end_interval,
     fill,
     fill_byte,
+    next_interval,
     put,
     size_of,
     symbol,
     take,
     value,
+    write_restart,
 )
 from tilepress.codecs.jpeg.markers import ZIGZAG
 from tilepress.codecs.wave.compiled import jit
@@ -173,13 +174,11 @@ def decode_scan(
     for row in range(mcus[0]):
         for column in range(mcus[1]):
             if restart and done == restart:
-                pads[interval] = end_interval(data, place)
-                at = place[3]
-                if pads[interval] < 0 or run:
+                if run:
                     return CUT
-                if at + 1 >= len(data) or data[at] != 255 or data[at + 1] != 0xD0 + (interval & 7):
-                    return NO_RESTART
-                place[3] += 2
+                wrong = next_interval(data, place, pads, interval)
+                if wrong:
+                    return wrong
                 before[:] = 0
                 done = 0
                 interval += 1
@@ -344,10 +343,7 @@ def encode_scan(
             if restart and done == restart:
                 if not _end_run(out, place, codes[0], state, waiting):
                     return NO_CODE
-                fill_byte(out, place, pads[interval])
-                out[place[2]] = 255
-                out[place[2] + 1] = 0xD0 + (interval & 7)
-                place[2] += 2
+                write_restart(out, place, pads[interval], interval)
                 before[:] = 0
                 done = 0
                 interval += 1
