@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
-from tilepress.codecs.registry import known_coders
+from tilepress.codecs.registry import KEPT, known_coders
 from tilepress.errors import ChecksumMismatch, InvalidRecord, UnsupportedFormat
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "OVERHEAD_BYTES",
     "RecordHeader",
     "crc32c",
+    "keeps_streams",
     "pack_record",
     "samples_crc",
     "unpack_record",
@@ -159,3 +160,11 @@ def samples_crc(samples: npt.NDArray[Any]) -> int:
     """CRC-32C of samples in C order, little-endian."""
     little = np.ascontiguousarray(samples, dtype=samples.dtype.newbyteorder("<"))
     return crc32c(little.view(np.uint8).data) if little.size else 0
+
+
+def keeps_streams(data: bytes | memoryview) -> bool:
+    """Whether a record keeps the compressed streams that its samples came in.
+
+    Raises as ``unpack_record``.
+    """
+    return unpack_record(data)[0].coder in {one.number for one in KEPT.values()}

@@ -44,7 +44,7 @@ from tilepress.codecs.record import (
 from tilepress.codecs.registry import KEPT
 from tilepress.errors import ChecksumMismatch, InvalidRecord, UnsupportedArray
 
-__all__ = ["COLOURS", "Colour", "Grid", "Refused", "decode_payload", "encode", "is_kept", "streams"]
+__all__ = ["COLOURS", "Colour", "Grid", "Refused", "decode_payload", "encode", "streams"]
 
 Array = npt.NDArray[Any]
 Colour = Literal["as coded", "rgb", "cmyk"]
@@ -150,11 +150,6 @@ def _number_of(colour: str) -> int:
             f"coding JPEG streams: got colour {shown(colour)}, want one of {tuple(COLOURS)}"
         )
     return COLOURS[colour]
-
-
-def is_kept(record: bytes | memoryview) -> bool:
-    """Say whether a record keeps JPEG streams; raises as ``unpack_record``."""
-    return unpack_record(record)[0].coder == KEPT["jpeg"].number
 
 
 def streams(

@@ -13,10 +13,11 @@ from typing import Literal
 from tilepress.errors import DamagedStore, SourceError, StoreError, TilepressError
 from tilepress.pipeline.find.others import OtherFile
 from tilepress.pipeline.kept.index import FILES, FolderIndex, KeptFile, folder_indexes, forget_next
-from tilepress.pipeline.kept.reading import LeftOut, digest, read
+from tilepress.pipeline.kept.reading import LeftOut, read
 from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.retry import retried
+from tilepress.pipeline.store.manifest import sha256_hex
 
 __all__ = [
     "Finding",
@@ -128,7 +129,7 @@ def differences_from(
             continue
         if not kept:
             yield other, "the archive does not keep it"
-        elif not any(digest(data) in one.digests for one in kept):
+        elif not any(sha256_hex(data) in one.digests for one in kept):
             yield other, "what the archive keeps of it is another version"
 
 
@@ -153,7 +154,7 @@ def _mend(index: FolderIndex, file: KeptFile, others: Sequence[OtherFile]) -> st
             data, _ = read(other.file)
         except (LeftOut, TilepressError, OSError):
             continue
-        sha256 = digest(data)
+        sha256 = sha256_hex(data)
         if sha256 not in file.digests:
             continue
         place = index.object(file)
@@ -212,7 +213,7 @@ def _export(
     place = index.object(file)
     check_no_link(index.archive, place)
     data = retried(place.read)
-    if digest(data) not in file.digests:
+    if sha256_hex(data) not in file.digests:
         raise DamagedStore(
             f"exporting {FILES}/{file.key}: its bytes do not match their sha256; run tilepress "
             "repair"
@@ -222,7 +223,7 @@ def _export(
         parts = [part.replace("\\", "_") for part in parts]
     target = out.joinpath(*parts)
     if target in made:
-        target = target.with_name(f"{target.stem}-{digest(data)[:12]}{target.suffix}")
+        target = target.with_name(f"{target.stem}-{sha256_hex(data)[:12]}{target.suffix}")
     if any(folder.is_symlink() for folder in target.parents if out in folder.parents):
         raise StoreError(
             f"exporting {FILES}/{file.key}: a folder on its way is a link, which may lead anywhere"

@@ -11,7 +11,6 @@ that is wrong. What a document does not list is none of the archive's.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from tilepress.pipeline.image.names import stays_below
 from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.retry import retried
+from tilepress.pipeline.store.manifest import sha256_hex
 
 __all__ = [
     "FILES",
@@ -125,8 +125,7 @@ class FolderIndex:
 
     @property
     def place(self) -> StoragePath:
-        digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()
-        return self.archive / INDEX / f"{digest[:32]}.json"
+        return self.archive / INDEX / f"{sha256_hex(os.fsencode(self.folder))[:32]}.json"
 
     def object(self, file: KeptFile) -> StoragePath:
         """Return the place of a file's object."""
@@ -195,7 +194,7 @@ def _dump(folder: str, files: Sequence[KeptFile]) -> bytes:
 
 def digest_of(body: Mapping[str, Any]) -> str:
     """Return the digest that a document carries of what else is in it."""
-    return hashlib.sha256(json.dumps(body, separators=(",", ":")).encode()).hexdigest()
+    return sha256_hex(json.dumps(body, separators=(",", ":")).encode())
 
 
 def _parse(data: bytes, where: str) -> tuple[str, list[KeptFile]]:

@@ -6,7 +6,6 @@ failure that says so. Each function may be called again after a crash at any poi
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Sequence
@@ -20,10 +19,11 @@ from tilepress.pipeline.find.others import OtherFile
 from tilepress.pipeline.image.names import stays_below
 from tilepress.pipeline.image.pseudonyms import PseudonymsOf
 from tilepress.pipeline.kept.index import FILES, FolderIndex, KeptFile, forget_next
-from tilepress.pipeline.kept.reading import LeftOut, Look, digest, look, read
+from tilepress.pipeline.kept.reading import LeftOut, Look, look, read
 from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.retry import retried
+from tilepress.pipeline.store.manifest import sha256_hex
 
 __all__ = ["Kept", "keep_folder", "missing_of"]
 
@@ -168,7 +168,7 @@ class _Keeper:
     def _as_it_reads(self, other: OtherFile) -> Kept:
         """Read a file; find it among what is kept, or write it."""
         data, found = retried(lambda: read(other.file))
-        sha256 = digest(data)
+        sha256 = sha256_hex(data)
         entries = self._entries(other)
         same = next((one for one in entries if sha256 in one.digests), None)
         if same is not None:
@@ -280,7 +280,7 @@ class _Keeper:
         relative = other.file.relative
         if not other.private and _is_usual(relative):
             return relative
-        plain = hashlib.sha256(os.fsencode(relative)).hexdigest()
+        plain = sha256_hex(os.fsencode(relative))
         hashed = self._pseudonyms().of(plain) if other.private else plain[:24]
         if " " in other.kind:  # "DICOM without pixels"
             return f"dicom-{hashed}.dcm"
@@ -323,7 +323,7 @@ def _is_usual(relative: str) -> bool:
 
 
 def _origin(other: OtherFile) -> str:
-    return hashlib.sha256(os.fsencode(posixpath.normpath(other.file.path))).hexdigest()[:16]
+    return sha256_hex(os.fsencode(posixpath.normpath(other.file.path)))[:16]
 
 
 def _failed(other: OtherFile, error: Exception) -> Kept:

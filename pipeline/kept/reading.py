@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import stat
@@ -80,10 +79,6 @@ def read(file: InputFile) -> tuple[bytes, Look]:
     if not same or not len(data) == first.st_size == last.st_size:
         raise DamagedSource("it changed while it was read; run the same line again")
     return data, Look(len(data), _mark(last))
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _mark(found: os.stat_result) -> str:

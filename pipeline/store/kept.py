@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.record import unpack_record
-from tilepress.codecs.registry import KEPT
 from tilepress.errors import TooMuchMemory, UnsupportedArray
 from tilepress.pipeline.image.streams import Streams
 
-__all__ = ["keep_streams", "keeps_streams", "kept_streams"]
+__all__ = ["keep_streams", "kept_streams"]
 
 
 def keep_streams(
@@ -46,11 +44,6 @@ def _are_first(present: tuple[int, ...], whole: tuple[int, ...]) -> bool:
     """Whether places along leading axes are the first ones of a chunk, in C order."""
     cut = [at for at, (a, b) in enumerate(zip(present, whole, strict=True)) if a != b]
     return not cut or (len(cut) == 1 and all(n == 1 for n in whole[: cut[0]]))
-
-
-def keeps_streams(record: bytes | memoryview) -> bool:
-    """Whether a record keeps streams. Raises InvalidRecord."""
-    return unpack_record(record)[0].coder in {one.number for one in KEPT.values()}
 
 
 def kept_streams(record: bytes | memoryview) -> list[bytes | None]:

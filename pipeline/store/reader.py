@@ -18,12 +18,13 @@ from zarr.storage import WrapperStore
 
 from tilepress.codecs.loss import Loss, bounded, stated_loss
 from tilepress.codecs.numbers import number_of
+from tilepress.codecs.record import keeps_streams
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.bands import band_apart, band_config, exact_of
-from tilepress.pipeline.store.kept import keeps_streams, kept_streams
+from tilepress.pipeline.store.kept import kept_streams
 from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
     IMAGE,

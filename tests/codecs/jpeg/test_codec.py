@@ -10,11 +10,18 @@ import pytest
 import zarr
 from zarr.storage import MemoryStore
 
-from tilepress.codecs.jpeg.codec import Grid, Refused, encode, is_kept, streams
+from tilepress.codecs.jpeg.codec import Grid, Refused, encode, streams
 from tilepress.codecs.jpeg.render import IJG, YCC, render
 from tilepress.codecs.jpeg.stream import read_stream, read_tables
 from tilepress.codecs.numcodecs_codec import TilepressTile
-from tilepress.codecs.record import HEADER_BYTES, RecordHeader, crc32c, pack_record, unpack_record
+from tilepress.codecs.record import (
+    HEADER_BYTES,
+    RecordHeader,
+    crc32c,
+    keeps_streams,
+    pack_record,
+    unpack_record,
+)
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import (
@@ -53,7 +60,7 @@ class TestThereAndBack:
     def test_tiles_that_share_tables_clipped_at_the_border(self, sampling: str) -> None:
         tiles, tables, grid, samples = chunk(2, 3, 48, 90, 101, sampling)
         record = encode(tiles, samples, grid=grid, tables=tables)
-        assert is_kept(record)
+        assert keeps_streams(record)
         assert streams(record) == tiles
         assert np.array_equal(CODEC.decode(record), samples)
 
@@ -225,7 +232,7 @@ class TestReaders:
 
     def test_streams_of_other_records(self) -> None:
         record = CODEC.encode(picture(20, 20, bands=1))
-        assert not is_kept(record)
+        assert not keeps_streams(record)
         with pytest.raises(InvalidRecord, match="keeps none"):
             streams(record)
 

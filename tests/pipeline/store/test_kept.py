@@ -6,10 +6,11 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from tilepress.codecs.record import keeps_streams
 from tilepress.codecs.tile import TileCodec, decode_chunk
 from tilepress.errors import InvalidRecord
 from tilepress.pipeline.image.streams import Streams
-from tilepress.pipeline.store.kept import keep_streams, keeps_streams, kept_streams
+from tilepress.pipeline.store.kept import keep_streams, kept_streams
 
 from ...helpers.samples import smooth
 
