@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,12 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
 __all__ = ["SealedStore", "StoreReader"]
+
+
+_Index = tuple[int, ...]
+
+MAX_SHARD_BYTES_HELD = 256 * 2**20
+"""Bytes of shards that are held while streams are asked for: a row of chunks crosses several."""
 
 
 class SealedStore(WrapperStore["Store"]):
@@ -96,8 +103,10 @@ class StoreReader:
         self.statement = statement
         """``attrs["tilepress"]`` of the root: codec, model, loss, sizes, digests, versions."""
         self._root = root
-        self._shard: tuple[tuple[int, ...], dict[tuple[int, ...], memoryview]] = (), {}
-        """The number and the records of the shard that streams were asked of last."""
+        self._shards: OrderedDict[tuple[int, ...], dict[tuple[int, ...], memoryview]] = (
+            OrderedDict()
+        )
+        """Records of the shards that streams were asked of last, by the number of the shard."""
 
     @classmethod
     def open(cls, path: AnyPath) -> StoreReader:
@@ -254,9 +263,11 @@ class StoreReader:
         inside = tuple(i % n for i, n in zip(index, per_shard, strict=True))
         key = shard_key("image", shard, self.separator)
         try:
-            if shard != self._shard[0]:
-                self._shard = shard, split_shard((self.path / key).read(), per_shard)
-            return self._shard[1][inside]
+            if shard not in self._shards:
+                self._shards[shard] = split_shard((self.path / key).read(), per_shard)
+                while len(self._shards) > 1 and _bytes_of(self._shards) > MAX_SHARD_BYTES_HELD:
+                    self._shards.popitem(last=False)
+            return self._shards[shard][inside]
         except (OSError, KeyError, DamagedStore) as error:
             raise DamagedStore(f"reading {self.path.name}: {key}: {error}") from error
 
@@ -281,3 +292,7 @@ class StoreReader:
             raise DamagedStore(
                 f"reading {self.path.name}/{node.path} {box.start}…{box.stop}: {error}"
             ) from error
+
+
+def _bytes_of(shards: Mapping[Any, Mapping[Any, memoryview]]) -> int:
+    return sum(record.nbytes for records in shards.values() for record in records.values())

@@ -17,16 +17,12 @@ import tilepress
 from tilepress import compress, export
 from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.archive.verify import verify_store
-from tilepress.pipeline.geotiff.header import read_header
-from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
-from tilepress.pipeline.image.grid import choose_grid
+from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.reader import StoreReader
 
-from ..helpers.samples import smooth
+from ..helpers.jpeg_files import PICTURE, blocks, jpeg_tiff
 from ..pipeline.dicom.conftest import build, save
-
-PICTURE = np.stack([smooth((150, 170), seed=seed) >> 4 for seed in (1, 2, 3)]).astype(np.uint8)
 
 TIFFS: dict[str, tuple[int, dict[str, Any]]] = {
     "YCbCr tiles": (3, {"photometric": "ycbcr", "tiled": True}),
@@ -38,26 +34,6 @@ TIFFS: dict[str, tuple[int, dict[str, Any]]] = {
     "tiles as wide as the image": (3, {"tiled": True, "blockxsize": 176, "blockysize": 64}),
     "big-endian BigTIFF": (3, {"ENDIANNESS": "BIG", "BIGTIFF": "YES", "tiled": True}),
 }
-
-
-def jpeg_tiff(path: Path, bands: int = 3, **options: Any) -> Path:
-    samples = PICTURE[:bands]
-    if options.get("tiled"):
-        options = {"blockxsize": 64, "blockysize": 64, **options}
-    profile = {"driver": "GTiff", "count": bands, "height": 150, "width": 170, "dtype": "uint8"}
-    place = {"crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6)}
-    with rasterio.open(path, "w", **profile, **place, compress="jpeg", **options) as file:
-        file.write(samples)
-    return path
-
-
-def blocks(path: Path) -> tuple[bytes, tuple[bytes | None, ...]]:
-    found = JpegBlocks.of(path, read_header(path))
-    assert found is not None
-    grid = found.grid
-    frames = range(grid.offsets.size // (grid.down * grid.across))
-    streams = found.streams(frames, range(grid.down), range(grid.across))
-    return streams.tables, streams.streams
 
 
 def coded(store: Path) -> bytes:
@@ -74,6 +50,12 @@ def jpeg_dicom(path: Path, frames: int = 1, fragments: int = 1) -> Path:
     )  # fmt: skip
     dataset["PixelData"].is_undefined_length = True
     return save(dataset, path)
+
+
+def narrow_shards(shape: tuple[int, ...], itemsize: int, **options: Any) -> ShardGrid:
+    """Return a grid with a shard for each column of chunks."""
+    grid = choose_grid(shape, itemsize, **options)
+    return ShardGrid(grid.shape, grid.chunk, (*grid.shard[:-1], grid.chunk[-1]))
 
 
 class TestTiff:

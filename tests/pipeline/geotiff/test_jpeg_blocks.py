@@ -14,7 +14,7 @@ from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
 from tilepress.pipeline.geotiff.source import GeoTiffSource
 from tilepress.pipeline.image.grid import Box
 
-from ...system.test_streams import jpeg_tiff
+from ...helpers.jpeg_files import jpeg_tiff
 from ..images import tiff
 
 

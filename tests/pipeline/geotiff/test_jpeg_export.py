@@ -13,7 +13,7 @@ from tilepress.pipeline.geotiff.part import FilePart
 from tilepress.pipeline.geotiff.record import parse_record
 from tilepress.pipeline.store.reader import StoreReader
 
-from ...system.test_streams import jpeg_tiff
+from ...helpers.jpeg_files import jpeg_tiff
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
 
-from ...system.test_streams import jpeg_tiff
+from ...helpers.jpeg_files import jpeg_tiff
 
 
 @pytest.fixture
