@@ -173,6 +173,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestPythonOfPagesRuns:
     """The first thing that a reader copies must work as it stands."""
 
+    @pytest.mark.slow
     def test_each_block_by_itself(self, stores: Path):
         """A reader copies one block, not all of them. One process, since imports take seconds."""
         found = [

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,19 @@ def modules(room: str) -> list[Path]:
     return [path for path in sorted((ROOT / room).rglob("*.py")) if "__pycache__" not in path.parts]
 
 
+@cache
+def nodes_in(text: str) -> tuple[ast.AST, ...]:
+    """Return the nodes of a module, which is parsed once however many rules look at it."""
+    return tuple(ast.walk(ast.parse(text)))
+
+
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    return nodes_in(path.read_text())
+
+
 def imported(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line, absolute module name) of every import in a file, lazy ones included."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -97,7 +108,7 @@ class TestOnlyTheCommandLinePrints:
             f"{path.relative_to(ROOT)}:{node.lineno}"
             for path in modules(room)
             if not path.is_relative_to(PRINTERS)
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in nodes_of(path)
             if isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
             and node.func.id == "print"
@@ -113,16 +124,16 @@ GROUPS = ("consolidate", "create_group", "group", "open_group", "require_group")
 
 def keys_in(path: Path) -> Iterator[int]:
     """Yield the lines that spell out the key of a level; what people are told is no key."""
-    tree = ast.parse(path.read_text(), str(path))
+    nodes = nodes_of(path)
     texts = {
         node.body[0].value
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
     levels: list[ast.expr] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Subscript):
             levels.append(node.slice)
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
@@ -131,7 +142,7 @@ def keys_in(path: Path) -> Iterator[int]:
             levels.append(node.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             levels += node.args[:1] if node.func.attr in GROUPS else []
-    for node in ast.walk(tree):
+    for node in nodes:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or node in texts:
             continue
         if re.match(r"0/([a-z]|$)", node.value) or (node.value == "0" and node in levels):
@@ -323,7 +334,7 @@ class TestLosslessNeedsNoTorch:
 
 def timed_asserts(path: Path) -> Iterator[str]:
     """Yield the asserts that compare a duration with a number of seconds other than 0."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if not isinstance(node, ast.Assert):
             continue
         for comparison in (n for n in ast.walk(node.test) if isinstance(n, ast.Compare)):
@@ -355,7 +366,7 @@ def kinds_named(path: Path, kinds: set[str]) -> Iterator[str]:
     def is_kind(node: ast.expr | None) -> bool:
         return isinstance(node, ast.Constant) and node.value in kinds
 
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         listed: list[ast.expr | None] = []
         if isinstance(node, ast.keyword):
             found = node.arg == "kind" and is_kind(node.value)
@@ -491,15 +502,15 @@ def mirrored(module: str) -> Path:
 
 def imported_modules(path: Path, known: dict[str, Path]) -> set[str]:
     """Return the modules of ours that a file imports, lazily too; not those for type checkers."""
-    tree = ast.parse(path.read_text(), str(path))
+    nodes = nodes_of(path)
     for_checkers = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         for inner in ast.walk(node)
     }
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if id(node) in for_checkers:
             continue
         if isinstance(node, ast.ImportFrom) and node.module:

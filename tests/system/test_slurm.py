@@ -113,6 +113,7 @@ def assert_whole(archive: Path, out: Path) -> None:
 class TestJobsAsWorkers:
     """The scheduler is in the command, workers are jobs; jobs that end are submitted again."""
 
+    @pytest.mark.slow
     def test_a_cancelled_job_is_submitted_again(
         self, slurm: Slurm, start: Callable[..., subprocess.Popen[str]],
         slow_archive: Path, profile: Path, tmp_path: Path,
@@ -230,6 +231,7 @@ class TestArrays:
         assert len(logs) == 4, logs
         assert_whole(archive, out)
 
+    @pytest.mark.slow
     def test_what_a_cancelled_part_left_is_named_and_the_script_goes_on_from_there(
         self, slurm: Slurm, start: Callable[..., subprocess.Popen[str]],
         profile: Path, tmp_path: Path,

@@ -284,6 +284,7 @@ class TestTheChange:
             StoreWriter.seal(_writer(half), *_nothing_to_check(half), lambda: None)
         assert (store / "zarr.json").read() != root
 
+    @pytest.mark.slow
     def test_it_goes_from_one_separator_to_the_other_and_back(
         self, tmp_path: Path, store: StoragePath, old: ImagePlan, keeper: LeaseKeeper
     ):

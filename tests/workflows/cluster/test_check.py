@@ -52,6 +52,7 @@ class TestCheck:
         for line, pattern in zip(lines, wanted, strict=True):
             assert re.fullmatch(pattern, line)
 
+    @pytest.mark.slow
     def test_it_asks_a_worker_of_every_kind(self, tmp_path: Path):
         with LocalOpener(workers=2, device="auto", gpus=("GPU-7",)).open() as opened:
             path = write_profile(opened, tmp_path)

@@ -120,6 +120,7 @@ class TestWatchdog:
         assert jobs.submitted > 4 * 30
         assert not [text for text in told if "going on" in text]
 
+    @pytest.mark.slow
     def test_jobs_of_several_gpus_have_several_workers(self, watched: Any):
         """dask-cuda numbers them: "job-0", "job-1"."""
         jobs, told, passes = watched(2, lambda _: 900)
@@ -128,6 +129,7 @@ class TestWatchdog:
         assert jobs.submitted > 2 * 30
         assert not [text for text in told if "going on" in text]
 
+    @pytest.mark.slow
     def test_failures_now_and_then_do_no_harm(self, watched: Any):
         jobs, told, passes = watched(4, lambda number: 0 if number % 3 == 0 else 900)
         passes(36000)

@@ -286,6 +286,7 @@ def tuning(scene: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 class TestInterrupt:
     """Ctrl-C ends tuning at once and leaves nothing behind that the next run would trip over."""
 
+    @pytest.mark.slow
     def test_ctrl_c_while_tuning(self, tuning: subprocess.Popen[str], tmp_path: Path):
         assert tuning.stderr is not None
         assert "for about 60 s" in tuning.stderr.readline()

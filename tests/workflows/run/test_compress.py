@@ -202,6 +202,7 @@ class TestDestinations:
         assert run(tmp_path / "other.npy", tmp_path / "x.zarr", force=True).ok
         assert np.array_equal(stored(tmp_path / "x.zarr"), smooth((30, 40), seed=5))
 
+    @pytest.mark.slow
     def test_another_plan_begun_there_is_kept(self, many_shards: Path, tmp_path: Path):
         store = tmp_path / "many.zarr"
         with pytest.raises(KeyboardInterrupt):
@@ -211,6 +212,7 @@ class TestDestinations:
         assert run(many_shards, store, tile=32, force=True).ok
         assert not (tmp_path / ".tilepress").exists()
 
+    @pytest.mark.slow
     def test_a_forced_run_that_was_interrupted_goes_on(self, many_shards: Path, tmp_path: Path):
         store = tmp_path / "many.zarr"
         run(many_shards, store, tile=32)

@@ -163,6 +163,7 @@ class TestReaders:
 
 
 class TestParts:
+    @pytest.mark.slow
     @TILES
     def test_replace_at_the_finish(self, source: Path, tmp_path: Path, tile: int):
         store = tmp_path / "out/scene.zarr"
