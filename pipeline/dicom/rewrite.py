@@ -43,6 +43,9 @@ def rewritten_header(
         changed, removed = Dataset(), set[int]()
         if instance.encapsulated:
             removed |= {0x7FE00001, 0x7FE00002}  # the extended offset table
+            removed |= _compressed_within(dataset)
+            last = _parse(after, instance.implicit, instance.little)
+            after = _edited(after, instance.implicit, instance.little, {}, _compressed_within(last))
             _describe_native(changed, dataset, instance, planes)
             meta.TransferSyntaxUID = EXPLICIT_LITTLE
         if not reader.loss.is_lossless:
@@ -71,6 +74,25 @@ def _character_sets(dataset: Dataset) -> list[str]:
 
 def _parse(content: bytes, implicit: bool, little: bool) -> Dataset:
     return read_dataset(BytesIO(content), implicit, little) if content else Dataset()
+
+
+def _compressed_within(dataset: Dataset) -> set[int]:
+    """Return the sequences whose items hold compressed pixels: icons, as a rule.
+
+    A file of native pixels may not hold them (PS3.5 A.1), and most readers stop there. They are
+    not decoded here, where nothing guards against what a foreign decoder does.
+    """
+
+    def holds(item: Dataset) -> bool:
+        return any(
+            element.is_undefined_length
+            if element.tag == 0x7FE00010
+            else any(map(holds, element.value))
+            for element in item
+            if element.tag == 0x7FE00010 or element.VR == "SQ"
+        )
+
+    return {int(e.tag) for e in dataset if e.VR == "SQ" and any(map(holds, e.value))}
 
 
 def _edited(

@@ -185,6 +185,29 @@ class TestCompressedFilesComeBackNative:
         assert after.PhotometricInterpretation == "RGB"
         assert np.array_equal(before.pixel_array, after.pixel_array)
 
+    @pytest.mark.parametrize("tag", [0x00880200, 0x7FE11001], ids=["before", "after"])
+    def test_compressed_icons_are_left_out(self, synthetic, tmp_path, one_spec, in_memory, tag):
+        """Native pixels and compressed ones in one file (PS3.5 A.1) end most readers there."""
+        icon = synthetic(noise((16, 16)))
+        icon.compress(RLELossless)
+        compressed, native = pydicom.Dataset(), pydicom.Dataset()
+        compressed.add_new(0x7FE00010, "OB", icon.PixelData)
+        compressed[0x7FE00010].is_undefined_length = True
+        native.add_new(0x7FE00010, "OB", b"12")
+        dataset = synthetic(noise((40, 48)))
+        dataset.compress(RLELossless)
+        inner = pydicom.Dataset()
+        inner.add_new(0x00880200, "SQ", [compressed])
+        dataset.add_new(tag, "SQ", [inner if tag == 0x7FE11001 else compressed])
+        dataset.add_new(0x00081140, "SQ", [native])
+        path = tmp_path / "x.dcm"
+        dataset.save_as(path)
+        (out,) = export_dicom(in_memory(one_spec(path)), tmp_path / "out")
+        before, after = pydicom.dcmread(path), pydicom.dcmread(out)
+        assert np.array_equal(before.pixel_array, after.pixel_array)
+        del before.PixelData, after.PixelData, before[tag]
+        assert before == after
+
 
 class TestLossIsTold:
     @pytest.mark.parametrize("syntax", NATIVE)
