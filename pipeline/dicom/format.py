@@ -18,7 +18,7 @@ from tilepress.pipeline.image.format import (
     FoundImages,
     Groups,
 )
-from tilepress.pipeline.image.names import below_common_folder
+from tilepress.pipeline.image.objects import file_names_of
 from tilepress.pipeline.image.pseudonyms import PseudonymsOf
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 
@@ -98,7 +98,7 @@ class _Dicom(Format):
         fitting = [
             spec
             for spec in near or found.of_kind(DICOM_KIND)
-            if len(spec.paths) == len(names) and sorted(below_common_folder(spec.paths)) == names
+            if len(spec.paths) == len(names) and sorted(file_names_of(spec)) == names
         ]
         return fitting or list(near)
 
@@ -114,14 +114,14 @@ class _Series:
     def __init__(self) -> None:
         self._groups: SeriesGroups | None = None
 
-    def add(self, member: object, version: str) -> None:
+    def add(self, member: object, version: str, packed_bytes: int | None = None) -> None:
         from tilepress.pipeline.dicom.groups import SeriesGroups
         from tilepress.pipeline.dicom.header import Instance
 
         assert isinstance(member, Instance), "the header that ``images`` read"
         if self._groups is None:
             self._groups = SeriesGroups()
-        self._groups.add(member, version)
+        self._groups.add(member, version, packed_bytes)
 
     def images(self, pseudonyms: PseudonymsOf) -> Iterator[SourceSpec | tuple[str, SourceError]]:
         if self._groups is not None:
