@@ -186,7 +186,7 @@ class _Discovery:
         self._passed_over, self._others = passed_over, others
         self._choice, self._max_expansion = choice, max_expansion
         limit = None if stack is not None else BATCH_FILES
-        self.packed = PackedFiles(choice, passed_over, limit)
+        self.packed = PackedFiles(choice, passed_over, limit=limit, max_expansion=max_expansion)
         self._any_private = False
         """Whether a file of this argument may be called after a patient."""
         self._patterns = stack_patterns(stack)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -62,6 +62,11 @@ def look_at_all(batch: Batch, looks: Looks, max_expansion: float = 0) -> Iterato
 
     A packed byte may stand for ``max_expansion`` bytes, 0 for any number.
     """
+    if batch.container is not None:
+        with unpack.heads_in(batch.container) as head_of:
+            for file in batch.files:
+                yield _look(file, looks, batch, max_expansion, head_of)
+        return
     if not any(is_url(file.path) for file in batch.files):
         yield from (_look(file, looks, batch, max_expansion) for file in batch.files)
         return
@@ -73,16 +78,20 @@ def look_at_all(batch: Batch, looks: Looks, max_expansion: float = 0) -> Iterato
 
 
 def _look(
-    file: InputFile, looks: Looks, batch: Batch, max_expansion: float = 0
+    file: InputFile,
+    looks: Looks,
+    batch: Batch,
+    max_expansion: float = 0,
+    head_of: Callable[[str], bytes] | None = None,
 ) -> Looked | Failure:
-    """Tell what a file is, by its content."""
+    """Tell what a file is, by its content; ``head_of`` reads the first bytes of a packed one."""
     path = printable_name(file.path)
     try:
         if is_url(file.path):
             return _look_at_object(file, looks, batch)
         with _told(path):
-            if batch.container is not None:
-                return _look_into(file, looks, batch, max_expansion)
+            if head_of is not None:
+                return _look_into(file, looks, batch, max_expansion, head_of(file.path))
             return _look_at_file(file, looks, max_expansion)
     except RefusedFile as error:
         return unsupported(path, error.strerror or "it is refused")
@@ -150,11 +159,10 @@ def _beside(path: str) -> tuple[RemoteFile, ...]:
 
 
 def _look_into(
-    file: InputFile, looks: Looks, batch: Batch, max_expansion: float
+    file: InputFile, looks: Looks, batch: Batch, max_expansion: float, head: bytes
 ) -> Looked | Failure:
     """Look at a file in a packed one; what is no image by its first bytes is not unpacked."""
     assert file.remote is not None, "found in a packed file"
-    head = unpack.head_of(file.remote)
     inner = Candidate(
         path=file.path, size=file.remote.size, head=head[:HEAD_BYTES], stream=BytesIO(head)
     )

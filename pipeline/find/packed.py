@@ -23,7 +23,7 @@ from tilepress.pipeline.find.walk import (
     printable_name,
 )
 from tilepress.pipeline.packed.member import LeftOut, Member
-from tilepress.pipeline.packed.unpack import Packed, look_up, open_packed
+from tilepress.pipeline.packed.unpack import Packed, check_expansion, look_up, open_packed
 from tilepress.pipeline.storage.path import is_url
 from tilepress.pipeline.storage.ranges import RemoteFile
 
@@ -51,8 +51,16 @@ def searched_as(file: InputFile) -> str:
 class PackedFiles:
     """The packed files that a search has come by, whose files it looks at next."""
 
-    def __init__(self, choice: Choice, passed_over: Counter[str], limit: int | None) -> None:
-        self._choice, self._passed_over, self._limit = choice, passed_over, limit
+    def __init__(
+        self,
+        choice: Choice,
+        passed_over: Counter[str],
+        *,
+        limit: int | None,
+        max_expansion: float,
+    ) -> None:
+        self._choice, self._passed_over = choice, passed_over
+        self._limit, self._max_expansion = limit, max_expansion
         self._waiting: list[InputFile] = []
         self._nested = 0
 
@@ -81,6 +89,7 @@ class PackedFiles:
         shown = printable_name(file.path)
         try:
             packed = open_packed(file.path)
+            check_expansion(packed.unpacked_bytes, packed.packed_bytes, self._max_expansion)
             walk = PackedWalk(packed, searched_as(file))
             choice = self._choice
             if choice.takes(file.relative):

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -47,7 +47,7 @@ __all__ = [
     "check_expansion",
     "container_of",
     "download",
-    "head_of",
+    "heads_in",
     "look_up",
     "measured",
     "open_packed",
@@ -112,7 +112,8 @@ class Packed:
         self.path, self._state = path, _State.of(path)
         self.problem: SourceError | None = None
         """Why there may be more in it than is listed."""
-        self._tar_bytes = 0
+        self.packed_bytes, self.unpacked_bytes = self._state.size, 0
+        """The second one of a packed tar alone: all of that is unpacked, or nothing."""
         with open_regular(path) as file:
             packing = packing_of(file.read(HEAD_BYTES), file)
             file.seek(0)
@@ -140,31 +141,35 @@ class Packed:
 
     def content(self, member: Member) -> Iterator[bytes]:
         """Yield the content of a file in it. Raises SourceError, OSError."""
-        if _State.of(self.path) != self._state:
-            raise DamagedSource("its packed file changed since it was listed")
-        with self._opened() as file:
-            if self._packing == "zip":
-                yield from zip_content(file, member)
-                return
-            file.seek(member.offset)
-            left = member.size
-            while left:
-                piece = file.read(min(left, PIECE_BYTES))
-                if not piece:
-                    raise DamagedSource("its packed file ends early")
-                left -= len(piece)
-                yield piece
+        with self.opened() as file:
+            yield from self.content_in(file, member)
+
+    def content_in(self, file: BinaryIO, member: Member) -> Iterator[bytes]:
+        """Yield the content of a file in it, of what ``opened`` gave."""
+        if self._packing == "zip":
+            yield from zip_content(file, member)
+            return
+        file.seek(member.offset)
+        left = member.size
+        while left:
+            piece = file.read(min(left, PIECE_BYTES))
+            if not piece:
+                raise DamagedSource("its packed file ends early")
+            left -= len(piece)
+            yield piece
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[BinaryIO]:
-        """Open the zip, or the tar, unpacked."""
+    def opened(self) -> Iterator[BinaryIO]:
+        """Open it to read what it holds; of a packed tar, the tar. Raises SourceError, OSError."""
+        if _State.of(self.path) != self._state:
+            raise DamagedSource("its packed file changed since it was listed")
         if self._packing != "tar.gz":
             with open_regular(self.path) as file:
                 yield file
             return
-        tar = RemoteFile(self.path, self._tar_bytes, gzip_version(self.path))
+        tar = RemoteFile(self.path, self.unpacked_bytes, gzip_version(self.path))
         copy = contextlib.closing(Copy([("tar", tar)], _gunzip_to))
-        with copy as opened, opened.paths[0].open("rb") as file:
+        with copy as found, found.paths[0].open("rb") as file:
             yield file
 
     def _of_tar(self, file: BinaryIO) -> Iterator[Listed]:
@@ -185,7 +190,7 @@ class Packed:
         yield from tar_members(stream.read, stream.skip)
         while stream.skip(2**62):  # to its end: what is damaged there is damaged
             pass
-        self._tar_bytes = stream.at
+        self.unpacked_bytes = stream.at
 
 
 class _Forward:
@@ -288,10 +293,14 @@ def _by_itself(path: str) -> RemoteFile:
 
 def _member(path: str, container: str) -> tuple[Packed, Member]:
     packed = open_packed(container)
-    member = packed.index.find(path.removeprefix(container).lstrip("/"))
+    return packed, _member_in(packed, path)
+
+
+def _member_in(packed: Packed, path: str) -> Member:
+    member = packed.index.find(path.removeprefix(packed.path).lstrip("/"))
     if member is None:
         raise FileNotFoundError(2, "there is no such file in it", path)
-    return packed, member
+    return member
 
 
 def download(file: RemoteFile, target: BinaryIO) -> RemoteFile:
@@ -359,18 +368,25 @@ def _changed() -> DamagedSource:
     return DamagedSource("it changed since it was found; run the same command again")
 
 
-def head_of(file: RemoteFile) -> bytes:
-    """Return the first bytes of a file in a packed file. Raises SourceError, OSError."""
-    container = container_of(file.url)
-    if container is None:
-        raise _changed()
-    packed, member = _member(file.url, container)
-    head = b""
-    for piece in packed.content(member):
-        head += piece[: HEAD_BYTES - len(head)]
-        if len(head) == HEAD_BYTES:
-            break
-    return head
+@contextlib.contextmanager
+def heads_in(container: str) -> Iterator[Callable[[str], bytes]]:
+    """Open a packed file; give what reads the first bytes of a file in it, by its path.
+
+    Raises SourceError, OSError.
+    """
+    packed = open_packed(container)
+    with packed.opened() as opened:
+
+        def head(path: str) -> bytes:
+            member = _member_in(packed, path)
+            found = b""
+            for piece in packed.content_in(opened, member):
+                found += piece[: HEAD_BYTES - len(found)]
+                if len(found) == HEAD_BYTES:
+                    break
+            return found
+
+        yield head
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from tilepress.pipeline.packed.unpack import (
     check_expansion,
     container_of,
     download,
-    head_of,
+    heads_in,
     look_up,
     measured,
     open_packed,
@@ -72,7 +72,8 @@ class TestAFileInAPackedOne:
 
     def test_has_a_head(self, packed: Path):
         for name, data in CONTENT.items():
-            assert head_of(look_up(f"{packed}/{name}")) == data[: unpack.HEAD_BYTES]
+            with heads_in(str(packed)) as head_of:
+                assert head_of(f"{packed}/{name}") == data[: unpack.HEAD_BYTES]
 
     def test_that_is_gone_or_was_never_there(self, packed: Path):
         with pytest.raises(FileNotFoundError):
