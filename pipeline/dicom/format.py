@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ class _Dicom(Format):
         ),
     )
 
-    look_modules = ("tilepress.pipeline.dicom.header",)
+    look_modules = ("tilepress.pipeline.dicom.header", "tilepress.pipeline.dicom.directory")
     deidentifying_modules = ("tilepress.pipeline.dicom.deidentified",)
 
     def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
@@ -68,6 +69,7 @@ class _Dicom(Format):
 
     def images(self, file: Candidate) -> FileImages:
         """Read a file's header; what image it belongs to is known when all files were seen."""
+        from tilepress.pipeline.dicom.directory import referenced_files
         from tilepress.pipeline.dicom.header import is_companion, read_instance
 
         try:
@@ -75,6 +77,9 @@ class _Dicom(Format):
         except UnsupportedSource:
             if is_companion(file.path):
                 return FileImages(is_companion=True)
+            with contextlib.suppress(SourceError):
+                if (references := referenced_files(file.path)) is not None:
+                    return FileImages(is_companion=True, references=references)
             raise
 
     def is_sound_member(self, member: object, file: Candidate) -> bool:

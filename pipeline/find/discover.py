@@ -24,6 +24,7 @@ from tilepress.pipeline.find.companions import (
     told_ending,
     well_known,
 )
+from tilepress.pipeline.find.directories import referenced
 from tilepress.pipeline.find.inputs import BATCH_FILES, expand
 from tilepress.pipeline.find.looked import Looked, look_at_all, no_image
 from tilepress.pipeline.find.others import OtherFiles
@@ -97,7 +98,8 @@ def discover(
 
     A zip or a tar is searched as a folder of its name would be, and a gzip file stands for what it
     holds; a packed byte may stand for ``max_expansion`` bytes of a file, 0 for any number. Packed
-    files in packed files are not opened.
+    files in packed files are not opened. A DICOMDIR that was named stands for the files that it
+    refers to, below its folder.
 
     Every recipe carries options["name"], the name of its store, and options["relative"], the path
     below the argument that it was found in: where an archive keeps it (``store_path``). That of a
@@ -143,6 +145,7 @@ def _found(
             yield from each_or_failure(discovery.batch(item, looks), folder)
             looks.end_folder()
             yield from _found(discovery, discovery.packed.items(), looks)
+            yield from _found(discovery, discovery.referenced(), looks)
         elif isinstance(item, ZarrNode):
             yield _zarr_node(item)
         elif isinstance(item, End):
@@ -185,8 +188,12 @@ class _Discovery:
     ) -> None:
         self._passed_over, self._others = passed_over, others
         self._choice, self._max_expansion = choice, max_expansion
-        limit = None if stack is not None else BATCH_FILES
-        self.packed = PackedFiles(choice, passed_over, limit=limit, max_expansion=max_expansion)
+        self._limit = None if stack is not None else BATCH_FILES
+        self._directories: list[Looked] = []
+        """Files that refer to others, which are looked at next."""
+        self.packed = PackedFiles(
+            choice, passed_over, limit=self._limit, max_expansion=max_expansion
+        )
         self._any_private = False
         """Whether a file of this argument may be called after a patient."""
         self._patterns = stack_patterns(stack)
@@ -228,6 +235,8 @@ class _Discovery:
                 if looked.format.private_names:
                     self._note_private(path, batch.container)
                 self._leave(looked.file, f"{looked.format.names[0]} without pixels")
+                if batch.named and looked.content.references:
+                    self._directories.append(looked)
             elif looked.format is None:
                 unknown.append(looked)
             elif looked.content.member is not None:
@@ -256,6 +265,13 @@ class _Discovery:
             return False
         self._passed_over[EXCLUDED] += 1
         return True
+
+    def referenced(self) -> Iterator[Item]:
+        """Yield the files that those of the last batch refer to."""
+        directories, self._directories = self._directories, []
+        for looked in directories:
+            items = referenced(looked.file, looked.content.references, self._limit)
+            yield from chosen(items, self._choice, self._passed_over)
 
     def grouped(self) -> Iterator[SourceSpec | Failure]:
         """Yield the images that the files of one argument make together, and forget them."""

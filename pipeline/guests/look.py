@@ -162,7 +162,8 @@ def _checked(
 
 def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
     if content.is_companion is not False:
-        return content.is_companion is True and content == FileImages(is_companion=True)
+        plain = FileImages(is_companion=True, references=content.references)
+        return content.is_companion is True and content == plain and _are_texts(plain.references)
     known = set(file.neighbours or ())
     return (
         len(content.images) <= MAX_IMAGES
@@ -172,6 +173,10 @@ def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
         and isinstance(content.problem, str | None)
         and _is_sound_grid(content.grid)
     )
+
+
+def _are_texts(references: object) -> bool:
+    return isinstance(references, tuple) and all(type(one) is str for one in references)
 
 
 def _is_sound_grid(grid: object) -> bool:

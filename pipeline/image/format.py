@@ -99,6 +99,8 @@ class FileImages:
     """Why there may be more images than these, which cannot be taken."""
     is_companion: bool = False
     """Whether it belongs to images and is none itself, as a report is: it is passed over."""
+    references: tuple[str, ...] = ()
+    """Of a companion that lists images: their paths below its folder, as they are written there."""
 
 
 class Groups(Protocol):
