@@ -550,6 +550,7 @@ class TestModulesImportInNoCircle:
 
 ROOMS_OF_PIPELINE = (
     "storage",  # where bytes lie
+    "packed",  # what is in gzip, zip and tar files
     "image",  # what an image is
     "privacy",  # what identifies, whatever the format
     "store",  # the store of one image

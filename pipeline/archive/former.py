@@ -15,7 +15,7 @@ from tilepress.pipeline import formats
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.find.stacks import STACKED
 from tilepress.pipeline.find.walk import Failure, printable_name
-from tilepress.pipeline.image.names import below_common_folder
+from tilepress.pipeline.image.objects import file_names_of
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.store.reader import StoreReader
@@ -36,7 +36,7 @@ def as_stored_before(spec: SourceSpec, destination: Destination) -> SourceSpec |
         return spec
     if destination.store_of(spec).exists():
         return spec
-    files = below_common_folder(spec.paths)
+    files = file_names_of(spec)
     in_the_way = None
     for name in stacking.former_names(spec.paths):
         former = replace(spec, kind=stacking.kind, options={**spec.options, "name": name})

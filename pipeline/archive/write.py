@@ -36,9 +36,10 @@ from tilepress.pipeline.archive.plan import (
 )
 from tilepress.pipeline.archive.replace import clear_replaced, going_on, put_documents_back
 from tilepress.pipeline.archive.stages import StageClock, Stages
+from tilepress.pipeline.image.objects import is_pinned
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.storage.path import is_url, storage_path
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.seal import is_sealed, read_root, sealed_digest, store_bytes
@@ -295,7 +296,7 @@ def keep_open(plan: ImagePlan, source: TileSource) -> None:
 
 def _make_room(plan: ImagePlan) -> None:
     """Close what was not used for longest, so that one more may be open."""
-    keep = 1 if is_url(plan.source_name) else OPEN_SOURCES  # a remote one holds a copy
+    keep = 1 if is_pinned(plan.spec) else OPEN_SOURCES  # it holds a copy
     while len(_sources) >= keep:
         _sources.popitem(last=False)[1].close()
 

@@ -6,6 +6,7 @@ programs give one SOPInstanceUID to all that they write.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from typing import NamedTuple
 
 from tilepress.errors import DamagedSource, SourceError
 from tilepress.pipeline.dicom.bytes import open_file
+from tilepress.pipeline.packed.unpack import unpacked
+from tilepress.pipeline.storage.path import is_url
+from tilepress.pipeline.storage.ranges import RemoteFile
+from tilepress.pipeline.storage.regular import given
 
 __all__ = ["OTHER_HEADER", "OWN_IMAGE", "SAME_UID", "left_out_copies"]
 
@@ -35,14 +40,16 @@ class _File(NamedTuple):
     place: str
     start: int
     length: int
+    size: int
+    version: str
 
 
 def left_out_copies(rows: sqlite3.Connection) -> Iterator[tuple[str, SourceError]]:
     """Leave out copies of instances, and set apart what only claims to be one.
 
-    Of files whose pixels are equal the first by path stays. Others stay all: in their series where
-    they lie at other places of it or have other numbers, else as images of their own. Yields
-    (path, error) of files that cannot be read.
+    Of files whose pixels are equal the first by path stays, and before it one that is not packed.
+    Others stay all: in their series where they lie at other places of it or have other numbers,
+    else as images of their own. Yields (path, error) of files that cannot be read.
     """
     rows.execute("CREATE INDEX by_identity ON file (identity, path)")
     rows.execute(
@@ -50,8 +57,8 @@ def left_out_copies(rows: sqlite3.Connection) -> Iterator[tuple[str, SourceError
            GROUP BY identity HAVING count(*) > 1 ORDER BY min(path)"""
     )
     for (identity,) in rows.execute("SELECT identity FROM twice"):
-        query = """SELECT rowid, path, name, image, place, start, length FROM file
-                   WHERE identity = ? ORDER BY path"""
+        query = """SELECT rowid, path, name, image, place, start, length, size, version FROM file
+                   WHERE identity = ? ORDER BY version <> '', path"""
         files = [_File(*found) for found in rows.execute(query, (identity,)).fetchall()]
         yield from _sort_out(rows, files)
 
@@ -63,7 +70,7 @@ def _sort_out(rows: sqlite3.Connection, files: list[_File]) -> Iterator[tuple[st
     places: dict[tuple[int, str], int] = {}
     for file in files:
         try:
-            digest = _digest(file.path)
+            digest = _digest(file)
             if digest in whole:
                 _leave_out(rows, file)
                 rows.execute(
@@ -72,7 +79,7 @@ def _sort_out(rows: sqlite3.Connection, files: list[_File]) -> Iterator[tuple[st
                     (whole[digest].name,),
                 )
                 continue
-            inner = _digest(file.path, file.start, file.length) if file.length else digest
+            inner = _digest(file, file.start, file.length) if file.length else digest
         except SourceError as error:
             _leave_out(rows, file)
             yield file.path, error
@@ -103,17 +110,25 @@ def _remark(rows: sqlite3.Connection, image: int, part: str, text: str) -> None:
     rows.execute("INSERT INTO remark VALUES (?, ?, ?)", (image, part, text))
 
 
-def _digest(path: str, start: int = 0, length: int | None = None) -> bytes:
+@contextlib.contextmanager
+def _at_hand(file: _File) -> Iterator[None]:
+    """Unpack a file that is packed while it is read."""
+    if not file.version or is_url(file.path):
+        yield
+        return
+    remote = RemoteFile(file.path, file.size, file.version)
+    with unpacked(remote) as (_, stream), given(file.path, stream.fileno()):
+        yield
+
+
+def _digest(file: _File, start: int = 0, length: int | None = None) -> bytes:
     """Hash a file, or a range of its bytes."""
     digest = hashlib.sha256()
     try:
-        source = open_file(path)
-        try:
+        with _at_hand(file), contextlib.closing(open_file(file.path)) as source:
             stop = source.size if length is None else min(source.size, start + length)
             for offset in range(start, stop, PIECE_BYTES):
                 digest.update(source.read(offset, min(PIECE_BYTES, stop - offset)))
-        finally:
-            source.close()
     except OSError as exc:
-        raise DamagedSource(f"reading a DICOM file: {exc.strerror}, in {path}") from None
+        raise DamagedSource(f"reading a DICOM file: {exc.strerror}, in {file.path}") from None
     return digest.digest()

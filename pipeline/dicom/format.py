@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from tilepress.pipeline.image.format import (
     FoundImages,
     Groups,
 )
-from tilepress.pipeline.image.names import below_common_folder
+from tilepress.pipeline.image.objects import file_names_of
 from tilepress.pipeline.image.pseudonyms import PseudonymsOf
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 
@@ -50,7 +51,7 @@ class _Dicom(Format):
         ),
     )
 
-    look_modules = ("tilepress.pipeline.dicom.header",)
+    look_modules = ("tilepress.pipeline.dicom.header", "tilepress.pipeline.dicom.directory")
     deidentifying_modules = ("tilepress.pipeline.dicom.deidentified",)
 
     def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
@@ -68,6 +69,7 @@ class _Dicom(Format):
 
     def images(self, file: Candidate) -> FileImages:
         """Read a file's header; what image it belongs to is known when all files were seen."""
+        from tilepress.pipeline.dicom.directory import referenced_files
         from tilepress.pipeline.dicom.header import is_companion, read_instance
 
         try:
@@ -75,6 +77,9 @@ class _Dicom(Format):
         except UnsupportedSource:
             if is_companion(file.path):
                 return FileImages(is_companion=True)
+            with contextlib.suppress(SourceError):
+                if (references := referenced_files(file.path)) is not None:
+                    return FileImages(is_companion=True, references=references)
             raise
 
     def is_sound_member(self, member: object, file: Candidate) -> bool:
@@ -98,7 +103,7 @@ class _Dicom(Format):
         fitting = [
             spec
             for spec in near or found.of_kind(DICOM_KIND)
-            if len(spec.paths) == len(names) and sorted(below_common_folder(spec.paths)) == names
+            if len(spec.paths) == len(names) and sorted(file_names_of(spec)) == names
         ]
         return fitting or list(near)
 
@@ -114,14 +119,14 @@ class _Series:
     def __init__(self) -> None:
         self._groups: SeriesGroups | None = None
 
-    def add(self, member: object, version: str) -> None:
+    def add(self, member: object, version: str, packed_bytes: int | None = None) -> None:
         from tilepress.pipeline.dicom.groups import SeriesGroups
         from tilepress.pipeline.dicom.header import Instance
 
         assert isinstance(member, Instance), "the header that ``images`` read"
         if self._groups is None:
             self._groups = SeriesGroups()
-        self._groups.add(member, version)
+        self._groups.add(member, version, packed_bytes)
 
     def images(self, pseudonyms: PseudonymsOf) -> Iterator[SourceSpec | tuple[str, SourceError]]:
         if self._groups is not None:

@@ -18,6 +18,7 @@ from tilepress.pipeline.dicom.geometry import are_parallel
 from tilepress.pipeline.dicom.header import Instance, hashed
 from tilepress.pipeline.image.pseudonyms import UNKEYED, Pseudonyms
 from tilepress.pipeline.image.source import SIBLINGS, SourceSpec
+from tilepress.pipeline.packed.unpack import look_up
 
 __all__ = ["SeriesGroups", "group_key", "series_name"]
 
@@ -36,7 +37,7 @@ PRAGMA synchronous = OFF;
 CREATE TABLE image (id INTEGER PRIMARY KEY, key TEXT UNIQUE, study TEXT, series TEXT, shape TEXT);
 CREATE TABLE file (path TEXT, number INTEGER, identity BLOB, image INTEGER, size INTEGER,
                    version TEXT, name TEXT, named TEXT, turn TEXT, place TEXT, planes INTEGER,
-                   start INTEGER, length INTEGER, part TEXT DEFAULT '');
+                   start INTEGER, length INTEGER, packed INTEGER, part TEXT DEFAULT '');
 CREATE TABLE remark (image INTEGER, part TEXT, text TEXT);
 CREATE TABLE copies (name TEXT PRIMARY KEY, count INTEGER);
 """
@@ -121,8 +122,11 @@ class SeriesGroups:
         self._rows.executescript(_TABLES)
         self._rows.execute("BEGIN")
 
-    def add(self, instance: Instance, version: str = "") -> None:
-        """Keep a file; ``version`` is that of an object in a bucket. Raises SourceError."""
+    def add(self, instance: Instance, version: str = "", packed_bytes: int | None = None) -> None:
+        """Keep a file; ``version`` is that of an object in a bucket, or of a file in a packed one.
+
+        Raises SourceError.
+        """
         key, pixels, element = repr(group_key(instance)), instance.pixels, instance.element
         number = max(-_NUMBER_LIMIT, min(instance.number, _NUMBER_LIMIT))
         identity = bytes.fromhex(instance.identity) or None
@@ -139,10 +143,12 @@ class SeriesGroups:
                 *(series_name(instance), _named(instance), _turn(instance)),
                 *(f"{number} {positions}", len(instance.planes)),
                 *((0, 0) if deflated else (element.value_offset, element.value_length)),
+                instance.container.file_size if packed_bytes is None else packed_bytes,
             )
             self._rows.execute(
                 """INSERT INTO file (path, number, identity, image, size, version, name, named,
-                   turn, place, planes, start, length) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)""",
+                   turn, place, planes, start, length, packed)
+                   VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)""",
                 row,
             )
 
@@ -180,7 +186,7 @@ class SeriesGroups:
 
     def _spec(self, image: _Image, named: dict[str, Any]) -> SourceSpec:
         at = image.id, image.part
-        query = """SELECT path, size, version FROM file WHERE image = ? AND part = ?
+        query = """SELECT path, size, version, packed FROM file WHERE image = ? AND part = ?
                    ORDER BY number, path"""
         files = self._rows.execute(query, at).fetchall()
         query = """SELECT sum(count) FROM copies
@@ -195,13 +201,15 @@ class SeriesGroups:
                 "taken for one series"
             )
         options: dict[str, Any] = {**named, "remarks": remarks}
-        if files[0][2]:
-            options["objects"] = [[version, size] for _, size, version in files]
+        if any(version for _, _, version, _ in files):
+            options["objects"] = [
+                [version or look_up(path).version, size] for path, size, version, _ in files
+            ]
         return SourceSpec(
             kind="dicom",
-            paths=tuple(path for path, _, _ in files),
+            paths=tuple(path for path, _, _, _ in files),
             options=options,
-            source_bytes=sum(size for _, size, _ in files),
+            source_bytes=sum(packed for _, _, _, packed in files),
         )
 
     def _siblings(self, image: _Image, count: int, pseudonyms: Pseudonyms) -> list[str]:

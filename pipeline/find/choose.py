@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
+import posixpath
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.find.companions import may_be_packed
+from tilepress.pipeline.find.walk import End, Failure, InputFile, Item, PassedOver, ZarrNode
 
-__all__ = ["ALL", "EXCLUDED", "Choice"]
+__all__ = ["ALL", "EXCLUDED", "Choice", "chosen"]
 
 EXCLUDED = "excluded by patterns"
 """What files are counted as that no pattern lets in."""
@@ -44,6 +48,18 @@ class Choice:
             )
         return cls(*both)
 
+    def may_take(self, relative: str) -> bool:
+        """Whether a file is meant, or may be packed so that what is meant is in it."""
+        if self.takes(relative):
+            return True
+        excluded = any(one.fullmatch(relative) for one in self._excluded)
+        return may_be_packed(relative) and not excluded
+
+    def takes_packed(self, file: InputFile) -> bool:
+        """Whether a file is meant by its name, packed or unpacked."""
+        packed = posixpath.join(posixpath.dirname(file.relative), posixpath.basename(file.path))
+        return self.takes(file.relative) or self.takes(packed)
+
     def takes(self, relative: str) -> bool:
         """Whether a file is meant, by its path below what was named."""
         if self.include and not any(one.fullmatch(relative) for one in self._included):
@@ -70,3 +86,27 @@ def _part(part: str) -> str:
 
 ALL = Choice()
 """Every file."""
+
+
+def chosen(
+    items: Iterable[Item], choice: Choice, passed_over: Counter[str], *, packed: bool = False
+) -> Iterator[Item]:
+    """Leave out the files that are not meant, and count them; ``packed`` of those in a packed one.
+
+    What may be packed is looked into, unless it is excluded.
+    """
+    may_take = choice.takes if packed else choice.may_take
+    for item in items:
+        if choice == ALL or isinstance(item, (Failure, End)):
+            yield item
+        elif isinstance(item, ZarrNode):
+            if choice.takes(item.file.relative):
+                yield item
+            else:
+                passed_over[EXCLUDED] += 1
+        else:
+            files = tuple(file for file in item.files if may_take(file.relative))
+            if len(files) < len(item.files):
+                passed_over[EXCLUDED] += len(item.files) - len(files)
+            if files or isinstance(item, PassedOver):
+                yield replace(item, files=files)

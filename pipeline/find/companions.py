@@ -7,11 +7,13 @@ from pathlib import PurePosixPath
 
 __all__ = [
     "LINKED_FOLDER",
+    "PACKED_FOLDERS",
     "PREVIEWS",
     "SIDECAR_SUFFIXES",
     "is_of_product",
     "is_passed_over",
     "may_be_image",
+    "may_be_packed",
     "told_ending",
     "well_known",
 ]
@@ -45,6 +47,10 @@ PREVIEWS = "previews"
 
 LINKED_FOLDER = "links to folders"
 """What links to folders are counted as that are not followed."""
+
+
+PACKED_FOLDERS = (".tar.gz", ".zip", ".tar", ".tgz")
+"""Endings of packed folders, which their names lose; of two of one stem the first does."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -102,6 +108,11 @@ def well_known(name: str) -> str:
 def may_be_image(name: str) -> bool:
     """Whether what a file is called speaks of an image, or of something that holds images."""
     return PurePosixPath(name.lower()).suffix in _IMAGES or name == ZARR_DOCUMENT
+
+
+def may_be_packed(name: str) -> bool:
+    """Whether what a file is called speaks of files in it that we unpack."""
+    return name.lower().endswith((*PACKED_FOLDERS, ".gz"))
 
 
 def is_of_product(path: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tilepress.errors import DamagedSource, UnsupportedSource, failure_of
 from tilepress.pipeline import formats
-from tilepress.pipeline.find.choose import ALL, EXCLUDED, Choice
+from tilepress.pipeline.find.choose import ALL, EXCLUDED, Choice, chosen
 from tilepress.pipeline.find.companions import (
     LINKED_FOLDER,
     is_of_product,
@@ -24,9 +24,11 @@ from tilepress.pipeline.find.companions import (
     told_ending,
     well_known,
 )
-from tilepress.pipeline.find.inputs import expand
+from tilepress.pipeline.find.directories import referenced
+from tilepress.pipeline.find.inputs import BATCH_FILES, expand
 from tilepress.pipeline.find.looked import Looked, look_at_all, no_image
 from tilepress.pipeline.find.others import OtherFiles
+from tilepress.pipeline.find.packed import PackedFiles
 from tilepress.pipeline.find.stacks import (
     STACKED,
     Scene,
@@ -56,6 +58,7 @@ from tilepress.pipeline.image.objects import pinned
 from tilepress.pipeline.image.private_names import PRIVATE, may_name_patient
 from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.packed.gzip_file import unpacked_name
 from tilepress.pipeline.storage.path import is_url
 
 __all__ = ["Failure", "discover", "store_path"]
@@ -75,6 +78,7 @@ def discover(
     *,
     others: OtherFiles | None = None,
     choice: Choice = ALL,
+    max_expansion: float = 0,
 ) -> Iterator[SourceSpec | Failure]:
     """Yield a recipe for every image in ``paths``, and a failure for every file that is none.
 
@@ -92,12 +96,17 @@ def discover(
     of a searched folder cannot be an image is gathered or counted, too, and no failure. ``choice``
     says which files are looked at, and the others are counted.
 
+    A zip or a tar is searched as a folder of its name would be, and a gzip file stands for what it
+    holds; a packed byte may stand for ``max_expansion`` bytes of a file, 0 for any number. Packed
+    files in packed files are not opened. A DICOMDIR that was named stands for the files that it
+    refers to, below its folder.
+
     Every recipe carries options["name"], the name of its store, and options["relative"], the path
     below the argument that it was found in: where an archive keeps it (``store_path``). That of a
     DICOM series is its name alone, for folders may be called after patients. Of files in a folder
     that differ in their ending only, all but the first are named with it: ``a`` and ``a-jp2``.
-    A recipe of objects in a bucket carries options["objects"], [version, bytes] of each, and
-    options["companions"]: what was found is what will be read, or else an error.
+    A recipe of objects in a bucket, or of packed files, carries options["objects"], [version,
+    bytes] of each, and options["companions"]: what was found is what will be read, or an error.
 
     ``pseudonyms`` is asked once there are DICOM files: it names their series. A failure is private
     where its path may name a patient and is not what the user wrote.
@@ -107,10 +116,10 @@ def discover(
     """
     named = _as_named(paths)
     counted: Counter[str] = Counter() if passed_over is None else passed_over
-    with contextlib.closing(_Discovery(stack, pseudonyms, counted, others)) as discovery:
-        items = _chosen(expand(paths, whole_folders=stack is not None), choice, counted)
-        found = _found(discovery, items)
-        for one in found:
+    discovery = _Discovery(stack, pseudonyms, counted, others, choice, max_expansion)
+    with contextlib.closing(discovery), contextlib.closing(Looks()) as looks:
+        items = chosen(expand(paths, whole_folders=stack is not None), choice, counted)
+        for one in _found(discovery, items, looks):
             if isinstance(one, Failure):
                 private = one.private or may_name_patient(one.path)
                 yield replace(one, private=private and one.path not in named)
@@ -127,39 +136,24 @@ def _as_named(paths: Sequence[str | Path]) -> frozenset[str]:
     return frozenset(map(printable_name, (*texts, *full)))
 
 
-def _chosen(items: Iterable[Item], choice: Choice, passed_over: Counter[str]) -> Iterator[Item]:
-    """Leave out the files that are not meant."""
+def _found(
+    discovery: _Discovery, items: Iterable[Item], looks: Looks
+) -> Iterator[SourceSpec | Failure]:
     for item in items:
-        if choice == ALL or isinstance(item, (Failure, End)):
-            yield item
+        if isinstance(item, Batch):
+            folder = posixpath.dirname(item.files[0].path)
+            yield from each_or_failure(discovery.batch(item, looks), folder)
+            looks.end_folder()
+            yield from _found(discovery, discovery.packed.items(), looks)
+            yield from _found(discovery, discovery.referenced(), looks)
         elif isinstance(item, ZarrNode):
-            if choice.takes(item.file.relative):
-                yield item
-            else:
-                passed_over[EXCLUDED] += 1
+            yield _zarr_node(item)
+        elif isinstance(item, End):
+            yield from discovery.grouped()
+        elif isinstance(item, PassedOver):
+            discovery.pass_over(item)
         else:
-            files = tuple(file for file in item.files if choice.takes(file.relative))
-            if len(files) < len(item.files):
-                passed_over[EXCLUDED] += len(item.files) - len(files)
-            if files or isinstance(item, PassedOver):
-                yield replace(item, files=files)
-
-
-def _found(discovery: _Discovery, items: Iterable[Item]) -> Iterator[SourceSpec | Failure]:
-    with contextlib.closing(Looks()) as looks:
-        for item in items:
-            if isinstance(item, Batch):
-                folder = posixpath.dirname(item.files[0].path)
-                yield from each_or_failure(discovery.batch(item, looks), folder)
-                looks.end_folder()
-            elif isinstance(item, ZarrNode):
-                yield _zarr_node(item)
-            elif isinstance(item, End):
-                yield from discovery.grouped()
-            elif isinstance(item, PassedOver):
-                discovery.pass_over(item)
-            else:
-                yield item
+            yield discovery.told(item)
 
 
 def store_path(spec: SourceSpec) -> PurePosixPath:
@@ -189,8 +183,17 @@ class _Discovery:
         pseudonyms: PseudonymsOf,
         passed_over: Counter[str],
         others: OtherFiles | None,
+        choice: Choice,
+        max_expansion: float,
     ) -> None:
         self._passed_over, self._others = passed_over, others
+        self._choice, self._max_expansion = choice, max_expansion
+        self._limit = None if stack is not None else BATCH_FILES
+        self._directories: list[Looked] = []
+        """Files that refer to others, which are looked at next."""
+        self.packed = PackedFiles(
+            choice, passed_over, limit=self._limit, max_expansion=max_expansion
+        )
         self._any_private = False
         """Whether a file of this argument may be called after a patient."""
         self._patterns = stack_patterns(stack)
@@ -217,24 +220,28 @@ class _Discovery:
         failures: list[Failure] = []
         unknown: list[Looked] = []
         named_alone = batch.named
-        for looked in look_at_all(batch, looks):
+        for looked in look_at_all(batch, looks, self._max_expansion):
+            if isinstance(looked, Looked) and self._is_set_aside(looked, batch):
+                continue
             named_alone &= isinstance(looked, Failure) or looked.format is None
             if isinstance(looked, Failure):
                 failures.append(looked)
                 if looked.private:
-                    self._note_private(looked.path)
+                    self._note_private(looked.path, batch.container)
                 continue
             path = printable_name(looked.file.path)
             scene = self._scene(looked)
             if looked.content.is_companion and looked.format is not None:
                 if looked.format.private_names:
-                    self._note_private(path)
+                    self._note_private(path, batch.container)
                 self._leave(looked.file, f"{looked.format.names[0]} without pixels")
+                if batch.named and looked.content.references:
+                    self._directories.append(looked)
             elif looked.format is None:
                 unknown.append(looked)
             elif looked.content.member is not None:
                 if looked.format.private_names:
-                    self._note_private(path)
+                    self._note_private(path, batch.container)
                 failures += self._add_to_groups(looked, looked.format)
             elif scene is not None:
                 stacks.setdefault(scene, []).append(looked)
@@ -244,12 +251,27 @@ class _Discovery:
                     text = f"opening {path}: {looked.content.problem}"
                     failures.append(Failure(path, DamagedSource(text)))
         failures += self._unknown(unknown, named=batch.named, alone=named_alone)
-        for failure in failures:  # known now: whether DICOM lies beside it
-            yield replace(failure, private=self._is_private(failure))
+        yield from map(self.told, failures)  # known now: whether DICOM lies beside it
         for scene, files in stacks.items():
             images += _stacked(scene, files)
         for spec in _named_apart(images, batch.names_in_use):
             yield self._beside_private(spec)
+
+    def _is_set_aside(self, looked: Looked, batch: Batch) -> bool:
+        """Keep a packed file for later; count what is not meant."""
+        if self.packed.takes(looked, batch):
+            return True
+        if batch.container is not None or self._choice.takes_packed(looked.file):
+            return False
+        self._passed_over[EXCLUDED] += 1
+        return True
+
+    def referenced(self) -> Iterator[Item]:
+        """Yield the files that those of the last batch refer to."""
+        directories, self._directories = self._directories, []
+        for looked in directories:
+            items = referenced(looked.file, looked.content.references, self._limit)
+            yield from chosen(items, self._choice, self._passed_over)
 
     def grouped(self) -> Iterator[SourceSpec | Failure]:
         """Yield the images that the files of one argument make together, and forget them."""
@@ -283,7 +305,7 @@ class _Discovery:
         """
         for looked in files:
             path, name = printable_name(looked.file.path), looked.file.name
-            by_name = not alone and is_passed_over(name)
+            by_name = not alone and is_passed_over(_once_unpacked(looked))
             known = by_name or is_of_product(looked.file.path)
             named_else = named and not (
                 self._others is not None and self._others.wants(known=known)
@@ -318,16 +340,16 @@ class _Discovery:
             groups = self._groups.get(format_) or format_.groups()
             assert groups is not None, "a member of nothing"
             self._groups[format_] = groups
-            groups.add(looked.content.member, version)
+            groups.add(looked.content.member, version, looked.file.packed_bytes)
         except Exception as error:  # the edge of an item: one file is no reason to end a run
             shown = printable_name(looked.file.path)
             yield Failure(shown, failure_of(f"opening {shown}", error))
 
-    def _note_private(self, path: str) -> None:
+    def _note_private(self, path: str, container: str | None) -> None:
         self._any_private = True
-        folder = posixpath.dirname(path)
-        self._private_folders[folder] = None
-        self._private_folders.move_to_end(folder)
+        for folder in (posixpath.dirname(one) for one in (path, container) if one is not None):
+            self._private_folders[folder] = None
+            self._private_folders.move_to_end(folder)
         if len(self._private_folders) > KNOWN_FOLDERS:
             self._private_folders.popitem(last=False)
 
@@ -337,8 +359,10 @@ class _Discovery:
             return spec
         return replace(spec, options={**spec.options, PRIVATE: True})
 
-    def _is_private(self, failure: Failure) -> bool:
-        return posixpath.dirname(failure.path) in self._private_folders
+    def told(self, failure: Failure) -> Failure:
+        """Mark a failure that lies beside DICOM, or is of what DICOM is packed in."""
+        private = posixpath.dirname(failure.path) in self._private_folders
+        return replace(failure, private=failure.private or private)
 
     def _scene(self, looked: Looked) -> Scene | None:
         """Return the image that a file is a band of; None where it is no band."""
@@ -352,6 +376,11 @@ class _Discovery:
                 self._matched.add(pattern)
                 return scene
         return None
+
+
+def _once_unpacked(looked: Looked) -> str:
+    """Return what a file is called, without the ending of gzip where it is packed so."""
+    return unpacked_name(looked.file.name) if looked.packing == "gzip" else looked.file.name
 
 
 def _images_of_groups(
@@ -408,13 +437,18 @@ def _spec(kind: str, looked: Sequence[Looked], name: str | None = None) -> Sourc
     if first.remote is not None:
         files = [one.file.remote for one in looked if one.file.remote is not None]
         options |= pinned(files, chain.from_iterable(one.content.companions for one in looked))
-    sizes = [one.size for one in looked if one.size is not None]
+    sizes = [n for one in looked if (n := _size_of(one)) is not None]
     return SourceSpec(
         kind=kind,
         paths=tuple(one.file.path for one in looked),
         options=options,
         source_bytes=sum(sizes) if len(sizes) == len(looked) else None,
     )
+
+
+def _size_of(looked: Looked) -> int | None:
+    """Return the bytes that a file takes where it was found."""
+    return looked.size if looked.file.packed_bytes is None else looked.file.packed_bytes
 
 
 def _hash_of(spec: SourceSpec) -> str:

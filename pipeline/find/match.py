@@ -16,7 +16,7 @@ from tilepress.pipeline.find.stacks import STACKED, Stacks
 from tilepress.pipeline.find.told import path_and_page, told_error, told_failure, told_name
 from tilepress.pipeline.find.walk import Failure, printable_name
 from tilepress.pipeline.image.format import FoundImages
-from tilepress.pipeline.image.names import below_common_folder
+from tilepress.pipeline.image.objects import file_names_of
 from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was, renamed
@@ -187,7 +187,7 @@ class SourceFinder:
             spec
             for spec in self._found.of_kind(str(origin["kind"]))
             if spec.options.get(STACKED)
-            and below_common_folder(spec.paths) == files
+            and file_names_of(spec) == files
             and folder in (None, str(store_path(spec).parent).removeprefix("."))
         ]
         return fitting[0] if len(fitting) == 1 else None

@@ -23,6 +23,7 @@ from tilepress.pipeline.arrays.zarr_nodes import (
 from tilepress.pipeline.find.companions import is_passed_over
 from tilepress.pipeline.find.patterns import EVERYTHING, Pattern
 from tilepress.pipeline.image.names import scene_of
+from tilepress.pipeline.packed.unpack import as_copied
 from tilepress.pipeline.storage.ranges import RemoteFile, listing, look_up, shown
 from tilepress.pipeline.storage.regular import RefusedFile, read_regular
 from tilepress.pipeline.storage.s3 import BucketPath
@@ -39,6 +40,7 @@ __all__ = [
     "Item",
     "PassedOver",
     "ZarrNode",
+    "batches",
     "each_or_failure",
     "is_utf8",
     "not_utf8",
@@ -59,18 +61,22 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file, or an object of a bucket, that may be an image or a part of one."""
+    """A file, an object of a bucket or a file in a packed one: an image or a part of one, maybe."""
 
     path: str
     """Absolute path, or URL."""
     relative: str
     """Path below the folder that names count from, with forward slashes."""
     remote: RemoteFile | None = None
-    """What the bucket's listing says of an object; None for files, and where nobody has asked."""
+    """What the bucket's listing says of an object, or a packed file of what is in it; None for
+    files, and where nobody has asked."""
+    packed_bytes: int | None = None
+    """What it takes in its packed file; None where it is in none."""
 
     @property
     def name(self) -> str:
-        return posixpath.basename(self.path)
+        name = posixpath.basename(self.path)
+        return name if self.remote is None else as_copied(name, self.remote.version)
 
     @property
     def stem(self) -> str:
@@ -93,6 +99,8 @@ class Batch:
     where nobody has looked."""
     named: bool = False
     """Whether the user named these very files: then whatever is no image is a failure."""
+    container: str | None = None
+    """The packed file that these files are in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +238,7 @@ class FolderWalk:
         def inputs(names: Sequence[str]) -> tuple[InputFile, ...]:
             return tuple(InputFile(os.path.join(absolute, n), _join(prefix, n)) for n in names)
 
-        for names in _batches(sorted(filter(is_utf8, files)), limit):
+        for names in batches(sorted(filter(is_utf8, files)), limit):
             yield Batch(inputs(names), names_in_use)
         if passed_over:
             yield PassedOver(inputs(sorted(passed_over)))
@@ -287,7 +295,7 @@ def _join(prefix: str, name: str) -> str:
     return f"{prefix}/{name}" if prefix else name
 
 
-def _batches(names: Sequence[str], limit: int | None) -> Iterator[Sequence[str]]:
+def batches(names: Sequence[str], limit: int | None) -> Iterator[Sequence[str]]:
     """Cut the sorted names of a folder into pieces that are looked at one after another."""
     start = 0
     for at in range(1, len(names)):

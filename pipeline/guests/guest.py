@@ -157,7 +157,7 @@ class _Guest:
     def _look(self, request: dict[str, Any], file: int | None) -> tuple[str, FileImages] | None:
         """Say of what format a file is, by the format's first kind, and what it holds."""
         remote = request["remote"]
-        if remote is None:
+        if remote is None or not is_url(request["path"]):
             assert file is not None, "it was opened outside"
             with given(request["path"], file), open_regular(request["path"]) as stream:
                 return _looked(_candidate(request, stream))

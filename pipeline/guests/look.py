@@ -14,6 +14,8 @@ from tilepress.pipeline.guests.client import Guest
 from tilepress.pipeline.image.format import Candidate, Certainty, FileImage, FileImages, Format
 from tilepress.pipeline.image.names import scene_of
 from tilepress.pipeline.storage import ranges
+from tilepress.pipeline.storage.path import is_url
+from tilepress.pipeline.storage.regular import given
 
 __all__ = ["Looks"]
 
@@ -56,12 +58,12 @@ class Looks:
             return None, FileImages()
         file = _with_neighbours(file, likely)
         if not client.are_possible():
-            return formats.look_at(file)
+            return _look_here(file)
         looker = self._looker([name for one in likely for name in one.look_modules])
         try:
             request = {"do": "look"} | {name: getattr(file, name) for name in _TOLD}
             limit = budget.to_look(file.size)
-            opened = None if file.remote is not None else file.stream.fileno()
+            opened = None if is_url(file.path) else file.stream.fileno()
             answer = looker.guest.ask(
                 request, limit, "opening", file.path, file=opened, fetch=_Fetch(file)
             )
@@ -124,6 +126,14 @@ class _Fetch:
         raise SourceError(f"opening {self._file.path}: its reader asked for other bytes")
 
 
+def _look_here(file: Candidate) -> tuple[Format | None, FileImages]:
+    """Look at a file in this process; one in a packed file is at hand in another one."""
+    if file.remote is None or is_url(file.path):
+        return formats.look_at(file)
+    with given(file.path, file.stream.fileno()):
+        return formats.look_at(file)
+
+
 def _with_neighbours(file: Candidate, likely: Sequence[Format]) -> Candidate:
     """Return the file with what lies beside it in its bucket, where its format wants that."""
     wanted = any(one.reads_beside for one in likely)
@@ -152,7 +162,8 @@ def _checked(
 
 def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
     if content.is_companion is not False:
-        return content.is_companion is True and content == FileImages(is_companion=True)
+        plain = FileImages(is_companion=True, references=content.references)
+        return content.is_companion is True and content == plain and _are_texts(plain.references)
     known = set(file.neighbours or ())
     return (
         len(content.images) <= MAX_IMAGES
@@ -162,6 +173,10 @@ def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
         and isinstance(content.problem, str | None)
         and _is_sound_grid(content.grid)
     )
+
+
+def _are_texts(references: object) -> bool:
+    return isinstance(references, tuple) and all(type(one) is str for one in references)
 
 
 def _is_sound_grid(grid: object) -> bool:

@@ -62,13 +62,14 @@ class Candidate:
     stream: BinaryIO
     """All bytes, to be read from any offset."""
     remote: RemoteFile | None = None
-    """What storage says of an object."""
+    """What storage says of an object, or a packed file of what is in it."""
     neighbours: Sequence[RemoteFile] | None = None
     """Objects of its folder that may say more of it; None where nobody has looked."""
 
     @property
     def name(self) -> str:
-        return posixpath.basename(self.path)
+        """What it is called, once it is unpacked."""
+        return posixpath.basename(self.path if self.remote is None else self.remote.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,15 +99,18 @@ class FileImages:
     """Why there may be more images than these, which cannot be taken."""
     is_companion: bool = False
     """Whether it belongs to images and is none itself, as a report is: it is passed over."""
+    references: tuple[str, ...] = ()
+    """Of a companion that lists images: their paths below its folder, as they are written there."""
 
 
 class Groups(Protocol):
     """Images that are made of several files each, which come in any order and may be many."""
 
-    def add(self, member: object, version: str) -> None:
+    def add(self, member: object, version: str, packed_bytes: int | None = None) -> None:
         """Keep what ``FileImages.member`` says of a file; ``version`` is that of an object.
 
-        Raises SourceError where there is no room for it.
+        ``packed_bytes`` is what it takes in a packed file. Raises SourceError where there is no
+        room for it.
         """
         ...
 

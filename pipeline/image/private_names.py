@@ -47,7 +47,10 @@ MIN_PART = 2
 
 def may_name_patient(path: str) -> bool:
     """Whether a file of which nothing is known but its path may be DICOM, or a folder of such."""
-    return PurePosixPath(path).suffix.lower() not in _OF_OTHERS
+    suffix = PurePosixPath(path).suffix.lower()
+    if suffix == ".gz":
+        return may_name_patient(path[: -len(suffix)])
+    return suffix not in _OF_OTHERS
 
 
 def file_names(store: str, count: int) -> list[str]:

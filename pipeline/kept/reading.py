@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tilepress.errors import DamagedSource, SourceTooLarge
 from tilepress.pipeline.find.walk import InputFile
-from tilepress.pipeline.storage.ranges import download, look_up
+from tilepress.pipeline.packed.unpack import download, look_up
 from tilepress.pipeline.storage.regular import RefusedFile, open_regular
 
 __all__ = ["MAX_KEPT_BYTES", "LeftOut", "Look", "look", "read"]

@@ -1,9 +1,9 @@
-"""Read an image in a bucket from copies on this machine."""
+"""Read an image in a bucket, or in packed files, from copies on this machine."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +16,18 @@ from tilepress.errors import SourceError, TilepressError, UnsupportedSource
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import stays_below
-from tilepress.pipeline.image.objects import objects_of, without_pins
+from tilepress.pipeline.image.objects import objects_of, root_of, without_pins
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.image.streams import Streams, StreamSource
+from tilepress.pipeline.packed.unpack import download, look_up
 from tilepress.pipeline.storage.copies import FETCHES, Copy
-from tilepress.pipeline.storage.ranges import RemoteFile, look_up
+from tilepress.pipeline.storage.ranges import RemoteFile
 
 __all__ = ["StagedSource"]
 
 
 class StagedSource:
-    """A source of objects in a bucket, read from copies on this machine."""
+    """A source of objects in a bucket, or of packed files, read from copies on this machine."""
 
     def __init__(self, spec: SourceSpec, opener: Callable[[SourceSpec], TileSource]) -> None:
         """Fetch what is not here yet, and open it.
@@ -36,9 +37,9 @@ class StagedSource:
         """
         self._spec = spec
         files = _objects(spec)
-        self._copy = Copy(files)
+        self._copy = Copy(files, download)
         try:
-            self._renamed = _Renaming(self._copy.folder, files)
+            self._renamed = _Renaming(self._copy.folder, root_of(spec))
             paths = tuple(map(str, self._copy.paths[: len(spec.paths)]))
             with self._renamed.errors():
                 self._source = opener(replace(spec, paths=paths, options=without_pins(spec)))
@@ -106,9 +107,8 @@ def _present_version(file: tuple[str, RemoteFile]) -> str:
 class _Renaming:
     """Names of objects in place of those of their copies."""
 
-    def __init__(self, folder: Path, files: Sequence[tuple[str, RemoteFile]]) -> None:
-        name, first = files[0]
-        self._folder, self._root = f"{folder}/", first.url.removesuffix(name)
+    def __init__(self, folder: Path, root: str) -> None:
+        self._folder, self._root = f"{folder}/", root
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:

@@ -26,11 +26,12 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 from pathlib import Path
+from typing import BinaryIO
 from weakref import WeakSet
 
 from tilepress.errors import SourceError, UsageError
@@ -47,6 +48,9 @@ WAIT_FOR_ROOM_S = 60.0
 FETCHES = 8
 """Objects of one image that are fetched at the same time."""
 
+Fetch = Callable[[RemoteFile, BinaryIO], RemoteFile]
+"""Writes a file to an open one, and returns what is known of it then."""
+
 _open_copies: WeakSet[Copy] = WeakSet()
 """Of this process."""
 
@@ -56,13 +60,15 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 class Copy:
     """The copies of one image's objects; they stay while this is open."""
 
-    def __init__(self, files: Sequence[tuple[str, RemoteFile]]) -> None:
+    def __init__(self, files: Sequence[tuple[str, RemoteFile]], fetch: Fetch = download) -> None:
         """Fetch ``files`` that are not here yet, each under its name below a folder of their own.
+
+        ``fetch`` writes a file whole, or raises.
 
         Raises DamagedSource where an object is no longer the version that is named, and SourceError
         where it cannot be fetched or there is no room.
         """
-        self._files = files
+        self._files, self._fetch_file = files, fetch
         self._root = scratch_folder()
         self._name = _name_of(files)
         self.folder = self._root / self._name
@@ -128,7 +134,7 @@ class Copy:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("xb") as target:
-                    found = download(remote, target)
+                    found = self._fetch_file(remote, target)
                 os.utime(path, ns=(found.modified_ns, found.modified_ns))
             except FileNotFoundError as error:
                 raise SourceError(f"reading {remote.url}: {error.strerror}") from None

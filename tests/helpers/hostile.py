@@ -7,6 +7,7 @@ nobody names: what is in it must stay unread.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import socket
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from .packed import PACKED
 
 __all__ = ["HOSTILE", "SECRET", "Hostile", "good", "make_outside", "tiff_bytes"]
 
@@ -592,6 +595,19 @@ def _deep(path: Path, _: Path) -> None:
 
 
 _kind("beyond-the-longest-path", _deep)
+
+
+# packed files
+
+for _name, _make in PACKED.items():
+    if "bomb" not in _name:  # at its size it is an image with zeros behind
+        _write(f"packed-{_name.replace('.', '-')}", _name, _make(tiff_bytes()))
+
+_hostile(
+    "packed-bomb",
+    lambda folder, _: _put(folder / "a.tif.gz", gzip.compress(tiff_bytes() + bytes(2**30), 9)),
+    slow=True,
+)
 
 
 def makeable(which: Iterable[Hostile], folder: Path, outside: Path) -> list[Hostile]:

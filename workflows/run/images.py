@@ -77,6 +77,7 @@ def find_images(
         pseudonyms=pseudonyms_of(destination, dry=dry),
         others=others,
         choice=request.choice,
+        max_expansion=request.options.max_expansion,
     )
     found = _own_output_left_out(everything, destination)
     if request.stack is not None:

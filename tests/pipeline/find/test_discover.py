@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import errno
 import gzip
 import json
+import lzma
 import os
 import re
 import sqlite3
@@ -254,12 +256,16 @@ class TestWhatIsNoImage:
 
     @pytest.mark.parametrize(
         ("packed", "name"),
-        [(gzip.compress(b"DICM"), "gzip"), (b"PK\3\4rest of it", "a ZIP archive")],
+        [
+            (gzip.compress(b"DICM"), "(gzip), and holds no image"),
+            (bz2.compress(b"DICM"), "(bzip2): unpack it first"),
+            (lzma.compress(b"DICM"), "(xz): unpack it first"),
+        ],
     )
     def test_packed_files_are_called_so(self, tmp_path: Path, packed: bytes, name: str) -> None:
         (tmp_path / "a.dcm.gz").write_bytes(packed)
         _, failures = _found([tmp_path])
-        assert f"it is packed ({name}): unpack it first" in str(failures["a.dcm.gz"])
+        assert f"it is packed {name}" in str(failures["a.dcm.gz"])
 
     def test_other_files_are_told(self, tmp_path: Path) -> None:
         (tmp_path / "a.gif").write_bytes(b"GIF89a")

@@ -22,7 +22,7 @@ from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.storage import copies
+from tilepress.pipeline.storage import copies, ranges
 from tilepress.pipeline.storage.ranges import look_up
 
 from ...helpers.s3 import S3Server
@@ -195,7 +195,7 @@ class TestRoom:
             target.write(b"some")
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(copies, "download", full)
+        monkeypatch.setattr(ranges, "download", full)
         with pytest.raises(SourceError, match=r"No space left on device.*TILEPRESS_SCRATCH"):
             open_source(specs[0])
         assert not copies_in(scratch)
@@ -215,7 +215,7 @@ class TestRoom:
 
 FETCH_AND_HANG = """
 import json, sys, time
-from tilepress.pipeline.storage import copies
+from tilepress.pipeline.storage import ranges
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.image.source import SourceSpec
 
@@ -225,7 +225,7 @@ def hang(file, target):
     print("half", flush=True)
     time.sleep(600)
 
-copies.download = hang
+ranges.download = hang
 spec = json.loads(sys.argv[1])
 open_source(SourceSpec(**{**spec, "paths": tuple(spec["paths"])}))
 """

@@ -1,0 +1,1 @@
+"""Files in files: gzip, zip and tar, unpacked within bounds by parsers that trust nothing."""
