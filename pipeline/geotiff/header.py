@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -31,12 +31,14 @@ __all__ = [
     "Pages",
     "TiffHeader",
     "append_entries",
+    "directory_at",
     "find_entries",
     "find_pages",
     "read_header",
     "read_mask_header",
     "read_open_header",
     "read_pages",
+    "walk_directories",
 ]
 
 MAX_ENTRIES = 4096
@@ -270,6 +272,41 @@ def find_entries(file: BinaryIO, size: int, tags: Collection[int]) -> Directory 
     except (ValueError, struct.error):
         return None
     return Directory(layout.order, {tag: e for tag, e in found.items() if e is not None})
+
+
+def walk_directories(
+    file: BinaryIO, size: int, tags: Collection[int], most: int = MAX_PAGES
+) -> Iterator[tuple[int, Directory]]:
+    """Yield where each directory of an open file's chain starts, and these of its entries.
+
+    Raises ValueError where the chain cannot be followed to its end, or has more than ``most``.
+    """
+    layout, at = _read_preamble(file)
+    seen: set[int] = set()
+    while at:
+        if at in seen or len(seen) == most:
+            raise ValueError("a chain without end")
+        seen.add(at)
+        directory, following = _directory_of(file, at, layout, size, tags)
+        yield at, directory
+        at = following
+
+
+def directory_at(file: BinaryIO, size: int, at: int, tags: Collection[int]) -> Directory:
+    """Return these entries of the directory at an offset. Raises ValueError where none is."""
+    layout, _ = _read_preamble(file)
+    return _directory_of(file, at, layout, size, tags)[0]
+
+
+def _directory_of(
+    file: BinaryIO, at: int, layout: _Layout, size: int, tags: Collection[int]
+) -> tuple[Directory, int]:
+    try:
+        raw, following = _raw_directory(file, at, layout, size)
+        found = {tag: _value(file, raw[tag], layout, size) for tag in tags if tag in raw}
+    except struct.error as error:
+        raise ValueError("a directory is cut off") from error
+    return Directory(layout.order, {tag: e for tag, e in found.items() if e is not None}), following
 
 
 def append_entries(

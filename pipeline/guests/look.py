@@ -177,6 +177,6 @@ def _is_sound_image(image: object, format_: Format) -> bool:
         and image.kind in format_.kinds
         and isinstance(image.ending, str)
         and _ENDING.fullmatch(image.ending) is not None
-        and set(image.options) <= {"page"}
+        and set(image.options) <= {"page", "pages"}
         and all(type(value) is int for value in image.options.values())
     )

@@ -28,6 +28,7 @@ class ExportFormat(StrEnum):
 
     geotiff = "geotiff"
     cog = "cog"
+    ome_tiff = "ome-tiff"
     dicom = "dicom"
     zarr = "zarr"
     npy = "npy"

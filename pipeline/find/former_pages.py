@@ -1,0 +1,57 @@
+"""Find the images that earlier versions took a file for, where an archive has their stores.
+
+What is one slide today was a store for each of its pages. Such stores are right, and stay: the file
+is taken for those pages wherever they are stored, and for a slide everywhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+from collections.abc import Callable
+
+from tilepress.errors import StoreError
+from tilepress.pipeline import formats
+from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.privacy.recipe import DEIDENTIFIED
+from tilepress.pipeline.storage.path import StoragePath
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.seal import is_sealed
+
+__all__ = ["as_taken_before"]
+
+
+def as_taken_before(
+    spec: SourceSpec, store_of: Callable[[SourceSpec], StoragePath]
+) -> tuple[SourceSpec, ...]:
+    """Return the images of an earlier version whose stores are there, or else the image itself.
+
+    ``store_of`` tells where the store of an image is, or would be.
+    """
+    format_ = formats.format_of_kind(spec.kind)
+    former = () if format_ is None else format_.former(spec)
+    own = str(store_of(spec)) if former else ""
+    for one in former:
+        store = store_of(one)
+        if _is_store_of(store, one, is_own=str(store) == own):
+            return former
+    return (spec,)
+
+
+def _is_store_of(store: StoragePath, spec: SourceSpec, *, is_own: bool) -> bool:
+    """Whether a store was made of what an earlier version took, or begun where nothing else is.
+
+    ``is_own``: the image of today would have its store in the same place.
+    """
+    if not store.is_folder():
+        return False
+    if not is_sealed(store):
+        return not is_own
+    with contextlib.suppress(StoreError, OSError, KeyError, TypeError, ValueError, IndexError):
+        origin = StoreReader.open(store).origin
+        file = origin["files"][0]
+        same = file["name"] == posixpath.basename(spec.paths[0]) or DEIDENTIFIED in origin
+        return bool(
+            origin["kind"] == spec.kind and same and file.get("page") == spec.options.get("page")
+        )
+    return False
