@@ -49,8 +49,9 @@ def _is_store_of(store: StoragePath, spec: SourceSpec, *, is_own: bool) -> bool:
         return not is_own
     with contextlib.suppress(StoreError, OSError, KeyError, TypeError, ValueError, IndexError):
         origin = StoreReader.open(store).origin
-        file = origin["files"][0]
-        same = file["name"] == posixpath.basename(spec.paths[0]) or DEIDENTIFIED in origin
+        file = (origin.get("files") or origin["instances"])[0]
+        names = {posixpath.basename(path) for path in spec.paths}
+        same = posixpath.basename(file["name"]) in names or DEIDENTIFIED in origin
         return bool(
             origin["kind"] == spec.kind and same and file.get("page") == spec.options.get("page")
         )

@@ -294,5 +294,5 @@ def _coded(
         before = np.zeros_like(samples[:, :1])
         with np.errstate(over="ignore"):
             samples = np.diff(samples, axis=1, prepend=before)
-    data = np.ascontiguousarray(samples, samples.dtype.newbyteorder(order)).tobytes()
+    data = np.ascontiguousarray(samples, np.dtype(f"{order}{samples.dtype.str[1:]}")).tobytes()
     return data if plain else zlib.compress(data, 6)

@@ -50,6 +50,7 @@ _CLASSES = {
     "Plane": "tilepress.pipeline.dicom.planes",
     "RemoteFile": "tilepress.pipeline.storage.ranges",
     "SlideGeometry": "tilepress.pipeline.image.info",
+    "Tiling": "tilepress.pipeline.dicom.tiling",
     "SourceSpec": "tilepress.pipeline.image.source",
 }
 """The values that may be sent, by class, and where each class is defined: all are dataclasses."""

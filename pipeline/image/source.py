@@ -15,6 +15,7 @@ from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.streams import Streams
 
 __all__ = [
+    "FORMER",
     "SIBLINGS",
     "ExportReader",
     "LevelSource",
@@ -26,6 +27,10 @@ __all__ = [
 
 SIBLINGS = "siblings"
 """Option of a recipe: names of images that one expects to be one with this one."""
+
+
+FORMER = "former"
+"""Option of a recipe: what earlier versions took its files for, in the words of its format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
