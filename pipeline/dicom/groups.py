@@ -244,8 +244,7 @@ class SeriesGroups:
                     return
                 name, shows, data = row
                 tiles.append(Tile(path, shows, load_member(data)))
-        slide = slide_of(former, tiles, _pseudonym(name, pseudonyms))
-        yield from (former if slide is None else (slide,))
+        yield from slide_of(former, tiles, _pseudonym(name, pseudonyms)) or former
 
     def _siblings(self, image: _Image, count: int, pseudonyms: Pseudonyms) -> list[str]:
         """Return names of other images of the series whose planes have the same size."""

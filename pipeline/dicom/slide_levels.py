@@ -72,38 +72,48 @@ class SlideLevels:
     planes: int
     depths: tuple[float, ...]
     """Of focal planes, in µm; () where nothing says."""
+    others: tuple[int, ...] = ()
+    """Instances that are no levels: their bands, bits, optical paths or focal planes are others."""
 
 
 def slide_levels(members: Sequence[Member]) -> SlideLevels | str:
-    """Return the levels that instances make together, or why they make none."""
-    if len({one.form for one in members}) != 1:
-        return "its instances differ in bands, bits or colours"
+    """Return the levels that instances make with the largest one, or why they make none."""
+    largest = max(members, key=lambda one: one.tiling.rows * one.tiling.columns)
+    others = [at for at, one in enumerate(members) if one.form != largest.form]
     by_size: dict[tuple[int, int], list[int]] = {}
     for at, one in enumerate(members):
+        if at in others:
+            continue
         by_size.setdefault((one.tiling.rows, one.tiling.columns), []).append(at)
     sizes = sorted(by_size, key=lambda size: (-size[0] * size[1], size))
     if len(sizes) > MAX_LEVELS:
         return f"its instances have {len(sizes)} sizes"
     if not all(_is_reduced(size, sizes[0]) for size in sizes):
         return "its instances have matrices of other shapes"
-    paths = list(dict.fromkeys(path for one in members for path in one.tiling.paths))
-    depths = sorted({depth for one in members for depth in one.tiling.depths})
+    base = [members[at].tiling for at in by_size[sizes[0]]]
+    paths = list(dict.fromkeys(path for one in base for path in one.paths))
+    depths = sorted({depth for one in base for depth in one.depths})
     levels: list[SlideLevel] = []
     first = 0
     for size in sizes:
-        found = _level(members, by_size[size], paths, depths, first)
-        if isinstance(found, str):
+        chosen = by_size[size]
+        known = all(set(members[at].tiling.paths) <= set(paths) for at in chosen)
+        known &= all(set(members[at].tiling.depths) <= set(depths) for at in chosen)
+        found = _level(members, chosen, paths, depths, first) if known else "other paths"
+        if isinstance(found, str) and known:
             return found
+        if isinstance(found, str) or (levels and found.shape[:2] != levels[0].shape[:2]):
+            others += chosen
+            continue
         levels.append(found)
         first += math.prod(found.shape)
-    if len({level.shape[:2] for level in levels}) != 1:
-        return "its levels differ in optical paths or focal planes"
     count, planes = levels[0].shape[:2]
     return SlideLevels(
         levels=tuple(levels),
         paths=count,
         planes=planes,
         depths=tuple(depths) if len(depths) == planes else (),
+        others=tuple(sorted(others)),
     )
 
 

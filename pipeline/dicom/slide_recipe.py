@@ -89,11 +89,23 @@ def load_member(data: bytes) -> Member:
     return Member(tiling=tiling, rows=rows, columns=columns, form=fields["form"])
 
 
-def slide_of(former: Sequence[SourceSpec], tiles: Sequence[Tile], name: str) -> SourceSpec | None:
-    """Return the recipe of the slide that these images are; None where they make none."""
+def slide_of(
+    images: Sequence[SourceSpec], tiles: Sequence[Tile], name: str
+) -> tuple[SourceSpec, ...] | None:
+    """Return the recipe of the slide that these images are, then those that are none of it.
+
+    None where they make no slide.
+    """
     chosen = sorted((tile for tile in tiles if not tile.shows), key=_order)
-    if not chosen or isinstance(slide_levels([tile.member for tile in chosen]), str):
+    found = slide_levels([tile.member for tile in chosen]) if chosen else ""
+    if isinstance(found, str):
         return None
+    left = {chosen[at].path for at in found.others}
+    others = tuple(spec for spec in images if not left.isdisjoint(spec.paths))
+    if any(not left.issuperset(spec.paths) for spec in others):
+        return None  # one of them has instances of the slide, too
+    former = [spec for spec in images if spec not in others]
+    chosen = [tile for tile in chosen if tile.path not in left]
     beside = Counter(tile.shows.lower() for tile in tiles if tile.shows)
     remarks = [remark for spec in former for remark in spec.options.get(_REMARKS, ())]
     if beside:
@@ -113,7 +125,8 @@ def slide_of(former: Sequence[SourceSpec], tiles: Sequence[Tile], name: str) -> 
     if objects:
         options[_OBJECTS] = [objects[path] for path in paths]
     sizes = [spec.source_bytes or 0 for spec in former]
-    return SourceSpec(kind=SLIDE_KIND, paths=paths, options=options, source_bytes=sum(sizes))
+    slide = SourceSpec(kind=SLIDE_KIND, paths=paths, options=options, source_bytes=sum(sizes))
+    return slide, *others
 
 
 def former_images(spec: SourceSpec) -> Iterator[SourceSpec]:

@@ -47,6 +47,8 @@ class DicomSlideSource(DicomSource):
                 f"{self._spec.paths[0]}"
             )
         found = slide_levels([member_of(one) for one in self._instances])
+        if not isinstance(found, str) and found.others:
+            found = "its instances are not of one kind"
         if isinstance(found, str):
             raise UnsupportedSource(
                 f"opening a DICOM slide: {found}, one file is {self._spec.paths[0]}"

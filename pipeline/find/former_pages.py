@@ -33,20 +33,21 @@ def as_taken_before(
     own = str(store_of(spec)) if former else ""
     for one in former:
         store = store_of(one)
-        if _is_store_of(store, one, is_own=str(store) == own):
+        begun = str(store) != own and "page" not in spec.options  # else it may be another slide's
+        if _is_store_of(store, one, begun=begun):
             return former
     return (spec,)
 
 
-def _is_store_of(store: StoragePath, spec: SourceSpec, *, is_own: bool) -> bool:
-    """Whether a store was made of what an earlier version took, or begun where nothing else is.
+def _is_store_of(store: StoragePath, spec: SourceSpec, *, begun: bool) -> bool:
+    """Whether a store was made of what an earlier version took.
 
-    ``is_own``: the image of today would have its store in the same place.
+    ``begun``: what was begun there, and is not sealed, can be nothing else.
     """
     if not store.is_folder():
         return False
     if not is_sealed(store):
-        return not is_own
+        return begun
     with contextlib.suppress(StoreError, OSError, KeyError, TypeError, ValueError, IndexError):
         origin = StoreReader.open(store).origin
         file = (origin.get("files") or origin["instances"])[0]

@@ -123,10 +123,9 @@ class SourceFinder:
 
         def store_of(one: SourceSpec) -> StoragePath:
             key = _store_key(one)
-            if (
-                not (archive / key).is_folder()
-                and (pseudonyms := self._pseudonyms()).key is not None
-            ):
+            private = formats.has_private_names(one.kind)
+            pseudonyms = UNKEYED if private else self._pseudonyms()
+            if not (archive / key).is_folder() and pseudonyms.key is not None:
                 key = _store_key(renamed(one, str(store_path(one)), pseudonyms))
             return archive / key
 

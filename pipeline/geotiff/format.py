@@ -111,7 +111,9 @@ class _GeoTiff(Format):
         pages = find_pages(file.stream, file.size)
         slides = find_slides(file.stream, file.size, pages.found)
         if slides is not None:
-            return FileImages(images=tuple(_of_slides(slides)))
+            one = not pages.found[1:]
+            grid = grid_words(file.stream, file.size) if one else ()  # it may be a band, if asked
+            return FileImages(images=tuple(_of_slides(slides)), grid=grid)
         images: tuple[FileImage, ...] = (FileImage(kind=GEOTIFF_KIND),)
         problem = None
         if len(pages.found) > 1:
@@ -137,17 +139,17 @@ class _GeoTiff(Format):
         if spec.kind != SLIDE_KIND:
             return ()
         options = {k: v for k, v in spec.options.items() if k not in ("page", "pages")}
-        count = int(spec.options["pages"])
-        if count == 1:
+        numbers = [int(number) for number in spec.options["pages"]]
+        if not numbers:
             return (replace(spec, kind=GEOTIFF_KIND, options=options, images_in_files=1),)
         stem = PurePosixPath(spec.paths[0]).stem
-        pages = [_page(number) for number in range(1, count + 1)]
+        pages = [_page(number) for number in numbers]
         return tuple(
             replace(
                 spec,
                 kind=GEOTIFF_KIND,
                 options={**options, **page.options, "name": stem + page.ending},
-                images_in_files=count,
+                images_in_files=len(pages),
             )
             for page in pages
         )
@@ -175,7 +177,8 @@ def _of_slides(found: SlidePages) -> Iterator[FileImage]:
     """Yield the slides of a file, and the pages that belong to none."""
     alone = len(found.slides) == 1
     for slide in found.slides:
-        options = {"pages": found.count} | ({} if alone else {"page": slide.page})
+        options: dict[str, Any] = {"pages": list(slide.pages)}
+        options |= {} if alone else {"page": slide.page}
         ending = "" if alone else f"-page{slide.page}"
         yield FileImage(kind=SLIDE_KIND, ending=ending, options=options)
     yield from map(_page, found.pages)

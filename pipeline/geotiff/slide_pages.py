@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from tilepress.pipeline.geotiff.header import (
@@ -52,6 +52,9 @@ APERIO = b"Aperio"
 _GHOST = b"GDAL_STRUCTURAL_METADATA"
 """What GDAL writes at the head of a cloud-optimised file."""
 
+REDUCED_PAGE = "reduced page"
+"""What a page of lower resolution is called that is no level and does not say what it shows."""
+
 MAX_LEVELS = 32
 MAX_BANDS = 1024
 
@@ -68,6 +71,8 @@ class Slide:
     """Of each level, from the full resolution on, where the directories of its bands start."""
     below: bool
     """Whether further levels hang below the pages of the first, in SubIFDs."""
+    pages: tuple[int, ...]
+    """Numbers of the full images that it takes, those of pictures beside it among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +83,7 @@ class SlidePages:
     pages: tuple[int, ...] = ()
     """Numbers of the full images that belong to none, from 1."""
     beside: tuple[str, ...] = ()
-    """What pictures beside the slides show: "thumbnail", "label", "macro", "overview"."""
-    count: int = 1
-    """Full images of the file, as earlier versions took them."""
+    """What pictures beside the slides show: "thumbnail", "label", "macro", "overview"…"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,9 @@ def _may_be(file: BinaryIO, size: int, at: int) -> bool:
 
 def _has_whole_samples(found: _Found) -> bool:
     _, bits, formats, _ = found.kind
-    return bits in ((8,), (16,), (32,), (64,)) and formats in ((1,), (2,), (3,))
+    if formats == (3,):
+        return bits in ((32,), (64,))  # half floats are read as others
+    return bits in ((8,), (16,), (32,), (64,)) and formats in ((1,), (2,))
 
 
 def _slides_of(file: BinaryIO, size: int, chain: Sequence[_Found], count: int) -> SlidePages | None:
@@ -184,8 +189,17 @@ def _aperio(chain: Sequence[_Found], count: int) -> SlidePages:
             beside.append("thumbnail")
         elif found.number:
             pages.append(found.number)
-    slide = Slide(page=1, levels=tuple((found.start,) for found in levels), below=False)
-    return SlidePages(slides=(slide,), pages=tuple(pages), beside=tuple(beside), count=count)
+        else:
+            beside.append(REDUCED_PAGE)
+    own = [found.number for found in chain if found.number and found.number not in pages]
+    return SlidePages(
+        slides=(_of_pages(levels, own, count),), pages=tuple(pages), beside=tuple(beside)
+    )
+
+
+def _of_pages(levels: Sequence[_Found], own: Sequence[int], count: int) -> Slide:
+    starts = tuple((found.start,) for found in levels)
+    return Slide(page=1, levels=starts, below=False, pages=tuple(own) if count > 1 else ())
 
 
 def _pyramid(chain: Sequence[_Found], count: int) -> SlidePages | None:
@@ -197,8 +211,8 @@ def _pyramid(chain: Sequence[_Found], count: int) -> SlidePages | None:
         levels.append(found)
     if not 1 < len(levels) <= MAX_LEVELS:
         return None
-    slide = Slide(page=1, levels=tuple((found.start,) for found in levels), below=False)
-    return SlidePages(slides=(slide,), count=count)
+    own = [found.number for found in chain if found.number]
+    return SlidePages(slides=(_of_pages(levels, own, count),))
 
 
 def _with_levels_below(
@@ -208,6 +222,7 @@ def _with_levels_below(
     slides: list[Slide] = []
     pages: list[int] = []
     beside: list[str] = []
+    pictures: list[int] = []
     open_pages: list[tuple[_Found, list[_Found]]] = []
 
     def close() -> None:
@@ -215,7 +230,8 @@ def _with_levels_below(
             columns = zip(*(below for _, below in open_pages), strict=True)
             levels = [[page for page, _ in open_pages], *columns]
             starts = tuple(tuple(found.start for found in level) for level in levels)
-            slides.append(Slide(page=open_pages[0][0].number, levels=starts, below=True))
+            own = tuple(page.number for page, _ in open_pages) if count > 1 else ()
+            slides.append(Slide(page=open_pages[0][0].number, levels=starts, below=True, pages=own))
             open_pages.clear()
 
     if not _counts_bands_only(chain[0].description):
@@ -227,8 +243,11 @@ def _with_levels_below(
                 return None
             if (shown := found.shows) is not None:
                 beside.append(shown)
+                pictures += [found.number] if found.number else []
             elif found.number:
                 pages.append(found.number)
+            else:
+                beside.append(REDUCED_PAGE)
             continue
         if open_pages and not _same_form(open_pages[0], (found, below)):
             close()
@@ -238,7 +257,8 @@ def _with_levels_below(
     close()
     if not slides:
         return None
-    return SlidePages(slides=tuple(slides), pages=tuple(pages), beside=tuple(beside), count=count)
+    slides[0] = replace(slides[0], pages=(*slides[0].pages, *pictures))
+    return SlidePages(slides=tuple(slides), pages=tuple(pages), beside=tuple(beside))
 
 
 _SIZES = re.compile(rb"""\bSize([ZT])\s*=\s*["'](\d{1,9})["']""")

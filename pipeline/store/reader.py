@@ -28,7 +28,6 @@ from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.bands import band_apart, band_config, exact_of
 from tilepress.pipeline.store.kept import kept_streams
 from tilepress.pipeline.store.keys import (
-    FULL_RESOLUTION,
     MANIFEST,
     MASK,
     SEPARATOR,
@@ -172,8 +171,8 @@ class StoreReader:
 
     @property
     def level(self) -> zarr.Group:
-        """The group of the full resolution."""
-        level = self._root[FULL_RESOLUTION]
+        """The group of the level that is read."""
+        level = self._root[array_key(self._name).rpartition("/")[0]]
         assert isinstance(level, zarr.Group)
         return level
 

@@ -139,7 +139,7 @@ def _as_taken_before(
     """Yield the images of an earlier version in place of those that the archive has as such."""
 
     def store_of(spec: SourceSpec) -> StoragePath:
-        if deidentified and not destination.is_store:
+        if deidentified and not (destination.is_store or formats.has_private_names(spec.kind)):
             known = known_pseudonyms(destination.folder)
             if known is not None and known.key is not None:
                 spec = renamed(spec, str(store_path(spec)), known)

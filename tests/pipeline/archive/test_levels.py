@@ -11,9 +11,11 @@ import xarray as xr
 import zarr
 from ome_zarr_models.v05.image import Image
 
-from tilepress.errors import DamagedStore
+import tilepress
+from tilepress.errors import DamagedStore, UsageError
 from tilepress.pipeline.archive import plan, write
 from tilepress.pipeline.archive.repair import repair_stores
+from tilepress.pipeline.export import export
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.storage import retry
 from tilepress.pipeline.store.reader import StoreReader
@@ -63,6 +65,20 @@ class TestReaders:
         group = zarr.open_group(store, mode="r")
         multiscale = Image.from_zarr(group).ome_attributes.multiscales[0]
         assert [one.path for one in multiscale.datasets] == ["0/image", "1/image", "2/image"]
+
+    def test_ours_opens_the_level_that_is_asked_for(self, store: Path):
+        with tilepress.open(store, level=2) as found:
+            np.testing.assert_array_equal(found.image.values, LEVELS[2])
+        with pytest.raises(UsageError, match="levels 0 … 2, got 3"):
+            tilepress.open(store, level=3)
+
+    def test_a_plain_copy_has_them_all(self, store: Path, tmp_path: Path):
+        """What its root document lists is there."""
+        (copy,) = export(store, tmp_path / "plain.zarr", "zarr")
+        group = zarr.open_group(copy, mode="r")
+        for dataset in Image.from_zarr(group).ome_attributes.multiscales[0].datasets:
+            level = LEVELS[int(dataset.path.partition("/")[0])]
+            np.testing.assert_array_equal(group[dataset.path][:], level)
 
     def test_a_reader_that_knows_no_levels_refuses(self, store: Path):
         """Its format is another one, so that none is checked or exported without its levels."""

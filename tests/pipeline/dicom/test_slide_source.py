@@ -257,12 +257,22 @@ class TestWhatIsNoSlide:
             assert source.info.axes == ("z", "band", "y", "x")
             assert any("not assembled" in remark for remark in source.info.remarks)
 
-    def test_levels_that_differ(self, tmp_path: Path):
-        write_tiles(tmp_path / "a.dcm", tiles_of(LEVELS[0], 16), (40, 55))
+    def test_instances_of_another_kind_stay_images_of_their_own(self, tmp_path: Path):
+        write_levels(tmp_path, LEVELS)
         gray = tiles_of(LEVELS[1][:1], 16)
-        write_tiles(tmp_path / "b.dcm", gray, LEVELS[1].shape[1:], number=2)
-        specs, _ = group_series([tmp_path])
-        assert [spec.kind for spec in specs] == ["dicom", "dicom"]
+        write_tiles(tmp_path / "gray.dcm", gray, LEVELS[1].shape[1:], number=5)
+        paths = [tile for _ in "AB" for tile in tiles_of(LEVELS[1], 16)]
+        size = LEVELS[1].shape[1:]
+        write_tiles(tmp_path / "paths.dcm", paths, (size[0] - 1, size[1]), number=6, paths="AB")
+        specs, failures = group_series([tmp_path])
+        assert failures == []
+        found = sorted((spec.kind, [Path(path).name for path in spec.paths]) for spec in specs)
+        assert found == [
+            ("dicom", ["gray.dcm"]), ("dicom", ["paths.dcm"]),
+            ("dicom-slide", ["level1.dcm", "level2.dcm"]),
+        ]  # fmt: skip
+        for spec in specs:
+            DICOM.open(spec).close()
 
     def test_other_series_are_other_slides(self, tmp_path: Path):
         for n in (1, 2):

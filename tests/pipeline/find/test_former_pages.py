@@ -8,7 +8,11 @@ import pytest
 
 from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.archive.verify import check_stores
+from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.find.former_pages import as_taken_before
 from tilepress.pipeline.geotiff import format as geotiff
+from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.run.compress import compress
 
@@ -65,3 +69,25 @@ def test_elsewhere_it_is_a_slide(slide: Path, archive: Path, tmp_path: Path):
     assert image.remarks[0].startswith("a slide of")
     (again,) = compress(slide, tmp_path / "else", workers=0, tile=32).images
     assert again.status == "unchanged"
+
+
+def test_several_slides_of_a_file_are_not_taken_for_pages(tmp_path: Path):
+    """Each has the name that a page had: what is begun there is a slide."""
+    other = pyramid(40, 60, levels=2)
+    path = write_slide(tmp_path / "in/a.tif", [LEVELS[0], other[0]], below=[LEVELS[1:], other[1:]])
+    (tmp_path / "out/a-page1.zarr/0").mkdir(parents=True)
+    first, second = (spec for spec in discover([path]) if isinstance(spec, SourceSpec))
+    for spec in (first, second):
+        found = as_taken_before(
+            spec, lambda one: storage_path(tmp_path / f"out/{one.options['name']}.zarr")
+        )
+        assert found == (spec,)
+
+
+def test_a_slide_may_be_a_band_where_that_is_asked_for(tmp_path: Path):
+    """Pyramids were bands before: of a file that was one image, one still makes a stack."""
+    for name in ("scene_B1.tif", "scene_B2.tif"):
+        write_slide(tmp_path / name, [level[:1] for level in LEVELS], subfile=(0, 1, 1))
+    (spec,) = discover([tmp_path], "scene_*.tif")
+    assert isinstance(spec, SourceSpec)
+    assert (spec.kind, len(spec.paths)) == ("stack", 2)

@@ -33,7 +33,7 @@ def stored(path: Path, **options: object) -> Path:
 
 
 def samples(path: Path) -> list[np.ndarray]:
-    spec = SourceSpec(kind="slide", paths=(str(path),), options={"pages": 1})
+    spec = SourceSpec(kind="slide", paths=(str(path),), options={"pages": []})
     with SlideSource(spec) as source:
         shapes = [source.info.at_level(n).shape for n in range(1 + len(source.info.levels))]
         boxes = [Box((0,) * len(shape), shape) for shape in shapes]

@@ -66,7 +66,7 @@ class TestWhatIsASlide:
         assert slides is not None
         assert levels(path) == [1, 1]
         assert slides.beside == ("thumbnail", "label", "macro")
-        assert (slides.pages, slides.count) == ((), 3)
+        assert (slides.pages, slides.slides[0].pages) == ((), (1, 2, 3))
 
     def test_several_slides_of_a_file_are_each_one(self, tmp_path: Path):
         """A second scan in a file is no picture beside the first: nothing of it is left out."""
@@ -79,6 +79,15 @@ class TestWhatIsASlide:
         assert slides is not None
         assert [(slide.page, len(slide.levels)) for slide in slides.slides] == [(1, 3), (2, 2)]
         assert slides.pages == (3,)
+        assert [slide.pages for slide in slides.slides] == [(1,), (2,)]
+
+    def test_reduced_pages_that_are_no_levels_are_counted(self, tmp_path: Path):
+        """Nothing of a file goes without a word."""
+        pages = [LEVELS[0], picture(30, 10), LEVELS[2], picture(60, 60)]
+        path = write_slide(tmp_path / "a.svs", pages, texts=[APERIO] * 4, subfile=(0, 1, 0, 0))
+        slides = found(path)
+        assert slides is not None
+        assert (slides.beside, slides.pages) == (("reduced page",), (3,))
 
 
 class TestWhatIsNone:

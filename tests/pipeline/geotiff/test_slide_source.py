@@ -24,7 +24,7 @@ LEVELS = pyramid(70, 90)
 
 
 def opened(path: Path, **options: object) -> SlideSource:
-    spec = SourceSpec(kind="slide", paths=(str(path),), options={"pages": 1, **options})
+    spec = SourceSpec(kind="slide", paths=(str(path),), options={"pages": [], **options})
     return SlideSource(spec)
 
 
@@ -194,7 +194,7 @@ def test_the_pages_of_earlier_versions(tmp_path: Path):
     """An archive that has a store of each page knows them by these names."""
     spec = SourceSpec(
         kind="slide", paths=(str(tmp_path / "a.svs"),),
-        options={"name": "a.svs", "relative": "x/a.svs", "pages": 2}, source_bytes=100,
+        options={"name": "a.svs", "relative": "x/a.svs", "pages": [1, 2]}, source_bytes=100,
     )  # fmt: skip
     former = GEOTIFF.former(spec)
     assert [one.options["name"] for one in former] == ["a-page1", "a-page2"]
