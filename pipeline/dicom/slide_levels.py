@@ -19,8 +19,11 @@ from tilepress.pipeline.dicom.tiling import Tiling
 __all__ = ["Member", "SlideLevel", "SlideLevels", "slide_levels"]
 
 MAX_LEVELS = 64
-MAX_PLACES = 2**28
+MAX_PLACES = 2**24
 """Tiles of one level, over all focal planes and paths: an index of as many places is made."""
+
+FREE_PLACES, PLACES_PER_FRAME = 2**16, 256
+"""Places that a level may have of which hardly any has a frame, and for each that has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +154,8 @@ def _level(
     found = np.concatenate(listed)
     shape = (int(found[:, 0].max()) + 1, int(found[:, 1].max()) + 1, down, across)
     shape = (max(shape[0], len(paths)), shape[1], down, across)
-    if math.prod(shape) > MAX_PLACES:
-        return f"a level has {math.prod(shape)} tiles"
+    if math.prod(shape) > min(MAX_PLACES, FREE_PLACES + PLACES_PER_FRAME * len(found)):
+        return f"a level of {len(found)} tiles has places for {math.prod(shape)}"
     if (found[:, 2] >= down).any() or (found[:, 3] >= across).any():
         return "tiles lie beyond its matrix"
     numbers = np.ravel_multi_index(tuple(found[:, :4].T), shape)

@@ -33,6 +33,9 @@ TILING_TAGS = [
 
 MAX_SIDE = 2**31 - 1
 MAX_PATHS = 4096
+MAX_PLANES = 2**20
+MAX_FRAMES = 2**40
+"""That a matrix has room for."""
 
 Places = npt.NDArray[np.int64]
 
@@ -76,6 +79,9 @@ def is_sound_tiling(tiling: object, frames: int) -> bool:
         and tiling.places.shape == (frames, 4)
         and all(isinstance(path, str) for path in tiling.paths)
         and all(isinstance(depth, float) for depth in tiling.depths)
+        and int(tiling.places.min(initial=0)) >= 0
+        and int(tiling.places[:, 2].max(initial=0)) < max(1, len(tiling.paths))
+        and int(tiling.places[:, 3].max(initial=0)) < (len(tiling.depths) or MAX_PLANES)
     )
 
 
@@ -114,7 +120,7 @@ def _full(
     first = max(0, integer_or(dataset, "ConcatenationFrameOffsetNumber", 0))
     total = int(np.prod(shape, dtype=object))
     is_part = is_present(dataset, "ConcatenationFrameOffsetNumber")
-    if first + frames > total or (first + frames < total and not is_part):
+    if total > MAX_FRAMES or first + frames > total or (first + frames < total and not is_part):
         return None
     numbers = np.arange(first, first + frames, dtype=np.int64)
     path, plane, down, across = np.unravel_index(numbers, shape)

@@ -47,6 +47,9 @@ MAX_ENTRIES = 4096
 MAX_ENTRY_BYTES = 512 * 2**20
 """Value of one entry: the offsets of 67 million tiles."""
 
+MAX_BRIEF_BYTES = 2**20
+"""What is read of an entry where many directories are looked at."""
+
 MAX_SUB_DIRECTORIES = 64
 
 MAX_DIRECTORIES = 65_536
@@ -279,7 +282,8 @@ def walk_directories(
 ) -> Iterator[tuple[int, Directory]]:
     """Yield where each directory of an open file's chain starts, and these of its entries.
 
-    Raises ValueError where the chain cannot be followed to its end, or has more than ``most``.
+    Of long entries no more than ``MAX_BRIEF_BYTES``. Raises ValueError where the chain cannot be
+    followed to its end, or has more than ``most``.
     """
     layout, at = _read_preamble(file)
     seen: set[int] = set()
@@ -293,7 +297,10 @@ def walk_directories(
 
 
 def directory_at(file: BinaryIO, size: int, at: int, tags: Collection[int]) -> Directory:
-    """Return these entries of the directory at an offset. Raises ValueError where none is."""
+    """Return these entries of the directory at an offset, as ``walk_directories`` does.
+
+    Raises ValueError where none is.
+    """
     layout, _ = _read_preamble(file)
     return _directory_of(file, at, layout, size, tags)[0]
 
@@ -303,7 +310,11 @@ def _directory_of(
 ) -> tuple[Directory, int]:
     try:
         raw, following = _raw_directory(file, at, layout, size)
-        found = {tag: _value(file, raw[tag], layout, size) for tag in tags if tag in raw}
+        found = {
+            tag: _value(file, raw[tag], layout, size, most=MAX_BRIEF_BYTES)
+            for tag in tags
+            if tag in raw
+        }
     except struct.error as error:
         raise ValueError("a directory is cut off") from error
     return Directory(layout.order, {tag: e for tag, e in found.items() if e is not None}), following
@@ -465,8 +476,13 @@ def _directory(file: BinaryIO, at: int, layout: _Layout, size: int) -> Directory
     return Directory(layout.order, {tag: e for tag, e in entries.items() if e is not None})
 
 
-def _value(file: BinaryIO, raw: bytes, layout: _Layout, size: int) -> Entry | None:
-    """Return an entry's value; None where it lies outside the file or its type is unknown."""
+def _value(
+    file: BinaryIO, raw: bytes, layout: _Layout, size: int, most: int = MAX_ENTRY_BYTES
+) -> Entry | None:
+    """Return an entry's value; None where it lies outside the file or its type is unknown.
+
+    Of a longer one than ``most`` only the beginning is read.
+    """
     kind = layout.unpack("H", raw[2:4])
     count = layout.unpack(layout.offset, raw[4 : 4 + layout.offset_bytes])
     length = _TYPE_BYTES.get(kind, 0) * count
@@ -479,7 +495,8 @@ def _value(file: BinaryIO, raw: bytes, layout: _Layout, size: int) -> Entry | No
     if offset + length > size:
         return None
     file.seek(offset)
-    return Entry(kind, count, file.read(length))
+    unit = _TYPE_BYTES[kind]
+    return Entry(kind, count, file.read(min(length, most - most % unit)))
 
 
 def _write_directory(

@@ -24,7 +24,7 @@ from tilepress.pipeline.geotiff.header import (
     SAMPLE_FORMAT,
     SAMPLES,
     SUB_IFDS,
-    TILE_OFFSETS,
+    TILE_WIDTH,
     WIDTH,
     Directory,
     Page,
@@ -44,7 +44,7 @@ NDPI = 65420
 
 _LOOKED_AT = (
     *(NEW_SUBFILE_TYPE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, SAMPLES),
-    *(PLANAR, COLOR_MAP, TILE_OFFSETS, SUB_IFDS, SAMPLE_FORMAT, NDPI, *OF_THE_GROUND, *OF_GDAL),
+    *(PLANAR, COLOR_MAP, TILE_WIDTH, SUB_IFDS, SAMPLE_FORMAT, NDPI, *OF_THE_GROUND, *OF_GDAL),
 )
 
 APERIO = b"Aperio"
@@ -108,7 +108,7 @@ class _Found:
 
     @property
     def is_tiled(self) -> bool:
-        return TILE_OFFSETS in self.own.entries
+        return TILE_WIDTH in self.own.entries
 
     @property
     def description(self) -> bytes:

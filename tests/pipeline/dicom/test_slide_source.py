@@ -246,6 +246,11 @@ class TestWhatIsNoSlide:
             ("grid", {"places": [(0, 0), (0, 9)]}),
             ("place", {"places": [(0, 0), (0, 0)]}),
             ("beyond", {"places": [(0, 0), (48, 0)]}),
+            ("path", {"places": [(0, 0), (16, 0)], "TotalPixelMatrixRows": 2**31 - 1}),
+            (
+                "size",
+                {"offset": 0, "TotalPixelMatrixRows": 2**31 - 1, "NumberOfOpticalPaths": 4096},
+            ),
             ("count", {}),
         ],
     )
