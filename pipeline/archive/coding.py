@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,9 +17,10 @@ import numpy.typing as npt
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.image.grid import Box, ShardGrid
-from tilepress.pipeline.image.source import TileSource
+from tilepress.pipeline.image.source import LevelSource, TileSource, read_level
 from tilepress.pipeline.image.streams import Streams, StreamSource
 from tilepress.pipeline.storage.path import storage_path
+from tilepress.pipeline.store.keys import level_of
 from tilepress.pipeline.store.shard import ShardBytes, compare_shard, encode_shard
 from tilepress.pipeline.store.writer import StoreWriter
 
@@ -51,18 +52,18 @@ class ImageCoding:
 
     def read(self, source: TileSource, ref: ShardRef) -> npt.NDArray[Any]:
         """Return the samples of a shard. Raises SourceError."""
-        box = self.plan.grid_of(ref).box(ref.index)
-        return source.read(box) if ref.array == "image" else source.read_mask(box)
+        return _reader_of(source, ref)(self.plan.grid_of(ref).box(ref.index))
 
     def encode(
         self, source: TileSource, ref: ShardRef, where: Literal["auto", "cpu", "cuda"] = "auto"
     ) -> ShardBytes:
         """Read a shard, code it and check every record; with "cuda" one of them on the CPU, too."""
         plan, grid = self.plan, self.plan.grid_of(ref)
-        is_image = ref.array == "image"
+        level = level_of(ref.array)
+        is_image = level is not None
         return encode_shard(
             self.codec(ref, where),
-            source.read if is_image else source.read_mask,
+            _reader_of(source, ref),
             grid.box(ref.index),
             grid,
             ref.index,
@@ -70,7 +71,7 @@ class ImageCoding:
             dtype=plan.info.dtype if is_image else np.dtype(np.uint8),
             slab_axis=0 if is_image and plan.info.axes[0] in SLICE_AXES else -2,
             witness=self.codec(ref, "cpu") if where == "cuda" else None,
-            streams=_streams_of(source, grid) if is_image else None,
+            streams=None if level is None else _streams_of(source, level, grid),
         )
 
     def compare(self, ref: ShardRef, data: bytes, samples: npt.NDArray[Any]) -> ShardBytes:
@@ -91,13 +92,25 @@ class ImageCoding:
         return _codec(json.dumps(config, sort_keys=True), where)
 
 
-def _streams_of(source: TileSource, grid: ShardGrid) -> Callable[[Box], Streams | None] | None:
+def _reader_of(source: TileSource, ref: ShardRef) -> Callable[[Box], npt.NDArray[Any]]:
+    """Return what reads the samples of a shard's array."""
+    level = level_of(ref.array)
+    return source.read_mask if level is None else partial(read_level, source, level)
+
+
+def _streams_of(
+    source: TileSource, level: int, grid: ShardGrid
+) -> Callable[[Box], Streams | None] | None:
     """Return what gives the streams of chunks; None where chunks do not consist of them."""
-    if not isinstance(source, StreamSource) or (block := source.info.stream_block) is None:
+    block = source.info.at_level(level).stream_block
+    if block is None:
         return None
     sides = zip(block, grid.chunk, grid.shape, strict=True)
-    is_whole = all(chunk % side == 0 or chunk == size for side, chunk, size in sides)
-    return source.streams if is_whole else None
+    if not all(chunk % side == 0 or chunk == size for side, chunk, size in sides):
+        return None
+    if level > 0:
+        return partial(source.level_streams, level) if isinstance(source, LevelSource) else None
+    return source.streams if isinstance(source, StreamSource) else None
 
 
 @functools.lru_cache(maxsize=8)

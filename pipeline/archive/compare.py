@@ -18,8 +18,10 @@ from tilepress.errors import (
 )
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
-from tilepress.pipeline.image.source import TileSource
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import TileSource, read_level
 from tilepress.pipeline.storage.retry import retried
+from tilepress.pipeline.store.keys import level_of
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.shard import ShardBytes, samples_sha256
@@ -76,7 +78,9 @@ class Comparison:
         """How the two differ in shape, dtype or axes; then no samples can be compared."""
         reader, info = self._reader, self._source.info
         if (reader.shape, reader.dtype, reader.axes) == (info.shape, info.dtype, info.axes):
-            return None
+            levels = [reader.at_level(n).shape for n in range(1, reader.level_count)]
+            found = [level.shape for level in info.levels]
+            return None if levels == found else f"its levels are {levels}, the source's {found}"
         return (
             f"it is {reader.shape} of {reader.dtype} along {reader.axes}, "
             f"the source {info.shape} of {info.dtype} along {info.axes}"
@@ -90,20 +94,26 @@ class Comparison:
         ``stored`` are its decoded samples; None where they are not to be had, and the error that
         reading them gives is told.
         """
-        is_image = array == "image"
+        level = level_of(array)
         box = self._reader.grid(array).box(index)
         if stored is None:
             try:
-                stored = self._reader.read(box) if is_image else self._reader.read_mask(box)
+                stored = self._stored(level, box)
             except DamagedStore as error:
                 return f"cannot be compared: {error}"
-        given = self._source.read(box) if is_image else self._source.read_mask(box)
+        source = self._source
+        given = source.read_mask(box) if level is None else read_level(source, level, box)
         loss, nodata = self._reader.loss_of(array, index)
         wrong = loss.forbidden(given, stored, nodata)
         if not wrong.any():
             return None
         first = [int(i[0]) + a for i, a in zip(np.nonzero(wrong), box.start, strict=True)]
         return f"{int(wrong.sum())} of {wrong.size} samples differ, the first at {first}"
+
+    def _stored(self, level: int | None, box: Box) -> npt.NDArray[Any]:
+        if level is None:
+            return self._reader.read_mask(box)
+        return self._reader.at_level(level).read(box)
 
 
 def find_difference(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,7 @@ from tilepress.pipeline.archive.replace import (
 from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.formats import has_private_names
+from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.pseudonyms import UNNAMED, Pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.kept.index import FolderIndex, is_kept
@@ -44,7 +45,7 @@ from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.s3 import BucketPath
-from tilepress.pipeline.store.keys import IMAGE, MANIFEST
+from tilepress.pipeline.store.keys import IMAGE, MANIFEST, array_key, level_image
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Layout
 from tilepress.pipeline.store.seal import is_sealed, read_root, remove_store, sealed_digest
@@ -299,13 +300,22 @@ def _is_same_source(plan: ImagePlan) -> bool:
     root = read_root(plan.store)
     node = root.content["consolidated_metadata"]["metadata"][IMAGE]
     image = Layout.parse(node)
+    levels = list(_levels(root.content["consolidated_metadata"]["metadata"]))
     digest = str(root.statement.get("plan_digest", ""))
     if image is None or not digest:
         raise root.lacks("plan_digest")
     how = node.get("attributes", {}).get(DEIDENTIFIED)
     spec = as_it_was(plan.spec, how, storage_path(plan.store).parent)
     with contextlib.closing(open_source(spec)) as source:
-        return plan_digest(source, image.grid, image.config, image.exact) == digest
+        return plan_digest(source, image.grid, image.config, image.exact, levels) == digest
+
+
+def _levels(nodes: Mapping[str, Any]) -> Iterator[ShardGrid]:
+    """Yield the grids of a store's levels, from 1 on."""
+    number = 1
+    while (found := Layout.parse(nodes.get(array_key(level_image(number))))) is not None:
+        yield found.grid
+        number += 1
 
 
 def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:

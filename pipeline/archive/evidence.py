@@ -30,7 +30,7 @@ from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.documents import compose
-from tilepress.pipeline.store.keys import FULL_RESOLUTION, document_key
+from tilepress.pipeline.store.keys import FULL_RESOLUTION, document_key, is_image
 from tilepress.pipeline.store.manifest import ShardEntry, ShardTable
 from tilepress.pipeline.store.salvage import Layout, Salvaged
 from tilepress.pipeline.store.shard import samples_sha256
@@ -78,7 +78,7 @@ class Evidence:
                 return f"its samples differ in {ref.name}"
         if not lossy or self.same_plan:
             return None
-        sound = [ref for ref in self._plan.shards() if ref.array == "image" and ref not in lossy]
+        sound = [ref for ref in self._plan.shards() if is_image(ref.array) and ref not in lossy]
         for ref in sound:
             if self.take_stock(ref) is None:
                 return f"its samples differ in {ref.name}"
@@ -97,7 +97,7 @@ class Evidence:
         if self._salvaged.manifest is not None and not self._samples.are_lossy(ref):
             return self._listed_lossless(ref)
         samples = self._samples.read(ref)
-        if ref.array == "image" and not self.same_plan:
+        if is_image(ref.array) and not self.same_plan:
             self._image_digest.update(bytes.fromhex(samples_sha256(samples)))
         try:
             coded = self._samples.compare(ref, samples)

@@ -30,16 +30,19 @@ class OwnKeys:
     """The keys that the store of one plan can have."""
 
     counts: Mapping[str, tuple[int, ...]]
-    """Shards along each axis, by coded array: "image", and "mask" where there is one."""
+    """Shards along each axis, by coded array: "image", those of levels, "mask" if there is one."""
     auxiliary: tuple[str, ...]
-    """Names of the other arrays of the full resolution: coordinates, the CRS."""
+    """Names of the other arrays: coordinates, the CRS; those of a level with its number, "1/y"."""
     separator: Separator
 
     @classmethod
     def of(cls, plan: ImagePlan, separator: Separator) -> OwnKeys:
         """Return the keys that a plan's store has with this separator."""
         counts = {name: grid.counts for name, grid in plan.grids.items()}
-        return cls(counts, tuple(auxiliary_arrays(plan.info)), separator)
+        names = list(auxiliary_arrays(plan.info))
+        for level in range(1, 1 + len(plan.info.levels)):
+            names += (f"{level}/{name}" for name in auxiliary_arrays(plan.info.at_level(level)))
+        return cls(counts, tuple(names), separator)
 
     def has(self, key: str) -> bool:
         """Whether it is the key of an object of the store, or of a half-written one."""
@@ -70,7 +73,8 @@ class OwnKeys:
         )
 
     def _is_group(self, node: str) -> bool:
-        return node in ("", FULL_RESOLUTION, SOURCE) or self._is_array(node)
+        levels = {array_key(name).partition("/")[0] for name in self.counts}
+        return node in ("", FULL_RESOLUTION, SOURCE, *levels) or self._is_array(node)
 
     def _is_array(self, node: str) -> bool:
         if node == MANIFEST or node.startswith(f"{SOURCE}/"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.pseudonyms import IDENTITY
-from tilepress.pipeline.image.source import SIBLINGS, SourceSpec, TileSource
+from tilepress.pipeline.image.source import FORMER, SIBLINGS, SourceSpec, TileSource
 from tilepress.pipeline.privacy.recipe import KEY_FOLDER
 from tilepress.pipeline.storage.path import StoragePath, storage_path
-from tilepress.pipeline.store.keys import SEPARATOR, Separator, shard_key
+from tilepress.pipeline.store.keys import SEPARATOR, Separator, level_image, shard_key
 from tilepress.pipeline.store.seal import sealed_digest
 
 __all__ = [
@@ -41,7 +42,7 @@ __all__ = [
 PLAN_VERSION = 1
 """Raised whenever the same inputs and options would give other bytes than before."""
 
-NAMES = frozenset({"name", "relative", STACKED, IDENTITY, PRIVATE, KEY_FOLDER, SIBLINGS})
+NAMES = frozenset({"name", "relative", STACKED, IDENTITY, PRIVATE, KEY_FOLDER, SIBLINGS, FORMER})
 """Options of a recipe that say what it is called, and nothing of its bytes."""
 
 
@@ -58,7 +59,7 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ShardRef:
-    """One shard: the array ("image" or "mask") that it belongs to, and its index there."""
+    """One shard: the array that it belongs to ("image", "1/image" … or "mask"), its index there."""
 
     array: str
     index: tuple[int, ...]
@@ -66,7 +67,8 @@ class ShardRef:
     @property
     def name(self) -> str:
         """Return a name that is safe in a file name, e.g. "image-0.3.1"."""
-        return f"{self.array}-{'.'.join(map(str, self.index))}"
+        array = self.array.replace("/", ".")
+        return f"{array}-{'.'.join(map(str, self.index))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,13 @@ class ImagePlan:
     """Whether the store's documents are as earlier versions wrote them: of a store of theirs."""
     label: str | None = None
     """What people are told in place of the first file's path, where that may name a patient."""
+    level_grids: tuple[ShardGrid, ...] = ()
+    """Of the image at its further levels, from 1 on."""
 
     @property
     def grids(self) -> dict[str, ShardGrid]:
-        """Grid by array name: "image", and "mask" where there is one."""
-        return grids_of(self.grid, self.mask_grid)
+        """Grid by array name: "image", "1/image" … of levels, and "mask" where there is one."""
+        return grids_of(self.grid, self.mask_grid, self.level_grids)
 
     def shards(self) -> Iterator[ShardRef]:
         """Yield every shard of every array, as a stream."""
@@ -131,11 +135,9 @@ class ImagePlan:
 
     @property
     def raw_bytes(self) -> int:
-        """Decoded size of the image in bytes, without its mask."""
-        size = self.info.dtype.itemsize
-        for n in self.info.shape:
-            size *= n
-        return size
+        """Decoded size of the image in bytes, with all its levels and without its mask."""
+        samples = sum(math.prod(grid.shape) for grid in (self.grid, *self.level_grids))
+        return samples * self.info.dtype.itemsize
 
     @property
     def source_name(self) -> str:
@@ -148,9 +150,12 @@ class ImagePlan:
         return "task-" + hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def grids_of(image: ShardGrid, mask: ShardGrid | None) -> dict[str, ShardGrid]:
+def grids_of(
+    image: ShardGrid, mask: ShardGrid | None, levels: Sequence[ShardGrid] = ()
+) -> dict[str, ShardGrid]:
     """Return the grids of a store by array name."""
-    return {"image": image} if mask is None else {"image": image, "mask": mask}
+    grids = {level_image(number): grid for number, grid in enumerate((image, *levels))}
+    return grids if mask is None else {**grids, "mask": mask}
 
 
 def shards_of(grids: Mapping[str, ShardGrid]) -> Iterator[ShardRef]:
@@ -186,20 +191,25 @@ def make_plan(source: TileSource, store: StoragePath, options: EncodeOptions) ->
     lossless = lossless or padded
     config = options.tile_codec(nodata=nodata, lossless=lossless).to_config()
     apart = not lossless and "band" in info.axes and bool(exact or info.band_nodata is not None)
-    grid = _cut(info, options, info.stream_block, apart=apart)
+    grid, *levels = (
+        _cut(at, options, at.stream_block, apart=apart)
+        for at in map(info.at_level, range(1 + len(info.levels)))
+    )
     if info.stream_block is not None:  # versions before streams were kept cut all images alike
         former = _cut(info, options, None, apart=apart)
-        if former != grid and sealed_digest(store) == plan_digest(source, former, config, exact):
+        digest = plan_digest(source, former, config, exact, levels)
+        if former != grid and sealed_digest(store) == digest:
             grid = former
     mask_grid = choose_grid(info.shape[-2:], 1, tile=options.tile) if info.has_mask else None
     return ImagePlan(
-        digest=plan_digest(source, grid, config, exact),
+        digest=plan_digest(source, grid, config, exact, levels),
         store=str(store),
         spec=source.spec,
         info=info,
         grid=grid,
         mask_grid=mask_grid,
         codec_config=config,
+        level_grids=tuple(levels),
     )
 
 
@@ -219,7 +229,7 @@ def with_codec(
     plan: ImagePlan, source: TileSource, codec_config: Mapping[str, Any], tuning: Tuning
 ) -> ImagePlan:
     """Return the plan of the same store with other weights."""
-    digest = plan_digest(source, plan.grid, codec_config, plan.info.exact)
+    digest = plan_digest(source, plan.grid, codec_config, plan.info.exact, plan.level_grids)
     return replace(plan, digest=digest, codec_config=codec_config, tuning=tuning)
 
 
@@ -228,10 +238,12 @@ def plan_digest(
     grid: ShardGrid,
     codec_config: Mapping[str, Any],
     exact: Mapping[int, str] | None = None,
+    levels: Sequence[ShardGrid] = (),
 ) -> str:
     """Hash what decides the bytes; folders are left out, so that an archive may be moved.
 
-    ``exact`` are the bands that are lossless whatever the configuration says.
+    ``exact`` are the bands that are lossless whatever the configuration says, ``levels`` the grids
+    of further levels.
     """
     spec, info = source.spec, source.info
     material = {
@@ -249,5 +261,7 @@ def plan_digest(
     }
     if exact:
         material["exact"] = sorted(exact)
+    if levels:
+        material["levels"] = [(level.shape, level.chunk, level.shard) for level in levels]
     text = json.dumps(material, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()

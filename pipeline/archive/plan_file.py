@@ -80,6 +80,7 @@ class PlannedImage:
     grid: ShardGrid
     """Of the image; a mask goes by the same hash."""
     mask_grid: ShardGrid | None = None
+    level_grids: tuple[ShardGrid, ...] = ()
 
     @classmethod
     def of(cls, plan: ImagePlan) -> PlannedImage:
@@ -90,11 +91,12 @@ class PlannedImage:
             shards=plan.total_shards,
             grid=plan.grid,
             mask_grid=plan.mask_grid,
+            level_grids=plan.level_grids,
         )
 
     def concerns(self, part: Part) -> bool:
         """Whether any shard is the part's: else it need not even open the image."""
-        shards = shards_of(grids_of(self.grid, self.mask_grid))
+        shards = shards_of(grids_of(self.grid, self.mask_grid, self.level_grids))
         return any(part.takes(self.digest, ref, self.grid) for ref in shards)
 
     def to_line(self) -> bytes:
@@ -112,6 +114,7 @@ class PlannedImage:
             shards=_count(fields["shards"]),
             grid=_grid(fields["grid"]),
             mask_grid=None if mask is None else _grid(mask),
+            level_grids=tuple(map(_grid, fields.get("level_grids", ()))),
         )
 
 

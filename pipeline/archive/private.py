@@ -194,4 +194,4 @@ def _has_series_planned(plan: StoragePath) -> bool:
     if (plan / "head.json").size() is None:
         return False
     objects = [key for key, _ in plan.walk() if key.endswith(".jsonl")]
-    return any(b'"kind":"dicom"' in (plan / key).read() for key in objects)
+    return any(b'"kind":"dicom' in (plan / key).read() for key in objects)

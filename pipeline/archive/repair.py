@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -56,7 +57,14 @@ from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.retry import retried
-from tilepress.pipeline.store.keys import IMAGE, ROOT_DOCUMENT, Separator, shard_of
+from tilepress.pipeline.store.keys import (
+    IMAGE,
+    ROOT_DOCUMENT,
+    Separator,
+    is_image,
+    level_image,
+    shard_of,
+)
 from tilepress.pipeline.store.manifest import Manifest, ShardTable
 from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
 
@@ -299,10 +307,15 @@ class _Repair:
         wrong = difference_of_shape(source, image)
         if wrong is None and source.info.has_mask != ("mask" in layouts):
             wrong = "one has a mask, the other has none"
+        grids = [layouts[name].grid for name in _levels_of(layouts)]
+        if wrong is None and [one.shape for one in grids] != [
+            one.shape for one in source.info.levels
+        ]:
+            wrong = "its levels are others"
         if wrong is not None:
             raise self._another(wrong)
         return ImagePlan(
-            digest=plan_digest(source, image.grid, image.config, image.exact),
+            digest=plan_digest(source, image.grid, image.config, image.exact, grids),
             store=str(self.store),
             spec=source.spec,
             info=with_exact(source.info, image.exact),
@@ -311,6 +324,7 @@ class _Repair:
             codec_config=image.config,
             separator=image.separator,
             wordy=salvaged.wordy,
+            level_grids=tuple(grids),
         )
 
     def _check_unchanged(self, salvaged: Salvaged) -> None:
@@ -429,6 +443,12 @@ class _Repair:
         )
 
 
+def _levels_of(layouts: Mapping[str, Layout]) -> Iterator[str]:
+    """Yield the names of the images of levels, from 1 on, that are known without a gap."""
+    names = map(level_image, itertools.count(1))
+    return itertools.takewhile(layouts.__contains__, names)
+
+
 def _listed_shard(key: str, manifest: Manifest, separator: Separator) -> ShardRef | None:
     """Return the shard that has this key; None for any other object."""
     found = shard_of(key, separator)
@@ -447,7 +467,7 @@ def _mark(plan: ImagePlan) -> None:
             axes=plan.info.axes,
             config=coding.writer.codec_config(name),
             separator=plan.separator,
-            exact=plan.info.exact if name == "image" else {},
+            exact=plan.info.exact if is_image(name) else {},
         )
         for name, grid in plan.grids.items()
     }

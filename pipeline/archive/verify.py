@@ -43,6 +43,7 @@ from tilepress.pipeline.store.keys import (
     SIGNATURE,
     Separator,
     array_key,
+    is_image,
     shard_key,
 )
 from tilepress.pipeline.store.manifest import Manifest, ShardEntry, sha256_hex
@@ -372,7 +373,7 @@ class _Shards:
         """Return the samples of a shard; None where not all of its records decode."""
         key = self._key(entry.array, entry.index)
         grid = self._reader.grid(entry.array)
-        dtype = self._reader.dtype if entry.array == "image" else np.dtype(np.uint8)
+        dtype = self._reader.dtype if is_image(entry.array) else np.dtype(np.uint8)
         codec = self._reader.codec(entry.array).codec
         try:
             samples, wrong = decode_shard(codec, data, grid, entry.index, dtype)

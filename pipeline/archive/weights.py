@@ -123,7 +123,8 @@ def _smallest(base: ImagePlan, tuned: Sequence[ImagePlan], source: TileSource) -
     if not tuned:
         return best
     readers = {"image": source.read, "mask": source.read_mask}
-    samples = [_Sample.take(grid, readers[name], name) for name, grid in base.grids.items()]
+    grids = {name: grid for name, grid in base.grids.items() if name in readers}
+    samples = [_Sample.take(grid, readers[name], name) for name, grid in grids.items()]
     plain = [sample.sizes(base) for sample in samples]
     coded = samples[0].scaled(plain[0])[0]
     most = 0.0
@@ -148,5 +149,4 @@ def _weight_bytes(base: ImagePlan, tuned: ImagePlan) -> int:
     sizes = [
         len(json.dumps(plan.codec_config["model"], separators=(",", ":"))) for plan in (base, tuned)
     ]
-    arrays = 1 if base.mask_grid is None else 2
-    return DOCUMENTS * arrays * (sizes[1] - sizes[0])
+    return DOCUMENTS * len(base.grids) * (sizes[1] - sizes[0])

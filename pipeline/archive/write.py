@@ -41,6 +41,7 @@ from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
+from tilepress.pipeline.store.keys import is_image
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.seal import is_sealed, read_root, sealed_digest, store_bytes
 from tilepress.pipeline.store.shard import ShardBytes
@@ -208,7 +209,8 @@ def counted(plan: ImagePlan, ledger: Ledger, ref: ShardRef, holder: Holder) -> I
 
 def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> str:
     with contextlib.closing(open_source(plan.spec)) as source:
-        digest = plan_digest(source, plan.grid, plan.codec_config, plan.info.exact)
+        exact, levels = plan.info.exact, plan.level_grids
+        digest = plan_digest(source, plan.grid, plan.codec_config, exact, levels)
         if digest != plan.digest:
             raise DamagedSource(
                 f"sealing {plan.store}: {plan.source_name} changed while it was read; "
@@ -233,7 +235,7 @@ def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, float]:
         return {}
     difference, samples = Difference(), 0
     for entry in entries:
-        if entry.array == "image":
+        if is_image(entry.array):
             assert entry.difference is not None, "every shard was measured"
             difference += entry.difference
             samples += entry.raw_bytes // plan.info.dtype.itemsize

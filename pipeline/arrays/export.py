@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,11 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory, partial_of
 from tilepress.pipeline.store.documents import consolidate
-from tilepress.pipeline.store.keys import FULL_RESOLUTION
+from tilepress.pipeline.store.keys import level_image
 from tilepress.pipeline.store.reader import StoreReader
+
+if TYPE_CHECKING:
+    import zarr
 
 __all__ = ["export_npy", "export_zarr"]
 
@@ -34,41 +37,48 @@ def export_npy(reader: ExportReader, out: Path) -> Path:
 
 
 def export_zarr(reader: ExportReader, out: Path) -> Path:
-    """Copy the tree as it is, image and mask with zstd, without ``source/`` and the manifest."""
+    """Copy the tree as it is, images and masks with zstd, without ``source/`` and the manifest."""
     store = _store(reader)
 
     def write(target: Path) -> None:
         import zarr
-        from zarr.codecs import Crc32cCodec, ZstdCodec
 
         root = zarr.create_group(target, attributes=_without_seal(store.root_attributes))
-        level = root.create_group(FULL_RESOLUTION, attributes=store.level.attrs.asdict())
-        for name, node in sorted(store.level.arrays()):
-            coded = name in store.arrays
-            attributes = node.attrs.asdict()
-            attributes.pop("tilepress", None)
-            copy = level.create_array(
-                name,
-                shape=node.shape,
-                chunks=node.chunks,
-                shards=node.shards,
-                dtype=node.dtype,
-                fill_value=node.fill_value,
-                filters=None,
-                compressors=[ZstdCodec(level=3), Crc32cCodec()],
-                dimension_names=getattr(node.metadata, "dimension_names", None),
-                attributes=attributes,
-                config={"write_empty_chunks": True},
-            )
-            if not coded:
-                copy[...] = node[...]
-                continue
-            read: Callable[[Box], Any] = store.read if name == "image" else store.read_mask
-            for box in _boxes(store, name):
-                copy[box.slices] = read(box)
+        for number in range(store.level_count):
+            _copy_level(store.at_level(number), number, root)
         consolidate(root.store)
 
     return _write_aside(out, write)
+
+
+def _copy_level(store: StoreReader, number: int, root: zarr.Group) -> None:
+    """Copy the arrays of a level, which ``store`` reads as if it were the image."""
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    level = root.create_group(str(number), attributes=store.level.attrs.asdict())
+    for name, node in sorted(store.level.arrays()):
+        coded = name == "image" or (name == "mask" and store.has_mask)
+        attributes = node.attrs.asdict()
+        attributes.pop("tilepress", None)
+        copy = level.create_array(
+            name,
+            shape=node.shape,
+            chunks=node.chunks,
+            shards=node.shards,
+            dtype=node.dtype,
+            fill_value=node.fill_value,
+            filters=None,
+            compressors=[ZstdCodec(level=3), Crc32cCodec()],
+            dimension_names=getattr(node.metadata, "dimension_names", None),
+            attributes=attributes,
+            config={"write_empty_chunks": True},
+        )
+        if not coded:
+            copy[...] = node[...]
+            continue
+        read: Callable[[Box], Any] = store.read if name == "image" else store.read_mask
+        for box in _boxes(store, level_image(number) if name == "image" else name):
+            copy[box.slices] = read(box)
 
 
 def _store(reader: ExportReader) -> StoreReader:

@@ -12,7 +12,13 @@ from typing import BinaryIO
 
 from tilepress.errors import DestinationConflict, UsageError
 from tilepress.pipeline.dicom.instances import instance_bytes
-from tilepress.pipeline.dicom.stored import Planes, StoredInstance, leading_shape, stored_instances
+from tilepress.pipeline.dicom.slide_recipe import SLIDE_KIND
+from tilepress.pipeline.dicom.stored import (
+    StoredInstance,
+    leading_shape,
+    planes_of,
+    stored_instances,
+)
 from tilepress.pipeline.image.source import ExportReader
 
 __all__ = ["export_dicom"]
@@ -44,8 +50,10 @@ def export_dicom(
     """
     instances = stored_instances(reader)
     if slices is not None:
+        if reader.origin["kind"] == SLIDE_KIND:
+            raise UsageError("exporting DICOM: a slide comes whole, not by slices")
         instances = _selected(instances, reader, slices)
-    planes = Planes(reader)
+    planes = planes_of(reader)
     out = Path(out_dir)
     single = out.suffix.lower() == ".dcm" and len(instances) == 1 and not out.is_dir()
     written = []

@@ -26,9 +26,13 @@ from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 if TYPE_CHECKING:
     from tilepress.pipeline.dicom.groups import SeriesGroups
 
-__all__ = ["DICOM", "DICOM_KIND"]
+__all__ = ["DICOM", "DICOM_KIND", "SLIDE_KIND"]
 
 DICOM_KIND = "dicom"
+
+
+SLIDE_KIND = "dicom-slide"
+"""The instances of a series that are the levels of a slide."""
 
 
 def _write(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
@@ -38,7 +42,7 @@ def _write(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
 
 
 class _Dicom(Format):
-    kinds = (DICOM_KIND,)
+    kinds = (DICOM_KIND, SLIDE_KIND)
     names = ("DICOM",)
     private_names = True
     exports = (
@@ -55,7 +59,8 @@ class _Dicom(Format):
     deidentifying_modules = ("tilepress.pipeline.dicom.deidentified",)
 
     def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
-        return ("tilepress.pipeline.dicom.source", "tilepress.pipeline.dicom.ready")
+        room = "tilepress.pipeline.dicom"
+        return (f"{room}.source", f"{room}.slide_source", f"{room}.ready")
 
     def sniff(self, file: Candidate) -> Certainty:
         if has_prefix(file.head):  # the preamble before it may be a TIFF header
@@ -99,15 +104,31 @@ class _Dicom(Format):
         """
         if len(near) == 1:
             return list(near)
+        kind = str(origin.get("kind", DICOM_KIND))
+        every = [*found.of_kind(kind)]
+        if kind == DICOM_KIND:
+            every += [one for slide in found.of_kind(SLIDE_KIND) for one in self.former(slide)]
         names = sorted(str(entry.get("name")) for entry in origin.get("instances", ()))
         fitting = [
             spec
-            for spec in near or found.of_kind(DICOM_KIND)
+            for spec in near or every
             if len(spec.paths) == len(names) and sorted(file_names_of(spec)) == names
         ]
         return fitting or list(near)
 
+    def former(self, spec: SourceSpec) -> tuple[SourceSpec, ...]:
+        """Return the images that earlier versions made of a slide: one for each level, or more."""
+        if spec.kind != SLIDE_KIND:
+            return ()
+        from tilepress.pipeline.dicom.slide_recipe import former_images
+
+        return tuple(former_images(spec))
+
     def open(self, spec: SourceSpec) -> TileSource:
+        if spec.kind == SLIDE_KIND:
+            from tilepress.pipeline.dicom.slide_source import DicomSlideSource
+
+            return DicomSlideSource(spec)
         from tilepress.pipeline.dicom.source import DicomSource
 
         return DicomSource(spec)

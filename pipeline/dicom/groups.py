@@ -9,13 +9,20 @@ from __future__ import annotations
 import contextlib
 import posixpath
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tilepress.errors import SourceError
 from tilepress.pipeline.dicom.copies import left_out_copies
 from tilepress.pipeline.dicom.geometry import are_parallel
 from tilepress.pipeline.dicom.header import Instance, hashed
+from tilepress.pipeline.dicom.slide_recipe import (
+    Tile,
+    dump_member,
+    load_member,
+    member_of,
+    slide_of,
+)
 from tilepress.pipeline.image.pseudonyms import UNKEYED, Pseudonyms
 from tilepress.pipeline.image.source import SIBLINGS, SourceSpec
 from tilepress.pipeline.packed.unpack import look_up
@@ -40,6 +47,7 @@ CREATE TABLE file (path TEXT, number INTEGER, identity BLOB, image INTEGER, size
                    start INTEGER, length INTEGER, packed INTEGER, part TEXT DEFAULT '');
 CREATE TABLE remark (image INTEGER, part TEXT, text TEXT);
 CREATE TABLE copies (name TEXT PRIMARY KEY, count INTEGER);
+CREATE TABLE slide (path TEXT PRIMARY KEY, series TEXT, name TEXT, shows TEXT, member BLOB);
 """
 
 
@@ -151,6 +159,12 @@ class SeriesGroups:
                    VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)""",
                 row,
             )
+            if instance.tiling is not None and instance.series:
+                rest = instance.slide_label, dump_member(member_of(instance))
+                self._rows.execute(
+                    "INSERT OR IGNORE INTO slide VALUES (?, ?, ?, ?, ?)",
+                    (instance.path, instance.series, series_name(instance), *rest),
+                )
 
     def images(
         self, pseudonyms: Pseudonyms = UNKEYED
@@ -160,9 +174,18 @@ class SeriesGroups:
         Copies of one instance are left out with a remark, those with other headers, too. Files
         that claim to be one instance and have other pixels are planes of their own, or images of
         their own where they claim one place. Planes of other orientations are images of their own.
+        Instances of a series that are the levels of a slide are one image, and come last.
         """
+        held: dict[str, list[SourceSpec]] = {}
         with _database():
-            yield from self._images(pseudonyms)
+            for found in self._images(pseudonyms):
+                series = self._slide_series(found) if isinstance(found, SourceSpec) else None
+                if series is None or not isinstance(found, SourceSpec):
+                    yield found
+                else:
+                    held.setdefault(series, []).append(found)
+            for former in held.values():
+                yield from self._slides(former, pseudonyms)
 
     def close(self) -> None:
         self._rows.close()
@@ -211,6 +234,25 @@ class SeriesGroups:
             options=options,
             source_bytes=sum(packed for _, _, _, packed in files),
         )
+
+    def _slide_series(self, spec: SourceSpec) -> str | None:
+        """Return the series of an image that shows a slide; None for any other."""
+        row = self._rows.execute("SELECT series FROM slide WHERE path = ?", spec.paths[:1])
+        return next((series for (series,) in row), None)
+
+    def _slides(self, former: Sequence[SourceSpec], pseudonyms: Pseudonyms) -> Iterator[SourceSpec]:
+        """Yield the slide that these images of a series are, or the images where they are none."""
+        query = "SELECT name, shows, member FROM slide WHERE path = ?"
+        tiles: list[Tile] = []
+        for spec in former:
+            for path in spec.paths:
+                row = self._rows.execute(query, (path,)).fetchone()
+                if row is None:
+                    yield from former
+                    return
+                name, shows, data = row
+                tiles.append(Tile(path, shows, load_member(data)))
+        yield from slide_of(former, tiles, _pseudonym(name, pseudonyms)) or former
 
     def _siblings(self, image: _Image, count: int, pseudonyms: Pseudonyms) -> list[str]:
         """Return names of other images of the series whose planes have the same size."""

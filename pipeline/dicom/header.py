@@ -38,6 +38,7 @@ from tilepress.pipeline.dicom.pixels import (
 )
 from tilepress.pipeline.dicom.planes import Plane, planes_of
 from tilepress.pipeline.dicom.tables import RESCALE_TYPES, TABLE_TAGS, tables_of
+from tilepress.pipeline.dicom.tiling import TILING_TAGS, Tiling, is_sound_tiling, tiling_of
 from tilepress.pipeline.dicom.unknown import unknown_element
 from tilepress.pipeline.dicom.values import (
     Malformed,
@@ -90,7 +91,7 @@ _TAGS = [
     TotalPixelMatrixRows TotalPixelMatrixColumns ExtendedOffsetTable BurnedInAnnotation ImageType
 """)
 ]
-_TAGS += [Tag("FrameOfReferenceUID"), *LABEL_TAGS, *TABLE_TAGS]
+_TAGS += [Tag("FrameOfReferenceUID"), *LABEL_TAGS, *TABLE_TAGS, *TILING_TAGS]
 _PIXEL_GROUP_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 
@@ -128,6 +129,8 @@ class Instance:
     """BurnedInAnnotation: "YES" or "NO"; "" where the file does not say."""
     slide_label: str = ""
     """"LABEL" or "OVERVIEW" where it shows that of a slide (ImageType, PS3.3 C.8.12.4.1.1)."""
+    tiling: Tiling | None = None
+    """Where its frames lie on the matrix of a slide; None where it is none, or does not say."""
 
     @property
     def path(self) -> str:
@@ -152,6 +155,7 @@ def is_sound(instance: Instance) -> bool:
         and re.fullmatch(r"([0-9a-f]{2}){0,64}", instance.series + instance.identity) is not None
         and all(type(number) is int for number in numbers_told)
         and min(numbers_told[1:]) >= 0
+        and (instance.tiling is None or is_sound_tiling(instance.tiling, len(instance.planes)))
     )
 
 
@@ -183,6 +187,8 @@ def is_companion(path: str) -> bool:
 
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
+_SLIDES = frozenset({f"{_STORAGE}77.1.6", f"{_STORAGE}77.1.8"})
+"""VL Whole Slide Microscopy, Confocal Microscopy Tiled Pyramidal."""
 _NO_IMAGES = frozenset(
     {
         "1.2.840.10008.1.3.10",  # DICOMDIR
@@ -333,6 +339,7 @@ def _instance(
         is_palette=pixels.photometric == "PALETTE COLOR",
     )
     remarks += about_tables
+    sop_class = text_of(dataset, "SOPClassUID")
     frame_time = number(dataset, "FrameTime")
     timed = frame_time is not None or "CineRate" in dataset or modality in _TIME_MODALITIES
     return Instance(
@@ -354,7 +361,15 @@ def _instance(
         remarks=tuple(remarks),
         burned_in=listed(dataset, "BurnedInAnnotation", {"YES", "NO"}) or "",
         slide_label=_slide_label(dataset),
+        tiling=_tiling(dataset, sop_class, frames, pixels),
     )
+
+
+def _tiling(dataset: Dataset, sop_class: str, frames: int, pixels: PixelFormat) -> Tiling | None:
+    """Return the tiling of a slide under a microscope, of which there are several classes."""
+    if sop_class not in _SLIDES:
+        return None
+    return tiling_of(dataset, frames, pixels.rows, pixels.columns)
 
 
 def _slide_label(dataset: Dataset) -> str:

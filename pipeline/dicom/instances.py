@@ -23,7 +23,7 @@ from tilepress.pipeline.dicom.encapsulated import with_streams
 from tilepress.pipeline.dicom.kept import deflated
 from tilepress.pipeline.dicom.pixels import PixelFormat, pair_swapped
 from tilepress.pipeline.dicom.rewrite import rewritten_header
-from tilepress.pipeline.dicom.stored import Planes, StoredInstance
+from tilepress.pipeline.dicom.stored import StoredFrames, StoredInstance
 from tilepress.pipeline.image.source import ExportReader
 
 __all__ = ["instance_bytes"]
@@ -33,7 +33,7 @@ MAX_PIXEL_BYTES = 2**32 - 2
 
 
 def instance_bytes(
-    instance: StoredInstance, planes: Planes, reader: ExportReader
+    instance: StoredInstance, planes: StoredFrames, reader: ExportReader
 ) -> Iterator[bytes]:
     """Yield the bytes of one instance in order.
 
@@ -67,7 +67,7 @@ def instance_bytes(
     yield bytes.fromhex(instance.deflate["tail"])
 
 
-def _native_content(instance: StoredInstance, planes: Planes) -> Iterator[bytes]:
+def _native_content(instance: StoredInstance, planes: StoredFrames) -> Iterator[bytes]:
     """Yield the pixel value in the encoding of the original, without what ``after`` holds."""
     if instance.encapsulated:
         return
@@ -84,7 +84,7 @@ def _native_content(instance: StoredInstance, planes: Planes) -> Iterator[bytes]
     yield from _trimmed(_swapped(stream) if instance.swapped else stream, whole)
 
 
-def _plain_content(instance: StoredInstance, planes: Planes) -> tuple[Iterator[bytes], int]:
+def _plain_content(instance: StoredInstance, planes: StoredFrames) -> tuple[Iterator[bytes], int]:
     """Return the pixel value as Explicit VR Little Endian, band-interleaved, and its length."""
     pixels, count = instance.pixels, len(instance.frames)
     length = pixels.pixel_bytes(count)
@@ -109,7 +109,7 @@ def _plain_content(instance: StoredInstance, planes: Planes) -> tuple[Iterator[b
     return content(), length + length % 2
 
 
-def _frame_words(instance: StoredInstance, planes: Planes, frame: int) -> npt.NDArray[Any]:
+def _frame_words(instance: StoredInstance, planes: StoredFrames, frame: int) -> npt.NDArray[Any]:
     """Return words (B, Y, X) of one frame: its samples and what its patch adds."""
     pixels = instance.pixels
     samples = planes.read(instance.frames[frame])

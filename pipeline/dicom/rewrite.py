@@ -19,7 +19,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 
 from tilepress.pipeline.dicom.bytes import EXPLICIT_LITTLE, quiet_pydicom
-from tilepress.pipeline.dicom.stored import Planes, StoredInstance
+from tilepress.pipeline.dicom.stored import StoredFrames, StoredInstance
 from tilepress.pipeline.image.source import ExportReader
 
 __all__ = ["rewritten_header"]
@@ -29,7 +29,7 @@ LOSSY_METHOD = "TILEPRESS_WAVE"
 
 
 def rewritten_header(
-    instance: StoredInstance, planes: Planes, reader: ExportReader
+    instance: StoredInstance, planes: StoredFrames, reader: ExportReader
 ) -> tuple[bytes, bytes, bytes]:
     """Return (preamble with file meta, data set before the pixel element, what follows it).
 
@@ -135,7 +135,7 @@ def _encode(
 
 
 def _describe_native(
-    changed: Dataset, dataset: Dataset, instance: StoredInstance, planes: Planes
+    changed: Dataset, dataset: Dataset, instance: StoredInstance, planes: StoredFrames
 ) -> None:
     """Say how the decoded pixels lie."""
     pixels = instance.pixels
@@ -156,7 +156,7 @@ def _describe_native(
             setattr(changed, keyword, value)
 
 
-def _fits(instance: StoredInstance, planes: Planes, stored: int) -> bool:
+def _fits(instance: StoredInstance, planes: StoredFrames, stored: int) -> bool:
     """Whether every sample of a file lies within ``stored`` bits."""
     low = -(1 << (stored - 1)) if instance.pixels.signed else 0
     high = low + (1 << stored) - 1

@@ -96,6 +96,8 @@ def _files(paths: Iterable[str | Path]) -> Iterator[str]:
 class DicomSource:
     """One DICOM series, or one multi-frame instance, as an image. Not thread-safe."""
 
+    kind = "dicom"
+
     def __init__(self, spec: SourceSpec) -> None:
         """Read every header of ``spec.paths``; no pixels, save one frame of compressed colour.
 
@@ -108,18 +110,24 @@ class DicomSource:
             raise UnsupportedSource("opening a DICOM series: it has no files")
         self._spec = spec
         self._instances = [read_instance(path) for path in spec.paths]
-        if len({group_key(one) for one in self._instances}) > 1:
-            raise DamagedSource(
-                f"opening a DICOM series: its files are not of one series and shape, one is "
-                f"{spec.paths[0]}"
-            )
+        self._check_are_one()
         if is_deidentified(spec):
             _refuse_labels(self._instances)
         self._pixels = self._instances[0].pixels
-        self._arrangement = arrange(self._instances)
+        self._arrangement = self._arranged()
         self._readers: OrderedDict[int, FrameReader] = OrderedDict()
         self._photometric = self._reader(0).decoded_photometric()
         self._info = self._describe()
+
+    def _check_are_one(self) -> None:
+        if len({group_key(one) for one in self._instances}) > 1:
+            raise DamagedSource(
+                f"opening a DICOM series: its files are not of one series and shape, one is "
+                f"{self._spec.paths[0]}"
+            )
+
+    def _arranged(self) -> Arrangement:
+        return arrange(self._instances)
 
     @property
     def info(self) -> ImageInfo:
@@ -183,7 +191,7 @@ class DicomSource:
 
         def places(number: int) -> dict[str, Any]:
             """Keep what is around the streams of a file, and say how much that is."""
-            if self._info.stream_block is None:
+            if not self._gives_streams(number):
                 return {}
             encapsulations.append(encapsulation(self._instances[number], self._reader(number)))
             return {"encapsulation_bytes": len(encapsulations[-1])}
@@ -226,7 +234,7 @@ class DicomSource:
         ``more`` is asked at the end for what else the origin says.
         """
         headers, trailers, patches = bytearray(), bytearray(), bytearray()
-        planes = {(p.instance, p.frame): i for i, p in enumerate(self._arrangement.planes)}
+        planes = self._numbers()
         listed = []
         for number, (instance, (before, after, places)) in enumerate(
             zip(self._instances, around, strict=True)
@@ -243,17 +251,35 @@ class DicomSource:
             trailers += after
             listed.append(entry)
         origin = {
-            "kind": "dicom",
+            "kind": self.kind,
             "version": ORIGIN_VERSION,
             "axes": list(self._info.axes),
             "photometric": self._photometric,
             "instances": listed,
+            **self._more_origin(),
             **more(),
         }
         yield "origin", json.dumps(origin, separators=(",", ":")).encode()
         yield "dicom-headers", bytes(headers)
         yield "dicom-trailers", bytes(trailers)
         yield "dicom-patches", bytes(patches)
+        yield from self._more_items()
+
+    def _numbers(self) -> dict[tuple[int, int], int]:
+        """Return the number of the plane of every frame, by instance and frame."""
+        return {(p.instance, p.frame): i for i, p in enumerate(self._arrangement.planes)}
+
+    def _more_origin(self) -> dict[str, Any]:
+        """Return what else the origin says of how planes lie in the image."""
+        return {}
+
+    def _more_items(self) -> Iterator[tuple[str, bytes]]:
+        """Yield what else has to be kept so that frames come back."""
+        return iter(())
+
+    def _gives_streams(self, number: int) -> bool:
+        """Whether the streams of an instance may be kept."""
+        return self._info.stream_block is not None
 
     def fingerprint(self) -> dict[str, Any]:
         """Return size, mtime and a hash of the header of every file, wherever they lie.

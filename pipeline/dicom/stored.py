@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,21 @@ import numpy.typing as npt
 from tilepress.errors import DamagedStore, UsageError
 from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG
 from tilepress.pipeline.dicom.pixels import PixelFormat
+from tilepress.pipeline.dicom.slide_recipe import SLIDE_KIND
+from tilepress.pipeline.dicom.slide_stored import SlidePlanes, stored_tiles
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.names import path_to_write, stays_below
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.image.streams import KeptStreams
 
-__all__ = ["Planes", "StoredInstance", "leading_shape", "stored_instances"]
+__all__ = [
+    "Planes",
+    "StoredFrames",
+    "StoredInstance",
+    "leading_shape",
+    "planes_of",
+    "stored_instances",
+]
 
 MAX_CACHED_BYTES = 512 * 2**20
 """Decoded records that are kept at most, beside the one that is read from."""
@@ -72,7 +81,7 @@ class StoredInstance:
 def stored_instances(reader: ExportReader) -> list[StoredInstance]:
     """Return every instance that ``source/`` describes; raises as ``export_dicom`` does."""
     origin = reader.origin
-    if origin.get("kind") != "dicom":
+    if origin.get("kind") not in ("dicom", SLIDE_KIND):
         raise UsageError(f"exporting DICOM: the store was made from {origin.get('kind')}")
     names = set(reader.source_names())
     if not {"dicom-headers", "dicom-trailers", "dicom-patches"} <= names:
@@ -99,7 +108,7 @@ def _parsed(origin: Mapping[str, Any], reader: ExportReader) -> Iterator[StoredI
     lengths = [int(e.get("encapsulation_bytes", 0)) for e in entries]
     kept = reader.source_bytes("dicom-encapsulations") if any(lengths) else b""
     encapsulations = iter(_cut(kept, lengths))
-    total = math.prod(leading_shape(reader))
+    total = _total_planes(reader)
     for entry, head, tail in zip(entries, before, after, strict=True):
         frames = entry["frames"]
         if isinstance(frames, Mapping):
@@ -133,12 +142,45 @@ def _parsed(origin: Mapping[str, Any], reader: ExportReader) -> Iterator[StoredI
         )
 
 
+def _total_planes(reader: ExportReader) -> int:
+    """Return how many planes the image has, or how many places of tiles the levels of a slide."""
+    if reader.origin["kind"] == SLIDE_KIND:
+        return stored_tiles(reader)[-1].end
+    return math.prod(leading_shape(reader))
+
+
+def planes_of(reader: ExportReader) -> StoredFrames:
+    """Return what gives the frames of a store's instances. Raises DamagedStore for nonsense."""
+    try:
+        return SlidePlanes(reader) if reader.origin["kind"] == SLIDE_KIND else Planes(reader)
+    except (KeyError, TypeError, ValueError) as exc:
+        raise DamagedStore(
+            f"exporting DICOM: source/ contradicts itself ({type(exc).__name__})"
+        ) from None
+
+
 def _cut(content: bytes, lengths: Sequence[int]) -> list[bytes]:
     """Cut joined bytes into pieces of the given lengths."""
     ends = list(accumulate(lengths, initial=0))
     if ends[-1] != len(content) or min(lengths, default=0) < 0:
         raise ValueError("joined bytes of another length than their index says")
     return [content[a:b] for a, b in pairwise(ends)]
+
+
+class StoredFrames(Protocol):
+    """What gives the frames of a store's instances, by their numbers."""
+
+    def read(self, number: int) -> npt.NDArray[Any]:
+        """Return samples (B, Y, X) of one frame."""
+        ...
+
+    def keep_streams(self, numbers: Sequence[int]) -> bool:
+        """Whether the streams of all of these frames are kept."""
+        ...
+
+    def stream(self, number: int) -> bytes:
+        """Return the stream of one frame. Raises DamagedStore where there is none."""
+        ...
 
 
 class Planes:

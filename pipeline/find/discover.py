@@ -368,7 +368,8 @@ class _Discovery:
         """Return the image that a file is a band of; None where it is no band."""
         if looked.format is None or looked.format.stacking is None:
             return None
-        if len(looked.content.images) != 1:
+        images = looked.content.images
+        if len(images) != 1 or images[0].options.get("pages"):
             return None  # a file of several images is no band of another one
         for pattern in self._patterns:
             scene = pattern.scene(looked.file.relative if "/" in pattern.text else looked.file.name)

@@ -11,6 +11,7 @@ from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.find.choose import ALL, Choice
 from tilepress.pipeline.find.discover import discover, store_path
+from tilepress.pipeline.find.former_pages import as_taken_before
 from tilepress.pipeline.find.others import OtherFiles
 from tilepress.pipeline.find.stacks import STACKED, Stacks
 from tilepress.pipeline.find.told import path_and_page, told_error, told_failure, told_name
@@ -62,8 +63,9 @@ class SourceFinder:
             if isinstance(item, Failure):
                 self._failures.append(item)
             else:
-                self._specs.append(item)
-                self._by_store.setdefault(_store_key(item), []).append(item)
+                for spec in self._as_taken_before(item):
+                    self._specs.append(spec)
+                    self._by_store.setdefault(_store_key(spec), []).append(spec)
         self._found = FoundImages(self._specs)
         self._paths = list(paths)
         self._text = ", ".join(map(str, paths))
@@ -112,6 +114,22 @@ class SourceFinder:
             return self._stored_at(where)
         named = [spec for spec in self._specs if store_path(spec).name == where.stem]
         return named or self._called_by_key(where) or list(self._specs)
+
+    def _as_taken_before(self, spec: SourceSpec) -> tuple[SourceSpec, ...]:
+        """Return the images of an earlier version that the archive has, or else the image."""
+        archive = self._archive
+        if archive is None:
+            return (spec,)
+
+        def store_of(one: SourceSpec) -> StoragePath:
+            key = _store_key(one)
+            private = formats.has_private_names(one.kind)
+            pseudonyms = UNKEYED if private else self._pseudonyms()
+            if not (archive / key).is_folder() and pseudonyms.key is not None:
+                key = _store_key(renamed(one, str(store_path(one)), pseudonyms))
+            return archive / key
+
+        return as_taken_before(spec, store_of)
 
     def _stored_at(self, store: StoragePath) -> list[SourceSpec]:
         """Return the images that an archive keeps there, by whichever of their names."""

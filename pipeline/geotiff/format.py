@@ -8,10 +8,12 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tilepress.errors import UsageError
 from tilepress.pipeline.geotiff.companions import companions
 from tilepress.pipeline.geotiff.drivers import raster_driver
 from tilepress.pipeline.geotiff.grids import grid_words
 from tilepress.pipeline.geotiff.header import find_pages
+from tilepress.pipeline.geotiff.slide_pages import SlidePages, find_slides
 from tilepress.pipeline.geotiff.stack_names import band_order, former_names, stack_name
 from tilepress.pipeline.image.format import (
     Candidate,
@@ -28,7 +30,7 @@ from tilepress.pipeline.image.info import Acquired
 from tilepress.pipeline.image.objects import is_pinned, objects_of, pinned
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 
-__all__ = ["GEOTIFF", "GEOTIFF_KIND", "STACK_KIND"]
+__all__ = ["GEOTIFF", "GEOTIFF_KIND", "SLIDE_KIND", "STACK_KIND"]
 
 GEOTIFF_KIND = "geotiff"
 """One raster file, or one page of it."""
@@ -37,20 +39,43 @@ STACK_KIND = "stack"
 """Several raster files whose bands follow one another."""
 
 
+SLIDE_KIND = "slide"
+"""A slide of a TIFF file, with its levels."""
+
+
 def _write_geotiff(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
+    if reader.origin["kind"] == SLIDE_KIND:
+        from tilepress.pipeline.geotiff.slide_export import export_slide
+
+        _refuse_parts(part)
+        return export_slide(reader, out)
     from tilepress.pipeline.geotiff.export import export_geotiff
 
     return export_geotiff(reader, out, bands=part.bands, bbox=part.bbox)
 
 
+def _write_ome(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
+    from tilepress.pipeline.geotiff.slide_export import export_ome_tiff
+
+    _refuse_parts(part)
+    return export_ome_tiff(reader, out)
+
+
+def _refuse_parts(part: ExportPart) -> None:
+    if part.bands is not None or part.bbox is not None:
+        raise UsageError("export a slide: it comes whole; leave out bands and bounding box")
+
+
 def _write_cog(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
+    if reader.origin["kind"] == SLIDE_KIND:
+        raise UsageError("export COG: a slide lies nowhere on the ground; ask for ome-tiff")
     from tilepress.pipeline.geotiff.cog import export_cog
 
     return export_cog(reader, out, bands=part.bands, bbox=part.bbox)
 
 
 class _GeoTiff(Format):
-    kinds = (GEOTIFF_KIND, STACK_KIND)
+    kinds = (GEOTIFF_KIND, STACK_KIND, SLIDE_KIND)
     names = ("TIFF", "JPEG 2000", "PNG", "SRTM height file")
     suffixes = (".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".j2c", ".jpx", ".hgt", ".png")
     reads_beside = True
@@ -66,20 +91,29 @@ class _GeoTiff(Format):
             wanted="NAME.tif or a folder",
             cuts=("bands", "bbox"),
         )
-        for name, write in ((GEOTIFF_KIND, _write_geotiff), ("cog", _write_cog))
+        for name, write in (
+            (GEOTIFF_KIND, _write_geotiff),
+            ("cog", _write_cog),
+            ("ome-tiff", _write_ome),
+        )
     )
 
     def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:
         room = "tilepress.pipeline.geotiff"
-        return (f"{room}.source", f"{room}.stack", f"{room}.ready")
+        return (f"{room}.source", f"{room}.stack", f"{room}.slide_source", f"{room}.ready")
 
     def sniff(self, file: Candidate) -> Certainty:
         driver = raster_driver(PurePosixPath(file.name), file.head, file.size)
         return Certainty.NONE if driver is None else Certainty.MARKED
 
     def images(self, file: Candidate) -> FileImages:
-        """Return the image, or every page of a TIFF file of several."""
+        """Return the image, or every slide and page of a TIFF file of several."""
         pages = find_pages(file.stream, file.size)
+        slides = find_slides(file.stream, file.size, pages.found)
+        if slides is not None:
+            one = not pages.found[1:]
+            grid = grid_words(file.stream, file.size) if one else ()  # it may be a band, if asked
+            return FileImages(images=tuple(_of_slides(slides)), grid=grid)
         images: tuple[FileImage, ...] = (FileImage(kind=GEOTIFF_KIND),)
         problem = None
         if len(pages.found) > 1:
@@ -94,7 +128,31 @@ class _GeoTiff(Format):
         from tilepress.pipeline.geotiff.source import GeoTiffSource
         from tilepress.pipeline.geotiff.stack import StackSource
 
+        if spec.kind == SLIDE_KIND:
+            from tilepress.pipeline.geotiff.slide_source import SlideSource
+
+            return SlideSource(spec)
         return StackSource(spec) if spec.kind == STACK_KIND else GeoTiffSource(spec)
+
+    def former(self, spec: SourceSpec) -> tuple[SourceSpec, ...]:
+        """Return the pages that earlier versions took a file of a slide for."""
+        if spec.kind != SLIDE_KIND:
+            return ()
+        options = {k: v for k, v in spec.options.items() if k not in ("page", "pages")}
+        numbers = [int(number) for number in spec.options["pages"]]
+        if not numbers:
+            return (replace(spec, kind=GEOTIFF_KIND, options=options, images_in_files=1),)
+        stem = PurePosixPath(spec.paths[0]).stem
+        pages = [_page(number) for number in numbers]
+        return tuple(
+            replace(
+                spec,
+                kind=GEOTIFF_KIND,
+                options={**options, **page.options, "name": stem + page.ending},
+                images_in_files=len(pages),
+            )
+            for page in pages
+        )
 
     def find_again(
         self, origin: Mapping[str, Any], near: Sequence[SourceSpec], found: FoundImages
@@ -103,12 +161,27 @@ class _GeoTiff(Format):
         if origin["kind"] == STACK_KIND:
             return [*near, *_stacks([str(file["name"]) for file in origin["files"]], found)]
         page = origin["files"][0].get("page")
-        return [spec for spec in near if spec.options.get("page") == page]
+        again = [spec for spec in near if spec.options.get("page") == page]
+        if again or origin["kind"] != GEOTIFF_KIND:
+            return again or list(near)
+        slides = [self.former(spec) for spec in found.of_kind(SLIDE_KIND)]
+        return [spec for pages in slides for spec in pages if spec.options.get("page") == page]
 
     def acquired(self, reader: ExportReader) -> Acquired | None:
         from tilepress.pipeline.geotiff.acquired import acquired
 
         return acquired(reader)
+
+
+def _of_slides(found: SlidePages) -> Iterator[FileImage]:
+    """Yield the slides of a file, and the pages that belong to none."""
+    alone = len(found.slides) == 1
+    for slide in found.slides:
+        options: dict[str, Any] = {"pages": list(slide.pages)}
+        options |= {} if alone else {"page": slide.page}
+        ending = "" if alone else f"-page{slide.page}"
+        yield FileImage(kind=SLIDE_KIND, ending=ending, options=options)
+    yield from map(_page, found.pages)
 
 
 def _page(number: int) -> FileImage:

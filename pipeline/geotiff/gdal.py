@@ -115,17 +115,25 @@ def gdal_calls(
 
 
 def open_raster(
-    path: Path, driver: str, *, raw: bool = False, directory: int | None = None
+    path: Path,
+    driver: str,
+    *,
+    raw: bool = False,
+    directory: int | None = None,
+    offset: int | None = None,
 ) -> DatasetReader:
     """Open a file for reading with exactly this driver; call it inside ``gdal_calls``.
 
     ``raw`` asks the TIFF driver not to convert colours to RGB; ``directory`` is the number of the
-    TIFF directory to read, from 1. GDAL takes all that follows these prefixes as the file's name,
-    whatever is in it, and an absolute name is never mistaken for a prefix.
+    TIFF directory to read, from 1, or ``offset`` the byte at which it starts. GDAL takes all that
+    follows these prefixes as the file's name, whatever is in it, and an absolute name is never
+    mistaken for a prefix.
     """
     name: str | Path = path.absolute()
     if directory is not None:
         name = f"GTIFF_DIR:{int(directory)}:{name}"
+    elif offset is not None:
+        name = f"GTIFF_DIR:off:{int(offset)}:{name}"
     if raw:
         name = f"GTIFF_RAW:{name}"
     with _open_lock, warnings.catch_warnings():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -31,12 +31,14 @@ __all__ = [
     "Pages",
     "TiffHeader",
     "append_entries",
+    "directory_at",
     "find_entries",
     "find_pages",
     "read_header",
     "read_mask_header",
     "read_open_header",
     "read_pages",
+    "walk_directories",
 ]
 
 MAX_ENTRIES = 4096
@@ -44,6 +46,9 @@ MAX_ENTRIES = 4096
 
 MAX_ENTRY_BYTES = 512 * 2**20
 """Value of one entry: the offsets of 67 million tiles."""
+
+MAX_BRIEF_BYTES = 2**20
+"""What is read of an entry where many directories are looked at."""
 
 MAX_SUB_DIRECTORIES = 64
 
@@ -272,6 +277,49 @@ def find_entries(file: BinaryIO, size: int, tags: Collection[int]) -> Directory 
     return Directory(layout.order, {tag: e for tag, e in found.items() if e is not None})
 
 
+def walk_directories(
+    file: BinaryIO, size: int, tags: Collection[int], most: int = MAX_PAGES
+) -> Iterator[tuple[int, Directory]]:
+    """Yield where each directory of an open file's chain starts, and these of its entries.
+
+    Of long entries no more than ``MAX_BRIEF_BYTES``. Raises ValueError where the chain cannot be
+    followed to its end, or has more than ``most``.
+    """
+    layout, at = _read_preamble(file)
+    seen: set[int] = set()
+    while at:
+        if at in seen or len(seen) == most:
+            raise ValueError("a chain without end")
+        seen.add(at)
+        directory, following = _directory_of(file, at, layout, size, tags)
+        yield at, directory
+        at = following
+
+
+def directory_at(file: BinaryIO, size: int, at: int, tags: Collection[int]) -> Directory:
+    """Return these entries of the directory at an offset, as ``walk_directories`` does.
+
+    Raises ValueError where none is.
+    """
+    layout, _ = _read_preamble(file)
+    return _directory_of(file, at, layout, size, tags)[0]
+
+
+def _directory_of(
+    file: BinaryIO, at: int, layout: _Layout, size: int, tags: Collection[int]
+) -> tuple[Directory, int]:
+    try:
+        raw, following = _raw_directory(file, at, layout, size)
+        found = {
+            tag: _value(file, raw[tag], layout, size, most=MAX_BRIEF_BYTES)
+            for tag in tags
+            if tag in raw
+        }
+    except struct.error as error:
+        raise ValueError("a directory is cut off") from error
+    return Directory(layout.order, {tag: e for tag, e in found.items() if e is not None}), following
+
+
 def append_entries(
     path: Path,
     entries: Mapping[int, Entry],
@@ -428,8 +476,13 @@ def _directory(file: BinaryIO, at: int, layout: _Layout, size: int) -> Directory
     return Directory(layout.order, {tag: e for tag, e in entries.items() if e is not None})
 
 
-def _value(file: BinaryIO, raw: bytes, layout: _Layout, size: int) -> Entry | None:
-    """Return an entry's value; None where it lies outside the file or its type is unknown."""
+def _value(
+    file: BinaryIO, raw: bytes, layout: _Layout, size: int, most: int = MAX_ENTRY_BYTES
+) -> Entry | None:
+    """Return an entry's value; None where it lies outside the file or its type is unknown.
+
+    Of a longer one than ``most`` only the beginning is read.
+    """
     kind = layout.unpack("H", raw[2:4])
     count = layout.unpack(layout.offset, raw[4 : 4 + layout.offset_bytes])
     length = _TYPE_BYTES.get(kind, 0) * count
@@ -442,7 +495,8 @@ def _value(file: BinaryIO, raw: bytes, layout: _Layout, size: int) -> Entry | No
     if offset + length > size:
         return None
     file.seek(offset)
-    return Entry(kind, count, file.read(length))
+    unit = _TYPE_BYTES[kind]
+    return Entry(kind, count, file.read(min(length, most - most % unit)))
 
 
 def _write_directory(

@@ -6,7 +6,7 @@ What cannot be read whole and right is refused when the file is opened.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from tilepress.pipeline.geotiff.references import raster_names_others
 from tilepress.pipeline.geotiff.view import RasterView, raster_view
 from tilepress.pipeline.storage.regular import open_regular
 
-__all__ = ["COMPLEX_PARTS", "RasterFile", "open_rasters"]
+__all__ = ["COMPLEX_PARTS", "RasterFile", "open_directory", "open_rasters"]
 
 MAX_BLOCK_BYTES = 512 * 2**20
 """Decoded size of one strip or tile at most: GDAL decodes a block as a whole, in memory."""
@@ -133,6 +133,37 @@ def open_rasters(paths: Sequence[str], page: int | None) -> list[RasterFile]:
     if not files:
         raise UnsupportedSource("open a stack: no files given")
     return files
+
+
+def open_directory(path: Path, offset: int) -> RasterFile:
+    """Open the image of one directory of a TIFF file, by where it starts, and of that alone.
+
+    Raises UnsupportedSource or DamagedSource.
+    """
+    header = read_header(path, Page(0, offset))
+    if header is None:
+        raise DamagedSource(f"open {path}: there is no directory at byte {offset}")
+    with gdal_calls("open", path, options={"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}):
+        raw = _reads_raw(header)
+        dataset = open_raster(path, "GTiff", raw=raw, offset=offset)
+        try:
+            converted = not raw and _converts(header)
+            record = describe_raster(dataset, path.name, "GTiff", header, converted, [])
+            # what hangs below it is asked for by its own offset
+            _refuse(path, dataset, record, replace(header, below=()))
+        except BaseException:
+            dataset.close()
+            raise
+    return RasterFile(
+        path=path,
+        dataset=dataset,
+        record=record,
+        sidecars=(),
+        remarks=(),
+        view=None,
+        blocks=DeflateBlocks.of(path, header),
+        jpeg_blocks=JpegBlocks.of(path, header),
+    )
 
 
 def _doing(verb: str, page: int | None) -> str:

@@ -21,7 +21,7 @@ from tilepress.pipeline.guests import wire
 from tilepress.pipeline.guests.told import raise_told, told
 from tilepress.pipeline.image.format import Candidate, FileImages
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.image.source import LevelSource, SourceSpec, TileSource, read_level
 from tilepress.pipeline.image.streams import StreamSource
 from tilepress.pipeline.storage import ranges
 from tilepress.pipeline.storage.below import Wanted, use_below
@@ -101,10 +101,10 @@ class _Guest:
                 return self._source.info
             case "read" | "read_mask" as what:
                 assert file is not None, "samples are written to it"
-                self._read(what, Box(request["start"], request["stop"]), request["dtype"], file)
+                self._read(what, request["level"], _box(request), request["dtype"], file)
                 return None
             case "streams":
-                return self._streams(Box(request["start"], request["stop"]))
+                return self._streams(request["level"], _box(request))
             case "items":
                 self._items = self._opened.source_items()
                 return None
@@ -138,14 +138,19 @@ class _Guest:
         assert self._source is not None, "opened before"
         return self._source
 
-    def _streams(self, box: Box) -> dict[str, Any] | None:
+    def _streams(self, level: int, box: Box) -> dict[str, Any] | None:
         source = self._opened
-        found = source.streams(box) if isinstance(source, StreamSource) else None
+        if level > 0:
+            found = source.level_streams(level, box) if isinstance(source, LevelSource) else None
+        else:
+            found = source.streams(box) if isinstance(source, StreamSource) else None
         return None if found is None else {f.name: getattr(found, f.name) for f in fields(found)}
 
-    def _read(self, what: str, wanted: Box, dtype: np.dtype[Any], file: int) -> None:
+    def _read(self, what: str, level: int, wanted: Box, dtype: np.dtype[Any], file: int) -> None:
         """Write samples into a file of memory, which is not held open or mapped afterwards."""
-        samples = getattr(self._opened, what)(wanted)
+        source = self._opened
+        is_mask = what == "read_mask"
+        samples = source.read_mask(wanted) if is_mask else read_level(source, level, wanted)
         if samples.shape != wanted.shape or samples.dtype != dtype:
             text = f"{samples.dtype} of shape {samples.shape}, want {dtype} of {wanted.shape}"
             raise AssertionError(text)
@@ -164,6 +169,10 @@ class _Guest:
         source = _FetchedBytes(remote, self._outside)
         ranges.use_reader(source)
         return _looked(_candidate(request, source.stream()))
+
+
+def _box(request: dict[str, Any]) -> Box:
+    return Box(request["start"], request["stop"])
 
 
 def _keep_no_machine_code() -> None:

@@ -186,12 +186,18 @@ def _is_sound_grid(grid: object) -> bool:
     )
 
 
+def _is_sound_option(value: object) -> bool:
+    """Whether it is the number of a page, or those of several."""
+    numbers = value if isinstance(value, list) and len(value) <= MAX_IMAGES else [value]
+    return all(type(number) is int for number in numbers)
+
+
 def _is_sound_image(image: object, format_: Format) -> bool:
     return (
         isinstance(image, FileImage)
         and image.kind in format_.kinds
         and isinstance(image.ending, str)
         and _ENDING.fullmatch(image.ending) is not None
-        and set(image.options) <= {"page"}
-        and all(type(value) is int for value in image.options.values())
+        and set(image.options) <= {"page", "pages"}
+        and all(_is_sound_option(value) for value in image.options.values())
     )

@@ -21,7 +21,7 @@ from tilepress.pipeline.guests.budget import Budget
 from tilepress.pipeline.guests.client import Guest
 from tilepress.pipeline.image.fingerprint import bytes_of
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.info import ImageInfo, Level
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.image.streams import Streams
 from tilepress.pipeline.privacy.keyed import Replacements
@@ -67,19 +67,26 @@ class GuestSource:
         return self._spec
 
     def read(self, box: Box) -> npt.NDArray[Any]:
-        return self._samples("read", box, self._info.dtype)
+        return self.read_level(0, box)
+
+    def read_level(self, level: int, box: Box) -> npt.NDArray[Any]:
+        return self._samples("read", box, self._info.dtype, level)
 
     def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
         return self._samples("read_mask", box, np.dtype(np.uint8))
 
     def streams(self, box: Box) -> Streams | None:
         """Return the streams of a box as the guest found them: whoever codes them compares."""
+        return self.level_streams(0, box)
+
+    def level_streams(self, level: int, box: Box) -> Streams | None:
         length = math.prod(box.shape) * self._info.dtype.itemsize
 
         def limit(size: int) -> Budget:
             return budget.to_read(self._info, self._spec, size, length)
 
-        found = self._ask({"do": "streams", "start": box.start, "stop": box.stop}, limit)
+        request = {"do": "streams", "level": level, "start": box.start, "stop": box.stop}
+        found = self._ask(request, limit)
         try:
             return None if found is None else _checked_streams(Streams(**found))
         except (TypeError, ValueError):
@@ -148,13 +155,15 @@ class GuestSource:
     def _limit_to_open(self, size: int) -> Budget:
         return budget.to_open(self._spec, size)
 
-    def _samples(self, what: str, box: Box, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    def _samples(
+        self, what: str, box: Box, dtype: np.dtype[Any], level: int = 0
+    ) -> npt.NDArray[Any]:
         length = math.prod(box.shape) * dtype.itemsize
 
         def limit(size: int) -> Budget:
             return budget.to_read(self._info, self._spec, size, length)
 
-        request = {"do": what, "start": box.start, "stop": box.stop, "dtype": dtype}
+        request = {"do": what, "level": level, "start": box.start, "stop": box.stop, "dtype": dtype}
         shared = _SharedBytes(length)
         try:
             self._ask(request, limit, shared.file)
@@ -260,9 +269,18 @@ def _checked(info: object, spec: SourceSpec) -> ImageInfo:
         and isinstance(info.dtype, np.dtype)
         and len(info.axes) == len(info.shape) >= 2
         and all(type(n) is int and n > 0 for n in info.shape)
+        and all(_is_level(level, info) for level in info.levels)
     ):
         return info
     raise SourceError(f"opening {spec.paths[0]}: its reader answered nonsense")
+
+
+def _is_level(level: object, info: ImageInfo) -> bool:
+    return (
+        isinstance(level, Level)
+        and len(level.shape) == len(info.shape)
+        and all(type(n) is int and n > 0 for n in level.shape)
+    )
 
 
 def _checked_streams(found: Streams) -> Streams:

@@ -43,11 +43,14 @@ _CLASSES = {
     "ImageInfo": "tilepress.pipeline.image.info",
     "Instance": "tilepress.pipeline.dicom.header",
     "Label": "tilepress.pipeline.image.info",
+    "Level": "tilepress.pipeline.image.info",
     "MedicalGeometry": "tilepress.pipeline.image.info",
     "PixelElement": "tilepress.pipeline.dicom.bytes",
     "PixelFormat": "tilepress.pipeline.dicom.pixels",
     "Plane": "tilepress.pipeline.dicom.planes",
     "RemoteFile": "tilepress.pipeline.storage.ranges",
+    "SlideGeometry": "tilepress.pipeline.image.info",
+    "Tiling": "tilepress.pipeline.dicom.tiling",
     "SourceSpec": "tilepress.pipeline.image.source",
 }
 """The values that may be sent, by class, and where each class is defined: all are dataclasses."""

@@ -284,6 +284,13 @@ class Format(Protocol):
         """
         return None
 
+    def former(self, spec: SourceSpec) -> tuple[SourceSpec, ...]:
+        """Return the images that earlier versions took an image's files for, where it was others.
+
+        An archive that has their stores keeps them.
+        """
+        return ()
+
     def open(self, spec: SourceSpec) -> TileSource:
         """Open an image whose files lie on this machine. Raises SourceError."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,16 @@ import numpy.typing as npt
 
 from tilepress.codecs.loss import Loss
 
-__all__ = ["Acquired", "BandInfo", "GeoReference", "ImageInfo", "Label", "MedicalGeometry"]
+__all__ = [
+    "Acquired",
+    "BandInfo",
+    "GeoReference",
+    "ImageInfo",
+    "Label",
+    "Level",
+    "MedicalGeometry",
+    "SlideGeometry",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +54,27 @@ class MedicalGeometry:
     """Six direction cosines: of a row (along x), then of a column (along y)."""
     origin_mm: tuple[float, float, float] | None = None
     """Position of the first plane's first sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideGeometry:
+    """How far apart the samples of a slide under a microscope lie."""
+
+    pixel_size_um: tuple[float, float] | None = None
+    """(along y, along x), in micrometres; None where the source does not say."""
+    plane_spacing_um: float | None = None
+    """Distance between focal planes, along ``z``."""
+    offset_um: tuple[float, float] = (0.0, 0.0)
+    """Where the first sample's centre lies, from that of the full resolution: (y, x)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A level of lower resolution that the source has itself: the same axes, bands and type."""
+
+    shape: tuple[int, ...]
+    stream_block: tuple[int, ...] | None = None
+    """As ``ImageInfo.stream_block``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +133,11 @@ class ImageInfo:
     """Why near-lossless coding makes no sense (palette, mask, bool); None where it does."""
     geo: GeoReference | None = None
     medical: MedicalGeometry | None = None
+    slide: SlideGeometry | None = None
+    """Of an image under a microscope."""
+    levels: tuple[Level, ...] = ()
+    """Levels of lower resolution that come with the image, from the finest on; its source is a
+    ``LevelSource`` where there are any."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able attributes for the array: rescale_slope, rescale_intercept, units, photometrics…"""
     coordinates: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
@@ -122,6 +157,20 @@ class ImageInfo:
     """Whether ``read_mask`` gives something that ``nodata`` does not say already."""
     remarks: tuple[str, ...] = ()
     """What a user should know: gaps between slices, duplicates that were left out."""
+
+    def at_level(self, number: int) -> ImageInfo:
+        """Return what is told of the image at one of its levels, 0 being the full resolution."""
+        if number == 0:
+            return self
+        level, slide = self.levels[number - 1], self.slide
+        if slide is not None and slide.pixel_size_um is not None:
+            size = slide.pixel_size_um
+            pairs = zip(size, self.shape[-2:], level.shape[-2:], strict=True)
+            down, across = (one * full / reduced for one, full, reduced in pairs)
+            offset = ((down - size[0]) / 2, (across - size[1]) / 2)
+            slide = replace(slide, pixel_size_um=(down, across), offset_um=offset)
+        block = level.stream_block
+        return replace(self, shape=level.shape, stream_block=block, slide=slide, levels=())
 
     def refusal(self, loss: Loss) -> str | None:
         """Tell why the image must not be coded with this loss; None where it may be."""

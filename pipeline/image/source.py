@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,25 @@ import numpy.typing as npt
 from tilepress.codecs.loss import Loss
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.streams import Streams
 
-__all__ = ["SIBLINGS", "ExportReader", "SourceSpec", "TileSource"]
+__all__ = [
+    "FORMER",
+    "SIBLINGS",
+    "ExportReader",
+    "LevelSource",
+    "SourceSpec",
+    "StoredLevels",
+    "TileSource",
+    "read_level",
+]
 
 SIBLINGS = "siblings"
 """Option of a recipe: names of images that one expects to be one with this one."""
+
+
+FORMER = "former"
+"""Option of a recipe: what earlier versions took its files for, in the words of its format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +81,27 @@ class TileSource(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class LevelSource(Protocol):
+    """A ``TileSource`` of an image with levels (``ImageInfo.levels``), from 1 on."""
+
+    def read_level(self, level: int, box: Box) -> npt.NDArray[Any]:
+        """Return samples of a level, as ``TileSource.read`` does those of the full resolution."""
+        ...
+
+    def level_streams(self, level: int, box: Box) -> Streams | None:
+        """Return streams of a level, as ``StreamSource.streams`` does."""
+        ...
+
+
+def read_level(source: TileSource, level: int, box: Box) -> npt.NDArray[Any]:
+    """Return the samples of a box of a level, of which 0 is the full resolution."""
+    if level == 0:
+        return source.read(box)
+    assert isinstance(source, LevelSource), "an image with levels has a source of them"
+    return source.read_level(level, box)
+
+
 class ExportReader(Protocol):
     """What an exporter needs of a sealed store: samples by window, and what ``source/`` keeps."""
 
@@ -114,4 +149,18 @@ class ExportReader(Protocol):
 
     def source_bytes(self, name: str) -> bytes:
         """Return one item of ``source/``; KeyError where there is none of that name."""
+        ...
+
+
+@runtime_checkable
+class StoredLevels(Protocol):
+    """An ``ExportReader`` of a store that may have several levels."""
+
+    @property
+    def level_count(self) -> int:
+        """How many there are, the full resolution among them."""
+        ...
+
+    def at_level(self, number: int) -> ExportReader:
+        """Return what reads a level as if it were the image."""
         ...

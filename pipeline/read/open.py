@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from tilepress.errors import UsageError
 from tilepress.pipeline.storage.path import AnyPath
-from tilepress.pipeline.store.keys import FULL_RESOLUTION
 from tilepress.pipeline.store.reader import SealedStore, StoreReader
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ __all__ = ["open_dataset"]
 
 
 def open_dataset(
-    path: AnyPath, *, chunks: dict[str, int] | Literal["auto"] | None = None
+    path: AnyPath, *, level: int = 0, chunks: dict[str, int] | Literal["auto"] | None = None
 ) -> xr.Dataset:
-    """Open the full resolution of a sealed store with xarray, lazily.
+    """Open a level of a sealed store with xarray, lazily: the full resolution, or one of a slide.
 
     What ``xr.open_zarr(path, group="0")`` gives, and besides a refusal of unsealed or tampered
     metadata, and an error for a missing shard where Zarr would read fill value. ``chunks`` is
@@ -26,8 +26,10 @@ def open_dataset(
     import xarray as xr
 
     reader = StoreReader.open(path)
+    if not 0 <= level < reader.level_count:
+        raise UsageError(f"opening {path}: it has levels 0 … {reader.level_count - 1}, got {level}")
     dataset: xr.Dataset = xr.open_zarr(
-        SealedStore(reader.path), group=FULL_RESOLUTION, consolidated=True, chunks=chunks
+        SealedStore(reader.path), group=str(level), consolidated=True, chunks=chunks
     )
     dataset.attrs["tilepress"] = dict(reader.statement)
     return dataset

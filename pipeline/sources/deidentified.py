@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
-from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.image.source import SourceSpec, TileSource, read_level
+from tilepress.pipeline.image.streams import Streams
 from tilepress.pipeline.privacy.keyed import Replacements
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, DEIDENTIFY, keyed_of, profile_of
 
@@ -58,6 +59,13 @@ class DeidentifiedSource:
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         return self._source.read(box)
+
+    def read_level(self, level: int, box: Box) -> npt.NDArray[Any]:
+        return read_level(self._source, level, box)
+
+    def level_streams(self, level: int, box: Box) -> Streams | None:
+        """Return none: streams have room for texts."""
+        return None
 
     def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
         return self._source.read_mask(box)

@@ -17,7 +17,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import stays_below
 from tilepress.pipeline.image.objects import objects_of, root_of, without_pins
-from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.image.source import LevelSource, SourceSpec, TileSource, read_level
 from tilepress.pipeline.image.streams import Streams, StreamSource
 from tilepress.pipeline.packed.unpack import download, look_up
 from tilepress.pipeline.storage.copies import FETCHES, Copy
@@ -59,6 +59,10 @@ class StagedSource:
         with self._renamed.errors():
             return self._source.read(box)
 
+    def read_level(self, level: int, box: Box) -> npt.NDArray[Any]:
+        with self._renamed.errors():
+            return read_level(self._source, level, box)
+
     def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
         with self._renamed.errors():
             return self._source.read_mask(box)
@@ -68,6 +72,12 @@ class StagedSource:
             return None
         with self._renamed.errors():
             return self._source.streams(box)
+
+    def level_streams(self, level: int, box: Box) -> Streams | None:
+        if not isinstance(self._source, LevelSource):
+            return None
+        with self._renamed.errors():
+            return self._source.level_streams(level, box)
 
     def source_items(self) -> Iterator[tuple[str, bytes]]:
         with self._renamed.errors():

@@ -21,7 +21,13 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from tilepress.codecs.numbers import json_number
-from tilepress.pipeline.image.info import GeoReference, ImageInfo, Label, MedicalGeometry
+from tilepress.pipeline.image.info import (
+    GeoReference,
+    ImageInfo,
+    Label,
+    MedicalGeometry,
+    SlideGeometry,
+)
 
 __all__ = [
     "AuxiliaryArray",
@@ -64,6 +70,8 @@ def image_attributes(info: ImageInfo, *, wordy: bool = False) -> dict[str, Any]:
         attributes["remarks"] = list(info.remarks)
     if info.medical is not None:
         attributes |= _patient_attributes(info.medical)
+    if info.slide is not None:
+        attributes |= _slide_attributes(info.slide)
     listed = list(_labels(info))
     if info.geo is not None:
         attributes["grid_mapping"] = "spatial_ref"
@@ -89,6 +97,8 @@ def auxiliary_arrays(info: ImageInfo, *, wordy: bool = False) -> dict[str, Auxil
         arrays |= _ground_coordinates(info, info.geo, crs)
     elif info.medical is not None:
         arrays |= _patient_coordinates(info, info.medical)
+    elif info.slide is not None:
+        arrays |= _slide_coordinates(info, info.slide)
     for axis, values in info.coordinates.items():
         if axis in info.axes:
             arrays[axis] = _given_coordinate(
@@ -109,24 +119,80 @@ def _labels(info: ImageInfo) -> dict[str, Label]:
     }
 
 
-def ome_attributes(info: ImageInfo, path: str) -> dict[str, Any]:
-    """Return the root's ``ome`` attribute (OME-Zarr 0.5) for a medical image, else nothing.
+def ome_attributes(info: ImageInfo, paths: Sequence[str]) -> dict[str, Any]:
+    """Return the root's ``ome`` attribute (OME-Zarr 0.5) for an image of a patient or a slide.
 
-    OME-Zarr wants time, channel, then space; an image of other axes goes without.
+    Nothing for others. OME-Zarr wants time, channel, then space; an image of other axes goes
+    without. ``paths`` are the arrays of its levels, from the full resolution on.
     """
     order = [_OME_ORDER.index(axis) for axis in info.axes if axis in _OME_ORDER]
-    if info.medical is None or len(order) != len(info.axes) or order != sorted(order):
+    told = info.slide is not None or info.medical is not None
+    if not told or len(order) != len(info.axes) or order != sorted(order):
         return {}
-    spacing = _spacing(info.medical)
+    spacing, unit = _ome_spacing(info)
     axes = [
-        {"name": axis, "type": _OME_TYPES[axis]}
-        | ({"unit": "millimeter"} if axis in spacing else {})
+        {"name": axis, "type": _OME_TYPES[axis]} | ({"unit": unit} if axis in spacing else {})
         for axis in info.axes
     ]
-    scale = [spacing.get(axis, 1.0) for axis in info.axes]
-    dataset = {"path": path, "coordinateTransformations": [{"type": "scale", "scale": scale}]}
-    multiscale = {"name": "image", "axes": axes, "datasets": [dataset]}
+    datasets = [_ome_dataset(info, level, path, spacing) for level, path in enumerate(paths)]
+    multiscale = {"name": "image", "axes": axes, "datasets": datasets}
     return {"ome": {"version": "0.5", "multiscales": [multiscale]}}
+
+
+def _ome_spacing(info: ImageInfo) -> tuple[dict[str, float], str]:
+    """Return the distance between samples by axis, where it is known, and its unit."""
+    if info.slide is not None:
+        return _slide_spacing(info.slide), "micrometer"
+    assert info.medical is not None, "asked before"
+    return _spacing(info.medical), "millimeter"
+
+
+def _ome_dataset(
+    info: ImageInfo, level: int, path: str, spacing: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return where the samples of a level lie: a sample of it covers several of the one before."""
+    at = info.at_level(level)
+    sides = zip(info.axes, info.shape, at.shape, strict=True)
+    factors = {axis: full / reduced for axis, full, reduced in sides}
+    steps = {axis: spacing.get(axis, 1.0) for axis in info.axes}
+    scale = [steps[axis] * factors[axis] for axis in info.axes]
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+    if level > 0:
+        shift = [steps[axis] * (factors[axis] - 1) / 2 for axis in info.axes]
+        transforms.append({"type": "translation", "translation": shift})
+    return {"path": path, "coordinateTransformations": transforms}
+
+
+def _slide_coordinates(info: ImageInfo, slide: SlideGeometry) -> dict[str, AuxiliaryArray]:
+    """Distances in µm from the first sample of the full resolution, where the size is known."""
+    spacing = _slide_spacing(slide)
+    offset = dict(zip(("y", "x"), slide.offset_um, strict=True))
+    names = {"z": "distance between focal planes", "y": "distance down", "x": "distance across"}
+    return {
+        axis: AuxiliaryArray(
+            (axis,),
+            offset.get(axis, 0.0) + np.arange(size) * spacing[axis],
+            {"units": "um", "long_name": f"{names[axis]}, from the slide's first sample"},
+        )
+        for axis, size in zip(info.axes, info.shape, strict=True)
+        if axis in spacing
+    }
+
+
+def _slide_attributes(slide: SlideGeometry) -> dict[str, Any]:
+    """How far apart the samples of a slide lie, in micrometres."""
+    given = {
+        "pixel_size_um": slide.pixel_size_um,
+        "plane_spacing_um": slide.plane_spacing_um,
+    }
+    return {key: _plain(value) for key, value in given.items() if value is not None}
+
+
+def _slide_spacing(slide: SlideGeometry) -> dict[str, float]:
+    spacing: dict[str, float | None] = {"z": slide.plane_spacing_um}
+    if slide.pixel_size_um is not None:
+        spacing["y"], spacing["x"] = slide.pixel_size_um
+    return _known(spacing)
 
 
 def _parse_crs(wkt: str | None) -> CRS | None:
@@ -237,6 +303,10 @@ def _spacing(medical: MedicalGeometry) -> dict[str, float]:
     spacing: dict[str, float | None] = {"z": medical.slice_spacing_mm}
     if medical.pixel_spacing_mm is not None:
         spacing["y"], spacing["x"] = medical.pixel_spacing_mm
+    return _known(spacing)
+
+
+def _known(spacing: Mapping[str, float | None]) -> dict[str, float]:
     return {
         axis: float(value)
         for axis, value in spacing.items()

@@ -34,8 +34,6 @@ from tilepress.pipeline.store.conventions import (
     ome_attributes,
 )
 from tilepress.pipeline.store.keys import (
-    FULL_RESOLUTION,
-    IMAGE,
     MANIFEST,
     ROOT_DOCUMENT,
     SOURCE,
@@ -43,10 +41,19 @@ from tilepress.pipeline.store.keys import (
     array_key,
     document_key,
     is_document,
+    is_image,
+    level_image,
+    level_of,
     source_key,
 )
-from tilepress.pipeline.store.manifest import FileEntry, Manifest, ShardTable, sha256_hex
-from tilepress.pipeline.store.seal import NO_SEAL, STORE_VERSION, with_seal
+from tilepress.pipeline.store.manifest import (
+    FileEntry,
+    Manifest,
+    ShardTable,
+    samples_digest,
+    sha256_hex,
+)
+from tilepress.pipeline.store.seal import LEVELS_VERSION, NO_SEAL, STORE_VERSION, with_seal
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -77,7 +84,7 @@ class StoredImage(Protocol):
 
     @property
     def grids(self) -> Mapping[str, ShardGrid]:
-        """Grid by array name: "image", and "mask" where the source has one."""
+        """Grid by array name: "image", "1/image" … of levels, "mask" where the source has one."""
         ...
 
     @property
@@ -113,14 +120,18 @@ def compose(
     """
     builder = _Builder(write, image.separator, wordy=image.wordy)
     statement = _statement(image, tables, tools or _tools())
-    _add_level(builder, image, statement)
+    levels = range(1 + len(image.info.levels))
+    for level in levels:
+        _add_level(builder, image, level, statement)
     builder.group(SOURCE, {})
     for name, data in source_items:
         builder.array(source_key(name), _bytes_array(data, f"{name}-byte"))
-    builder.consolidate(FULL_RESOLUTION)
+    for level in levels:
+        builder.consolidate(str(level))
     digest = builder.add_manifest(tables)
     added = {**(attributes or {}), "manifest_sha256": digest}
-    builder.seal(statement | added, ome_attributes(image.info, IMAGE))
+    paths = [array_key(level_image(level)) for level in levels]
+    builder.seal(statement | added, ome_attributes(image.info, paths))
 
 
 def consolidate(store: Store, path: str | None = None) -> None:
@@ -131,28 +142,33 @@ def consolidate(store: Store, path: str | None = None) -> None:
         zarr.consolidate_metadata(store, path=path)
 
 
-def _add_level(builder: _Builder, image: StoredImage, statement: Mapping[str, Any]) -> None:
-    info, wordy = image.info, image.wordy
-    builder.group(FULL_RESOLUTION, group_attributes(info, wordy=wordy) | {"tilepress": statement})
+def _add_level(
+    builder: _Builder, image: StoredImage, level: int, statement: Mapping[str, Any]
+) -> None:
+    info, wordy = image.info.at_level(level), image.wordy
+    told = {"tilepress": statement} if level == 0 else {}
+    builder.group(str(level), group_attributes(info, wordy=wordy) | told)
     for name, grid in image.grids.items():
+        if level_of(name) != level and (is_image(name) or level > 0):
+            continue
         config, loss = image.codec_config(name), image.loss(name)
         hint = {"pip": _INSTALL, "lossless": loss.is_lossless, "codec": config["codec"]}
         hint |= loss.statement()
-        hint |= told_exact(info.exact) if name == "image" else {}
+        hint |= told_exact(info.exact) if is_image(name) else {}
         attributes = (
-            image_attributes(info, wordy=wordy) if name == "image" else _mask_attributes(info)
+            image_attributes(info, wordy=wordy) if is_image(name) else _mask_attributes(info)
         )
         builder.coded_array(
             array_key(name),
             grid=grid,
-            dtype=info.dtype if name == "image" else np.dtype(np.uint8),
-            dims=info.axes if name == "image" else info.axes[-2:],
+            dtype=info.dtype if is_image(name) else np.dtype(np.uint8),
+            dims=info.axes if is_image(name) else info.axes[-2:],
             fill=image.fill(name),
             config=config,
             attributes=attributes | {"tilepress": hint},
         )
     for name, array in auxiliary_arrays(info, wordy=wordy).items():
-        builder.array(array_key(name), array)
+        builder.array(f"{level}/{name}", array)
 
 
 def _mask_attributes(info: ImageInfo) -> dict[str, Any]:
@@ -171,20 +187,22 @@ def _statement(
 ) -> dict[str, Any]:
     """Return ``attrs["tilepress"]``: what was done to the samples, and what reads them."""
     config = stored.codec_config("image")
-    image = tables["image"]
-    samples = max(1, math.prod(stored.info.shape))
+    info = stored.info
+    images = [tables[level_image(level)] for level in range(1 + len(info.levels))]
+    samples = sum(math.prod(info.at_level(n).shape) for n in range(len(images)))
+    image_bytes = sum(image.stored_bytes for image in images)
     return {
-        "format_version": STORE_VERSION,
+        "format_version": LEVELS_VERSION if info.levels else STORE_VERSION,
         "pip": _INSTALL,
         "codec": config["codec"],
         "tier": config["tier"],
         "model": {key: config["model"][key] for key in ("name", "sha256")},
         "loss": stored.loss("image").statement()
-        | {"bits_per_sample": round(8 * image.stored_bytes / samples, 4)}
-        | told_exact(stored.info.exact),
-        "raw_bytes": image.raw_bytes,
+        | {"bits_per_sample": round(8 * image_bytes / max(1, samples), 4)}
+        | told_exact(info.exact),
+        "raw_bytes": sum(image.raw_bytes for image in images),
         "stored_bytes": sum(table.stored_bytes for table in tables.values()),
-        "source_digest": {"sha256": image.samples_digest, "of": "sha256 of each shard's samples"},
+        "source_digest": {"sha256": samples_digest(images), "of": "sha256 of each shard's samples"},
         "tools": dict(tools),
     }
 

@@ -5,6 +5,7 @@
     0/image/zarr.json                the document of an array
     0/image/c/2/0/3                  a shard of a coded array, or a chunk of any other
     0/image/c.2.0.3                  the same of a store that has replaced one of the first kind
+    1/image/…                        the image at the next level, where its source has levels
     source/NAME/…                    an item that a faithful export needs
     manifest/…                       the list of everything
     signature.json                   who sealed it, where somebody signed
@@ -35,8 +36,11 @@ __all__ = [
     "is_chunk",
     "is_chunk_of",
     "is_document",
+    "is_image",
     "is_manifest_chunk",
     "is_shared",
+    "level_image",
+    "level_of",
     "other_separator",
     "shard_key",
     "shard_of",
@@ -79,9 +83,30 @@ def other_separator(separator: Separator) -> Separator:
     return _OTHER_SEPARATOR if separator == SEPARATOR else SEPARATOR
 
 
-def array_key(name: str, level: str = FULL_RESOLUTION) -> str:
-    """Return the key of an array of a level, e.g. "0/image"."""
-    return f"{level}/{name}"
+def array_key(name: str) -> str:
+    """Return the key of an array by its name: "0/image" of "image", "1/image" of "1/image".
+
+    Arrays of the full resolution are called without it, as before there were levels.
+    """
+    return name if "/" in name else f"{FULL_RESOLUTION}/{name}"
+
+
+def level_image(level: int) -> str:
+    """Return the name of the array that has the image at a level: "image", "1/image", …"""
+    return "image" if level == 0 else f"{level}/image"
+
+
+def level_of(array: str) -> int | None:
+    """Return the level whose image an array is; None for a mask or any other."""
+    level, slash, name = array.rpartition("/")
+    if name != "image" or not (level.isdecimal() if slash else not level):
+        return None
+    return int(level or 0)
+
+
+def is_image(array: str) -> bool:
+    """Whether an array has the image, at whatever level."""
+    return level_of(array) is not None
 
 
 def source_key(name: str) -> str:
@@ -95,22 +120,23 @@ def document_key(node: str = "") -> str:
 
 
 def shard_key(array: str, index: tuple[int, ...], separator: Separator = SEPARATOR) -> str:
-    """Return the key of a shard of the full resolution, e.g. "0/image/c/0/3"."""
+    """Return the key of a shard of an array by its name, e.g. "0/image/c/0/3"."""
     return f"{array_key(array)}/{separator.join([_CHUNKS, *map(str, index)])}"
 
 
 def shard_of(key: str, separator: Separator = SEPARATOR) -> tuple[str, tuple[int, ...]] | None:
-    """Return array and index of what would be a shard of the full resolution; None for the rest.
+    """Return name and index of an array of which the key would be a shard; None for the rest.
 
     Whether there is such an array, and how many axes and shards it has, the key does not tell.
     """
     level, array, rest = ([*key.split("/", 2), "", ""])[:3]
     chunks, *index = rest.split(separator)
-    if level != FULL_RESOLUTION or chunks != _CHUNKS or not index:
+    if chunks != _CHUNKS or not index:
         return None
-    if not all(number.isdecimal() and str(int(number)) == number for number in index):
+    if not all(number.isdecimal() and str(int(number)) == number for number in (level, *index)):
         return None
-    return array, tuple(int(number) for number in index)
+    name = array if level == FULL_RESOLUTION else f"{level}/{array}"
+    return name, tuple(int(number) for number in index)
 
 
 def is_document(key: str) -> bool:

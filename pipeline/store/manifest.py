@@ -28,7 +28,14 @@ from tilepress.pipeline.store.keys import (
     shard_of,
 )
 
-__all__ = ["FileEntry", "Manifest", "ShardEntry", "ShardTable", "sha256_hex"]
+__all__ = [
+    "FileEntry",
+    "Manifest",
+    "ShardEntry",
+    "ShardTable",
+    "samples_digest",
+    "sha256_hex",
+]
 
 MANIFEST_VERSION = 1
 
@@ -44,7 +51,7 @@ class ShardEntry:
     """One shard that is written. Two are the same where their objects and samples are."""
 
     array: str
-    """"image" or "mask"."""
+    """"image", "1/image" … of levels, or "mask"."""
     index: tuple[int, ...]
     length: int
     """Bytes of the shard object."""
@@ -120,12 +127,17 @@ class ShardTable:
         return int(self._rows["raw_bytes"].sum())
 
     @property
-    def samples_digest(self) -> str:
-        """sha256 over the sample digests of all shards in C order; hexadecimal."""
-        return sha256_hex(self._rows["samples"].tobytes())
+    def samples(self) -> bytes:
+        """The sample digests of all shards in C order, joined."""
+        return self._rows["samples"].tobytes()
 
     def to_bytes(self) -> bytes:
         return self._rows.tobytes()
+
+
+def samples_digest(tables: Iterable[ShardTable]) -> str:
+    """Return sha256 over the sample digests of all shards of some arrays; hexadecimal."""
+    return sha256_hex(b"".join(table.samples for table in tables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +149,7 @@ class Manifest:
     files: Mapping[str, FileEntry]
     """Chunk objects of the auxiliary arrays by key."""
     arrays: Mapping[str, ShardTable]
-    """Shards by array name: "image", and "mask" where there is one."""
+    """Shards by array name: "image", "1/image" … of levels, "mask" where there is one."""
 
     def lists(self, key: str, separator: Separator) -> bool:
         """Whether an object is a part of the store: listed here, or the list, or the root's."""

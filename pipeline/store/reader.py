@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import OrderedDict
@@ -27,8 +28,6 @@ from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.bands import band_apart, band_config, exact_of
 from tilepress.pipeline.store.kept import kept_streams
 from tilepress.pipeline.store.keys import (
-    FULL_RESOLUTION,
-    IMAGE,
     MANIFEST,
     MASK,
     SEPARATOR,
@@ -36,6 +35,8 @@ from tilepress.pipeline.store.keys import (
     Separator,
     array_key,
     is_chunk,
+    is_image,
+    level_image,
     shard_key,
     source_key,
 )
@@ -98,8 +99,12 @@ def _store_name(store: Store) -> str:
 class StoreReader:
     """A sealed store, for exporters and ``verify``: what it cannot vouch for, it refuses."""
 
-    def __init__(self, path: StoragePath, statement: Mapping[str, Any], root: zarr.Group) -> None:
+    def __init__(
+        self, path: StoragePath, statement: Mapping[str, Any], root: zarr.Group, level: int = 0
+    ) -> None:
         self.path = path
+        self._name = level_image(level)
+        """Name of the array that is read as the image."""
         self.statement = statement
         """``attrs["tilepress"]`` of the root: codec, model, loss, sizes, digests, versions."""
         self._root = root
@@ -122,8 +127,17 @@ class StoreReader:
         return cls(path, statement, zarr.open_consolidated(store, mode="r", zarr_format=3))
 
     @cached_property
+    def level_count(self) -> int:
+        """How many levels there are, the full resolution among them."""
+        return next(n for n in itertools.count(1) if array_key(level_image(n)) not in self._root)
+
+    def at_level(self, number: int) -> StoreReader:
+        """Return what reads a level, 0 being the full resolution, as if it were the image."""
+        return StoreReader(self.path, self.statement, self._root, number)
+
+    @cached_property
     def image(self) -> zarr.Array[Any]:
-        return self._array(IMAGE)
+        return self._array(array_key(self._name))
 
     @cached_property
     def _mask(self) -> zarr.Array[Any] | None:
@@ -157,8 +171,8 @@ class StoreReader:
 
     @property
     def level(self) -> zarr.Group:
-        """The group of the full resolution."""
-        level = self._root[FULL_RESOLUTION]
+        """The group of the level that is read."""
+        level = self._root[array_key(self._name).rpartition("/")[0]]
         assert isinstance(level, zarr.Group)
         return level
 
@@ -175,7 +189,7 @@ class StoreReader:
     def loss_of(self, array: str, index: tuple[int, ...]) -> tuple[Loss, float | int | None]:
         """Return what coding may have changed of a shard's samples, and its nodata."""
         codec = self.codec(array).codec
-        band = band_apart(self.axes, self.grid(array)) if array == "image" else None
+        band = band_apart(self.axes, self.grid(array)) if is_image(array) else None
         if band is None:
             return codec.loss, codec.nodata
         given: Any = self.image.attrs.asdict().get("band_nodata")
@@ -189,8 +203,9 @@ class StoreReader:
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """Names of the coded arrays: "image", and "mask" where there is one."""
-        return ("image", "mask") if self.has_mask else ("image",)
+        """Names of the coded arrays: "image", those of levels, "mask" where there is one."""
+        images = tuple(map(level_image, range(self.level_count)))
+        return (*images, "mask") if self.has_mask else images
 
     def grid(self, array: str) -> ShardGrid:
         node = self._array(array_key(array))
@@ -258,10 +273,10 @@ class StoreReader:
             raise DamagedStore(f"reading {self.path.name}: chunk {index}: {error}") from error
 
     def _record(self, index: tuple[int, ...]) -> memoryview:
-        per_shard = self.grid("image").chunks_per_shard
+        per_shard = self.grid(self._name).chunks_per_shard
         shard = tuple(i // n for i, n in zip(index, per_shard, strict=True))
         inside = tuple(i % n for i, n in zip(index, per_shard, strict=True))
-        key = shard_key("image", shard, self.separator)
+        key = shard_key(self._name, shard, self.separator)
         try:
             if shard not in self._shards:
                 self._shards[shard] = split_shard((self.path / key).read(), per_shard)

@@ -7,6 +7,7 @@ array's own where a manifest that is whole lists it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from tilepress.pipeline.store.keys import (
     Separator,
     array_key,
     document_key,
+    level_image,
 )
 from tilepress.pipeline.store.manifest import Manifest, sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
@@ -182,16 +184,29 @@ def _copies(
 ) -> dict[str, list[Layout]]:
     """Return every layout that documents tell, by array; of a sealed root, its own alone."""
     found = {}
-    for name in ("image", "mask"):
+    known = _parse(root or b"")
+    for name in ("image", *_levels(store, known), "mask"):
         key = array_key(name)
-        nodes = [_consolidated(_parse(root or b""), key)]
+        nodes = [_consolidated(known, key)]
         if not sealed:
             own = _parse(_read(store / document_key(key)))
-            nodes += [_consolidated(_parse(level), name), own]
+            number, _, last = key.rpartition("/")
+            above = level if name == last else _read(store / document_key(number))
+            nodes += [_consolidated(_parse(above), last), own]
         copies = [layout for node in nodes if (layout := Layout.parse(node)) is not None]
         if copies:
             found[name] = copies
     return found
+
+
+def _levels(store: StoragePath, root: dict[str, Any]) -> list[str]:
+    """Return the names of levels' images, from 1 on, as far as documents or folders tell."""
+    names = map(level_image, itertools.count(1))
+    return list(
+        itertools.takewhile(
+            lambda name: _consolidated(root, name) is not None or (store / name).is_folder(), names
+        )
+    )
 
 
 def _believed(

@@ -4,6 +4,7 @@
     NAME.zarr/0/image/c/…       the samples: one object per shard, one record per chunk
     NAME.zarr/0/mask/c/…        validity, where the source has a mask of its own
     NAME.zarr/0/{x,y,…,spatial_ref}  coordinates and CRS
+    NAME.zarr/1/…               the same at the next level, where the source has levels
     NAME.zarr/source/…          what a faithful export needs
     NAME.zarr/manifest          every object with its digest
 
@@ -34,6 +35,7 @@ from tilepress.pipeline.store.keys import (
     ROOT_DOCUMENT,
     SEPARATOR,
     Separator,
+    is_image,
     is_shared,
     shard_key,
 )
@@ -66,7 +68,7 @@ class StoreWriter:
         one it is the one that the other has not."""
         self.info = info
         self.grids = grids
-        """Grid by array name: "image", and "mask" where the source has one."""
+        """Grid by array name: "image", "1/image" … of levels, "mask" where the source has one."""
         self._codec_config = codec_config
 
     @classmethod
@@ -99,14 +101,14 @@ class StoreWriter:
 
     def codec_config(self, array: str) -> dict[str, Any]:
         """Return the codec configuration of an array; a mask is always coded losslessly."""
-        if array == "image":
+        if is_image(array):
             return dict(self._codec_config)
         return lossless_config(self._codec_config)
 
     def shard_config(self, array: str, index: tuple[int, ...]) -> dict[str, Any]:
         """Return the codec configuration of a shard: its own where bands are coded apart."""
         config, info = self.codec_config(array), self.info
-        band = band_apart(info.axes, self.grids[array]) if array == "image" else None
+        band = band_apart(info.axes, self.grids[array]) if is_image(array) else None
         if band is None:
             return config
         return band_config(config, index[band], info.exact, info.band_nodata)
@@ -117,7 +119,7 @@ class StoreWriter:
 
     def fill(self, array: str) -> float | int:
         """Return the fill value of an array: what edge chunks are filled up with."""
-        if array != "image":
+        if not is_image(array):
             return 0
         fill: float | int = self.info.dtype.type(self.info.nodata or 0).item()
         return fill

@@ -28,6 +28,7 @@ class ExportFormat(StrEnum):
 
     geotiff = "geotiff"
     cog = "cog"
+    ome_tiff = "ome-tiff"
     dicom = "dicom"
     zarr = "zarr"
     npy = "npy"
@@ -61,6 +62,7 @@ def info(store: Store, as_json: Json = False) -> None:
         **summary.to_json(),
         "path": str(store),
         "chunk": list(reader.chunk),
+        "levels": [list(reader.at_level(n).shape) for n in range(1, reader.level_count)],
         "has_mask": reader.has_mask,
         "source": sorted(reader.source_names()),
         "tilepress": dict(reader.statement),

@@ -20,7 +20,8 @@ from tilepress.pipeline.archive.private import (
     mark_deidentified,
     pseudonyms_to_be,
 )
-from tilepress.pipeline.find.discover import discover
+from tilepress.pipeline.find.discover import discover, store_path
+from tilepress.pipeline.find.former_pages import as_taken_before
 from tilepress.pipeline.find.others import OtherFiles
 from tilepress.pipeline.find.told import path_and_page
 from tilepress.pipeline.find.walk import Failure
@@ -29,7 +30,8 @@ from tilepress.pipeline.image.pseudonyms import Pseudonyms, PseudonymsOf
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.kept.index import FolderIndex
 from tilepress.pipeline.privacy.profile import Profile
-from tilepress.pipeline.privacy.recipe import is_deidentified
+from tilepress.pipeline.privacy.recipe import is_deidentified, renamed
+from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.text import size
 from tilepress.workflows.report.labels import Labels
 from tilepress.workflows.report.telling import Discovered
@@ -82,6 +84,7 @@ def find_images(
     found = _own_output_left_out(everything, destination)
     if request.stack is not None:
         found = _as_stored_before(found, destination)
+    found = _as_taken_before(found, destination, deidentified=asked)
     if request.options.profile is not None and not dry:
         found = _deidentified(found, destination, request.options.profile)
     elif request.options.profile is not None:
@@ -129,6 +132,25 @@ def _own_output_left_out(
         path = item.path if isinstance(item, Failure) else item.paths[0]
         if not destination.holds(path, known):
             yield item
+
+
+def _as_taken_before(
+    found: Iterator[SourceSpec | Failure], destination: Destination, *, deidentified: bool
+) -> Iterator[SourceSpec | Failure]:
+    """Yield the images of an earlier version in place of those that the archive has as such."""
+
+    def store_of(spec: SourceSpec) -> StoragePath:
+        if deidentified and not (destination.is_store or formats.has_private_names(spec.kind)):
+            known = known_pseudonyms(destination.folder)
+            if known is not None and known.key is not None:
+                spec = renamed(spec, str(store_path(spec)), known)
+        return destination.store_of(spec)
+
+    for item in found:
+        if isinstance(item, Failure):
+            yield item
+        else:
+            yield from as_taken_before(item, store_of)
 
 
 def _as_stored_before(

@@ -132,7 +132,7 @@ class TestEveryPlaneHasItsOwn:
         assert info.medical.pixel_spacing_mm is None
         assert info.labels["pixel_spacing_x"].values.tolist() == [0.7, 1.4]
         assert "pixel_spacing_mm" not in info.attributes
-        scale = ome_attributes(info, "0")["ome"]["multiscales"][0]["axes"]
+        scale = ome_attributes(info, ["0"])["ome"]["multiscales"][0]["axes"]
         assert [axis.get("unit") for axis in scale] == ["millimeter", None, None]
 
 

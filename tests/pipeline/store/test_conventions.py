@@ -121,7 +121,7 @@ class TestPatient:
 
         geometry = MedicalGeometry(pixel_spacing_mm=(0.5, 0.25), slice_spacing_mm=spacing)
         info = _info(axes=axes, shape=shape, medical=geometry)
-        attributes = ome_attributes(info, "0/image")["ome"]
+        attributes = ome_attributes(info, ["0/image"])["ome"]
         model = ImageAttrs.model_validate(attributes)
         scale = model.multiscales[0].datasets[0].coordinateTransformations[0].scale
         assert scale[-2:] == [0.5, 0.25]
@@ -129,7 +129,7 @@ class TestPatient:
     @pytest.mark.parametrize("axes", [("z", "band", "y", "x"), ("slice", "y", "x")])
     def test_axes_that_ome_does_not_take_go_without(self, axes: tuple[str, ...]) -> None:
         shape = (2,) * len(axes)
-        assert not ome_attributes(_info(axes=axes, shape=shape, medical=MedicalGeometry()), "i")
+        assert not ome_attributes(_info(axes=axes, shape=shape, medical=MedicalGeometry()), ["i"])
 
     def test_distances_and_orientation(self) -> None:
         arrays = auxiliary_arrays(self.info)

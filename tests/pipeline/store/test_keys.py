@@ -25,11 +25,19 @@ class TestAShardIsFoundByItsKey:
         assert keys.document_key(keys.MASK) == "0/mask/zarr.json"
         assert (keys.ORIGIN, keys.IMAGE, keys.MANIFEST) == ("source/origin", "0/image", "manifest")
 
+    def test_levels_have_their_numbers_in_their_names(self):
+        """The names of the full resolution are those of stores that knew of no levels."""
+        assert [keys.level_image(n) for n in (0, 1, 12)] == ["image", "1/image", "12/image"]
+        assert keys.shard_key("1/image", (0, 3)) == "1/image/c/0/3"
+        assert keys.shard_of("1/image/c/0/3") == ("1/image", (0, 3))
+        names = ("image", "12/image", "mask", "1/mask", "x/image", "1/y")
+        assert [keys.level_of(name) for name in names] == [0, 12, None, None, None, None]
+
     @pytest.mark.parametrize(
         "key",
         [
             "0/image/c", "0/image/c/", "0/image/c/0/", "0/image/c/00", "0/image/c/-1",
-            "0/image/c/٣", "0/image/zarr.json", "0/image/c/0/.1.ab.partial", "1/image/c/0",
+            "0/image/c/٣", "0/image/zarr.json", "0/image/c/0/.1.ab.partial", "01/image/c/0",
             "image/c/0", "0/c/0", "0/image/d/0", "",
         ],
     )  # fmt: skip

@@ -1,0 +1,298 @@
+"""Give a slide's TIFF file back: its levels as they lay, with the same entries, as one file.
+
+JPEG tiles come back byte by byte where the store keeps the streams of a level. Other levels are
+written with lossless compression, from samples; what lies beside a slide in its file (label,
+macro, thumbnail) was left out. As OME-TIFF the levels hang below the first page of each band.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
+from tilepress.pipeline.geotiff.header import (
+    COMPRESSION,
+    JPEG_TABLES,
+    NEW_SUBFILE_TYPE,
+    PHOTOMETRIC,
+    PREDICTOR,
+    REDUCED,
+    SUBSAMPLING,
+    Entry,
+)
+from tilepress.pipeline.geotiff.slide_ome import ome_description
+from tilepress.pipeline.geotiff.slide_record import PageLayout, StoredSlide, parse_slide
+from tilepress.pipeline.geotiff.tiff_writer import PageBlocks, TiffWriter
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.names import path_to_write
+from tilepress.pipeline.image.source import ExportReader, StoredLevels
+from tilepress.pipeline.image.streams import KeptStreams
+from tilepress.pipeline.storage.atomic import make_directory, sync_directory
+
+__all__ = ["export_ome_tiff", "export_slide"]
+
+SUFFIXES = (".tif", ".tiff", ".svs", ".btf", ".tf8")
+
+WINDOW_BYTES = 64 * 2**20
+"""Samples that are read at a time."""
+
+CLASSIC_BYTES = 3 * 2**30
+"""What a file of offsets of 32 bits is expected to hold: one that may grow past 4 GiB is big."""
+
+NONE, DEFLATE, RGB = 1, 8, 2
+DESCRIPTION = 270
+SHORT = 3
+
+
+def export_slide(reader: ExportReader, out: Path) -> list[Path]:
+    """Write the file that a slide was made of; return it.
+
+    ``out`` is a file, or a folder, which gets the original name. Raises UsageError for a store of
+    anything else, DamagedStore where its record is none.
+    """
+    slide = _slide(reader)
+    return [_written(reader, slide, _target(out, slide.name))]
+
+
+def export_ome_tiff(reader: ExportReader, out: Path) -> list[Path]:
+    """Write a slide as OME-TIFF: levels in SubIFDs, and OME-XML that says how large samples are."""
+    slide = _slide(reader)
+    text = ome_description(reader, slide.levels[0]).encode() + b"\0"
+    levels = tuple(
+        tuple(
+            _described(page, text if number == band == 0 else None, slide.order, reduced=number > 0)
+            for band, page in enumerate(pages)
+        )
+        for number, pages in enumerate(slide.levels)
+    )
+    stem = path_to_write(slide.name, "export").stem.removesuffix(".ome")
+    target = _target(out, f"{stem}.ome.tif")
+    return [_written(reader, replace(slide, levels=levels, below=True), target)]
+
+
+def _described(page: PageLayout, text: bytes | None, order: str, *, reduced: bool) -> PageLayout:
+    """Return the layout of a page that has this description, as a level or as the whole."""
+    entries = {tag: entry for tag, entry in page.entries.items() if tag != DESCRIPTION}
+    kind = np.array([REDUCED if reduced else 0], f"{order}u4")
+    entries[NEW_SUBFILE_TYPE] = Entry(4, 1, kind.tobytes())
+    if text is not None:
+        entries[DESCRIPTION] = Entry(2, len(text), text)
+    return replace(page, entries=entries)
+
+
+def _slide(reader: ExportReader) -> StoredSlide:
+    if reader.origin.get("kind") != "slide":
+        raise UsageError(f"export a slide: the store was made of {reader.origin.get('kind')!r}")
+    try:
+        slide = parse_slide(reader.source_bytes(str(reader.origin["files"][0]["item"])))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise DamagedStore("export: source/ has no record of the slide") from error
+    if not isinstance(reader, StoredLevels) or reader.level_count != len(slide.levels):
+        raise DamagedStore("export: source/ tells of other levels than the store has")
+    for number, pages in enumerate(slide.levels):
+        at = reader.at_level(number)
+        bands = sum(page.bands for page in pages)
+        sizes = {(page.height, page.width) for page in pages}
+        if sizes != {at.shape[-2:]} or (bands,) != (at.shape[:-2] or (1,)):
+            raise DamagedStore(f"export: source/ tells of another level {number}")
+    return slide
+
+
+def _target(out: Path, name: str) -> Path:
+    is_folder = out.is_dir() or (not out.exists() and out.suffix.lower() not in SUFFIXES)
+    target = out / path_to_write(name, "export") if is_folder else out
+    if target.exists():
+        raise DestinationConflict(f"export: {target} exists; remove it or choose another name")
+    return target
+
+
+def _written(reader: ExportReader, slide: StoredSlide, target: Path) -> Path:
+    make_directory(target.parent)
+    handle, name = tempfile.mkstemp(prefix=".tilepress-export-", dir=target.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            os.fchmod(file.fileno(), 0o644)
+            writer = TiffWriter(file, big=slide.big or _is_large(reader), order=slide.order)
+            _write_levels(writer, reader, slide)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+        sync_directory(target.parent)
+    except OSError as error:
+        raise StoreError(f"write {target}: {error.strerror or error}") from error
+    finally:
+        with suppress(FileNotFoundError):
+            partial.unlink()
+    return target
+
+
+def _is_large(reader: ExportReader) -> bool:
+    statement = reader.attrs["tilepress"]
+    return int(statement["stored_bytes"]) > CLASSIC_BYTES // 4 or (
+        not all(_keeps_streams(at) for at in _levels(reader))
+        and int(statement["raw_bytes"]) > CLASSIC_BYTES
+    )
+
+
+def _levels(reader: ExportReader) -> Iterator[ExportReader]:
+    assert isinstance(reader, StoredLevels), "asked before"
+    return map(reader.at_level, range(reader.level_count))
+
+
+def _write_levels(writer: TiffWriter, reader: ExportReader, slide: StoredSlide) -> None:
+    placed: list[list[PageBlocks]] = []
+    for pages, at in zip(slide.levels, _levels(reader), strict=True):
+        placed.append(_write_level(writer, at, pages, slide.order))
+    if slide.below:
+        bands = list(zip(*placed, strict=True))
+        writer.finish([(first, below) for first, *below in bands])
+    else:
+        writer.finish([(page, []) for level in placed for page in level])
+
+
+def _write_level(
+    writer: TiffWriter, at: ExportReader, pages: Sequence[PageLayout], order: str
+) -> list[PageBlocks]:
+    """Write the blocks of a level, as streams or from samples; return where they lie."""
+    streams = all(page.is_jpeg for page in pages) and _keeps_streams(at)
+    written = [PageBlocks.of(page if streams else _lossless(page, order)) for page in pages]
+    if streams:
+        _write_streams(writer, at, written)
+    else:
+        _write_samples(writer, at, written, order)
+    return written
+
+
+def _keeps_streams(at: ExportReader) -> bool:
+    """Whether all chunks of a level keep streams, or have nothing that there was a stream of."""
+    return isinstance(at, KeptStreams) and all(
+        at.keeps_streams(index) or _is_absent(at, index) for index in _chunks(at)
+    )
+
+
+def _chunks(at: ExportReader) -> Iterator[tuple[int, ...]]:
+    return np.ndindex(*(-(-n // c) for n, c in zip(at.shape, at.chunk, strict=True)))
+
+
+def _is_absent(at: ExportReader, index: tuple[int, ...]) -> bool:
+    """Whether a chunk has the samples of blocks that a sparse file has not."""
+    start = tuple(i * c for i, c in zip(index, at.chunk, strict=True))
+    ends = zip(start, at.chunk, at.shape, strict=True)
+    return not at.read(Box(start, tuple(min(a + c, n) for a, c, n in ends))).any()
+
+
+def _write_streams(writer: TiffWriter, at: ExportReader, pages: Sequence[PageBlocks]) -> None:
+    assert isinstance(at, KeptStreams), "asked before"
+    first = pages[0].layout
+    rows, columns = first.block
+    bands = at.shape[0] if len(at.shape) == 3 else 1
+    together = first.bands if not first.apart else 1
+    shape, chunk = (bands, *at.shape[-2:]), (bands, *at.chunk)[-3:]
+    for index in _chunks(at):
+        if not at.keeps_streams(index):
+            continue  # absent, as it is now
+        whole = (0, *index)[-3:]
+        frames, tops, lefts = (
+            range(i * c // side, -(-min((i + 1) * c, n) // side))
+            for i, c, n, side in zip(whole, chunk, shape, (together, rows, columns), strict=True)
+        )
+        places = [(frame, top, left) for frame in frames for top in tops for left in lefts]
+        streams = at.streams(index)
+        if len(streams) != len(places):
+            raise DamagedStore(f"write a slide: chunk {index} has other blocks")
+        for (frame, top, left), stream in zip(places, streams, strict=True):
+            if stream is not None:
+                page, plane = (0, frame) if first.apart or len(pages) == 1 else (frame, 0)
+                pages[page].put(plane, top, left, *writer.block(stream))
+
+
+def _lossless(page: PageLayout, order: str) -> PageLayout:
+    """Return the layout of a page that is written from samples."""
+
+    def short(value: int) -> Entry:
+        return Entry(SHORT, 1, np.array([value], f"{order}u2").tobytes())
+
+    before = page.entries.get(COMPRESSION)
+    plain = before is not None and NONE in np.frombuffer(before.data, f"{order}u2")[:1]
+    is_integer = np.dtype(page.dtype).kind in "iu"
+    gone = {JPEG_TABLES, PREDICTOR} | ({SUBSAMPLING, 529, 531, 532} if page.converted else set())
+    entries = {tag: entry for tag, entry in page.entries.items() if tag not in gone}
+    entries[COMPRESSION] = short(NONE if plain else DEFLATE)
+    if is_integer and not plain:
+        entries[PREDICTOR] = short(2)
+    if page.converted:
+        entries[PHOTOMETRIC] = short(RGB)
+    return replace(page, entries=entries)
+
+
+def _write_samples(
+    writer: TiffWriter, at: ExportReader, pages: Sequence[PageBlocks], order: str
+) -> None:
+    """Write the blocks of a level from samples, some rows of chunks at a time."""
+    rows, columns = pages[0].layout.block
+    height, width = at.shape[-2:]
+    bands = at.shape[0] if len(at.shape) == 3 else 1
+    pixel = bands * at.dtype.itemsize
+    down = rows * max(1, at.chunk[-2] // rows)
+    across = columns * max(1, WINDOW_BYTES // max(1, pixel * down * columns))
+    for top in range(0, height, down):
+        for left in range(0, width, across):
+            bottom, right = min(top + down, height), min(left + across, width)
+            start, stop = (0, top, left), (bands, bottom, right)
+            axes = len(at.shape)
+            box = Box(start[-axes:], stop[-axes:])
+            samples = at.read(box).reshape(bands, bottom - top, right - left)
+            first = 0
+            for page in pages:
+                own = samples[first : first + page.layout.bands]
+                first += page.layout.bands
+                _write_window(writer, page, own, (top, left), order)
+
+
+def _write_window(
+    writer: TiffWriter,
+    page: PageBlocks,
+    samples: npt.NDArray[Any],
+    origin: tuple[int, int],
+    order: str,
+) -> None:
+    layout = page.layout
+    rows, columns = layout.block
+    planes = (
+        [samples[band : band + 1] for band in range(layout.bands)] if layout.apart else [samples]
+    )
+    plain = NONE in np.frombuffer(layout.entries[COMPRESSION].data, f"{order}u2")[:1]
+    for plane, own in enumerate(planes):
+        for top in range(0, samples.shape[1], rows):
+            for left in range(0, samples.shape[2], columns):
+                part = own[:, top : top + rows, left : left + columns]
+                if layout.tiled and part.shape[1:] != (rows, columns):
+                    whole = np.zeros((len(part), rows, columns), part.dtype)
+                    whole[:, : part.shape[1], : part.shape[2]] = part
+                    part = whole
+                data = _coded(np.moveaxis(part, 0, -1), layout.entries, order, plain=plain)
+                place = (origin[0] + top) // rows, (origin[1] + left) // columns
+                page.put(plane, *place, *writer.block(data))
+
+
+def _coded(
+    samples: npt.NDArray[Any], entries: Mapping[int, Entry], order: str, *, plain: bool
+) -> bytes:
+    """Return a block (y, x, bands) as it lies in the file."""
+    if PREDICTOR in entries:
+        before = np.zeros_like(samples[:, :1])
+        with np.errstate(over="ignore"):
+            samples = np.diff(samples, axis=1, prepend=before)
+    data = np.ascontiguousarray(samples, np.dtype(f"{order}{samples.dtype.str[1:]}")).tobytes()
+    return data if plain else zlib.compress(data, 6)

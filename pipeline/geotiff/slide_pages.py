@@ -1,0 +1,305 @@
+"""Tell which directories of a TIFF file are the levels of a slide, and which are pictures beside.
+
+Three conventions are known: Aperio's (SVS), where tiled pages of one shape are levels; OME-TIFF,
+where each page has its levels in SubIFDs and bands may be pages of their own; and pyramids of tiled
+pages, or SubIFDs, that lie nowhere on the ground. What is on the ground has overviews, which are
+derived and not kept, and so has what GDAL wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+from tilepress.pipeline.geotiff.header import (
+    BITS,
+    COMPRESSION,
+    LENGTH,
+    MASK,
+    NEW_SUBFILE_TYPE,
+    PHOTOMETRIC,
+    PLANAR,
+    SAMPLE_FORMAT,
+    SAMPLES,
+    SUB_IFDS,
+    TILE_WIDTH,
+    WIDTH,
+    Directory,
+    Page,
+    directory_at,
+    walk_directories,
+)
+
+__all__ = ["Slide", "SlidePages", "find_slides"]
+
+DESCRIPTION, COLOR_MAP = 270, 320
+OF_THE_GROUND = (33550, 33922, 34264, 34735)
+"""ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory (OGC 19-008r4)."""
+OF_GDAL = (42112, 42113)
+"""Its metadata and nodata."""
+NDPI = 65420
+"""A slide of Hamamatsu: its levels are single JPEG streams, which nothing here reads in parts."""
+
+_LOOKED_AT = (
+    *(NEW_SUBFILE_TYPE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, SAMPLES),
+    *(PLANAR, COLOR_MAP, TILE_WIDTH, SUB_IFDS, SAMPLE_FORMAT, NDPI, *OF_THE_GROUND, *OF_GDAL),
+)
+
+APERIO = b"Aperio"
+
+_GHOST = b"GDAL_STRUCTURAL_METADATA"
+"""What GDAL writes at the head of a cloud-optimised file."""
+
+REDUCED_PAGE = "reduced page"
+"""What a page of lower resolution is called that is no level and does not say what it shows."""
+
+MAX_LEVELS = 32
+MAX_BANDS = 1024
+
+_BESIDE = re.compile(rb"\s*(label|macro|overview|thumbnail)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slide:
+    """One slide of a file."""
+
+    page: int
+    """Number of its first page among the file's full images, from 1."""
+    levels: tuple[tuple[int, ...], ...]
+    """Of each level, from the full resolution on, where the directories of its bands start."""
+    below: bool
+    """Whether further levels hang below the pages of the first, in SubIFDs."""
+    pages: tuple[int, ...]
+    """Numbers of the full images that it takes, those of pictures beside it among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlidePages:
+    """What a file of slides holds."""
+
+    slides: tuple[Slide, ...]
+    pages: tuple[int, ...] = ()
+    """Numbers of the full images that belong to none, from 1."""
+    beside: tuple[str, ...] = ()
+    """What pictures beside the slides show: "thumbnail", "label", "macro", "overview"…"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A directory of the file's chain."""
+
+    start: int
+    number: int
+    """Among the full images; 0 for what is none."""
+    own: Directory = field(repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.own.integer(LENGTH), self.own.integer(WIDTH)
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What all levels of a slide have alike."""
+        bits = tuple(set(self.own.integers(BITS).tolist()))
+        formats = tuple(set(self.own.integers(SAMPLE_FORMAT).tolist())) or (1,)
+        return self.own.integer(SAMPLES, 1), bits, formats, self.own.integer(PLANAR, 1)
+
+    @property
+    def is_tiled(self) -> bool:
+        return TILE_WIDTH in self.own.entries
+
+    @property
+    def description(self) -> bytes:
+        entry = self.own.entries.get(DESCRIPTION)
+        return b"" if entry is None else entry.data
+
+    @property
+    def shows(self) -> str | None:
+        """What of a slide it shows beside it, by its description: "label", "macro"…; else None."""
+        words = self.description
+        if words.startswith(APERIO):
+            _, _, words = words.partition(b"\n")
+        said = _BESIDE.match(words)
+        return None if said is None else said[1].decode().lower()
+
+
+def find_slides(file: BinaryIO, size: int, pages: Sequence[Page]) -> SlidePages | None:
+    """Return the slides of an open TIFF file; None where it is a file of other images.
+
+    ``pages`` are its full images as ``find_pages`` gives them.
+    """
+    if not pages or not _may_be(file, size, pages[0].offset):
+        return None
+    numbers = {page.offset: number for number, page in enumerate(pages, 1)}
+    try:
+        chain = [
+            _Found(start, numbers.get(start, 0), own)
+            for start, own in walk_directories(file, size, _LOOKED_AT)
+        ]
+        return _slides_of(file, size, chain, len(pages))
+    except ValueError:
+        return None  # a damaged chain: it is told where the file is taken page by page
+
+
+def _may_be(file: BinaryIO, size: int, at: int) -> bool:
+    """Whether the first directory may be that of a slide: most files are none."""
+    try:
+        first = _Found(at, 1, directory_at(file, size, at, _LOOKED_AT))
+    except ValueError:
+        return False
+    file.seek(0)
+    ghost = _GHOST in file.read(64)
+    odd = first.own.entries.keys() & {NDPI, COLOR_MAP, *OF_THE_GROUND, *OF_GDAL}
+    return first.is_tiled and not ghost and not odd and _has_whole_samples(first)
+
+
+def _has_whole_samples(found: _Found) -> bool:
+    _, bits, formats, _ = found.kind
+    if formats == (3,):
+        return bits in ((32,), (64,))  # half floats are read as others
+    return bits in ((8,), (16,), (32,), (64,)) and formats in ((1,), (2,))
+
+
+def _slides_of(file: BinaryIO, size: int, chain: Sequence[_Found], count: int) -> SlidePages | None:
+    first = chain[0]
+    if first.description.startswith(APERIO) and SUB_IFDS not in first.own.entries:
+        return _aperio(chain, count)
+    if any(found.own.integer(NEW_SUBFILE_TYPE) & MASK for found in chain):
+        return None
+    if SUB_IFDS in first.own.entries:
+        return _with_levels_below(file, size, chain, count)
+    return _pyramid(chain, count)
+
+
+def _aperio(chain: Sequence[_Found], count: int) -> SlidePages:
+    levels, rest = [chain[0]], []
+    for found in chain[1:]:
+        if found.is_tiled and _is_level(found, levels[-1], chain[0]):
+            levels.append(found)
+        else:
+            rest.append(found)
+    beside, pages = [], []
+    for found in rest:
+        shown = found.shows
+        if shown is not None:
+            beside.append(shown)
+        elif not found.is_tiled and found is chain[1]:
+            beside.append("thumbnail")
+        elif found.number:
+            pages.append(found.number)
+        else:
+            beside.append(REDUCED_PAGE)
+    own = [found.number for found in chain if found.number and found.number not in pages]
+    return SlidePages(
+        slides=(_of_pages(levels, own, count),), pages=tuple(pages), beside=tuple(beside)
+    )
+
+
+def _of_pages(levels: Sequence[_Found], own: Sequence[int], count: int) -> Slide:
+    starts = tuple((found.start,) for found in levels)
+    return Slide(page=1, levels=starts, below=False, pages=tuple(own) if count > 1 else ())
+
+
+def _pyramid(chain: Sequence[_Found], count: int) -> SlidePages | None:
+    """Return the slide of a chain of tiled pages, each smaller than the one before."""
+    levels = [chain[0]]
+    for found in chain[1:]:
+        if not found.is_tiled or not _is_level(found, levels[-1], chain[0]):
+            return None
+        levels.append(found)
+    if not 1 < len(levels) <= MAX_LEVELS:
+        return None
+    own = [found.number for found in chain if found.number]
+    return SlidePages(slides=(_of_pages(levels, own, count),))
+
+
+def _with_levels_below(
+    file: BinaryIO, size: int, chain: Sequence[_Found], count: int
+) -> SlidePages | None:
+    """Return the slides of pages that have their levels below them; bands may be pages."""
+    slides: list[Slide] = []
+    pages: list[int] = []
+    beside: list[str] = []
+    pictures: list[int] = []
+    open_pages: list[tuple[_Found, list[_Found]]] = []
+
+    def close() -> None:
+        if open_pages:
+            columns = zip(*(below for _, below in open_pages), strict=True)
+            levels = [[page for page, _ in open_pages], *columns]
+            starts = tuple(tuple(found.start for found in level) for level in levels)
+            own = tuple(page.number for page, _ in open_pages) if count > 1 else ()
+            slides.append(Slide(page=open_pages[0][0].number, levels=starts, below=True, pages=own))
+            open_pages.clear()
+
+    if not _counts_bands_only(chain[0].description):
+        return None
+    for found in chain:
+        below = _levels_below(file, size, found)
+        if below is None or not found.number:
+            if below is None and SUB_IFDS in found.own.entries:
+                return None
+            if (shown := found.shows) is not None:
+                beside.append(shown)
+                pictures += [found.number] if found.number else []
+            elif found.number:
+                pages.append(found.number)
+            else:
+                beside.append(REDUCED_PAGE)
+            continue
+        if open_pages and not _same_form(open_pages[0], (found, below)):
+            close()
+        open_pages.append((found, below))
+        if len(open_pages) > MAX_BANDS:
+            return None
+    close()
+    if not slides:
+        return None
+    slides[0] = replace(slides[0], pages=(*slides[0].pages, *pictures))
+    return SlidePages(slides=tuple(slides), pages=tuple(pages), beside=tuple(beside))
+
+
+_SIZES = re.compile(rb"""\bSize([ZT])\s*=\s*["'](\d{1,9})["']""")
+
+
+def _counts_bands_only(description: bytes) -> bool:
+    """Whether several pages are bands, as far as OME-XML tells, and neither depths nor times."""
+    return all(int(number) == 1 for _, number in _SIZES.findall(description[: 2**20]))
+
+
+def _levels_below(file: BinaryIO, size: int, page: _Found) -> list[_Found] | None:
+    """Return the levels in a page's SubIFDs; None where there are none, or others."""
+    starts = page.own.integers(SUB_IFDS).tolist()
+    if not 0 < len(starts) <= MAX_LEVELS or not page.is_tiled or not _has_whole_samples(page):
+        return None
+    levels = [page]
+    for start in starts:
+        found = _Found(start, 0, directory_at(file, size, start, _LOOKED_AT))
+        if not _is_level(found, levels[-1], page):
+            return None
+        levels.append(found)
+    return levels[1:]
+
+
+def _same_form(one: tuple[_Found, list[_Found]], other: tuple[_Found, list[_Found]]) -> bool:
+    """Whether two pages with their levels may be bands of one slide."""
+    pairs = [[page, *below] for page, below in (one, other)]
+    return len(pairs[0]) == len(pairs[1]) and all(
+        a.size == b.size and a.kind == b.kind for a, b in zip(*pairs, strict=True)
+    )
+
+
+def _is_level(found: _Found, above: _Found, first: _Found) -> bool:
+    """Whether a directory shows all that the first one does, in fewer samples than ``above``."""
+    (height, width), (whole_height, whole_width) = found.size, first.size
+    if min(height, width) < 1 or found.kind != first.kind:
+        return False
+    if not (height <= above.size[0] and width <= above.size[1] and found.size != above.size):
+        return False
+    if found.own.entries.keys() & {COLOR_MAP, *OF_THE_GROUND}:
+        return False
+    down, across = whole_height / height, whole_width / width
+    # sides are rounded, down or up, and to whole blocks of a factor
+    return abs(down - across) <= max(down, across) * (0.01 + 1.5 / min(height, width))

@@ -1,0 +1,134 @@
+"""Which directories of a TIFF file are the levels of a slide; most files have none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from tilepress.pipeline.geotiff.header import find_pages
+from tilepress.pipeline.geotiff.slide_pages import SlidePages, find_slides
+
+from ...helpers.slide_files import APERIO, picture, pyramid, write_slide
+
+LEVELS = pyramid(70, 90)
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+def found(path: Path) -> SlidePages | None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        return find_slides(file, size, find_pages(file, size).found)
+
+
+def levels(path: Path) -> list[int]:
+    """Return how many pages each level has."""
+    slides = found(path)
+    assert slides is not None
+    (slide,) = slides.slides
+    return [len(level) for level in slide.levels]
+
+
+class TestWhatIsASlide:
+    @pytest.mark.parametrize("subfile", [(0, 0, 0), (0, 1, 1)])
+    @pytest.mark.parametrize("order", ["<", ">"])
+    def test_tiled_pages_each_smaller_than_the_one_before(
+        self, tmp_path: Path, subfile: tuple[int, ...], order: str
+    ):
+        path = write_slide(tmp_path / "a.tif", LEVELS, subfile=subfile, order=order, big=True)
+        assert levels(path) == [1, 1, 1]
+
+    def test_a_page_with_levels_below_it(self, tmp_path: Path):
+        path = write_slide(tmp_path / "a.tif", LEVELS[:1], below=[LEVELS[1:]])
+        slides = found(path)
+        assert slides is not None
+        assert slides.slides[0].below
+        assert levels(path) == [1, 1, 1]
+
+    def test_bands_that_are_pages(self, tmp_path: Path):
+        bands = [[level[band : band + 1] for level in LEVELS] for band in range(3)]
+        path = write_slide(
+            tmp_path / "a.tif", [band[0] for band in bands], below=[band[1:] for band in bands]
+        )
+        assert levels(path) == [3, 3, 3]
+
+    def test_aperio_with_pictures_beside_it(self, tmp_path: Path):
+        pages = [LEVELS[0], picture(17, 22), LEVELS[2], picture(20, 20), picture(20, 40)]
+        words = ["70x90", "x -> 22x17", "x -> 23x18", "label 20x20", "macro 40x20"]
+        path = write_slide(
+            tmp_path / "a.svs", pages, texts=[APERIO + text for text in words],
+            strips=(1, 3, 4), subfile=(0, 0, 0, 1, 9),
+        )  # fmt: skip
+        slides = found(path)
+        assert slides is not None
+        assert levels(path) == [1, 1]
+        assert slides.beside == ("thumbnail", "label", "macro")
+        assert (slides.pages, slides.slides[0].pages) == ((), (1, 2, 3))
+
+    def test_several_slides_of_a_file_are_each_one(self, tmp_path: Path):
+        """A second scan in a file is no picture beside the first: nothing of it is left out."""
+        other = pyramid(40, 60, levels=2)
+        path = write_slide(
+            tmp_path / "a.tif", [LEVELS[0], other[0], picture(30, 30)],
+            below=[LEVELS[1:], other[1:]],
+        )  # fmt: skip
+        slides = found(path)
+        assert slides is not None
+        assert [(slide.page, len(slide.levels)) for slide in slides.slides] == [(1, 3), (2, 2)]
+        assert slides.pages == (3,)
+        assert [slide.pages for slide in slides.slides] == [(1,), (2,)]
+
+    def test_reduced_pages_that_are_no_levels_are_counted(self, tmp_path: Path):
+        """Nothing of a file goes without a word."""
+        pages = [LEVELS[0], picture(30, 10), LEVELS[2], picture(60, 60)]
+        path = write_slide(tmp_path / "a.svs", pages, texts=[APERIO] * 4, subfile=(0, 1, 0, 0))
+        slides = found(path)
+        assert slides is not None
+        assert (slides.beside, slides.pages) == (("reduced page",), (3,))
+
+
+class TestWhatIsNone:
+    def test_pages_of_one_size_or_of_other_forms(self, tmp_path: Path):
+        same = write_slide(tmp_path / "same.tif", [LEVELS[0], LEVELS[0]])
+        longer = write_slide(tmp_path / "longer.tif", [LEVELS[0], picture(60, 20)])
+        gray = write_slide(tmp_path / "gray.tif", [LEVELS[0], LEVELS[1][:1]])
+        strips = write_slide(tmp_path / "strips.tif", LEVELS, strips=(0, 1, 2))
+        one = write_slide(tmp_path / "one.tif", LEVELS[:1])
+        assert [found(path) for path in (same, longer, gray, strips, one)] == [None] * 5
+
+    def test_depths_are_no_bands(self, tmp_path: Path):
+        """Levels of planes at several depths would be taken for bands."""
+        text = '<OME xmlns="x"><Image><Pixels SizeC="1" SizeZ="2" SizeT="1"/></Image></OME>'
+        pages = [LEVELS[0][:1], LEVELS[0][1:2]]
+        below = [[LEVELS[1][:1]], [LEVELS[1][1:2]]]
+        path = write_slide(tmp_path / "a.tif", pages, below=below, texts=[text])
+        assert found(path) is None
+
+    @pytest.mark.parametrize("how", ["ground", "cog", "tags"])
+    def test_rasters_with_overviews(self, tmp_path: Path, how: str):
+        """Overviews of a map are derived: they were never stored, and are not now."""
+        path = tmp_path / "a.tif"
+        place = {"crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6)}
+        options = place if how == "ground" else {}
+        driver = "COG" if how == "cog" else "GTiff"
+        tiled = {} if how == "cog" else {"tiled": True, "blockxsize": 64, "blockysize": 64}
+        with rasterio.open(
+            path, "w", driver=driver, count=1, height=600, width=700, dtype="uint8", **options,
+            **tiled,
+        ) as file:  # fmt: skip
+            file.write(np.tile(picture(60, 70, bands=1), (1, 10, 10)))
+            if how == "tags":
+                file.update_tags(NOTE="made by GDAL")
+        if how != "cog":
+            with rasterio.open(path, "r+") as file:
+                file.build_overviews([2, 4])
+        assert found(path) is None
+
+    def test_a_chain_that_is_damaged(self, tmp_path: Path):
+        path = write_slide(tmp_path / "a.tif", LEVELS)
+        data = path.read_bytes()
+        path.write_bytes(data[:-40])
+        assert found(path) is None
