@@ -33,6 +33,7 @@ from tilepress.pipeline.store.conventions import (
     image_attributes,
     ome_attributes,
 )
+from tilepress.pipeline.store.kept import IRREVERSIBLE
 from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
     IMAGE,
@@ -113,7 +114,7 @@ def compose(
     """
     builder = _Builder(write, image.separator, wordy=image.wordy)
     statement = _statement(image, tables, tools or _tools())
-    _add_level(builder, image, statement)
+    _add_level(builder, image, statement, attributes or {})
     builder.group(SOURCE, {})
     for name, data in source_items:
         builder.array(source_key(name), _bytes_array(data, f"{name}-byte"))
@@ -131,7 +132,12 @@ def consolidate(store: Store, path: str | None = None) -> None:
         zarr.consolidate_metadata(store, path=path)
 
 
-def _add_level(builder: _Builder, image: StoredImage, statement: Mapping[str, Any]) -> None:
+def _add_level(
+    builder: _Builder,
+    image: StoredImage,
+    statement: Mapping[str, Any],
+    added: Mapping[str, Any],
+) -> None:
     info, wordy = image.info, image.wordy
     builder.group(FULL_RESOLUTION, group_attributes(info, wordy=wordy) | {"tilepress": statement})
     for name, grid in image.grids.items():
@@ -139,6 +145,8 @@ def _add_level(builder: _Builder, image: StoredImage, statement: Mapping[str, An
         hint = {"pip": _INSTALL, "lossless": loss.is_lossless, "codec": config["codec"]}
         hint |= loss.statement()
         hint |= told_exact(info.exact) if name == "image" else {}
+        if name == "image" and IRREVERSIBLE in added:
+            hint[IRREVERSIBLE] = added[IRREVERSIBLE]
         attributes = (
             image_attributes(info, wordy=wordy) if name == "image" else _mask_attributes(info)
         )
