@@ -19,7 +19,7 @@ from zarr.storage import WrapperStore
 
 from tilepress.codecs.loss import Loss, bounded, stated_loss
 from tilepress.codecs.numbers import number_of
-from tilepress.codecs.record import keeps_streams
+from tilepress.codecs.record import is_irreversible, keeps_streams
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
@@ -249,6 +249,10 @@ class StoreReader:
     def keeps_streams(self, index: tuple[int, ...]) -> bool:
         """Whether the record of a chunk of the image keeps the streams that it came in."""
         return keeps_streams(self._record(index))
+
+    def is_irreversible(self, index: tuple[int, ...]) -> bool:
+        """Whether another decoder may give other samples of a chunk of the image."""
+        return is_irreversible(self._record(index))
 
     def streams(self, index: tuple[int, ...]) -> list[bytes | None]:
         """Return the streams that the record of a chunk of the image keeps, as they came."""

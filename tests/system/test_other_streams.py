@@ -13,7 +13,7 @@ from pydicom.encaps import encapsulate
 
 from tilepress import compress, export
 from tilepress.codecs.passed import codec as passed
-from tilepress.pipeline.archive.verify import verify_store
+from tilepress.pipeline.archive.verify import check_stores, verify_store
 from tilepress.pipeline.dicom.source import DicomSource
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
@@ -109,6 +109,10 @@ class TestDicom:
         monkeypatch.setattr(passed, "decode", lambda *given: decode(*given) ^ 1)
         assert verify_store(storage_path(store_of(tmp_path / "out"))) == []
         assert np.array_equal(StoreReader.open(store_of(tmp_path / "out")).image[...], before ^ 1)
+        assert [one.state for one in check_stores(tmp_path / "out", [path])] == ["sound"]
+        dicom(path, [lossy_2000(PICTURE[1])], LOSSY_2000)
+        (check,) = check_stores(tmp_path / "out", [path])
+        assert check.differs
 
     def test_lossless_frames_are_recoded_where_that_is_smaller(self, tmp_path: Path):
         data = bytes(imagecodecs.jpeg2k_encode(PICTURE[0], reversible=True))
