@@ -47,6 +47,7 @@ class ImageCoding:
             plan.separator,
             None if plan.replaced is None else plan.replaced.root,
             wordy=plan.wordy,
+            apart=plan.apart,
         )
 
     def read(self, source: TileSource, ref: ShardRef) -> npt.NDArray[Any]:

@@ -311,6 +311,7 @@ class _Repair:
             codec_config=image.config,
             separator=image.separator,
             wordy=salvaged.wordy,
+            apart=salvaged.apart,
         )
 
     def _check_unchanged(self, salvaged: Salvaged) -> None:

@@ -47,7 +47,8 @@ from tilepress.pipeline.store.keys import (
     source_key,
 )
 from tilepress.pipeline.store.manifest import FileEntry, Manifest, ShardTable, sha256_hex
-from tilepress.pipeline.store.seal import NO_SEAL, STORE_VERSION, with_seal
+from tilepress.pipeline.store.packed import pack_items
+from tilepress.pipeline.store.seal import APART_VERSION, NO_SEAL, STORE_VERSION, with_seal
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -91,6 +92,11 @@ class StoredImage(Protocol):
         """Whether documents are as earlier versions wrote them: the text of a CRS eleven times."""
         ...
 
+    @property
+    def apart(self) -> bool:
+        """Whether each item of ``source/`` is an array, however small, as in earlier versions."""
+        ...
+
     def codec_config(self, array: str) -> dict[str, Any]: ...
 
     def loss(self, array: str) -> Loss: ...
@@ -113,10 +119,12 @@ def compose(
     again.
     """
     builder = _Builder(write, image.separator, wordy=image.wordy)
-    statement = _statement(image, tables, tools or _tools())
+    items, packed = (source_items, False) if image.apart else pack_items(source_items)
+    form = STORE_VERSION if packed else APART_VERSION
+    statement = _statement(image, tables, tools or _tools()) | {"format_version": form}
     _add_level(builder, image, statement, attributes or {})
     builder.group(SOURCE, {})
-    for name, data in source_items:
+    for name, data in items:
         builder.array(source_key(name), _bytes_array(data, f"{name}-byte"))
     builder.consolidate(FULL_RESOLUTION)
     digest = builder.add_manifest(tables)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -31,6 +30,7 @@ from tilepress.pipeline.store.keys import (
     IMAGE,
     MANIFEST,
     MASK,
+    ORIGIN,
     SEPARATOR,
     SOURCE,
     Separator,
@@ -40,7 +40,8 @@ from tilepress.pipeline.store.keys import (
     source_key,
 )
 from tilepress.pipeline.store.manifest import Manifest, sha256_hex
-from tilepress.pipeline.store.seal import read_root
+from tilepress.pipeline.store.packed import item_of, names_of, origin_of
+from tilepress.pipeline.store.seal import APART_VERSION, read_root
 from tilepress.pipeline.store.shard import split_shard
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class StoreReader:
 
     @cached_property
     def origin(self) -> Mapping[str, Any]:
-        origin = json.loads(self.source_bytes("origin"))
+        origin = origin_of(self._origin_bytes)
         if not isinstance(origin, dict) or "kind" not in origin:
             raise DamagedStore(f"reading {self.path.name}: source/origin says no kind")
         return origin
@@ -228,13 +229,37 @@ class StoreReader:
     def source_names(self) -> tuple[str, ...]:
         group = self._root[SOURCE]
         assert isinstance(group, zarr.Group)
-        return tuple(sorted(group.array_keys()))
+        packed = names_of(self._origin_bytes) if self._is_packed else []
+        return tuple(sorted((*group.array_keys(), *packed)))
 
     def source_bytes(self, name: str) -> bytes:
         """Return one item of ``source/``; KeyError where there is none of that name."""
+        if self._is_packed and source_key(name) != ORIGIN:
+            try:
+                return item_of(self._origin_bytes, name)
+            except ValueError as error:
+                text = f"reading {self.path.name}: source/origin contradicts itself ({error})"
+                raise DamagedStore(text) from error
         if source_key(name) not in self._root:
             raise KeyError(name)
         return self._read_bytes(source_key(name))
+
+    def source_start(self, name: str, length: int) -> bytes:
+        """Return the first bytes of an item of ``source/``, and read no more than its chunks."""
+        if self._is_packed:
+            return self.source_bytes(name)[:length]
+        node = self._array(source_key(name))
+        return self._read(node, Box((0,), (min(length, node.shape[0]),))).tobytes()
+
+    @property
+    def _is_packed(self) -> bool:
+        return bool(self.statement["format_version"] != APART_VERSION)
+
+    @cached_property
+    def _origin_bytes(self) -> bytes:
+        if ORIGIN not in self._root:
+            raise KeyError("origin")
+        return self._read_bytes(ORIGIN)
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Return the samples of ``box``, C-contiguous, native byte order."""

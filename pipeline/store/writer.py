@@ -56,10 +56,13 @@ class StoreWriter:
         replaced: str | None = None,
         *,
         wordy: bool = False,
+        apart: bool = False,
     ) -> None:
         self.place = where
         self.wordy = wordy
         """Whether documents are as earlier versions wrote them, for a store of theirs."""
+        self.apart = apart
+        """Whether each item of ``source/`` is an array, as in earlier versions."""
         self._replaced = replaced
         self.separator = separator
         """What stands between the numbers in the keys of chunks: of a store that replaces another
