@@ -99,7 +99,7 @@ class ImagePlan:
     wordy: bool = False
     """Whether the store's documents are as earlier versions wrote them: of a store of theirs."""
     apart: bool = False
-    """Whether its items of ``source/`` are arrays of their own, as they were then."""
+    """Whether it is of format 1, as all were then."""
     label: str | None = None
     """What people are told in place of the first file's path, where that may name a patient."""
 

@@ -23,10 +23,10 @@ _ORIGIN, _ITEMS = "origin", "packed_items"
 Items = Iterable[tuple[str, bytes]]
 
 
-def pack_items(items: Items) -> tuple[Items, bool]:
-    """Return items, all in the first one if they are few bytes, and whether they are.
+def pack_items(items: Items) -> Items:
+    """Return items, all in the first one, "origin", if they are few bytes; else as they are.
 
-    The first is "origin". What is too large is not held, but for its beginning.
+    What is too large is not held, but for its beginning.
     """
     rest = iter(items)
     held, size = [], 0
@@ -34,14 +34,14 @@ def pack_items(items: Items) -> tuple[Items, bool]:
         held.append(item)
         size += len(item[1])
         if size > MAX_PACKED_BYTES:
-            return itertools.chain(held, rest), False
+            return itertools.chain(held, rest)
     if len(held) < 2 or held[0][0] != _ORIGIN:
-        return held, False
+        return held
     (_, origin), *others = held
     told = json.loads(origin)
     told[_ITEMS] = [[name, len(data)] for name, data in others]
     line = json.dumps(told, separators=(",", ":"), sort_keys=True).encode()
-    return [(_ORIGIN, b"\n".join((line, b"".join(data for _, data in others))))], True
+    return [(_ORIGIN, b"\n".join((line, b"".join(data for _, data in others))))]
 
 
 def origin_of(data: bytes) -> Any:  # noqa: ANN401  # JSON that may be damaged

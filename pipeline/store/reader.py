@@ -229,31 +229,31 @@ class StoreReader:
     def source_names(self) -> tuple[str, ...]:
         group = self._root[SOURCE]
         assert isinstance(group, zarr.Group)
-        packed = names_of(self._origin_bytes) if self._is_packed else []
+        packed = () if self._is_first_format else names_of(self._origin_bytes)
         return tuple(sorted((*group.array_keys(), *packed)))
 
     def source_bytes(self, name: str) -> bytes:
         """Return one item of ``source/``; KeyError where there is none of that name."""
-        if self._is_packed and source_key(name) != ORIGIN:
-            try:
-                return item_of(self._origin_bytes, name)
-            except ValueError as error:
-                text = f"reading {self.path.name}: source/origin contradicts itself ({error})"
-                raise DamagedStore(text) from error
-        if source_key(name) not in self._root:
+        if source_key(name) in self._root:
+            return self._read_bytes(source_key(name))
+        if self._is_first_format:
             raise KeyError(name)
-        return self._read_bytes(source_key(name))
+        try:
+            return item_of(self._origin_bytes, name)
+        except ValueError as error:
+            text = f"reading {self.path.name}: source/origin contradicts itself ({error})"
+            raise DamagedStore(text) from error
 
     def source_start(self, name: str, length: int) -> bytes:
         """Return the first bytes of an item of ``source/``, and read no more than its chunks."""
-        if self._is_packed:
+        if source_key(name) not in self._root:
             return self.source_bytes(name)[:length]
         node = self._array(source_key(name))
         return self._read(node, Box((0,), (min(length, node.shape[0]),))).tobytes()
 
     @property
-    def _is_packed(self) -> bool:
-        return bool(self.statement["format_version"] != APART_VERSION)
+    def _is_first_format(self) -> bool:
+        return bool(self.statement["format_version"] == APART_VERSION)
 
     @cached_property
     def _origin_bytes(self) -> bytes:

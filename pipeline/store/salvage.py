@@ -128,7 +128,7 @@ class Salvaged:
     wordy: bool
     """Whether its documents are as earlier versions wrote them: see ``StoredImage``."""
     apart: bool
-    """Whether the items of ``source/`` are arrays of their own: see ``StoredImage``."""
+    """Whether it is of format 1: see ``StoredImage``."""
     sealed_by: str | None
     """The version of tilepress that sealed the store, if root or level tell."""
     origin: Mapping[str, Any] | None

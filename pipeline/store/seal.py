@@ -53,8 +53,8 @@ STORE_VERSION = 2
 """Of what STORE.md describes."""
 
 APART_VERSION = 1
-"""Of a store whose items of ``source/`` are arrays of their own, as those of earlier versions are
-and those of much to keep."""
+"""Of stores of earlier versions: items of ``source/`` are arrays of their own, and all auxiliary
+arrays are coded alike."""
 
 NO_SEAL = "0" * 64
 """What stands for a digest that is not known yet: it is as long as one."""

@@ -62,7 +62,7 @@ class StoreWriter:
         self.wordy = wordy
         """Whether documents are as earlier versions wrote them, for a store of theirs."""
         self.apart = apart
-        """Whether each item of ``source/`` is an array, as in earlier versions."""
+        """Whether the store is of format 1, as those of earlier versions are."""
         self._replaced = replaced
         self.separator = separator
         """What stands between the numbers in the keys of chunks: of a store that replaces another

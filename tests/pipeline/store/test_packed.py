@@ -20,9 +20,7 @@ OTHERS = [("dicom-headers", bytes(range(256))), ("empty", b""), ("tail", b"a\nb"
 
 
 def packed() -> bytes:
-    items, are_packed = pack_items([ORIGIN, *OTHERS])
-    assert are_packed
-    ((name, data),) = items
+    ((name, data),) = pack_items([ORIGIN, *OTHERS])
     assert name == "origin"
     return data
 
@@ -37,7 +35,7 @@ def test_all_come_back():
 
 
 def test_origin_alone_stays_as_it_is():
-    assert pack_items([ORIGIN]) == ([ORIGIN], False)
+    assert pack_items([ORIGIN]) == [ORIGIN]
     assert origin_of(ORIGIN[1]) == json.loads(ORIGIN[1])
     assert names_of(ORIGIN[1]) == []
 
@@ -51,8 +49,7 @@ def test_much_is_not_held():
             taken.append(item[0])
             yield item
 
-    found, are_packed = pack_items(items())
-    assert not are_packed
+    found = pack_items(items())
     assert taken == ["origin", "a"]
     assert list(found) == given
 
