@@ -18,9 +18,11 @@ __all__ = [
     "CODER_STORED",
     "DTYPES",
     "HEADER_BYTES",
+    "NO_MODEL",
     "OVERHEAD_BYTES",
     "RecordHeader",
     "crc32c",
+    "is_irreversible",
     "keeps_streams",
     "pack_record",
     "samples_crc",
@@ -31,7 +33,11 @@ MAGIC = b"\x89TP\r\n\x1a"
 VERSION_MAJOR = 2
 VERSION_MINOR = 0
 FLAG_TWO_D = 1
-KNOWN_FLAGS = FLAG_TWO_D
+FLAG_IRREVERSIBLE = 2
+KNOWN_FLAGS = FLAG_TWO_D | FLAG_IRREVERSIBLE
+
+NO_MODEL = b"\0" * 8
+"""What stands for the weights of a record that needs none."""
 
 CODER_STORED = 0
 """Samples as they are; the numbers of codecs are in registry.py."""
@@ -41,6 +47,8 @@ DTYPES: tuple[str, ...] = (
     "float16", "float32", "float64",
 )  # fmt: skip
 """dtype by its code in the header; append only."""
+
+KEPT_NUMBERS = frozenset(one.number for one in KEPT.values())
 
 _COPIED = 1 << 22
 _HEADER = struct.Struct("<6sBBHBB6I8sd8sII")
@@ -76,7 +84,11 @@ class RecordHeader:
     model_id: bytes
     """First eight bytes of the SHA-256 of the weights; zeros where none are needed."""
     symbols_crc: int
-    """CRC-32C of the decoded samples of the coded box: little-endian, C order."""
+    """CRC-32C of the decoded samples of the coded box: little-endian, C order. With
+    ``irreversible``, of the streams that the record keeps."""
+    irreversible: bool = False
+    """Whether the record keeps streams whose samples may differ from decoder to decoder, within
+    what their standard allows."""
 
 
 def pack_record(header: RecordHeader, payload: bytes) -> bytes:
@@ -85,7 +97,7 @@ def pack_record(header: RecordHeader, payload: bytes) -> bytes:
         MAGIC,
         VERSION_MAJOR,
         VERSION_MINOR,
-        FLAG_TWO_D if header.two_d else 0,
+        (FLAG_TWO_D if header.two_d else 0) | (FLAG_IRREVERSIBLE if header.irreversible else 0),
         header.coder,
         DTYPES.index(header.dtype.name),
         *header.shape,
@@ -130,6 +142,8 @@ def unpack_record(data: bytes | memoryview) -> tuple[RecordHeader, memoryview]:
         raise UnsupportedFormat(f"reading a record: must-understand flags {flags:#06x} unknown")
     if coder != CODER_STORED and coder not in known_coders():
         raise UnsupportedFormat(f"reading a record: coder {coder} unknown")
+    if flags & FLAG_IRREVERSIBLE and coder not in KEPT_NUMBERS:
+        raise InvalidRecord("reading a record: it says to keep streams, and keeps none")
     if dtype_code >= len(DTYPES):
         raise UnsupportedFormat(f"reading a record: dtype code {dtype_code} unknown")
     shape, coded = fields[6:9], fields[9:12]
@@ -152,6 +166,7 @@ def unpack_record(data: bytes | memoryview) -> tuple[RecordHeader, memoryview]:
         max_error=fields[13],
         model_id=fields[14],
         symbols_crc=fields[15],
+        irreversible=bool(flags & FLAG_IRREVERSIBLE),
     )
     return header, view[HEADER_BYTES:-4]
 
@@ -167,4 +182,12 @@ def keeps_streams(data: bytes | memoryview) -> bool:
 
     Raises as ``unpack_record``.
     """
-    return unpack_record(data)[0].coder in {one.number for one in KEPT.values()}
+    return unpack_record(data)[0].coder in KEPT_NUMBERS
+
+
+def is_irreversible(data: bytes | memoryview) -> bool:
+    """Whether another decoder may give other samples of a record, as ``RecordHeader`` says.
+
+    Raises as ``unpack_record``.
+    """
+    return unpack_record(data)[0].irreversible

@@ -27,6 +27,7 @@ __all__ = [
     "check_weights",
     "coder_class",
     "kept_decoder",
+    "kept_streams",
     "known_coders",
 ]
 
@@ -104,10 +105,12 @@ CODECS = {
 
 KEPT = {
     "jpeg": Registered(2, "tilepress.codecs.jpeg.codec:decode_payload"),
+    "passed": Registered(3, "tilepress.codecs.passed.codec:decode_payload"),
 }
 """Coders that keep compressed streams as they came, and decode them to samples. Records of theirs
 may stand among those of any configuration: no reader needs to be told of them before. ``coder`` is
-a function of a payload, the record's header and a budget, which returns the coded box's samples."""
+a function of a payload, the record's header and a budget, which returns the coded box's samples;
+beside it lies ``streams``, a function of a record."""
 
 DEFAULT_CODEC = "wave"
 
@@ -126,10 +129,19 @@ def known_coders() -> frozenset[int]:
 
 def kept_decoder(number: int) -> Callable[..., Array] | None:
     """Import what decodes payloads of a coder of ``KEPT``; None for other numbers."""
+    return _of_kept(number, None)
+
+
+def kept_streams(number: int) -> Callable[..., list[bytes | None]] | None:
+    """Import what takes the streams out of records of a coder of ``KEPT``, as they came."""
+    return _of_kept(number, "streams")
+
+
+def _of_kept(number: int, what: str | None) -> Callable[..., Any] | None:
     for registered in KEPT.values():
         if registered.number == number:
             module, _, name = registered.coder.partition(":")
-            found: Callable[..., Array] = getattr(import_module(module), name)
+            found: Callable[..., Any] = getattr(import_module(module), what or name)
             return found
     return None
 

@@ -18,6 +18,7 @@ from tilepress.codecs.numbers import shown
 from tilepress.codecs.record import (
     CODER_STORED,
     DTYPES,
+    NO_MODEL,
     RecordHeader,
     pack_record,
     samples_crc,
@@ -45,7 +46,6 @@ Device = Literal["auto", "cpu", "cuda"]
 _DEVICES = ("auto", "cpu", "cuda")
 _SMALL_BYTES = 2**23
 """What decoding takes beside arrays of samples: checksums work on copies of parts."""
-_NO_MODEL = b"\0" * 8
 
 
 class TileCodec:
@@ -193,7 +193,7 @@ class TileCodec:
             fill=fill.tobytes(),
             two_d=array.ndim == 2,
             max_error=float(self.max_error),
-            model_id=_NO_MODEL if kind == CODER_STORED else self._model_id,
+            model_id=NO_MODEL if kind == CODER_STORED else self._model_id,
             symbols_crc=samples_crc(decoded),
         )
         return pack_record(header, payload)
@@ -302,6 +302,7 @@ class TileCodec:
             wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
             samples = self._coder.decode(payload, header.coded, header.dtype, wanted, budget)
         whole = planes is None or header.coder != CODECS[self._config.codec].number
+        whole = whole and not header.irreversible
         if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
         restored = _restore(header, samples)

@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget, allowed_memory
+from tilepress.codecs.grid import MAX_STREAMS, Grid
 from tilepress.codecs.jpeg import render as rendering
 from tilepress.codecs.jpeg.correction import decode_correction, encode_correction
-from tilepress.codecs.jpeg.layout import Grid, Layout, lay_out
+from tilepress.codecs.jpeg.layout import Layout, lay_out
 from tilepress.codecs.jpeg.markers import Refused, damaged
 from tilepress.codecs.jpeg.meaning import Chunk, find_meaning
-from tilepress.codecs.jpeg.payload import MAX_STREAMS, Head, Payload, pack, unpack
+from tilepress.codecs.jpeg.payload import Head, Payload, pack, unpack
 from tilepress.codecs.jpeg.planes import ALIKE, LUMINANCE, decode_blocks, encode_blocks
 from tilepress.codecs.jpeg.planes import memory_of as memory_of_blocks
 from tilepress.codecs.jpeg.priors import default_priors, priors_of

@@ -13,29 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.grid import Grid
 from tilepress.codecs.jpeg.markers import Refused
 from tilepress.codecs.jpeg.stream import Place, Stream
 
-__all__ = ["MAX_BLOCKS", "Grid", "Layout", "Plane", "lay_out"]
+__all__ = ["MAX_BLOCKS", "Layout", "Plane", "lay_out"]
 
 MAX_BLOCKS = 2**22
 """Blocks of one record at most: four times the samples that a record may have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """How streams cover a chunk, in the order frames, rows, columns."""
-
-    frames: int
-    rows: int
-    columns: int
-    height: int
-    """Samples from one row of tiles to the next."""
-    width: int
-
-    @property
-    def count(self) -> int:
-        return self.frames * self.rows * self.columns
 
 
 @dataclass(frozen=True, slots=True)

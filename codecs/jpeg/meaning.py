@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.grid import Grid
 from tilepress.codecs.jpeg import render as rendering
-from tilepress.codecs.jpeg.layout import Grid, Layout
+from tilepress.codecs.jpeg.layout import Layout
 from tilepress.codecs.jpeg.stream import Blocks, Stream
 
 __all__ = ["Chunk", "Meaning", "find_meaning"]

@@ -9,17 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
-from tilepress.codecs.jpeg.layout import Grid
+from tilepress.codecs.grid import MAX_STREAMS, Grid
 from tilepress.codecs.jpeg.markers import Refused, damaged
 from tilepress.codecs.jpeg.stream import ONES, Stream, read_skeleton, read_tables
 from tilepress.codecs.jpeg.usual import usual_tables
 from tilepress.codecs.limits import MAX_SIDE
 from tilepress.codecs.wave.wire import Reader, varint
 
-__all__ = ["MAX_STREAMS", "Head", "Payload", "pack", "unpack"]
+__all__ = ["Head", "Payload", "pack", "unpack"]
 
-MAX_STREAMS = 2**14
-"""Streams of one record at most."""
 _MAX_HEAD = 2**24
 """Bytes of a head at most."""
 _MAX_SKELETONS = 2**26

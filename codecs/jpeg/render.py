@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.jpeg.layout import Grid
+from tilepress.codecs.grid import Grid
 from tilepress.codecs.jpeg.markers import Frame, Refused
 from tilepress.codecs.jpeg.samples import component_samples, larger_samples, to_rgb, upsample
 from tilepress.codecs.jpeg.stream import Blocks, Place, Stream

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.jpeg.layout import Grid, Layout, lay_out
+from tilepress.codecs.grid import Grid
+from tilepress.codecs.jpeg.layout import Layout, lay_out
 from tilepress.codecs.jpeg.markers import JpegTables
 from tilepress.codecs.jpeg.mixing import CAP, MOST
 from tilepress.codecs.jpeg.planes import learn_blocks

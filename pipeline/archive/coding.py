@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +17,8 @@ import numpy.typing as npt
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.image.grid import Box, ShardGrid
-from tilepress.pipeline.image.source import LevelSource, TileSource, read_level
-from tilepress.pipeline.image.streams import Streams, StreamSource
+from tilepress.pipeline.image.source import TileSource, read_level, streams_of
+from tilepress.pipeline.image.streams import Streams
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.keys import level_of
 from tilepress.pipeline.store.shard import ShardBytes, compare_shard, encode_shard
@@ -48,6 +48,7 @@ class ImageCoding:
             plan.separator,
             None if plan.replaced is None else plan.replaced.root,
             wordy=plan.wordy,
+            apart=plan.apart,
         )
 
     def read(self, source: TileSource, ref: ShardRef) -> npt.NDArray[Any]:
@@ -108,9 +109,7 @@ def _streams_of(
     sides = zip(block, grid.chunk, grid.shape, strict=True)
     if not all(chunk % side == 0 or chunk == size for side, chunk, size in sides):
         return None
-    if level > 0:
-        return partial(source.level_streams, level) if isinstance(source, LevelSource) else None
-    return source.streams if isinstance(source, StreamSource) else None
+    return streams_of(source, level)
 
 
 @functools.lru_cache(maxsize=8)

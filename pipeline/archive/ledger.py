@@ -66,7 +66,10 @@ class Ledger:
 
     def record(self, entry: ShardEntry) -> None:
         """Note a finished shard; on return it survives a power cut."""
-        data = json.dumps(asdict(entry), separators=(",", ":")).encode("ascii")
+        fields = asdict(entry)
+        if not fields["irreversible"]:
+            del fields["irreversible"]
+        data = json.dumps(fields, separators=(",", ":")).encode("ascii")
         (self._folder / f"{ShardRef(entry.array, entry.index).name}.json").write(data)
 
     def get(self, ref: ShardRef) -> ShardEntry | None:
@@ -131,4 +134,5 @@ def _parse_entry(data: bytes) -> ShardEntry:
         raw_bytes=int(fields["raw_bytes"]),
         max_error=float(fields["max_error"]),
         squared_error=float(fields["squared_error"]),
+        irreversible=fields.get("irreversible") is True,
     )

@@ -100,6 +100,8 @@ class ImagePlan:
     """What stays in the store's place until this is sealed, and goes then; None for nothing."""
     wordy: bool = False
     """Whether the store's documents are as earlier versions wrote them: of a store of theirs."""
+    apart: bool = False
+    """Whether it is of format 1, as all were then."""
     label: str | None = None
     """What people are told in place of the first file's path, where that may name a patient."""
     level_grids: tuple[ShardGrid, ...] = ()

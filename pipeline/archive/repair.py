@@ -325,6 +325,7 @@ class _Repair:
             separator=image.separator,
             wordy=salvaged.wordy,
             level_grids=tuple(grids),
+            apart=salvaged.apart,
         )
 
     def _check_unchanged(self, salvaged: Salvaged) -> None:

@@ -10,6 +10,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,7 @@ from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
+from tilepress.pipeline.store.kept import IRREVERSIBLE, WHAT_IS_IRREVERSIBLE
 from tilepress.pipeline.store.keys import is_image
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.seal import is_sealed, read_root, sealed_digest, store_bytes
@@ -217,6 +219,8 @@ def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> s
                 "run the same command again"
             )
         attributes = {"plan_digest": plan.digest} | _loss(plan, entries)
+        if any(entry.irreversible for entry in entries):
+            attributes[IRREVERSIBLE] = WHAT_IS_IRREVERSIBLE
         check = partial(_check_lease, plan, holder)
         try:
             return ImageCoding(plan).writer.seal(source.source_items(), entries, attributes, check)
@@ -226,7 +230,7 @@ def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> s
             raise
 
 
-def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, float]:
+def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, Any]:
     """Return what coding did to the samples: {} for lossless, else what the checks measured.
 
     PSNR is over all samples of the image, against the whole range that they may take.

@@ -12,15 +12,11 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from typing import Any
 
-import numpy as np
-import zarr
-
 from tilepress.errors import TilepressError
 from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG, foreign_errors, quiet_pydicom
 from tilepress.pipeline.dicom.header import hashed
 from tilepress.pipeline.image.pseudonyms import KEY_MARK
-from tilepress.pipeline.store.keys import source_key
-from tilepress.pipeline.store.reader import SealedStore, StoreReader
+from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import StoreSummary
 
 __all__ = ["INDEX", "Identity", "SeriesEntry", "identity", "index_document", "study_document"]
@@ -159,8 +155,7 @@ def _from_header(reader: StoreReader) -> Identity:
 
     first = reader.origin["instances"][0]
     length = min(int(first["header_bytes"]), MAX_HEADER_BYTES)
-    headers = zarr.open_array(SealedStore(reader.path), path=source_key("dicom-headers"), mode="r")
-    header = np.asarray(headers[:length]).tobytes()
+    header = reader.source_start("dicom-headers", length)
     little = first["syntax"] != EXPLICIT_BIG
     stream = BytesIO(header)
     stream.seek(int(first["dataset_offset"]))

@@ -7,17 +7,50 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tilepress.errors import DamagedStore
 from tilepress.pipeline.dicom.bytes import fragments, open_bytes
 from tilepress.pipeline.dicom.frame_reader import FrameReader
 from tilepress.pipeline.dicom.header import Instance
 
-__all__ = ["JPEG_SYNTAXES", "encapsulation", "with_streams"]
+__all__ = ["encapsulation", "family_of", "with_streams"]
 
-JPEG_SYNTAXES = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
-"""JPEG Baseline (8 bits) and Extended (12 bits), processes 1, 2 and 4."""
+_JPEG, _JPEG_2000, _JPEG_XL = "jpeg", "jpeg2000", "jpegxl"
+FAMILIES = {
+    "1.2.840.10008.1.2.4.50": _JPEG,
+    "1.2.840.10008.1.2.4.51": _JPEG,
+    "1.2.840.10008.1.2.4.90": _JPEG_2000,
+    "1.2.840.10008.1.2.4.91": _JPEG_2000,
+    "1.2.840.10008.1.2.4.201": _JPEG_2000,
+    "1.2.840.10008.1.2.4.202": _JPEG_2000,
+    "1.2.840.10008.1.2.4.203": _JPEG_2000,
+    "1.2.840.10008.1.2.4.110": _JPEG_XL,
+    "1.2.840.10008.1.2.4.111": _JPEG_XL,
+    "1.2.840.10008.1.2.4.112": _JPEG_XL,
+}
+"""Families of streams by transfer syntax: JPEG Baseline (8 bits) and Extended (12 bits), JPEG 2000
+and its High-Throughput kind, JPEG XL."""
+
+_LOSSLESS = frozenset(f"1.2.840.10008.1.2.4.{last}" for last in (90, 201, 202, 110))
+"""Syntaxes that lose nothing: samples of theirs mostly take fewer bytes when they are recoded."""
+
+_MAX_LOSSLESS_SAMPLES = 2**20
+"""Rows · columns of such a frame at most: chunks of whole frames would be larger than others, in
+vain most of the time."""
+
+
+def family_of(syntaxes: Iterable[str], samples: int) -> str | None:
+    """Return the family of streams that frames of these syntaxes are kept as; None for others.
+
+    samples : rows · columns of a frame.
+    """
+    syntaxes = frozenset(syntaxes)
+    families = {FAMILIES.get(one) for one in syntaxes}
+    if len(families) > 1 or (syntaxes & _LOSSLESS and samples > _MAX_LOSSLESS_SAMPLES):
+        return None
+    return families.pop()
+
 
 _ITEM = b"\xfe\xff\x00\xe0"
 
@@ -29,7 +62,7 @@ def encapsulation(instance: Instance, reader: FrameReader) -> bytes:
     element cannot be put together of them.
     """
     element = instance.element
-    if not element.encapsulated or instance.container.syntax not in JPEG_SYNTAXES:
+    if not element.encapsulated or instance.container.syntax not in FAMILIES:
         return b""
     source = open_bytes(instance.container)
     try:

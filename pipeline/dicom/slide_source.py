@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.dicom.axes import Arrangement
-from tilepress.pipeline.dicom.encapsulated import JPEG_SYNTAXES
+from tilepress.pipeline.dicom.encapsulated import family_of
 from tilepress.pipeline.dicom.slide_levels import SlideLevel, SlideLevels, slide_levels
 from tilepress.pipeline.dicom.slide_recipe import SLIDE_KIND, member_of
 from tilepress.pipeline.dicom.source import DicomSource
@@ -91,7 +91,7 @@ class DicomSlideSource(DicomSource):
         return self.level_streams(0, box)
 
     def level_streams(self, level: int, box: Box) -> Streams | None:
-        """Return the JPEG streams of the tiles that a box of a level consists of."""
+        """Return the streams of the tiles that a box of a level consists of."""
         info, found = self._info.at_level(level), self._slide.levels[level]
         block = info.stream_block
         if block is None or blocks_of(box, block, info.shape) is None:
@@ -112,6 +112,7 @@ class DicomSlideSource(DicomSource):
             columns=len(columns),
             height=found.rows,
             width=found.columns,
+            family=self._family(found) or "jpeg",
         )
 
     def _leading(self, box: Box) -> tuple[range, range]:
@@ -128,16 +129,19 @@ class DicomSlideSource(DicomSource):
         return numbers
 
     def _gives_streams(self, number: int) -> bool:
-        return self._is_jpeg(self._level_of[number])
+        return self._family(self._level_of[number]) is not None
 
     @cached_property
     def _level_of(self) -> dict[int, SlideLevel]:
         """The level of every instance."""
         return {at: level for level in self._slide.levels for at in level.members}
 
-    def _is_jpeg(self, level: SlideLevel) -> bool:
+    def _family(self, level: SlideLevel) -> str | None:
+        """Return the family of streams that the tiles of a level are kept as; None for samples."""
+        if is_deidentified(self._spec):
+            return None
         syntaxes = {self._instances[at].container.syntax for at in level.members}
-        return syntaxes <= JPEG_SYNTAXES and not is_deidentified(self._spec)
+        return family_of(syntaxes, level.rows * level.columns)
 
     def _more_origin(self) -> dict[str, Any]:
         """Say where the places of each level begin, and how it is cut into tiles."""
@@ -151,8 +155,8 @@ class DicomSlideSource(DicomSource):
         """Yield what frames have beyond the matrix, where no streams give it back."""
         index, margins = [], bytearray()
         for level in self._slide.levels:
-            if self._is_jpeg(level):
-                continue
+            if self._family(level) == "jpeg":
+                continue  # others are recoded where that takes fewer bytes
             for number, (instance, frame) in enumerate(level.frames.reshape(-1, 2).tolist()):
                 margin = b"" if instance < 0 else self._margin(level, number, instance, frame)
                 if margin:
@@ -209,7 +213,7 @@ class DicomSlideSource(DicomSource):
         )
 
     def _block(self, level: SlideLevel, axes: tuple[str, ...]) -> tuple[int, ...] | None:
-        if not self._is_jpeg(level):
+        if self._family(level) is None:
             return None
         sides = {"z": 1, "band": self._pixels.bands, "y": level.rows, "x": level.columns}
         return tuple(sides[axis] for axis in axes)

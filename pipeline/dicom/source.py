@@ -26,7 +26,7 @@ import numpy.typing as npt
 from tilepress.errors import DamagedSource, ExcludedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.axes import Arrangement, arrange
 from tilepress.pipeline.dicom.bytes import open_file
-from tilepress.pipeline.dicom.encapsulated import JPEG_SYNTAXES, encapsulation
+from tilepress.pipeline.dicom.encapsulated import encapsulation, family_of
 from tilepress.pipeline.dicom.frame_reader import FrameReader
 from tilepress.pipeline.dicom.frames import FULL_CHROMA
 from tilepress.pipeline.dicom.groups import SeriesGroups, group_key, series_name
@@ -155,7 +155,7 @@ class DicomSource:
         return out.reshape(box.shape)
 
     def streams(self, box: Box) -> Streams | None:
-        """Return the JPEG streams of the frames of a box."""
+        """Return the streams of the frames of a box."""
         block, leading = self._info.stream_block, len(self._arrangement.axes)
         if block is None or blocks_of(box, block, self._info.shape) is None:
             return None
@@ -164,10 +164,12 @@ class DicomSource:
         for index in places:
             plane = self._arrangement.planes[self._plane_number(index)]
             found.append(self._reader(plane.instance).codestream(plane.frame))
-        pixels = self._pixels
+        pixels, family = self._pixels, self._stream_family
+        assert family is not None, "blocks of streams have one"
         return Streams(
-            streams=tuple(found), rows=1, columns=1, height=pixels.rows, width=pixels.columns
-        )
+            streams=tuple(found), rows=1, columns=1, height=pixels.rows, width=pixels.columns,
+            family=family,
+        )  # fmt: skip
 
     def _plane_number(self, index: tuple[int, ...]) -> int:
         return int(np.ravel_multi_index(index, self._arrangement.shape)) if index else 0
@@ -322,12 +324,16 @@ class DicomSource:
         return zlib.compress(little.tobytes()) if words.any() else b""
 
     def _stream_block(self, sizes: Mapping[str, int]) -> tuple[int, ...] | None:
-        """Return the sides of a frame that is a JPEG stream; never of files that are de-identified,
-        for streams have room for texts."""
-        syntaxes = {one.container.syntax for one in self._instances}
-        if not syntaxes <= JPEG_SYNTAXES or is_deidentified(self._spec):
+        """Return the sides of a frame that may be kept as a stream; never of files that are
+        de-identified, for streams have room for texts."""
+        if self._stream_family is None or is_deidentified(self._spec):
             return None
         return tuple(n if axis in ("band", "y", "x") else 1 for axis, n in sizes.items())
+
+    @property
+    def _stream_family(self) -> str | None:
+        syntaxes = {one.container.syntax for one in self._instances}
+        return family_of(syntaxes, self._pixels.rows * self._pixels.columns)
 
     def _describe(self) -> ImageInfo:
         pixels, found = self._pixels, self._arrangement

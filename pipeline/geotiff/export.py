@@ -35,7 +35,6 @@ from tilepress.codecs.numbers import number_of
 from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
 from tilepress.pipeline.geotiff.creation import creation_options, plain_options
 from tilepress.pipeline.geotiff.gdal import gdal_calls, gdal_errors
-from tilepress.pipeline.geotiff.jpeg_export import append_streams, stream_options
 from tilepress.pipeline.geotiff.metadata import (
     append_carried,
     write_band_nodata,
@@ -47,6 +46,7 @@ from tilepress.pipeline.geotiff.record import (
     parse_crs,
     parse_record,
 )
+from tilepress.pipeline.geotiff.stream_export import append_streams, stream_options
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.names import path_to_write
 from tilepress.pipeline.image.source import ExportReader
@@ -205,7 +205,7 @@ def _write_part(reader: ExportReader, part: FilePart) -> list[Path]:
     for options in ways[:-1]:
         try:
             return _write_in(
-                folder, reader, part, options, streams=options.get("COMPRESS") == "JPEG"
+                folder, reader, part, options, streams=streams is not None and options is ways[0]
             )
         except StoreError as error:
             if not isinstance(error.__cause__, gdal_errors()):

@@ -30,12 +30,12 @@ from tilepress.pipeline.geotiff.header import (
     read_mask_header,
     read_pages,
 )
-from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
-from tilepress.pipeline.geotiff.jpeg_export import streams_record
 from tilepress.pipeline.geotiff.pam import read_pam
 from tilepress.pipeline.geotiff.png import png_damage
 from tilepress.pipeline.geotiff.record import describe_raster
 from tilepress.pipeline.geotiff.references import raster_names_others
+from tilepress.pipeline.geotiff.stream_blocks import StreamBlocks
+from tilepress.pipeline.geotiff.stream_export import streams_record
 from tilepress.pipeline.geotiff.view import RasterView, raster_view
 from tilepress.pipeline.storage.regular import open_regular
 
@@ -69,8 +69,8 @@ class RasterFile:
     blocks: DeflateBlocks | None = None
     """Those whose checksums GDAL does not look at."""
     mask_blocks: DeflateBlocks | None = None
-    jpeg_blocks: JpegBlocks | None = None
-    """Those that are JPEG streams."""
+    stream_blocks: StreamBlocks | None = None
+    """Those that are compressed streams."""
 
     @property
     def name(self) -> str:
@@ -115,7 +115,7 @@ class RasterFile:
         return np.ascontiguousarray(mask)
 
     def _check(self, indexes: list[int], window: Window) -> None:
-        for blocks in (self.blocks, self.jpeg_blocks):
+        for blocks in (self.blocks, self.stream_blocks):
             if blocks is not None:
                 blocks.check(indexes, window)
 
@@ -162,7 +162,7 @@ def open_directory(path: Path, offset: int) -> RasterFile:
         remarks=(),
         view=None,
         blocks=DeflateBlocks.of(path, header),
-        jpeg_blocks=JpegBlocks.of(path, header),
+        stream_blocks=StreamBlocks.of(path, header),
     )
 
 
@@ -202,10 +202,10 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
             record = describe_raster(dataset, path.name, driver, header, converted, files)
             tables, unread = _tables(view) if number in (None, 1) else ({}, [])
             record |= {"pam": tables} if tables else {}
-            blocks = JpegBlocks.of(path, header)
+            blocks = StreamBlocks.of(path, header)
             if blocks is not None and header is not None:
                 subsampling = header.first.integers(SUBSAMPLING).tolist()
-                record["jpeg"] = streams_record(blocks, subsampling)
+                record |= streams_record(blocks, subsampling)
             if number is not None:
                 record |= {"page": number, "pages": pages}
             _refuse(path, dataset, record, header)
@@ -222,7 +222,7 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
         view=view.keep() if driver == "JP2OpenJPEG" else None,
         blocks=DeflateBlocks.of(path, header),
         mask_blocks=_mask_blocks(path, record["mask"], beside),
-        jpeg_blocks=blocks,
+        stream_blocks=blocks,
     )
 
 

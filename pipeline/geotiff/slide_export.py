@@ -1,6 +1,6 @@
 """Give a slide's TIFF file back: its levels as they lay, with the same entries, as one file.
 
-JPEG tiles come back byte by byte where the store keeps the streams of a level. Other levels are
+Tiles that are compressed streams come back byte by byte where the store keeps the streams of a level. Other levels are
 written with lossless compression, from samples; what lies beside a slide in its file (label,
 macro, thumbnail) was left out. As OME-TIFF the levels hang below the first page of each band.
 """
@@ -165,7 +165,7 @@ def _write_level(
     writer: TiffWriter, at: ExportReader, pages: Sequence[PageLayout], order: str
 ) -> list[PageBlocks]:
     """Write the blocks of a level, as streams or from samples; return where they lie."""
-    streams = all(page.is_jpeg for page in pages) and _keeps_streams(at)
+    streams = all(page.has_streams for page in pages) and _keeps_streams(at)
     written = [PageBlocks.of(page if streams else _lossless(page, order)) for page in pages]
     if streams:
         _write_streams(writer, at, written)

@@ -28,11 +28,11 @@ from tilepress.pipeline.geotiff.header import (
     read_header,
 )
 from tilepress.pipeline.geotiff.raster_file import RasterFile
+from tilepress.pipeline.geotiff.stream_blocks import FAMILIES
 
 __all__ = ["PageLayout", "StoredSlide", "dump_slide", "parse_slide"]
 
 RECORD_VERSION = 1
-JPEG = 7
 
 MAX_ENTRY_BYTES = 16 * 2**20
 """Longest value that is kept: OME-XML of some thousand planes has a few megabytes."""
@@ -98,9 +98,13 @@ class PageLayout:
         )
 
     @property
-    def is_jpeg(self) -> bool:
+    def has_streams(self) -> bool:
+        """Whether its tiles are of a compression whose streams a store can keep."""
         entry = self.entries.get(COMPRESSION)
-        return entry is not None and entry.count == 1 and JPEG in entry.data[:2]
+        if entry is None or entry.count != 1:
+            return False
+        number = entry.data[:2]  # none of the numbers is another one in the other byte order
+        return any(int.from_bytes(number, order) in FAMILIES for order in ("little", "big"))
 
     @property
     def grid_shape(self) -> tuple[int, int]:

@@ -70,8 +70,8 @@ class _Level:
             first += page.count
 
     def block(self) -> tuple[int, int, int] | None:
-        """Return bands, rows and columns of what is one JPEG stream; None where that is nothing."""
-        found = [page.jpeg_blocks for page in self.pages]
+        """Return bands, rows and columns of what is one stream; None where that is nothing."""
+        found = [page.stream_blocks for page in self.pages]
         first = found[0]
         if first is None or first.bands not in (1, self.pages[0].count):
             return None
@@ -81,21 +81,23 @@ class _Level:
         for one in found[1:]:
             if one is None or one.bands != first.bands or one.tables != first.tables:
                 return None
+            if one.family != first.family:
+                return None
             if (one.grid.rows, one.grid.columns) != (grid.rows, grid.columns):
                 return None
         return first.bands, grid.rows, grid.columns
 
     def streams(self, frames: range, rows: range, columns: range) -> Streams | None:
         if len(self.pages) == 1:
-            blocks = self.pages[0].jpeg_blocks
+            blocks = self.pages[0].stream_blocks
             return None if blocks is None else blocks.streams(frames, rows, columns)
         parts: list[Streams] = []
         first = 0
         for page in self.pages:
             own = range(max(frames.start, first), min(frames.stop, first + page.count))
-            if own and page.jpeg_blocks is not None:
+            if own and page.stream_blocks is not None:
                 within = range(own.start - first, own.stop - first)
-                parts.append(page.jpeg_blocks.streams(within, rows, columns))
+                parts.append(page.stream_blocks.streams(within, rows, columns))
             first += page.count
         streams = tuple(one for part in parts for one in part.streams)
         return replace(parts[0], streams=streams)
@@ -148,7 +150,7 @@ class SlideSource:
         return self.level_streams(0, box)
 
     def level_streams(self, level: int, box: Box) -> Streams | None:
-        """Return the JPEG streams that a box of whole blocks of a level was decoded of."""
+        """Return the streams that a box of whole blocks of a level was decoded of."""
         info = self._info.at_level(level)
         numbers = None
         if info.stream_block is not None:

@@ -117,8 +117,8 @@ class GeoTiffSource:
         return masks[0]
 
     def streams(self, box: Box) -> Streams | None:
-        """Return the JPEG streams that a box of whole blocks was decoded of."""
-        blocks, block = self._files[0].jpeg_blocks, self._info.stream_block
+        """Return the streams that a box of whole blocks was decoded of."""
+        blocks, block = self._files[0].stream_blocks, self._info.stream_block
         numbers = None if block is None else blocks_of(box, block, self._info.shape)
         if blocks is None or numbers is None:
             return None
@@ -216,13 +216,16 @@ class GeoTiffSource:
         )
 
     def _stream_block(self, axes: Sequence[str]) -> tuple[int, ...] | None:
-        """Return the sides of a block that is a JPEG stream: of single files, and never of those
-        that are de-identified, for streams have room for texts."""
+        """Return the sides of a block that is a stream: of single files, and never of those that
+        are de-identified, for streams have room for texts. Strips that lost nothing are left out:
+        chunks of them would be wider than others, and are mostly recoded."""
         first = self._files[0]
-        blocks = first.jpeg_blocks
+        blocks = first.stream_blocks
         if blocks is None or len(self._files) > 1 or is_deidentified(self._spec):
             return None
         if blocks.bands not in (1, first.count):
+            return None
+        if first.record["layout"]["reversible"] == "LOSSLESS" and not blocks.grid.tiled:
             return None
         sides = {"band": blocks.bands, "y": blocks.grid.rows, "x": blocks.grid.columns}
         return tuple(sides.get(axis, 1) for axis in axes)
@@ -335,7 +338,7 @@ def _remarks(file: RasterFile) -> Iterator[str]:
     if name.startswith(_LOSSY) and layout["reversible"] != "LOSSLESS":
         yield (
             f"{file.name} was stored with {layout['compress']}: its decoded samples are kept "
-            "exactly, and export writes them with lossless compression, or gives JPEG streams back "
+            "exactly, and export writes them with lossless compression, or gives its streams back "
             "where the store could keep them"
         )
     elif file.record["converted"]:

@@ -151,7 +151,7 @@ class ImageInfo:
     labels: Mapping[str, Label] = field(default_factory=dict)
     """Other coordinates by name: what the places along axes other than x and y are."""
     stream_block: tuple[int, ...] | None = None
-    """Sides of the blocks, along each axis, that lie in the source as one JPEG stream each; None
+    """Sides of the blocks, along each axis, that lie in the source as one stream each; None
     where there are none, or where nobody is to have them."""
     has_mask: bool = False
     """Whether ``read_mask`` gives something that ``nodata`` does not say already."""

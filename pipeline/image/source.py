@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from tilepress.codecs.loss import Loss
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
-from tilepress.pipeline.image.streams import Streams
+from tilepress.pipeline.image.streams import Streams, StreamSource
 
 __all__ = [
     "FORMER",
@@ -23,6 +24,7 @@ __all__ = [
     "StoredLevels",
     "TileSource",
     "read_level",
+    "streams_of",
 ]
 
 SIBLINGS = "siblings"
@@ -100,6 +102,13 @@ def read_level(source: TileSource, level: int, box: Box) -> npt.NDArray[Any]:
         return source.read(box)
     assert isinstance(source, LevelSource), "an image with levels has a source of them"
     return source.read_level(level, box)
+
+
+def streams_of(source: TileSource, level: int) -> Callable[[Box], Streams | None] | None:
+    """Return what gives the streams of boxes of a level; None where a source has none."""
+    if level > 0:
+        return partial(source.level_streams, level) if isinstance(source, LevelSource) else None
+    return source.streams if isinstance(source, StreamSource) else None
 
 
 class ExportReader(Protocol):

@@ -12,7 +12,7 @@ __all__ = ["KeptStreams", "StreamSource", "Streams", "blocks_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
-    """The JPEG streams of a box of samples, in the order frames, rows, columns.
+    """The streams of a box of samples, in the order frames, rows, columns.
 
     A frame is what one stream has of planes: all bands of a place where they are coded together,
     else one band, slice or moment.
@@ -27,6 +27,8 @@ class Streams:
     width: int
     tables: bytes = b""
     """The abbreviated stream of tables that they share (TIFF's JPEGTables); empty for none."""
+    family: str = "jpeg"
+    """What they are: "jpeg", or as ``tilepress.codecs.passed`` calls them "jpeg2000" …"""
 
 
 @runtime_checkable

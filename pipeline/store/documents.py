@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from tilepress.codecs.loss import Loss
@@ -33,6 +33,7 @@ from tilepress.pipeline.store.conventions import (
     image_attributes,
     ome_attributes,
 )
+from tilepress.pipeline.store.kept import IRREVERSIBLE
 from tilepress.pipeline.store.keys import (
     MANIFEST,
     ROOT_DOCUMENT,
@@ -53,7 +54,8 @@ from tilepress.pipeline.store.manifest import (
     samples_digest,
     sha256_hex,
 )
-from tilepress.pipeline.store.seal import LEVELS_VERSION, NO_SEAL, STORE_VERSION, with_seal
+from tilepress.pipeline.store.packed import pack_items
+from tilepress.pipeline.store.seal import APART_VERSION, NO_SEAL, STORE_VERSION, with_seal
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -64,6 +66,9 @@ __all__ = ["COMPOSED", "StoredImage", "compose", "consolidate"]
 
 AUXILIARY_CHUNK_BYTES = 2**20
 """Chunk of ``source/`` items and the manifest: what a flipped bit makes unreadable at most."""
+
+LONG_COORDINATE = 256
+"""Values of a coordinate from which on their bits are sorted before they are compressed."""
 
 COMPOSED = frozenset(
     {
@@ -97,6 +102,12 @@ class StoredImage(Protocol):
         """Whether documents are as earlier versions wrote them: the text of a CRS eleven times."""
         ...
 
+    @property
+    def apart(self) -> bool:
+        """Whether the store is of format 1, as all of earlier versions are: each item of
+        ``source/`` is an array, however small, and all coordinates are coded alike."""
+        ...
+
     def codec_config(self, array: str) -> dict[str, Any]: ...
 
     def loss(self, array: str) -> Loss: ...
@@ -118,13 +129,14 @@ def compose(
     the store names: those at work, unless a store that another installation sealed is composed
     again.
     """
-    builder = _Builder(write, image.separator, wordy=image.wordy)
+    builder = _Builder(write, image.separator, wordy=image.wordy, apart=image.apart)
+    items = source_items if image.apart else pack_items(source_items)
     statement = _statement(image, tables, tools or _tools())
     levels = range(1 + len(image.info.levels))
     for level in levels:
-        _add_level(builder, image, level, statement)
+        _add_level(builder, image, level, statement, attributes or {})
     builder.group(SOURCE, {})
-    for name, data in source_items:
+    for name, data in items:
         builder.array(source_key(name), _bytes_array(data, f"{name}-byte"))
     for level in levels:
         builder.consolidate(str(level))
@@ -143,7 +155,11 @@ def consolidate(store: Store, path: str | None = None) -> None:
 
 
 def _add_level(
-    builder: _Builder, image: StoredImage, level: int, statement: Mapping[str, Any]
+    builder: _Builder,
+    image: StoredImage,
+    level: int,
+    statement: Mapping[str, Any],
+    added: Mapping[str, Any],
 ) -> None:
     info, wordy = image.info.at_level(level), image.wordy
     told = {"tilepress": statement} if level == 0 else {}
@@ -155,6 +171,8 @@ def _add_level(
         hint = {"pip": _INSTALL, "lossless": loss.is_lossless, "codec": config["codec"]}
         hint |= loss.statement()
         hint |= told_exact(info.exact) if is_image(name) else {}
+        if is_image(name) and IRREVERSIBLE in added:
+            hint[IRREVERSIBLE] = added[IRREVERSIBLE]
         attributes = (
             image_attributes(info, wordy=wordy) if is_image(name) else _mask_attributes(info)
         )
@@ -192,7 +210,7 @@ def _statement(
     samples = sum(math.prod(info.at_level(n).shape) for n in range(len(images)))
     image_bytes = sum(image.stored_bytes for image in images)
     return {
-        "format_version": LEVELS_VERSION if info.levels else STORE_VERSION,
+        "format_version": APART_VERSION if stored.apart else STORE_VERSION,
         "pip": _INSTALL,
         "codec": config["codec"],
         "tier": config["tier"],
@@ -222,9 +240,14 @@ class _Builder:
     """Lets Zarr create the nodes in memory; writes chunks at once and the documents at the end."""
 
     def __init__(
-        self, write: Callable[[str, bytes], None], separator: Separator, *, wordy: bool
+        self,
+        write: Callable[[str, bytes], None],
+        separator: Separator,
+        *,
+        wordy: bool,
+        apart: bool,
     ) -> None:
-        self._write, self._wordy = write, wordy
+        self._write, self._wordy, self._apart = write, wordy, apart
         self._chunk_keys: ChunkKeyEncodingParams = {"name": "default", "separator": separator}
         self._objects: dict[str, Buffer] = {}
         self._memory = MemoryStore(self._objects)
@@ -313,12 +336,19 @@ class _Builder:
             dtype=dtype,
             fill_value=0,
             filters=None,
-            compressors=[ZstdCodec(level=9), Crc32cCodec()],
+            compressors=[self._compressor(shape, dtype), Crc32cCodec()],
             dimension_names=dims,
             attributes=dict(attributes),
             chunk_key_encoding=self._chunk_keys,
             config={"write_empty_chunks": True},
         )
+
+    def _compressor(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ZstdCodec | BloscCodec:
+        """Return what compresses an auxiliary array: of evenly spaced floats, long rows of their
+        bits alike take a third of the bytes, and pay for a longer document."""
+        if self._apart or dtype != np.float64 or len(shape) != 1 or shape[0] < LONG_COORDINATE:
+            return ZstdCodec(level=9)
+        return BloscCodec(typesize=8, cname="zstd", clevel=9, shuffle="bitshuffle", blocksize=0)
 
     def _fill(self, node: zarr.Array[Any], data: npt.NDArray[Any]) -> None:
         """Write an array's chunks to disk, a few MiB at a time."""

@@ -5,10 +5,27 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.errors import TooMuchMemory, UnsupportedArray
+from tilepress.codecs.grid import Grid
+from tilepress.codecs.record import unpack_record
+from tilepress.codecs.registry import kept_streams as streams_taker
+from tilepress.errors import InvalidRecord, TooMuchMemory, UnsupportedArray, UnsupportedFormat
 from tilepress.pipeline.image.streams import Streams
 
-__all__ = ["keep_streams", "kept_streams"]
+__all__ = [
+    "IRREVERSIBLE",
+    "WHAT_IS_IRREVERSIBLE",
+    "are_recoded",
+    "keep_streams",
+    "kept_streams",
+]
+
+IRREVERSIBLE = "irreversible_streams"
+"""Attribute of a store some of whose records have checksums of streams, not of samples."""
+
+WHAT_IS_IRREVERSIBLE = (
+    "some chunks keep lossy streams as they came: their checksums are of the streams, and another "
+    "version of a decoder may give other samples, within what the streams' standard allows"
+)
 
 
 def keep_streams(
@@ -18,8 +35,6 @@ def keep_streams(
 
     samples : clipped to the image, (…, y, x); what is beyond them in the chunk decodes to ``fill``.
     """
-    from tilepress.codecs.jpeg.codec import Grid, encode  # here: it loads the compiler
-
     frames = len(kept.streams) // (kept.rows * kept.columns)
     planes = np.ascontiguousarray(samples)
     if planes.ndim > 2:
@@ -27,17 +42,35 @@ def keep_streams(
     if not _are_first(samples.shape[:-2], chunk[:-2]):
         return None
     shape = chunk if len(chunk) == 2 else (int(np.prod(chunk[:-2])), *chunk[-2:])
+    grid = Grid(frames, kept.rows, kept.columns, kept.height, kept.width)
     try:
-        return encode(
-            kept.streams,
-            planes,
-            grid=Grid(frames, kept.rows, kept.columns, kept.height, kept.width),
-            tables=kept.tables,
-            shape=shape,
-            fill=fill,
-        )
-    except (UnsupportedArray, TooMuchMemory):
+        return _encode(kept, planes, grid, shape, fill)
+    except (UnsupportedArray, UnsupportedFormat, TooMuchMemory):
         return None
+
+
+def _encode(
+    kept: Streams,
+    planes: npt.NDArray[np.generic],
+    grid: Grid,
+    shape: tuple[int, ...],
+    fill: float | int,
+) -> bytes:
+    if are_recoded(kept):
+        from tilepress.codecs.jpeg.codec import encode as recode  # here: it loads the compiler
+
+        return recode(
+            kept.streams, planes, grid=grid, tables=kept.tables, shape=shape, fill=fill
+        )  # fmt: skip
+    from tilepress.codecs.passed.codec import encode
+
+    return encode(kept.streams, planes, family=kept.family, grid=grid, shape=shape, fill=fill)
+
+
+def are_recoded(kept: Streams) -> bool:
+    """Whether streams take fewer bytes in a record than by themselves: no coder of samples need
+    be tried beside, where nothing may be lost."""
+    return kept.family == "jpeg"
 
 
 def _are_first(present: tuple[int, ...], whole: tuple[int, ...]) -> bool:
@@ -48,6 +81,7 @@ def _are_first(present: tuple[int, ...], whole: tuple[int, ...]) -> bool:
 
 def kept_streams(record: bytes | memoryview) -> list[bytes | None]:
     """Return the streams of a record that keeps them, as they came. Raises InvalidRecord."""
-    from tilepress.codecs.jpeg.codec import streams
-
-    return streams(record)
+    take = streams_taker(unpack_record(record)[0].coder)
+    if take is None:
+        raise InvalidRecord("taking streams out of a record: it keeps none")
+    return take(record)

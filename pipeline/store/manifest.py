@@ -66,6 +66,8 @@ class ShardEntry:
     tell."""
     squared_error: float | None = field(default=None, compare=False)
     """Sum of the squares of those differences."""
+    irreversible: bool = field(default=False, compare=False)
+    """Whether another decoder may give other samples; a manifest does not tell."""
 
     @property
     def difference(self) -> Difference | None:

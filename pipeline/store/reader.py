@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -20,7 +19,7 @@ from zarr.storage import WrapperStore
 
 from tilepress.codecs.loss import Loss, bounded, stated_loss
 from tilepress.codecs.numbers import number_of
-from tilepress.codecs.record import keeps_streams
+from tilepress.codecs.record import is_irreversible, keeps_streams
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
@@ -30,6 +29,7 @@ from tilepress.pipeline.store.kept import kept_streams
 from tilepress.pipeline.store.keys import (
     MANIFEST,
     MASK,
+    ORIGIN,
     SEPARATOR,
     SOURCE,
     Separator,
@@ -41,7 +41,8 @@ from tilepress.pipeline.store.keys import (
     source_key,
 )
 from tilepress.pipeline.store.manifest import Manifest, sha256_hex
-from tilepress.pipeline.store.seal import read_root
+from tilepress.pipeline.store.packed import item_of, names_of, origin_of
+from tilepress.pipeline.store.seal import APART_VERSION, read_root
 from tilepress.pipeline.store.shard import split_shard
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ class StoreReader:
 
     @cached_property
     def origin(self) -> Mapping[str, Any]:
-        origin = json.loads(self.source_bytes("origin"))
+        origin = origin_of(self._origin_bytes)
         if not isinstance(origin, dict) or "kind" not in origin:
             raise DamagedStore(f"reading {self.path.name}: source/origin says no kind")
         return origin
@@ -243,13 +244,37 @@ class StoreReader:
     def source_names(self) -> tuple[str, ...]:
         group = self._root[SOURCE]
         assert isinstance(group, zarr.Group)
-        return tuple(sorted(group.array_keys()))
+        packed = () if self._is_first_format else names_of(self._origin_bytes)
+        return tuple(sorted((*group.array_keys(), *packed)))
 
     def source_bytes(self, name: str) -> bytes:
         """Return one item of ``source/``; KeyError where there is none of that name."""
-        if source_key(name) not in self._root:
+        if source_key(name) in self._root:
+            return self._read_bytes(source_key(name))
+        if self._is_first_format:
             raise KeyError(name)
-        return self._read_bytes(source_key(name))
+        try:
+            return item_of(self._origin_bytes, name)
+        except ValueError as error:
+            text = f"reading {self.path.name}: source/origin contradicts itself ({error})"
+            raise DamagedStore(text) from error
+
+    def source_start(self, name: str, length: int) -> bytes:
+        """Return the first bytes of an item of ``source/``, and read no more than its chunks."""
+        if source_key(name) not in self._root:
+            return self.source_bytes(name)[:length]
+        node = self._array(source_key(name))
+        return self._read(node, Box((0,), (min(length, node.shape[0]),))).tobytes()
+
+    @property
+    def _is_first_format(self) -> bool:
+        return bool(self.statement["format_version"] == APART_VERSION)
+
+    @cached_property
+    def _origin_bytes(self) -> bytes:
+        if ORIGIN not in self._root:
+            raise KeyError("origin")
+        return self._read_bytes(ORIGIN)
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Return the samples of ``box``, C-contiguous, native byte order."""
@@ -264,6 +289,10 @@ class StoreReader:
     def keeps_streams(self, index: tuple[int, ...]) -> bool:
         """Whether the record of a chunk of the image keeps the streams that it came in."""
         return keeps_streams(self._record(index))
+
+    def is_irreversible(self, index: tuple[int, ...]) -> bool:
+        """Whether another decoder may give other samples of a chunk of the image."""
+        return is_irreversible(self._record(index))
 
     def streams(self, index: tuple[int, ...]) -> list[bytes | None]:
         """Return the streams that the record of a chunk of the image keeps, as they came."""

@@ -7,6 +7,7 @@ array's own where a manifest that is whole lists it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -26,13 +27,16 @@ from tilepress.pipeline.store.keys import (
     ORIGIN,
     ROOT_DOCUMENT,
     SEPARATOR,
+    SOURCE,
     Separator,
     array_key,
     document_key,
     level_image,
 )
 from tilepress.pipeline.store.manifest import Manifest, sha256_hex
+from tilepress.pipeline.store.packed import origin_of
 from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.seal import APART_VERSION
 
 __all__ = ["Layout", "Salvaged", "salvage"]
 
@@ -125,6 +129,8 @@ class Salvaged:
     """The document of the full resolution; {} where it is none."""
     wordy: bool
     """Whether its documents are as earlier versions wrote them: see ``StoredImage``."""
+    apart: bool
+    """Whether it is of format 1: see ``StoredImage``."""
     sealed_by: str | None
     """The version of tilepress that sealed the store, if root or level tell."""
     origin: Mapping[str, Any] | None
@@ -156,6 +162,7 @@ def salvage(store: StoragePath) -> Salvaged:
         digests=frozenset(digest.decode() for digest in digests),
         level=_parse(level),
         wordy=_WORDY in (data or b"") + level + _read(store / document_key(array_key("image"))),
+        apart=_is_apart(store, _parse(data or b""), _parse(level)),
         sealed_by=_sealed_by(_parse(data or b"")) or _sealed_by(_parse(level)),
         origin=_origin(store, reader),
         attributes=_attributes(store, _parse(data or b""), _parse(level)),
@@ -235,6 +242,14 @@ def _vouched(store: StoragePath, key: str) -> Layout | None:
     return Layout.parse(_parse(data)) if listed else None
 
 
+def _is_apart(store: StoragePath, root: dict[str, Any], level: dict[str, Any]) -> bool:
+    for document in (root, level):
+        with contextlib.suppress(KeyError, TypeError):
+            return bool(document["attributes"]["tilepress"]["format_version"] == APART_VERSION)
+    source = store / SOURCE
+    return source.is_folder() and set(source.folders()) - {"origin"} != set()
+
+
 def _sealed_by(document: dict[str, Any]) -> str | None:
     try:
         return str(document["attributes"]["tilepress"]["tools"]["tilepress"])
@@ -278,7 +293,7 @@ def _origin(store: StoragePath, reader: StoreReader | None) -> Mapping[str, Any]
         if reader is not None:
             return reader.origin
         node = zarr.open_array(store.zarr_store(), path=ORIGIN, mode="r")
-        origin = json.loads(bytes(node[...]))  # type: ignore[arg-type]  # an array of bytes
+        origin = origin_of(bytes(node[...]))  # type: ignore[arg-type]  # an array of bytes
     except Exception:  # whatever Zarr makes of damaged documents and chunks
         return None
     return origin if isinstance(origin, dict) and "kind" in origin else None

@@ -36,7 +36,7 @@ from tilepress.pipeline.store.keys import (
 from tilepress.pipeline.store.manifest import sha256_hex
 
 __all__ = [
-    "LEVELS_VERSION",
+    "APART_VERSION",
     "NO_SEAL",
     "STORE_VERSION",
     "RootDocument",
@@ -49,11 +49,12 @@ __all__ = [
     "with_seal",
 ]
 
-STORE_VERSION = 1
-"""Of what STORE.md describes; a store of another version is refused."""
+STORE_VERSION = 2
+"""Of what STORE.md describes."""
 
-LEVELS_VERSION = 2
-"""Of a store that has more levels than the full resolution: readers of version 1 know of none."""
+APART_VERSION = 1
+"""Of stores of earlier versions: items of ``source/`` are arrays of their own, and all auxiliary
+arrays are coded alike."""
 
 NO_SEAL = "0" * 64
 """What stands for a digest that is not known yet: it is as long as one."""
@@ -100,10 +101,10 @@ class RootDocument:
             found = statement["format_version"]
         except (KeyError, TypeError) as error:
             raise self.lacks(error) from error
-        if found not in (STORE_VERSION, LEVELS_VERSION):
+        if found not in (APART_VERSION, STORE_VERSION):
             raise UnsupportedFormat(
                 f"opening {self.store}: got store format {found}, this tilepress reads "
-                f"{STORE_VERSION} and {LEVELS_VERSION}; a newer one may read it"
+                f"{APART_VERSION} and {STORE_VERSION}; a newer one may read it"
             )
         return statement
 

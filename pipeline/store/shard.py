@@ -13,21 +13,21 @@ import itertools
 import math
 import struct
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.loss import Difference, same_bits
-from tilepress.codecs.record import crc32c
+from tilepress.codecs.record import crc32c, is_irreversible
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk
 from tilepress.errors import CodecError, DamagedStore
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.streams import Streams
-from tilepress.pipeline.store.kept import keep_streams
+from tilepress.pipeline.store.kept import are_recoded, keep_streams
 from tilepress.pipeline.store.manifest import ShardEntry, sha256_hex
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "compare_shard",
     "decode_shard",
     "encode_shard",
+    "has_irreversible",
     "morton_order",
     "samples_sha256",
     "split_shard",
@@ -58,6 +59,9 @@ class ShardBytes:
     """Size of those samples in bytes."""
     difference: Difference
     """What the comparison found; none for lossless coding."""
+    irreversible: bool = False
+    """Whether another decoder may give other samples: some records keep lossy streams as they came.
+    """
     read_s: float = 0.0
     """Seconds that reading the samples took."""
     code_s: float = 0.0
@@ -80,6 +84,7 @@ class ShardBytes:
             raw_bytes=self.raw_bytes,
             max_error=self.difference.worst,
             squared_error=self.difference.squared,
+            irreversible=self.irreversible,
         )
 
 
@@ -91,6 +96,36 @@ class _CodedChunk:
     difference: Difference
     code_s: float
     check_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """What a chunk may be stored as."""
+
+    streams: bytes | None
+    """A record of the streams that it came in."""
+    samples: bytes | None
+    """A record of its samples; at least one of both is there."""
+    code_s: float
+    checked: _CodedChunk | None = None
+    """The only way, or the smaller one where no other chunk has a say in it."""
+
+    @property
+    def smaller(self) -> bytes:
+        """The shorter record; that of streams where both are as long."""
+        return min((one for one in (self.streams, self.samples) if one is not None), key=len)
+
+
+def _chosen(found: Sequence[_Ways]) -> list[bytes]:
+    """Return the record of each chunk: those of streams where all have one and that is no longer
+    in all than those of samples; else the shorter ones."""
+    streams = [one.streams for one in found if one.streams is not None]
+    samples = [one.samples for one in found if one.samples is not None]
+    if len(streams) == len(samples) == len(found) and (
+        sum(map(len, streams)) <= sum(map(len, samples))
+    ):
+        return streams
+    return [one.smaller for one in found]
 
 
 def encode_shard(
@@ -123,7 +158,8 @@ def encode_shard(
         A codec on another device, which decodes one record, too.
     streams :
         Returns the compressed streams that a chunk, clipped to the image, was decoded of. They are
-        kept in its record if that is possible, and where loss is allowed if it saves bytes.
+        kept in its record if that is possible and saves bytes. Those that are not recoded are kept
+        by all chunks of a shard or by none, where all can, so that files come back as they were.
 
     Raises CodecError where a record decodes to samples that the codec's loss does not allow:
     nothing is returned that was not checked.
@@ -149,23 +185,45 @@ def encode_shard(
                 kept = None if streams is None else streams(_clipped(place, box))
                 yield place, kept, len(chunks) == 1
 
-    def code(item: tuple[Box, Streams | None, bool]) -> _CodedChunk:
+    def code(item: tuple[Box, Streams | None, bool]) -> _Ways:
         place, kept, is_first = item
         clipped = array[place.slices]
         chunk = _fill_up(clipped, grid.chunk, fill)
         begun = time.perf_counter()
         record = None if kept is None else keep_streams(kept, clipped, grid.chunk, fill)
-        if record is None or not codec.loss.is_lossless:
-            records = (record, encode_chunk(codec, chunk))
-            record = min((one for one in records if one is not None), key=len)
-        coded = time.perf_counter()
+        lossless = codec.loss.is_lossless
+        if record is not None and lossless and kept is not None and are_recoded(kept):
+            ways = _Ways(record, None, time.perf_counter() - begun)
+        else:
+            ways = _Ways(record, encode_chunk(codec, chunk), time.perf_counter() - begun)
+            if lossless and record is not None:
+                return ways  # the other chunks have a say in it
+        return replace(ways, checked=checked(place, ways, ways.smaller, is_first=is_first))
+
+    def checked(place: Box, ways: _Ways, record: bytes, *, is_first: bool) -> _CodedChunk:
+        clipped = array[place.slices]
+        chunk = _fill_up(clipped, grid.chunk, fill)
+        begun = time.perf_counter()
         decoded, difference = check(chunk, record, is_first=is_first)
         if decoded is not None:
             decoded = decoded[tuple(slice(0, n) for n in clipped.shape)]
-        checked = time.perf_counter()
-        return _CodedChunk(record, decoded, difference, coded - begun, checked - coded)
+        return _CodedChunk(
+            record, decoded, difference, ways.code_s, time.perf_counter() - begun
+        )  # fmt: skip
 
-    results = map_chunks(code, places())
+    found = map_chunks(code, places())
+    records = _chosen(found)
+
+    def settle(number: int) -> _CodedChunk:
+        ways = found[number].checked
+        if ways is not None:
+            return ways
+        return checked(chunks[number][1], found[number], records[number], is_first=number == 0)
+
+    if any(ways.checked is None for ways in found):
+        results = map_chunks(settle, range(len(found)))
+    else:
+        results = list(map(settle, range(len(found))))
     coded = {chunk: result for (chunk, _), result in zip(chunks, results, strict=True)}
     stored = array
     if any(c.decoded is not None for c in results):
@@ -181,6 +239,7 @@ def encode_shard(
         raw_bytes=array.nbytes,
         difference=Difference.total(c.difference for c in results),
         read_s=reading.seconds,
+        irreversible=streams is not None and any(is_irreversible(c.record) for c in results),
         code_s=math.fsum(c.code_s for c in results),
         check_s=math.fsum(c.check_s for c in results),
     )
@@ -297,6 +356,7 @@ def compare_shard(
         samples_sha256=samples_sha256(stored),
         raw_bytes=samples.nbytes,
         difference=Difference.total(c.difference for c in results),
+        irreversible=any(map(is_irreversible, records.values())),
     )
 
 
@@ -371,6 +431,14 @@ def decode_shard(
         chunk: error for (chunk, _), error in zip(places, results, strict=True) if error is not None
     }
     return samples, wrong
+
+
+def has_irreversible(data: bytes, grid: ShardGrid) -> bool:
+    """Whether another decoder may give other samples of some of a shard's records.
+
+    Raises DamagedStore where the index is damaged, InvalidRecord where a record is.
+    """
+    return any(map(is_irreversible, split_shard(data, grid.chunks_per_shard).values()))
 
 
 def morton_order(counts: tuple[int, ...]) -> list[Chunk]:

@@ -58,10 +58,13 @@ class StoreWriter:
         replaced: str | None = None,
         *,
         wordy: bool = False,
+        apart: bool = False,
     ) -> None:
         self.place = where
         self.wordy = wordy
         """Whether documents are as earlier versions wrote them, for a store of theirs."""
+        self.apart = apart
+        """Whether the store is of format 1, as those of earlier versions are."""
         self._replaced = replaced
         self.separator = separator
         """What stands between the numbers in the keys of chunks: of a store that replaces another

@@ -9,7 +9,7 @@ import numpy as np
 import rasterio
 
 from tilepress.pipeline.geotiff.header import read_header
-from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
+from tilepress.pipeline.geotiff.stream_blocks import StreamBlocks
 
 from .samples import smooth
 
@@ -28,7 +28,7 @@ def jpeg_tiff(path: Path, bands: int = 3, **options: Any) -> Path:
 
 
 def blocks(path: Path) -> tuple[bytes, tuple[bytes | None, ...]]:
-    found = JpegBlocks.of(path, read_header(path))
+    found = StreamBlocks.of(path, read_header(path))
     assert found is not None
     grid = found.grid
     frames = range(grid.offsets.size // (grid.down * grid.across))

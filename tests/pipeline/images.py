@@ -14,13 +14,13 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 IMAGE = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30)
 
 
-def tiff(path: Path, image: np.ndarray = IMAGE, **options: object) -> Path:
+def tiff(path: Path, image: np.ndarray = IMAGE, pixel: float = 30, **options: object) -> Path:
     """Write one band."""
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = image.shape
     with rasterio.open(
         path, "w", driver="GTiff", width=width, height=height, count=1, dtype=image.dtype,
-        crs="EPSG:32631", transform=rasterio.Affine(30, 0, 5e5, 0, -30, 4e6), **options,
+        crs="EPSG:32631", transform=rasterio.Affine(pixel, 0, 5e5, 0, -pixel, 4e6), **options,
     ) as file:  # fmt: skip
         file.write(image, 1)
     return path

@@ -19,9 +19,9 @@ import rasterio
 from pydicom.encaps import generate_frames
 from rasterio.windows import Window
 
-from tilepress.codecs.jpeg.layout import Grid
+from tilepress.codecs.grid import Grid
 from tilepress.pipeline.geotiff.header import read_header
-from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
+from tilepress.pipeline.geotiff.stream_blocks import StreamBlocks
 
 __all__ = ["JpegChunk", "jpeg_chunks"]
 
@@ -64,7 +64,7 @@ def _dicom_chunks(path: Path) -> Iterator[JpegChunk]:
 
 
 def _tiff_chunks(path: Path, side: int) -> Iterator[JpegChunk]:
-    blocks = JpegBlocks.of(path, read_header(path))
+    blocks = StreamBlocks.of(path, read_header(path))
     if blocks is None or blocks.grid.planes > 1:
         return
     whole = blocks.grid

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tilepress.codecs.jpeg.layout import Grid, lay_out
+from tilepress.codecs.grid import Grid
+from tilepress.codecs.jpeg.layout import lay_out
 from tilepress.codecs.jpeg.markers import JpegTables, Refused
 from tilepress.codecs.jpeg.stream import Stream, read_stream
 

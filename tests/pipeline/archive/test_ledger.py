@@ -55,6 +55,12 @@ class TestAFinishedShardIsKnown:
         assert found is not None
         assert (found.max_error, found.squared_error) == (2.0, 12.5)
 
+    def test_with_a_word_where_another_decoder_may_give_other_samples(self, plan: ImagePlan):
+        Ledger(plan).record(replace(ENTRY, irreversible=True))
+        found = Ledger(plan).get(ShardRef("image", (0, 1)))
+        assert found is not None
+        assert found.irreversible
+
     def test_by_every_reader_of_the_plan(self, plan: ImagePlan):
         ledger = Ledger(plan)
         ledger.record(ENTRY)

@@ -1,4 +1,4 @@
-"""Where blocks lie, and which a window touches. Files are in test_blocks and test_jpeg_blocks."""
+"""Where blocks lie, and which a window touches. Files are in test_blocks and test_stream_blocks."""
 
 from __future__ import annotations
 

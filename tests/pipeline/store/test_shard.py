@@ -12,10 +12,13 @@ from zarr.core.indexing import morton_order_iter
 from zarr.storage import MemoryStore
 
 from tilepress.codecs.loss import Difference, Within
+from tilepress.codecs.threads import set_threads
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import CodecError, DamagedStore
 from tilepress.pipeline.image.grid import ShardGrid
+from tilepress.pipeline.image.streams import Streams
+from tilepress.pipeline.store import shard
 from tilepress.pipeline.store.shard import (
     compare_shard,
     decode_shard,
@@ -244,3 +247,53 @@ class TestAStoredShardIsMeasuredAsItWasCoded:
             compare_shard(codec, data[:-1], image[box.slices], grid, (0, 0), 0)
         with pytest.raises(DamagedStore, match="not the records of its place"):
             compare_shard(codec, data, image[grid.box((1, 1)).slices], grid, (1, 1), 0)
+
+
+class TestStreamsOfAShard:
+    """Files come back as they were only if all of their streams are kept."""
+
+    IMAGE = np.random.default_rng(1).integers(0, 200, (64, 32, 32)).astype(np.uint8)
+    GRID = ShardGrid((64, 32, 32), (16, 32, 32), (64, 32, 32))
+
+    def coded(self, monkeypatch: pytest.MonkeyPatch, sizes: list[int | None]) -> list[bool]:
+        """Code chunks whose records of streams have these sizes; return which are kept."""
+        plain = TileCodec().encode(self.IMAGE[:16])
+        left = iter(sizes)
+
+        def keep(kept: Streams, samples: np.ndarray, *_: object) -> bytes | None:
+            size = next(left)
+            return None if size is None else b"S" * size
+
+        decode = lambda codec, record, shape, dtype: self.IMAGE[:16]  # noqa: E731
+        monkeypatch.setattr(shard, "keep_streams", keep)
+        monkeypatch.setattr(shard, "encode_chunk", lambda *_: plain)
+        monkeypatch.setattr(shard, "decode_chunk", decode)
+        monkeypatch.setattr(shard, "is_irreversible", lambda record: record.startswith(b"S"))
+        stream = Streams(streams=(b"",), rows=1, columns=1, height=32, width=32, family="webp")
+        image = np.concatenate([self.IMAGE[:16]] * 4)
+        set_threads(1)  # sizes are taken in the order of chunks
+        try:
+            found = encode_shard(
+                TileCodec(), image, self.GRID.box((0, 0, 0)), self.GRID, (0, 0, 0), 0,
+                streams=lambda _: stream,
+            )  # fmt: skip
+        finally:
+            set_threads(None)
+        records = split_shard(found.data, (4, 1, 1)).values()
+        kept = [bytes(record[:1]) == b"S" for record in records]
+        assert found.irreversible == any(kept)
+        assert found.entry("image", (0, 0, 0)).irreversible == any(kept)
+        return kept
+
+    def test_all_are_kept_where_they_take_no_more_in_all(self, monkeypatch: pytest.MonkeyPatch):
+        size = len(TileCodec().encode(self.IMAGE[:16]))
+        assert self.coded(monkeypatch, [size + 9, size - 3, size - 3, size - 3]) == [True] * 4
+
+    def test_else_each_goes_by_itself(self, monkeypatch: pytest.MonkeyPatch):
+        size = len(TileCodec().encode(self.IMAGE[:16]))
+        assert self.coded(monkeypatch, [size + 9, size - 3, size - 3, size + 9]) == [
+            False, True, True, False,
+        ]  # fmt: skip
+        assert self.coded(monkeypatch, [None, size - 3, size + 9, size - 3]) == [
+            False, True, False, True,
+        ]  # fmt: skip

@@ -88,7 +88,7 @@ class TestNoOneOpensAnUnfinishedStore:
             finally:
                 monkeypatch.undo()
             break
-        assert n == 10, "objects and documents"
+        assert n == 8, "objects and documents"
         reader = StoreReader.open(Path(unfinished.place))
         assert reader.read(_whole(reader)).sum() == 1599 * 800
 

@@ -1,4 +1,4 @@
-"""Give the JPEG strips or tiles of a TIFF file back byte by byte, in a file that GDAL has begun.
+"""Give the strips or tiles of a TIFF file back byte by byte, in a file that GDAL has begun.
 
 GDAL makes the file with no block in it, and writes what is said of the image; then the streams are
 put behind it, and the directory is pointed to them.
@@ -27,8 +27,8 @@ from tilepress.pipeline.geotiff.header import (
     append_entries,
     read_header,
 )
-from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
 from tilepress.pipeline.geotiff.part import FilePart
+from tilepress.pipeline.geotiff.stream_blocks import FAMILIES, JPEG, StreamBlocks
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.image.streams import KeptStreams
@@ -36,17 +36,17 @@ from tilepress.pipeline.image.streams import KeptStreams
 __all__ = ["append_streams", "stream_options", "streams_record"]
 
 UNDEFINED, SHORT, LONG, LONG8 = 7, 3, 4, 16
+_COMPRESSION = {"jpeg": "JPEG", "jpeg2000": "JPEG2000", "jpegxl": "JXL", "webp": "WEBP"}
 _PHOTOMETRIC = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 5: "CMYK", 6: "YCBCR"}
 
 
-def streams_record(blocks: JpegBlocks, subsampling: list[int]) -> dict[str, Any]:
+def streams_record(blocks: StreamBlocks, subsampling: list[int]) -> dict[str, Any]:
     """Return what a record keeps of how streams lie in a file; see ``append_streams``."""
-    return {
-        "tables": base64.b64encode(blocks.tables).decode("ascii"),
-        "subsampling": subsampling,
-        "tiled": blocks.grid.tiled,
-        "block": [blocks.grid.rows, blocks.grid.columns],
-    }
+    places = {"tiled": blocks.grid.tiled, "block": [blocks.grid.rows, blocks.grid.columns]}
+    if blocks.family != "jpeg":
+        return {"streams": {"compression": blocks.compression, **places}}
+    tables = base64.b64encode(blocks.tables).decode("ascii")
+    return {"jpeg": {"tables": tables, "subsampling": subsampling, **places}}
 
 
 def stream_options(part: FilePart, reader: ExportReader) -> dict[str, Any] | None:
@@ -54,7 +54,8 @@ def stream_options(part: FilePart, reader: ExportReader) -> dict[str, Any] | Non
 
     None where it has not the streams of the whole image.
     """
-    if "jpeg" not in part.record or not part.is_whole or not isinstance(reader, KeptStreams):
+    kept = _kept(part)
+    if not kept or not part.is_whole or not isinstance(reader, KeptStreams):
         return None
     photometric = _PHOTOMETRIC.get(part.record["layout"]["photometric"])
     if photometric is None or not all(
@@ -62,12 +63,18 @@ def stream_options(part: FilePart, reader: ExportReader) -> dict[str, Any] | Non
         for index, _ in _chunks(reader, part)
     ):
         return None
-    jpeg = part.record["jpeg"]
-    rows, columns = jpeg["block"]
+    rows, columns = kept["block"]
     sides = {"BLOCKYSIZE": rows} | (
-        {"TILED": "YES", "BLOCKXSIZE": columns} if jpeg["tiled"] else {}
+        {"TILED": "YES", "BLOCKXSIZE": columns} if kept["tiled"] else {}
     )
-    return {"COMPRESS": "JPEG", "PHOTOMETRIC": photometric, "SPARSE_OK": "TRUE", **sides}
+    name = _COMPRESSION[FAMILIES[kept.get("compression", JPEG)]]
+    return {"COMPRESS": name, "PHOTOMETRIC": photometric, "SPARSE_OK": "TRUE", **sides}
+
+
+def _kept(part: FilePart) -> Mapping[str, Any]:
+    """Return what a record keeps of streams; empty for nothing."""
+    found: Mapping[str, Any] = part.record.get("jpeg") or part.record.get("streams") or {}
+    return found
 
 
 def append_streams(path: Path, reader: ExportReader, part: FilePart) -> None:
@@ -76,7 +83,7 @@ def append_streams(path: Path, reader: ExportReader, part: FilePart) -> None:
     Raises StoreError where the file has other blocks than the store.
     """
     assert isinstance(reader, KeptStreams), "asked before"
-    rows, columns = part.record["jpeg"]["block"]
+    rows, columns = _kept(part)["block"]
     down, across = -(-part.height // rows), -(-part.width // columns)
     bands = 1 if part.is_pixel_interleaved else len(part.bands)
     offsets = np.zeros(bands * down * across, np.uint64)
@@ -98,12 +105,12 @@ def append_streams(path: Path, reader: ExportReader, part: FilePart) -> None:
     header = read_header(path)
     if header is None or (not header.big and at >= 2**32):
         raise StoreError(f"write {part.target}: the streams do not fit its kind of TIFF")
-    _point_to(path, part.record, offsets, lengths, header.order, big=header.big)
+    _point_to(path, _kept(part), offsets, lengths, header.order, big=header.big)
 
 
 def _point_to(
     path: Path,
-    record: Mapping[str, Any],
+    kept: Mapping[str, Any],
     offsets: npt.NDArray[np.uint64],
     lengths: npt.NDArray[np.uint64],
     order: str,
@@ -111,21 +118,21 @@ def _point_to(
     big: bool,
 ) -> None:
     kind, code = (LONG8, "u8") if big else (LONG, "u4")
-    tiled = bool(record["jpeg"]["tiled"])
+    tiled = bool(kept["tiled"])
 
     def entry(values: Any, kind: int, code: str) -> Entry:  # noqa: ANN401  # numbers
         array = np.asarray(values).astype(order + code)
         return Entry(kind, array.size, array.tobytes())
 
-    tables = base64.b64decode(record["jpeg"]["tables"])
+    tables = base64.b64decode(kept.get("tables", ""))
     entries = {
         TILE_OFFSETS if tiled else STRIP_OFFSETS: entry(offsets, kind, code),
         TILE_BYTES if tiled else STRIP_BYTES: entry(lengths, kind, code),
     }
     if tables:
         entries[JPEG_TABLES] = Entry(UNDEFINED, len(tables), tables)
-    if record["jpeg"]["subsampling"]:
-        entries[SUBSAMPLING] = entry(record["jpeg"]["subsampling"], SHORT, "u2")
+    if kept.get("subsampling"):
+        entries[SUBSAMPLING] = entry(kept["subsampling"], SHORT, "u2")
     append_entries(path, entries, order, removed=() if tables else (JPEG_TABLES,))
 
 
@@ -140,7 +147,7 @@ def _is_absent(reader: ExportReader, part: FilePart, index: tuple[int, ...]) -> 
 
 def _chunks(reader: KeptStreams, part: FilePart) -> Iterator[tuple[tuple[int, ...], list[int]]]:
     """Yield the index of every chunk with the numbers of its blocks in the file."""
-    rows, columns = part.record["jpeg"]["block"]
+    rows, columns = _kept(part)["block"]
     down, across = -(-part.height // rows), -(-part.width // columns)
     shape = (len(part.bands), part.height, part.width)
     chunk = (1, *reader.chunk)[-3:]

@@ -8,9 +8,9 @@ import pytest
 
 from tilepress import compress
 from tilepress.errors import DamagedStore
-from tilepress.pipeline.geotiff.jpeg_export import append_streams, stream_options
 from tilepress.pipeline.geotiff.part import FilePart
 from tilepress.pipeline.geotiff.record import parse_record
+from tilepress.pipeline.geotiff.stream_export import append_streams, stream_options
 from tilepress.pipeline.store.reader import StoreReader
 
 from ...helpers.jpeg_files import jpeg_tiff

@@ -1,7 +1,7 @@
-"""The strips or tiles of a TIFF file that are JPEG streams, as they lie in it.
+"""The strips or tiles of a TIFF file that are compressed streams, as they lie in it.
 
-TIFF Technical Note 2 (1995): a strip or tile is an abbreviated stream of its samples, and the entry
-JPEGTables one of the tables that all share.
+JPEG by TIFF Technical Note 2 (1995): a strip or tile is an abbreviated stream of its samples, and
+the entry JPEGTables one of the tables that all share. Others are whole files or codestreams.
 """
 
 from __future__ import annotations
@@ -22,9 +22,16 @@ from tilepress.pipeline.geotiff.header import COMPRESSION, JPEG_TABLES, SAMPLES,
 from tilepress.pipeline.image.streams import Streams
 from tilepress.pipeline.storage.regular import open_regular
 
-__all__ = ["JpegBlocks"]
+__all__ = ["StreamBlocks"]
 
 JPEG = 7
+FAMILIES = {
+    JPEG: "jpeg",
+    **dict.fromkeys((33003, 33004, 33005, 34712), "jpeg2000"),  # Aperio's, Leica's, of libtiff
+    50001: "webp",
+    **dict.fromkeys((50002, 52546), "jpegxl"),
+}
+"""Families of streams by the entry Compression. Which of these can be read, GDAL says."""
 MARK = 0xFF
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """Markers that begin a frame (T.81 table B.1)."""
@@ -33,21 +40,24 @@ STANDS_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JpegBlocks:
+class StreamBlocks:
     """The strips or tiles of one image."""
 
     path: Path
     grid: BlockGrid
     bands: int
     """Of each block: all of the image, or one (PlanarConfiguration 2)."""
+    family: str
+    compression: int
     tables: bytes
     whole: npt.NDArray[np.bool_]
     """Which were found to have all of their samples."""
 
     @classmethod
-    def of(cls, path: Path, header: TiffHeader | None) -> JpegBlocks | None:
-        """Return the blocks of an image; None where they are no JPEG streams."""
-        if header is None or header.first.integer(COMPRESSION, 1) != JPEG:
+    def of(cls, path: Path, header: TiffHeader | None) -> StreamBlocks | None:
+        """Return the blocks of an image; None where they are no such streams."""
+        compression = 1 if header is None else header.first.integer(COMPRESSION, 1)
+        if header is None or compression not in FAMILIES:
             return None
         grid = BlockGrid.of(header.first)
         if grid is None or not grid.is_whole:
@@ -56,16 +66,20 @@ class JpegBlocks:
         return cls(
             path=path,
             grid=grid,
+            family=FAMILIES[compression],
+            compression=compression,
             bands=1 if grid.planes > 1 else header.first.integer(SAMPLES, 1),
             tables=b"" if tables is None else tables.data,
             whole=np.zeros(grid.offsets.size, np.bool_),
         )
 
     def check(self, bands: Iterable[int], window: Window) -> None:
-        """Raise DamagedSource where a stream below a window has fewer samples than its block.
+        """Raise DamagedSource where a JPEG stream below a window has fewer samples than its block.
 
         libtiff only warns of it, and leaves in the block's other samples what was in memory.
         """
+        if self.family != "jpeg":
+            return
         numbers = [number for number in self.grid.below(bands, window) if not self.whole[number]]
         if not numbers:
             return
@@ -117,6 +131,7 @@ class JpegBlocks:
             height=self.grid.rows,
             width=self.grid.columns,
             tables=self.tables,
+            family=self.family,
         )
 
     def _stream(self, file: BinaryIO, number: int) -> bytes | None:

@@ -10,16 +10,16 @@ from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource
 from tilepress.pipeline.geotiff.header import Entry, append_entries, read_header
-from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
 from tilepress.pipeline.geotiff.source import GeoTiffSource
+from tilepress.pipeline.geotiff.stream_blocks import StreamBlocks
 from tilepress.pipeline.image.grid import Box
 
 from ...helpers.jpeg_files import jpeg_tiff
 from ..images import tiff
 
 
-def of(path: Path) -> JpegBlocks | None:
-    return JpegBlocks.of(path, read_header(path))
+def of(path: Path) -> StreamBlocks | None:
+    return StreamBlocks.of(path, read_header(path))
 
 
 def test_a_block_is_a_stream(tmp_path: Path):
@@ -42,7 +42,7 @@ def test_a_block_is_a_stream(tmp_path: Path):
 def test_files_of_other_compressions_have_none(tmp_path: Path):
     assert of(tiff(tmp_path / "a.tif")) is None
     assert of(tiff(tmp_path / "b.tif", compress="deflate")) is None
-    assert JpegBlocks.of(tmp_path / "c.jp2", None) is None
+    assert StreamBlocks.of(tmp_path / "c.jp2", None) is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_stream_of_fewer_samples_than_its_block_is_damaged(
     )
     with GeoTiffSource.open(path) as source:
         if is_read:
-            source._files[0].jpeg_blocks.check([1, 2, 3], Window(128, 128, 42, 22))
+            source._files[0].stream_blocks.check([1, 2, 3], Window(128, 128, 42, 22))
         else:
             with pytest.raises(DamagedSource, match="its block"):
                 source.read(Box(start, stop))

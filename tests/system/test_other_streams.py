@@ -1,0 +1,189 @@
+"""JPEG 2000, JPEG XL and WebP streams pass through where that is smaller, and come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import rasterio
+from pydicom.encaps import encapsulate
+
+from tilepress import compress, export
+from tilepress.codecs.passed import codec as passed
+from tilepress.pipeline.archive.verify import check_stores, verify_store
+from tilepress.pipeline.dicom.source import DicomSource
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.storage.path import storage_path
+from tilepress.pipeline.store import shard
+from tilepress.pipeline.store.kept import IRREVERSIBLE
+from tilepress.pipeline.store.reader import StoreReader
+
+from ..helpers.jpeg_files import PICTURE, blocks
+from ..pipeline.dicom.conftest import build, save
+
+LOSSY_2000, LOSSLESS_2000 = "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.90"
+XL = "1.2.840.10008.1.2.4.112"
+ROOM = "1.2.840.10008.1.2.4.203"
+"""A syntax that pydicom writes, as long as the one of JPEG XL, which it does not."""
+BLACK = np.zeros((150, 170), np.uint8)
+
+
+def lossy_2000(image: np.ndarray) -> bytes:
+    return bytes(imagecodecs.jpeg2k_encode(image, level=40))
+
+
+def lossy_xl(image: np.ndarray) -> bytes:
+    return bytes(imagecodecs.jpegxl_encode(image, level=80, lossless=False))
+
+
+def dicom(path: Path, streams: list[bytes], syntax: str, fragments: int = 1) -> Path:
+    many = {"NumberOfFrames": len(streams)} if len(streams) > 1 else {}
+    pixels = encapsulate(streams, fragments_per_frame=fragments)
+    dataset = build(
+        pixels, syntax.replace(XL, ROOM), Rows=150, Columns=170, BitsAllocated=8, BitsStored=8,
+        PixelRepresentation=0, **many,
+    )  # fmt: skip
+    dataset["PixelData"].is_undefined_length = True
+    path = save(dataset, path)
+    if syntax == XL:
+        path.write_bytes(path.read_bytes().replace(ROOM.encode(), XL.encode(), 1))
+    return path
+
+
+def store_of(archive: Path) -> Path:
+    (store,) = archive.glob("*.zarr")
+    return store
+
+
+def stored(path: Path, archive: Path) -> StoreReader:
+    assert not compress(path, archive, workers=0).failures
+    store = store_of(archive)
+    assert verify_store(storage_path(store)) == []
+    return StoreReader.open(store)
+
+
+def read(path: Path) -> np.ndarray:
+    source = DicomSource(SourceSpec(kind="dicom", paths=(str(path),)))
+    try:
+        shape = source.info.shape
+        return source.read(Box((0,) * len(shape), shape))
+    finally:
+        source.close()
+
+
+def coded_bytes(reader: StoreReader) -> int:
+    return int(reader.statement["stored_bytes"])
+
+
+class TestDicom:
+    @pytest.mark.parametrize(
+        ("encode", "syntax"), [(lossy_2000, LOSSY_2000), (lossy_xl, XL)], ids=["2000", "XL"]
+    )
+    @pytest.mark.parametrize("fragments", [1, 3])
+    def test_lossy_frames_pass_through_and_come_back(
+        self, tmp_path: Path, encode: Any, syntax: str, fragments: int
+    ):
+        """One black frame, which takes less as samples, does not keep the file from coming back."""
+        streams = [encode(one) for one in (PICTURE[0], PICTURE[1], BLACK)]
+        path = dicom(tmp_path / "a.dcm", streams, syntax, fragments)
+        reader = stored(path, tmp_path / "out")
+        assert np.array_equal(reader.image[...], read(path))
+        assert coded_bytes(reader) < sum(map(len, streams)) + 200
+        assert reader.streams((0, 0, 0)) == [one + b"\0" * (len(one) % 2) for one in streams]
+        (again,) = export(store_of(tmp_path / "out"), tmp_path / "back")
+        assert again.read_bytes() == path.read_bytes()
+        assert IRREVERSIBLE in reader.statement
+        assert IRREVERSIBLE in reader.image.attrs["tilepress"]
+
+    def test_another_version_of_a_decoder_is_no_damage(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        path = dicom(tmp_path / "a.dcm", [lossy_2000(PICTURE[0])], LOSSY_2000)
+        reader = stored(path, tmp_path / "out")
+        before = reader.image[...]
+        decode = passed.decode
+        monkeypatch.setattr(passed, "decode", lambda *given: decode(*given) ^ 1)
+        assert verify_store(storage_path(store_of(tmp_path / "out"))) == []
+        assert np.array_equal(StoreReader.open(store_of(tmp_path / "out")).image[...], before ^ 1)
+        assert [one.state for one in check_stores(tmp_path / "out", [path])] == ["sound"]
+        dicom(path, [lossy_2000(PICTURE[1])], LOSSY_2000)
+        (check,) = check_stores(tmp_path / "out", [path])
+        assert check.differs
+
+    def test_lossless_frames_are_recoded_where_that_is_smaller(self, tmp_path: Path):
+        data = bytes(imagecodecs.jpeg2k_encode(PICTURE[0], reversible=True))
+        reader = stored(dicom(tmp_path / "a.dcm", [data], LOSSLESS_2000), tmp_path / "out")
+        assert np.array_equal(reader.image[...], PICTURE[0])
+        assert not reader.keeps_streams((0, 0))
+        assert coded_bytes(reader) < len(data)
+        assert IRREVERSIBLE not in reader.statement
+
+    def test_lossless_frames_are_kept_where_that_is_not(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        data = bytes(imagecodecs.jpeg2k_encode(PICTURE[0], reversible=True))
+        path = dicom(tmp_path / "a.dcm", [data], LOSSLESS_2000)
+        code = shard.encode_chunk
+        monkeypatch.setattr(shard, "encode_chunk", lambda *given: code(*given) + bytes(2**16))
+        reader = stored(path, tmp_path / "out")
+        assert reader.keeps_streams((0, 0))
+        assert IRREVERSIBLE not in reader.statement
+        (again,) = export(store_of(tmp_path / "out"), tmp_path / "back")
+        assert again.read_bytes() == path.read_bytes()
+
+    def test_samples_that_the_reader_gives_otherwise_are_coded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        path = dicom(tmp_path / "a.dcm", [lossy_2000(PICTURE[0])], LOSSY_2000)
+        want = read(path)
+        decode = passed.decode
+        monkeypatch.setattr(passed, "decode", lambda *given: decode(*given) ^ 1)
+        reader = stored(path, tmp_path / "out")
+        assert not reader.keeps_streams((0, 0))
+        assert np.array_equal(reader.image[...], want)
+
+    def test_a_rerun_finds_its_store(self, tmp_path: Path):
+        path = dicom(tmp_path / "a.dcm", [lossy_2000(PICTURE[0])], LOSSY_2000)
+        stored(path, tmp_path / "out")
+        again = compress(path, tmp_path / "out", workers=0)
+        assert [one.status for one in again.images] == ["unchanged"]
+
+
+WEBP: dict[str, dict[str, Any]] = {
+    "lossy tiles": {"tiled": True, "blockxsize": 64, "blockysize": 64, "WEBP_LEVEL": 60},
+    "lossy strips": {"blockysize": 32, "WEBP_LEVEL": 60},
+    "lossless tiles": {"tiled": True, "blockxsize": 64, "blockysize": 64, "WEBP_LOSSLESS": "YES"},
+    "sparse": {
+        "tiled": True, "blockxsize": 64, "blockysize": 64, "SPARSE_OK": "TRUE", "WEBP_LEVEL": 60,
+    },
+}  # fmt: skip
+
+
+class TestTiff:
+    @pytest.mark.parametrize("name", WEBP)
+    def test_webp_blocks_come_back(self, tmp_path: Path, name: str):
+        path = tmp_path / "a.tif"
+        profile = {"driver": "GTiff", "count": 3, "height": 150, "width": 170, "dtype": "uint8"}
+        place = {"crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6)}
+        with rasterio.open(path, "w", **profile, **place, compress="webp", **WEBP[name]) as file:
+            if name == "sparse":
+                file.write(PICTURE[:, :64, :64], window=((0, 64), (0, 64)))
+            else:
+                file.write(PICTURE)
+        with rasterio.open(path) as file:
+            want = file.read()
+        reader = stored(path, tmp_path / "out")
+        assert np.array_equal(reader.image[...], want)
+        streams = [one for one in blocks(path)[1] if one is not None]
+        assert coded_bytes(reader) < sum(map(len, streams)) + 200
+        (again,) = export(store_of(tmp_path / "out"), tmp_path / "b.tif")
+        with rasterio.open(again) as file:
+            assert np.array_equal(file.read(), want)
+            assert (file.crs, file.profile["compress"]) == ("EPSG:32631", "webp")
+        if "lossless" not in name:
+            assert blocks(again) == blocks(path)
+            assert IRREVERSIBLE in reader.statement
