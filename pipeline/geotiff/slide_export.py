@@ -1,8 +1,9 @@
 """Give a slide's TIFF file back: its levels as they lay, with the same entries, as one file.
 
-Tiles that are compressed streams come back byte by byte where the store keeps the streams of a level. Other levels are
-written with lossless compression, from samples; what lies beside a slide in its file (label,
-macro, thumbnail) was left out. As OME-TIFF the levels hang below the first page of each band.
+Tiles that are compressed streams come back byte by byte where the store keeps the streams of a
+level. Other levels are written with lossless compression, from samples; what lies beside a slide in
+its file (label, macro, thumbnail) was left out. As OME-TIFF the levels hang below the first page of
+each band.
 """
 
 from __future__ import annotations
