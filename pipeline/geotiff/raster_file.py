@@ -84,9 +84,11 @@ class RasterFile:
         return {key: self.record[key] for key in ("page", "pages") if key in self.record}
 
     @property
-    def variable(self) -> dict[str, str]:
-        """Which variable this is, where a driver that was asked for finds several."""
-        return {"variable": self.record["variable"]} if "variable" in self.record else {}
+    def opted(self) -> dict[str, str]:
+        """Which driver was asked for, and which of several variables this is; empty for others."""
+        if self.record["driver"] not in OPTED:
+            return {}
+        return {key: self.record[key] for key in ("driver", "variable") if key in self.record}
 
     @property
     def count(self) -> int:

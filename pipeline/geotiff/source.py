@@ -137,7 +137,7 @@ class GeoTiffSource:
         files = [
             {"name": name, "bands": file.count, "item": f"file-{i}"}
             | file.page_numbers
-            | file.variable
+            | file.opted
             for i, (name, file) in enumerate(zip(names, self._files, strict=True))
         ]
         origin = {"version": 1, "kind": self.kind, "files": files, **how}

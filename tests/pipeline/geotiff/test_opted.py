@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tilepress.pipeline.find.discover import discover, store_path
 from tilepress.pipeline.find.told import path_and_page
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.geotiff.drivers import OPTED, opted_driver
+from tilepress.pipeline.geotiff.export import _target_name as target_name
 from tilepress.pipeline.geotiff.opted import images_by_driver
 from tilepress.pipeline.guests import landlock
 from tilepress.pipeline.image.grid import Box
@@ -102,6 +104,17 @@ class TestADriverThatIsAskedFor:
         assert samples(stores["m-mask"]).tolist() == [[7] * 30] * 20
         assert path_and_page(stores["m-tas"]) == f"{tmp_path}/m.nc (tas)"
         assert len({spec.share_of_files for spec in found.specs}) == 1
+
+    def test_is_told_in_the_store_and_names_what_is_exported(self, tmp_path: Path):
+        netcdf(tmp_path / "m.nc")
+        hfa(tmp_path / "a.img")
+        names = {}
+        for spec in Found(tmp_path, "netCDF", "HFA").specs:
+            with contextlib.closing(open_source(spec)) as source:
+                (file,) = json.loads(dict(source.source_items())["origin"])["files"]
+            names[str(store_path(spec))] = str(target_name(file))
+        assert names == {"a": "a.tif", "m-mask": "m-mask.tif", "m-tas": "m-tas.tif"}
+        assert str(target_name({**file, "name": "m.nc", "variable": "../../x"})) == "m-x.tif"
 
     @pytest.mark.parametrize("driver", ["netCDF", "HDF5"])
     def test_reads_what_others_read_too(self, tmp_path: Path, driver: str):
