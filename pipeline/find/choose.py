@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from tilepress.errors import UsageError
 from tilepress.pipeline.find.companions import may_be_packed
 from tilepress.pipeline.find.walk import End, Failure, InputFile, Item, PassedOver, ZarrNode
+from tilepress.pipeline.geotiff.drivers import OPTED
 
 __all__ = ["ALL", "EXCLUDED", "Choice", "chosen"]
 
@@ -30,6 +31,8 @@ class Choice:
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    drivers: tuple[str, ...] = ()
+    """Further drivers that rasters are read with; see ``geotiff.drivers.OPTED``."""
     _included: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
     _excluded: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
 
@@ -38,15 +41,24 @@ class Choice:
         object.__setattr__(self, "_excluded", tuple(map(_compiled, self.exclude)))
 
     @classmethod
-    def of(cls, include: str | Sequence[str], exclude: str | Sequence[str]) -> Choice:
-        """Return the choice of these patterns; raise UsageError where one is empty."""
+    def of(
+        cls,
+        include: str | Sequence[str],
+        exclude: str | Sequence[str],
+        driver: str | Sequence[str] = (),
+    ) -> Choice:
+        """Return the choice of these patterns and drivers; raise UsageError where one is empty."""
         both = [(one,) if isinstance(one, str) else tuple(one) for one in (include, exclude)]
         if not all(text.strip("/") for texts in both for text in texts):
             raise UsageError(
                 "choosing files: got an empty pattern, want one of names, such as '*.tif', or of "
                 "paths, such as 'raw/**'"
             )
-        return cls(*both)
+        drivers = (driver,) if isinstance(driver, str) else tuple(driver)
+        for name in drivers:
+            if name not in OPTED:
+                raise UsageError(f"choosing drivers: got {name!r}, want one of {', '.join(OPTED)}")
+        return cls(include=both[0], exclude=both[1], drivers=drivers)
 
     def may_take(self, relative: str) -> bool:
         """Whether a file is meant, or may be packed so that what is meant is in it."""

@@ -66,6 +66,9 @@ __all__ = ["Failure", "discover", "store_path"]
 KNOWN_FOLDERS = 1000
 """Folders with DICOM in them that are remembered: files of one folder come close together."""
 
+NO_RASTERS = "variables that are no rasters"
+"""What those of netCDF and HDF5 files are counted as."""
+
 NAMED_FIRST = (".tif", ".tiff")
 """Endings of files that keep the short name where several of a folder differ in them only."""
 
@@ -220,7 +223,7 @@ class _Discovery:
         failures: list[Failure] = []
         unknown: list[Looked] = []
         named_alone = batch.named
-        for looked in look_at_all(batch, looks, self._max_expansion):
+        for looked in look_at_all(batch, looks, self._max_expansion, self._choice.drivers):
             if isinstance(looked, Looked) and self._is_set_aside(looked, batch):
                 continue
             named_alone &= isinstance(looked, Failure) or looked.format is None
@@ -247,6 +250,8 @@ class _Discovery:
                 stacks.setdefault(scene, []).append(looked)
             else:
                 images += _images_of(looked)
+                if looked.content.others:
+                    self._passed_over[NO_RASTERS] += looked.content.others
                 if looked.content.problem is not None:
                     text = f"opening {path}: {looked.content.problem}"
                     failures.append(Failure(path, DamagedSource(text)))
@@ -406,7 +411,7 @@ def _zarr_node(node: ZarrNode) -> SourceSpec | Failure:
 def _images_of(looked: Looked) -> Iterator[_Image]:
     """Yield every image of a file; where they are several, each is opened on its own."""
     for image in looked.content.images:
-        name = looked.file.stem + image.ending if image.ending else None
+        name = looked.file.stem + image.ending if image.ending or image.options else None
         spec = _spec(image.kind, (looked,), name)
         options = {**spec.options, **image.options}
         images = len(looked.content.images)

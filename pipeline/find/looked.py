@@ -57,10 +57,13 @@ class Looked:
         return "tar" if found is None and self.packing == "tar" else found
 
 
-def look_at_all(batch: Batch, looks: Looks, max_expansion: float = 0) -> Iterator[Looked | Failure]:
+def look_at_all(
+    batch: Batch, looks: Looks, max_expansion: float = 0, drivers: tuple[str, ...] = ()
+) -> Iterator[Looked | Failure]:
     """Look at every file in order; at those of a bucket several at a time.
 
-    A packed byte may stand for ``max_expansion`` bytes, 0 for any number.
+    A packed byte may stand for ``max_expansion`` bytes, 0 for any number. Files of this machine
+    that are not packed are also taken where one of ``drivers`` reads them.
     """
     if batch.container is not None:
         with unpack.heads_in(batch.container) as head_of:
@@ -68,7 +71,8 @@ def look_at_all(batch: Batch, looks: Looks, max_expansion: float = 0) -> Iterato
                 yield _look(file, looks, batch, max_expansion, head_of)
         return
     if not any(is_url(file.path) for file in batch.files):
-        yield from (_look(file, looks, batch, max_expansion) for file in batch.files)
+        for file in batch.files:
+            yield _look(file, looks, batch, max_expansion, drivers=drivers)
         return
     pool = ThreadPoolExecutor(REMOTE_LOOKS, thread_name_prefix="look")
     try:
@@ -83,6 +87,7 @@ def _look(
     batch: Batch,
     max_expansion: float = 0,
     head_of: Callable[[str], bytes] | None = None,
+    drivers: tuple[str, ...] = (),
 ) -> Looked | Failure:
     """Tell what a file is, by its content; ``head_of`` reads the first bytes of a packed one."""
     path = printable_name(file.path)
@@ -92,7 +97,7 @@ def _look(
         with _told(path):
             if head_of is not None:
                 return _look_into(file, looks, batch, max_expansion, head_of(file.path))
-            return _look_at_file(file, looks, max_expansion)
+            return _look_at_file(file, looks, max_expansion, drivers)
     except RefusedFile as error:
         return unsupported(path, error.strerror or "it is refused")
     except Exception as error:  # the edge of an item, as above
@@ -109,12 +114,16 @@ def _told(path: str) -> Iterator[None]:
         raise type(error)(text if path in text else f"opening {path}: {text}") from None
 
 
-def _look_at_file(file: InputFile, looks: Looks, max_expansion: float) -> Looked | Failure:
+def _look_at_file(
+    file: InputFile, looks: Looks, max_expansion: float, drivers: tuple[str, ...]
+) -> Looked | Failure:
     path = Path(file.path)
     with open_regular(path) as opened:  # to open a pipe would wait for a writer
         size = os.fstat(opened.fileno()).st_size
         head = opened.read(unpack.HEAD_BYTES)
-        found = Candidate(path=file.path, size=size, head=head[:HEAD_BYTES], stream=opened)
+        found = Candidate(
+            path=file.path, size=size, head=head[:HEAD_BYTES], stream=opened, drivers=drivers
+        )
         looked = _looked(file, found, looks)
         if isinstance(looked, Failure) or looked.format is not None:
             return looked

@@ -69,7 +69,7 @@ class SourceFinder:
         self._found = FoundImages(self._specs)
         self._paths = list(paths)
         self._text = ", ".join(map(str, paths))
-        self._used: set[tuple[str, int | None]] = set()
+        self._used: set[tuple[str, int | str | None]] = set()
 
     def find(self, store: AnyPath, origin: Mapping[str, Any] | None = None) -> SourceSpec:
         """Return the image of ``store``; ``origin`` is what the store says of it, if that is known.
@@ -228,6 +228,7 @@ def _store_key(spec: SourceSpec) -> str:
     return f"{store_path(spec)}.zarr"
 
 
-def _images(spec: SourceSpec) -> set[tuple[str, int | None]]:
-    """Return the files of an image, each with the page that is meant."""
-    return {(path, spec.options.get("page")) for path in spec.paths}
+def _images(spec: SourceSpec) -> set[tuple[str, int | str | None]]:
+    """Return the files of an image, each with the page or variable that is meant."""
+    which = spec.options.get("page", spec.options.get("variable"))
+    return {(path, which) for path in spec.paths}

@@ -33,6 +33,8 @@ def told_name(spec: SourceSpec) -> str:
 
 def path_and_page(spec: SourceSpec) -> str:
     """Return the path of an image's first file, and the page where it is one of several."""
+    if "variable" in spec.options:
+        return f"{spec.paths[0]} ({spec.options['variable']})"
     return spec.paths[0] + (f" (page {spec.options['page']})" if "page" in spec.options else "")
 
 

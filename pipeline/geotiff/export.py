@@ -34,6 +34,7 @@ from rasterio.windows import Window
 from tilepress.codecs.numbers import number_of
 from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
 from tilepress.pipeline.geotiff.creation import creation_options, plain_options
+from tilepress.pipeline.geotiff.drivers import OPTED
 from tilepress.pipeline.geotiff.gdal import gdal_calls, gdal_errors
 from tilepress.pipeline.geotiff.metadata import (
     append_carried,
@@ -48,7 +49,7 @@ from tilepress.pipeline.geotiff.record import (
 )
 from tilepress.pipeline.geotiff.stream_export import append_streams, stream_options
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.names import path_to_write
+from tilepress.pipeline.image.names import path_to_write, safe_name
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
 
@@ -131,10 +132,17 @@ def _is_folder(out: Path) -> bool:
 
 
 def _target_name(file: Mapping[str, Any]) -> PurePosixPath:
-    """Return what a file is called in a folder: as it was, or ``<stem>-page<n>.tif`` for a page."""
+    """Return what a file is called in a folder: as it was, or ``<stem>-page<n>.tif`` for a page.
+
+    One variable of several is ``<stem>-<variable>.tif``.
+    """
     name = path_to_write(file["name"], "export")
     if name.suffix.lower() in (".jp2", ".hgt", ".png"):  # it was no TIFF, and is one now
         name = name.with_suffix(".tif")
+    if "variable" in file:
+        return name.with_name(f"{name.stem}-{safe_name(str(file['variable']))[:200]}.tif")
+    if file.get("driver") in OPTED:
+        return name.with_suffix(".tif")
     if "page" not in file:
         return name
     return name.with_name(f"{name.stem}-page{int(file['page'])}.tif")

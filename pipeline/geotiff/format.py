@@ -10,7 +10,7 @@ from typing import Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.geotiff.companions import companions
-from tilepress.pipeline.geotiff.drivers import raster_driver
+from tilepress.pipeline.geotiff.drivers import opted_driver, raster_driver
 from tilepress.pipeline.geotiff.grids import grid_words
 from tilepress.pipeline.geotiff.header import find_pages
 from tilepress.pipeline.geotiff.slide_pages import SlidePages, find_slides
@@ -103,11 +103,20 @@ class _GeoTiff(Format):
         return (f"{room}.source", f"{room}.stack", f"{room}.slide_source", f"{room}.ready")
 
     def sniff(self, file: Candidate) -> Certainty:
-        driver = raster_driver(PurePosixPath(file.name), file.head, file.size)
-        return Certainty.NONE if driver is None else Certainty.MARKED
+        known = _driver(file) is not None or self.is_opened_by_name(file)
+        return Certainty.MARKED if known else Certainty.NONE
+
+    def is_opened_by_name(self, file: Candidate) -> bool:
+        return _driver(file) is None and opted_driver(file.head, file.drivers) is not None
 
     def images(self, file: Candidate) -> FileImages:
-        """Return the image, or every slide and page of a TIFF file of several."""
+        """Return the image, or every slide and page of a TIFF file, every variable of others."""
+        if self.is_opened_by_name(file):
+            from tilepress.pipeline.geotiff.opted import images_by_driver
+
+            driver = opted_driver(file.head, file.drivers)
+            assert driver is not None, "it is opened by one that was asked for"
+            return images_by_driver(file.path, driver, GEOTIFF_KIND)
         pages = find_pages(file.stream, file.size)
         slides = find_slides(file.stream, file.size, pages.found)
         if slides is not None:
@@ -160,11 +169,13 @@ class _GeoTiff(Format):
         """Return the same page of a file; of a stack also what its files make if put together."""
         if origin["kind"] == STACK_KIND:
             return [*near, *_stacks([str(file["name"]) for file in origin["files"]], found)]
-        page = origin["files"][0].get("page")
-        again = [spec for spec in near if spec.options.get("page") == page]
+        first = origin["files"][0]
+        which = ("page", "variable")
+        again = [one for one in near if all(one.options.get(w) == first.get(w) for w in which)]
         if again or origin["kind"] != GEOTIFF_KIND:
             return again or list(near)
         slides = [self.former(spec) for spec in found.of_kind(SLIDE_KIND)]
+        page = first.get("page")
         return [spec for pages in slides for spec in pages if spec.options.get("page") == page]
 
     def acquired(self, reader: ExportReader) -> Acquired | None:
@@ -182,6 +193,10 @@ def _of_slides(found: SlidePages) -> Iterator[FileImage]:
         ending = "" if alone else f"-page{slide.page}"
         yield FileImage(kind=SLIDE_KIND, ending=ending, options=options)
     yield from map(_page, found.pages)
+
+
+def _driver(file: Candidate) -> str | None:
+    return raster_driver(PurePosixPath(file.name), file.head, file.size)
 
 
 def _page(number: int) -> FileImage:

@@ -21,7 +21,7 @@ from rasterio.session import DummySession
 from tilepress.errors import DamagedSource, TilepressError, UnsupportedSource
 from tilepress.pipeline.geotiff.view import FOLDER_PREFIX
 
-__all__ = ["ask", "gdal_calls", "gdal_errors", "open_raster"]
+__all__ = ["ask", "gdal_calls", "gdal_errors", "open_dataset", "open_raster"]
 
 CACHE_BYTES = 64 * 2**20
 """GDAL's block cache for the whole process; its default is 5 % of the machine's memory."""
@@ -136,6 +136,11 @@ def open_raster(
         name = f"GTIFF_DIR:off:{int(offset)}:{name}"
     if raw:
         name = f"GTIFF_RAW:{name}"
+    return open_dataset(name, driver)
+
+
+def open_dataset(name: str | Path, driver: str) -> DatasetReader:
+    """Open what GDAL knows by this name for reading, with exactly this driver."""
     with _open_lock, warnings.catch_warnings():
         # an image without georeference is no anomaly here, and the filter list is global
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.geotiff.blocks import DeflateBlocks
-from tilepress.pipeline.geotiff.drivers import raster_driver
+from tilepress.pipeline.geotiff.drivers import OPTED, raster_driver
 from tilepress.pipeline.geotiff.gdal import ask, gdal_calls, open_raster
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
@@ -30,6 +30,7 @@ from tilepress.pipeline.geotiff.header import (
     read_mask_header,
     read_pages,
 )
+from tilepress.pipeline.geotiff.opted import open_by_driver
 from tilepress.pipeline.geotiff.pam import read_pam
 from tilepress.pipeline.geotiff.png import png_damage
 from tilepress.pipeline.geotiff.record import describe_raster
@@ -83,6 +84,13 @@ class RasterFile:
         return {key: self.record[key] for key in ("page", "pages") if key in self.record}
 
     @property
+    def opted(self) -> dict[str, str]:
+        """Which driver was asked for, and which of several variables this is; empty for others."""
+        if self.record["driver"] not in OPTED:
+            return {}
+        return {key: self.record[key] for key in ("driver", "variable") if key in self.record}
+
+    @property
     def count(self) -> int:
         return int(self.record["count"])
 
@@ -120,12 +128,23 @@ class RasterFile:
                 blocks.check(indexes, window)
 
 
-def open_rasters(paths: Sequence[str], page: int | None) -> list[RasterFile]:
-    """Open files, or one page of each. Raises UnsupportedSource or DamagedSource."""
+def open_rasters(
+    paths: Sequence[str],
+    page: int | None,
+    driver: str | None = None,
+    variable: str | None = None,
+) -> list[RasterFile]:
+    """Open files, or one page of each; with a driver that was asked for, or one variable of each.
+
+    Raises UnsupportedSource or DamagedSource.
+    """
     files: list[RasterFile] = []
     try:
         for path in paths:
-            files.append(_open(Path(path), page))
+            if driver is None:
+                files.append(_open(Path(path), page))
+            else:
+                files.append(_open_opted(Path(path), driver, variable))
     except BaseException:
         for file in files:
             file.dataset.close()
@@ -185,6 +204,22 @@ def _open(path: Path, number: int | None) -> RasterFile:
         raise DamagedSource(f"open {path}: truncated or damaged: {damage}")
     with raster_view(path) as view:
         return _open_shown(path, view, driver, number)
+
+
+def _open_opted(path: Path, driver: str, variable: str | None) -> RasterFile:
+    """Open a file with a driver that was asked for: by itself, without what lies beside it."""
+    if driver not in OPTED:
+        raise UnsupportedSource(f"open {path}: the driver {driver} is none that may be asked for")
+    with gdal_calls("open", path, options={"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}):
+        dataset = open_by_driver(path, driver, variable)
+        try:
+            record = describe_raster(dataset, path.name, driver, None, False, [])
+            record |= {} if variable is None else {"variable": variable}
+            _refuse(path, dataset, record, None)
+        except BaseException:
+            dataset.close()
+            raise
+    return RasterFile(path=path, dataset=dataset, record=record, sidecars=(), remarks=(), view=None)
 
 
 def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -> RasterFile:

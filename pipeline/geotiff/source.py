@@ -54,7 +54,9 @@ class GeoTiffSource:
 
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
-        self._files = open_rasters(spec.paths, spec.options.get("page"))
+        self._files = open_rasters(
+            spec.paths, *(spec.options.get(key) for key in ("page", "driver", "variable"))
+        )
         try:
             self._check()
             self._went: Counter[str] = Counter()
@@ -133,7 +135,9 @@ class GeoTiffSource:
             names = [file.name for file in self._files]
             how = {DEIDENTIFIED: self._told()}
         files = [
-            {"name": name, "bands": file.count, "item": f"file-{i}"} | file.page_numbers
+            {"name": name, "bands": file.count, "item": f"file-{i}"}
+            | file.page_numbers
+            | file.opted
             for i, (name, file) in enumerate(zip(names, self._files, strict=True))
         ]
         origin = {"version": 1, "kind": self.kind, "files": files, **how}

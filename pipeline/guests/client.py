@@ -24,7 +24,7 @@ from tilepress.pipeline.guests.box import offered
 from tilepress.pipeline.guests.budget import Budget
 from tilepress.pipeline.guests.told import raise_told, told
 
-__all__ = ["Guest", "are_possible", "for_workers", "held_by"]
+__all__ = ["Guest", "are_possible", "check_held_to_one_file", "for_workers", "held_by"]
 
 SWITCH = "TILEPRESS_GUESTS"
 """Environment variable: "off" reads foreign files in this process, without limits."""
@@ -56,6 +56,15 @@ def for_workers() -> dict[str, str]:
 def held_by() -> dict[str, int | bool]:
     """Return what holds foreign files on this machine, as JSON: for who judges a run later."""
     return {"processes": are_possible(), **offered()}
+
+
+def check_held_to_one_file(path: str) -> None:
+    """Raise UnsupportedSource where no guest can be held to a single file: without Landlock."""
+    if not are_possible() or not offered()["landlock"]:
+        raise UnsupportedSource(
+            f"opening {path}: drivers that are asked for need Linux 5.13, which holds them to one "
+            "file, and TILEPRESS_GUESTS not off"
+        )
 
 
 OWN_ENVIRONMENT = ("GDAL_CACHEMAX", "GDAL_NUM_THREADS", "OMP_NUM_THREADS")

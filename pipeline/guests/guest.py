@@ -183,8 +183,11 @@ def _keep_no_machine_code() -> None:
         caching.Cache.save_overload = lambda *_: None  # type: ignore[method-assign]
 
 
+_FIELDS = ("path", "size", "head", "remote", "neighbours", "drivers")
+
+
 def _candidate(request: dict[str, Any], stream: Any) -> Candidate:  # noqa: ANN401  # a file
-    fields = {name: request[name] for name in ("path", "size", "head", "remote", "neighbours")}
+    fields = {name: request[name] for name in _FIELDS}
     return Candidate(stream=stream, **fields)
 
 

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tilepress.errors import SourceError
 from tilepress.pipeline import formats
@@ -57,11 +58,13 @@ class Looks:
         if not likely:
             return None, FileImages()
         file = _with_neighbours(file, likely)
+        if any(one.is_opened_by_name(file) for one in likely):
+            return _look_by_name(file, likely)
         if not client.are_possible():
             return _look_here(file)
         looker = self._looker([name for one in likely for name in one.look_modules])
         try:
-            request = {"do": "look"} | {name: getattr(file, name) for name in _TOLD}
+            request = _request(file)
             limit = budget.to_look(file.size)
             opened = None if is_url(file.path) else file.stream.fileno()
             answer = looker.guest.ask(
@@ -105,10 +108,17 @@ class Looks:
 MAX_IMAGES = 2**16
 """Images of one file."""
 
+MAX_VARIABLE = 1024
+"""Letters of the name of one of them, with its groups."""
+
 _ENDING = re.compile(r"(-[a-z]{1,16}[0-9]{1,8})?")
 """What the name of a file's image may end with: "-page12"."""
 
-_TOLD = ("path", "size", "head", "remote", "neighbours")
+_TOLD = ("path", "size", "head", "remote", "neighbours", "drivers")
+
+
+def _request(file: Candidate) -> dict[str, Any]:
+    return {"do": "look"} | {name: getattr(file, name) for name in _TOLD}
 
 
 class _Fetch:
@@ -124,6 +134,19 @@ class _Fetch:
                 if 0 <= start <= end <= remote.size:
                     return ranges.reader(remote).read(start, end - start)
         raise SourceError(f"opening {self._file.path}: its reader asked for other bytes")
+
+
+def _look_by_name(file: Candidate, likely: Sequence[Format]) -> tuple[Format | None, FileImages]:
+    """Look at a file in a guest of its own, which may open it by its path, and no other one."""
+    client.check_held_to_one_file(file.path)
+    modules = [name for one in likely for name in one.reader_modules([file.path])]
+    guest = Guest(modules, [file.path])
+    try:
+        limit = budget.to_look(file.size)
+        answer = guest.ask(_request(file), limit, "opening", file.path, file=file.stream.fileno())
+    finally:
+        guest.close()
+    return _checked(answer, file, likely)
 
 
 def _look_here(file: Candidate) -> tuple[Format | None, FileImages]:
@@ -167,11 +190,26 @@ def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
     known = set(file.neighbours or ())
     return (
         len(content.images) <= MAX_IMAGES
-        and all(_is_sound_image(image, format_) for image in content.images)
+        and all(_is_sound_image(image, format_, file) for image in content.images)
+        and type(content.others) is int
+        and 0 <= content.others <= MAX_IMAGES
         and format_.is_sound_member(content.member, file)
         and all(companion in known for companion in content.companions)
         and isinstance(content.problem, str | None)
         and _is_sound_grid(content.grid)
+    )
+
+
+def _is_sound_variable(image: FileImage, file: Candidate) -> bool:
+    """Whether an image is one of a driver that was asked for, and named as one may be."""
+    variable = image.options.get("variable", "")
+    return (
+        set(image.options) <= {"driver", "variable"}
+        and image.options["driver"] in file.drivers
+        and type(variable) is str
+        and len(variable) <= MAX_VARIABLE
+        and bool(variable) == bool(image.ending)
+        and re.fullmatch(r"(-[A-Za-z0-9._-]{1,80})?", image.ending) is not None
     )
 
 
@@ -192,11 +230,13 @@ def _is_sound_option(value: object) -> bool:
     return all(type(number) is int for number in numbers)
 
 
-def _is_sound_image(image: object, format_: Format) -> bool:
+def _is_sound_image(image: object, format_: Format, file: Candidate) -> bool:
+    if not isinstance(image, FileImage) or image.kind not in format_.kinds:
+        return False
+    if "driver" in image.options:
+        return _is_sound_variable(image, file)
     return (
-        isinstance(image, FileImage)
-        and image.kind in format_.kinds
-        and isinstance(image.ending, str)
+        isinstance(image.ending, str)
         and _ENDING.fullmatch(image.ending) is not None
         and set(image.options) <= {"page", "pages"}
         and all(_is_sound_option(value) for value in image.options.values())

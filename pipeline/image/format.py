@@ -65,6 +65,8 @@ class Candidate:
     """What storage says of an object, or a packed file of what is in it."""
     neighbours: Sequence[RemoteFile] | None = None
     """Objects of its folder that may say more of it; None where nobody has looked."""
+    drivers: tuple[str, ...] = ()
+    """Further readers of rasters that the user has asked for."""
 
     @property
     def name(self) -> str:
@@ -101,6 +103,8 @@ class FileImages:
     """Whether it belongs to images and is none itself, as a report is: it is passed over."""
     references: tuple[str, ...] = ()
     """Of a companion that lists images: their paths below its folder, as they are written there."""
+    others: int = 0
+    """What it holds beside images."""
 
 
 class Groups(Protocol):
@@ -261,6 +265,13 @@ class Format(Protocol):
 
     def looks_like(self, file: Candidate) -> bool:
         """Say so of a file that is ``Certainty.POSSIBLE``, by reading more of it."""
+        return False
+
+    def is_opened_by_name(self, file: Candidate) -> bool:
+        """Whether its readers have to open a file by its path to say what it holds.
+
+        Such a file is looked at, and read, by a guest that may open no other one.
+        """
         return False
 
     def images(self, file: Candidate) -> FileImages:

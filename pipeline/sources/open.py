@@ -53,6 +53,9 @@ def _open_guarded(spec: SourceSpec) -> TileSource:
     found = format_of_kind(spec.kind)
     if found is None:
         raise UnsupportedSource(f"opening a source: kind {spec.kind!r} is unknown")
+    alone = "driver" in spec.options
+    if alone:
+        guests.check_held_to_one_file(spec.paths[0])
     if not guests.are_possible():
         return found.open(spec)
     from tilepress.pipeline.guests.bucket import BucketGuestSource
@@ -63,4 +66,4 @@ def _open_guarded(spec: SourceSpec) -> TileSource:
         modules += found.deidentifying_modules or ()
     if is_url(spec.paths[0]):
         return BucketGuestSource(spec, modules)
-    return GuestSource(spec, modules, whole_folders=found.reads_beside)
+    return GuestSource(spec, modules, whole_folders=found.reads_beside and not alone)

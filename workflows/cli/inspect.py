@@ -18,7 +18,7 @@ from tilepress.workflows.cli.console import (
     say,
     tell,
 )
-from tilepress.workflows.cli.options import Exclude, Include, ShowPaths, Stack, patterns
+from tilepress.workflows.cli.options import Driver, Exclude, Include, ShowPaths, Stack, patterns
 
 __all__ = ["export", "info", "list_archive", "register", "verify"]
 
@@ -118,6 +118,7 @@ def verify(
     stack: Stack = None,
     include: Include = None,
     exclude: Exclude = None,
+    driver: Driver = None,
     key: Annotated[
         str | None,
         typer.Option(
@@ -151,7 +152,7 @@ def verify(
 
     verifier = None if key is None else Verifier.load(key)
     _must_exist(path)
-    choice = Choice.of(include or (), exclude or ())
+    choice = Choice.of(include or (), exclude or (), driver or ())
     given = patterns(stack)
     found = check_stores(path, source or (), given, show_paths=show_paths, choice=choice)
     checks = tell(found if verifier is None else with_signatures(found, verifier), as_json=as_json)

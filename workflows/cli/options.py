@@ -19,6 +19,7 @@ from tilepress.pipeline.privacy.profile import BASIC, OPTIONS
 
 __all__ = [
     "CodingCommand",
+    "Driver",
     "Events",
     "Exclude",
     "Include",
@@ -83,6 +84,14 @@ Include = Annotated[
 Exclude = Annotated[
     list[str] | None,
     typer.Option(metavar="GLOB", help="Leave out files of this name, or path (repeatable)."),
+]
+Driver = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Read files of this GDAL driver, too (repeatable): HFA (.img), netCDF, HDF5, GRIB "
+        "or NITF; each of several variables is an image.",
+    ),
 ]
 SkipLarger = Annotated[
     str | None,

@@ -12,6 +12,7 @@ from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_FAILED, Json, complain, open_console, tell
 from tilepress.workflows.cli.options import (
     CodingCommand,
+    Driver,
     Events,
     Exclude,
     Include,
@@ -87,6 +88,7 @@ def compress(
     keep: KeepFiles = "known",
     include: Include = None,
     exclude: Exclude = None,
+    driver: Driver = None,
     skip_larger: SkipLarger = None,
     device: Device = DeviceName.auto,
     workers: Workers = None,
@@ -174,6 +176,7 @@ def compress(
         keep=keep,
         include=include or (),
         exclude=exclude or (),
+        driver=driver or (),
         skip_larger=bytes_of(skip_larger),
         device=device.value,
         workers=workers,
@@ -198,6 +201,7 @@ def plan(
     keep: KeepFiles = "known",
     include: Include = None,
     exclude: Exclude = None,
+    driver: Driver = None,
     skip_larger: SkipLarger = None,
     workers: Workers = None,
     force: Annotated[
@@ -233,6 +237,7 @@ def plan(
         keep=keep,
         include=include or (),
         exclude=exclude or (),
+        driver=driver or (),
         skip_larger=bytes_of(skip_larger),
         workers=workers,
         force=force,

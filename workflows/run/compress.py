@@ -50,6 +50,7 @@ def compress(
     keep: str = "known",
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
+    driver: str | Sequence[str] = (),
     skip_larger: int | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -109,6 +110,9 @@ def compress(
     include, exclude :
         Patterns of paths below the sources (``"*.tif"``, ``"raw/**"``): only files that one of the
         first fits, if there are any, and none of the second.
+    driver :
+        Further drivers of GDAL that rasters are read with: HFA (``.img``), netCDF, HDF5 and others;
+        each of several variables of a file is an image. See docs/archive.md.
     skip_larger :
         Leave out images whose files have more bytes than this.
     device :
@@ -169,6 +173,7 @@ def compress(
         keep=keep,
         include=include,
         exclude=exclude,
+        driver=driver,
         skip_larger=skip_larger,
     )
     check_options(request.options, workers, tune)

@@ -19,6 +19,7 @@ from tilepress.pipeline.archive.destination import Outlook, outlook
 from tilepress.pipeline.archive.outcome import ImageFailure, image_failure
 from tilepress.pipeline.archive.plan import ImagePlan, make_plan
 from tilepress.pipeline.archive.sample import Sample, sample_image
+from tilepress.pipeline.find.told import path_and_page
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
@@ -156,7 +157,7 @@ class _DryRun:
     def _outlook(self, plan: ImagePlan) -> Outlook:
         """Tell what would become of an image; raise DestinationConflict as a run does."""
         spec = plan.spec
-        name = f"{spec.paths[0]} {spec.options.get('page', '')}"
+        name = path_and_page(spec)
         rival = self._claims.claim(plan.store, name)
         if rival not in (None, name):
             raise DestinationConflict(

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.images import Todo
+from tilepress.pipeline.find.told import path_and_page
 from tilepress.workflows.run.claims import Claims
 
 __all__ = ["GROUP_BYTES", "GROUP_IMAGES", "Groups"]
@@ -113,5 +114,4 @@ def _name(todo: Todo) -> str:
     """Return what tells an image from any other: its first file, and the page."""
     if todo.label is not None:
         return _HIDDEN + todo.spec.paths[0]
-    page = todo.spec.options.get("page")
-    return todo.spec.paths[0] + ("" if page is None else f" (page {page})")
+    return path_and_page(todo.spec)

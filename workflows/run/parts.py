@@ -58,6 +58,7 @@ def plan(
     keep: str = "known",
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
+    driver: str | Sequence[str] = (),
     skip_larger: int | None = None,
     workers: int | None = None,
     force: bool = False,
@@ -78,6 +79,7 @@ def plan(
         keep=keep,
         include=include,
         exclude=exclude,
+        driver=driver,
         skip_larger=skip_larger,
     )
     check_options(request.options, workers, None)

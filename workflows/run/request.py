@@ -50,6 +50,7 @@ class CompressRequest:
         keep: str = "known",
         include: str | Sequence[str] = (),
         exclude: str | Sequence[str] = (),
+        driver: str | Sequence[str] = (),
         skip_larger: int | None = None,
     ) -> CompressRequest:
         """Return the request of a call; raise UsageError where it names nothing."""
@@ -62,7 +63,7 @@ class CompressRequest:
             stack=stack,
             options=EncodeOptions.of(coding),
             keep=check_keep(keep),
-            choice=Choice.of(include, exclude),
+            choice=Choice.of(include, exclude, driver),
             skip_larger=skip_larger,
         )
 
@@ -80,6 +81,7 @@ class CompressRequest:
             "include": list(self.choice.include),
             "exclude": list(self.choice.exclude),
             "skip_larger": self.skip_larger,
+            **({"driver": list(self.choice.drivers)} if self.choice.drivers else {}),
             **self.options.to_json(),
         }
 

@@ -9,7 +9,7 @@ import pytest
 
 from tilepress.errors import DamagedSource
 from tilepress.pipeline.dicom.bytes import FileBytes, scan_container
-from tilepress.pipeline.dicom.copies import _digest
+from tilepress.pipeline.dicom.copies import _digest, _File
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ class TestAPipe:
 
     def test_when_copies_are_compared(self, pipe: Path):
         with pytest.raises(DamagedSource, match="it is no regular file"):
-            _digest(str(pipe))
+            _digest(_File(1, str(pipe), "", 1, "", 0, 0, 0, ""))
 
     def test_when_headers_are_read(self, pipe: Path):
         with pytest.raises(DamagedSource, match="it is no regular file"):
