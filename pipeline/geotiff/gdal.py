@@ -95,9 +95,8 @@ def gdal_calls(
 
     ``options`` are further ones of GDAL. Yields the list of warnings heard so far.
     """
-    chosen = _OPTIONS | dict(options or {})
-    if "GDAL_CACHEMAX" not in os.environ:
-        chosen["GDAL_CACHEMAX"] = CACHE_BYTES  # rasterio hands this one on as bytes
+    # rasterio hands this one on as bytes
+    chosen = _OPTIONS | dict(options or {}) | {"GDAL_CACHEMAX": _cache_bytes()}
     with Env(session=DummySession(), **chosen), _collector.listen() as heard:
         try:
             yield heard
@@ -112,6 +111,17 @@ def gdal_calls(
         damage = next((message for message in heard if _DAMAGE.search(message)), None)
     if damage is not None:
         raise DamagedSource(f"{doing} {path}: {_clean(damage, path)}")
+
+
+def _cache_bytes() -> int:
+    """Return the size of GDAL's cache, as the environment has it: in MiB, or from 100 000 on bytes.
+
+    GDAL itself reads the environment once, and what a guest finds there was not that of the process
+    that it was forked from.
+    """
+    text = os.environ.get("GDAL_CACHEMAX", "")
+    size = int(text) if text.isdecimal() else 0
+    return size * 2**20 if 0 < size < 100_000 else size or CACHE_BYTES
 
 
 def open_raster(

@@ -419,3 +419,21 @@ def test_a_codec_that_gdal_was_built_without_is_no_damage(tmp_path: Path) -> Non
         gdal_calls("open", tmp_path / "a.tif"),
     ):
         raise RasterioIOError(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [(None, 64 * 2**20), ("256", 256 * 2**20), ("300000", 300_000), ("5%", 2**26)]
+)
+def test_gdal_keeps_no_more_blocks_than_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, text: str | None, size: int
+):
+    """GDAL looks once: a guest, forked from a process that looked before, held 5 % of memory."""
+    from rasterio.env import get_gdal_config
+
+    from tilepress.pipeline.geotiff.gdal import gdal_calls
+
+    monkeypatch.delenv("GDAL_CACHEMAX", raising=False)
+    if text is not None:
+        monkeypatch.setenv("GDAL_CACHEMAX", text)
+    with gdal_calls("trying", Path("nothing")):
+        assert get_gdal_config("GDAL_CACHEMAX") == size
