@@ -417,6 +417,7 @@ class TestNobodyKnowsTheFormats:
 
 
 TESTED_ELSEWHERE = {
+    "codecs/jpeg/render.py": "tests/codecs/jpeg/test_samples.py",
     "codecs/record.py": "tests/codecs/test_mutations.py",
     "codecs/wave/backend.py": "tests/codecs/wave/test_cpu.py",
     "codecs/wave/codec.py": "tests/codecs/test_registry.py",

@@ -221,6 +221,7 @@ def _take_apart(
         layout = lay_out(parts.head.grid, parts.head.streams)
         _check_fits(header.coded, header.dtype, parts.head.grid, parts.head.streams)
         _check_colour(parts.head.colour, parts.head.streams)
+        _check_manner(parts.head)
     except UnsupportedArray as error:
         raise damaged(f"its streams do not fit together ({error})") from error
     return parts, layout
@@ -249,6 +250,14 @@ def _check_colour(colour: int, found: Sequence[Stream | None]) -> None:
     want = {rendering.YCC: 3, rendering.YCCK: 4}.get(colour, count)
     if count != want:
         raise Refused(f"coding JPEG streams: got {count} components for a colour made of {want}")
+
+
+def _check_manner(head: Head) -> None:
+    """Raise Refused for samples that nobody makes so."""
+    if head.manner == rendering.FINE:
+        for stream in head.streams:
+            if stream is not None and not rendering.can_be_fine(stream.frame, head.colour):
+                raise Refused("coding JPEG streams: manner 3 is not for their colour or sampling")
 
 
 def _gather(stream: Stream, own: Blocks, blocks: Blocks, places: list[tuple[int, int]]) -> None:

@@ -91,6 +91,8 @@ def _choices(stream: Stream, colour: int | None, inverted: bool | None) -> Itera
             manners.append(rendering.PLAIN_TALL)
         if kind != rendering.NO_TRANSFORM or any(v % 2 == 0 or h % 2 == 0 for v, h in ratios):
             manners.append(rendering.IJG)
+        if rendering.can_be_fine(stream.frame, kind):
+            manners.append(rendering.FINE)
         for inverse in (False, True) if inverted is None else (inverted,):
             for manner in manners:
                 yield Meaning(kind, inverse, manner)

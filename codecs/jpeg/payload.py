@@ -96,7 +96,7 @@ def unpack(payload: memoryview, budget: Budget) -> Payload:
     """Take a payload, not trusted, apart; raises InvalidRecord or TooMuchMemory."""
     reader = Reader(payload)
     flags = reader.byte()
-    if flags > 127 or flags & 3 == 3 or (flags >> _MANNER) & 3 == 3:
+    if flags > 127 or flags & 3 == 3:
         raise damaged(f"got flags {flags}")
     size = reader.varint(_MAX_HEAD)
     budget.check(2 * size)

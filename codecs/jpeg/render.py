@@ -8,17 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.grid import Grid
+from tilepress.codecs.jpeg.fine import fine_samples, fine_upsample
 from tilepress.codecs.jpeg.markers import Frame, Refused
 from tilepress.codecs.jpeg.samples import component_samples, larger_samples, to_rgb, upsample
 from tilepress.codecs.jpeg.stream import Blocks, Place, Stream
 
 __all__ = [
+    "FINE",
     "IJG",
     "NO_TRANSFORM",
     "PLAIN_TALL",
     "TURBO",
     "YCC",
     "YCCK",
+    "can_be_fine",
     "memory_of",
     "render",
     "sampling",
@@ -26,10 +29,11 @@ __all__ = [
 
 NO_TRANSFORM, YCC, YCCK = 0, 1, 2
 
-TURBO, PLAIN_TALL, IJG = 0, 1, 2
+TURBO, PLAIN_TALL, IJG, FINE = range(4)
 """How components of fewer samples are spread: smoothed, as libjpeg-turbo does from 2.1 on; the same
 but for components of half height and full width, whose samples are repeated, as before; or by a
-larger inverse DCT, with another constant of green, as the IJG's own library does from 7 on."""
+larger inverse DCT, with another constant of green, as the IJG's own library does from 7 on. Or all
+of the decoding as the libjpeg of JPEG's committee does it (fine.py)."""
 
 
 def render(
@@ -70,6 +74,11 @@ def _component(
     rows, columns = frame.size(index)
     coded = stream.coded[index]
     steps, bits = stream.steps[index], frame.precision
+    if manner == FINE:
+        fine = np.empty((8 * coded[0], 8 * coded[1]), np.int64)
+        fine_samples(blocks, *place, *coded, steps, bits, fine)
+        fine_upsample(fine, rows, columns, by_v, by_h, bits, out)
+        return
     high, wide = (manner == IJG and by % 2 == 0 for by in (by_v, by_h))
     plane = np.empty((8 * coded[0] << high, 8 * coded[1] << wide), np.uint16)
     if high or wide:
@@ -90,9 +99,15 @@ def sampling(frame: Frame, index: int) -> tuple[int, int]:
     return frame.v_max // component.v, frame.h_max // component.h
 
 
+def can_be_fine(frame: Frame, colour: int) -> bool:
+    """Whether ``FINE`` is known for such streams: components as they are, or of half the size."""
+    ratios = (sampling(frame, index) for index in range(len(frame.components)))
+    return colour == NO_TRANSFORM and all(v <= 2 and h <= 2 for v, h in ratios)
+
+
 def memory_of(stream: Stream) -> int:
     """Return the bytes that the samples of a stream take while they are made."""
     frame = stream.frame
     count = len(frame.components)
     padded = max((256 * rows * columns for rows, columns in stream.coded), default=0)
-    return 4 * count * frame.height * frame.width + 2 * padded + 64 * frame.width
+    return 4 * count * frame.height * frame.width + 3 * padded + 64 * frame.width

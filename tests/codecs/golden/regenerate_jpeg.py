@@ -17,7 +17,7 @@ import imagecodecs
 import numpy as np
 
 from tilepress.codecs.jpeg.codec import Grid, encode, streams
-from tilepress.codecs.jpeg.render import IJG, PLAIN_TALL, YCC, render
+from tilepress.codecs.jpeg.render import FINE, IJG, NO_TRANSFORM, PLAIN_TALL, YCC, render
 from tilepress.codecs.jpeg.stream import read_stream, read_tables, write_stream
 from tilepress.codecs.tile import TileCodec
 
@@ -56,9 +56,10 @@ def abbreviated(stream: bytes) -> tuple[bytes, bytes]:
 def as_read_by(data: bytes, manner: int) -> np.ndarray:
     stream, blocks = read_stream(data, read_tables(b""))
     frame = stream.frame
-    out = np.zeros((3, frame.height, frame.width), np.uint8)
+    out = np.zeros((len(frame.components), frame.height, frame.width), np.uint8)
     grid = Grid(1, 1, 1, frame.height, frame.width)
-    render(grid, 0, stream, blocks, stream.own_places()[0], YCC, False, manner, out)
+    colour = NO_TRANSFORM if manner == FINE else YCC
+    render(grid, 0, stream, blocks, stream.own_places()[0], colour, False, manner, out)
     return out
 
 
@@ -79,6 +80,10 @@ def cases() -> Iterator[Case]:
     yield "ijg", [jpeg(picture(45, 70))], as_read_by(jpeg(picture(45, 70)), IJG), None, b""
     tall = jpeg(picture(45, 70), subsampling="440")
     yield "before-2.1", [tall], as_read_by(tall, PLAIN_TALL), None, b""
+    for sampling in ("444", "422", "420", "440"):
+        data = jpeg(picture(45, 70), subsampling=sampling)
+        yield f"fine-{sampling}", [data], as_read_by(data, FINE), None, b""
+    yield "fine-grey", [grey], as_read_by(grey, FINE), None, b""
     changed = samples_of(grey)
     changed[0, ::9, ::7] ^= 1
     yield "corrected", [grey], changed, None, b""

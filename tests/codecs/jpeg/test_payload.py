@@ -73,6 +73,6 @@ class TestBounds:
 
     def test_unknown_flags(self) -> None:
         payload = pack(head(), b"", None)
-        for flags in (3, 24, 128):
+        for flags in (3, 27, 128):
             with pytest.raises(InvalidRecord, match="flags"):
                 unpack(memoryview(bytes([flags]) + payload[1:]), BUDGET)
