@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.passed.families import FAMILIES
 from tilepress.errors import SourceError
 from tilepress.pipeline.guests import budget
 from tilepress.pipeline.guests.budget import Budget
@@ -289,7 +290,7 @@ def _checked_streams(found: Streams) -> Streams:
     is_sound = all(type(number) is int and number > 0 for number in numbers)
     streams = tuple(found.streams)
     parts = (found.tables, *(one for one in streams if one is not None))
-    is_sound = is_sound and type(found.family) is str
+    is_sound = is_sound and found.family in ("jpeg", *FAMILIES)
     if not is_sound or any(type(part) is not bytes for part in parts):
         raise ValueError("no streams")
     if not streams or len(streams) % (found.rows * found.columns):

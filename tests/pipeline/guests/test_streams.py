@@ -42,6 +42,8 @@ def test_they_are_those_of_this_process(guest: GuestSource, monkeypatch: pytest.
         {"width": "64"},
         {"streams": ()},
         {"streams": ("text",)},
+        {"family": "other"},
+        {"family": b"jpeg"},
         {"tables": None},
         {"more": 1},
     ],
