@@ -294,6 +294,17 @@ class TestHostileFiles:
         assert sum(path.stat().st_size for path in left) < 10**6
         assert {path.name for path in tmp_path.iterdir()} <= {"in", "scratch", "x"}
 
+    def test_packed_files_in_them_are_counted_and_texts_are_kept(self, tmp_path: Path):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+            for number in range(9):
+                image = dicom(tmp_path / "x", 1, number).read_bytes()
+                file.writestr(f"IM{number}.dcm.gz", gzip.compress(image))
+            file.writestr("a_MTL.txt.gz", gzip.compress(b"metadata"))
+        found = Found(tmp_path / "a.zip")
+        assert len(found.failures) == 1
+        assert "9 packed files themselves" in found.texts[0]
+        assert list(found.kept) == ["a/a_MTL.txt.gz"]
+
     def test_links_in_them_are_counted(self, tmp_path: Path):
         (tmp_path / "a.zip").write_bytes(linked())
         assert Found(tmp_path).counted == {"links in packed files": 1}
