@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import shutil
 import tarfile
 import zipfile
@@ -212,6 +213,14 @@ class TestAGzipFile:
         assert samples(series).shape == (3, 20, 30)
         np.testing.assert_array_equal(samples(scene), IMAGE)
         assert [row[0] for row in scene.options["companions"]] == ["scene.tfw"]
+
+    def test_is_told_nothing_by_links_that_lead_elsewhere(self, tmp_path: Path):
+        outside = tiff(tmp_path / "out" / "scene.tif", tfw="yes").with_suffix(".tfw")
+        packed = gzipped(tiff(tmp_path / "in" / "scene.tif"))
+        (packed.parent / "scene.tfw").symlink_to(outside)
+        os.mkfifo(packed.parent / "scene.wld")
+        (spec,) = Found(packed).specs
+        assert not spec.options["companions"]
 
     def test_is_called_apart_from_the_file_beside_it(self, tmp_path: Path):
         path = tiff(tmp_path / "scene.tif")
