@@ -162,8 +162,8 @@ def _beside(path: str) -> tuple[RemoteFile, ...]:
     small = (name for name in names if is_passed_over(name) and not name.endswith(".ovr"))
     found = []
     for name in small:
-        with contextlib.suppress(OSError):  # a pipe, or gone meanwhile
-            found.append(unpack.look_up(os.path.join(folder, name)))
+        with contextlib.suppress(OSError):  # a pipe, a link that leads elsewhere, or gone
+            found.append(unpack.look_beside(os.path.join(folder, name)))
     return tuple(found)
 
 

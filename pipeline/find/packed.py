@@ -22,6 +22,7 @@ from tilepress.pipeline.find.walk import (
     each_or_failure,
     printable_name,
 )
+from tilepress.pipeline.packed.gzip_file import unpacked_name
 from tilepress.pipeline.packed.member import LeftOut, Member
 from tilepress.pipeline.packed.unpack import Packed, check_expansion, look_up, open_packed
 from tilepress.pipeline.storage.path import is_url
@@ -69,8 +70,10 @@ class PackedFiles:
 
         What lies in a bucket, or is called as what accompanies images, is not looked into.
         """
-        name = looked.file.name
-        if not looked.is_packed_folder or is_url(looked.file.path) or is_passed_over(name):
+        nested = looked.packing == "gzip" and batch.container is not None
+        if is_url(looked.file.path) or not (looked.is_packed_folder or nested):
+            return False
+        if is_passed_over(unpacked_name(looked.file.name)):
             return False
         if batch.container is None:
             self._waiting.append(looked.file)

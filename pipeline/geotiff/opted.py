@@ -17,6 +17,7 @@ from rasterio.windows import Window
 from tilepress.errors import UnsupportedSource
 from tilepress.pipeline.geotiff.drivers import READERS
 from tilepress.pipeline.geotiff.gdal import ask, gdal_calls, gdal_errors, open_dataset
+from tilepress.pipeline.geotiff.virtual import maps_other_files
 from tilepress.pipeline.image.format import FileImage, FileImages
 from tilepress.pipeline.image.names import safe_name
 
@@ -57,7 +58,13 @@ def images_by_driver(path: str, driver: str, kind: str) -> FileImages:
 
 
 def open_by_driver(path: Path, driver: str, variable: str | None) -> DatasetReader:
-    """Open a file, or one variable of it; call it inside ``gdal_calls``."""
+    """Open a file, or one variable of it; call it inside ``gdal_calls``.
+
+    Raises UnsupportedSource where its library would make samples up.
+    """
+    if maps_other_files(path):
+        text = "it maps samples of other files (virtual datasets), which its reader may not open"
+        raise UnsupportedSource(f"open {path}: {text}")
     if variable is None:
         return open_dataset(str(path.absolute()), driver)
     reader = READERS.get(driver)
@@ -75,7 +82,8 @@ def _variables(path: str, driver: str) -> list[str]:
         raise UnsupportedSource(f"open {path}: it holds more than {MAX_SUBDATASETS} variables")
     found = list(_named(path, names))
     if names and ('"' in path or len(found) < len(names)):
-        raise UnsupportedSource(f"open {path}: {driver} cannot name its variables; rename the file")
+        text = f"{driver} finds {len(names)} images that it cannot name below this path"
+        raise UnsupportedSource(f"open {path}: {text}")
     return found
 
 

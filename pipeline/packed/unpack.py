@@ -48,6 +48,7 @@ __all__ = [
     "container_of",
     "download",
     "heads_in",
+    "look_beside",
     "look_up",
     "measured",
     "open_packed",
@@ -64,9 +65,10 @@ OPEN = 2
 HEAD_BYTES = BLOCK_BYTES
 """What ``packing_of`` wants to see of a file."""
 
-_PLAIN, _GZIP, _CRC, _MARKED = "file-", "gzip-", "crc-", "tar-"
-"""What versions begin with: of a plain file, beside which others are packed; of what a gzip file
-holds; of a file in a zip or tar, by its content; of one in a tar that nobody has read."""
+_PLAIN, _BESIDE, _GZIP, _CRC, _MARKED = "file-", "beside-", "gzip-", "crc-", "tar-"
+"""What versions begin with: of a plain file, beside which others are packed; of one that says more
+of a packed one; of what a gzip file holds; of a file in a zip or tar, by its content; of one in a
+tar that nobody has read."""
 
 
 def packing_of(head: bytes, file: BinaryIO) -> str | None:
@@ -291,6 +293,17 @@ def _by_itself(path: str) -> RemoteFile:
     return RemoteFile(path, found.st_size, version, found.st_mtime_ns)
 
 
+def look_beside(path: str) -> RemoteFile:
+    """Look at a plain file that says more of a packed one: no link that leads elsewhere.
+
+    Raises RefusedFile for others, OSError.
+    """
+    with open_regular(path, (os.path.dirname(path),)) as file:
+        found = os.fstat(file.fileno())
+    version = f"{_BESIDE}{found.st_mtime_ns}"
+    return RemoteFile(path, found.st_size, version, found.st_mtime_ns)
+
+
 def _member(path: str, container: str) -> tuple[Packed, Member]:
     packed = open_packed(container)
     return packed, _member_in(packed, path)
@@ -313,7 +326,7 @@ def download(file: RemoteFile, target: BinaryIO) -> RemoteFile:
     try:
         if file.version.startswith(_GZIP):
             return _gunzip_to(file, target)
-        if file.version.startswith(_PLAIN):
+        if file.version.startswith((_PLAIN, _BESIDE)):
             return _copy_to(file, target)
         return _unpack_to(file, target)
     except SourceError as error:
@@ -356,8 +369,10 @@ def _gunzip_to(file: RemoteFile, target: BinaryIO) -> RemoteFile:
 
 
 def _copy_to(file: RemoteFile, target: BinaryIO) -> RemoteFile:
-    with open_regular(file.url) as plain:
-        found = _by_itself(file.url)
+    is_beside = file.version.startswith(_BESIDE)
+    within = (os.path.dirname(file.url),) if is_beside else None
+    with open_regular(file.url, within) as plain:
+        found = look_beside(file.url) if is_beside else _by_itself(file.url)
         shutil.copyfileobj(plain, target, PIECE_BYTES)
     if (found.version, found.size, target.tell()) != (file.version, file.size, file.size):
         raise _changed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import shutil
 import tarfile
 import zipfile
@@ -213,6 +214,14 @@ class TestAGzipFile:
         np.testing.assert_array_equal(samples(scene), IMAGE)
         assert [row[0] for row in scene.options["companions"]] == ["scene.tfw"]
 
+    def test_is_told_nothing_by_links_that_lead_elsewhere(self, tmp_path: Path):
+        outside = tiff(tmp_path / "out" / "scene.tif", tfw="yes").with_suffix(".tfw")
+        packed = gzipped(tiff(tmp_path / "in" / "scene.tif"))
+        (packed.parent / "scene.tfw").symlink_to(outside)
+        os.mkfifo(packed.parent / "scene.wld")
+        (spec,) = Found(packed).specs
+        assert not spec.options["companions"]
+
     def test_is_called_apart_from_the_file_beside_it(self, tmp_path: Path):
         path = tiff(tmp_path / "scene.tif")
         (tmp_path / "scene.tif.gz").write_bytes(gzip.compress(path.read_bytes()))
@@ -293,6 +302,17 @@ class TestHostileFiles:
         left = [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()]
         assert sum(path.stat().st_size for path in left) < 10**6
         assert {path.name for path in tmp_path.iterdir()} <= {"in", "scratch", "x"}
+
+    def test_packed_files_in_them_are_counted_and_texts_are_kept(self, tmp_path: Path):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+            for number in range(9):
+                image = dicom(tmp_path / "x", 1, number).read_bytes()
+                file.writestr(f"IM{number}.dcm.gz", gzip.compress(image))
+            file.writestr("a_MTL.txt.gz", gzip.compress(b"metadata"))
+        found = Found(tmp_path / "a.zip")
+        assert len(found.failures) == 1
+        assert "9 packed files themselves" in found.texts[0]
+        assert list(found.kept) == ["a/a_MTL.txt.gz"]
 
     def test_links_in_them_are_counted(self, tmp_path: Path):
         (tmp_path / "a.zip").write_bytes(linked())
