@@ -20,8 +20,8 @@ import pytest
 import zarr
 
 from tilepress.pipeline.geotiff.header import JPEG_TABLES, Entry, Page, find_pages, read_header
-from tilepress.pipeline.geotiff.jpeg_blocks import JpegBlocks
 from tilepress.pipeline.geotiff.slide_record import PageLayout
+from tilepress.pipeline.geotiff.stream_blocks import StreamBlocks
 from tilepress.pipeline.geotiff.tiff_writer import PageBlocks, TiffWriter
 
 from ..helpers.slide_files import tiles_of
@@ -40,7 +40,7 @@ def real_tiles(path: Path) -> tuple[list[bytes], bytes, int]:
     """Return the JPEG tiles of a slide, their tables, and their side."""
     with path.open("rb") as file:
         page = find_pages(file, path.stat().st_size).found[0]
-    blocks = JpegBlocks.of(path, read_header(path, Page(1, page.offset)))
+    blocks = StreamBlocks.of(path, read_header(path, Page(1, page.offset)))
     assert blocks is not None
     grid = blocks.grid
     # the last row and column of tiles have samples beyond the slide

@@ -49,7 +49,7 @@ def worker_environment(threads: int) -> dict[str, Any]:
         "OPENBLAS_NUM_THREADS": 1,
         "TILEPRESS_THREADS": threads,
         "GDAL_NUM_THREADS": 1,
-        "GDAL_CACHEMAX": 256,  # MiB; GDAL's default of 5 % of the machine is too much per process
+        "GDAL_CACHEMAX": 64,  # MiB, also of guests; GDAL takes 5 % of the machine for every process
         "MALLOC_ARENA_MAX": 2,
         "PYTHONSAFEPATH": 1,  # else a worker looks for modules in the working folder first
         "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": TICK,
