@@ -103,13 +103,13 @@ def _streams_of(
     source: TileSource, level: int, grid: ShardGrid
 ) -> Callable[[Box], Streams | None] | None:
     """Return what gives the streams of chunks; None where chunks do not consist of them."""
-    block = source.info.at_level(level).stream_block
-    if block is None:
+    streams = streams_of(source, level)
+    if streams is None or (block := source.info.at_level(level).stream_block) is None:
         return None
     sides = zip(block, grid.chunk, grid.shape, strict=True)
     if not all(chunk % side == 0 or chunk == size for side, chunk, size in sides):
         return None
-    return streams_of(source, level)
+    return streams
 
 
 @functools.lru_cache(maxsize=8)
