@@ -113,7 +113,7 @@ class TestTheSourceIsOpenedForAStoreThatTellsOfIt:
                 self.read = reader.read
                 self.info = type("Info", (), {})()
                 self.info.shape, self.info.dtype = reader.shape, reader.dtype
-                self.info.axes = reader.axes
+                self.info.axes, self.info.levels = reader.axes, ()
 
         assert verify_store(storage_path(pair[0]), open_it) == []
         assert told == ["open a.zarr", "close"]
