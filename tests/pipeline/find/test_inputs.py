@@ -458,7 +458,9 @@ class TestOddFiles:
             (tmp_path / "x" / f"n{number:05}.npy").write_bytes(data)
         looked = []
         look = looked_module._look
-        monkeypatch.setattr(looked_module, "_look", lambda *a: looked.append(a) or look(*a))
+        monkeypatch.setattr(
+            looked_module, "_look", lambda *a, **k: looked.append(a) or look(*a, **k)
+        )
         found = discover([tmp_path])
         assert isinstance(next(found), SourceSpec)
         assert len(looked) == 1000
