@@ -411,7 +411,8 @@ def _zarr_node(node: ZarrNode) -> SourceSpec | Failure:
 def _images_of(looked: Looked) -> Iterator[_Image]:
     """Yield every image of a file; where they are several, each is opened on its own."""
     for image in looked.content.images:
-        name = looked.file.stem + image.ending if image.ending or image.options else None
+        named = image.ending or "driver" in image.options
+        name = looked.file.stem + image.ending if named else None
         spec = _spec(image.kind, (looked,), name)
         options = {**spec.options, **image.options}
         images = len(looked.content.images)
