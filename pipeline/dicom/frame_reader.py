@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from tilepress.errors import DamagedSource
+from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.dicom.bytes import (
     ByteSource,
     Container,
@@ -39,8 +39,13 @@ class FrameReader:
         pixels: PixelFormat,
         frames: int,
         offsets: bytes = b"",
+        photometric: str = "",
     ) -> None:
-        """``offsets`` is the value of ExtendedOffsetTable, or empty."""
+        """``offsets`` is the value of ExtendedOffsetTable, or empty.
+
+        Where ``photometric`` is given, compressed colour that decodes to another interpretation is
+        refused: headers do not say to which one a decoder goes, and one image has but one.
+        """
         self._container = container
         self._element = element
         self._pixels = pixels
@@ -53,6 +58,7 @@ class FrameReader:
         self._index: list[list[Fragment]] = []
         self._photometric = pixels.photometric
         self._offsets = offsets
+        self._wanted = photometric
 
     def close(self) -> None:
         self._source.close()
@@ -99,6 +105,11 @@ class FrameReader:
             with foreign_errors("decoding a compressed frame", where):
                 cached, self._photometric = decode(
                     self.codestream(frame), self._container.syntax, self._pixels, where
+                )
+            if self._wanted not in ("", self._photometric) and self._pixels.bands > 1:
+                raise UnsupportedSource(
+                    f"decoding a compressed frame: it is {self._photometric}, frames before it are "
+                    f"{self._wanted}, in {where}; put files of one kind into a folder of their own"
                 )
             self._cache[frame] = cached
             room = max(1, CACHE_BYTES // max(1, self._pixels.array_bytes))

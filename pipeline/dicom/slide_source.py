@@ -152,11 +152,12 @@ class DicomSlideSource(DicomSource):
         return {"levels": levels}
 
     def _more_items(self) -> Iterator[tuple[str, bytes]]:
-        """Yield what frames have beyond the matrix, where no streams give it back."""
+        """Yield what frames have beyond the matrix.
+
+        Streams give it back, too, but one that cannot be kept has a whole file made of samples.
+        """
         index, margins = [], bytearray()
         for level in self._slide.levels:
-            if self._family(level) == "jpeg":
-                continue  # others are recoded where that takes fewer bytes
             for number, (instance, frame) in enumerate(level.frames.reshape(-1, 2).tolist()):
                 margin = b"" if instance < 0 else self._margin(level, number, instance, frame)
                 if margin:

@@ -116,6 +116,7 @@ class DicomSource:
         self._pixels = self._instances[0].pixels
         self._arrangement = self._arranged()
         self._readers: OrderedDict[int, FrameReader] = OrderedDict()
+        self._photometric = ""
         self._photometric = self._reader(0).decoded_photometric()
         self._info = self._describe()
 
@@ -306,7 +307,12 @@ class DicomSource:
         if reader is None:
             one = self._instances[number]
             reader = FrameReader(
-                one.container, one.element, one.pixels, len(one.planes), one.offsets
+                one.container,
+                one.element,
+                one.pixels,
+                len(one.planes),
+                one.offsets,
+                self._photometric,
             )
         self._readers[number] = reader
         while len(self._readers) > MAX_OPEN_FILES:

@@ -7,10 +7,14 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
+import pydicom
 import pytest
 import zarr
 from ome_zarr_models.v05.image import Image
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import ExplicitVRLittleEndian
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.dicom.format import DICOM
@@ -159,12 +163,30 @@ class TestTakenApart:
             )
         store = there_and_back(folder, tmp_path, tile=32)
         reader = StoreReader.open(store)
-        assert ("slide-margins" in reader.source_names()) is not jpeg
+        assert "slide-margins" in reader.source_names()
         assert reader.keeps_streams((0, 0, 0)) is jpeg
         multiscale = Image.from_zarr(zarr.open_group(store, mode="r")).ome_attributes.multiscales[0]
         assert [one.coordinateTransformations[0].scale[1:] for one in multiscale.datasets] == [
             [0.5, 0.5], [1.0, pytest.approx(55 / 28 / 2)],
         ]  # fmt: skip
+
+    def test_what_lies_beyond_the_matrix_is_kept_beside_streams(self, tmp_path: Path):
+        """One stream that cannot be kept (it ends too early), and the whole file is of samples."""
+        folder = tmp_path / "in"
+        path = write_tiles(folder / "a.dcm", tiles_of(LEVELS[0], 16, 200), (40, 55), jpeg=True)
+        given = pydicom.dcmread(path)
+        streams = list(generate_frames(given.PixelData, number_of_frames=given.NumberOfFrames))
+        streams[0] = streams[0][: len(streams[0]) * 8 // 10 // 2 * 2]
+        given.PixelData = encapsulate(streams)
+        given["PixelData"].is_undefined_length = True
+        given.save_as(path)
+        (image,) = compress(folder, tmp_path / "out", workers=0, tile=32).images
+        (written,) = export(image.store, tmp_path / "back")
+        back = pydicom.dcmread(written)
+        assert back.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert np.array_equal(back.pixel_array, given.pixel_array)
 
     @pytest.mark.parametrize("jpeg", [False, True])
     def test_of_paths_and_planes_and_absent_tiles(self, tmp_path: Path, jpeg: bool):
@@ -187,8 +209,6 @@ class TestTakenApart:
         assert StoreReader.open(store).shape == (3, 6, 20, 30)
 
     def test_within_a_bound_frames_are_derived_ones(self, tmp_path: Path):
-        import pydicom
-
         folder = write_levels(tmp_path / "in", LEVELS)
         (image,) = compress(folder, tmp_path / "out", workers=0, tile=32, max_error=2).images
         with warnings.catch_warnings():
@@ -235,6 +255,29 @@ class TestWhatIsLeftOut:
         write_tiles(tmp_path / "a.dcm", tiles_of(picture(20, 20), 20), (20, 20), shows="LABEL")
         (spec,), _ = group_series([tmp_path])
         assert spec.kind == "dicom"
+
+
+def test_levels_that_decode_to_other_colours_are_refused(tmp_path: Path):
+    """Both headers say RGB; the streams of one are YCbCr. An image has one interpretation."""
+    folder = tmp_path / "in"
+    for number, samples in enumerate(LEVELS, 1):
+        tiles = tiles_of(samples, 16)
+        path = write_tiles(
+            folder / f"{number}.dcm", tiles, samples.shape[1:], number=number, jpeg=True
+        )
+    second = pydicom.dcmread(path)
+    streams = [
+        imagecodecs.jpeg8_encode(
+            np.ascontiguousarray(np.moveaxis(one, 0, -1)), colorspace="RGB", outcolorspace="RGB"
+        )
+        for one in tiles
+    ]
+    second.PixelData = encapsulate([one + b"\0" * (len(one) % 2) for one in streams])
+    second["PixelData"].is_undefined_length = True
+    second.save_as(path)
+    report = compress(folder, tmp_path / "out", workers=0, tile=32)
+    assert not report.ok
+    assert "frames before it are" in report.failures[0].message
 
 
 class TestWhatIsNoSlide:
