@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.find.choose import Choice, chosen
-from tilepress.pipeline.find.companions import PACKED_FOLDERS, is_passed_over
+from tilepress.pipeline.find.companions import is_passed_over
 from tilepress.pipeline.find.looked import Looked
 from tilepress.pipeline.find.walk import (
     Batch,
@@ -28,25 +27,10 @@ from tilepress.pipeline.packed.unpack import Packed, check_expansion, look_up, o
 from tilepress.pipeline.storage.path import is_url
 from tilepress.pipeline.storage.ranges import RemoteFile
 
-__all__ = ["PackedFiles", "PackedWalk", "searched_as"]
+__all__ = ["PackedFiles", "PackedWalk"]
 
 MAX_COMPANION_BYTES = 2**26
 """Larger files beside rasters say nothing of them."""
-
-
-def searched_as(file: InputFile) -> str:
-    """Return the folder that an archive keeps a packed file's images in, below what was named.
-
-    It is called as the packed file without its ending; with it, where a folder has that name, or
-    another packed file whose ending comes first.
-    """
-    ending = next((one for one in PACKED_FOLDERS if file.path.lower().endswith(one)), "")
-    stem, cut = file.path[: len(file.path) - len(ending)], len(file.relative) - len(ending)
-    before = PACKED_FOLDERS[: PACKED_FOLDERS.index(ending)] if ending else ()
-    rivals = ("", *before)
-    if not ending or stem.endswith("/") or any(os.path.lexists(stem + one) for one in rivals):
-        return file.relative
-    return file.relative[:cut]
 
 
 class PackedFiles:
@@ -93,7 +77,7 @@ class PackedFiles:
         try:
             packed = open_packed(file.path)
             check_expansion(packed.unpacked_bytes, packed.packed_bytes, self._max_expansion)
-            walk = PackedWalk(packed, searched_as(file))
+            walk = PackedWalk(packed, file.relative)
             choice = self._choice
             if choice.takes(file.relative):
                 choice = replace(choice, include=())

@@ -17,8 +17,7 @@ import pytest
 from tilepress.pipeline.find.choose import EXCLUDED, Choice
 from tilepress.pipeline.find.discover import discover, store_path
 from tilepress.pipeline.find.others import OtherFiles
-from tilepress.pipeline.find.packed import searched_as
-from tilepress.pipeline.find.walk import Failure, InputFile
+from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.kept.reading import read
@@ -95,9 +94,10 @@ class TestAPackedFolder:
         (tmp_path / "in").mkdir()
         pack(folder, tmp_path / "in" / name)
         packed = Found(tmp_path / "in")
-        shutil.move(folder, tmp_path / "out" / "study")
+        shutil.move(folder, tmp_path / "out" / name)
         plain = Found(tmp_path / "out")
-        assert packed.stores == plain.stores == ["CT-4974ae191ce3", "study/a/scene", "study/b"]
+        assert packed.stores == plain.stores
+        assert packed.stores == ["CT-4974ae191ce3", f"{name}/a/scene", f"{name}/b"]
         assert packed.kept == plain.kept
         assert not packed.failures
         assert not packed.counted
@@ -159,27 +159,14 @@ class TestAPackedFolder:
 
 
 class TestNames:
-    @pytest.mark.parametrize(
-        ("name", "beside", "folder"),
-        [
-            ("d/s.zip", [], "d/s"),
-            ("d/s.TAR.GZ", [], "d/s"),
-            ("d/s.tgz", [], "d/s"),
-            ("d/s", [], "d/s"),
-            ("d/s.jar", [], "d/s.jar"),
-            ("d/s.zip", ["d/s"], "d/s.zip"),
-            ("d/s.tar", ["d/s.zip"], "d/s.tar"),
-            ("d/s.zip", ["d/s.tar"], "d/s"),
-            ("d/.zip", [], "d/.zip"),
-        ],
-    )
-    def test_lose_the_ending_unless_somebody_has_that_name(
-        self, tmp_path: Path, name: str, beside: list[str], folder: str
-    ):
-        (tmp_path / "d").mkdir()
-        for other in beside:
-            (tmp_path / other).mkdir()
-        assert searched_as(InputFile(str(tmp_path / name), name)) == folder
+    def test_are_those_of_a_folder_whoever_lies_beside(self, tmp_path: Path):
+        """A name that hung on neighbours would move when one comes."""
+        tiff(tmp_path / "in/x.tif")
+        pack(tmp_path / "in", tmp_path / "d/s.zip")
+        before = set(Found(tmp_path / "d").stores)
+        (tmp_path / "d/s").mkdir()
+        assert set(Found(tmp_path / "d").stores) == before
+        assert all(store.startswith("s.zip/") for store in before)
 
     def test_that_differ_in_case_only(self, tmp_path: Path):
         with zipfile.ZipFile(tmp_path / "p.zip", "w") as file:
@@ -269,17 +256,17 @@ class TestChoice:
         def stores(include: str = "", exclude: str = "") -> list[str]:
             return Found(source, choice=Choice.of(include or (), exclude or ())).stores
 
-        assert stores("*.tif") == ["c", "p/a/scene", "q/a/scene"]
-        assert stores("p/**") == ["CT-4974ae191ce3", "p/a/scene", "p/b"]
-        assert stores("*.zip") == ["CT-4974ae191ce3", "p/a/scene", "p/b"]
+        assert stores("*.tif") == ["c", "p.zip/a/scene", "q.tar/a/scene"]
+        assert stores("p.zip/**") == ["CT-4974ae191ce3", "p.zip/a/scene", "p.zip/b"]
+        assert stores("*.zip") == ["CT-4974ae191ce3", "p.zip/a/scene", "p.zip/b"]
         assert stores("*.tif.gz") == ["c"]
-        assert stores("", "*.tar") == ["CT-4974ae191ce3", "c", "p/a/scene", "p/b"]
-        assert stores("", "ct") == ["c", "p/a/scene", "p/b", "q/a/scene", "q/b"]
+        assert stores("", "*.tar") == ["CT-4974ae191ce3", "c", "p.zip/a/scene", "p.zip/b"]
+        assert stores("", "ct") == ["c", "p.zip/a/scene", "p.zip/b", "q.tar/a/scene", "q.tar/b"]
 
     def test_what_is_not_meant_is_counted(self, folder: Path, tmp_path: Path):
         pack(folder, tmp_path / "p.zip")
         found = Found(tmp_path / "p.zip", choice=Choice.of("*.npy", ()))
-        assert found.stores == ["p/b"]
+        assert found.stores == ["p.zip/b"]
         assert not found.failures
         assert found.counted == {EXCLUDED: 6}
 
@@ -312,7 +299,7 @@ class TestHostileFiles:
         found = Found(tmp_path / "a.zip")
         assert len(found.failures) == 1
         assert "9 packed files themselves" in found.texts[0]
-        assert list(found.kept) == ["a/a_MTL.txt.gz"]
+        assert list(found.kept) == ["a.zip/a_MTL.txt.gz"]
 
     def test_links_in_them_are_counted(self, tmp_path: Path):
         (tmp_path / "a.zip").write_bytes(linked())
@@ -331,4 +318,4 @@ class TestHostileFiles:
     ):
         monkeypatch.setenv("TILEPRESS_GUESTS", "off")
         found = Found(pack(folder, tmp_path / "s.zip"))
-        assert found.stores == ["CT-4974ae191ce3", "s/a/scene", "s/b"]
+        assert found.stores == ["CT-4974ae191ce3", "s.zip/a/scene", "s.zip/b"]
