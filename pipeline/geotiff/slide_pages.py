@@ -2,14 +2,14 @@
 
 Three conventions are known: Aperio's (SVS), where tiled pages of one shape are levels; OME-TIFF,
 where each page has its levels in SubIFDs and bands may be pages of their own; and pyramids of tiled
-pages, or SubIFDs, that lie nowhere on the ground. What is on the ground has overviews, which are
-derived and not kept, and so has what GDAL wrote.
+pages that say that they are reduced ones, or SubIFDs, that lie nowhere on the ground. What is on
+the ground has overviews, which are derived and not kept, and so has what GDAL wrote.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -31,6 +31,7 @@ from tilepress.pipeline.geotiff.header import (
     directory_at,
     walk_directories,
 )
+from tilepress.pipeline.geotiff.ome_images import OmeImage, is_ome, ome_images
 
 __all__ = ["Slide", "SlidePages", "find_slides"]
 
@@ -94,6 +95,8 @@ class _Found:
     number: int
     """Among the full images; 0 for what is none."""
     own: Directory = field(repr=False)
+    image: OmeImage | None = None
+    """The image that OME-XML says it is a plane of."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -134,13 +137,18 @@ def find_slides(file: BinaryIO, size: int, pages: Sequence[Page]) -> SlidePages 
         return None
     numbers = {page.offset: number for number, page in enumerate(pages, 1)}
     try:
-        chain = [
-            _Found(start, numbers.get(start, 0), own)
-            for start, own in walk_directories(file, size, _LOOKED_AT)
-        ]
-        return _slides_of(file, size, chain, len(pages))
+        return _slides_of(file, size, _chain(file, size, numbers), len(pages))
     except ValueError:
         return None  # a damaged chain: it is told where the file is taken page by page
+
+
+def _chain(file: BinaryIO, size: int, numbers: Mapping[int, int]) -> list[_Found]:
+    chain = [
+        _Found(start, numbers.get(start, 0), own)
+        for start, own in walk_directories(file, size, _LOOKED_AT)
+    ]
+    images = ome_images(chain[0].description, len(chain))
+    return [replace(found, image=images.get(at)) for at, found in enumerate(chain)]
 
 
 def _may_be(file: BinaryIO, size: int, at: int) -> bool:
@@ -203,10 +211,16 @@ def _of_pages(levels: Sequence[_Found], own: Sequence[int], count: int) -> Slide
 
 
 def _pyramid(chain: Sequence[_Found], count: int) -> SlidePages | None:
-    """Return the slide of a chain of tiled pages, each smaller than the one before."""
+    """Return the slide of a chain of tiled pages, each smaller than the one before.
+
+    Pages of the same form are no levels yet: each has to say that it is a reduced one (then it is
+    no full image), or the first, in OME-XML, which of the pages are images.
+    """
+    names_images = is_ome(chain[0].description)
     levels = [chain[0]]
     for found in chain[1:]:
-        if not found.is_tiled or not _is_level(found, levels[-1], chain[0]):
+        is_reduced = not found.number or (names_images and found.image is None)
+        if not is_reduced or not found.is_tiled or not _is_level(found, levels[-1], chain[0]):
             return None
         levels.append(found)
     if not 1 < len(levels) <= MAX_LEVELS:
@@ -284,7 +298,12 @@ def _levels_below(file: BinaryIO, size: int, page: _Found) -> list[_Found] | Non
 
 
 def _same_form(one: tuple[_Found, list[_Found]], other: tuple[_Found, list[_Found]]) -> bool:
-    """Whether two pages with their levels may be bands of one slide."""
+    """Whether two pages with their levels may be bands of one slide.
+
+    Pages of several samples are pictures, and those of another image of OME-XML are of it.
+    """
+    if one[0].own.integer(SAMPLES, 1) > 1 or one[0].image != other[0].image:
+        return False
     pairs = [[page, *below] for page, below in (one, other)]
     return len(pairs[0]) == len(pairs[1]) and all(
         a.size == b.size and a.kind == b.kind for a, b in zip(*pairs, strict=True)
