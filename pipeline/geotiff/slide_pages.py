@@ -59,6 +59,13 @@ REDUCED_PAGE = "reduced page"
 MAX_LEVELS = 32
 MAX_BANDS = 1024
 
+_NAMED = re.compile(
+    r"^\s*(label|macro|overview|thumbnail)\b"
+    r"|(?:\b|_)(label|macro|overview|thumbnail)(?:[ _]image)?\W*$",
+    re.IGNORECASE,
+)
+"""Names of images in OME-XML that say what they show beside a slide."""
+
 _BESIDE = re.compile(rb"\s*(label|macro|overview|thumbnail)\b", re.IGNORECASE)
 
 
@@ -125,7 +132,15 @@ class _Found:
         if words.startswith(APERIO):
             _, _, words = words.partition(b"\n")
         said = _BESIDE.match(words)
-        return None if said is None else said[1].decode().lower()
+        if said is not None:
+            return said[1].decode().lower()
+        named = None if self.image is None else _NAMED.search(self.image.name)
+        return None if named is None else (named[1] or named[2]).lower()
+
+    @property
+    def area(self) -> int:
+        height, width = self.size
+        return height * width
 
 
 def find_slides(file: BinaryIO, size: int, pages: Sequence[Page]) -> SlidePages | None:
@@ -171,9 +186,32 @@ def _has_whole_samples(found: _Found) -> bool:
 
 
 def _slides_of(file: BinaryIO, size: int, chain: Sequence[_Found], count: int) -> SlidePages | None:
-    first = chain[0]
+    beside = _pictures_beside(chain)
+    slides = _slides_without([one for one in chain if one not in beside], file, size, chain, count)
+    if slides is None or not beside:
+        return slides
+    numbers = tuple(one.number for one in beside if one.number)
+    first, *others = slides.slides
+    first = replace(first, pages=tuple(sorted({*first.pages, *numbers}))) if count > 1 else first
+    told = tuple(str(one.shows) for one in beside)
+    return replace(slides, slides=(first, *others), beside=(*slides.beside, *told))
+
+
+def _pictures_beside(chain: Sequence[_Found]) -> list[_Found]:
+    """Return the pages that say that they lie beside a slide, and are smaller than it.
+
+    A picture of labels of a whole image, as large as that, is none.
+    """
+    whole = max((one.area for one in chain if one.shows is None), default=0)
+    return [one for one in chain[1:] if one.shows is not None and one.area < whole]
+
+
+def _slides_without(
+    kept: Sequence[_Found], file: BinaryIO, size: int, whole: Sequence[_Found], count: int
+) -> SlidePages | None:
+    chain, first = kept, kept[0]
     if first.description.startswith(APERIO) and SUB_IFDS not in first.own.entries:
-        return _aperio(chain, count)
+        return _aperio(chain, count, second=whole[1] if whole[1:] else None)
     if any(found.own.integer(NEW_SUBFILE_TYPE) & MASK for found in chain):
         return None
     if SUB_IFDS in first.own.entries:
@@ -181,7 +219,7 @@ def _slides_of(file: BinaryIO, size: int, chain: Sequence[_Found], count: int) -
     return _pyramid(chain, count)
 
 
-def _aperio(chain: Sequence[_Found], count: int) -> SlidePages:
+def _aperio(chain: Sequence[_Found], count: int, second: _Found | None) -> SlidePages:
     levels, rest = [chain[0]], []
     for found in chain[1:]:
         if found.is_tiled and _is_level(found, levels[-1], chain[0]):
@@ -193,7 +231,7 @@ def _aperio(chain: Sequence[_Found], count: int) -> SlidePages:
         shown = found.shows
         if shown is not None:
             beside.append(shown)
-        elif not found.is_tiled and found is chain[1]:
+        elif not found.is_tiled and found is second:
             beside.append("thumbnail")
         elif found.number:
             pages.append(found.number)

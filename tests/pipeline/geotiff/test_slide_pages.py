@@ -115,6 +115,42 @@ class TestWhatIsASlide:
         assert slides is not None
         assert [slide.pages for slide in slides.slides] == [(1, 2), (3, 4)]
 
+    @pytest.mark.parametrize("strips", [(), (3, 4)])
+    def test_pictures_beside_a_pyramid(self, tmp_path: Path, strips: tuple[int, ...]):
+        pages = [*LEVELS, picture(30, 20), picture(20, 40)]
+        path = write_slide(
+            tmp_path / "a.tif", pages, texts=["x", "", "", "Label", "Macro"], strips=strips,
+            subfile=(0, 1, 1, 0, 0),
+        )  # fmt: skip
+        slides = found(path)
+        assert slides is not None
+        assert levels(path) == [1, 1, 1]
+        assert (slides.beside, slides.pages) == (("label", "macro"), ())
+        assert slides.slides[0].pages == (1, 2, 3)
+
+    @pytest.mark.parametrize("name", ["label image", "Macro", "scan 7 - overview", "x_label"])
+    @pytest.mark.parametrize("has_levels", [False, True])
+    def test_pictures_that_ome_xml_names(self, tmp_path: Path, name: str, has_levels: bool):
+        label = pyramid(30, 40, levels=2)
+        text = ome({"Name": "tissue", "IFD": 0}, {"Name": name, "IFD": 1})
+        path = write_slide(
+            tmp_path / "a.ome.tif", [LEVELS[0], label[0]], texts=[text],
+            below=[LEVELS[1:], label[1:] if has_levels else []],
+        )  # fmt: skip
+        slides = found(path)
+        assert slides is not None
+        assert levels(path) == [1, 1, 1]
+        assert len(slides.beside) == 1
+        assert slides.pages == ()
+
+    def test_labels_of_all_of_an_image_are_no_picture_beside_it(self, tmp_path: Path):
+        text = ome({"Name": "tissue", "IFD": 0}, {"Name": "nuclei label", "IFD": 1})
+        path = write_slide(tmp_path / "a.ome.tif", [LEVELS[0]] * 2, texts=[text],
+                           below=[LEVELS[1:]] * 2)  # fmt: skip
+        slides = found(path)
+        assert slides is not None
+        assert [slide.pages for slide in slides.slides] == [(1,), (2,)]
+
     def test_reduced_pages_that_are_no_levels_are_counted(self, tmp_path: Path):
         """Nothing of a file goes without a word."""
         pages = [LEVELS[0], picture(30, 10), LEVELS[2], picture(60, 60)]
