@@ -24,6 +24,7 @@ from tilepress.pipeline.geotiff.header import (
     SAMPLE_FORMAT,
     SAMPLES,
     SUB_IFDS,
+    TILE_LENGTH,
     TILE_WIDTH,
     WIDTH,
     Directory,
@@ -33,7 +34,7 @@ from tilepress.pipeline.geotiff.header import (
 )
 from tilepress.pipeline.geotiff.ome_images import OmeImage, is_ome, ome_images
 
-__all__ = ["Slide", "SlidePages", "find_slides"]
+__all__ = ["Slide", "SlidePages", "find_slides", "may_show_names"]
 
 DESCRIPTION, COLOR_MAP = 270, 320
 OF_THE_GROUND = (33550, 33922, 34264, 34735)
@@ -45,7 +46,17 @@ NDPI = 65420
 
 _LOOKED_AT = (
     *(NEW_SUBFILE_TYPE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, SAMPLES),
-    *(PLANAR, COLOR_MAP, TILE_WIDTH, SUB_IFDS, SAMPLE_FORMAT, NDPI, *OF_THE_GROUND, *OF_GDAL),
+    *(
+        PLANAR,
+        COLOR_MAP,
+        TILE_WIDTH,
+        TILE_LENGTH,
+        SUB_IFDS,
+        SAMPLE_FORMAT,
+        NDPI,
+        *OF_THE_GROUND,
+        *OF_GDAL,
+    ),
 )
 
 APERIO = b"Aperio"
@@ -121,6 +132,10 @@ class _Found:
         return TILE_WIDTH in self.own.entries
 
     @property
+    def tile(self) -> tuple[int, int]:
+        return self.own.integer(TILE_LENGTH), self.own.integer(TILE_WIDTH)
+
+    @property
     def description(self) -> bytes:
         entry = self.own.entries.get(DESCRIPTION)
         return b"" if entry is None else entry.data
@@ -155,6 +170,30 @@ def find_slides(file: BinaryIO, size: int, pages: Sequence[Page]) -> SlidePages 
         return _slides_of(file, size, _chain(file, size, numbers), len(pages))
     except ValueError:
         return None  # a damaged chain: it is told where the file is taken page by page
+
+
+def may_show_names(file: BinaryIO, size: int, pages: Sequence[Page], number: int) -> str | None:
+    """Return what a page shows that is not to be de-identified as an image; None for others.
+
+    That is a label, macro or overview by its own words or OME-XML's; and, in a file of slides,
+    "unnamed": a page that is no level of one, does not say what it shows, and has no such tiles.
+    """
+    numbers = {page.offset: at for at, page in enumerate(pages, 1)}
+    try:
+        chain = _chain(file, size, numbers)
+    except ValueError:
+        return None
+    page = next((found for found in chain if found.number == number), None)
+    if page is None:
+        return None
+    if page.shows not in (None, "thumbnail"):
+        return page.shows
+    slides = find_slides(file, size, pages)
+    if slides is None or number not in slides.pages:
+        return None
+    starts = {start for slide in slides.slides for start in slide.levels[0]}
+    tiles = {found.tile for found in chain if found.start in starts}
+    return None if page.tile in tiles else "unnamed"
 
 
 def _chain(file: BinaryIO, size: int, numbers: Mapping[int, int]) -> list[_Found]:

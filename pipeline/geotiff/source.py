@@ -168,13 +168,19 @@ class GeoTiffSource:
 
     def _deidentify(self) -> None:
         """Leave out of the records what identifies. Raises ExcludedSource for a slide's label."""
-        from tilepress.pipeline.geotiff.deidentify import deidentified_record, shows_label
+        from tilepress.pipeline.geotiff.deidentify import (
+            deidentified_record,
+            refuse_label,
+            shows_label,
+        )
 
         for number, file in enumerate(self._files, 1):
             label = shows_label(file.record)
             if label is not None:
                 text = f"its {label} image is left out, for a slide's label names a patient"
                 raise ExcludedSource(f"de-identifying {file.path}: {text}")
+            if file.record["driver"] == "GTiff":
+                refuse_label(file.path, int(file.record.get("page", 1)))
             record, went = deidentified_record(file.record, f"file-{number}.tif")
             self._files[number - 1] = replace(file, record=record, remarks=())
             self._went += went
