@@ -161,13 +161,18 @@ class _Found:
 def find_slides(file: BinaryIO, size: int, pages: Sequence[Page]) -> SlidePages | None:
     """Return the slides of an open TIFF file; None where it is a file of other images.
 
+    Of a file that is no slide, and has labels or the like beside its pages, those are told.
     ``pages`` are its full images as ``find_pages`` gives them.
     """
-    if not pages or not _may_be(file, size, pages[0].offset):
+    if not pages:
+        return None
+    if not (may_be := _may_be(file, size, pages[0].offset)) and len(pages) == 1:
         return None
     numbers = {page.offset: number for number, page in enumerate(pages, 1)}
     try:
-        return _slides_of(file, size, _chain(file, size, numbers), len(pages))
+        chain = _chain(file, size, numbers)
+        slides = _slides_of(file, size, chain, len(pages)) if may_be else None
+        return _pages_without(chain) if slides is None else slides
     except ValueError:
         return None  # a damaged chain: it is told where the file is taken page by page
 
@@ -189,7 +194,7 @@ def may_show_names(file: BinaryIO, size: int, pages: Sequence[Page], number: int
     if page.shows not in (None, "thumbnail"):
         return page.shows
     slides = find_slides(file, size, pages)
-    if slides is None or number not in slides.pages:
+    if slides is None or not slides.slides or number not in slides.pages:
         return None
     starts = {start for slide in slides.slides for start in slide.levels[0]}
     tiles = {found.tile for found in chain if found.start in starts}
@@ -243,6 +248,17 @@ def _pictures_beside(chain: Sequence[_Found]) -> list[_Found]:
     """
     whole = max((one.area for one in chain if one.shows is None), default=0)
     return [one for one in chain[1:] if one.shows is not None and one.area < whole]
+
+
+def _pages_without(chain: Sequence[_Found]) -> SlidePages | None:
+    """Return the pages of a file of no slides without labels beside them; None where none are."""
+    if chain[0].own.entries.keys() & {*OF_THE_GROUND, *OF_GDAL}:
+        return None
+    beside = [one for one in _pictures_beside(chain) if one.number]
+    if not beside:
+        return None
+    pages = tuple(one.number for one in chain if one.number and one not in beside)
+    return SlidePages(slides=(), pages=pages, beside=tuple(str(one.shows) for one in beside))
 
 
 def _slides_without(

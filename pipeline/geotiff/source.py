@@ -222,8 +222,15 @@ class GeoTiffSource:
             bands=self._told_bands,
             stream_block=self._stream_block(axes),
             has_mask=any(file.record["mask"] != "none" for file in self._files),
-            remarks=tuple(dict.fromkeys(r for file in self._files for r in _remarks(file))),
+            remarks=tuple(dict.fromkeys(self._remarks())),
         )
+
+    def _remarks(self) -> Iterator[str]:
+        for file in self._files:
+            yield from _remarks(file)
+        if beside := self._spec.options.get("beside"):
+            what = "picture" if beside == 1 else "pictures"
+            yield f"{beside} {what} beside it left out, for they may show names: labels or the like"
 
     def _stream_block(self, axes: Sequence[str]) -> tuple[int, ...] | None:
         """Return the sides of a block that is a stream: of single files, and never of those that

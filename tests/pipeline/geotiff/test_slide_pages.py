@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import rasterio
 
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.geotiff.header import find_pages
 from tilepress.pipeline.geotiff.slide_pages import SlidePages, find_slides
+from tilepress.pipeline.geotiff.source import GeoTiffSource
+from tilepress.pipeline.image.source import SourceSpec
 
 from ...helpers.slide_files import APERIO, ome, picture, pyramid, write_slide
 
@@ -176,6 +179,25 @@ class TestWhatIsNone:
         """Pictures of a document, each smaller than the one before, are several."""
         path = write_slide(tmp_path / "a.tif", LEVELS, subfile=(0, 0, 0), texts=[text])
         assert found(path) is None
+
+    @pytest.mark.parametrize("strips", [(1,), (0, 1, 2)])
+    def test_labels_of_files_of_no_slides_are_left_out(
+        self, tmp_path: Path, strips: tuple[int, ...]
+    ):
+        pages = [LEVELS[0], picture(20, 20), LEVELS[0]]
+        path = write_slide(
+            tmp_path / "in/a.tif", pages, texts=["", "Label"], strips=strips, subfile=(0, 0, 0)
+        )
+        slides = found(path)
+        assert slides is not None
+        assert (slides.slides, slides.pages, slides.beside) == ((), (1, 3), ("label",))
+        first, last = discover([path])
+        assert isinstance(first, SourceSpec)
+        assert isinstance(last, SourceSpec)
+        assert (first.options["page"], last.options["page"]) == (1, 3)
+        with GeoTiffSource(first) as one, GeoTiffSource(last) as other:
+            assert any("1 picture beside it left out" in text for text in one.info.remarks)
+            assert not any("left out" in text for text in other.info.remarks)
 
     def test_depths_are_no_bands(self, tmp_path: Path):
         """Levels of planes at several depths would be taken for bands."""
