@@ -374,7 +374,7 @@ class _Discovery:
         if looked.format is None or looked.format.stacking is None:
             return None
         images = looked.content.images
-        if len(images) != 1 or images[0].options.get("pages"):
+        if len(images) != 1 or images[0].options.get("pages") or "page" in images[0].options:
             return None  # a file of several images is no band of another one
         for pattern in self._patterns:
             scene = pattern.scene(looked.file.relative if "/" in pattern.text else looked.file.name)

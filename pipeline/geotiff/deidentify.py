@@ -10,15 +10,20 @@ import base64
 import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from tilepress.errors import DamagedSource, ExcludedSource
+from tilepress.pipeline.geotiff.header import find_pages
 from tilepress.pipeline.geotiff.record import carried_entries
+from tilepress.pipeline.geotiff.slide_pages import may_show_names
 from tilepress.pipeline.privacy.crs import plain_wkt
 from tilepress.pipeline.privacy.icc import without_texts
 from tilepress.pipeline.privacy.numbers import seems_text
 from tilepress.pipeline.privacy.words import cleaned
+from tilepress.pipeline.storage.regular import open_regular
 
-__all__ = ["band_of_name", "deidentified_record", "shows_label"]
+__all__ = ["band_of_name", "deidentified_record", "refuse_label", "shows_label"]
 
 _KEPT_AS_THEY_ARE = (
     *("version", "driver", "height", "width", "count", "dtype", "transform", "nodata", "scales"),
@@ -143,6 +148,22 @@ def shows_label(record: Mapping[str, Any]) -> str | None:
         negative = lens.data[3 if record["order"] == "<" else 0] & 0x80  # −1, −2: no lens
         return "macro" if negative else None
     return None
+
+
+def refuse_label(path: Path, number: int = 1) -> None:
+    """Raise ExcludedSource where a page of a TIFF file may show the label of a slide.
+
+    Raises DamagedSource for a file that cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            size = file.seek(0, 2)
+            shown = may_show_names(file, size, find_pages(file, size).found, number)
+    except OSError as error:
+        raise DamagedSource(f"de-identifying {path}: {error.strerror}") from error
+    if shown is not None:
+        text = f"its {shown} image is left out, for a slide's label names a patient"
+        raise ExcludedSource(f"de-identifying {path}: {text}")
 
 
 def _carried(record: Mapping[str, Any], went: Counter[str]) -> dict[str, list[Any]]:

@@ -119,7 +119,7 @@ class _GeoTiff(Format):
             return images_by_driver(file.path, driver, GEOTIFF_KIND)
         pages = find_pages(file.stream, file.size)
         slides = find_slides(file.stream, file.size, pages.found)
-        if slides is not None:
+        if slides is not None and slides.slides:
             one = not pages.found[1:]
             grid = grid_words(file.stream, file.size) if one else ()  # it may be a band, if asked
             return FileImages(images=tuple(_of_slides(slides)), grid=grid)
@@ -127,9 +127,11 @@ class _GeoTiff(Format):
         problem = None
         if len(pages.found) > 1:
             images = tuple(map(_page, range(1, len(pages.found) + 1)))
+            if slides is not None:
+                images = _without(slides)
             if pages.cut is not None:
                 problem = f"its pages end with page {len(pages.found)}: {pages.cut}"
-        grid = grid_words(file.stream, file.size) if len(images) == 1 else ()
+        grid = grid_words(file.stream, file.size) if len(pages.found) < 2 else ()
         beside = () if file.remote is None else companions(file.remote, file.neighbours)
         return FileImages(images=images, companions=tuple(beside), grid=grid, problem=problem)
 
@@ -193,6 +195,13 @@ def _of_slides(found: SlidePages) -> Iterator[FileImage]:
         ending = "" if alone else f"-page{slide.page}"
         yield FileImage(kind=SLIDE_KIND, ending=ending, options=options)
     yield from map(_page, found.pages)
+
+
+def _without(found: SlidePages) -> tuple[FileImage, ...]:
+    """Return the pages of a file of no slides; the first tells how many lay beside them."""
+    first, *others = map(_page, found.pages)
+    first = replace(first, options={**first.options, "beside": len(found.beside)})
+    return (first, *others)
 
 
 def _driver(file: Candidate) -> str | None:

@@ -2,14 +2,14 @@
 
 Three conventions are known: Aperio's (SVS), where tiled pages of one shape are levels; OME-TIFF,
 where each page has its levels in SubIFDs and bands may be pages of their own; and pyramids of tiled
-pages, or SubIFDs, that lie nowhere on the ground. What is on the ground has overviews, which are
-derived and not kept, and so has what GDAL wrote.
+pages that say that they are reduced ones, or SubIFDs, that lie nowhere on the ground. What is on
+the ground has overviews, which are derived and not kept, and so has what GDAL wrote.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -24,6 +24,7 @@ from tilepress.pipeline.geotiff.header import (
     SAMPLE_FORMAT,
     SAMPLES,
     SUB_IFDS,
+    TILE_LENGTH,
     TILE_WIDTH,
     WIDTH,
     Directory,
@@ -31,8 +32,9 @@ from tilepress.pipeline.geotiff.header import (
     directory_at,
     walk_directories,
 )
+from tilepress.pipeline.geotiff.ome_images import OmeImage, is_ome, ome_images
 
-__all__ = ["Slide", "SlidePages", "find_slides"]
+__all__ = ["Slide", "SlidePages", "find_slides", "may_show_names"]
 
 DESCRIPTION, COLOR_MAP = 270, 320
 OF_THE_GROUND = (33550, 33922, 34264, 34735)
@@ -44,7 +46,17 @@ NDPI = 65420
 
 _LOOKED_AT = (
     *(NEW_SUBFILE_TYPE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, SAMPLES),
-    *(PLANAR, COLOR_MAP, TILE_WIDTH, SUB_IFDS, SAMPLE_FORMAT, NDPI, *OF_THE_GROUND, *OF_GDAL),
+    *(
+        PLANAR,
+        COLOR_MAP,
+        TILE_WIDTH,
+        TILE_LENGTH,
+        SUB_IFDS,
+        SAMPLE_FORMAT,
+        NDPI,
+        *OF_THE_GROUND,
+        *OF_GDAL,
+    ),
 )
 
 APERIO = b"Aperio"
@@ -57,6 +69,13 @@ REDUCED_PAGE = "reduced page"
 
 MAX_LEVELS = 32
 MAX_BANDS = 1024
+
+_NAMED = re.compile(
+    r"^\s*(label|macro|overview|thumbnail)\b"
+    r"|(?:\b|_)(label|macro|overview|thumbnail)(?:[ _]image)?\W*$",
+    re.IGNORECASE,
+)
+"""Names of images in OME-XML that say what they show beside a slide."""
 
 _BESIDE = re.compile(rb"\s*(label|macro|overview|thumbnail)\b", re.IGNORECASE)
 
@@ -94,6 +113,8 @@ class _Found:
     number: int
     """Among the full images; 0 for what is none."""
     own: Directory = field(repr=False)
+    image: OmeImage | None = None
+    """The image that OME-XML says it is a plane of."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -111,6 +132,10 @@ class _Found:
         return TILE_WIDTH in self.own.entries
 
     @property
+    def tile(self) -> tuple[int, int]:
+        return self.own.integer(TILE_LENGTH), self.own.integer(TILE_WIDTH)
+
+    @property
     def description(self) -> bytes:
         entry = self.own.entries.get(DESCRIPTION)
         return b"" if entry is None else entry.data
@@ -122,25 +147,67 @@ class _Found:
         if words.startswith(APERIO):
             _, _, words = words.partition(b"\n")
         said = _BESIDE.match(words)
-        return None if said is None else said[1].decode().lower()
+        if said is not None:
+            return said[1].decode().lower()
+        named = None if self.image is None else _NAMED.search(self.image.name)
+        return None if named is None else (named[1] or named[2]).lower()
+
+    @property
+    def area(self) -> int:
+        height, width = self.size
+        return height * width
 
 
 def find_slides(file: BinaryIO, size: int, pages: Sequence[Page]) -> SlidePages | None:
     """Return the slides of an open TIFF file; None where it is a file of other images.
 
+    Of a file that is no slide, and has labels or the like beside its pages, those are told.
     ``pages`` are its full images as ``find_pages`` gives them.
     """
-    if not pages or not _may_be(file, size, pages[0].offset):
+    if not pages:
+        return None
+    if not (may_be := _may_be(file, size, pages[0].offset)) and len(pages) == 1:
         return None
     numbers = {page.offset: number for number, page in enumerate(pages, 1)}
     try:
-        chain = [
-            _Found(start, numbers.get(start, 0), own)
-            for start, own in walk_directories(file, size, _LOOKED_AT)
-        ]
-        return _slides_of(file, size, chain, len(pages))
+        chain = _chain(file, size, numbers)
+        slides = _slides_of(file, size, chain, len(pages)) if may_be else None
+        return _pages_without(chain) if slides is None else slides
     except ValueError:
         return None  # a damaged chain: it is told where the file is taken page by page
+
+
+def may_show_names(file: BinaryIO, size: int, pages: Sequence[Page], number: int) -> str | None:
+    """Return what a page shows that is not to be de-identified as an image; None for others.
+
+    That is a label, macro or overview by its own words or OME-XML's; and, in a file of slides,
+    "unnamed": a page that is no level of one, does not say what it shows, and has no such tiles.
+    """
+    numbers = {page.offset: at for at, page in enumerate(pages, 1)}
+    try:
+        chain = _chain(file, size, numbers)
+    except ValueError:
+        return None
+    page = next((found for found in chain if found.number == number), None)
+    if page is None:
+        return None
+    if page.shows not in (None, "thumbnail"):
+        return page.shows
+    slides = find_slides(file, size, pages)
+    if slides is None or not slides.slides or number not in slides.pages:
+        return None
+    starts = {start for slide in slides.slides for start in slide.levels[0]}
+    tiles = {found.tile for found in chain if found.start in starts}
+    return None if page.tile in tiles else "unnamed"
+
+
+def _chain(file: BinaryIO, size: int, numbers: Mapping[int, int]) -> list[_Found]:
+    chain = [
+        _Found(start, numbers.get(start, 0), own)
+        for start, own in walk_directories(file, size, _LOOKED_AT)
+    ]
+    images = ome_images(chain[0].description, len(chain))
+    return [replace(found, image=images.get(at)) for at, found in enumerate(chain)]
 
 
 def _may_be(file: BinaryIO, size: int, at: int) -> bool:
@@ -163,9 +230,43 @@ def _has_whole_samples(found: _Found) -> bool:
 
 
 def _slides_of(file: BinaryIO, size: int, chain: Sequence[_Found], count: int) -> SlidePages | None:
-    first = chain[0]
+    beside = _pictures_beside(chain)
+    slides = _slides_without([one for one in chain if one not in beside], file, size, chain, count)
+    if slides is None or not beside:
+        return slides
+    numbers = tuple(one.number for one in beside if one.number)
+    first, *others = slides.slides
+    first = replace(first, pages=tuple(sorted({*first.pages, *numbers}))) if count > 1 else first
+    told = tuple(str(one.shows) for one in beside)
+    return replace(slides, slides=(first, *others), beside=(*slides.beside, *told))
+
+
+def _pictures_beside(chain: Sequence[_Found]) -> list[_Found]:
+    """Return the pages that say that they lie beside a slide, and are smaller than it.
+
+    A picture of labels of a whole image, as large as that, is none.
+    """
+    whole = max((one.area for one in chain if one.shows is None), default=0)
+    return [one for one in chain[1:] if one.shows is not None and one.area < whole]
+
+
+def _pages_without(chain: Sequence[_Found]) -> SlidePages | None:
+    """Return the pages of a file of no slides without labels beside them; None where none are."""
+    if chain[0].own.entries.keys() & {*OF_THE_GROUND, *OF_GDAL}:
+        return None
+    beside = [one for one in _pictures_beside(chain) if one.number]
+    if not beside:
+        return None
+    pages = tuple(one.number for one in chain if one.number and one not in beside)
+    return SlidePages(slides=(), pages=pages, beside=tuple(str(one.shows) for one in beside))
+
+
+def _slides_without(
+    kept: Sequence[_Found], file: BinaryIO, size: int, whole: Sequence[_Found], count: int
+) -> SlidePages | None:
+    chain, first = kept, kept[0]
     if first.description.startswith(APERIO) and SUB_IFDS not in first.own.entries:
-        return _aperio(chain, count)
+        return _aperio(chain, count, second=whole[1] if whole[1:] else None)
     if any(found.own.integer(NEW_SUBFILE_TYPE) & MASK for found in chain):
         return None
     if SUB_IFDS in first.own.entries:
@@ -173,7 +274,7 @@ def _slides_of(file: BinaryIO, size: int, chain: Sequence[_Found], count: int) -
     return _pyramid(chain, count)
 
 
-def _aperio(chain: Sequence[_Found], count: int) -> SlidePages:
+def _aperio(chain: Sequence[_Found], count: int, second: _Found | None) -> SlidePages:
     levels, rest = [chain[0]], []
     for found in chain[1:]:
         if found.is_tiled and _is_level(found, levels[-1], chain[0]):
@@ -185,7 +286,7 @@ def _aperio(chain: Sequence[_Found], count: int) -> SlidePages:
         shown = found.shows
         if shown is not None:
             beside.append(shown)
-        elif not found.is_tiled and found is chain[1]:
+        elif not found.is_tiled and found is second:
             beside.append("thumbnail")
         elif found.number:
             pages.append(found.number)
@@ -203,10 +304,16 @@ def _of_pages(levels: Sequence[_Found], own: Sequence[int], count: int) -> Slide
 
 
 def _pyramid(chain: Sequence[_Found], count: int) -> SlidePages | None:
-    """Return the slide of a chain of tiled pages, each smaller than the one before."""
+    """Return the slide of a chain of tiled pages, each smaller than the one before.
+
+    Pages of the same form are no levels yet: each has to say that it is a reduced one (then it is
+    no full image), or the first, in OME-XML, which of the pages are images.
+    """
+    names_images = is_ome(chain[0].description)
     levels = [chain[0]]
     for found in chain[1:]:
-        if not found.is_tiled or not _is_level(found, levels[-1], chain[0]):
+        is_reduced = not found.number or (names_images and found.image is None)
+        if not is_reduced or not found.is_tiled or not _is_level(found, levels[-1], chain[0]):
             return None
         levels.append(found)
     if not 1 < len(levels) <= MAX_LEVELS:
@@ -284,7 +391,12 @@ def _levels_below(file: BinaryIO, size: int, page: _Found) -> list[_Found] | Non
 
 
 def _same_form(one: tuple[_Found, list[_Found]], other: tuple[_Found, list[_Found]]) -> bool:
-    """Whether two pages with their levels may be bands of one slide."""
+    """Whether two pages with their levels may be bands of one slide.
+
+    Pages of several samples are pictures, and those of another image of OME-XML are of it.
+    """
+    if one[0].own.integer(SAMPLES, 1) > 1 or one[0].image != other[0].image:
+        return False
     pairs = [[page, *below] for page, below in (one, other)]
     return len(pairs[0]) == len(pairs[1]) and all(
         a.size == b.size and a.kind == b.kind for a, b in zip(*pairs, strict=True)

@@ -114,6 +114,10 @@ class SlideSource:
             raise UnsupportedSource(f"open a slide: {len(spec.paths)} files given, one expected")
         self._spec, self._path = spec, Path(spec.paths[0])
         self._found, self._slide = _find(self._path, spec.options.get("page"))
+        if is_deidentified(spec):
+            from tilepress.pipeline.geotiff.deidentify import refuse_label
+
+            refuse_label(self._path, self._slide.page)
         self._levels: list[_Level] = []
         try:
             self._open()

@@ -168,13 +168,19 @@ class GeoTiffSource:
 
     def _deidentify(self) -> None:
         """Leave out of the records what identifies. Raises ExcludedSource for a slide's label."""
-        from tilepress.pipeline.geotiff.deidentify import deidentified_record, shows_label
+        from tilepress.pipeline.geotiff.deidentify import (
+            deidentified_record,
+            refuse_label,
+            shows_label,
+        )
 
         for number, file in enumerate(self._files, 1):
             label = shows_label(file.record)
             if label is not None:
                 text = f"its {label} image is left out, for a slide's label names a patient"
                 raise ExcludedSource(f"de-identifying {file.path}: {text}")
+            if file.record["driver"] == "GTiff":
+                refuse_label(file.path, int(file.record.get("page", 1)))
             record, went = deidentified_record(file.record, f"file-{number}.tif")
             self._files[number - 1] = replace(file, record=record, remarks=())
             self._went += went
@@ -216,8 +222,15 @@ class GeoTiffSource:
             bands=self._told_bands,
             stream_block=self._stream_block(axes),
             has_mask=any(file.record["mask"] != "none" for file in self._files),
-            remarks=tuple(dict.fromkeys(r for file in self._files for r in _remarks(file))),
+            remarks=tuple(dict.fromkeys(self._remarks())),
         )
+
+    def _remarks(self) -> Iterator[str]:
+        for file in self._files:
+            yield from _remarks(file)
+        if beside := self._spec.options.get("beside"):
+            what = "picture" if beside == 1 else "pictures"
+            yield f"{beside} {what} beside it left out, for they may show names: labels or the like"
 
     def _stream_block(self, axes: Sequence[str]) -> tuple[int, ...] | None:
         """Return the sides of a block that is a stream: of single files, and never of those that

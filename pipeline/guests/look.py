@@ -225,7 +225,7 @@ def _is_sound_grid(grid: object) -> bool:
 
 
 def _is_sound_option(value: object) -> bool:
-    """Whether it is the number of a page, or those of several."""
+    """Whether it is a number, as of a page, or those of several."""
     numbers = value if isinstance(value, list) and len(value) <= MAX_IMAGES else [value]
     return all(type(number) is int for number in numbers)
 
@@ -238,6 +238,6 @@ def _is_sound_image(image: object, format_: Format, file: Candidate) -> bool:
     return (
         isinstance(image.ending, str)
         and _ENDING.fullmatch(image.ending) is not None
-        and set(image.options) <= {"page", "pages"}
+        and set(image.options) <= {"page", "pages", "beside"}
         and all(_is_sound_option(value) for value in image.options.values())
     )

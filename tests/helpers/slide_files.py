@@ -30,6 +30,22 @@ def pyramid(height: int = 150, width: int = 170, levels: int = 3, **more: Any) -
     return [np.ascontiguousarray(whole[:, :: 2**n, :: 2**n]) for n in range(levels)]
 
 
+def ome(*images: dict[str, Any]) -> str:
+    """Return OME-XML of images, each with its Name and what SizeC, IFD and PlaneCount it has."""
+    parts = []
+    for number, image in enumerate(images):
+        one = {"Name": f"image {number}", "SizeC": 1, "PlaneCount": 1, **image}
+        parts.append(
+            '<Image ID="Image:{0}" Name="{Name}"><Pixels ID="Pixels:{0}" DimensionOrder="XYCZT" '
+            'SizeX="9" SizeY="9" SizeZ="1" SizeT="1" SizeC="{SizeC}" Type="uint8">'
+            '<TiffData IFD="{IFD}" PlaneCount="{PlaneCount}"/></Pixels></Image>'.format(
+                number, **one
+            )
+        )
+    schema = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    return f'<?xml version="1.0"?><OME xmlns="{schema}">{"".join(parts)}</OME>'
+
+
 def write_slide(
     path: Path,
     pages: Sequence[np.ndarray],
@@ -47,16 +63,20 @@ def write_slide(
     """Write pages (bands, y, x), each with what hangs below it.
 
     texts : their descriptions; strips : numbers of pages without tiles; subfile : NewSubfileType of
-    pages; absent : numbers of the first page's tiles that are left out.
+    pages, where it is given for none, tiled pages after the first are reduced ones unless something
+    hangs below or Aperio wrote them; absent : numbers of the first page's tiles that are left out.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         writer = TiffWriter(file, big=big, order=order)
         written = []
+        reduced = not subfile and not below and not "".join(texts[:1]).startswith("Aperio")
         for number, samples in enumerate(pages):
             text = texts[number] if number < len(texts) else ""
-            kind = subfile[number] if number < len(subfile) else 0
             tiled = number not in strips
+            kind = (
+                subfile[number] if number < len(subfile) else int(reduced and tiled and number > 0)
+            )
             gone = absent if number == 0 else ()
             one = _page(writer, samples, tile if tiled else 0, order, text, kind, gone, jpeg=jpeg)
             rest = below[number] if number < len(below) else ()

@@ -15,12 +15,15 @@ from tilepress.errors import ExcludedSource
 from tilepress.pipeline.geotiff.deidentify import band_of_name, deidentified_record, shows_label
 from tilepress.pipeline.geotiff.header import Entry, append_entries
 from tilepress.pipeline.geotiff.record import parse_record
+from tilepress.pipeline.geotiff.slide_source import SlideSource
 from tilepress.pipeline.geotiff.source import GeoTiffSource
 from tilepress.pipeline.geotiff.stack import StackSource
+from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED
 
 from ...helpers import canaries
 from ...helpers.canaries import Planter
+from ...helpers.slide_files import ome, picture, pyramid, write_slide
 from ..images import IMAGE, tiff
 
 ASKED = {"deidentify": {"options": ["basic"], "key": "0123"}, "name": "image-1"}
@@ -169,6 +172,36 @@ class TestAnImage:
         if shown is not None:
             with pytest.raises(ExcludedSource, match=f"its {shown} image is left out"):
                 GeoTiffSource.open(path, **ASKED)
+
+    @pytest.mark.parametrize("name", ["label image", "Macro", "slide overview"])
+    def test_labels_that_ome_xml_names_are_left_out(self, name: str, tmp_path: Path):
+        levels = pyramid(70, 90)
+        text = ome({"Name": "tissue", "IFD": 0}, {"Name": name, "IFD": 1}, {"Name": name, "IFD": 2})
+        path = write_slide(
+            tmp_path / "a.ome.tif", [levels[0], levels[0], picture(20, 20)], texts=[text],
+            below=[levels[1:], levels[1:]], strips=[2],
+        )  # fmt: skip
+        for page in (2, 3):
+            with pytest.raises(ExcludedSource, match="image is left out"):
+                GeoTiffSource.open(path, **ASKED, page=page)
+        for page, kept in ((1, True), (2, False)):
+            spec = SourceSpec(kind="slide", paths=(str(path),), options={**ASKED, "page": page})
+            if kept:
+                SlideSource(spec).close()
+            else:
+                with pytest.raises(ExcludedSource, match="image is left out"):
+                    SlideSource(spec)
+
+    def test_pages_of_a_slide_file_that_say_nothing_are_left_out(self, tmp_path: Path):
+        levels = pyramid(70, 90)
+        path = write_slide(
+            tmp_path / "a.tif", [levels[0], picture(20, 20), picture(40, 80)],
+            below=[levels[1:]], strips=[1],
+        )  # fmt: skip
+        with pytest.raises(ExcludedSource, match="its unnamed image is left out"):
+            GeoTiffSource.open(path, **ASKED, page=2)
+        GeoTiffSource.open(path, **ASKED, page=3).close()
+        GeoTiffSource.open(path, page=2).close()
 
     @pytest.mark.parametrize(("lens", "shown"), [(-1.0, "macro"), (-2.0, "macro"), (20.0, None)])
     def test_those_of_hamamatsu_have_no_lens(self, lens: float, shown: str | None, tmp_path: Path):

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import rasterio
 
+from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.geotiff.header import find_pages
 from tilepress.pipeline.geotiff.slide_pages import SlidePages, find_slides
+from tilepress.pipeline.geotiff.source import GeoTiffSource
+from tilepress.pipeline.image.source import SourceSpec
 
-from ...helpers.slide_files import APERIO, picture, pyramid, write_slide
+from ...helpers.slide_files import APERIO, ome, picture, pyramid, write_slide
 
 LEVELS = pyramid(70, 90)
 
@@ -33,12 +36,21 @@ def levels(path: Path) -> list[int]:
 
 
 class TestWhatIsASlide:
-    @pytest.mark.parametrize("subfile", [(0, 0, 0), (0, 1, 1)])
+    @pytest.mark.parametrize(
+        ("subfile", "text"),
+        [
+            ((0, 1, 1), ""),
+            ((0, 0, 0), f"{APERIO}70x90"),
+            ((0, 0, 0), ome({"Name": "tissue", "IFD": 0})),
+        ],
+    )
     @pytest.mark.parametrize("order", ["<", ">"])
-    def test_tiled_pages_each_smaller_than_the_one_before(
-        self, tmp_path: Path, subfile: tuple[int, ...], order: str
+    def test_tiled_pages_that_are_reduced_ones_of_the_first(
+        self, tmp_path: Path, subfile: tuple[int, ...], text: str, order: str
     ):
-        path = write_slide(tmp_path / "a.tif", LEVELS, subfile=subfile, order=order, big=True)
+        path = write_slide(
+            tmp_path / "a.tif", LEVELS, subfile=subfile, order=order, big=True, texts=[text]
+        )
         assert levels(path) == [1, 1, 1]
 
     def test_a_page_with_levels_below_it(self, tmp_path: Path):
@@ -81,6 +93,67 @@ class TestWhatIsASlide:
         assert slides.pages == (3,)
         assert [slide.pages for slide in slides.slides] == [(1,), (2,)]
 
+    @pytest.mark.parametrize("text", ["", ome({"IFD": 0}, {"IFD": 1})])
+    def test_pictures_of_one_size_are_slides_each(self, tmp_path: Path, text: str):
+        """Two regions in colour are no bands of each other."""
+        path = write_slide(
+            tmp_path / "a.ome.tif", [LEVELS[0], 255 - LEVELS[0]], texts=[text],
+            below=[LEVELS[1:], [255 - level for level in LEVELS[1:]]],
+        )  # fmt: skip
+        slides = found(path)
+        assert slides is not None
+        assert [slide.pages for slide in slides.slides] == [(1,), (2,)]
+        assert [[len(level) for level in slide.levels] for slide in slides.slides] == [
+            [1, 1, 1]
+        ] * 2
+
+    def test_bands_of_several_images_are_those_of_several_slides(self, tmp_path: Path):
+        bands = [[level[number % 3 : number % 3 + 1] for level in LEVELS] for number in range(4)]
+        path = write_slide(
+            tmp_path / "a.ome.tif", [band[0] for band in bands],
+            below=[band[1:] for band in bands],
+            texts=[ome({"IFD": 0, "PlaneCount": 2, "SizeC": 2}, {"IFD": 2, "PlaneCount": 2})],
+        )  # fmt: skip
+        slides = found(path)
+        assert slides is not None
+        assert [slide.pages for slide in slides.slides] == [(1, 2), (3, 4)]
+
+    @pytest.mark.parametrize("strips", [(), (3, 4)])
+    def test_pictures_beside_a_pyramid(self, tmp_path: Path, strips: tuple[int, ...]):
+        pages = [*LEVELS, picture(30, 20), picture(20, 40)]
+        path = write_slide(
+            tmp_path / "a.tif", pages, texts=["x", "", "", "Label", "Macro"], strips=strips,
+            subfile=(0, 1, 1, 0, 0),
+        )  # fmt: skip
+        slides = found(path)
+        assert slides is not None
+        assert levels(path) == [1, 1, 1]
+        assert (slides.beside, slides.pages) == (("label", "macro"), ())
+        assert slides.slides[0].pages == (1, 2, 3)
+
+    @pytest.mark.parametrize("name", ["label image", "Macro", "scan 7 - overview", "x_label"])
+    @pytest.mark.parametrize("has_levels", [False, True])
+    def test_pictures_that_ome_xml_names(self, tmp_path: Path, name: str, has_levels: bool):
+        label = pyramid(30, 40, levels=2)
+        text = ome({"Name": "tissue", "IFD": 0}, {"Name": name, "IFD": 1})
+        path = write_slide(
+            tmp_path / "a.ome.tif", [LEVELS[0], label[0]], texts=[text],
+            below=[LEVELS[1:], label[1:] if has_levels else []],
+        )  # fmt: skip
+        slides = found(path)
+        assert slides is not None
+        assert levels(path) == [1, 1, 1]
+        assert len(slides.beside) == 1
+        assert slides.pages == ()
+
+    def test_labels_of_all_of_an_image_are_no_picture_beside_it(self, tmp_path: Path):
+        text = ome({"Name": "tissue", "IFD": 0}, {"Name": "nuclei label", "IFD": 1})
+        path = write_slide(tmp_path / "a.ome.tif", [LEVELS[0]] * 2, texts=[text],
+                           below=[LEVELS[1:]] * 2)  # fmt: skip
+        slides = found(path)
+        assert slides is not None
+        assert [slide.pages for slide in slides.slides] == [(1,), (2,)]
+
     def test_reduced_pages_that_are_no_levels_are_counted(self, tmp_path: Path):
         """Nothing of a file goes without a word."""
         pages = [LEVELS[0], picture(30, 10), LEVELS[2], picture(60, 60)]
@@ -98,6 +171,33 @@ class TestWhatIsNone:
         strips = write_slide(tmp_path / "strips.tif", LEVELS, strips=(0, 1, 2))
         one = write_slide(tmp_path / "one.tif", LEVELS[:1])
         assert [found(path) for path in (same, longer, gray, strips, one)] == [None] * 5
+
+    @pytest.mark.parametrize(
+        "text", ["", "a scanned letter", ome({"IFD": 0}, {"IFD": 1}, {"IFD": 2})]
+    )
+    def test_pages_of_a_form_that_do_not_say_that_they_are_reduced(self, tmp_path: Path, text: str):
+        """Pictures of a document, each smaller than the one before, are several."""
+        path = write_slide(tmp_path / "a.tif", LEVELS, subfile=(0, 0, 0), texts=[text])
+        assert found(path) is None
+
+    @pytest.mark.parametrize("strips", [(1,), (0, 1, 2)])
+    def test_labels_of_files_of_no_slides_are_left_out(
+        self, tmp_path: Path, strips: tuple[int, ...]
+    ):
+        pages = [LEVELS[0], picture(20, 20), LEVELS[0]]
+        path = write_slide(
+            tmp_path / "in/a.tif", pages, texts=["", "Label"], strips=strips, subfile=(0, 0, 0)
+        )
+        slides = found(path)
+        assert slides is not None
+        assert (slides.slides, slides.pages, slides.beside) == ((), (1, 3), ("label",))
+        first, last = discover([path])
+        assert isinstance(first, SourceSpec)
+        assert isinstance(last, SourceSpec)
+        assert (first.options["page"], last.options["page"]) == (1, 3)
+        with GeoTiffSource(first) as one, GeoTiffSource(last) as other:
+            assert any("1 picture beside it left out" in text for text in one.info.remarks)
+            assert not any("left out" in text for text in other.info.remarks)
 
     def test_depths_are_no_bands(self, tmp_path: Path):
         """Levels of planes at several depths would be taken for bands."""
