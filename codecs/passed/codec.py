@@ -53,6 +53,7 @@ def encode(
     grid: Grid | None = None,
     shape: tuple[int, ...] | None = None,
     fill: float | int = 0,
+    lossless: bool = False,
 ) -> bytes:
     """Put the streams of a chunk into one record, which decodes to ``samples``.
 
@@ -66,6 +67,8 @@ def encode(
     grid : how the streams cover the samples; None: each is a frame of its own.
     shape : of the whole chunk, where ``samples`` end with an image before it does; what is beyond
         them decodes to ``fill``.
+    lossless : whether the source declares that its streams lose nothing. JPEG 2000 is exact only
+        then: a reversible stream may leave passes out, and does not say so in its head.
 
     Raises Refused where the streams are not what is kept, or do not decode to ``samples``;
     TooMuchMemory where decoding them would take more than is allowed.
@@ -84,7 +87,8 @@ def encode(
     if not heads:
         raise Refused("keeping streams: there is none")
     meaning = _meaning(decoded, heads, planes)
-    irreversible = not all(head.exact for head in heads)
+    exact = all(head.exact for head in heads)
+    irreversible = not exact or (kept.family.may_leave_out and not lossless)
     whole = samples.shape if shape is None else shape
     little = planes.dtype.newbyteorder("<")
     header = RecordHeader(

@@ -30,10 +30,13 @@ class Family:
     codec: str
     """The class of imagecodecs that says whether it can be decoded."""
     read_head: Callable[[bytes], Head]
+    may_leave_out: bool = False
+    """Whether a stream whose head says that it is exact may leave bits out, which each decoder
+    makes up in its way: then only its source can say that it loses nothing."""
 
 
 FAMILIES = {
-    "jpeg2000": Family(1, "JPEG 2000", "JPEG2K", jpeg2000.read_head),
+    "jpeg2000": Family(1, "JPEG 2000", "JPEG2K", jpeg2000.read_head, may_leave_out=True),
     "jpegxl": Family(2, "JPEG XL", "JPEGXL", jpegxl.read_head),
     "webp": Family(3, "WebP", "WEBP", webp.read_head),
 }

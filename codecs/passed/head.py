@@ -28,8 +28,8 @@ class Head:
     """Of a sample."""
     signed: bool
     exact: bool
-    """Whether each decoder gives the same samples: whether all is integers that the standard
-    prescribes."""
+    """Whether each decoder gives the same samples of a stream that is complete: whether all is
+    integers that the standard prescribes."""
     memory: int
     """Bytes that decoding takes at most, the samples counted."""
 

@@ -21,12 +21,13 @@ from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import TileSource, read_level, streams_of
 from tilepress.pipeline.storage.retry import retried
-from tilepress.pipeline.store.keys import level_of
+from tilepress.pipeline.store.kept import IRREVERSIBLE
+from tilepress.pipeline.store.keys import is_image, level_of
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.shard import ShardBytes, samples_sha256
 
-__all__ = ["Comparison", "SourceSamples", "find_difference"]
+__all__ = ["Comparison", "SourceSamples", "differs_by_decoder", "find_difference", "may_differ"]
 
 
 @dataclass(frozen=True)
@@ -141,14 +142,31 @@ class Comparison:
                     inside[...] = False
 
 
+def may_differ(reader: StoreReader, array: str) -> bool:
+    """Whether shards of an array may keep streams that decoders make other samples of."""
+    return IRREVERSIBLE in reader.statement and is_image(array)
+
+
+def differs_by_decoder(reader: StoreReader, source: TileSource, ref: ShardRef) -> bool:
+    """Whether a sound shard whose samples are others in the manifest is yet that of the source.
+
+    So it is where it keeps the source's own lossy streams, which were decoded otherwise when it was
+    written; what else it has must be the very samples. Raises DamagedStore and SourceError.
+    """
+    if not may_differ(reader, ref.array):
+        return False
+    return Comparison(reader, source).of_shard(ref.array, ref.index, None) is None
+
+
 def find_difference(
     plan: ImagePlan, source: TileSource, reader: StoreReader | None = None
 ) -> str | None:
     """Tell where the sealed store of a plan has other samples than its source; None: nowhere.
 
     Reads the whole source, one shard at a time. Lossless shards are compared by the digests in the
-    manifest and are not decoded; others are, and may be off by their bound. ``reader`` is the open
-    store where the caller has it. Raises DamagedStore where the store is not sound enough to tell,
+    manifest and are not decoded; others are, and may be off by their bound. Where lossy streams are
+    kept that now decode to other samples, these are compared instead. ``reader`` is the open store
+    where the caller has it. Raises DamagedStore where the store is not sound enough to tell,
     SourceError where the source cannot be read.
     """
     reader = reader or StoreReader.open(plan.store)
@@ -158,8 +176,9 @@ def find_difference(
         if samples.are_lossy(ref):
             same = _is_within_bound(samples, ref)
         else:
-            same = samples.are_those_of(manifest.arrays[ref.array].get(ref.array, ref.index))
-        if not same:
+            listed = manifest.arrays[ref.array].get(ref.array, ref.index)
+            same = samples.are_those_of(listed)
+        if not same and not differs_by_decoder(reader, source, ref):
             return f"they differ in {ref.name}"
     return None
 

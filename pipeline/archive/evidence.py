@@ -23,7 +23,7 @@ from tilepress.errors import (
     ModelError,
     UnsupportedFormat,
 )
-from tilepress.pipeline.archive.compare import SourceSamples
+from tilepress.pipeline.archive.compare import SourceSamples, differs_by_decoder, may_differ
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.plan import ShardRef
 from tilepress.pipeline.image.source import TileSource
@@ -32,6 +32,7 @@ from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.documents import compose
 from tilepress.pipeline.store.keys import FULL_RESOLUTION, document_key, is_image
 from tilepress.pipeline.store.manifest import ShardEntry, ShardTable
+from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Layout, Salvaged
 from tilepress.pipeline.store.shard import samples_sha256
 
@@ -74,7 +75,7 @@ class Evidence:
         """Tell why these shards of the manifest cannot come from the source; None: they can."""
         lossy = {ref for ref in refs if self._samples.are_lossy(ref)}
         for ref in refs:
-            if ref not in lossy and not self._samples.are_those_of(self._listed(ref)):
+            if ref not in lossy and not self._gives(ref):
                 return f"its samples differ in {ref.name}"
         if not lossy or self.same_plan:
             return None
@@ -85,7 +86,7 @@ class Evidence:
         if not sound:
             ref = min(lossy)
             coded = self._samples.encode(ref)
-            if coded.entry(ref.array, ref.index) != self._listed(ref):
+            if coded.sha256 != self._listed(ref).sha256:
                 return NO_PROOF
         return None
 
@@ -148,6 +149,24 @@ class Evidence:
     def _proof(self) -> StoragePath:
         return ledger_folder(self._plan.store) / self._plan.digest / PROVED
 
+    def _gives(self, ref: ShardRef) -> bool:
+        """Whether a lossless shard, which is damaged, can come from the source.
+
+        Of lossy streams a decoder may make other samples than when the store was sealed: then it is
+        known by the source's files, or comes out as it was sealed, to the byte.
+        """
+        listed = self._listed(ref)
+        if self._samples.are_those_of(listed):
+            return True
+        if not may_differ(self._reader, ref.array):
+            return False
+        return self.same_plan or self._samples.encode(ref).sha256 == listed.sha256
+
+    @property
+    def _reader(self) -> StoreReader:
+        assert self._salvaged.reader is not None, "asked of stores whose manifest is sealed"
+        return self._salvaged.reader
+
     def _listed(self, ref: ShardRef) -> ShardEntry:
         """Return what the manifest says of a shard."""
         assert self._salvaged.manifest is not None, "asked of stores whose manifest is sealed"
@@ -155,11 +174,15 @@ class Evidence:
 
     def _listed_lossless(self, ref: ShardRef) -> ShardEntry | None:
         listed = self._listed(ref)
-        if not self.same_plan and not self._samples.are_those_of(listed):
+        if not self.same_plan and not (
+            self._samples.are_those_of(listed)
+            or differs_by_decoder(self._reader, self._samples.source, ref)
+        ):
             self._foreign += 1
             return None
         self._sound += 1
-        return replace(listed, max_error=0.0, squared_error=0.0)
+        irreversible = may_differ(self._reader, ref.array)  # as far as the store tells
+        return replace(listed, max_error=0.0, squared_error=0.0, irreversible=irreversible)
 
 
 def difference_of_shape(source: TileSource, layout: Layout) -> str | None:

@@ -70,7 +70,7 @@ class Restoration:
         """Put a shard as the manifest lists it; False where it comes out otherwise."""
         coded = self._samples.encode(ref)
         listed = manifest.arrays[ref.array].get(ref.array, ref.index)
-        if coded.entry(ref.array, ref.index) != listed:
+        if coded.sha256 != listed.sha256:  # the samples of lossy streams may be others by now
             return False
         self._put_shard(ref, coded)
         return True

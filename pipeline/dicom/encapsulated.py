@@ -14,7 +14,7 @@ from tilepress.pipeline.dicom.bytes import fragments, open_bytes
 from tilepress.pipeline.dicom.frame_reader import FrameReader
 from tilepress.pipeline.dicom.header import Instance
 
-__all__ = ["encapsulation", "family_of", "with_streams"]
+__all__ = ["are_lossless", "encapsulation", "family_of", "with_streams"]
 
 _JPEG, _JPEG_2000, _JPEG_XL = "jpeg", "jpeg2000", "jpegxl"
 FAMILIES = {
@@ -50,6 +50,11 @@ def family_of(syntaxes: Iterable[str], samples: int) -> str | None:
     if len(families) > 1 or (syntaxes & _LOSSLESS and samples > _MAX_LOSSLESS_SAMPLES):
         return None
     return families.pop()
+
+
+def are_lossless(syntaxes: Iterable[str]) -> bool:
+    """Whether all of these syntaxes declare that streams lose nothing."""
+    return _LOSSLESS.issuperset(syntaxes)
 
 
 _ITEM = b"\xfe\xff\x00\xe0"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.dicom.axes import Arrangement
-from tilepress.pipeline.dicom.encapsulated import family_of
+from tilepress.pipeline.dicom.encapsulated import are_lossless, family_of
 from tilepress.pipeline.dicom.slide_levels import SlideLevel, SlideLevels, slide_levels
 from tilepress.pipeline.dicom.slide_recipe import SLIDE_KIND, member_of
 from tilepress.pipeline.dicom.source import DicomSource
@@ -113,6 +113,7 @@ class DicomSlideSource(DicomSource):
             height=found.rows,
             width=found.columns,
             family=self._family(found) or "jpeg",
+            lossless=are_lossless(self._syntaxes_of(found)),
         )
 
     def _leading(self, box: Box) -> tuple[range, range]:
@@ -140,8 +141,10 @@ class DicomSlideSource(DicomSource):
         """Return the family of streams that the tiles of a level are kept as; None for samples."""
         if is_deidentified(self._spec):
             return None
-        syntaxes = {self._instances[at].container.syntax for at in level.members}
-        return family_of(syntaxes, level.rows * level.columns)
+        return family_of(self._syntaxes_of(level), level.rows * level.columns)
+
+    def _syntaxes_of(self, level: SlideLevel) -> set[str]:
+        return {self._instances[at].container.syntax for at in level.members}
 
     def _more_origin(self) -> dict[str, Any]:
         """Say where the places of each level begin, and how it is cut into tiles."""

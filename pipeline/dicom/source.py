@@ -26,7 +26,7 @@ import numpy.typing as npt
 from tilepress.errors import DamagedSource, ExcludedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.axes import Arrangement, arrange
 from tilepress.pipeline.dicom.bytes import open_file
-from tilepress.pipeline.dicom.encapsulated import encapsulation, family_of
+from tilepress.pipeline.dicom.encapsulated import are_lossless, encapsulation, family_of
 from tilepress.pipeline.dicom.frame_reader import FrameReader
 from tilepress.pipeline.dicom.frames import FULL_CHROMA
 from tilepress.pipeline.dicom.groups import SeriesGroups, group_key, series_name
@@ -169,7 +169,7 @@ class DicomSource:
         assert family is not None, "blocks of streams have one"
         return Streams(
             streams=tuple(found), rows=1, columns=1, height=pixels.rows, width=pixels.columns,
-            family=family,
+            family=family, lossless=are_lossless(self._syntaxes),
         )  # fmt: skip
 
     def _plane_number(self, index: tuple[int, ...]) -> int:
@@ -338,8 +338,11 @@ class DicomSource:
 
     @property
     def _stream_family(self) -> str | None:
-        syntaxes = {one.container.syntax for one in self._instances}
-        return family_of(syntaxes, self._pixels.rows * self._pixels.columns)
+        return family_of(self._syntaxes, self._pixels.rows * self._pixels.columns)
+
+    @property
+    def _syntaxes(self) -> set[str]:
+        return {one.container.syntax for one in self._instances}
 
     def _describe(self) -> ImageInfo:
         pixels, found = self._pixels, self._arrangement

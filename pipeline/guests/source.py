@@ -290,7 +290,7 @@ def _checked_streams(found: Streams) -> Streams:
     is_sound = all(type(number) is int and number > 0 for number in numbers)
     streams = tuple(found.streams)
     parts = (found.tables, *(one for one in streams if one is not None))
-    is_sound = is_sound and found.family in ("jpeg", *FAMILIES)
+    is_sound = is_sound and found.family in ("jpeg", *FAMILIES) and type(found.lossless) is bool
     if not is_sound or any(type(part) is not bytes for part in parts):
         raise ValueError("no streams")
     if not streams or len(streams) % (found.rows * found.columns):

@@ -29,6 +29,8 @@ class Streams:
     """The abbreviated stream of tables that they share (TIFF's JPEGTables); empty for none."""
     family: str = "jpeg"
     """What they are: "jpeg", or as ``tilepress.codecs.passed`` calls them "jpeg2000" …"""
+    lossless: bool = False
+    """Whether the source declares that they lose nothing."""
 
 
 @runtime_checkable

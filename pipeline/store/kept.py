@@ -64,7 +64,10 @@ def _encode(
         )  # fmt: skip
     from tilepress.codecs.passed.codec import encode
 
-    return encode(kept.streams, planes, family=kept.family, grid=grid, shape=shape, fill=fill)
+    return encode(
+        kept.streams, planes, family=kept.family, grid=grid, shape=shape, fill=fill,
+        lossless=kept.lossless,
+    )  # fmt: skip
 
 
 def are_recoded(kept: Streams) -> bool:

@@ -109,6 +109,8 @@ class _Ways:
     code_s: float
     checked: _CodedChunk | None = None
     """The only way, or the smaller one where no other chunk has a say in it."""
+    absent: bool = False
+    """Whether it is a chunk of which a sparse file has no stream: it has no say in others."""
 
     @property
     def smaller(self) -> bytes:
@@ -117,14 +119,15 @@ class _Ways:
 
 
 def _chosen(found: Sequence[_Ways]) -> list[bytes]:
-    """Return the record of each chunk: those of streams where all have one and that is no longer
-    in all than those of samples; else the shorter ones."""
-    streams = [one.streams for one in found if one.streams is not None]
-    samples = [one.samples for one in found if one.samples is not None]
-    if len(streams) == len(samples) == len(found) and (
+    """Return the record of each chunk: those of streams where all that are not absent have one and
+    that is no longer in all than those of samples; else the shorter ones."""
+    present = [one for one in found if not one.absent]
+    streams = [one.streams for one in present if one.streams is not None]
+    samples = [one.samples for one in present if one.samples is not None]
+    if len(streams) == len(samples) == len(present) and (
         sum(map(len, streams)) <= sum(map(len, samples))
     ):
-        return streams
+        return [one.smaller if one.streams is None else one.streams for one in found]
     return [one.smaller for one in found]
 
 
@@ -159,7 +162,8 @@ def encode_shard(
     streams :
         Returns the compressed streams that a chunk, clipped to the image, was decoded of. They are
         kept in its record if that is possible and saves bytes. Those that are not recoded are kept
-        by all chunks of a shard or by none, where all can, so that files come back as they were.
+        by all chunks of a shard or by none, where all can, so that files come back as they were;
+        a chunk that lacks all streams, of a sparse file, has no say.
 
     Raises CodecError where a record decodes to samples that the codec's loss does not allow:
     nothing is returned that was not checked.
@@ -195,7 +199,9 @@ def encode_shard(
         if record is not None and lossless and kept is not None and are_recoded(kept):
             ways = _Ways(record, None, time.perf_counter() - begun)
         else:
-            ways = _Ways(record, encode_chunk(codec, chunk), time.perf_counter() - begun)
+            absent = kept is not None and not any(kept.streams)
+            plain = encode_chunk(codec, chunk)
+            ways = _Ways(record, plain, time.perf_counter() - begun, absent=absent)
             if lossless and record is not None:
                 return ways  # the other chunks have a say in it
         return replace(ways, checked=checked(place, ways, ways.smaller, is_first=is_first))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,21 @@ from pydicom.encaps import encapsulate
 
 from tilepress import compress, export
 from tilepress.codecs.passed import codec as passed
+from tilepress.pipeline.archive.compare import SourceSamples, find_difference
+from tilepress.pipeline.archive.evidence import Evidence
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.plan import ImagePlan, make_plan
+from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.archive.verify import check_stores, verify_store
 from tilepress.pipeline.dicom.source import DicomSource
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store import shard
 from tilepress.pipeline.store.kept import IRREVERSIBLE
 from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.salvage import salvage
 
 from ..helpers.jpeg_files import PICTURE, blocks
 from ..pipeline.dicom.conftest import build, save
@@ -122,16 +132,18 @@ class TestDicom:
         assert coded_bytes(reader) < len(data)
         assert IRREVERSIBLE not in reader.statement
 
+    @pytest.mark.parametrize("syntax", [LOSSLESS_2000, LOSSY_2000])
     def test_lossless_frames_are_kept_where_that_is_not(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str
     ):
+        """A reversible stream may lack passes: only the syntax says that it does not."""
         data = bytes(imagecodecs.jpeg2k_encode(PICTURE[0], reversible=True))
-        path = dicom(tmp_path / "a.dcm", [data], LOSSLESS_2000)
+        path = dicom(tmp_path / "a.dcm", [data], syntax)
         code = shard.encode_chunk
         monkeypatch.setattr(shard, "encode_chunk", lambda *given: code(*given) + bytes(2**16))
         reader = stored(path, tmp_path / "out")
         assert reader.keeps_streams((0, 0))
-        assert IRREVERSIBLE not in reader.statement
+        assert (IRREVERSIBLE in reader.statement) == (syntax == LOSSY_2000)
         (again,) = export(store_of(tmp_path / "out"), tmp_path / "back")
         assert again.read_bytes() == path.read_bytes()
 
@@ -151,6 +163,73 @@ class TestDicom:
         stored(path, tmp_path / "out")
         again = compress(path, tmp_path / "out", workers=0)
         assert [one.status for one in again.images] == ["unchanged"]
+
+
+class TestAfterAnUpdateOfDecoders:
+    """Lossy streams decode to other samples than those that were sealed: nothing has changed."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Return the file of a store, whose decoders are others from here on."""
+        monkeypatch.setenv("TILEPRESS_GUESTS", "off")
+        path = dicom(tmp_path / "a.dcm", [lossy_2000(one) for one in PICTURE[:2]], LOSSY_2000)
+        assert stored(path, tmp_path / "out").keeps_streams((0, 0, 0))
+        decode, read = passed.decode, DicomSource.read
+        monkeypatch.setattr(passed, "decode", lambda *given: decode(*given) ^ 1)
+        monkeypatch.setattr(DicomSource, "read", lambda *given: read(*given) ^ 1)
+        return path
+
+    @contextlib.contextmanager
+    def planned(self, path: Path, tmp_path: Path) -> Iterator[tuple[ImagePlan, TileSource]]:
+        """Plan the store anew, as for a source that may be another."""
+        spec = SourceSpec(kind="dicom", paths=(str(path),))
+        with contextlib.closing(open_source(spec)) as source:
+            store = storage_path(store_of(tmp_path / "out"))
+            yield make_plan(source, store, EncodeOptions()), source
+
+    def damaged(self, tmp_path: Path) -> tuple[Path, bytes]:
+        (found,) = (p for p in (store_of(tmp_path / "out") / "0/image/c").rglob("*") if p.is_file())
+        good = found.read_bytes()
+        found.write_bytes(good[:40] + bytes([good[40] ^ 255]) + good[41:])
+        return found, good
+
+    def test_a_rerun_by_samples_finds_the_store(self, path: Path, tmp_path: Path):
+        report = compress(path, tmp_path / "out", workers=0, checksum=True)
+        assert [one.status for one in report.images] == ["unchanged"]
+
+    def test_a_rerun_by_samples_finds_other_streams(self, path: Path, tmp_path: Path):
+        dicom(path, [lossy_2000(one) for one in (PICTURE[0], PICTURE[2])], LOSSY_2000)
+        with self.planned(path, tmp_path) as (plan, source):
+            assert find_difference(plan, source) == "they differ in image-0.0.0"
+
+    @pytest.mark.parametrize("touched", [False, True])
+    def test_a_shard_is_repaired_as_it_was(self, path: Path, tmp_path: Path, touched: bool):
+        shard_path, good = self.damaged(tmp_path)
+        if touched:
+            os.utime(path, (1, 1))
+        (done,) = repair_stores(tmp_path / "out", [path])
+        assert (done.state, done.resealed, done.reason) == ("repaired", False, None)
+        assert shard_path.read_bytes() == good
+        assert verify_store(storage_path(store_of(tmp_path / "out"))) == []
+
+    def test_not_from_other_streams(self, path: Path, tmp_path: Path):
+        self.damaged(tmp_path)
+        dicom(path, [lossy_2000(one) for one in (PICTURE[0], PICTURE[2])], LOSSY_2000)
+        (done,) = repair_stores(tmp_path / "out", [path])
+        assert done.state == "failed"
+        assert "its samples differ in image-0.0.0" in str(done.reason)
+
+    def test_sound_shards_are_those_of_the_source(self, path: Path, tmp_path: Path):
+        """And stay what another decoder may decode otherwise when the store is sealed anew."""
+        os.utime(path, (1, 1))
+        with self.planned(path, tmp_path) as (plan, source):
+            evidence = Evidence(SourceSamples(plan, source), salvage(storage_path(plan.store)))
+            assert not evidence.same_plan
+            (ref,) = plan.shards()
+            entry = evidence.take_stock(ref)
+        assert entry is not None
+        assert entry.irreversible
+        assert evidence.disproof() is None
 
 
 WEBP: dict[str, dict[str, Any]] = {

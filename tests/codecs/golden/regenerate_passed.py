@@ -34,13 +34,15 @@ def cases() -> Iterator[tuple[str, bytes]]:
                 continue
             for lossy in (False, True) if kind in LOSSY else (False,):
                 data = stream(kind, picture(40, 55, bands, dtype), lossy=lossy)
-                record = encode([data], samples_of(kind, data), family=family(kind))
+                record = encode(
+                    [data], samples_of(kind, data), family=family(kind), lossless=not lossy
+                )
                 yield f"{kind}-{bands}-{dtype}{'-lossy' if lossy else ''}", record
     image = picture(20, 30, 1, "uint16")
     data = stream("jpeg2000", image)
-    yield "signed", encode([data], image.astype("int16")[None], family="jpeg2000")
+    yield "signed", encode([data], image.astype("int16")[None], family="jpeg2000", lossless=True)
     data = stream("jpeg2000", image.astype("int16"))
-    yield "unsigned", encode([data], image[None], family="jpeg2000")
+    yield "unsigned", encode([data], image[None], family="jpeg2000", lossless=True)
     data = stream("webp", picture(32, 32), lossy=True)
     one = samples_of("webp", data)
     whole = np.concatenate([one, np.zeros_like(one), one], axis=2)[:, :30, :90]

@@ -51,6 +51,7 @@ class TestGoldenRecords:
             grid=kept.grid,
             shape=header.shape,
             fill=int.from_bytes(header.fill, "little"),
+            lossless=not header.irreversible,
         )
         assert again == record
 

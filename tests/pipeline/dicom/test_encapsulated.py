@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from tilepress.errors import DamagedStore
-from tilepress.pipeline.dicom.encapsulated import family_of, with_streams
+from tilepress.pipeline.dicom.encapsulated import are_lossless, family_of, with_streams
 
 HEAD = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
 END = b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -58,3 +58,11 @@ def test_frames_are_kept_by_transfer_syntax(
     """Lossless ones are recoded untried where chunks of whole frames would be large."""
     found = family_of([f"1.2.840.10008.1.2.4.{ending}" for ending in endings], samples)
     assert found == family
+
+
+@pytest.mark.parametrize(
+    ("endings", "are"),
+    [((90,), True), ((201, 202), True), ((91,), False), ((203,), False), ((90, 91), False)],
+)
+def test_transfer_syntaxes_declare_streams_lossless(endings: tuple[int, ...], are: bool):
+    assert are_lossless({f"1.2.840.10008.1.2.4.{ending}" for ending in endings}) == are

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tilepress.codecs.threads import set_threads
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import CodecError, DamagedStore
-from tilepress.pipeline.image.grid import ShardGrid
+from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.streams import Streams
 from tilepress.pipeline.store import shard
 from tilepress.pipeline.store.shard import (
@@ -255,8 +256,13 @@ class TestStreamsOfAShard:
     IMAGE = np.random.default_rng(1).integers(0, 200, (64, 32, 32)).astype(np.uint8)
     GRID = ShardGrid((64, 32, 32), (16, 32, 32), (64, 32, 32))
 
-    def coded(self, monkeypatch: pytest.MonkeyPatch, sizes: list[int | None]) -> list[bool]:
-        """Code chunks whose records of streams have these sizes; return which are kept."""
+    def coded(
+        self, monkeypatch: pytest.MonkeyPatch, sizes: list[int | None], absent: int | None = None
+    ) -> list[bool]:
+        """Code chunks whose records of streams have these sizes; return which are kept.
+
+        absent : number of the chunk of which the file has no stream.
+        """
         plain = TileCodec().encode(self.IMAGE[:16])
         left = iter(sizes)
 
@@ -269,13 +275,18 @@ class TestStreamsOfAShard:
         monkeypatch.setattr(shard, "encode_chunk", lambda *_: plain)
         monkeypatch.setattr(shard, "decode_chunk", decode)
         monkeypatch.setattr(shard, "is_irreversible", lambda record: record.startswith(b"S"))
-        stream = Streams(streams=(b"",), rows=1, columns=1, height=32, width=32, family="webp")
+        given = Streams(streams=(b"s",), rows=1, columns=1, height=32, width=32, family="webp")
+
+        def streams_of(box: Box) -> Streams:
+            is_absent = absent is not None and box.start[0] == 16 * absent
+            return replace(given, streams=(None,)) if is_absent else given
+
         image = np.concatenate([self.IMAGE[:16]] * 4)
         set_threads(1)  # sizes are taken in the order of chunks
         try:
             found = encode_shard(
                 TileCodec(), image, self.GRID.box((0, 0, 0)), self.GRID, (0, 0, 0), 0,
-                streams=lambda _: stream,
+                streams=streams_of,
             )  # fmt: skip
         finally:
             set_threads(None)
@@ -297,3 +308,10 @@ class TestStreamsOfAShard:
         assert self.coded(monkeypatch, [None, size - 3, size + 9, size - 3]) == [
             False, True, False, True,
         ]  # fmt: skip
+
+    def test_a_chunk_that_a_sparse_file_lacks_has_no_say(self, monkeypatch: pytest.MonkeyPatch):
+        size = len(TileCodec().encode(self.IMAGE[:16]))
+        kept = self.coded(monkeypatch, [size - 3, None, size + 1, size - 3], absent=1)
+        assert kept == [True, False, True, True]
+        kept = self.coded(monkeypatch, [size - 3, None, size + 9, size - 3], absent=1)
+        assert kept == [True, False, False, True]
