@@ -18,6 +18,8 @@ MAX_REFERENCES = 2**20
 """Files of one directory: some hundred times as many as a disc holds."""
 
 _RECORDS, _FILE_ID = 0x00041220, 0x00041500
+_OF_INSTANCES = (0x00080016, 0x00280010)
+"""SOP Class UID, Rows: a directory has neither, and an image that was cut may have records."""
 
 
 def referenced_files(path: str) -> tuple[str, ...] | None:
@@ -36,9 +38,9 @@ def referenced_files(path: str) -> tuple[str, ...] | None:
                     stream,
                     container.implicit,
                     container.little,
-                    specific_tags=[_RECORDS],  # a tag as a number
+                    specific_tags=[_RECORDS, *_OF_INSTANCES],  # tags as numbers
                 )
-                if _RECORDS not in dataset:
+                if _RECORDS not in dataset or any(tag in dataset for tag in _OF_INSTANCES):
                     return None
                 found: dict[str, None] = {}
                 for record in dataset[_RECORDS].value:

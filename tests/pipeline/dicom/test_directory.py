@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydicom import DataElement, config
+from pydicom import DataElement, config, dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
 
 from tilepress.pipeline import formats
 from tilepress.pipeline.dicom.bytes import quiet_pydicom
@@ -53,6 +58,14 @@ class TestReferences:
 
     def test_of_other_files_are_none(self, tmp_path: Path):
         assert referenced_files(str(dicom(tmp_path / "a", 1, 1))) is None
+
+    @pytest.mark.parametrize("keyword", ["SOPClassUID", "Rows"])
+    def test_of_an_image_that_was_cut_are_none(self, tmp_path: Path, keyword: str):
+        path = directory(tmp_path / "a", "IM1")
+        dataset = dcmread(path)
+        setattr(dataset, keyword, {"Rows": 8}.get(keyword, CTImageStorage))
+        dataset.save_as(path, enforce_file_format=False)
+        assert referenced_files(str(path)) is None
 
     def test_are_given_as_they_are_written(self, tmp_path: Path):
         path = directory(tmp_path / "DICOMDIR", ["..", "..", "etc", "passwd"], "/etc/passwd")
