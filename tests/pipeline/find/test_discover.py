@@ -261,6 +261,7 @@ class TestWhatIsNoImage:
             (bz2.compress(b"DICM"), "(bzip2): unpack it first"),
             (lzma.compress(b"DICM"), "(xz): unpack it first"),
         ],
+        ids=["gzip", "bzip2", "xz"],  # gzip has the time of day in it: names would differ
     )
     def test_packed_files_are_called_so(self, tmp_path: Path, packed: bytes, name: str) -> None:
         (tmp_path / "a.dcm.gz").write_bytes(packed)
