@@ -136,8 +136,7 @@ class Comparison:
             chunk = tuple(a // c for a, c in zip(place.start, grid.chunk, strict=True))
             inside = wrong[place.shifted_to(origin).slices]
             if inside.any() and reader.is_irreversible(chunk):
-                ends = zip(place.stop, grid.shape, strict=True)
-                given = streams(Box(place.start, tuple(min(a, n) for a, n in ends)))
+                given = streams(Box.of_chunk(chunk, grid.chunk, grid.shape))
                 if given is not None and list(given.streams) == reader.streams(chunk):
                     inside[...] = False
 

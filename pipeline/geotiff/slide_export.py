@@ -188,9 +188,7 @@ def _chunks(at: ExportReader) -> Iterator[tuple[int, ...]]:
 
 def _is_absent(at: ExportReader, index: tuple[int, ...]) -> bool:
     """Whether a chunk has the samples of blocks that a sparse file has not."""
-    start = tuple(i * c for i, c in zip(index, at.chunk, strict=True))
-    ends = zip(start, at.chunk, at.shape, strict=True)
-    return not at.read(Box(start, tuple(min(a + c, n) for a, c, n in ends))).any()
+    return not at.read(Box.of_chunk(index, at.chunk, at.shape)).any()
 
 
 def _write_streams(writer: TiffWriter, at: ExportReader, pages: Sequence[PageBlocks]) -> None:

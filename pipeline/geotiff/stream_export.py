@@ -138,9 +138,7 @@ def _point_to(
 
 def _is_absent(reader: ExportReader, part: FilePart, index: tuple[int, ...]) -> bool:
     """Whether a chunk has the samples of blocks that a sparse file has not: nodata, or 0."""
-    start = tuple(i * c for i, c in zip(index, reader.chunk, strict=True))
-    ends = zip(start, reader.chunk, reader.shape, strict=True)
-    samples = reader.read(Box(start, tuple(min(a + c, n) for a, c, n in ends)))
+    samples = reader.read(Box.of_chunk(index, reader.chunk, reader.shape))
     nodata = part.per_band("nodata")[0]
     return bool((samples == (0 if nodata is None else number_of(nodata))).all())
 

@@ -25,6 +25,15 @@ class Box:
     start: tuple[int, ...]
     stop: tuple[int, ...]
 
+    @classmethod
+    def of_chunk(
+        cls, index: tuple[int, ...], chunk: tuple[int, ...], shape: tuple[int, ...]
+    ) -> Box:
+        """Return the box of a chunk, by its number along each axis, cut where the array ends."""
+        start = tuple(i * c for i, c in zip(index, chunk, strict=True))
+        ends = zip(start, chunk, shape, strict=True)
+        return cls(start, tuple(min(a + c, n) for a, c, n in ends))
+
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
@@ -102,10 +111,8 @@ class ShardGrid:
             draw = np.random.default_rng(self.total_chunks)
             chosen = draw.choice(self.total_chunks, count, replace=False)
         for number in chosen:
-            index = np.unravel_index(int(number), self.chunk_counts)
-            start = tuple(int(i) * c for i, c in zip(index, self.chunk, strict=True))
-            ends = zip(start, self.chunk, self.shape, strict=True)
-            yield Box(start, tuple(min(a + c, n) for a, c, n in ends))
+            index = tuple(map(int, np.unravel_index(int(number), self.chunk_counts)))
+            yield Box.of_chunk(index, self.chunk, self.shape)
 
     def chunk_boxes(self, index: tuple[int, ...]) -> Iterator[Box]:
         """Yield the *unclipped* boxes of a shard's chunks in C order; some may lie outside."""
