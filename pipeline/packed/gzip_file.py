@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zlib
 from collections.abc import Iterator
@@ -70,12 +71,17 @@ def gzip_size(file: BinaryIO) -> int:
 def gzip_version(path: str | Path) -> str:
     """Return what changes with the content of a gzip file: its last checksum, and its sizes.
 
-    It is kept for ever in the digests of plans. Raises OSError.
+    Where zeros lie behind them, or the size is none, it is the digest of all bytes. It is kept for
+    ever in the digests of plans. Raises OSError.
     """
     with open_regular(path) as file:
         total = file.seek(0, os.SEEK_END)
         file.seek(max(0, total - 8))
-        return f"gzip-{file.read(8).hex()}-{total}"
+        last = file.read(8)
+        if not any(last[-4:]):
+            file.seek(0)
+            return f"gzip-{hashlib.file_digest(file, 'sha256').hexdigest()}-{total}"
+        return f"gzip-{last.hex()}-{total}"
 
 
 def unpacked_name(name: str) -> str:
