@@ -56,13 +56,15 @@ class _Bits:
         return self.read(count) + more
 
     def long(self) -> int:
-        """Read a number of up to 64 bits; of those above 272 no more than that they are."""
+        """Read a number of up to 64 bits (18181-1, U64)."""
         kind = self.read(2)
-        if kind == 1:
-            return self.read(4) + 1
-        if kind == 2:
-            return self.read(8) + 17
-        return 0 if kind == 0 else 2**20
+        if kind < 3:
+            return (0, 1, 17)[kind] + self.read((0, 4, 8)[kind])
+        found, shift = self.read(12), 12
+        while shift < 60 and self.flag():
+            found |= self.read(8) << shift
+            shift += 8
+        return found | self.read(4) << 60 if shift == 60 and self.flag() else found
 
     def to_byte(self) -> None:
         if self.read(-self._at % 8):

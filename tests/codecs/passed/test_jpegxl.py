@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.passed.head import Refused
-from tilepress.codecs.passed.jpegxl import read_head
+from tilepress.codecs.passed.jpegxl import _Bits, read_head
 
 from .pictures import picture, stream
 
@@ -46,6 +46,37 @@ def test_other_images_are_refused(image: np.ndarray):
     data = bytes(imagecodecs.jpegxl_encode(image, lossless=True))
     with pytest.raises(Refused, match="keeping a JPEG XL stream: "):
         read_head(data)
+
+
+def _written(number: int) -> str:
+    """Write a number the longest way, lowest bits first, as the standard's U64 has it."""
+    text, shift = f"{number % 4096:012b}"[::-1], 12
+    while number >> shift and shift < 60:
+        text += "1" + f"{number >> shift & 255:08b}"[::-1]
+        shift += 8
+    last = number >> 60 if shift == 60 else 0
+    return "11" + text + ("1" + f"{last:04b}"[::-1] if last else "0")
+
+
+@pytest.mark.parametrize("number", [0, 32, 272, 4095, 4096, 2**20 + 5, 2**59 + 1, 2**63 + 7])
+def test_long_numbers_are_read_to_their_end(number: int):
+    """Small ones may be written so, too: what follows would be misread."""
+    text = _written(number) + "101"
+    bits = _Bits(int(text[::-1], 2).to_bytes(len(text) // 8 + 1, "little"))
+    assert bits.long() == number
+    assert bits.read(3) == 0b101
+
+
+def test_a_flag_in_a_long_number_is_seen():
+    """That a frame needs another one, told the long way."""
+    from tilepress.codecs.passed.jpegxl import _frame, _Metadata
+
+    text = "0" + "00" + "1" + _written(32)
+    with pytest.raises(Refused, match="needs another frame"):
+        _frame(
+            _Bits(int(text[::-1], 2).to_bytes(len(text) // 8 + 1, "little")),
+            _Metadata(8, 3, True),
+        )
 
 
 def test_cut_ones_are_refused():
