@@ -321,7 +321,7 @@ class _Update:
                 self._marked = True
 
     def _write(self, key: str, document: Mapping[str, Any]) -> None:
-        (self._catalogue / key).write(json.dumps(document, indent=1).encode())
+        (self._catalogue / key).write(json.dumps(document, separators=(",", ":")).encode())
 
 
 class _Roll:

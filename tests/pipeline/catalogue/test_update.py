@@ -117,7 +117,7 @@ def tree(archive: Path) -> dict[str, str]:
     """Return the catalogue's objects without what differs between two writings of the same."""
     folder = archive / "catalogue"
     generation = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
-    times = re.compile(r'"(updated|end_datetime)": "[^"]*"|"tag":"[^"]*"')
+    times = re.compile(r'"(updated|end_datetime)":"[^"]*"|"tag":"[^"]*"')
     return {
         generation.sub("G", path.relative_to(folder).as_posix()): times.sub(
             "T", generation.sub("G", path.read_text())
