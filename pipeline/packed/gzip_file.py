@@ -80,8 +80,15 @@ def gzip_version(path: str | Path) -> str:
         last = file.read(8)
         if not any(last[-4:]):
             file.seek(0)
-            return f"gzip-{hashlib.file_digest(file, 'sha256').hexdigest()}-{total}"
+            return f"gzip-{_sha256(file)}-{total}"
         return f"gzip-{last.hex()}-{total}"
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while piece := file.read(_READ_BYTES):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def unpacked_name(name: str) -> str:
