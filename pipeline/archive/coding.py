@@ -75,13 +75,22 @@ class ImageCoding:
             streams=None if level is None else _streams_of(source, level, grid),
         )
 
-    def compare(self, ref: ShardRef, data: bytes, samples: npt.NDArray[Any]) -> ShardBytes:
+    def compare(
+        self,
+        ref: ShardRef,
+        data: bytes,
+        samples: npt.NDArray[Any],
+        source: TileSource | None = None,
+    ) -> ShardBytes:
         """Decode a shard that is stored and compare it with ``samples``, within its bound.
 
-        Raises as ``compare_shard`` does.
+        Lossy streams that ``source`` has, too, are right whatever they decode to by now. Raises as
+        ``compare_shard`` does.
         """
         grid, fill = self.plan.grid_of(ref), self.writer.fill(ref.array)
-        return compare_shard(self.codec(ref), data, samples, grid, ref.index, fill)
+        level = level_of(ref.array)
+        streams = None if source is None or level is None else streams_of(source, level)
+        return compare_shard(self.codec(ref), data, samples, grid, ref.index, fill, streams)
 
     def is_lossy(self, ref: ShardRef) -> bool:
         """Whether a shard need not have the very samples of the source."""

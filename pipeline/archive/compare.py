@@ -65,7 +65,7 @@ class SourceSamples:
         Raises as ``compare_shard`` does, and OSError where the shard cannot be read.
         """
         data = retried(self.plan.shard_path(ref).read)
-        return self.coding.compare(ref, data, samples)
+        return self.coding.compare(ref, data, samples, self.source)
 
 
 class Comparison:

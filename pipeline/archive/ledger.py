@@ -67,8 +67,9 @@ class Ledger:
     def record(self, entry: ShardEntry) -> None:
         """Note a finished shard; on return it survives a power cut."""
         fields = asdict(entry)
-        if not fields["irreversible"]:
-            del fields["irreversible"]
+        for name in ("irreversible", "recoded"):
+            if not fields[name]:
+                del fields[name]
         data = json.dumps(fields, separators=(",", ":")).encode("ascii")
         (self._folder / f"{ShardRef(entry.array, entry.index).name}.json").write(data)
 
@@ -135,4 +136,5 @@ def _parse_entry(data: bytes) -> ShardEntry:
         max_error=float(fields["max_error"]),
         squared_error=float(fields["squared_error"]),
         irreversible=fields.get("irreversible") is True,
+        recoded=fields.get("recoded") is True,
     )

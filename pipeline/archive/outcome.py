@@ -126,6 +126,8 @@ class SealedImage:
     stored_bytes: int
     seal: str | None = None
     """Of a store that was just sealed, or compared with its source; None where neither."""
+    remarks: tuple[str, ...] = ()
+    """What a user should know of how it was coded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +184,7 @@ def image_result(
         stored_bytes=sealed.stored_bytes,
         shards=plan.total_shards,
         shards_reused=reused,
-        remarks=plan.info.remarks,
+        remarks=(*plan.info.remarks, *sealed.remarks),
         files=len(plan.spec.paths),
         tuned=plan.tuning.used if plan.tuning is not None else None,
         tuning_saved_bytes=plan.tuning.saved_bytes if plan.tuning is not None else None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -49,6 +50,7 @@ from tilepress.pipeline.store.seal import is_sealed, read_root, sealed_digest, s
 from tilepress.pipeline.store.shard import ShardBytes
 
 __all__ = [
+    "RECODED",
     "PoisonShard",
     "check_lease",
     "clear_leftovers",
@@ -70,6 +72,13 @@ GPU_THREADS = 64
 
 PART_TRIES = 5
 """Times that parts begin a shard whose processes end without a word, before it is left out."""
+
+
+RECODED = (
+    "some frames or tiles that came compressed are coded by their samples: exports hold these "
+    "samples, not the source's bytes"
+)
+"""What is said of an image some of whose streams are coded by their samples."""
 
 
 class PoisonShard(TilepressError):
@@ -112,7 +121,8 @@ def seal_image(
     known = tuple(Ledger(plan).entries(plan)) if entries is None else entries
     close_sources()  # the image is opened anew, by the reader that this one leaves
     seal = retried(lambda: _seal(plan, holder, known))
-    return sealed_sizes(plan, seal)
+    remarks = (RECODED,) if any(entry.recoded for entry in known) else ()
+    return replace(sealed_sizes(plan, seal), remarks=remarks)
 
 
 def sealed_sizes(plan: ImagePlan, seal: str | None = None) -> SealedImage:

@@ -22,8 +22,10 @@ import numpy.typing as npt
 from tilepress.codecs.loss import Difference
 from tilepress.errors import DamagedStore
 from tilepress.pipeline.store.keys import (
+    MANIFEST,
     ROOT_DOCUMENT,
     Separator,
+    document_key,
     is_manifest_chunk,
     shard_of,
 )
@@ -68,6 +70,8 @@ class ShardEntry:
     """Sum of the squares of those differences."""
     irreversible: bool = field(default=False, compare=False)
     """Whether another decoder may give other samples; a manifest does not tell."""
+    recoded: bool = field(default=False, compare=False)
+    """Whether chunks came in streams that are not kept; a manifest does not tell."""
 
     @property
     def difference(self) -> Difference | None:
@@ -157,7 +161,8 @@ class Manifest:
         """Whether an object is a part of the store: listed here, or the list, or the root's."""
         if key in self.documents or key in self.files or key == ROOT_DOCUMENT:
             return True
-        return is_manifest_chunk(key, separator) or self._has_shard(key, separator)
+        own = document_key(MANIFEST) in self.documents and is_manifest_chunk(key, separator)
+        return own or self._has_shard(key, separator)
 
     def _has_shard(self, key: str, separator: Separator) -> bool:
         found = shard_of(key, separator)

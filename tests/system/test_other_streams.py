@@ -22,6 +22,7 @@ from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.plan import ImagePlan, make_plan
 from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.archive.verify import check_stores, verify_store
+from tilepress.pipeline.archive.write import RECODED
 from tilepress.pipeline.dicom.source import DicomSource
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
@@ -74,6 +75,16 @@ def stored(path: Path, archive: Path) -> StoreReader:
     store = store_of(archive)
     assert verify_store(storage_path(store)) == []
     return StoreReader.open(store)
+
+
+def test_a_report_says_where_streams_are_not_kept(tmp_path: Path) -> None:
+    """Flat frames take fewer bytes as samples: exports are not the source's bytes."""
+    flat = np.full((150, 170), 7, np.uint8)
+    for name, image, recoded in (("flat", flat, True), ("picture", PICTURE[0], False)):
+        path = dicom(tmp_path / name / "a.dcm", [lossy_2000(image)], LOSSY_2000)
+        (result,) = compress(path, tmp_path / f"out-{name}", workers=0).images
+        assert (RECODED in result.remarks) == recoded
+        assert StoreReader.open(result.store).keeps_streams((0, 0)) != recoded
 
 
 def read(path: Path) -> np.ndarray:
@@ -230,6 +241,34 @@ class TestAfterAnUpdateOfDecoders:
         assert entry is not None
         assert entry.irreversible
         assert evidence.disproof() is None
+
+    def test_sound_shards_of_a_store_within_a_bound(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """They are decoded and compared, whatever the manifest says."""
+        monkeypatch.setenv("TILEPRESS_GUESTS", "off")
+        path = dicom(tmp_path / "a.dcm", [lossy_2000(one) for one in PICTURE[:2]], LOSSY_2000)
+        streams_first = property(lambda ways: ways.streams or ways.samples)
+        monkeypatch.setattr(shard._Ways, "smaller", streams_first)
+        report = compress(path, tmp_path / "out", workers=0, max_error=1)
+        assert report.ok
+        store = store_of(tmp_path / "out")
+        assert StoreReader.open(store).keeps_streams((0, 0, 0))
+        decode = passed.decode
+        monkeypatch.setattr(passed, "decode", lambda *given: decode(*given) ^ 4)
+        assert not StoreReader.open(store).loss.is_lossless
+        options = EncodeOptions(max_error=1)
+        for other in (False, True):
+            if other:
+                streams = [lossy_2000(one) for one in (PICTURE[0], PICTURE[2])]
+                dicom(path, streams, LOSSY_2000)
+            spec = SourceSpec(kind="dicom", paths=(str(path),))
+            with contextlib.closing(open_source(spec)) as source:
+                plan = make_plan(source, storage_path(store), options)
+                evidence = Evidence(SourceSamples(plan, source), salvage(storage_path(store)))
+                (ref,) = plan.shards()
+                assert (evidence.take_stock(ref) is None) == other
+                assert (find_difference(plan, source) is None) != other
 
 
 WEBP: dict[str, dict[str, Any]] = {

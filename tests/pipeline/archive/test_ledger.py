@@ -59,7 +59,13 @@ class TestAFinishedShardIsKnown:
         Ledger(plan).record(replace(ENTRY, irreversible=True))
         found = Ledger(plan).get(ShardRef("image", (0, 1)))
         assert found is not None
-        assert found.irreversible
+        assert (found.irreversible, found.recoded) == (True, False)
+
+    def test_with_a_word_where_streams_were_not_kept(self, plan: ImagePlan):
+        Ledger(plan).record(replace(ENTRY, recoded=True))
+        found = Ledger(plan).get(ShardRef("image", (0, 1)))
+        assert found is not None
+        assert (found.irreversible, found.recoded) == (False, True)
 
     def test_by_every_reader_of_the_plan(self, plan: ImagePlan):
         ledger = Ledger(plan)

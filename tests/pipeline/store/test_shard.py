@@ -274,7 +274,8 @@ class TestStreamsOfAShard:
         monkeypatch.setattr(shard, "keep_streams", keep)
         monkeypatch.setattr(shard, "encode_chunk", lambda *_: plain)
         monkeypatch.setattr(shard, "decode_chunk", decode)
-        monkeypatch.setattr(shard, "is_irreversible", lambda record: record.startswith(b"S"))
+        for name in ("is_irreversible", "keeps_streams"):
+            monkeypatch.setattr(shard, name, lambda record: record.startswith(b"S"))
         given = Streams(streams=(b"s",), rows=1, columns=1, height=32, width=32, family="webp")
 
         def streams_of(box: Box) -> Streams:
@@ -293,7 +294,9 @@ class TestStreamsOfAShard:
         records = split_shard(found.data, (4, 1, 1)).values()
         kept = [bytes(record[:1]) == b"S" for record in records]
         assert found.irreversible == any(kept)
-        assert found.entry("image", (0, 0, 0)).irreversible == any(kept)
+        entry = found.entry("image", (0, 0, 0))
+        assert entry.irreversible == any(kept)
+        assert entry.recoded == any(not one for n, one in enumerate(kept) if n != absent)
         return kept
 
     def test_all_are_kept_where_they_take_no_more_in_all(self, monkeypatch: pytest.MonkeyPatch):
