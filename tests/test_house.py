@@ -417,6 +417,7 @@ class TestNobodyKnowsTheFormats:
 
 
 TESTED_ELSEWHERE = {
+    "pipeline/store/builder.py": "tests/pipeline/store/test_documents.py",
     "codecs/jpeg/render.py": "tests/codecs/jpeg/test_samples.py",
     "codecs/record.py": "tests/codecs/test_mutations.py",
     "codecs/wave/backend.py": "tests/codecs/wave/test_cpu.py",

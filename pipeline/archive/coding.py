@@ -48,7 +48,7 @@ class ImageCoding:
             plan.separator,
             None if plan.replaced is None else plan.replaced.root,
             wordy=plan.wordy,
-            apart=plan.apart,
+            newest=plan.newest,
         )
 
     def read(self, source: TileSource, ref: ShardRef) -> npt.NDArray[Any]:

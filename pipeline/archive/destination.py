@@ -45,7 +45,14 @@ from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.s3 import BucketPath
-from tilepress.pipeline.store.keys import IMAGE, MANIFEST, array_key, level_image
+from tilepress.pipeline.store.keys import (
+    FULL_RESOLUTION,
+    IMAGE,
+    MANIFEST,
+    array_key,
+    document_key,
+    level_image,
+)
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Layout
 from tilepress.pipeline.store.seal import is_sealed, read_root, remove_store, sealed_digest
@@ -257,11 +264,13 @@ def what_stays(store: StoragePath, error: Exception) -> str:
 def _is_rest(store: str) -> bool:
     """Whether all that is there was begun in its own place and never was a store.
 
-    A store whose root document is lost is none: it can be repaired. It has a manifest, or a repair
-    of it was begun.
+    A store whose root document is lost is none: it can be repaired. It has a manifest, or the
+    document of its level where the manifest was in the root's, or a repair of it was begun.
     """
-    folder = ledger_folder(store)
-    if is_sealed(store) or (storage_path(store) / MANIFEST).is_folder() or not folder.is_folder():
+    folder, where = ledger_folder(store), storage_path(store)
+    if is_sealed(store) or (where / MANIFEST).is_folder() or not folder.is_folder():
+        return False
+    if (where / document_key(FULL_RESOLUTION)).size() is not None:
         return False
     noted = {key.rpartition("/")[2] for key, _ in folder.walk()}
     return BEGUN in noted and not noted & {REPAIRS, REPLACES}

@@ -27,10 +27,10 @@ from tilepress.pipeline.archive.compare import SourceSamples, differs_by_decoder
 from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.plan import ShardRef
 from tilepress.pipeline.image.source import TileSource
-from tilepress.pipeline.storage.path import StoragePath
+from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.documents import compose
-from tilepress.pipeline.store.keys import FULL_RESOLUTION, document_key, is_image
+from tilepress.pipeline.store.keys import FULL_RESOLUTION, document_key, is_document, is_image
 from tilepress.pipeline.store.manifest import ShardEntry, ShardTable
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Layout, Salvaged
@@ -131,15 +131,27 @@ class Evidence:
         level = self._salvaged.level
         if self.same_plan or not level or not self.same_tools:
             return False
-        composed: dict[str, Any] = {}
+        composed: dict[str, dict[str, Any]] = {}
 
         def keep(key: str, data: bytes) -> None:
-            if key == document_key(FULL_RESOLUTION):
-                composed.update(json.loads(data))
+            if is_document(key):
+                composed[key] = json.loads(data)
 
         items = self._samples.source.source_items()
         compose(self._samples.coding.writer, items, tables, keep)
-        return bool(composed["consolidated_metadata"] != level.get("consolidated_metadata"))
+        if "consolidated_metadata" not in level:  # of a lean store: each document has its own
+            return any(map(self._says_otherwise, composed.items()))
+        own = composed[document_key(FULL_RESOLUTION)]
+        return bool(own.get("consolidated_metadata") != level["consolidated_metadata"])
+
+    def _says_otherwise(self, composed: tuple[str, dict[str, Any]]) -> bool:
+        """Whether a document below the level is there, can be read, and is another one."""
+        key, want = composed
+        if key.count("/") < 2:  # what is above tells of the tools at work, too
+            return False
+        with contextlib.suppress(OSError, ValueError):
+            return bool(json.loads((storage_path(self._plan.store) / key).read()) != want)
+        return False
 
     @property
     def _lossy_image(self) -> bool:

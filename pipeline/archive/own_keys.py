@@ -95,5 +95,5 @@ class OwnKeys:
         """Whether it is a chunk of the manifest or of an item of ``source/``: lists of bytes."""
         chunks, _, number = key.rpartition(self.separator)
         node = chunks.rpartition("/")[0]
-        is_listed = node == MANIFEST or node.startswith(f"{SOURCE}/")
+        is_listed = node in (MANIFEST, SOURCE) or node.startswith(f"{SOURCE}/")
         return is_listed and is_shared(chunks) and number.isdecimal()

@@ -24,7 +24,7 @@ from tilepress.pipeline.image.source import FORMER, SIBLINGS, SourceSpec, TileSo
 from tilepress.pipeline.privacy.recipe import KEY_FOLDER
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.keys import SEPARATOR, Separator, level_image, shard_key
-from tilepress.pipeline.store.seal import sealed_digest
+from tilepress.pipeline.store.seal import NEWEST_VERSION, sealed_digest
 
 __all__ = [
     "ImagePlan",
@@ -100,8 +100,8 @@ class ImagePlan:
     """What stays in the store's place until this is sealed, and goes then; None for nothing."""
     wordy: bool = False
     """Whether the store's documents are as earlier versions wrote them: of a store of theirs."""
-    apart: bool = False
-    """Whether it is of format 1, as all were then."""
+    newest: int = NEWEST_VERSION
+    """The newest format that it may have: that of a store that is repaired."""
     label: str | None = None
     """What people are told in place of the first file's path, where that may name a patient."""
     level_grids: tuple[ShardGrid, ...] = ()

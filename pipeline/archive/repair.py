@@ -47,6 +47,7 @@ from tilepress.pipeline.archive.verify import verify_store
 from tilepress.pipeline.archive.write import check_lease, clear_leftovers
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
+from tilepress.pipeline.find.choose import ALL, Choice
 from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.image.pseudonyms import as_stored
@@ -79,8 +80,11 @@ def repair_stores(
     stack: Stacks = None,
     *,
     show_paths: bool = False,
+    choice: Choice = ALL,
 ) -> Iterator[StoreRepair]:
     """Repair a store, or every damaged one of an archive, from ``source``.
+
+    ``choice`` says which of its files are meant, and which further drivers read them.
 
     Sound stores are left alone, and ``source`` is not looked at where all are. Of an archive, the
     stores that its catalogue lists and that are gone come last, as failures. Raises UsageError
@@ -98,7 +102,7 @@ def repair_stores(
         raise UsageError(f"repairing {path}: {what}, want a tilepress store or an archive")
     archive = None if stores == [root] else root
     folder = root.parent if archive is None else root
-    finder = _Finder(source, stack, archive, folder, show_paths=show_paths)
+    finder = _Finder(source, stack, archive, folder, show_paths=show_paths, choice=choice)
     repaired = False
     with LeaseKeeper() as keeper:
         for store in stores:
@@ -155,8 +159,10 @@ class _Finder:
         folder: StoragePath,
         *,
         show_paths: bool,
+        choice: Choice,
     ) -> None:
         self._paths, self._stack, self._archive = paths, stack, archive
+        self._choice = choice
         self._folder, self._show_paths = folder, show_paths
         self._searched = False
 
@@ -171,6 +177,7 @@ class _Finder:
             pseudonyms=lambda: pseudonyms_of_sources(self._folder),
             key_folder=self._folder,
             show_paths=self._show_paths,
+            choice=self._choice,
         )
 
     def told(self, store: StoragePath, text: str) -> str:
@@ -181,12 +188,16 @@ class _Finder:
         """Return the image of a store, by its origin or, where that is lost, by its shape."""
         if salvaged.origin is not None:
             return self._as_stored(self._sources.find(store, salvaged.origin), salvaged)
-        fitting = []
+        fitting, known = [], []
         for found in self._sources.candidates(store):
             spec = self._as_stored(found, salvaged)
             with contextlib.suppress(SourceError), contextlib.closing(open_source(spec)) as source:
                 if difference_of_shape(source, layout) is None:
                     fitting.append(spec)
+                    digest = plan_digest(source, layout.grid, layout.config, layout.exact, [])
+                    known += [spec] if digest in salvaged.digests else []
+        if len(known) == 1:  # the document of a lean store's level says so
+            fitting = known
         if len(fitting) != 1:
             raise UsageError(
                 f"repairing {store}: what it was made of is not to be read in it, and "
@@ -325,7 +336,7 @@ class _Repair:
             separator=image.separator,
             wordy=salvaged.wordy,
             level_grids=tuple(grids),
-            apart=salvaged.apart,
+            newest=salvaged.version,
         )
 
     def _check_unchanged(self, salvaged: Salvaged) -> None:

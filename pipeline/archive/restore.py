@@ -9,22 +9,27 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from tilepress.codecs import threads as pool
+from tilepress.codecs.record import keeps_streams
 from tilepress.errors import StoreError
 from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.lease import Holder, LeaseLost, holds
 from tilepress.pipeline.archive.ledger import ledger_folder
-from tilepress.pipeline.archive.plan import ShardRef
+from tilepress.pipeline.archive.own_keys import OwnKeys
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.archive.write import seal_image, write_shard
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.documents import COMPOSED, compose
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT, SIGNATURE
+from tilepress.pipeline.store.lean import document_of
 from tilepress.pipeline.store.manifest import Manifest, ShardTable, sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Salvaged
-from tilepress.pipeline.store.shard import ShardBytes
+from tilepress.pipeline.store.seal import APART_VERSION, NEWEST_VERSION
+from tilepress.pipeline.store.shard import ShardBytes, split_shard
 from tilepress.pipeline.store.signature import is_outdated
 
 __all__ = ["Restoration"]
@@ -109,20 +114,39 @@ class Restoration:
     # sealed anew
 
     def seal_anew(self, unsound: list[ShardRef]) -> None:
-        """Unseal, write what is missing, seal; every sound shard is in the ledger by now."""
+        """Unseal, write what is missing, seal; every sound shard is in the ledger by now.
+
+        A store of format 1 into which records came that its readers do not know is of a newer one
+        from then on.
+        """
         self._check_lease()
         retried((self._store / ROOT_DOCUMENT).remove)
         for ref in unsound:
             write_shard(self.plan, ref, self._holder, pool.threads())
             self.written.append(self.plan.shard_key(ref))
-        seal_image(self.plan, self._holder)
+        plan = self.plan
+        if plan.newest == APART_VERSION and any(map(self._has_newer_records, plan.shards())):
+            plan = replace(plan, newest=NEWEST_VERSION, wordy=False)
+        seal_image(plan, self._holder)
         self.resealed = True
         self._drop_signature()
+        self._drop_unlisted(plan)
+
+    def _has_newer_records(self, ref: ShardRef) -> bool:
+        """Whether records of a shard keep streams, which no store of format 1 had."""
+        per_shard = self.plan.grid_of(ref).chunks_per_shard
+        data = retried((self._store / self.plan.shard_key(ref)).read)
+        return any(map(keeps_streams, split_shard(data, per_shard).values()))
+
+    def _drop_unlisted(self, plan: ImagePlan) -> None:
+        """Remove what the store had as one of another format, or of other arrays."""
+        sealed = StoreReader.open(self._store).manifest
+        own = OwnKeys.of(plan, plan.separator)
         listed = self.manifest
-        if listed is not None:
-            sealed = StoreReader.open(self._store).manifest
-            for key in {*listed.documents, *listed.files} - {*sealed.documents, *sealed.files}:
-                (self._store / key).remove()
+        had = set() if listed is None else {*listed.documents, *listed.files}
+        for key in [key for key, _ in self._store.walk()]:
+            if (own.has(key) or key in had) and not sealed.lists(key, plan.separator):
+                retried((self._store / key).remove)
 
     def _drop_signature(self) -> None:
         """Remove a signature that is that of the store before; whoever signed looks at this one."""
@@ -158,6 +182,7 @@ class Restoration:
         node = documents.get(key.removesuffix(f"/{ROOT_DOCUMENT}"))
         if node is not None:
             yield json.dumps(node, separators=(",", ":")).encode()
+            yield document_of(node)
 
 
 def _digest(manifest: Manifest, key: str) -> str | None:

@@ -13,7 +13,7 @@ from tilepress.errors import DestinationConflict
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory, partial_of
-from tilepress.pipeline.store.documents import consolidate
+from tilepress.pipeline.store.builder import consolidate
 from tilepress.pipeline.store.keys import level_image
 from tilepress.pipeline.store.reader import StoreReader
 

@@ -6,28 +6,23 @@ Everything is handed on as it is made, in the order of sealing: chunks of coordi
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
 import platform
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
-from zarr.storage import MemoryStore
 
 from tilepress.codecs.loss import Loss
-from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.store.bands import told_exact
+from tilepress.pipeline.store.builder import Builder, bytes_array
 from tilepress.pipeline.store.conventions import (
-    AuxiliaryArray,
     auxiliary_arrays,
     group_attributes,
     image_attributes,
@@ -35,40 +30,28 @@ from tilepress.pipeline.store.conventions import (
 )
 from tilepress.pipeline.store.kept import IRREVERSIBLE
 from tilepress.pipeline.store.keys import (
-    MANIFEST,
-    ROOT_DOCUMENT,
+    FULL_RESOLUTION,
     SOURCE,
     Separator,
     array_key,
-    document_key,
-    is_document,
     is_image,
     level_image,
     level_of,
     source_key,
 )
+from tilepress.pipeline.store.lean import LAYOUTS, layouts_crc, may_be_lean
 from tilepress.pipeline.store.manifest import (
-    FileEntry,
-    Manifest,
     ShardTable,
     samples_digest,
-    sha256_hex,
 )
 from tilepress.pipeline.store.packed import pack_items
-from tilepress.pipeline.store.seal import APART_VERSION, NO_SEAL, STORE_VERSION, with_seal
+from tilepress.pipeline.store.seal import (
+    APART_VERSION,
+    LEAN_VERSION,
+    STORE_VERSION,
+)
 
-if TYPE_CHECKING:
-    from zarr.abc.store import Store
-    from zarr.core.buffer import Buffer
-    from zarr.core.chunk_key_encodings import ChunkKeyEncodingParams
-
-__all__ = ["COMPOSED", "StoredImage", "compose", "consolidate"]
-
-AUXILIARY_CHUNK_BYTES = 2**20
-"""Chunk of ``source/`` items and the manifest: what a flipped bit makes unreadable at most."""
-
-LONG_COORDINATE = 256
-"""Values of a coordinate from which on their bits are sorted before they are compressed."""
+__all__ = ["COMPOSED", "StoredImage", "compose"]
 
 COMPOSED = frozenset(
     {
@@ -103,9 +86,8 @@ class StoredImage(Protocol):
         ...
 
     @property
-    def apart(self) -> bool:
-        """Whether the store is of format 1, as all of earlier versions are: each item of
-        ``source/`` is an array, however small, and all coordinates are coded alike."""
+    def newest(self) -> int:
+        """The newest format that the store may have: that of one that is composed again."""
         ...
 
     def codec_config(self, array: str) -> dict[str, Any]: ...
@@ -129,33 +111,46 @@ def compose(
     the store names: those at work, unless a store that another installation sealed is composed
     again.
     """
-    builder = _Builder(write, image.separator, wordy=image.wordy, apart=image.apart)
-    items = source_items if image.apart else pack_items(source_items)
-    statement = _statement(image, tables, tools or _tools())
+    version, items = _format_of(image, source_items, tables)
+    builder = Builder(write, image.separator, version, wordy=image.wordy)
+    statement = _statement(image, version, tables, tools or _tools())
+    added = dict(attributes or {})
     levels = range(1 + len(image.info.levels))
     for level in levels:
-        _add_level(builder, image, level, statement, attributes or {})
+        _add_level(builder, image, level, statement, added)
+    ome = ome_attributes(image.info, [array_key(level_image(level)) for level in levels])
+    if version == LEAN_VERSION:
+        ((_, origin),) = items
+        builder.seal_lean(statement | added, ome, tables, origin)
+        return
     builder.group(SOURCE, {})
     for name, data in items:
-        builder.array(source_key(name), _bytes_array(data, f"{name}-byte"))
+        builder.array(source_key(name), bytes_array(data, f"{name}-byte"))
     for level in levels:
         builder.consolidate(str(level))
-    digest = builder.add_manifest(tables)
-    added = {**(attributes or {}), "manifest_sha256": digest}
-    paths = [array_key(level_image(level)) for level in levels]
-    builder.seal(statement | added, ome_attributes(image.info, paths))
+    added["manifest_sha256"] = builder.add_manifest(tables)
+    builder.seal(statement | added, ome)
 
 
-def consolidate(store: Store, path: str | None = None) -> None:
-    """Gather the documents below a group into its own, so that one request opens it."""
-    with warnings.catch_warnings():
-        # Zarr warns that the v3 text does not have it yet; its readers and xarray's all do
-        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(store, path=path)
+def _format_of(
+    image: StoredImage,
+    source_items: Iterable[tuple[str, bytes]],
+    tables: Mapping[str, ShardTable],
+) -> tuple[int, Iterable[tuple[str, bytes]]]:
+    """Return the format of a store, and the items of its ``source/`` as that has them."""
+    if image.newest == APART_VERSION:
+        return APART_VERSION, source_items
+    items = iter(pack_items(source_items))
+    if image.newest < LEAN_VERSION or not may_be_lean(image.info, tables):
+        return STORE_VERSION, items
+    held = list(itertools.islice(items, 2))
+    if len(held) == 1 and held[0][0] == "origin":
+        return LEAN_VERSION, held
+    return STORE_VERSION, itertools.chain(held, items)
 
 
 def _add_level(
-    builder: _Builder,
+    builder: Builder,
     image: StoredImage,
     level: int,
     statement: Mapping[str, Any],
@@ -163,7 +158,10 @@ def _add_level(
 ) -> None:
     info, wordy = image.info.at_level(level), image.wordy
     told = {"tilepress": statement} if level == 0 else {}
-    builder.group(str(level), group_attributes(info, wordy=wordy) | told)
+    if builder.is_lean:  # what the group says of its place, its image says once more
+        builder.group(FULL_RESOLUTION, {})
+    else:
+        builder.group(str(level), group_attributes(info, wordy=wordy) | told)
     for name, grid in image.grids.items():
         if level_of(name) != level and (is_image(name) or level > 0):
             continue
@@ -187,6 +185,10 @@ def _add_level(
         )
     for name, array in auxiliary_arrays(info, wordy=wordy).items():
         builder.array(f"{level}/{name}", array)
+    if builder.is_lean:
+        documents = [builder.document(array_key(name)) for name in image.grids]
+        traces = _traces({**statement, **added}) | {LAYOUTS: layouts_crc(documents)}
+        builder.tell(FULL_RESOLUTION, {"tilepress": traces})
 
 
 def _mask_attributes(info: ImageInfo) -> dict[str, Any]:
@@ -200,8 +202,22 @@ def _mask_attributes(info: ImageInfo) -> dict[str, Any]:
     return attributes
 
 
+def _traces(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the level of a lean store says beside the root document: what coding did, and
+    what its source is known by where that document is lost."""
+    kept = ("format_version", "loss", "plan_digest")
+    return {
+        **{key: statement[key] for key in kept if key in statement},
+        "source_digest": {"sha256": statement["source_digest"]["sha256"]},
+        "tools": {k: v for k, v in statement["tools"].items() if k == "tilepress"},
+    }
+
+
 def _statement(
-    stored: StoredImage, tables: Mapping[str, ShardTable], tools: Mapping[str, str]
+    stored: StoredImage,
+    version: int,
+    tables: Mapping[str, ShardTable],
+    tools: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return ``attrs["tilepress"]``: what was done to the samples, and what reads them."""
     config = stored.codec_config("image")
@@ -210,7 +226,7 @@ def _statement(
     samples = sum(math.prod(info.at_level(n).shape) for n in range(len(images)))
     image_bytes = sum(image.stored_bytes for image in images)
     return {
-        "format_version": APART_VERSION if stored.apart else STORE_VERSION,
+        "format_version": version,
         "pip": _INSTALL,
         "codec": config["codec"],
         "tier": config["tier"],
@@ -230,155 +246,3 @@ def _tools() -> dict[str, str]:
     with suppress(PackageNotFoundError):
         tools["tilepress"] = version("tilepress")
     return tools
-
-
-def _bytes_array(data: bytes, dim: str) -> AuxiliaryArray:
-    return AuxiliaryArray((dim,), np.frombuffer(data, np.uint8))
-
-
-class _Builder:
-    """Lets Zarr create the nodes in memory; writes chunks at once and the documents at the end."""
-
-    def __init__(
-        self,
-        write: Callable[[str, bytes], None],
-        separator: Separator,
-        *,
-        wordy: bool,
-        apart: bool,
-    ) -> None:
-        self._write, self._wordy, self._apart = write, wordy, apart
-        self._chunk_keys: ChunkKeyEncodingParams = {"name": "default", "separator": separator}
-        self._objects: dict[str, Buffer] = {}
-        self._memory = MemoryStore(self._objects)
-        self._root = zarr.create_group(self._memory)
-        self._files: dict[str, FileEntry] = {}
-
-    def group(self, name: str, attributes: Mapping[str, Any]) -> None:
-        self._root.create_group(name, attributes=dict(attributes))
-
-    def coded_array(
-        self,
-        name: str,
-        *,
-        grid: ShardGrid,
-        dtype: np.dtype[Any],
-        dims: tuple[str, ...],
-        fill: float | int,
-        config: Mapping[str, Any],
-        attributes: Mapping[str, Any],
-    ) -> None:
-        """Create an array whose shards are written elsewhere."""
-        self._root.create_array(
-            name,
-            shape=grid.shape,
-            chunks=grid.chunk,
-            shards=grid.shard,
-            dtype=dtype,
-            fill_value=fill,
-            serializer=TilepressTileV3(config),
-            filters=None,
-            compressors=None,
-            dimension_names=dims,
-            attributes=dict(attributes),
-            chunk_key_encoding=self._chunk_keys,
-        )
-
-    def array(self, name: str, array: AuxiliaryArray) -> None:
-        """Create an auxiliary array and write its chunks."""
-        node = self._create(name, array.data.shape, array.data.dtype, array.dims, array.attributes)
-        self._fill(node, array.data)
-
-    def consolidate(self, path: str | None) -> None:
-        consolidate(self._memory, path)
-
-    def add_manifest(self, tables: Mapping[str, ShardTable]) -> str:
-        """Add the array ``manifest`` and return its digest.
-
-        It lists its own document, which holds its length: every digest is equally long, so the
-        length is known before the digest is.
-        """
-        documents = {key: sha256_hex(data) for key, data in self._documents().items()}
-        del documents[ROOT_DOCUMENT]
-        own = document_key(MANIFEST)
-        documents[own] = NO_SEAL
-        files = dict(self._files)
-        size = len(Manifest(documents, files, tables).to_bytes())
-        node = self._create(MANIFEST, (size,), np.dtype(np.uint8), ("manifest-byte",), {})
-        documents[own] = sha256_hex(self._documents()[own])
-        data = Manifest(documents, files, tables).to_bytes()
-        self._fill(node, np.frombuffer(data, np.uint8))
-        return sha256_hex(data)
-
-    def seal(self, statement: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
-        """Write every document, those of the leaves first and the root's with the seal last."""
-        self._root.update_attributes({"tilepress": {**statement, "seal": NO_SEAL}, **attributes})
-        self.consolidate(None)
-        documents = self._documents()
-        root = documents.pop(ROOT_DOCUMENT)
-        for key in sorted(documents, key=lambda key: (-key.count("/"), key)):
-            self._write(key, documents[key])
-        self._write(ROOT_DOCUMENT, with_seal(root))
-
-    def _create(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        dims: tuple[str, ...],
-        attributes: Mapping[str, Any],
-    ) -> zarr.Array[Any]:
-        chunk = AUXILIARY_CHUNK_BYTES // dtype.itemsize
-        return self._root.create_array(
-            name,
-            shape=shape,
-            chunks=tuple(min(max(1, n), chunk) for n in shape),
-            dtype=dtype,
-            fill_value=0,
-            filters=None,
-            compressors=[self._compressor(shape, dtype), Crc32cCodec()],
-            dimension_names=dims,
-            attributes=dict(attributes),
-            chunk_key_encoding=self._chunk_keys,
-            config={"write_empty_chunks": True},
-        )
-
-    def _compressor(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ZstdCodec | BloscCodec:
-        """Return what compresses an auxiliary array: of evenly spaced floats, long rows of their
-        bits alike take a third of the bytes, and pay for a longer document."""
-        if self._apart or dtype != np.float64 or len(shape) != 1 or shape[0] < LONG_COORDINATE:
-            return ZstdCodec(level=9)
-        return BloscCodec(typesize=8, cname="zstd", clevel=9, shuffle="bitshuffle", blocksize=0)
-
-    def _fill(self, node: zarr.Array[Any], data: npt.NDArray[Any]) -> None:
-        """Write an array's chunks to disk, a few MiB at a time."""
-        step = 16 * AUXILIARY_CHUNK_BYTES // data.itemsize
-        if data.ndim == 0:
-            node[...] = data
-            self._flush_chunks()
-        for start in range(0, len(data) if data.ndim else 0, step):
-            node[start : start + step] = data[start : start + step]
-            self._flush_chunks()
-
-    def _flush_chunks(self) -> None:
-        for key in [key for key in self._objects if not is_document(key)]:
-            data = self._objects.pop(key).to_bytes()
-            self._write(key, data)
-            self._files[key] = FileEntry(len(data), sha256_hex(data))
-
-    def _documents(self) -> dict[str, bytes]:
-        hook = None if self._wordy else _lean
-        found = {k: v.to_bytes() for k, v in self._objects.items() if is_document(k)}
-        return {k: _compact(json.loads(v, object_hook=hook)) for k, v in found.items()}
-
-
-def _compact(document: object) -> bytes:
-    """Write a JSON document without white space: Zarr's indents weigh kilobytes."""
-    return json.dumps(document, separators=(",", ":")).encode()
-
-
-def _lean(fields: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what an array's document need not say: that there are no storage transformers."""
-    if fields.get("node_type") == "array" and fields.get("storage_transformers") == []:
-        del fields["storage_transformers"]
-    return fields

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +41,16 @@ from tilepress.pipeline.store.keys import (
     shard_key,
     source_key,
 )
+from tilepress.pipeline.store.lean import (
+    LISTED,
+    copied_documents,
+    lean_source_key,
+    listed_in,
+    unpacked_source,
+)
 from tilepress.pipeline.store.manifest import Manifest, sha256_hex
 from tilepress.pipeline.store.packed import item_of, names_of, origin_of
-from tilepress.pipeline.store.seal import APART_VERSION, read_root
+from tilepress.pipeline.store.seal import APART_VERSION, RootDocument, read_root
 from tilepress.pipeline.store.shard import split_shard
 
 if TYPE_CHECKING:
@@ -86,10 +94,16 @@ class SealedStore(WrapperStore["Store"]):
         return [self._present(key, value) for (key, _), value in zip(ranges, values, strict=True)]
 
     def _present(self, key: str, value: Buffer | None) -> Buffer | None:
-        if not value and is_chunk(key):  # Zarr takes an empty object for a missing one
+        if (
+            not value and is_chunk(key) and not _WITHOUT_CHUNK.search(key)
+        ):  # Zarr takes an empty object for a missing one
             found = "missing" if value is None else "cut"
             raise DamagedStore(f"reading {_store_name(self._store)}: {key} is {found}")
         return value
+
+
+_WITHOUT_CHUNK = re.compile(r"(^|/)spatial_ref/c$")
+"""The scalar that is its fill value: a lean store has no object for it."""
 
 
 def _store_name(store: Store) -> str:
@@ -101,12 +115,17 @@ class StoreReader:
     """A sealed store, for exporters and ``verify``: what it cannot vouch for, it refuses."""
 
     def __init__(
-        self, path: StoragePath, statement: Mapping[str, Any], root: zarr.Group, level: int = 0
+        self,
+        path: StoragePath,
+        document: RootDocument,
+        root: zarr.Group,
+        level: int = 0,
     ) -> None:
         self.path = path
+        self._document = document
         self._name = level_image(level)
         """Name of the array that is read as the image."""
-        self.statement = statement
+        self.statement = document.statement
         """``attrs["tilepress"]`` of the root: codec, model, loss, sizes, digests, versions."""
         self._root = root
         self._shards: OrderedDict[tuple[int, ...], dict[tuple[int, ...], memoryview]] = (
@@ -123,9 +142,10 @@ class StoreReader:
         store at all.
         """
         path = storage_path(path)
-        statement = read_root(path).statement
+        document = read_root(path)
+        _ = document.statement  # first: it refuses what a newer tilepress wrote
         store = SealedStore(path)
-        return cls(path, statement, zarr.open_consolidated(store, mode="r", zarr_format=3))
+        return cls(path, document, zarr.open_consolidated(store, mode="r", zarr_format=3))
 
     @cached_property
     def level_count(self) -> int:
@@ -134,7 +154,7 @@ class StoreReader:
 
     def at_level(self, number: int) -> StoreReader:
         """Return what reads a level, 0 being the full resolution, as if it were the image."""
-        return StoreReader(self.path, self.statement, self._root, number)
+        return StoreReader(self.path, self._document, self._root, number)
 
     @cached_property
     def image(self) -> zarr.Array[Any]:
@@ -168,7 +188,8 @@ class StoreReader:
 
     @property
     def root_attributes(self) -> dict[str, Any]:
-        return dict(self._root.attrs.asdict())
+        """Without the manifest that they may have."""
+        return {k: v for k, v in self._root.attrs.asdict().items() if k != LISTED}
 
     @property
     def level(self) -> zarr.Group:
@@ -229,6 +250,9 @@ class StoreReader:
 
     @cached_property
     def manifest(self) -> Manifest:
+        if self._document.is_lean:
+            listed = Manifest.parse(listed_in(self._document.data))
+            return replace(listed, documents=copied_documents(self._document.content))
         data = self._read_bytes(MANIFEST)
         if sha256_hex(data) != self.statement.get("manifest_sha256"):
             raise DamagedStore(f"reading {self.path.name}: the manifest is not the one sealed")
@@ -242,6 +266,8 @@ class StoreReader:
         return origin
 
     def source_names(self) -> tuple[str, ...]:
+        if self._document.is_lean:
+            return tuple(sorted(("origin", *names_of(self._origin_bytes))))
         group = self._root[SOURCE]
         assert isinstance(group, zarr.Group)
         packed = () if self._is_first_format else names_of(self._origin_bytes)
@@ -251,6 +277,8 @@ class StoreReader:
         """Return one item of ``source/``; KeyError where there is none of that name."""
         if source_key(name) in self._root:
             return self._read_bytes(source_key(name))
+        if name == "origin":
+            return self._origin_bytes
         if self._is_first_format:
             raise KeyError(name)
         try:
@@ -270,8 +298,17 @@ class StoreReader:
     def _is_first_format(self) -> bool:
         return bool(self.statement["format_version"] == APART_VERSION)
 
+    def _lean_source(self) -> bytes:
+        key = lean_source_key(self.separator)
+        try:
+            return unpacked_source((self.path / key).read())
+        except (OSError, DamagedStore) as error:
+            raise DamagedStore(f"reading {self.path.name}: {key}: {error}") from error
+
     @cached_property
     def _origin_bytes(self) -> bytes:
+        if self._document.is_lean:
+            return self._lean_source()
         if ORIGIN not in self._root:
             raise KeyError("origin")
         return self._read_bytes(ORIGIN)

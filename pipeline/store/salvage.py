@@ -1,8 +1,9 @@
 """Read what a damaged store still tells: how it was coded, and what it was made of.
 
-How an array was coded is written in three documents: its own, that of its level and the root's. The
-sealed root document is believed alone. Where it is damaged or gone, two that agree are, or the
-array's own where a manifest that is whole lists it.
+How an array was coded is written in three documents: its own, that of its level (but of lean
+stores) and the root's. The sealed root document is believed alone. Where it is damaged or gone, two
+that agree are, or the array's own where a manifest that is whole lists it or the level of a lean
+store vouches for it.
 """
 
 from __future__ import annotations
@@ -32,11 +33,18 @@ from tilepress.pipeline.store.keys import (
     array_key,
     document_key,
     level_image,
+    other_separator,
+)
+from tilepress.pipeline.store.lean import (
+    LAYOUTS,
+    layouts_crc,
+    lean_source_key,
+    unpacked_source,
 )
 from tilepress.pipeline.store.manifest import Manifest, sha256_hex
 from tilepress.pipeline.store.packed import origin_of
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.seal import APART_VERSION
+from tilepress.pipeline.store.seal import APART_VERSION, LEAN_VERSION, STORE_VERSION
 
 __all__ = ["Layout", "Salvaged", "salvage"]
 
@@ -129,8 +137,8 @@ class Salvaged:
     """The document of the full resolution; {} where it is none."""
     wordy: bool
     """Whether its documents are as earlier versions wrote them: see ``StoredImage``."""
-    apart: bool
-    """Whether it is of format 1: see ``StoredImage``."""
+    version: int
+    """Its format."""
     sealed_by: str | None
     """The version of tilepress that sealed the store, if root or level tell."""
     origin: Mapping[str, Any] | None
@@ -162,7 +170,7 @@ def salvage(store: StoragePath) -> Salvaged:
         digests=frozenset(digest.decode() for digest in digests),
         level=_parse(level),
         wordy=_WORDY in (data or b"") + level + _read(store / document_key(array_key("image"))),
-        apart=_is_apart(store, _parse(data or b""), _parse(level)),
+        version=_version(store, _parse(data or b""), _parse(level)),
         sealed_by=_sealed_by(_parse(data or b"")) or _sealed_by(_parse(level)),
         origin=_origin(store, reader),
         attributes=_attributes(store, _parse(data or b""), _parse(level)),
@@ -195,11 +203,11 @@ def _copies(
     for name in ("image", *_levels(store, known), "mask"):
         key = array_key(name)
         nodes = [_consolidated(known, key)]
-        if not sealed:
+        if not sealed:  # then its own document is the first to tell
             own = _parse(_read(store / document_key(key)))
             number, _, last = key.rpartition("/")
             above = level if name == last else _read(store / document_key(number))
-            nodes += [_consolidated(_parse(above), last), own]
+            nodes = [own, _consolidated(_parse(above), last), *nodes]
         copies = [layout for node in nodes if (layout := Layout.parse(node)) is not None]
         if copies:
             found[name] = copies
@@ -231,8 +239,11 @@ def _believed(
 
 
 def _vouched(store: StoragePath, key: str) -> Layout | None:
-    """Return the layout in a document that is listed in a manifest whose checksums are right."""
+    """Return the layout in a document that is listed in a manifest whose checksums are right, or
+    that the level of a lean store has the checksum of."""
     data = _read(store / key)
+    if _is_in_level(store):
+        return Layout.parse(_parse(data))
     try:
         node = zarr.open_array(store.zarr_store(), path=MANIFEST, mode="r")
         manifest = Manifest.parse(bytes(node[...]))  # type: ignore[arg-type]  # an array of bytes
@@ -242,12 +253,23 @@ def _vouched(store: StoragePath, key: str) -> Layout | None:
     return Layout.parse(_parse(data)) if listed else None
 
 
-def _is_apart(store: StoragePath, root: dict[str, Any], level: dict[str, Any]) -> bool:
+def _is_in_level(store: StoragePath) -> bool:
+    """Whether the documents of image and mask are those that the level has the checksum of."""
+    level = _parse(_read(store / document_key(FULL_RESOLUTION)))
+    found = [_read(store / document_key(array_key(name))) for name in ("image", "mask")]
+    with contextlib.suppress(KeyError, TypeError):
+        return bool(level["attributes"]["tilepress"][LAYOUTS] == layouts_crc(found))
+    return False
+
+
+def _version(store: StoragePath, root: dict[str, Any], level: dict[str, Any]) -> int:
     for document in (root, level):
-        with contextlib.suppress(KeyError, TypeError):
-            return bool(document["attributes"]["tilepress"]["format_version"] == APART_VERSION)
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            return int(document["attributes"]["tilepress"]["format_version"])
     source = store / SOURCE
-    return source.is_folder() and set(source.folders()) - {"origin"} != set()
+    if not source.is_folder() or (source / ROOT_DOCUMENT).size() is None:
+        return LEAN_VERSION
+    return APART_VERSION if set(source.folders()) - {"origin"} else STORE_VERSION
 
 
 def _sealed_by(document: dict[str, Any]) -> str | None:
@@ -289,6 +311,10 @@ def _manifest(reader: StoreReader) -> Manifest | None:
 
 
 def _origin(store: StoragePath, reader: StoreReader | None) -> Mapping[str, Any] | None:
+    for separator in (SEPARATOR, other_separator(SEPARATOR)) if reader is None else ():
+        with contextlib.suppress(OSError, DamagedStore, ValueError):
+            origin = origin_of(unpacked_source((store / lean_source_key(separator)).read()))
+            return origin if isinstance(origin, dict) and "kind" in origin else None
     try:
         if reader is not None:
             return reader.origin

@@ -37,6 +37,8 @@ from tilepress.pipeline.store.manifest import sha256_hex
 
 __all__ = [
     "APART_VERSION",
+    "LEAN_VERSION",
+    "NEWEST_VERSION",
     "NO_SEAL",
     "STORE_VERSION",
     "RootDocument",
@@ -50,11 +52,16 @@ __all__ = [
 ]
 
 STORE_VERSION = 2
-"""Of what STORE.md describes."""
+"""Of stores of images that are not small."""
 
 APART_VERSION = 1
 """Of stores of earlier versions: items of ``source/`` are arrays of their own, and all auxiliary
 arrays are coded alike."""
+
+LEAN_VERSION = 3
+"""Of stores of small images: manifest and source are in the root document."""
+
+NEWEST_VERSION = LEAN_VERSION
 
 NO_SEAL = "0" * 64
 """What stands for a digest that is not known yet: it is as long as one."""
@@ -101,12 +108,17 @@ class RootDocument:
             found = statement["format_version"]
         except (KeyError, TypeError) as error:
             raise self.lacks(error) from error
-        if found not in (APART_VERSION, STORE_VERSION):
+        if found not in range(APART_VERSION, NEWEST_VERSION + 1):
             raise UnsupportedFormat(
                 f"opening {self.store}: got store format {found}, this tilepress reads "
-                f"{APART_VERSION} and {STORE_VERSION}; a newer one may read it"
+                f"{APART_VERSION} to {NEWEST_VERSION}; a newer one may read it"
             )
         return statement
+
+    @property
+    def is_lean(self) -> bool:
+        """Whether manifest and source are in it."""
+        return bool(self.statement["format_version"] == LEAN_VERSION)
 
     @property
     def seal(self) -> str:

@@ -40,7 +40,7 @@ from tilepress.pipeline.store.keys import (
     shard_key,
 )
 from tilepress.pipeline.store.manifest import ShardEntry, ShardTable, sha256_hex
-from tilepress.pipeline.store.seal import is_sealed, seal_of
+from tilepress.pipeline.store.seal import NEWEST_VERSION, is_sealed, seal_of
 
 __all__ = ["StoreWriter"]
 
@@ -58,13 +58,13 @@ class StoreWriter:
         replaced: str | None = None,
         *,
         wordy: bool = False,
-        apart: bool = False,
+        newest: int = NEWEST_VERSION,
     ) -> None:
         self.place = where
         self.wordy = wordy
         """Whether documents are as earlier versions wrote them, for a store of theirs."""
-        self.apart = apart
-        """Whether the store is of format 1, as those of earlier versions are."""
+        self.newest = newest
+        """The newest format that the store may have: less for one of an earlier version."""
         self._replaced = replaced
         self.separator = separator
         """What stands between the numbers in the keys of chunks: of a store that replaces another

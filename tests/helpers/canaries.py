@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+import zlib
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -177,8 +178,14 @@ def in_tree(folder: Path) -> dict[str, int]:
 
 
 def in_arrays(store: Path) -> dict[str, int]:
-    """Return how many are in each decoded array of a store: chunks are compressed."""
+    """Return how many are in each decoded array of a store: chunks are compressed.
+
+    The source of a small image is no array, and is looked at as one.
+    """
     found: dict[str, int] = {}
+    lean = store / "source/c/0"
+    if lean.exists() and (count := len(in_bytes(zlib.decompress(lean.read_bytes())))):
+        found["source/c/0"] = count
     for key, array in _arrays(zarr.open_group(store, mode="r"), ""):
         data = np.asarray(array[...])
         count = len(in_bytes(data.tobytes()))

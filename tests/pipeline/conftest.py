@@ -15,6 +15,7 @@ from rasterio.crs import CRS
 from tilepress.codecs.tile import TileCodec
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.info import GeoReference, ImageInfo
+from tilepress.pipeline.store import lean
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.shard import encode_shard
 from tilepress.pipeline.store.writer import StoreWriter
@@ -41,6 +42,12 @@ def write_shards(writer: StoreWriter, arrays: dict[str, np.ndarray]) -> list[Sha
             writer.write_shard(name, index, coded.data)
             entries.append(coded.entry(name, index))
     return entries
+
+
+@pytest.fixture
+def roomy_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write stores as those of images that are not small: of format 2."""
+    monkeypatch.setattr(lean, "LEAN_STORED_BYTES", -1)
 
 
 @pytest.fixture

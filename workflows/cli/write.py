@@ -292,6 +292,7 @@ def repair(
         list[str], typer.Option(metavar="SRC", help="What it was made of (repeatable).")
     ],
     stack: Stack = None,
+    driver: Driver = None,
     show_paths: ShowPaths = False,
     as_json: Json = False,
 ) -> None:
@@ -306,8 +307,10 @@ def repair(
         tilepress repair out/ --source /archive
     """
     from tilepress.pipeline.archive.repair import repair_stores
+    from tilepress.pipeline.find.choose import Choice
 
-    found = repair_stores(store, source, patterns(stack), show_paths=show_paths)
+    choice = Choice.of((), (), driver or ())
+    found = repair_stores(store, source, patterns(stack), show_paths=show_paths, choice=choice)
     repairs = tell(found, as_json=as_json)
     if any(not one.ok for one in repairs):
         raise typer.Exit(EXIT_FAILED)

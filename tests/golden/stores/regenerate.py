@@ -4,6 +4,7 @@ Run: python tests/golden/stores/regenerate.py [FOLDER]
 
     sources.tar.xz    what they were made of
     KIND.tar.xz       lossless/KIND.zarr/…, and near/KIND.zarr/…, of which each sample may be off
+    format-3.tar.xz   the same of two kinds as small images are stored
 
 Archives are never changed: the script adds those that are missing and leaves the others as they
 are. What it adds carries the versions of the libraries that are at work.
@@ -49,6 +50,9 @@ SEVERAL_SHARDS = ("geotiff", "dicom")
 
 BOUNDS = {"lossless": 0, "near": 2}
 
+LEAN = ("geotiff", "dicom")
+"""Kinds of which there are stores of format 3."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -67,6 +71,12 @@ def main() -> None:
                 for loss, bound in BOUNDS.items():
                     write_store(kind, sources, Path(scratch) / kind / loss / f"{kind}.zarr", bound)
                 pack(Path(scratch) / kind, archive)
+        if not (folder / "format-3.tar.xz").exists():
+            lean = Path(scratch) / "format-3"
+            for kind in LEAN:
+                for loss, bound in BOUNDS.items():
+                    write_store(kind, sources, lean / loss / f"{kind}.zarr", bound)
+            pack(lean, folder / "format-3.tar.xz")
 
 
 def write_store(kind: str, sources: Path, store: Path, max_error: float) -> None:

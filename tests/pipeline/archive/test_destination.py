@@ -21,7 +21,7 @@ from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.archive.replace import replacements
 from tilepress.pipeline.archive.write import clear_leftovers, seal_image, write_shard
 from tilepress.pipeline.storage.path import StoragePath, storage_path
-from tilepress.pipeline.store.documents import consolidate
+from tilepress.pipeline.store.builder import consolidate
 from tilepress.pipeline.verify import verify
 
 from .test_write import planned_of
@@ -78,6 +78,9 @@ def foreign(store: Path, kind: str) -> None:
 
 
 KINDS = ["array", "OME-Zarr", "slashes", "dots", "sparse", "version 2"]
+
+
+pytestmark = pytest.mark.usefixtures("roomy_stores")  # of small ones: test_lean_stores.py
 
 
 class TestWhatIsForeign:

@@ -33,6 +33,8 @@ from tilepress.workflows.run.compress import compress
 from ...helpers.samples import smooth
 from .. import images
 
+pytestmark = pytest.mark.usefixtures("roomy_stores")  # of small ones: test_lean_stores.py
+
 Tree = dict[str, bytes]
 
 

@@ -43,6 +43,9 @@ from .test_write import planned_of
 OLD, NEW = smooth((200, 300), 1), smooth((200, 300), 2)
 
 
+pytestmark = pytest.mark.usefixtures("roomy_stores")  # of small ones: test_lean_stores.py
+
+
 @pytest.fixture(params=["folder", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoragePath:
     if request.param == "folder":

@@ -21,6 +21,8 @@ from tilepress.workflows.run.compress import compress
 
 from ...helpers.samples import smooth
 
+pytestmark = pytest.mark.usefixtures("roomy_stores")  # of small ones: test_lean_stores.py
+
 
 @pytest.fixture(params=[0, 3], ids=["lossless", "lossy"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:

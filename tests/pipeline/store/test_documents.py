@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
 import zarr
 from numcodecs.zstd import Zstd
@@ -35,7 +36,7 @@ class TestDocumentsAreLean:
             for path in geo_store.path.rglob("zarr.json")
         }
         counts = {key: text.count("PROJC") for key, text in texts.items()}
-        once = {"zarr.json", "0/zarr.json", "0/spatial_ref/zarr.json"}
+        once = {"zarr.json", "0/spatial_ref/zarr.json"}
         assert {key for key, count in counts.items() if count} == once
         assert set(counts.values()) == {0, 1}
 
@@ -85,13 +86,19 @@ class TestStockReadersOpenIt:
     def test_every_way_of_opening(self, geo_store: Any) -> None:
         path = str(geo_store.path)
         for dataset in (
-            xr.open_zarr(path + "/0"),
+            xr.open_zarr(path + "/0", consolidated=False),
             xr.open_zarr(path, group="0", consolidated=False),
             xr.open_datatree(path, engine="zarr")["0"].to_dataset(),
         ):
             np.testing.assert_array_equal(dataset.image.values, geo_store.image)
         group = zarr.open_group(path, mode="r")
         np.testing.assert_array_equal(group["0/image"][...], geo_store.image)
+
+    @pytest.mark.usefixtures("roomy_stores")
+    def test_the_level_of_a_store_that_is_not_small(self, make_store: Make) -> None:
+        store = make_store()
+        dataset = xr.open_zarr(str(store.path) + "/0")
+        np.testing.assert_array_equal(dataset.image.values, store.image)
 
     def test_a_fresh_process_that_imports_only_xarray(self, geo_store: Any) -> None:
         code = (

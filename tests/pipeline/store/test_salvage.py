@@ -11,6 +11,8 @@ import pytest
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
 
+pytestmark = pytest.mark.usefixtures("roomy_stores")  # of small ones: test_lean.py
+
 ROOT, LEVEL, OWN = "zarr.json", "0/zarr.json", "0/image/zarr.json"
 
 

@@ -20,6 +20,7 @@ from tilepress.errors import (
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.storage import atomic
+from tilepress.pipeline.store import lean
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed
 from tilepress.pipeline.store.shard import encode_shard
@@ -61,8 +62,9 @@ class TestNoOneOpensAnUnfinishedStore:
         with pytest.raises(UnsealedStore, match="same compress line"):
             StoreReader.open(path)
 
+    @pytest.mark.parametrize(("limit", "objects"), [(2**20, 4), (-1, 8)])
     def test_a_crash_at_any_write_of_the_seal(
-        self, unfinished: StoreWriter, monkeypatch: pytest.MonkeyPatch
+        self, unfinished: StoreWriter, monkeypatch: pytest.MonkeyPatch, limit: int, objects: int
     ) -> None:
         """Stop before the n-th rename, for every n: unsealed, and the same call finishes it."""
         real, count = os.replace, 0
@@ -77,6 +79,7 @@ class TestNoOneOpensAnUnfinishedStore:
         items = [("origin", b'{"kind": "array"}'), ("more", bytes(100))]
         for n in range(100):
             count = n
+            monkeypatch.setattr(lean, "LEAN_STORED_BYTES", limit)
             monkeypatch.setattr(atomic.os, "replace", stop)
             try:
                 unfinished.seal(items, self.entries)
@@ -88,7 +91,7 @@ class TestNoOneOpensAnUnfinishedStore:
             finally:
                 monkeypatch.undo()
             break
-        assert n == 8, "objects and documents"
+        assert n == objects, "objects and documents"
         reader = StoreReader.open(Path(unfinished.place))
         assert reader.read(_whole(reader)).sum() == 1599 * 800
 

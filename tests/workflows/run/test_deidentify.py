@@ -77,7 +77,7 @@ class TestAnArchive:
     def test_repair_gives_the_same_bytes(self, archive: Path, sources: Path):
         before = bytes_of(archive)
         for store in stores(archive):
-            (store / "source/origin/c/0").write_bytes(b"damaged")
+            (store / "source/c/0").write_bytes(b"damaged")
             (store / "0/image/zarr.json").unlink()
         done = list(repair_stores(archive, [sources]))
         assert [one.state for one in done] == ["repaired", "repaired"], done
