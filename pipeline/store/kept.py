@@ -23,8 +23,7 @@ IRREVERSIBLE = "irreversible_streams"
 """Attribute of a store some of whose records have checksums of streams, not of samples."""
 
 WHAT_IS_IRREVERSIBLE = (
-    "some chunks keep lossy streams as they came: their checksums are of the streams, and another "
-    "version of a decoder may give other samples, within what the streams' standard allows"
+    "lossy streams are kept: another decoder may give other samples, within their standard"
 )
 
 

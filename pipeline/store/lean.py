@@ -78,11 +78,11 @@ def listed_in(document: bytes) -> bytes:
     """Return the manifest in a root document. Raises DamagedStore where it cannot be had."""
     found = _TEXT.search(document)
     if found is None:
-        raise DamagedStore(f"reading {ROOT_DOCUMENT}: it has no {LISTED}")
+        raise DamagedStore(f"{ROOT_DOCUMENT} has no {LISTED}")
     try:
         data = base64.b64decode(found[1], validate=True)
     except binascii.Error as error:
-        raise DamagedStore(f"reading {ROOT_DOCUMENT}: {LISTED} is no base64") from error
+        raise DamagedStore(f"{LISTED} is no base64") from error
     return _unpacked(data, LISTED)
 
 
@@ -129,7 +129,7 @@ def _unpacked(data: bytes, what: str) -> bytes:
     try:
         found = unpacker.decompress(data, _MAX_UNPACKED)
     except zlib.error as error:
-        raise DamagedStore(f"reading {what}: its zlib stream is damaged") from error
+        raise DamagedStore(f"the zlib stream of {what} is damaged") from error
     if not unpacker.eof or unpacker.unused_data:
-        raise DamagedStore(f"reading {what}: its zlib stream is cut or too long")
+        raise DamagedStore(f"the zlib stream of {what} is cut or too long")
     return found

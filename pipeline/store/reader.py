@@ -251,8 +251,7 @@ class StoreReader:
     @cached_property
     def manifest(self) -> Manifest:
         if self._document.is_lean:
-            listed = Manifest.parse(listed_in(self._document.data))
-            return replace(listed, documents=copied_documents(self._document.content))
+            return self._lean_manifest()
         data = self._read_bytes(MANIFEST)
         if sha256_hex(data) != self.statement.get("manifest_sha256"):
             raise DamagedStore(f"reading {self.path.name}: the manifest is not the one sealed")
@@ -297,6 +296,16 @@ class StoreReader:
     @property
     def _is_first_format(self) -> bool:
         return bool(self.statement["format_version"] == APART_VERSION)
+
+    def _lean_manifest(self) -> Manifest:
+        document = self._document
+        try:
+            listed = Manifest.parse(listed_in(document.data))
+            return replace(listed, documents=copied_documents(document.content))
+        except DamagedStore as error:
+            raise DamagedStore(f"reading {self.path.name}: {error}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise document.lacks(error) from error
 
     def _lean_source(self) -> bytes:
         key = lean_source_key(self.separator)

@@ -146,6 +146,29 @@ class TestALeanStore:
         assert dataset.attrs["tilepress"]["seal"]
 
 
+class TestWhatSomebodySealed:
+    """A seal is right of whatever was sealed: what it says is looked at."""
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            (b'"tilepress_manifest":"', b'"tilepress_manifest":"!'),
+            (b'"tilepress_manifest":"', b'"tilepress_manifest":"AAAA'),
+            (b'"tilepress_manifest":"', b'"tilepress_manifes":"'),
+        ],
+    )
+    def test_a_manifest_that_is_none(self, geo_store: Any, old: bytes, new: bytes) -> None:
+        path = geo_store.path / "zarr.json"
+        data = path.read_bytes()
+        seal = read_root(geo_store.path).seal.encode()
+        data = data.replace(old, new, 1).replace(seal, b"0" * 64)
+        path.write_bytes(data.replace(b"0" * 64, sha256_hex(data).encode(), 1))
+        with pytest.raises(DamagedStore, match=r"reading small\.zarr: "):
+            _ = StoreReader.open(geo_store.path).manifest
+        (found,) = verify(geo_store.path)
+        assert found.key == "manifest"
+
+
 class TestWhatADamagedOneTells:
     def test_without_its_root_document(self, geo_store: Any) -> None:
         before = read_root(geo_store.path).statement
