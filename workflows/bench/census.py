@@ -28,6 +28,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.store.manifest import sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.bench.corpus import Corpus, Refusal, compressed
+from tilepress.workflows.bench.other_dicom import instance_of
 from tilepress.workflows.bench.other_readers import Digest, OtherReaders, Reading, digests, missing
 
 __all__ = ["Census", "Verdict", "count", "main", "reason_of", "table"]
@@ -95,17 +96,19 @@ def _judged(path: Path, corpus: Corpus, readers: OtherReaders) -> tuple[Verdict,
     if path in corpus.kept:
         same = sha256_hex(path.read_bytes()) == corpus.kept[path]
         return (Verdict.KEPT, path, "") if same else (Verdict.WRONG, path, "kept with other bytes")
-    if _is_copy(path, corpus, readers):
+    if corpus.with_copies and _is_copy(path, corpus):
         return Verdict.COPY, path, ""
     return Verdict.LEFT_OUT, path, ""
 
 
-def _is_copy(path: Path, corpus: Corpus, readers: OtherReaders) -> bool:
-    """Whether a store has the planes of a file, and says that it left out copies."""
-    return bool(corpus.with_copies) and any(
-        reading.planes and _planes_of(store, reading.tile).issuperset(reading.planes)
-        for reading in readers.read(path)
-        for store in corpus.with_copies
+def _is_copy(path: Path, corpus: Corpus) -> bool:
+    """Whether a store has the instance of a DICOM file, and says that it left out copies."""
+    uid = instance_of(path)
+    said = set(corpus.with_copies)
+    return uid is not None and any(
+        instance_of(other) == uid
+        for other, stores in corpus.stores.items()
+        if not said.isdisjoint(stores)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 
-__all__ = ["frames", "stored_bits", "tile_of"]
+__all__ = ["frames", "instance_of", "stored_bits", "tile_of"]
 
 Array = npt.NDArray[Any]
 
@@ -66,6 +67,18 @@ def tile_of(path: Path) -> tuple[int, int] | None:
     if "TotalPixelMatrixColumns" not in dataset:
         return None
     return int(dataset.Rows), int(dataset.Columns)
+
+
+@lru_cache(maxsize=2**14)
+def instance_of(path: Path) -> str | None:
+    """Return the SOP Instance UID of a DICOM file; None for any other file."""
+    if not path.is_file():
+        return None
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+    except Exception:  # whatever pydicom raises: it is none
+        return None
+    return str(dataset.get("SOPInstanceUID") or "") or None
 
 
 def _place(dataset: Dataset, number: int) -> tuple[int, int]:

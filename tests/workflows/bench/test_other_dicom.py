@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from tilepress.workflows.bench.other_dicom import frames, stored_bits, tile_of
+from tilepress.workflows.bench.other_dicom import frames, instance_of, stored_bits, tile_of
 
 from ...pipeline.images import dicom
 
@@ -66,3 +66,11 @@ class TestStoredBits:
         (found,) = stored_bits(path)
         assert np.array_equal(found, want[None])
         assert tile_of(path) is None
+
+
+class TestInstances:
+    def test_are_known_by_their_uid(self, tmp_path: Path) -> None:
+        assert instance_of(dicom(tmp_path / "1", 3, 4)) == "1.2.3.3.4"
+        (tmp_path / "2").write_bytes(b"nothing")
+        assert instance_of(tmp_path / "2") is None
+        assert instance_of(tmp_path / "none") is None
