@@ -96,20 +96,22 @@ def _judged(path: Path, corpus: Corpus, readers: OtherReaders) -> tuple[Verdict,
     if path in corpus.kept:
         same = sha256_hex(path.read_bytes()) == corpus.kept[path]
         return (Verdict.KEPT, path, "") if same else (Verdict.WRONG, path, "kept with other bytes")
-    if corpus.with_copies and _is_copy(path, corpus):
-        return Verdict.COPY, path, ""
+    uid = instance_of(path)
+    if uid is not None:
+        return _copy(path, uid, corpus)
     return Verdict.LEFT_OUT, path, ""
 
 
-def _is_copy(path: Path, corpus: Corpus) -> bool:
-    """Whether a store has the instance of a DICOM file, and says that it left out copies."""
-    uid = instance_of(path)
+def _copy(path: Path, uid: str, corpus: Corpus) -> tuple[Verdict, Path, str]:
+    """Tell what became of the instance that a DICOM file is a copy of, if it is one."""
     said = set(corpus.with_copies)
-    return uid is not None and any(
-        instance_of(other) == uid
-        for other, stores in corpus.stores.items()
-        if not said.isdisjoint(stores)
-    )
+    for other, stores in corpus.stores.items():
+        if not said.isdisjoint(stores) and instance_of(other) == uid:
+            return Verdict.COPY, path, ""
+    for other, refusals in corpus.refused.items():
+        if instance_of(other) == uid:
+            return Verdict.REFUSED, path, reason_of(refusals[0], other)
+    return Verdict.LEFT_OUT, path, ""
 
 
 def _compared(

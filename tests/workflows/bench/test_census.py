@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +27,10 @@ class Here:
         return readings(path)
 
 
-@pytest.fixture
-def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """Return what became of a folder with a file of every kind."""
-    folder = tmp_path / "in"
+    folder, beside = tmp_path_factory.mktemp("in"), tmp_path_factory.mktemp("out")
     tiff(folder / "a.tif")
     npy(folder / "b.npy", IMAGE.astype(np.float32))
     dicom(folder / "series/1", 1, 1)
@@ -38,14 +40,23 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
     (folder / "notes.txt").write_text("kept")
     (folder / "odd.xyz").write_bytes(b"left out")
     with zipfile.ZipFile(folder / "c.zip", "w") as packed:
-        packed.write(tiff(tmp_path / "c.tif", IMAGE + 1), "inner/c.tif")
+        packed.write(tiff(beside / "c.tif", IMAGE + 1), "inner/c.tif")
 
     def run(folder: Path, archive: Path, tier: str, report: Path) -> tuple[int, str]:
         done = compress(folder, archive, workers=0, tier=tier, report=report)
         return (0 if done.ok else 1), ""
 
-    monkeypatch.setattr(corpus, "_compress", run)
-    return compressed(folder, tmp_path / "out", "fast")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "_compress", run)
+        return compressed(folder, beside / "archive", "fast")
+
+
+@contextmanager
+def changed(path: Path) -> Iterator[Path]:
+    """Give a file its bytes back at the end."""
+    before = path.read_bytes()
+    yield path
+    path.write_bytes(before)
 
 
 class TestCounting:
@@ -61,14 +72,17 @@ class TestCounting:
         """A store of the same plane but for one sample is wrong, whatever other stores hold."""
         image = IMAGE.copy()
         image[7, 9] += 1
-        tiff(found.folder / "a.tif", image)
-        counted = count(found, Here())
+        with changed(found.folder / "a.tif") as path:
+            tiff(path, image)
+            counted = count(found, Here())
         assert counted.counts[Verdict.WRONG] == 1
         assert counted.told[0].startswith(f"wrong: {found.folder / 'a.tif'}: not as ")
 
     def test_sees_other_bytes_of_a_kept_file(self, found: Corpus) -> None:
-        (found.folder / "notes.txt").write_text("other")
-        assert count(found, Here()).counts[Verdict.WRONG] == 1
+        with changed(found.folder / "notes.txt") as path:
+            path.write_text("other")
+            counted = count(found, Here())
+        assert counted.counts[Verdict.WRONG] == 1
 
     def test_what_nobody_foresaw_is_a_crash(self, found: Corpus) -> None:
         path = found.folder / "cut.tif"
@@ -77,6 +91,15 @@ class TestCounting:
             refused={path: (Refusal("internal", "opening: list index out of range"),)},
         )  # fmt: skip
         assert count(one, Here()).counts[Verdict.CRASHED] == 1
+
+    def test_a_copy_of_what_is_refused_is_refused(self, found: Corpus) -> None:
+        first, again = found.folder / "series/2", found.folder / "series/2 again"
+        stores = {path: s for path, s in found.stores.items() if path not in (first, again)}
+        one = Corpus(
+            folder=found.folder, archive=found.archive, stores=stores, kept=found.kept,
+            refused={first: (Refusal("damaged-source", "why"),)},
+        )  # fmt: skip
+        assert count(one, Here()).reasons["why"] == 2
 
 
 class TestTelling:
@@ -98,4 +121,4 @@ class TestTelling:
     ) -> None:
         monkeypatch.setattr(census, "compressed", lambda *_: found)
         assert census.main([str(found.folder)]) == 0
-        assert "| in | 9 | 5 |" in capsys.readouterr().out
+        assert f"| {found.folder.name} | 9 | 5 |" in capsys.readouterr().out
