@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -71,8 +72,9 @@ def look_at_all(
                 yield _look(file, looks, batch, max_expansion, head_of)
         return
     if not any(is_url(file.path) for file in batch.files):
+        beside = _Beside()
         for file in batch.files:
-            yield _look(file, looks, batch, max_expansion, drivers=drivers)
+            yield _look(file, looks, batch, max_expansion, drivers=drivers, beside=beside)
         return
     pool = ThreadPoolExecutor(REMOTE_LOOKS, thread_name_prefix="look")
     try:
@@ -88,6 +90,7 @@ def _look(
     max_expansion: float = 0,
     head_of: Callable[[str], bytes] | None = None,
     drivers: tuple[str, ...] = (),
+    beside: _Beside | None = None,
 ) -> Looked | Failure:
     """Tell what a file is, by its content; ``head_of`` reads the first bytes of a packed one."""
     path = printable_name(file.path)
@@ -97,7 +100,7 @@ def _look(
         with _told(path):
             if head_of is not None:
                 return _look_into(file, looks, batch, max_expansion, head_of(file.path))
-            return _look_at_file(file, looks, max_expansion, drivers)
+            return _look_at_file(file, looks, max_expansion, drivers, beside or _Beside())
     except RefusedFile as error:
         return unsupported(path, error.strerror or "it is refused")
     except Exception as error:  # the edge of an item, as above
@@ -115,7 +118,11 @@ def _told(path: str) -> Iterator[None]:
 
 
 def _look_at_file(
-    file: InputFile, looks: Looks, max_expansion: float, drivers: tuple[str, ...]
+    file: InputFile,
+    looks: Looks,
+    max_expansion: float,
+    drivers: tuple[str, ...],
+    beside: _Beside,
 ) -> Looked | Failure:
     path = Path(file.path)
     with open_regular(path) as opened:  # to open a pipe would wait for a writer
@@ -129,7 +136,7 @@ def _look_at_file(
             return looked
         packing = unpack.packing_of(head, opened)
         if packing == "gzip" and _may_be_unpacked(file, opened):
-            return _look_at_gzip(replace(file, packed_bytes=size), looks, max_expansion)
+            return _look_at_gzip(replace(file, packed_bytes=size), looks, max_expansion, beside)
         return replace(looked, packing=packing)
 
 
@@ -143,28 +150,42 @@ def _may_be_unpacked(file: InputFile, opened: BinaryIO) -> bool:
     return any(format_.sniff(inner) > Certainty.NONE for format_ in formats.FORMATS)
 
 
-def _look_at_gzip(file: InputFile, looks: Looks, max_expansion: float) -> Looked | Failure:
+def _look_at_gzip(
+    file: InputFile, looks: Looks, max_expansion: float, beside: _Beside
+) -> Looked | Failure:
     """Look at what a gzip file holds, unpacked."""
     remote = unpack.measured(file.path, max_expansion)
     relative = f"{file.relative[: len(file.relative) - len(file.name)]}{unpacked_name(file.name)}"
     inner = replace(file, remote=remote, relative=relative)
-    beside = _beside(file.path)
-    return _look_unpacked(
-        inner, remote, f"{os.path.dirname(file.path)}/{inner.name}", beside, looks
-    )
+    name = f"{os.path.dirname(file.path)}/{inner.name}"
+    return _look_unpacked(inner, remote, name, beside.files(file.path), looks)
 
 
-def _beside(path: str) -> tuple[RemoteFile, ...]:
-    """Return the files beside a packed one that may say more of it, as they are now."""
-    folder, scene = os.path.dirname(path), scene_of(os.path.basename(path))
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.startswith(scene))
-    small = (name for name in names if is_passed_over(name) and not name.endswith(".ovr"))
-    found = []
-    for name in small:
-        with contextlib.suppress(OSError):  # a pipe, a link that leads elsewhere, or gone
-            found.append(unpack.look_beside(os.path.join(folder, name)))
-    return tuple(found)
+class _Beside:
+    """The files beside packed ones that may say more of them; a folder is listed once."""
+
+    def __init__(self) -> None:
+        self._folder: str | None = None
+        self._names: list[str] = []
+        """Of the folder that was listed last, sorted."""
+
+    def files(self, path: str) -> tuple[RemoteFile, ...]:
+        """Return the files of a packed one, as they are now."""
+        folder, scene = os.path.dirname(path), scene_of(os.path.basename(path))
+        if folder != self._folder:
+            with os.scandir(folder) as entries:
+                names = (entry.name for entry in entries)
+                self._names = sorted(
+                    name for name in names if is_passed_over(name) and not name.endswith(".ovr")
+                )
+            self._folder = folder
+        found = []
+        for name in self._names[bisect_left(self._names, scene) :]:
+            if not name.startswith(scene):
+                break
+            with contextlib.suppress(OSError):  # a pipe, a link that leads elsewhere, or gone
+                found.append(unpack.look_beside(os.path.join(folder, name)))
+        return tuple(found)
 
 
 def _look_into(

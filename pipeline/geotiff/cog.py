@@ -8,9 +8,10 @@ from pathlib import Path
 
 import rasterio.shutil
 
-from tilepress.errors import DestinationConflict
+from tilepress.errors import DestinationConflict, StoreError
 from tilepress.pipeline.geotiff.drivers import TIFF_MAGICS
 from tilepress.pipeline.geotiff.export import export_geotiff, writes_into_folder
+from tilepress.pipeline.geotiff.gdal import gdal_calls, open_raster
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory
 
@@ -43,12 +44,20 @@ def export_cog(
         for file, target in zip(files, targets, strict=True):
             make_directory(target.parent)
             made = Path(folder) / f"cog-{file.name}"
-            rasterio.shutil.copy(
-                str(file), str(made), driver="COG", compress="DEFLATE", predictor="YES",
-                bigtiff="IF_SAFER",
-            )  # fmt: skip
+            with gdal_calls("write", target, StoreError):
+                rasterio.shutil.copy(
+                    str(file), str(made), driver="COG", compress="DEFLATE",
+                    predictor=_predictor(file), bigtiff="IF_SAFER",
+                )  # fmt: skip
             made.replace(target)
     return targets
+
+
+def _predictor(path: Path) -> str:
+    """Return whether GDAL's COG driver may predict: of complex and packed samples it does not."""
+    with open_raster(path, "GTiff") as file:
+        packed = any("NBITS" in file.tags(n, ns="IMAGE_STRUCTURE") for n in file.indexes)
+        return "NO" if packed or any("complex" in dtype for dtype in file.dtypes) else "YES"
 
 
 def _is_tiff(path: Path) -> bool:

@@ -22,7 +22,7 @@ from tilepress.pipeline.geotiff.creation import has_palette
 from tilepress.pipeline.geotiff.header import append_entries
 from tilepress.pipeline.geotiff.pam import write_pam
 from tilepress.pipeline.geotiff.part import FilePart
-from tilepress.pipeline.geotiff.placing import PLACING_ENTRIES, moved_entries
+from tilepress.pipeline.geotiff.placing import PLACING_ENTRIES, centred_entries, moved_entries
 from tilepress.pipeline.geotiff.record import (
     COLOR_ENTRIES,
     GDAL_ENTRIES,
@@ -34,6 +34,9 @@ from tilepress.pipeline.geotiff.record import (
 )
 
 __all__ = ["append_carried", "write_band_nodata", "write_metadata", "write_tables"]
+
+AREA_OR_POINT, POINT = "AREA_OR_POINT", "Point"
+GCP_AXES = ("col", "row", "x", "y", "z")
 
 
 def write_metadata(dataset: DatasetWriter, part: FilePart, loss: Loss) -> None:
@@ -113,7 +116,14 @@ def append_carried(path: Path, part: FilePart, loss: Loss) -> None:
         exact |= GDAL_ENTRIES if part.is_whole and loss.is_lossless else set()
     if is_tiff and part.has_all_bands and not record["converted"]:
         exact |= COLOR_ENTRIES
-    if is_tiff and not told_beside and (placed := placed_entries(record)):
+    placed = placed_entries(record) if is_tiff and not told_beside else {}
+    if not placed and record["gcps"] and record["tags"].get("", {}).get(AREA_OR_POINT) == POINT:
+        points = record["gcps"]["points"]
+        placed = centred_entries(
+            [tuple(number_of(point[axis]) for axis in GCP_AXES) for point in points],
+            record["order"],
+        )
+    if placed:
         moved = moved_entries(placed, record["order"], *part.window[:2])
         if moved is not None:
             exact |= PLACING_ENTRIES

@@ -6,13 +6,13 @@ writes none without a CRS, and no identity transform.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tilepress.pipeline.geotiff.header import Entry, TiffHeader
 
-__all__ = ["PLACING_ENTRIES", "moved_entries", "placing_entries"]
+__all__ = ["PLACING_ENTRIES", "centred_entries", "moved_entries", "placing_entries"]
 
 PIXEL_SCALE, TIE_POINTS, TRANSFORMATION = 33550, 33922, 34264
 PLACING_ENTRIES = frozenset({PIXEL_SCALE, TIE_POINTS, TRANSFORMATION})
@@ -52,6 +52,16 @@ def placing_entries(header: TiffHeader | None, *, with_points: bool) -> dict[int
         if (scale[0], scale[1], x - column, y - row) == (1, -1, 0, 0):
             return {tag: entries[tag] for tag in (PIXEL_SCALE, TIE_POINTS)}
     return {}
+
+
+def centred_entries(points: Sequence[Sequence[float]], order: str) -> dict[int, Entry]:
+    """Return tie points (column, row, x, y, z) of an image whose AREA_OR_POINT is Point.
+
+    GDAL adds half a pixel when it reads them, and once more when it writes what it has read.
+    """
+    rows = [(column - 0.5, row - 0.5, 0, x, y, z) for column, row, x, y, z in points]
+    doubles = np.array(rows, f"{order}f8")
+    return {TIE_POINTS: Entry(_DOUBLE, doubles.size, doubles.tobytes())}
 
 
 def moved_entries(

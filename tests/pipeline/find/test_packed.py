@@ -209,6 +209,25 @@ class TestAGzipFile:
         (spec,) = Found(packed).specs
         assert not spec.options["companions"]
 
+    def test_has_its_folder_listed_once_for_many(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        for number in range(12):
+            gzipped(tiff(tmp_path / f"s{number}.tif", tfw="yes"))
+        listed: Counter[str] = Counter()
+        scandir = os.scandir
+
+        def counting(folder: str) -> object:
+            listed[os.fspath(folder)] += 1
+            return scandir(folder)
+
+        monkeypatch.setattr("tilepress.pipeline.find.looked.os.scandir", counting)
+        found = Found(tmp_path)
+        assert len(found.specs) == 12
+        names = {spec.options["companions"][0][0] for spec in found.specs}
+        assert names == {f"s{number}.tfw" for number in range(12)}
+        assert listed[str(tmp_path)] <= 3, "to find them, and to find what is beside them"
+
     def test_is_called_apart_from_the_file_beside_it(self, tmp_path: Path):
         path = tiff(tmp_path / "scene.tif")
         (tmp_path / "scene.tif.gz").write_bytes(gzip.compress(path.read_bytes()))

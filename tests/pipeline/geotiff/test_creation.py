@@ -17,6 +17,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 
+from tilepress.pipeline.geotiff.cog import export_cog
 from tilepress.pipeline.geotiff.export import export_geotiff
 from tilepress.pipeline.geotiff.header import Entry, append_entries, read_header
 from tilepress.pipeline.geotiff.placing import TIE_POINTS, TRANSFORMATION
@@ -156,6 +157,29 @@ class TestTiePointsAreGivenBackAsTheyWere:
         (made, *_) = export_geotiff(reader_of(path), tmp_path / "b.tif")
         with opened(made) as file:
             assert [(p.col, p.row, p.x, p.y) for p in file.gcps[0]] == [(1, 2, 3, 4)]
+
+    def test_beside_a_sidecar_that_tells_something_else(self, path: Path, tmp_path: Path):
+        text = "<PAMDataset><Metadata><MDI key='a'>b</MDI></Metadata></PAMDataset>"
+        (tmp_path / "a.tif.aux.xml").write_text(text)
+        (made, *_) = export_geotiff(reader_of(path), tmp_path / "b.tif")
+        assert np.array_equal(self.tie_points(made), self.tie_points(path))
+        (cut, *_) = export_geotiff(reader_of(path), tmp_path / "c.tif", bands=[1])
+        assert np.array_equal(self.tie_points(cut), self.tie_points(path))
+
+
+class TestCloudOptimisedOnes:
+    """GDAL's COG driver fails where it cannot predict, though it was asked to choose."""
+
+    @pytest.mark.parametrize("options", [{"dtype": "complex64"}, {"nbits": 12}, {"nbits": 1}])
+    def test_hold_samples_that_nothing_predicts(self, tmp_path: Path, options: dict[str, Any]):
+        dtype = options.get("dtype", "uint16")
+        image = as_samples(dtype, (2, 20, 30))
+        image = image if dtype == "complex64" else image % 2
+        path = write(tmp_path / "a.tif", image, **options)
+        (made, *_) = export_cog(reader_of(path), tmp_path / "b.tif")
+        with opened(made) as file:
+            assert np.array_equal(file.read(), image)
+            assert file.dtypes == (dtype, dtype)
 
 
 class TestATransformThatIsTheIdentity:
