@@ -61,8 +61,23 @@ def export_slide(reader: ExportReader, out: Path) -> list[Path]:
     ``out`` is a file, or a folder, which gets the original name. Raises UsageError for a store of
     anything else, DamagedStore where its record is none.
     """
-    slide = _slide(reader)
+    slide = _known_again(_slide(reader))
     return [_written(reader, slide, _target(out, slide.name))]
+
+
+def _known_again(slide: StoredSlide) -> StoredSlide:
+    """Return a slide whose pages say that they are levels, where its description did and is gone.
+
+    De-identified ones have none.
+    """
+    first = slide.levels[0][0]
+    if slide.below or DESCRIPTION in first.entries:
+        return slide
+    levels = tuple(
+        tuple(_described(page, None, slide.order, reduced=True) for page in pages) if at else pages
+        for at, pages in enumerate(slide.levels)
+    )
+    return replace(slide, levels=levels)
 
 
 def export_ome_tiff(reader: ExportReader, out: Path) -> list[Path]:
