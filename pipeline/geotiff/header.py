@@ -8,6 +8,7 @@ Layouts: TIFF 6.0 §2 and the BigTIFF design (libtiff). All lengths are checked 
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Collection, Iterator, Mapping
@@ -31,6 +32,7 @@ __all__ = [
     "Pages",
     "TiffHeader",
     "append_entries",
+    "bare_file",
     "directory_at",
     "find_entries",
     "find_pages",
@@ -355,6 +357,20 @@ def append_entries(
             raise ValueError("a classic TIFF file cannot grow past 4 GiB")
         file.seek(8 if layout.big else 4)
         file.write(layout.pack(layout.offset, start))
+
+
+def bare_file(entries: Mapping[int, Entry], order: str, *, big: bool) -> bytes:
+    """Return a TIFF file of one directory, and of nothing that its entries point to."""
+    layout, file = _Layout(big, order), io.BytesIO()
+    file.write((b"II" if order == "<" else b"MM") + layout.pack("H", 43 if big else 42))
+    file.write(layout.pack("H", 8) + layout.pack("H", 0) if big else b"")
+    pointer = file.tell()
+    file.write(layout.pack(layout.offset, 0))
+    raw = {tag: _place(file, tag, entry, layout) for tag, entry in entries.items()}
+    start = _write_directory(file, raw, 0, layout)
+    file.seek(pointer)
+    file.write(layout.pack(layout.offset, start))
+    return file.getvalue()
 
 
 @dataclass(frozen=True, slots=True)
