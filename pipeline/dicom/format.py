@@ -21,6 +21,7 @@ from tilepress.pipeline.image.format import (
 )
 from tilepress.pipeline.image.objects import file_names_of
 from tilepress.pipeline.image.pseudonyms import PseudonymsOf
+from tilepress.pipeline.image.slide import SlideToWrite
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ def _write(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
     return export_dicom(reader, out, slices=part.slices)
 
 
+def _write_slide(slide: SlideToWrite, out: Path) -> list[Path]:
+    from tilepress.pipeline.dicom.slide_write import write_slide
+
+    return write_slide(slide, out)
+
+
 class _Dicom(Format):
     kinds = (DICOM_KIND, SLIDE_KIND)
     names = ("DICOM",)
@@ -52,6 +59,7 @@ class _Dicom(Format):
             suffixes=(".dcm",),
             wanted="a folder for its DICOM files (or NAME.dcm where it is one)",
             cuts=("slices",),
+            write_slide=_write_slide,
         ),
     )
 

@@ -28,6 +28,7 @@ from tilepress.pipeline.image.format import (
 )
 from tilepress.pipeline.image.info import Acquired
 from tilepress.pipeline.image.objects import is_pinned, objects_of, pinned
+from tilepress.pipeline.image.slide import SlideToWrite
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 
 __all__ = ["GEOTIFF", "GEOTIFF_KIND", "SLIDE_KIND", "STACK_KIND"]
@@ -179,6 +180,13 @@ class _GeoTiff(Format):
         slides = [self.former(spec) for spec in found.of_kind(SLIDE_KIND)]
         page = first.get("page")
         return [spec for pages in slides for spec in pages if spec.options.get("page") == page]
+
+    def slide_to_write(self, reader: ExportReader) -> SlideToWrite | None:
+        if reader.origin["kind"] != SLIDE_KIND:
+            return None
+        from tilepress.pipeline.geotiff.slide_export import slide_to_write
+
+        return slide_to_write(reader)
 
     def acquired(self, reader: ExportReader) -> Acquired | None:
         from tilepress.pipeline.geotiff.acquired import acquired

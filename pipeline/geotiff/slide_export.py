@@ -33,14 +33,17 @@ from tilepress.pipeline.geotiff.header import (
 )
 from tilepress.pipeline.geotiff.slide_ome import ome_description
 from tilepress.pipeline.geotiff.slide_record import PageLayout, StoredSlide, parse_slide
+from tilepress.pipeline.geotiff.slide_told import taken_at
+from tilepress.pipeline.geotiff.stream_blocks import FAMILIES
 from tilepress.pipeline.geotiff.tiff_writer import PageBlocks, TiffWriter
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.names import path_to_write
+from tilepress.pipeline.image.slide import LevelToWrite, SlideToWrite, places_of_streams
 from tilepress.pipeline.image.source import ExportReader, StoredLevels
 from tilepress.pipeline.image.streams import KeptStreams
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
 
-__all__ = ["export_ome_tiff", "export_slide"]
+__all__ = ["export_ome_tiff", "export_slide", "slide_to_write"]
 
 SUFFIXES = (".tif", ".tiff", ".svs", ".btf", ".tf8")
 
@@ -51,7 +54,9 @@ CLASSIC_BYTES = 3 * 2**30
 """What a file of offsets of 32 bits is expected to hold: one that may grow past 4 GiB is big."""
 
 NONE, DEFLATE, RGB = 1, 8, 2
-DESCRIPTION = 270
+DESCRIPTION, ICC_PROFILE = 270, 34675
+TILE = 256
+"""Rows and columns of tiles that are made of strips."""
 SHORT = 3
 
 
@@ -63,6 +68,49 @@ def export_slide(reader: ExportReader, out: Path) -> list[Path]:
     """
     slide = _known_again(_slide(reader))
     return [_written(reader, slide, _target(out, slide.name))]
+
+
+def slide_to_write(reader: ExportReader) -> SlideToWrite:
+    """Return a slide for whoever writes it as another format. Raises DamagedStore."""
+    slide = _slide(reader)
+    first = slide.levels[0][0]
+    size, power = reader.attrs.get("pixel_size_um"), reader.attrs.get("objective_power")
+    profile = first.entries.get(ICC_PROFILE)
+    is_colour = first.bands == 3 and len(slide.levels[0]) == 1
+    return SlideToWrite(
+        levels=tuple(
+            _level_to_write(at, pages, slide.order)
+            for at, pages in zip(_levels(reader), slide.levels, strict=True)
+        ),
+        is_colour=is_colour,
+        pixel_size_um=None if size is None else (float(size[0]), float(size[1])),
+        objective_power=None if power is None else float(power),
+        taken_at=taken_at(first.entries),
+        icc_profile=None if profile is None else profile.data,
+        band_names=() if is_colour else tuple(reader.attrs.get("band_names", ())),
+    )
+
+
+def _level_to_write(at: ExportReader, pages: Sequence[PageLayout], order: str) -> LevelToWrite:
+    page = pages[0]
+
+    def number(tag: int) -> int:
+        entry = page.entries.get(tag)
+        return 0 if entry is None else int(np.frombuffer(entry.data[:2], f"{order}u2")[0])
+
+    together = page.bands if not page.apart else 1
+    whole = at.shape[0] if len(at.shape) == 3 else 1
+    tables = page.entries.get(JPEG_TABLES)
+    keeps = page.tiled and together in (1, whole) and _keeps_streams(at)
+    return LevelToWrite(
+        reader=at,
+        rows=page.block[0] if page.tiled else TILE,
+        columns=page.block[1] if page.tiled else TILE,
+        family=FAMILIES.get(number(COMPRESSION)) if keeps else None,
+        came_as=FAMILIES.get(number(COMPRESSION)),
+        tables=b"" if tables is None else tables.data,
+        ycbcr=page.converted,
+    )
 
 
 def _known_again(slide: StoredSlide) -> StoredSlide:
@@ -207,25 +255,13 @@ def _is_absent(at: ExportReader, index: tuple[int, ...]) -> bool:
 
 
 def _write_streams(writer: TiffWriter, at: ExportReader, pages: Sequence[PageBlocks]) -> None:
-    assert isinstance(at, KeptStreams), "asked before"
     first = pages[0].layout
-    rows, columns = first.block
-    bands = at.shape[0] if len(at.shape) == 3 else 1
-    together = first.bands if not first.apart else 1
-    shape, chunk = (bands, *at.shape[-2:]), (bands, *at.chunk)[-3:]
+    sides = (first.bands if not first.apart else 1, *first.block)
+    assert isinstance(at, KeptStreams), "asked before"
     for index in _chunks(at):
         if not at.keeps_streams(index):
             continue  # absent, as it is now
-        whole = (0, *index)[-3:]
-        frames, tops, lefts = (
-            range(i * c // side, -(-min((i + 1) * c, n) // side))
-            for i, c, n, side in zip(whole, chunk, shape, (together, rows, columns), strict=True)
-        )
-        places = [(frame, top, left) for frame in frames for top in tops for left in lefts]
-        streams = at.streams(index)
-        if len(streams) != len(places):
-            raise DamagedStore(f"write a slide: chunk {index} has other blocks")
-        for (frame, top, left), stream in zip(places, streams, strict=True):
+        for (frame, top, left), stream in places_of_streams(at, index, sides):
             if stream is not None:
                 page, plane = (0, frame) if first.apart or len(pages) == 1 else (frame, 0)
                 pages[page].put(plane, top, left, *writer.block(stream))
