@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,22 +26,27 @@ from tilepress.pipeline.geotiff.gdal import open_raster
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     JPEG_TABLES,
+    LENGTH,
     NEW_SUBFILE_TYPE,
     NOTES,
     PHOTOMETRIC,
+    ROWS_PER_STRIP,
     STRIP_BYTES,
     STRIP_OFFSETS,
     SUB_IFDS,
     SUBSAMPLING,
     TILE_BYTES,
+    TILE_LENGTH,
     TILE_OFFSETS,
+    TILE_WIDTH,
+    WIDTH,
     Entry,
     TiffHeader,
     bare_file,
 )
 from tilepress.pipeline.geotiff.stream_blocks import StreamBlocks
 
-__all__ = ["APERIO_YCBCR", "DecodedBlocks", "decodes", "open_stand_in"]
+__all__ = ["APERIO_YCBCR", "Decoded", "DecodedBlocks", "decodes", "open_stand_in"]
 
 APERIO_YCBCR = 33003
 """Its streams are Y, Cb, Cr, whatever the directory says."""
@@ -56,6 +61,19 @@ MAX_DECODER_BYTES = 2**30
 """What a decoder may take for one block, as its stream's head foretells."""
 
 
+class Decoded(Protocol):
+    """Samples of an image that GDAL does not read."""
+
+    @property
+    def compress(self) -> str:
+        """What GDAL calls the compression."""
+        ...
+
+    def read_into(self, bands: list[int], window: Window, out: npt.NDArray[Any]) -> None:
+        """Read bands, from 1, into ``out``, (bands, y, x). Raises SourceError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedBlocks:
     """The strips or tiles of one image, decoded when they are read."""
@@ -65,6 +83,11 @@ class DecodedBlocks:
     to_rgb: bool
     """Whether they are Y, Cb, Cr, to be read as R, G, B."""
     _kept: OrderedDict[int, npt.NDArray[Any]] = field(default_factory=OrderedDict, repr=False)
+
+    @property
+    def compress(self) -> str:
+        """What GDAL calls the compression."""
+        return NAMES[self.blocks.family]
 
     @classmethod
     def of(cls, blocks: StreamBlocks, header: TiffHeader, dtype: np.dtype[Any]) -> DecodedBlocks:
@@ -154,10 +177,10 @@ def decodes(header: TiffHeader | None, blocks: StreamBlocks | None) -> bool:
     return not _is_ycbcr(header) or blocks.bands == 3
 
 
-def open_stand_in(header: TiffHeader, *, raw: bool) -> DatasetReader:
+def open_stand_in(header: TiffHeader, *, raw: bool, tile: int | None = None) -> DatasetReader:
     """Open what GDAL can tell of an image whose blocks it does not decode; inside ``gdal_calls``.
 
-    Its samples are not to be read.
+    Its samples are not to be read. ``tile`` cuts it into such tiles, whatever its blocks are.
     """
     gone = {SUB_IFDS, JPEG_TABLES, NEW_SUBFILE_TYPE, *NOTES}
     changed = {COMPRESSION: 1}
@@ -165,13 +188,27 @@ def open_stand_in(header: TiffHeader, *, raw: bool) -> DatasetReader:
         gone.add(SUBSAMPLING)
         changed[PHOTOMETRIC] = RGB
     entries = {tag: one for tag, one in header.first.entries.items() if tag not in gone}
+    if tile is not None:
+        _cut(entries, header, tile)
     for tag in (STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES):
         if tag in entries:
             entries[tag] = Entry(4, entries[tag].count, bytes(4 * entries[tag].count))
     for tag, value in changed.items():
         entries[tag] = Entry(3, 1, np.array([value], f"{header.order}u2").tobytes())
-    with MemoryFile(bare_file(entries, header.order, big=header.big), ext=".tif") as memory:
+    with MemoryFile(ext=".tif") as memory:
+        memory.write(bare_file(entries, header.order, big=header.big))  # GDAL's own copy of it
         return open_raster(Path(memory.name), "GTiff", raw=raw)
+
+
+def _cut(entries: dict[int, Entry], header: TiffHeader, tile: int) -> None:
+    """Have entries say that an image has square tiles."""
+    first = header.first
+    count = -(-first.integer(LENGTH) // tile) * -(-first.integer(WIDTH) // tile)
+    for tag in (STRIP_OFFSETS, STRIP_BYTES, ROWS_PER_STRIP):
+        entries.pop(tag, None)
+    side = Entry(3, 1, np.array([tile], f"{header.order}u2").tobytes())
+    entries[TILE_LENGTH] = entries[TILE_WIDTH] = side
+    entries[TILE_OFFSETS] = entries[TILE_BYTES] = Entry(4, count, bytes(4 * count))
 
 
 def _is_ycbcr(header: TiffHeader) -> bool:

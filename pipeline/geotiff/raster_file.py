@@ -19,7 +19,7 @@ from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.geotiff.blocks import DeflateBlocks
 from tilepress.pipeline.geotiff.decoded_blocks import (
     APERIO_YCBCR,
-    NAMES,
+    Decoded,
     DecodedBlocks,
     decodes,
     open_stand_in,
@@ -43,6 +43,7 @@ from tilepress.pipeline.geotiff.header import (
     read_mask_header,
     read_pages,
 )
+from tilepress.pipeline.geotiff.ndpi import NDPI_TILE, NdpiLevel, is_ndpi_level
 from tilepress.pipeline.geotiff.opted import open_by_driver
 from tilepress.pipeline.geotiff.pam import read_pam
 from tilepress.pipeline.geotiff.png import png_damage
@@ -85,7 +86,7 @@ class RasterFile:
     mask_blocks: DeflateBlocks | None = None
     stream_blocks: StreamBlocks | None = None
     """Those that are compressed streams."""
-    decoded: DecodedBlocks | None = None
+    decoded: Decoded | None = None
     """Those that GDAL does not decode: then the dataset has no samples."""
 
     @property
@@ -181,8 +182,15 @@ def open_directory(path: Path, offset: int) -> RasterFile:
     if header is None:
         raise DamagedSource(f"open {path}: there is no directory at byte {offset}")
     with gdal_calls("open", path, options={"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}):
-        raw, blocks = _reads_raw(header), StreamBlocks.of(path, header)
-        dataset, decoded = _opened(path, header, blocks, "GTiff", raw=raw, offset=offset)
+        raw = _reads_raw(header)
+        blocks: StreamBlocks | None = None
+        decoded: Decoded | None
+        if is_ndpi_level(header):
+            decoded = NdpiLevel.of(path, header)
+            dataset = open_stand_in(header, raw=raw, tile=NDPI_TILE)
+        else:
+            blocks = StreamBlocks.of(path, header)
+            dataset, decoded = _opened(path, header, blocks, "GTiff", raw=raw, offset=offset)
         try:
             converted = _converts(header) and (decoded is not None or not raw)
             record = describe_raster(dataset, path.name, "GTiff", header, converted, [])
@@ -237,9 +245,9 @@ def _refuse_beside(path: Path, view: RasterView, page: Page | None) -> None:
         )
 
 
-def _told_of(decoded: DecodedBlocks | None) -> dict[str, str]:
+def _told_of(decoded: Decoded | None) -> dict[str, str]:
     """Return what a record's layout says of an image that GDAL does not decode."""
-    return {} if decoded is None else {"compress": NAMES[decoded.blocks.family]}
+    return {} if decoded is None else {"compress": decoded.compress}
 
 
 def _doing(verb: str, page: int | None) -> str:
