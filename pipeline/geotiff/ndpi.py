@@ -45,7 +45,8 @@ MAX_HEAD = 2**20
 """Bytes up to the first coded ones."""
 PIECE = 2048
 """Rows and columns that are decoded at a time, but for what whole intervals take more."""
-MAX_PIECE_SAMPLES = 2**28
+MAX_PIECE_BYTES = 2**29
+"""Decoded ones, at most."""
 MAX_SIDE = 65_500
 """Of what libjpeg decodes."""
 SEARCHED_BYTES = 2**24
@@ -110,7 +111,7 @@ class NdpiLevel:
         down = -(-height // head.mcu[0])
         interval = head.interval or across * down
         if across % interval and interval % across:
-            raise UnsupportedSource(f"open {path}: its restart intervals end within rows")
+            interval = across * down  # they end within rows: it is decoded as a whole
         told = first.integers(MCU_STARTS)
         if (high := first.integers(MCU_STARTS_HIGH)).size == told.size:
             told = told | high << 32
@@ -127,9 +128,9 @@ class NdpiLevel:
             is_ycbcr=first.integer(PHOTOMETRIC) == YCBCR,
         )
         around = 3 if level.down * level.across > 1 else 1  # intervals of a piece, down and across
-        samples = level.rows * level.columns * around**2
-        if samples > MAX_PIECE_SAMPLES or level.columns * around > MAX_SIDE:
-            text = f"its restart intervals have {level.rows} × {level.columns} samples"
+        size = level.rows * level.columns * around**2 * head.components
+        if size > MAX_PIECE_BYTES or max(level.rows, level.columns) * around > MAX_SIDE:
+            text = f"{level.rows} × {level.columns} samples of it are decoded together at least"
             raise UnsupportedSource(f"open {path}: {text}")
         return replace(level, told=told if told.size == level.down * level.across else None)
 
@@ -191,16 +192,17 @@ class NdpiLevel:
 
     def _starts(self) -> npt.NDArray[np.int64]:
         """Return where intervals begin, and where the last one ends."""
-        count = self.down * self.across
+        count, begin = self.down * self.across, len(self.head.data)
+        if count == 1:  # with whatever markers it has within
+            return np.array([begin, _end_of(self.path, self.offset, self.length)], np.int64)
         if self.told is None:
-            begin = len(self.head.data)
             found = _searched(self.path, self.offset, self.length, begin)
             if len(found) != count + 1:
                 text = f"a level has {len(found) - 1} restart intervals, {count} are its samples'"
                 raise DamagedSource(f"read {self.path}: damaged: {text}")
             return found
         starts = np.concatenate([self.told, [_end_of(self.path, self.offset, self.length)]])
-        starts[0] = len(self.head.data)
+        starts[0] = begin
         if (np.diff(starts) < 2).any() or starts[-1] > self.length:
             raise DamagedSource(f"read {self.path}: damaged: McuStarts do not follow each other")
         return starts

@@ -59,13 +59,14 @@ def level(path: Path) -> NdpiLevel:
 class TestSamples:
     @pytest.mark.parametrize("told", [True, False])
     @pytest.mark.parametrize(
-        ("interval", "subsampling"), [(4, 0), (4, 1), (4, 2), (16, 2), (32, 0), (64, 0), (0, 2)]
+        ("interval", "subsampling"),
+        [(4, 0), (4, 1), (4, 2), (16, 2), (32, 0), (64, 0), (0, 2), (5, 2)],
     )
     def test_are_those_of_the_whole_stream(
         self, tmp_path: Path, interval: int, subsampling: int, told: bool,
         monkeypatch: pytest.MonkeyPatch,
     ):  # fmt: skip
-        """Intervals are parts of a row, a row, several rows, all; pieces are smaller than it."""
+        """Intervals are parts of a row, a row, several rows, all, or none of these."""
         monkeypatch.setattr(ndpi, "PIECE", 48)
         path = write_ndpi(
             tmp_path / "a.ndpi", LEVELS[:1], (20.0,), interval=interval, subsampling=subsampling,
@@ -150,7 +151,10 @@ class TestDamage:
                 {65426: Entry(4, 152, np.arange(700, 1004, 2, dtype="<u4").tobytes())},
                 "McuStarts|restart m",
             ),
-            ({256: Entry(4, 1, (3000).to_bytes(4, "little"))}, "restart intervals end within rows"),
+            (
+                {tag: Entry(4, 1, (70000).to_bytes(4, "little")) for tag in (256, 257, 278)},
+                "samples of it are decoded together at least",
+            ),
             (
                 {tag: Entry(4, 1, (3000).to_bytes(4, "little")) for tag in (257, 278)},
                 "152 restart int",
