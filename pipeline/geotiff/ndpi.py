@@ -24,6 +24,7 @@ from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     LENGTH,
+    NDPI,
     PHOTOMETRIC,
     SAMPLES,
     STRIP_BYTES,
@@ -33,9 +34,8 @@ from tilepress.pipeline.geotiff.header import (
 )
 from tilepress.pipeline.storage.regular import open_regular
 
-__all__ = ["NDPI", "NDPI_TILE", "NdpiLevel", "is_ndpi_level"]
+__all__ = ["NDPI_TILE", "NdpiLevel", "is_ndpi_level"]
 
-NDPI = 65420
 NDPI_TILE = 512
 """Sides of the tiles that a level is written with, and read as far as GDAL is concerned."""
 MCU_STARTS, MCU_STARTS_HIGH = 65426, 65432

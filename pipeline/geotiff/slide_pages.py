@@ -22,6 +22,7 @@ from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     LENGTH,
     MASK,
+    NDPI,
     NEW_SUBFILE_TYPE,
     PHOTOMETRIC,
     PLANAR,
@@ -37,7 +38,6 @@ from tilepress.pipeline.geotiff.header import (
     directory_at,
     walk_directories,
 )
-from tilepress.pipeline.geotiff.ndpi import NDPI
 from tilepress.pipeline.geotiff.ome_images import OmeImage, is_ome, ome_images
 
 __all__ = ["Slide", "SlidePages", "find_slides", "may_show_names"]

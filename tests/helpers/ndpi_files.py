@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tilepress.pipeline.geotiff.header import Entry
+from tilepress.pipeline.geotiff.header import Entry, walk_directories
 from tilepress.pipeline.geotiff.slide_record import PageLayout
 from tilepress.pipeline.geotiff.tiff_writer import PageBlocks, TiffWriter
 
-__all__ = ["jpeg_with_restarts", "markers_of", "write_ndpi"]
+__all__ = ["beyond_4_gib", "jpeg_with_restarts", "markers_of", "write_ndpi"]
 
 
 def jpeg_with_restarts(samples: np.ndarray, interval: int, subsampling: int = 0) -> bytes:
@@ -95,3 +96,41 @@ def write_ndpi(
             written.append((blocks, ()))
         writer.finish(written)
     return path
+
+
+def beyond_4_gib(path: Path, out: Path) -> Path:
+    """Write a file of NDPI again, its streams and directories behind a hole of 4 GiB.
+
+    Offsets are halved then: the upper 32 bits of entries stand behind their directory.
+    """
+    tags = range(254, 65500)
+    with path.open("rb") as file, out.open("wb") as wide:
+        pages = list(walk_directories(file, path.stat().st_size, tags))
+        wide.write(b"II*\0" + bytes(8))
+        pointer = 4
+        wide.seek(2**32 + 4096)
+        for _, page in pages:
+            entries = dict(page.entries)
+            file.seek(page.integer(273))
+            stream = file.read(page.integer(279))
+            entries[273] = Entry(4, 1, wide.tell().to_bytes(8, "little"))
+            wide.write(stream)
+            lower, upper = [], []
+            for tag, entry in sorted(entries.items()):
+                value = entry.data
+                if len(value) > 4 and tag != 273:
+                    value = wide.tell().to_bytes(8, "little")
+                    wide.write(entry.data)
+                value = value.ljust(8, b"\0")
+                lower.append(struct.pack("<HHI", tag, entry.kind, entry.count) + value[:4])
+                upper.append(value[4:])
+            start = wide.tell()
+            wide.write(struct.pack("<H", len(lower)) + b"".join(lower))
+            following = wide.tell()
+            wide.write(bytes(8) + b"".join(upper))
+            end = wide.tell()
+            wide.seek(pointer)
+            wide.write(start.to_bytes(8, "little"))
+            wide.seek(end)
+            pointer = following
+    return out

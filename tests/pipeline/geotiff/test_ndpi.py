@@ -15,12 +15,13 @@ from tilepress.pipeline.geotiff import ndpi
 from tilepress.pipeline.geotiff.header import Entry, Page, find_pages, read_header
 from tilepress.pipeline.geotiff.ndpi import NdpiLevel, is_ndpi_level
 from tilepress.pipeline.geotiff.slide_pages import SlidePages, find_slides
+from tilepress.pipeline.geotiff.slide_record import parse_slide
 from tilepress.pipeline.geotiff.slide_source import SlideSource
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.workflows.run.compress import compress
 
-from ...helpers.ndpi_files import jpeg_with_restarts, write_ndpi
+from ...helpers.ndpi_files import beyond_4_gib, jpeg_with_restarts, write_ndpi
 from ...helpers.slide_files import picture, pyramid
 
 NOISE = np.random.default_rng(5).integers(0, 60, (3, 150, 256), np.uint8)
@@ -124,6 +125,23 @@ class TestPages:
     def test_of_other_kinds_are_taken_one_by_one(self, tmp_path: Path, pages: tuple, more: dict):
         path = write_ndpi(tmp_path / "a.ndpi", *pages, **more)
         assert found(path) is None
+
+    def test_lie_beyond_4_gib(self, tmp_path: Path):
+        """The file has a hole: it takes a few blocks of the disk."""
+        small = write_ndpi(tmp_path / "a.ndpi", [*LEVELS, MACRO], (*LENSES, -1.0))
+        path = beyond_4_gib(small, tmp_path / "b.ndpi")
+        assert path.stat().st_size > 2**32
+        slides = found(path)
+        assert slides is not None
+        assert (len(slides.slides[0].levels), slides.beside) == (3, ("macro",))
+        with opened(small) as one, opened(path) as other:
+            assert other.info.slide == one.info.slide
+            for number, samples in enumerate(LEVELS):
+                box = Box((0, 0, 0), samples.shape)
+                np.testing.assert_array_equal(
+                    one.read_level(number, box), other.read_level(number, box)
+                )
+            assert parse_slide(dict(other.source_items())["slide-0"]).big
 
     def test_come_back_as_a_pyramid(self, tmp_path: Path):
         """Their streams are not kept: what comes back is no NDPI, and says nothing of being one."""
