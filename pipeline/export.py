@@ -70,10 +70,10 @@ def export(
         raise UsageError(f"exporting {name}: got {out.name}, want {chosen.wanted}")
     origin = formats.format_of_kind(kind)
     if not chosen.any_store and (origin is None or chosen not in origin.exports):
-        slide = None if origin is None else origin.slide_to_write(reader)
-        if slide is not None and chosen.write_slide is not None and part == ExportPart():
-            if out.suffix.lower() in chosen.suffixes or out.is_file():
-                raise UsageError(f"exporting {name}: got {out.name}, want a folder for its levels")
+        slide = None
+        if origin is not None and chosen.write_slide is not None and part == ExportPart():
+            slide = origin.slide_to_write(reader)
+        if slide is not None and chosen.write_slide is not None:
             return chosen.write_slide(slide, out)
         raise UsageError(
             f"exporting {name}: it was made of {kind}, which gives no {chosen.name}; "
@@ -139,14 +139,25 @@ def _place(store: StoragePath, key: str, out: Path, wanted: str | None) -> Path:
     origin = StoreReader.open(store).origin
     if formats.has_private_names(str(origin["kind"])):
         return folder / store.stem
-    asked = None if wanted is None else formats.exports().get(wanted)
-    if asked is not None and asked.write_slide is not None:
+    if _is_slide_elsewhere(str(origin["kind"]), wanted):
         return folder / store.stem
     if wanted in ("zarr", "npy") or origin["kind"] in formats.ARRAY.kinds:
         ending = wanted or origin.get("format", "zarr")
         return folder / (f"{store.stem}.npy" if ending == "npy" else store.name)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _is_slide_elsewhere(kind: str, wanted: str | None) -> bool:
+    """Whether another format than an image's own is asked for, one that writes slides."""
+    asked = None if wanted is None else formats.exports().get(wanted)
+    own = formats.format_of_kind(kind)
+    return (
+        asked is not None
+        and asked.write_slide is not None
+        and own is not None
+        and asked not in own.exports
+    )
 
 
 def _exported_files(archive: StoragePath, out: Path, written: set[Path]) -> Iterator[Exported]:

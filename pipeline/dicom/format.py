@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilepress.errors import SourceError, UnsupportedSource
+from tilepress.errors import SourceError, UnsupportedSource, UsageError
 from tilepress.pipeline.dicom.sniff import has_prefix, may_be_data_set
 from tilepress.pipeline.image.format import (
     Candidate,
@@ -45,6 +45,8 @@ def _write(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
 def _write_slide(slide: SlideToWrite, out: Path) -> list[Path]:
     from tilepress.pipeline.dicom.slide_write import write_slide
 
+    if out.suffix.lower() == ".dcm" or out.is_file():
+        raise UsageError(f"exporting DICOM: got {out.name}, want a folder for a slide's levels")
     return write_slide(slide, out)
 
 
@@ -131,6 +133,13 @@ class _Dicom(Format):
         from tilepress.pipeline.dicom.slide_recipe import former_images
 
         return tuple(former_images(spec))
+
+    def slide_to_write(self, reader: ExportReader) -> SlideToWrite | None:
+        if reader.origin["kind"] != SLIDE_KIND:
+            return None
+        from tilepress.pipeline.dicom.slide_out import slide_to_write
+
+        return slide_to_write(reader)
 
     def open(self, spec: SourceSpec) -> TileSource:
         if spec.kind == SLIDE_KIND:

@@ -23,7 +23,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.slide import LevelToWrite, places_of_streams
 from tilepress.pipeline.image.streams import KeptStreams
 
-__all__ = ["TileFrames"]
+__all__ = ["TileFrames", "sampling_of"]
 
 METHODS = {"jpeg": "ISO_10918_1", "jpeg2000": "ISO_15444_1"}
 """What lossy compression a slide has been through is called (PS3.3 C.7.6.1.1.5.1)."""
@@ -163,6 +163,14 @@ def _lossless(tile: npt.NDArray[Any], *, mixes: bool) -> bytes:
     """Return a codestream of a tile (y, x, samples), of which no sample changes."""
     samples = tile if tile.shape[2] == 3 else tile[..., 0]
     return bytes(imagecodecs.jpeg2k_encode(samples, reversible=True, codecformat="j2k", mct=mixes))
+
+
+def sampling_of(stream: bytes) -> tuple[int, int]:
+    """Return how many columns and rows of luminance a baseline stream has for one of colours."""
+    for marker, at in _segments(stream):
+        if marker == BASELINE and len(stream) >= at + 8:
+            return max(1, stream[at + 7] >> 4), max(1, stream[at + 7] & 15)
+    return 1, 1
 
 
 def _segments(stream: bytes) -> Iterator[tuple[int, int]]:

@@ -62,6 +62,12 @@ def _write_ome(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
     return export_ome_tiff(reader, out)
 
 
+def _write_slide(slide: SlideToWrite, out: Path) -> list[Path]:
+    from tilepress.pipeline.geotiff.slide_write import write_slide
+
+    return write_slide(slide, out)
+
+
 def _refuse_parts(part: ExportPart) -> None:
     if part.bands is not None or part.bbox is not None:
         raise UsageError("export a slide: it comes whole; leave out bands and bounding box")
@@ -91,11 +97,12 @@ class _GeoTiff(Format):
             suffixes=(".tif", ".tiff"),
             wanted="NAME.tif or a folder",
             cuts=("bands", "bbox"),
+            write_slide=write_slide,
         )
-        for name, write in (
-            (GEOTIFF_KIND, _write_geotiff),
-            ("cog", _write_cog),
-            ("ome-tiff", _write_ome),
+        for name, write, write_slide in (
+            (GEOTIFF_KIND, _write_geotiff, None),
+            ("cog", _write_cog, None),
+            ("ome-tiff", _write_ome, _write_slide),
         )
     )
 

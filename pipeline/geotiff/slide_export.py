@@ -43,7 +43,7 @@ from tilepress.pipeline.image.source import ExportReader, StoredLevels
 from tilepress.pipeline.image.streams import KeptStreams
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
 
-__all__ = ["export_ome_tiff", "export_slide", "slide_to_write"]
+__all__ = ["ICC_PROFILE", "export_ome_tiff", "export_slide", "slide_to_write", "write_ome"]
 
 SUFFIXES = (".tif", ".tiff", ".svs", ".btf", ".tf8")
 
@@ -67,7 +67,7 @@ def export_slide(reader: ExportReader, out: Path) -> list[Path]:
     anything else, DamagedStore where its record is none.
     """
     slide = _known_again(_slide(reader))
-    return [_written(reader, slide, _target(out, slide.name))]
+    return [_written(list(_levels(reader)), slide, _target(out, slide.name))]
 
 
 def slide_to_write(reader: ExportReader) -> SlideToWrite:
@@ -131,17 +131,22 @@ def _known_again(slide: StoredSlide) -> StoredSlide:
 def export_ome_tiff(reader: ExportReader, out: Path) -> list[Path]:
     """Write a slide as OME-TIFF: levels in SubIFDs, and OME-XML that says how large samples are."""
     slide = _slide(reader)
-    text = ome_description(reader, slide.levels[0]).encode() + b"\0"
-    levels = tuple(
+    stem = path_to_write(slide.name, "export").stem.removesuffix(".ome")
+    return write_ome(list(_levels(reader)), replace(slide, name=f"{stem}.ome.tif"), out)
+
+
+def write_ome(levels: Sequence[ExportReader], slide: StoredSlide, out: Path) -> list[Path]:
+    """Write levels as OME-TIFF, with pages as a slide lays them out; see ``export_ome_tiff``."""
+    text = ome_description(levels[0], slide.levels[0]).encode() + b"\0"
+    pages = tuple(
         tuple(
             _described(page, text if number == band == 0 else None, slide.order, reduced=number > 0)
             for band, page in enumerate(pages)
         )
         for number, pages in enumerate(slide.levels)
     )
-    stem = path_to_write(slide.name, "export").stem.removesuffix(".ome")
-    target = _target(out, f"{stem}.ome.tif")
-    return [_written(reader, replace(slide, levels=levels, below=True), target)]
+    target = _target(out, slide.name)
+    return [_written(levels, replace(slide, levels=pages, below=True), target)]
 
 
 def _described(page: PageLayout, text: bytes | None, order: str, *, reduced: bool) -> PageLayout:
@@ -180,15 +185,15 @@ def _target(out: Path, name: str) -> Path:
     return target
 
 
-def _written(reader: ExportReader, slide: StoredSlide, target: Path) -> Path:
+def _written(levels: Sequence[ExportReader], slide: StoredSlide, target: Path) -> Path:
     make_directory(target.parent)
     handle, name = tempfile.mkstemp(prefix=".tilepress-export-", dir=target.parent)
     partial = Path(name)
     try:
         with os.fdopen(handle, "w+b") as file:
             os.fchmod(file.fileno(), 0o644)
-            writer = TiffWriter(file, big=slide.big or _is_large(reader), order=slide.order)
-            _write_levels(writer, reader, slide)
+            writer = TiffWriter(file, big=slide.big or _is_large(levels), order=slide.order)
+            _write_levels(writer, levels, slide)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -201,11 +206,10 @@ def _written(reader: ExportReader, slide: StoredSlide, target: Path) -> Path:
     return target
 
 
-def _is_large(reader: ExportReader) -> bool:
-    statement = reader.attrs["tilepress"]
+def _is_large(levels: Sequence[ExportReader]) -> bool:
+    statement = levels[0].attrs["tilepress"]
     return int(statement["stored_bytes"]) > CLASSIC_BYTES // 4 or (
-        not all(_keeps_streams(at) for at in _levels(reader))
-        and int(statement["raw_bytes"]) > CLASSIC_BYTES
+        not all(map(_keeps_streams, levels)) and int(statement["raw_bytes"]) > CLASSIC_BYTES
     )
 
 
@@ -214,9 +218,9 @@ def _levels(reader: ExportReader) -> Iterator[ExportReader]:
     return map(reader.at_level, range(reader.level_count))
 
 
-def _write_levels(writer: TiffWriter, reader: ExportReader, slide: StoredSlide) -> None:
+def _write_levels(writer: TiffWriter, levels: Sequence[ExportReader], slide: StoredSlide) -> None:
     placed: list[list[PageBlocks]] = []
-    for pages, at in zip(slide.levels, _levels(reader), strict=True):
+    for pages, at in zip(slide.levels, levels, strict=True):
         placed.append(_write_level(writer, at, pages, slide.order))
     if slide.below:
         bands = list(zip(*placed, strict=True))

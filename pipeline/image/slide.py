@@ -31,6 +31,8 @@ class LevelToWrite:
     """The abbreviated stream of JPEG tables that all tiles share."""
     ycbcr: bool = False
     """Whether JPEG tiles are Y, Cb, Cr, and not the colours of the samples."""
+    subsampling: tuple[int, int] = (1, 1)
+    """Columns and rows of luminance for one of such colours, where somebody has looked."""
 
     @property
     def height(self) -> int:
