@@ -22,7 +22,7 @@ from tilepress.codecs.passed.colours import rgb_of_ycbcr
 from tilepress.codecs.passed.families import FAMILIES, decode
 from tilepress.codecs.passed.head import Refused
 from tilepress.errors import UnsupportedFormat, UnsupportedSource
-from tilepress.pipeline.geotiff.gdal import open_raster
+from tilepress.pipeline.geotiff.gdal import gdal_errors, lacks_codec, open_raster
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     JPEG_TABLES,
@@ -46,7 +46,7 @@ from tilepress.pipeline.geotiff.header import (
 )
 from tilepress.pipeline.geotiff.stream_blocks import StreamBlocks
 
-__all__ = ["APERIO_YCBCR", "Decoded", "DecodedBlocks", "decodes", "open_stand_in"]
+__all__ = ["APERIO_YCBCR", "Decoded", "DecodedBlocks", "open_stand_in", "open_tiff"]
 
 APERIO_YCBCR = 33003
 """Its streams are Y, Cb, Cr, whatever the directory says."""
@@ -170,11 +170,32 @@ class DecodedBlocks:
         return samples[:, :high, :wide].astype(self.dtype)
 
 
-def decodes(header: TiffHeader | None, blocks: StreamBlocks | None) -> bool:
+def _decodes(header: TiffHeader | None, blocks: StreamBlocks | None) -> bool:
     """Whether the blocks of an image can be decoded here."""
     if header is None or blocks is None or blocks.family not in NAMES:
         return False
     return not _is_ycbcr(header) or blocks.bands == 3
+
+
+def open_tiff(
+    path: Path,
+    header: TiffHeader | None,
+    blocks: StreamBlocks | None,
+    driver: str,
+    *,
+    raw: bool,
+    **which: int | None,
+) -> tuple[DatasetReader, DecodedBlocks | None]:
+    """Open an image by GDAL or, where that has no decoder and we have, with its blocks."""
+    try:
+        return open_raster(path, driver, raw=raw, **which), None
+    except gdal_errors() as error:
+        if header is None or blocks is None or not lacks_codec(error):
+            raise
+        if not _decodes(header, blocks):
+            raise
+    dataset = open_stand_in(header, raw=raw)
+    return dataset, DecodedBlocks.of(blocks, header, np.dtype(dataset.dtypes[0]))
 
 
 def open_stand_in(header: TiffHeader, *, raw: bool, tile: int | None = None) -> DatasetReader:

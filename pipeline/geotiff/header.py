@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.pipeline.geotiff.halved import LONG8, MAX_ENTRIES, halved_directory, halved_offset
 from tilepress.pipeline.storage.regular import open_regular
 
 __all__ = [
@@ -43,9 +44,6 @@ __all__ = [
     "walk_directories",
 ]
 
-MAX_ENTRIES = 4096
-"""Entries of one directory; real ones have a few dozen."""
-
 MAX_ENTRY_BYTES = 512 * 2**20
 """Value of one entry: the offsets of 67 million tiles."""
 
@@ -67,10 +65,6 @@ _TYPE_BYTES = {
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: "u4"} | {
     16: "u8", 17: "i8", 18: "u8",
 }  # fmt: skip
-
-LONG, LONG8 = 4, 16
-NDPI = 65420
-"""What every page of Hamamatsu's has."""
 
 NEW_SUBFILE_TYPE, OLD_SUBFILE_TYPE = 254, 255
 REDUCED, PAGE, MASK = 1, 2, 4
@@ -464,46 +458,13 @@ def _read_preamble(file: BinaryIO) -> tuple[_Layout, int]:
     if order is None:
         raise ValueError("no TIFF byte order mark")
     (version,) = struct.unpack(order + "H", head[2:4])
-    if version == 42 and order == "<" and (at := _halved_offset(file, head)):
+    if version == 42 and order == "<" and (at := halved_offset(file, head)):
         return _Layout(True, order, halved=True), at
     if version == 42:
         return _Layout(False, order), int(struct.unpack(order + "I", head[4:8])[0])
     if version == 43:
         return _Layout(True, order), int(struct.unpack(order + "Q", head[8:16])[0])
     raise ValueError("no TIFF version")
-
-
-def _halved_offset(file: BinaryIO, head: bytes) -> int:
-    """Return where the first directory of an NDPI file past 4 GiB starts; 0 for any other file."""
-    size = file.seek(0, os.SEEK_END)
-    at = int.from_bytes(head[4:12], "little")
-    if size < 2**32 or not 0 < at < size:
-        return 0
-    try:
-        raw, _ = _halved_directory(file, at)
-    except (ValueError, struct.error):
-        return 0
-    return at if NDPI in raw else 0
-
-
-def _halved_directory(file: BinaryIO, at: int) -> tuple[dict[int, bytes], int]:
-    """Return the entries of such a directory as BigTIFF has them, and where the next one starts."""
-    file.seek(at)
-    (count,) = struct.unpack("<H", file.read(2))
-    if count > MAX_ENTRIES:
-        raise ValueError("too many entries")
-    block, following, upper = file.read(12 * count), file.read(8), file.read(4 * count)
-    if len(upper) != 4 * count:
-        raise ValueError("directory is cut off")
-    raw: dict[int, bytes] = {}
-    for number in range(count):
-        entry = block[12 * number : 12 * number + 12]
-        high = upper[4 * number : 4 * number + 4]
-        tag, kind, values = struct.unpack("<HHI", entry[:8])
-        if kind == LONG and values == 1 and any(high):
-            kind = LONG8
-        raw.setdefault(tag, struct.pack("<HHQ", tag, kind, values) + entry[8:] + high)
-    return raw, int(struct.unpack("<Q", following)[0])
 
 
 def _raw_directory(
@@ -513,7 +474,7 @@ def _raw_directory(
     if not 0 < at < size:
         raise ValueError("directory outside the file")
     if layout.halved:
-        return _halved_directory(file, at)
+        return halved_directory(file, at)
     file.seek(at)
     count = layout.unpack(layout.count, file.read(struct.calcsize("<" + layout.count)))
     if count > MAX_ENTRIES:

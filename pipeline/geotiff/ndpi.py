@@ -21,10 +21,10 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource, UnsupportedSource
+from tilepress.pipeline.geotiff.halved import NDPI
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     LENGTH,
-    NDPI,
     PHOTOMETRIC,
     SAMPLES,
     STRIP_BYTES,

@@ -20,17 +20,13 @@ from tilepress.pipeline.geotiff.blocks import DeflateBlocks
 from tilepress.pipeline.geotiff.decoded_blocks import (
     APERIO_YCBCR,
     Decoded,
-    DecodedBlocks,
-    decodes,
     open_stand_in,
+    open_tiff,
 )
 from tilepress.pipeline.geotiff.drivers import OPTED, raster_driver
 from tilepress.pipeline.geotiff.gdal import (
     ask,
     gdal_calls,
-    gdal_errors,
-    lacks_codec,
-    open_raster,
 )
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
@@ -190,7 +186,7 @@ def open_directory(path: Path, offset: int) -> RasterFile:
             dataset = open_stand_in(header, raw=raw, tile=NDPI_TILE)
         else:
             blocks = StreamBlocks.of(path, header)
-            dataset, decoded = _opened(path, header, blocks, "GTiff", raw=raw, offset=offset)
+            dataset, decoded = open_tiff(path, header, blocks, "GTiff", raw=raw, offset=offset)
         try:
             converted = _converts(header) and (decoded is not None or not raw)
             record = describe_raster(dataset, path.name, "GTiff", header, converted, [])
@@ -211,27 +207,6 @@ def open_directory(path: Path, offset: int) -> RasterFile:
         stream_blocks=blocks,
         decoded=decoded,
     )
-
-
-def _opened(
-    path: Path,
-    header: TiffHeader | None,
-    blocks: StreamBlocks | None,
-    driver: str,
-    *,
-    raw: bool,
-    **which: int | None,
-) -> tuple[DatasetReader, DecodedBlocks | None]:
-    """Open an image by GDAL or, where that has no decoder and we have, with its blocks."""
-    try:
-        return open_raster(path, driver, raw=raw, **which), None
-    except gdal_errors() as error:
-        if header is None or blocks is None or not lacks_codec(error):
-            raise
-        if not decodes(header, blocks):
-            raise
-    dataset = open_stand_in(header, raw=raw)
-    return dataset, DecodedBlocks.of(blocks, header, np.dtype(dataset.dtypes[0]))
 
 
 def _refuse_beside(path: Path, view: RasterView, page: Page | None) -> None:
@@ -296,7 +271,9 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
         raw = header is not None and _reads_raw(header)
         directory = None if page is None else page.directory
         blocks = StreamBlocks.of(path, header)
-        dataset, decoded = _opened(view.path, header, blocks, driver, raw=raw, directory=directory)
+        dataset, decoded = open_tiff(
+            view.path, header, blocks, driver, raw=raw, directory=directory
+        )
         try:
             converted = _converts(header) and (decoded is not None or not raw)
             files = view.companions if names_others else None

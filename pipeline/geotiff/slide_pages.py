@@ -17,12 +17,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from tilepress.pipeline.geotiff.halved import NDPI
 from tilepress.pipeline.geotiff.header import (
     BITS,
     COMPRESSION,
     LENGTH,
     MASK,
-    NDPI,
     NEW_SUBFILE_TYPE,
     PHOTOMETRIC,
     PLANAR,
