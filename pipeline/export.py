@@ -38,7 +38,8 @@ def export(
         GeoTIFF: the file where it ends in ``.tif`` or ``.tiff``, else a folder. DICOM: a folder, or
         ``*.dcm`` for a single file. Zarr and NumPy: the store or file itself.
     format :
-        "geotiff" and "dicom" give back what the store was made of; "cog" is a cloud-optimised
+        "geotiff" and "dicom" give back what the store was made of, "dicom" also a slide that came
+        as TIFF; "cog" is a cloud-optimised
         GeoTIFF; "zarr" a plain Zarr store with zstd, for readers without our codec; "npy" a NumPy
         file. None is what the source was; for an array "zarr", or "npy" where ``out`` ends so.
     bands, bbox :
@@ -69,6 +70,11 @@ def export(
         raise UsageError(f"exporting {name}: got {out.name}, want {chosen.wanted}")
     origin = formats.format_of_kind(kind)
     if not chosen.any_store and (origin is None or chosen not in origin.exports):
+        slide = None
+        if origin is not None and chosen.write_slide is not None and part == ExportPart():
+            slide = origin.slide_to_write(reader)
+        if slide is not None and chosen.write_slide is not None:
+            return chosen.write_slide(slide, out)
         raise UsageError(
             f"exporting {name}: it was made of {kind}, which gives no {chosen.name}; "
             "--format zarr takes any store"
@@ -133,11 +139,25 @@ def _place(store: StoragePath, key: str, out: Path, wanted: str | None) -> Path:
     origin = StoreReader.open(store).origin
     if formats.has_private_names(str(origin["kind"])):
         return folder / store.stem
+    if _is_slide_elsewhere(str(origin["kind"]), wanted):
+        return folder / store.stem
     if wanted in ("zarr", "npy") or origin["kind"] in formats.ARRAY.kinds:
         ending = wanted or origin.get("format", "zarr")
         return folder / (f"{store.stem}.npy" if ending == "npy" else store.name)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _is_slide_elsewhere(kind: str, wanted: str | None) -> bool:
+    """Whether another format than an image's own is asked for, one that writes slides."""
+    asked = None if wanted is None else formats.exports().get(wanted)
+    own = formats.format_of_kind(kind)
+    return (
+        asked is not None
+        and asked.write_slide is not None
+        and own is not None
+        and asked not in own.exports
+    )
 
 
 def _exported_files(archive: StoragePath, out: Path, written: set[Path]) -> Iterator[Exported]:

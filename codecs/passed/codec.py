@@ -18,12 +18,14 @@ import numpy.typing as npt
 from tilepress.codecs.budget import Budget, allowed_memory
 from tilepress.codecs.grid import MAX_STREAMS, Grid
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
+from tilepress.codecs.passed.colours import rgb_of_ycbcr
 from tilepress.codecs.passed.families import FAMILIES, decode
 from tilepress.codecs.passed.head import Head, Refused
 from tilepress.codecs.passed.payload import (
     AS_DECODED,
     SIGNED,
     UNSIGNED,
+    YCBCR,
     Payload,
     damaged,
     pack,
@@ -86,9 +88,9 @@ def encode(
     decoded, heads = _decoded(kept, planes.shape, budget)
     if not heads:
         raise Refused("keeping streams: there is none")
-    meaning = _meaning(decoded, heads, planes)
     exact = all(head.exact for head in heads)
     irreversible = not exact or (kept.family.may_leave_out and not lossless)
+    meaning = _meaning(decoded, kept, heads, planes, irreversible=irreversible)
     whole = samples.shape if shape is None else shape
     little = planes.dtype.newbyteorder("<")
     header = RecordHeader(
@@ -139,7 +141,9 @@ def decode_payload(payload: memoryview, header: RecordHeader, budget: Budget) ->
         raise damaged(str(error)) from error
     if not heads:
         raise damaged("there is none")
-    return _meant(decoded, heads[0].bits, kept.meaning, header.dtype)
+    if not _may_mean(kept.meaning, heads, irreversible=header.irreversible):
+        raise damaged("its streams are not of the colours that it says")
+    return _meant(decoded, kept, heads[0], kept.meaning, header.dtype)
 
 
 def _decoded(
@@ -157,8 +161,8 @@ def _decoded(
     for number, data in enumerate(kept.streams):
         if data is not None:
             heads[number] = _checked_head(kept, number, data, components, shape)
-    if len({(head.bits, head.signed) for head in heads.values()}) > 1:
-        raise Refused("keeping streams: their samples differ in bits")
+    if len({(head.bits, head.signed, head.subsampled) for head in heads.values()}) > 1:
+        raise Refused("keeping streams: their samples differ in bits or in kind")
     budget.check(max((head.memory for head in heads.values()), default=0))
     out = np.zeros(shape, np.int32)
     for number, head in heads.items():
@@ -200,21 +204,56 @@ def _place(grid: Grid, number: int, shape: tuple[int, ...]) -> tuple[int, int, i
     return top, left, min(grid.height, shape[1] - top), min(grid.width, shape[2] - left)
 
 
-def _meaning(decoded: npt.NDArray[np.int32], heads: Sequence[Head], planes: Array) -> int:
+def _meaning(
+    decoded: npt.NDArray[np.int32],
+    kept: Payload,
+    heads: Sequence[Head],
+    planes: Array,
+    *,
+    irreversible: bool,
+) -> int:
     """Return what makes samples of decoded numbers; raises Refused where nothing does."""
-    for meaning in (AS_DECODED, SIGNED, UNSIGNED):
-        if np.array_equal(_meant(decoded, heads[0].bits, meaning, planes.dtype), planes):
+    for meaning in (AS_DECODED, SIGNED, UNSIGNED, YCBCR):
+        if not _may_mean(meaning, heads, irreversible=irreversible):
+            continue
+        if np.array_equal(_meant(decoded, kept, heads[0], meaning, planes.dtype), planes):
             return meaning
     raise Refused("keeping streams: their samples are not those that were read")
 
 
-def _meant(decoded: npt.NDArray[np.int32], bits: int, meaning: int, dtype: np.dtype[Any]) -> Array:
-    if meaning == AS_DECODED:
+def _may_mean(meaning: int, heads: Sequence[Head], *, irreversible: bool) -> bool:
+    """Whether streams may have a meaning: how colours are rounded is never exact."""
+    if meaning != YCBCR:
+        return not heads[0].subsampled
+    is_colour = heads[0].components == (3,) and heads[0].bits == 8 and not heads[0].signed
+    return irreversible and is_colour
+
+
+def _meant(
+    decoded: npt.NDArray[np.int32], kept: Payload, head: Head, meaning: int, dtype: np.dtype[Any]
+) -> Array:
+    if meaning == YCBCR and not head.subsampled:  # of those its decoder has made R, G, B
+        return _colours(decoded, kept).astype(dtype)
+    if meaning in (AS_DECODED, YCBCR):
         return decoded.astype(dtype)
-    lowest = decoded & ((1 << bits) - 1)
+    lowest = decoded & ((1 << head.bits) - 1)
     if meaning == SIGNED:
-        lowest -= lowest >> (bits - 1) << bits
+        lowest -= lowest >> (head.bits - 1) << head.bits
     return lowest.astype(dtype)
+
+
+def _colours(decoded: npt.NDArray[np.int32], kept: Payload) -> npt.NDArray[np.int32]:
+    """Return R, G, B of the blocks that have a stream, and 0 elsewhere."""
+    out, grid = np.zeros_like(decoded), kept.grid
+    for number, data in enumerate(kept.streams):
+        if data is not None:
+            top, left, high, wide = _place(grid, number, decoded.shape)
+            first = 3 * (number // (grid.rows * grid.columns))
+            block = (
+                slice(first, first + 3), slice(top, top + high), slice(left, left + wide),
+            )  # fmt: skip
+            out[block] = rgb_of_ycbcr(decoded[block])
+    return out
 
 
 def _streams_crc(streams: Sequence[bytes | None]) -> int:

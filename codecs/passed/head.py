@@ -32,6 +32,9 @@ class Head:
     integers that the standard prescribes."""
     memory: int
     """Bytes that decoding takes at most, the samples counted."""
+    subsampled: bool = False
+    """Whether there are fewer samples of its colours than of its luminance: such a stream is Y, Cb,
+    Cr, and a decoder makes R, G, B of them."""
 
 
 def ceil_div(a: int, b: int) -> int:

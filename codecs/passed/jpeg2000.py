@@ -21,6 +21,9 @@ _MAIN = frozenset({0xFF50, 0xFF55, 0xFF57, 0xFF59, 0xFF5C, 0xFF5D, 0xFF5E, 0xFF6
 _TILE = frozenset({0xFF58, 0xFF5C, 0xFF5D, 0xFF5E, 0xFF64})
 """PLT, QCD, QCC, RGN, COM: of a tile-part. One that orders packets otherwise is refused."""
 
+_LESS_COLOUR = tuple([b"\7\1\1", less, less] for less in (b"\7\2\1", b"\7\2\2"))
+"""Components of 8 bits whose second and third have half of the columns, or of both: as scanners
+write Y, Cb, Cr."""
 _MAX_COMPONENTS = 16
 _MAX_TILES = 2**14
 _MAX_LEVELS = 32
@@ -46,6 +49,7 @@ class _Size:
     components: int
     bits: int
     signed: bool
+    subsampled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ def _read(data: memoryview) -> Head:
         signed=size.signed,
         exact=all(style.reversible for style in styles),
         memory=_memory(size, styles),
+        subsampled=size.subsampled,
     )
 
 
@@ -142,9 +147,12 @@ def _size(segment: memoryview) -> _Size:
         raise _refused("its size is impossible")
     if not 1 <= count <= _MAX_COMPONENTS or len(segment) != 36 + 3 * count:
         raise _refused(f"it has {count} components")
-    kinds = {bytes(segment[36 + 3 * n : 39 + 3 * n]) for n in range(count)}
-    if len(kinds) != 1 or not next(iter(kinds)).endswith(b"\1\1"):
+    kinds = [bytes(segment[36 + 3 * n : 39 + 3 * n]) for n in range(count)]
+    subsampled = kinds in _LESS_COLOUR
+    if not subsampled and (set(kinds) != {kinds[0]} or not kinds[0].endswith(b"\1\1")):
         raise _refused("its components differ, or are sampled less than others")
+    if subsampled and (x0 or y0 or left or top):
+        raise _refused("its colours do not begin where its luminance does")
     depth = segment[36]
     bits = (depth & 127) + 1
     if bits > MAX_BITS:
@@ -153,7 +161,7 @@ def _size(segment: memoryview) -> _Size:
     if tiles > _MAX_TILES:
         raise _refused(f"it has {tiles} tiles")
     tile = min(high, rows), min(wide, columns)
-    return _Size(rows, columns, tiles, tile, count, bits, bool(depth & 128))
+    return _Size(rows, columns, tiles, tile, count, bits, bool(depth & 128), subsampled)
 
 
 def _style(marker: int, segment: memoryview) -> _Style:

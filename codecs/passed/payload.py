@@ -11,11 +11,11 @@ from tilepress.codecs.passed.families import Family, family_of
 from tilepress.codecs.wave.wire import Reader, varint
 from tilepress.errors import InvalidRecord, UnsupportedFormat
 
-__all__ = ["AS_DECODED", "SIGNED", "UNSIGNED", "Payload", "damaged", "pack", "unpack"]
+__all__ = ["AS_DECODED", "SIGNED", "UNSIGNED", "YCBCR", "Payload", "damaged", "pack", "unpack"]
 
-AS_DECODED, SIGNED, UNSIGNED = range(3)
+AS_DECODED, SIGNED, UNSIGNED, YCBCR = range(4)
 """What a sample is of a decoded number: the number; its lowest bits (as many as the stream says
-that it has), in two's complement; the same bits without sign."""
+that it has), in two's complement; the same bits without sign; R, G, B of what is Y, Cb, Cr."""
 
 _MAX_STREAM = 2**32
 
@@ -45,7 +45,7 @@ def unpack(payload: memoryview) -> Payload:
     family = family_of(number)
     if family is None:
         raise UnsupportedFormat(f"decoding a record: it keeps streams of a family {number} unknown")
-    if meaning > UNSIGNED:
+    if meaning > YCBCR:
         raise damaged(f"got {meaning} for what its samples are")
     frames, rows, columns = (reader.varint(MAX_STREAMS) for _ in range(3))
     height, width = (reader.varint(MAX_SIDE) for _ in range(2))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilepress.errors import SourceError, UnsupportedSource
+from tilepress.errors import SourceError, UnsupportedSource, UsageError
 from tilepress.pipeline.dicom.sniff import has_prefix, may_be_data_set
 from tilepress.pipeline.image.format import (
     Candidate,
@@ -21,6 +21,7 @@ from tilepress.pipeline.image.format import (
 )
 from tilepress.pipeline.image.objects import file_names_of
 from tilepress.pipeline.image.pseudonyms import PseudonymsOf
+from tilepress.pipeline.image.slide import SlideToWrite
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ def _write(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
     return export_dicom(reader, out, slices=part.slices)
 
 
+def _write_slide(slide: SlideToWrite, out: Path) -> list[Path]:
+    from tilepress.pipeline.dicom.slide_write import write_slide
+
+    if out.suffix.lower() == ".dcm" or out.is_file():
+        raise UsageError(f"exporting DICOM: got {out.name}, want a folder for a slide's levels")
+    return write_slide(slide, out)
+
+
 class _Dicom(Format):
     kinds = (DICOM_KIND, SLIDE_KIND)
     names = ("DICOM",)
@@ -52,6 +61,7 @@ class _Dicom(Format):
             suffixes=(".dcm",),
             wanted="a folder for its DICOM files (or NAME.dcm where it is one)",
             cuts=("slices",),
+            write_slide=_write_slide,
         ),
     )
 
@@ -123,6 +133,13 @@ class _Dicom(Format):
         from tilepress.pipeline.dicom.slide_recipe import former_images
 
         return tuple(former_images(spec))
+
+    def slide_to_write(self, reader: ExportReader) -> SlideToWrite | None:
+        if reader.origin["kind"] != SLIDE_KIND:
+            return None
+        from tilepress.pipeline.dicom.slide_out import slide_to_write
+
+        return slide_to_write(reader)
 
     def open(self, spec: SourceSpec) -> TileSource:
         if spec.kind == SLIDE_KIND:

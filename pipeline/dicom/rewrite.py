@@ -22,7 +22,7 @@ from tilepress.pipeline.dicom.bytes import EXPLICIT_LITTLE, quiet_pydicom
 from tilepress.pipeline.dicom.stored import StoredFrames, StoredInstance
 from tilepress.pipeline.image.source import ExportReader
 
-__all__ = ["rewritten_header"]
+__all__ = ["LOSSY_METHOD", "rewritten_header"]
 
 LOSSY_METHOD = "TILEPRESS_WAVE"
 """LossyImageCompressionMethod (0028,2114): no defined term names this coding, so our own does."""

@@ -22,8 +22,8 @@ __all__ = ["SlidePlanes", "StoredTiles", "stored_tiles"]
 MAX_CACHED_BYTES = 256 * 2**20
 """Decoded strips that are kept at most, beside the one that is read from."""
 
-MAX_CACHED_CHUNKS = 1024
-"""Chunks whose streams are kept: those of a row of a wide level."""
+MAX_STREAM_BYTES = 64 * 2**20
+"""Streams that are kept at most, beside those of the last chunk: those of a row of a wide level."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,7 @@ class SlidePlanes:
         self._margins = _margins(reader)
         self._strips: OrderedDict[tuple[int, int, int], npt.NDArray[Any]] = OrderedDict()
         self._streams: OrderedDict[tuple[int, ...], list[bytes | None]] = OrderedDict()
+        self._stream_bytes = 0
 
     def read(self, number: int) -> npt.NDArray[Any]:
         """Return samples (B, Y, X) of one frame, with what it has beyond the matrix."""
@@ -111,15 +112,21 @@ class SlidePlanes:
         reader = self._readers[level]
         assert isinstance(reader, KeptStreams), "asked before"
         key = (level, *index)
-        if key not in self._streams:
-            self._streams[key] = reader.streams(index)
-            while len(self._streams) > MAX_CACHED_CHUNKS:
-                self._streams.popitem(last=False)
-        found = self._streams[key]
+        found = self._streams.get(key)
+        if found is None:
+            found = reader.streams(index)
+            self._keep(key, found)
         stream = found[within] if within < len(found) else None
         if stream is None:
             raise DamagedStore("exporting DICOM: a frame has no stream")
         return stream
+
+    def _keep(self, key: tuple[int, ...], streams: list[bytes | None]) -> None:
+        """Keep the streams of a chunk, and fewer of those that were read before."""
+        self._streams[key] = streams
+        self._stream_bytes += _bytes_of(streams)
+        while self._stream_bytes > MAX_STREAM_BYTES and len(self._streams) > 1:
+            self._stream_bytes -= _bytes_of(self._streams.popitem(last=False)[1])
 
     def _place(self, number: int) -> tuple[int, tuple[int, int, int, int]]:
         for level, tiles in enumerate(self._tiles):
@@ -164,6 +171,10 @@ class SlidePlanes:
             while sum(one.nbytes for one in self._strips.values()) > limit:
                 self._strips.popitem(last=False)
         return self._strips[key]
+
+
+def _bytes_of(streams: Sequence[bytes | None]) -> int:
+    return sum(64 if one is None else 64 + len(one) for one in streams)
 
 
 def _margins(reader: ExportReader) -> Mapping[int, bytes]:

@@ -28,6 +28,7 @@ from tilepress.pipeline.image.format import (
 )
 from tilepress.pipeline.image.info import Acquired
 from tilepress.pipeline.image.objects import is_pinned, objects_of, pinned
+from tilepress.pipeline.image.slide import SlideToWrite
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 
 __all__ = ["GEOTIFF", "GEOTIFF_KIND", "SLIDE_KIND", "STACK_KIND"]
@@ -61,6 +62,12 @@ def _write_ome(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
     return export_ome_tiff(reader, out)
 
 
+def _write_slide(slide: SlideToWrite, out: Path) -> list[Path]:
+    from tilepress.pipeline.geotiff.slide_write import write_slide
+
+    return write_slide(slide, out)
+
+
 def _refuse_parts(part: ExportPart) -> None:
     if part.bands is not None or part.bbox is not None:
         raise UsageError("export a slide: it comes whole; leave out bands and bounding box")
@@ -90,11 +97,12 @@ class _GeoTiff(Format):
             suffixes=(".tif", ".tiff"),
             wanted="NAME.tif or a folder",
             cuts=("bands", "bbox"),
+            write_slide=write_slide,
         )
-        for name, write in (
-            (GEOTIFF_KIND, _write_geotiff),
-            ("cog", _write_cog),
-            ("ome-tiff", _write_ome),
+        for name, write, write_slide in (
+            (GEOTIFF_KIND, _write_geotiff, None),
+            ("cog", _write_cog, None),
+            ("ome-tiff", _write_ome, _write_slide),
         )
     )
 
@@ -179,6 +187,13 @@ class _GeoTiff(Format):
         slides = [self.former(spec) for spec in found.of_kind(SLIDE_KIND)]
         page = first.get("page")
         return [spec for pages in slides for spec in pages if spec.options.get("page") == page]
+
+    def slide_to_write(self, reader: ExportReader) -> SlideToWrite | None:
+        if reader.origin["kind"] != SLIDE_KIND:
+            return None
+        from tilepress.pipeline.geotiff.slide_export import slide_to_write
+
+        return slide_to_write(reader)
 
     def acquired(self, reader: ExportReader) -> Acquired | None:
         from tilepress.pipeline.geotiff.acquired import acquired

@@ -21,7 +21,7 @@ from rasterio.session import DummySession
 from tilepress.errors import DamagedSource, TilepressError, UnsupportedSource
 from tilepress.pipeline.geotiff.view import FOLDER_PREFIX
 
-__all__ = ["ask", "gdal_calls", "gdal_errors", "open_dataset", "open_raster"]
+__all__ = ["ask", "gdal_calls", "gdal_errors", "lacks_codec", "open_dataset", "open_raster"]
 
 CACHE_BYTES = 64 * 2**20
 """GDAL's block cache for the whole process; its default is 5 % of the machine's memory."""
@@ -44,8 +44,25 @@ _UNSUPPORTED = re.compile(
 )
 """Failures that say nothing against the file: this build of GDAL cannot decode it."""
 
-_MISSING_CODEC = re.compile(r"missing codec (\w+)", re.IGNORECASE)
-"""So libtiff calls a compression that it knows and was built without."""
+_MISSING_CODEC = re.compile(r"missing codec (?:of code )?(\w+)", re.IGNORECASE)
+"""So libtiff calls a compression that it was built without, or does not know."""
+
+_COMPRESSIONS = {
+    "22610": "JPEG XR",
+    "33003": "JPEG 2000",
+    "33004": "JPEG 2000",
+    "33005": "JPEG 2000",
+    "34712": "JPEG 2000",
+    "34892": "lossy JPEG of DNG",
+    "34933": "PNG",
+    "34934": "JPEG XR",
+    "48124": "Jetraw",
+    "50002": "JPEG XL",
+    "52546": "JPEG XL",
+    "JP2000": "JPEG 2000",
+    "JXL": "JPEG XL",
+}
+"""What the numbers and names of compressions stand for."""
 
 _PREFIX = re.compile(r"^CPLE_\w+( in |:\s*)")
 
@@ -106,7 +123,7 @@ def gdal_calls(
             if error is DamagedSource and _UNSUPPORTED.search(found):
                 kind = UnsupportedSource
             elif error is DamagedSource and (codec := _MISSING_CODEC.search(found)):
-                kind, found = UnsupportedSource, f"this GDAL cannot read {codec[1]}"
+                kind, found = UnsupportedSource, f"this GDAL cannot read {_named(codec[1])}"
             raise kind(f"{doing} {path}: {found}") from exc
         damage = next((message for message in heard if _DAMAGE.search(message)), None)
     if damage is not None:
@@ -175,6 +192,21 @@ def gdal_errors() -> tuple[type[Exception], ...]:
 
     # ValueError and UnicodeDecodeError: tags that rasterio cannot turn into Python values
     return (RasterioError, CPLE_BaseError, ValueError, OSError)
+
+
+def lacks_codec(error: BaseException) -> bool:
+    """Whether GDAL failed because it has no decoder of a file's compression."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return bool(_MISSING_CODEC.search(str(getattr(error, "errmsg", None) or error)))
+
+
+def _named(codec: str) -> str:
+    """Return what people call a compression that libtiff calls by its number, or by a name."""
+    name = _COMPRESSIONS.get(codec)
+    if codec.isdecimal():
+        return f"Compression {codec}" if name is None else f"{name} (Compression {codec})"
+    return name or codec
 
 
 def _innermost(exc: BaseException, path: Path) -> str:

@@ -8,6 +8,7 @@ Layouts: TIFF 6.0 §2 and the BigTIFF design (libtiff). All lengths are checked 
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Collection, Iterator, Mapping
@@ -19,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.pipeline.geotiff.halved import LONG8, MAX_ENTRIES, halved_directory, halved_offset
 from tilepress.pipeline.storage.regular import open_regular
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "Pages",
     "TiffHeader",
     "append_entries",
+    "bare_file",
     "directory_at",
     "find_entries",
     "find_pages",
@@ -40,9 +43,6 @@ __all__ = [
     "read_pages",
     "walk_directories",
 ]
-
-MAX_ENTRIES = 4096
-"""Entries of one directory; real ones have a few dozen."""
 
 MAX_ENTRY_BYTES = 512 * 2**20
 """Value of one entry: the offsets of 67 million tiles."""
@@ -357,12 +357,29 @@ def append_entries(
         file.write(layout.pack(layout.offset, start))
 
 
+def bare_file(entries: Mapping[int, Entry], order: str, *, big: bool) -> bytes:
+    """Return a TIFF file of one directory, and of nothing that its entries point to."""
+    layout, file = _Layout(big, order), io.BytesIO()
+    file.write((b"II" if order == "<" else b"MM") + layout.pack("H", 43 if big else 42))
+    file.write(layout.pack("H", 8) + layout.pack("H", 0) if big else b"")
+    pointer = file.tell()
+    file.write(layout.pack(layout.offset, 0))
+    raw = {tag: _place(file, tag, entry, layout) for tag, entry in entries.items()}
+    start = _write_directory(file, raw, 0, layout)
+    file.seek(pointer)
+    file.write(layout.pack(layout.offset, start))
+    return file.getvalue()
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     """Field widths of classic TIFF and of BigTIFF."""
 
     big: bool
     order: str
+    halved: bool = False
+    """Whether it is an NDPI file past 4 GiB: entries of classic TIFF, and behind a directory the
+    upper halves of what stands in them. They are put together as those of BigTIFF are."""
 
     @property
     def count(self) -> str:
@@ -441,6 +458,8 @@ def _read_preamble(file: BinaryIO) -> tuple[_Layout, int]:
     if order is None:
         raise ValueError("no TIFF byte order mark")
     (version,) = struct.unpack(order + "H", head[2:4])
+    if version == 42 and order == "<" and (at := halved_offset(file, head)):
+        return _Layout(True, order, halved=True), at
     if version == 42:
         return _Layout(False, order), int(struct.unpack(order + "I", head[4:8])[0])
     if version == 43:
@@ -454,6 +473,8 @@ def _raw_directory(
     """Return the directory's entries as they stand, by tag, and the next directory's offset."""
     if not 0 < at < size:
         raise ValueError("directory outside the file")
+    if layout.halved:
+        return halved_directory(file, at)
     file.seek(at)
     count = layout.unpack(layout.count, file.read(struct.calcsize("<" + layout.count)))
     if count > MAX_ENTRIES:
@@ -487,9 +508,10 @@ def _value(
     count = layout.unpack(layout.offset, raw[4 : 4 + layout.offset_bytes])
     length = _TYPE_BYTES.get(kind, 0) * count
     inline = raw[4 + layout.offset_bytes :]
+    room = 4 if layout.halved and kind != LONG8 else len(inline)
     if not 0 < length <= min(size, MAX_ENTRY_BYTES):
         return None
-    if length <= len(inline):
+    if length <= room:
         return Entry(kind, count, inline[:length])
     offset = layout.unpack(layout.offset, inline)
     if offset + length > size:

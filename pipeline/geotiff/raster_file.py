@@ -17,8 +17,17 @@ from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.geotiff.blocks import DeflateBlocks
+from tilepress.pipeline.geotiff.decoded_blocks import (
+    APERIO_YCBCR,
+    Decoded,
+    open_stand_in,
+    open_tiff,
+)
 from tilepress.pipeline.geotiff.drivers import OPTED, raster_driver
-from tilepress.pipeline.geotiff.gdal import ask, gdal_calls, open_raster
+from tilepress.pipeline.geotiff.gdal import (
+    ask,
+    gdal_calls,
+)
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     PHOTOMETRIC,
@@ -30,6 +39,7 @@ from tilepress.pipeline.geotiff.header import (
     read_mask_header,
     read_pages,
 )
+from tilepress.pipeline.geotiff.ndpi import NDPI_TILE, NdpiLevel, is_ndpi_level
 from tilepress.pipeline.geotiff.opted import open_by_driver
 from tilepress.pipeline.geotiff.pam import read_pam
 from tilepress.pipeline.geotiff.png import png_damage
@@ -72,6 +82,8 @@ class RasterFile:
     mask_blocks: DeflateBlocks | None = None
     stream_blocks: StreamBlocks | None = None
     """Those that are compressed streams."""
+    decoded: Decoded | None = None
+    """Those that GDAL does not decode: then the dataset has no samples."""
 
     @property
     def name(self) -> str:
@@ -106,6 +118,9 @@ class RasterFile:
 
     def read_into(self, indexes: list[int], window: Window, out: npt.NDArray[Any]) -> None:
         self._check(indexes, window)
+        if self.decoded is not None:
+            self.decoded.read_into(indexes, window, out)
+            return
         with gdal_calls(_doing("read", self.record.get("page")), self.path):
             self.dataset.read(indexes, window=window, out=out)
 
@@ -164,10 +179,18 @@ def open_directory(path: Path, offset: int) -> RasterFile:
         raise DamagedSource(f"open {path}: there is no directory at byte {offset}")
     with gdal_calls("open", path, options={"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}):
         raw = _reads_raw(header)
-        dataset = open_raster(path, "GTiff", raw=raw, offset=offset)
+        blocks: StreamBlocks | None = None
+        decoded: Decoded | None
+        if is_ndpi_level(header):
+            decoded = NdpiLevel.of(path, header)
+            dataset = open_stand_in(header, raw=raw, tile=NDPI_TILE)
+        else:
+            blocks = StreamBlocks.of(path, header)
+            dataset, decoded = open_tiff(path, header, blocks, "GTiff", raw=raw, offset=offset)
         try:
-            converted = not raw and _converts(header)
+            converted = _converts(header) and (decoded is not None or not raw)
             record = describe_raster(dataset, path.name, "GTiff", header, converted, [])
+            record["layout"] |= _told_of(decoded)
             # what hangs below it is asked for by its own offset
             _refuse(path, dataset, record, replace(header, below=()))
         except BaseException:
@@ -181,8 +204,25 @@ def open_directory(path: Path, offset: int) -> RasterFile:
         remarks=(),
         view=None,
         blocks=DeflateBlocks.of(path, header),
-        stream_blocks=StreamBlocks.of(path, header),
+        stream_blocks=blocks,
+        decoded=decoded,
     )
+
+
+def _refuse_beside(path: Path, view: RasterView, page: Page | None) -> None:
+    """Raise for a mask or companions of an image that GDAL does not decode: it sees none then."""
+    has_mask = page.mask != 0 if page is not None else read_mask_header(path) is not None
+    what = "a mask" if has_mask else ", ".join(view.companions)
+    if what:
+        raise UnsupportedSource(
+            f"open {path}: it has {what} beside tiles that this GDAL cannot read; such an image "
+            "is taken without only"
+        )
+
+
+def _told_of(decoded: Decoded | None) -> dict[str, str]:
+    """Return what a record's layout says of an image that GDAL does not decode."""
+    return {} if decoded is None else {"compress": decoded.compress}
 
 
 def _doing(verb: str, page: int | None) -> str:
@@ -230,20 +270,25 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
     with gdal_calls(_doing("open", number), path, options=view.options):
         raw = header is not None and _reads_raw(header)
         directory = None if page is None else page.directory
-        dataset = open_raster(view.path, driver, raw=raw, directory=directory)
+        blocks = StreamBlocks.of(path, header)
+        dataset, decoded = open_tiff(
+            view.path, header, blocks, driver, raw=raw, directory=directory
+        )
         try:
-            converted = header is not None and not raw and _converts(header)
+            converted = _converts(header) and (decoded is not None or not raw)
             files = view.companions if names_others else None
             record = describe_raster(dataset, path.name, driver, header, converted, files)
+            record["layout"] |= _told_of(decoded)
             tables, unread = _tables(view) if number in (None, 1) else ({}, [])
             record |= {"pam": tables} if tables else {}
-            blocks = StreamBlocks.of(path, header)
             if blocks is not None and header is not None:
                 subsampling = header.first.integers(SUBSAMPLING).tolist()
                 record |= streams_record(blocks, subsampling)
             if number is not None:
                 record |= {"page": number, "pages": pages}
             _refuse(path, dataset, record, header)
+            if decoded is not None:
+                _refuse_beside(path, view, page)
         except BaseException:
             dataset.close()
             raise
@@ -258,6 +303,7 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
         blocks=DeflateBlocks.of(path, header),
         mask_blocks=_mask_blocks(path, record["mask"], beside),
         stream_blocks=blocks,
+        decoded=decoded,
     )
 
 
@@ -310,10 +356,13 @@ def _reads_raw(header: TiffHeader) -> bool:
     return photometric in (CMYK, CIELAB) and header.first.integer(COMPRESSION) != OLD_JPEG
 
 
-def _converts(header: TiffHeader) -> bool:
-    """Whether GDAL gives other samples than the file's own colour space holds."""
+def _converts(header: TiffHeader | None) -> bool:
+    """Whether samples are other ones than the file's own colour space holds."""
+    if header is None:
+        return False
     photometric = header.first.integer(PHOTOMETRIC)
-    return photometric in (YCBCR, LOG_L, LOG_LUV) or (header.first.integer(COMPRESSION) == OLD_JPEG)
+    compression = header.first.integer(COMPRESSION)
+    return photometric in (YCBCR, LOG_L, LOG_LUV) or compression in (OLD_JPEG, APERIO_YCBCR)
 
 
 def _refuse(

@@ -33,14 +33,17 @@ from tilepress.pipeline.geotiff.header import (
 )
 from tilepress.pipeline.geotiff.slide_ome import ome_description
 from tilepress.pipeline.geotiff.slide_record import PageLayout, StoredSlide, parse_slide
+from tilepress.pipeline.geotiff.slide_told import taken_at
+from tilepress.pipeline.geotiff.stream_blocks import FAMILIES
 from tilepress.pipeline.geotiff.tiff_writer import PageBlocks, TiffWriter
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.names import path_to_write
+from tilepress.pipeline.image.slide import LevelToWrite, SlideToWrite, places_of_streams
 from tilepress.pipeline.image.source import ExportReader, StoredLevels
 from tilepress.pipeline.image.streams import KeptStreams
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
 
-__all__ = ["export_ome_tiff", "export_slide"]
+__all__ = ["ICC_PROFILE", "export_ome_tiff", "export_slide", "slide_to_write", "write_ome"]
 
 SUFFIXES = (".tif", ".tiff", ".svs", ".btf", ".tf8")
 
@@ -51,7 +54,9 @@ CLASSIC_BYTES = 3 * 2**30
 """What a file of offsets of 32 bits is expected to hold: one that may grow past 4 GiB is big."""
 
 NONE, DEFLATE, RGB = 1, 8, 2
-DESCRIPTION = 270
+DESCRIPTION, ICC_PROFILE = 270, 34675
+TILE = 256
+"""Rows and columns of tiles that are made of strips."""
 SHORT = 3
 
 
@@ -61,24 +66,87 @@ def export_slide(reader: ExportReader, out: Path) -> list[Path]:
     ``out`` is a file, or a folder, which gets the original name. Raises UsageError for a store of
     anything else, DamagedStore where its record is none.
     """
+    slide = _known_again(_slide(reader))
+    return [_written(list(_levels(reader)), slide, _target(out, slide.name))]
+
+
+def slide_to_write(reader: ExportReader) -> SlideToWrite:
+    """Return a slide for whoever writes it as another format. Raises DamagedStore."""
     slide = _slide(reader)
-    return [_written(reader, slide, _target(out, slide.name))]
+    first = slide.levels[0][0]
+    size, power = reader.attrs.get("pixel_size_um"), reader.attrs.get("objective_power")
+    profile = first.entries.get(ICC_PROFILE)
+    is_colour = first.bands == 3 and len(slide.levels[0]) == 1
+    return SlideToWrite(
+        levels=tuple(
+            _level_to_write(at, pages, slide.order)
+            for at, pages in zip(_levels(reader), slide.levels, strict=True)
+        ),
+        is_colour=is_colour,
+        pixel_size_um=None if size is None else (float(size[0]), float(size[1])),
+        objective_power=None if power is None else float(power),
+        taken_at=taken_at(first.entries),
+        icc_profile=None if profile is None else profile.data,
+        band_names=() if is_colour else tuple(reader.attrs.get("band_names", ())),
+    )
+
+
+def _level_to_write(at: ExportReader, pages: Sequence[PageLayout], order: str) -> LevelToWrite:
+    page = pages[0]
+
+    def number(tag: int) -> int:
+        entry = page.entries.get(tag)
+        return 0 if entry is None else int(np.frombuffer(entry.data[:2], f"{order}u2")[0])
+
+    together = page.bands if not page.apart else 1
+    whole = at.shape[0] if len(at.shape) == 3 else 1
+    tables = page.entries.get(JPEG_TABLES)
+    keeps = page.tiled and together in (1, whole) and _keeps_streams(at)
+    return LevelToWrite(
+        reader=at,
+        rows=page.block[0] if page.tiled else TILE,
+        columns=page.block[1] if page.tiled else TILE,
+        family=FAMILIES.get(number(COMPRESSION)) if keeps else None,
+        came_as=FAMILIES.get(number(COMPRESSION)),
+        tables=b"" if tables is None else tables.data,
+        ycbcr=page.converted,
+    )
+
+
+def _known_again(slide: StoredSlide) -> StoredSlide:
+    """Return a slide whose pages say that they are levels, where its description did and is gone.
+
+    De-identified ones have none.
+    """
+    first = slide.levels[0][0]
+    if slide.below or DESCRIPTION in first.entries:
+        return slide
+    levels = tuple(
+        tuple(_described(page, None, slide.order, reduced=True) for page in pages) if at else pages
+        for at, pages in enumerate(slide.levels)
+    )
+    return replace(slide, levels=levels)
 
 
 def export_ome_tiff(reader: ExportReader, out: Path) -> list[Path]:
     """Write a slide as OME-TIFF: levels in SubIFDs, and OME-XML that says how large samples are."""
     slide = _slide(reader)
-    text = ome_description(reader, slide.levels[0]).encode() + b"\0"
-    levels = tuple(
+    stem = path_to_write(slide.name, "export").stem.removesuffix(".ome")
+    return write_ome(list(_levels(reader)), replace(slide, name=f"{stem}.ome.tif"), out)
+
+
+def write_ome(levels: Sequence[ExportReader], slide: StoredSlide, out: Path) -> list[Path]:
+    """Write levels as OME-TIFF, with pages as a slide lays them out; see ``export_ome_tiff``."""
+    text = ome_description(levels[0], slide.levels[0]).encode() + b"\0"
+    pages = tuple(
         tuple(
             _described(page, text if number == band == 0 else None, slide.order, reduced=number > 0)
             for band, page in enumerate(pages)
         )
         for number, pages in enumerate(slide.levels)
     )
-    stem = path_to_write(slide.name, "export").stem.removesuffix(".ome")
-    target = _target(out, f"{stem}.ome.tif")
-    return [_written(reader, replace(slide, levels=levels, below=True), target)]
+    target = _target(out, slide.name)
+    return [_written(levels, replace(slide, levels=pages, below=True), target)]
 
 
 def _described(page: PageLayout, text: bytes | None, order: str, *, reduced: bool) -> PageLayout:
@@ -117,15 +185,15 @@ def _target(out: Path, name: str) -> Path:
     return target
 
 
-def _written(reader: ExportReader, slide: StoredSlide, target: Path) -> Path:
+def _written(levels: Sequence[ExportReader], slide: StoredSlide, target: Path) -> Path:
     make_directory(target.parent)
     handle, name = tempfile.mkstemp(prefix=".tilepress-export-", dir=target.parent)
     partial = Path(name)
     try:
         with os.fdopen(handle, "w+b") as file:
             os.fchmod(file.fileno(), 0o644)
-            writer = TiffWriter(file, big=slide.big or _is_large(reader), order=slide.order)
-            _write_levels(writer, reader, slide)
+            writer = TiffWriter(file, big=slide.big or _is_large(levels), order=slide.order)
+            _write_levels(writer, levels, slide)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -138,11 +206,10 @@ def _written(reader: ExportReader, slide: StoredSlide, target: Path) -> Path:
     return target
 
 
-def _is_large(reader: ExportReader) -> bool:
-    statement = reader.attrs["tilepress"]
+def _is_large(levels: Sequence[ExportReader]) -> bool:
+    statement = levels[0].attrs["tilepress"]
     return int(statement["stored_bytes"]) > CLASSIC_BYTES // 4 or (
-        not all(_keeps_streams(at) for at in _levels(reader))
-        and int(statement["raw_bytes"]) > CLASSIC_BYTES
+        not all(map(_keeps_streams, levels)) and int(statement["raw_bytes"]) > CLASSIC_BYTES
     )
 
 
@@ -151,9 +218,9 @@ def _levels(reader: ExportReader) -> Iterator[ExportReader]:
     return map(reader.at_level, range(reader.level_count))
 
 
-def _write_levels(writer: TiffWriter, reader: ExportReader, slide: StoredSlide) -> None:
+def _write_levels(writer: TiffWriter, levels: Sequence[ExportReader], slide: StoredSlide) -> None:
     placed: list[list[PageBlocks]] = []
-    for pages, at in zip(slide.levels, _levels(reader), strict=True):
+    for pages, at in zip(slide.levels, levels, strict=True):
         placed.append(_write_level(writer, at, pages, slide.order))
     if slide.below:
         bands = list(zip(*placed, strict=True))
@@ -192,25 +259,13 @@ def _is_absent(at: ExportReader, index: tuple[int, ...]) -> bool:
 
 
 def _write_streams(writer: TiffWriter, at: ExportReader, pages: Sequence[PageBlocks]) -> None:
-    assert isinstance(at, KeptStreams), "asked before"
     first = pages[0].layout
-    rows, columns = first.block
-    bands = at.shape[0] if len(at.shape) == 3 else 1
-    together = first.bands if not first.apart else 1
-    shape, chunk = (bands, *at.shape[-2:]), (bands, *at.chunk)[-3:]
+    sides = (first.bands if not first.apart else 1, *first.block)
+    assert isinstance(at, KeptStreams), "asked before"
     for index in _chunks(at):
         if not at.keeps_streams(index):
             continue  # absent, as it is now
-        whole = (0, *index)[-3:]
-        frames, tops, lefts = (
-            range(i * c // side, -(-min((i + 1) * c, n) // side))
-            for i, c, n, side in zip(whole, chunk, shape, (together, rows, columns), strict=True)
-        )
-        places = [(frame, top, left) for frame in frames for top in tops for left in lefts]
-        streams = at.streams(index)
-        if len(streams) != len(places):
-            raise DamagedStore(f"write a slide: chunk {index} has other blocks")
-        for (frame, top, left), stream in zip(places, streams, strict=True):
+        for (frame, top, left), stream in places_of_streams(at, index, sides):
             if stream is not None:
                 page, plane = (0, frame) if first.apart or len(pages) == 1 else (frame, 0)
                 pages[page].put(plane, top, left, *writer.block(stream))

@@ -1,8 +1,9 @@
 """Tell which directories of a TIFF file are the levels of a slide, and which are pictures beside.
 
-Three conventions are known: Aperio's (SVS), where tiled pages of one shape are levels; OME-TIFF,
-where each page has its levels in SubIFDs and bands may be pages of their own; and pyramids of tiled
-pages that say that they are reduced ones, or SubIFDs, that lie nowhere on the ground. What is on
+Four conventions are known: Aperio's (SVS), where tiled pages of one shape are levels; Hamamatsu's
+(NDPI), whose pages are single JPEG streams with a magnification; OME-TIFF, where each page has its
+levels in SubIFDs and bands may be pages of their own; and pyramids of tiled pages that say that
+they are reduced ones, or SubIFDs, that lie nowhere on the ground. What is on
 the ground has overviews, which are derived and not kept, and so has what GDAL wrote.
 """
 
@@ -11,8 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import BinaryIO
 
+import numpy as np
+
+from tilepress.pipeline.geotiff.halved import NDPI
 from tilepress.pipeline.geotiff.header import (
     BITS,
     COMPRESSION,
@@ -23,6 +28,7 @@ from tilepress.pipeline.geotiff.header import (
     PLANAR,
     SAMPLE_FORMAT,
     SAMPLES,
+    STRIP_OFFSETS,
     SUB_IFDS,
     TILE_LENGTH,
     TILE_WIDTH,
@@ -41,8 +47,10 @@ OF_THE_GROUND = (33550, 33922, 34264, 34735)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory (OGC 19-008r4)."""
 OF_GDAL = (42112, 42113)
 """Its metadata and nodata."""
-NDPI = 65420
-"""A slide of Hamamatsu: its levels are single JPEG streams, which nothing here reads in parts."""
+LENS, DEPTH = 65421, 65424
+"""Of Hamamatsu's pages: magnification, −1 for a macro image and −2 for a map; distance from the
+focal plane."""
+JPEG, FLOAT = 7, 11
 
 _LOOKED_AT = (
     *(NEW_SUBFILE_TYPE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, SAMPLES),
@@ -53,7 +61,7 @@ _LOOKED_AT = (
         TILE_LENGTH,
         SUB_IFDS,
         SAMPLE_FORMAT,
-        NDPI,
+        *(NDPI, LENS, DEPTH, STRIP_OFFSETS),
         *OF_THE_GROUND,
         *OF_GDAL,
     ),
@@ -143,6 +151,8 @@ class _Found:
     @property
     def shows(self) -> str | None:
         """What of a slide it shows beside it, by its description: "label", "macro"…; else None."""
+        if (lens := self.number_of(LENS)) < 0 and NDPI in self.own.entries:
+            return "macro" if lens == -1 else "map"
         words = self.description
         if words.startswith(APERIO):
             _, _, words = words.partition(b"\n")
@@ -151,6 +161,14 @@ class _Found:
             return said[1].decode().lower()
         named = None if self.image is None else _NAMED.search(self.image.name)
         return None if named is None else (named[1] or named[2]).lower()
+
+    def number_of(self, tag: int) -> float:
+        """Return a number of any kind; 0 where there is none."""
+        entry = self.own.entries.get(tag)
+        if entry is not None and entry.kind == FLOAT and len(entry.data) >= 4:
+            return float(np.frombuffer(entry.data[:4], f"{self.own.order}f4")[0])
+        value = self.own.integer(tag)
+        return value - 2**32 if value >= 2**31 else value
 
     @property
     def area(self) -> int:
@@ -216,10 +234,18 @@ def _may_be(file: BinaryIO, size: int, at: int) -> bool:
         first = _Found(at, 1, directory_at(file, size, at, _LOOKED_AT))
     except ValueError:
         return False
+    if NDPI in first.own.entries:
+        return _is_ndpi(first)
     file.seek(0)
     ghost = _GHOST in file.read(64)
-    odd = first.own.entries.keys() & {NDPI, COLOR_MAP, *OF_THE_GROUND, *OF_GDAL}
+    odd = first.own.entries.keys() & {COLOR_MAP, *OF_THE_GROUND, *OF_GDAL}
     return first.is_tiled and not ghost and not odd and _has_whole_samples(first)
+
+
+def _is_ndpi(found: _Found) -> bool:
+    """Whether a page is one JPEG stream of Hamamatsu's, as its levels are."""
+    one_strip = found.own.integers(STRIP_OFFSETS).size == 1
+    return found.own.integer(COMPRESSION) == JPEG and one_strip and found.kind[1] == (8,)
 
 
 def _has_whole_samples(found: _Found) -> bool:
@@ -265,6 +291,8 @@ def _slides_without(
     kept: Sequence[_Found], file: BinaryIO, size: int, whole: Sequence[_Found], count: int
 ) -> SlidePages | None:
     chain, first = kept, kept[0]
+    if NDPI in first.own.entries:
+        return _hamamatsu(chain, count)
     if first.description.startswith(APERIO) and SUB_IFDS not in first.own.entries:
         return _aperio(chain, count, second=whole[1] if whole[1:] else None)
     if any(found.own.integer(NEW_SUBFILE_TYPE) & MASK for found in chain):
@@ -272,6 +300,20 @@ def _slides_without(
     if SUB_IFDS in first.own.entries:
         return _with_levels_below(file, size, chain, count)
     return _pyramid(chain, count)
+
+
+def _hamamatsu(chain: Sequence[_Found], count: int) -> SlidePages | None:
+    """Return the slide of pages of one focal plane; None where there are several, or others."""
+    levels = sorted(chain, key=lambda found: -found.area)
+    if not all(_is_ndpi(found) and found.number_of(DEPTH) == 0 for found in levels):
+        return None
+    if any(found.number_of(LENS) <= 0 or not found.number for found in levels):
+        return None
+    for above, found in pairwise(levels):
+        if not _is_level(found, above, levels[0]):
+            return None
+    own = [found.number for found in chain]
+    return SlidePages(slides=(_of_pages(levels, own, count),))
 
 
 def _aperio(chain: Sequence[_Found], count: int, second: _Found | None) -> SlidePages:

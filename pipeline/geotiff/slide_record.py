@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tilepress.pipeline.geotiff.block_grid import BlockGrid
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
@@ -22,11 +24,14 @@ from tilepress.pipeline.geotiff.header import (
     STRIP_OFFSETS,
     SUB_IFDS,
     TILE_BYTES,
+    TILE_LENGTH,
     TILE_OFFSETS,
+    TILE_WIDTH,
     Entry,
     Page,
     read_header,
 )
+from tilepress.pipeline.geotiff.ndpi import NDPI_TILE, is_ndpi_level
 from tilepress.pipeline.geotiff.raster_file import RasterFile
 from tilepress.pipeline.geotiff.stream_blocks import FAMILIES
 
@@ -45,6 +50,9 @@ _NOT_KEPT = frozenset(
     ]
 )
 """Entries that point elsewhere in the file."""
+
+_OF_NDPI = frozenset([278, *range(65420, 65500)]) - {65421}
+"""Rows of its one strip, and Hamamatsu's own, but for the magnification."""
 
 _PLAIN = frozenset(
     [
@@ -80,17 +88,25 @@ class PageLayout:
         grid = BlockGrid.of(header.first)
         layout = page.record["layout"]
         rows, columns = layout["block"] if grid is None else (grid.rows, grid.columns)
+        tiled = TILE_OFFSETS in header.first.entries
+        is_ndpi = is_ndpi_level(header)
+        if is_ndpi:
+            rows, columns, tiled = NDPI_TILE, NDPI_TILE, True
         entries = {
             tag: entry
             for tag, entry in header.first.entries.items()
             if tag not in _NOT_KEPT and len(entry.data) <= MAX_ENTRY_BYTES
         }
+        if is_ndpi:  # it is written as a pyramid of tiles, and must not be taken for NDPI again
+            entries = {tag: one for tag, one in entries.items() if tag not in _OF_NDPI}
+            side = np.array([NDPI_TILE], f"{header.order}u2").tobytes()
+            entries |= dict.fromkeys((TILE_WIDTH, TILE_LENGTH), Entry(3, 1, side))
         return cls(
             height=int(page.record["height"]),
             width=int(page.record["width"]),
             bands=page.count,
             dtype=page.dtype.name,
-            tiled=TILE_OFFSETS in header.first.entries,
+            tiled=tiled,
             block=(int(rows), int(columns)),
             apart=header.first.integer(PLANAR, 1) == 2 and page.count > 1,
             converted=bool(page.record["converted"]),

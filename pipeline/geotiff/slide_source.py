@@ -20,6 +20,7 @@ from rasterio.windows import Window
 
 from tilepress.errors import DamagedSource, UnsupportedSource
 from tilepress.pipeline.geotiff.header import find_pages, read_header
+from tilepress.pipeline.geotiff.ndpi import NdpiLevel
 from tilepress.pipeline.geotiff.raster_file import RasterFile, open_directory
 from tilepress.pipeline.geotiff.slide_pages import Slide, SlidePages, find_slides
 from tilepress.pipeline.geotiff.slide_record import PageLayout, dump_slide
@@ -226,12 +227,18 @@ class SlideSource:
             for starts, level in levels
         ]
 
+    @property
+    def _exported_name(self) -> str:
+        """What its file is called when it comes back: no NDPI can be written."""
+        is_ndpi = isinstance(self._levels[0].pages[0].decoded, NdpiLevel)
+        return f"{self._path.stem}.tif" if is_ndpi else self._path.name
+
     def _record(self, *, plain: bool) -> tuple[bytes, Counter[str]]:
         header = read_header(self._path)
         assert header is not None, "its directories were read"
         return dump_slide(
             self._headers,
-            name="file-1.tif" if plain else self._path.name,
+            name="file-1.tif" if plain else self._exported_name,
             big=header.big,
             order=header.order,
             below=self._slide.below,
@@ -257,7 +264,8 @@ class SlideSource:
                 Level(shape=shape, stream_block=block)
                 for shape, block in zip(shapes[1:], cut[1:], strict=True)
             ),
-            attributes=_colors(first) | told_attributes(entries, bands, plain=plain),
+            attributes=_colors(first)
+            | told_attributes(entries, bands, plain=plain, order=record["order"]),
             coordinates=_numbers(bands),
             stream_block=cut[0],
             remarks=tuple(self._remarks(plain=plain)),

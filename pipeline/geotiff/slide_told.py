@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from tilepress.pipeline.geotiff.header import Entry
 
-__all__ = ["pixel_size_um", "told_attributes"]
+__all__ = ["pixel_size_um", "taken_at", "told_attributes"]
 
+DATE_TIME = 306
+NDPI_LENS = 65421
 DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 270, 282, 283, 296
 UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
 """Micrometres of an inch and of a centimetre, by ResolutionUnit."""
@@ -44,14 +48,42 @@ def pixel_size_um(entries: Mapping[int, Entry], order: str) -> tuple[float, floa
     return None if down is None or across is None else (down, across)
 
 
-def _objective_power(entries: Mapping[int, Entry]) -> float | None:
-    """Return the magnification of the lens, where Aperio's description or OME-XML has it."""
+def _objective_power(entries: Mapping[int, Entry], order: str) -> float | None:
+    """Return the magnification of the lens, as Aperio's description, OME-XML or NDPI has it."""
     text = _description(entries)
     found = re.search(rf"\|\s*AppMag\s*=\s*({_NUMBER})", text) or re.search(
         rf"""\bNominalMagnification\s*=\s*["']({_NUMBER})["']""", text
     )
+    lens = entries.get(NDPI_LENS)
     power = float(found[1]) if found else 0.0
+    if found is None and lens is not None and lens.kind == 11 and len(lens.data) >= 4:
+        power = float(np.frombuffer(lens.data[:4], f"{order}f4")[0])
     return power if 0 < power < 1e4 else None
+
+
+def taken_at(entries: Mapping[int, Entry]) -> datetime | None:
+    """Return when a slide was scanned, in its scanner's zone; None where nothing says so.
+
+    As Aperio's description has it, or OME-XML, or TIFF's own entry.
+    """
+    text = _description(entries)
+    if text.startswith("Aperio"):
+        day = re.search(r"\|\s*Date\s*=\s*(\d\d/\d\d/\d{2,4})\s*(?:\||$)", text)
+        hour = re.search(r"\|\s*Time\s*=\s*(\d\d:\d\d:\d\d)", text)
+        if day is not None and hour is not None:
+            year = "%Y" if len(day[1]) == 10 else "%y"
+            with suppress(ValueError):
+                return datetime.strptime(f"{day[1]} {hour[1]}", f"%m/%d/{year} %H:%M:%S")
+    said = re.search(r"<AcquisitionDate>([^<]{10,40})</AcquisitionDate>", text)
+    if _is_ome(text) and said is not None:
+        with suppress(ValueError):
+            return datetime.fromisoformat(said[1]).replace(tzinfo=None)
+    entry = entries.get(DATE_TIME)
+    if entry is not None:
+        with suppress(ValueError):
+            words = entry.data.decode("latin-1").rstrip("\0 ")
+            return datetime.strptime(words, "%Y:%m:%d %H:%M:%S")
+    return None
 
 
 def _channel_names(entries: Mapping[int, Entry], count: int) -> list[str] | None:
@@ -102,9 +134,11 @@ def _plausible(size: float) -> float | None:
     return size if math.isfinite(size) and 1e-4 < size < 1e5 else None
 
 
-def told_attributes(entries: Mapping[int, Entry], bands: int, *, plain: bool) -> dict[str, Any]:
+def told_attributes(
+    entries: Mapping[int, Entry], bands: int, *, plain: bool, order: str = "<"
+) -> dict[str, Any]:
     """Return the attributes of a slide; ``plain`` without what somebody has typed."""
-    power = _objective_power(entries)
+    power = _objective_power(entries, order)
     names = None if plain else _channel_names(entries, bands)
     told: dict[str, Any] = {} if power is None else {"objective_power": power}
     return told if names is None else {**told, "band_names": names}

@@ -134,6 +134,14 @@ class StreamBlocks:
             family=self.family,
         )
 
+    def stream(self, number: int) -> bytes | None:
+        """Return the stream of one block, by its number; None for one that is absent.
+
+        Raises DamagedSource where the file ends before.
+        """
+        with open_regular(self.path) as file:
+            return self._stream(file, number)
+
     def _stream(self, file: BinaryIO, number: int) -> bytes | None:
         offset, length = int(self.grid.offsets[number]), int(self.grid.lengths[number])
         if offset == 0 or length == 0:

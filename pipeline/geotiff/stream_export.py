@@ -17,7 +17,9 @@ import numpy.typing as npt
 from tilepress.codecs.numbers import number_of
 from tilepress.errors import DamagedStore, StoreError
 from tilepress.pipeline.geotiff.header import (
+    COMPRESSION,
     JPEG_TABLES,
+    PHOTOMETRIC,
     STRIP_BYTES,
     STRIP_OFFSETS,
     SUBSAMPLING,
@@ -36,7 +38,8 @@ from tilepress.pipeline.image.streams import KeptStreams
 __all__ = ["append_streams", "stream_options", "streams_record"]
 
 UNDEFINED, SHORT, LONG, LONG8 = 7, 3, 4, 16
-_COMPRESSION = {"jpeg": "JPEG", "jpeg2000": "JPEG2000", "jpegxl": "JXL", "webp": "WEBP"}
+_COMPRESSION = {"jpeg": "JPEG", "jpeg2000": "NONE", "jpegxl": "NONE", "webp": "WEBP"}
+"""What GDAL begins a file with: the directory is told the true one where GDAL may not have it."""
 _PHOTOMETRIC = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 5: "CMYK", 6: "YCBCR"}
 
 
@@ -68,6 +71,8 @@ def stream_options(part: FilePart, reader: ExportReader) -> dict[str, Any] | Non
         {"TILED": "YES", "BLOCKXSIZE": columns} if kept["tiled"] else {}
     )
     name = _COMPRESSION[FAMILIES[kept.get("compression", JPEG)]]
+    if name == "NONE" and photometric == "YCBCR":
+        photometric = "RGB"  # GDAL writes the other one with JPEG alone
     return {"COMPRESS": name, "PHOTOMETRIC": photometric, "SPARSE_OK": "TRUE", **sides}
 
 
@@ -105,12 +110,12 @@ def append_streams(path: Path, reader: ExportReader, part: FilePart) -> None:
     header = read_header(path)
     if header is None or (not header.big and at >= 2**32):
         raise StoreError(f"write {part.target}: the streams do not fit its kind of TIFF")
-    _point_to(path, _kept(part), offsets, lengths, header.order, big=header.big)
+    _point_to(path, part, offsets, lengths, header.order, big=header.big)
 
 
 def _point_to(
     path: Path,
-    kept: Mapping[str, Any],
+    part: FilePart,
     offsets: npt.NDArray[np.uint64],
     lengths: npt.NDArray[np.uint64],
     order: str,
@@ -118,6 +123,7 @@ def _point_to(
     big: bool,
 ) -> None:
     kind, code = (LONG8, "u8") if big else (LONG, "u4")
+    kept, photometric = _kept(part), part.record["layout"]["photometric"]
     tiled = bool(kept["tiled"])
 
     def entry(values: Any, kind: int, code: str) -> Entry:  # noqa: ANN401  # numbers
@@ -129,6 +135,9 @@ def _point_to(
         TILE_OFFSETS if tiled else STRIP_OFFSETS: entry(offsets, kind, code),
         TILE_BYTES if tiled else STRIP_BYTES: entry(lengths, kind, code),
     }
+    if "compression" in kept:
+        entries[COMPRESSION] = entry([kept["compression"]], SHORT, "u2")
+        entries[PHOTOMETRIC] = entry([photometric], SHORT, "u2")
     if tables:
         entries[JPEG_TABLES] = Entry(UNDEFINED, len(tables), tables)
     if kept.get("subsampling"):

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Protocol
 from tilepress.errors import SourceError
 from tilepress.pipeline.image.info import Acquired
 from tilepress.pipeline.image.pseudonyms import PseudonymsOf
+from tilepress.pipeline.image.slide import SlideToWrite
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 from tilepress.pipeline.storage.ranges import RemoteFile
 
@@ -166,6 +167,8 @@ class Export:
     """The fields of ``ExportPart`` that it can cut by."""
     any_store: bool = False
     """Whether it takes a store of any origin."""
+    write_slide: Callable[[SlideToWrite, Path], list[Path]] | None = None
+    """Writes a slide that came in another format, below a folder; None where it cannot."""
 
 
 class FoundImages:
@@ -322,6 +325,10 @@ class Format(Protocol):
             all images, to put one together that was not found as such
         """
         return list(near)
+
+    def slide_to_write(self, reader: ExportReader) -> SlideToWrite | None:
+        """Return a slide for another format to write; None for a store of anything else."""
+        return None
 
     def acquired(self, reader: ExportReader) -> Acquired | None:
         """Return when a store's image was taken; None where its source does not say."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from tilepress.pipeline.geotiff.tiff_writer import PageBlocks, TiffWriter
 from .samples import smooth
 
 APERIO = "Aperio Image Library v11.2.1 \r\n"
+
+
+Coding = tuple[int, Callable[[np.ndarray], bytes]]
 
 
 def picture(height: int, width: int, bands: int = 3, dtype: str = "uint8") -> np.ndarray:
@@ -59,12 +62,14 @@ def write_slide(
     big: bool = False,
     subfile: Sequence[int] = (),
     absent: Sequence[int] = (),
+    coding: Coding | None = None,
 ) -> Path:
     """Write pages (bands, y, x), each with what hangs below it.
 
     texts : their descriptions; strips : numbers of pages without tiles; subfile : NewSubfileType of
     pages, where it is given for none, tiled pages after the first are reduced ones unless something
-    hangs below or Aperio wrote them; absent : numbers of the first page's tiles that are left out.
+    hangs below or Aperio wrote them; absent : numbers of the first page's tiles that are left out;
+    coding : the Compression of tiles, and what makes the bytes of one of its samples (y, x, bands).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
@@ -78,9 +83,10 @@ def write_slide(
                 subfile[number] if number < len(subfile) else int(reduced and tiled and number > 0)
             )
             gone = absent if number == 0 else ()
-            one = _page(writer, samples, tile if tiled else 0, order, text, kind, gone, jpeg=jpeg)
+            how: dict[str, Any] = {"jpeg": jpeg, "coding": coding}
+            one = _page(writer, samples, tile if tiled else 0, order, text, kind, gone, **how)
             rest = below[number] if number < len(below) else ()
-            subs = [_page(writer, less, tile, order, "", 1, (), jpeg=jpeg) for less in rest]
+            subs = [_page(writer, less, tile, order, "", 1, (), **how) for less in rest]
             written.append((one, subs))
         writer.finish(written)
     return path
@@ -96,6 +102,7 @@ def _page(
     absent: Sequence[int],
     *,
     jpeg: bool,
+    coding: Coding | None = None,
 ) -> PageBlocks:
     bands, height, width = samples.shape
     bits = samples.dtype.itemsize * 8
@@ -112,6 +119,9 @@ def _page(
         259: short(7 if jpeg else 1), 262: short((6 if jpeg else 2) if bands == 3 else 1),
         277: short(bands), 284: short(1), 339: short(*[" uif".index(samples.dtype.kind)] * bands),
     }  # fmt: skip
+    coding = coding if tile else None
+    if coding is not None:
+        entries[259] = short(coding[0])
     entries |= {322: short(tile), 323: short(tile)} if tile else {278: short(16)}
     if jpeg and bands == 3:
         entries[530] = short(2, 2)
@@ -130,7 +140,9 @@ def _page(
         missing = (rows - part.shape[1] if tile else 0, columns - part.shape[2])
         part = np.pad(part, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge")
         data = np.moveaxis(part, 0, -1).astype(samples.dtype.newbyteorder(order)).tobytes()
-        if jpeg:
+        if coding is not None:
+            data = coding[1](np.ascontiguousarray(np.moveaxis(part, 0, -1)))
+        elif jpeg:
             pixels = np.ascontiguousarray(np.moveaxis(part, 0, -1))
             how: dict[str, Any] = {"colorspace": "RGB", "outcolorspace": "YCBCR"}
             how |= {"subsampling": "420"}

@@ -77,6 +77,19 @@ class TestJpegTiles:
         for one, other in zip(samples(out), samples(path), strict=True):
             np.testing.assert_array_equal(one, other)
 
+    @pytest.mark.parametrize("text", ["Jane Doe", f"{APERIO}70x90|MPP = 0.5|User = Jane"])
+    def test_of_what_is_deidentified_are_one_slide_again(self, tmp_path: Path, text: str):
+        """Of Aperio's pages it is the description that says so, and that is gone."""
+        path = write_slide(tmp_path / "a.svs", LEVELS, jpeg=True, texts=[text])
+        (out,) = export(stored(path, deidentify="basic"), tmp_path / "back.svs")
+        assert b"Jane" not in out.read_bytes()
+        with out.open("rb") as file:
+            size = out.stat().st_size
+            found = find_slides(file, size, find_pages(file, size).found)
+        assert found is not None
+        assert [len(slide.levels) for slide in found.slides] == [3]
+        assert not found.pages
+
 
 class TestSamples:
     @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])

@@ -415,7 +415,7 @@ def test_a_codec_that_gdal_was_built_without_is_no_damage(tmp_path: Path) -> Non
 
     text = "a.tif: Cannot open TIFF file due to missing codec JXL."
     with (
-        pytest.raises(UnsupportedSource, match=r"open .*a\.tif: this GDAL cannot read JXL"),
+        pytest.raises(UnsupportedSource, match=r"open .*a\.tif: this GDAL cannot read JPEG XL"),
         gdal_calls("open", tmp_path / "a.tif"),
     ):
         raise RasterioIOError(text)
