@@ -296,25 +296,28 @@ def walk_directories(
         at = following
 
 
-def directory_at(file: BinaryIO, size: int, at: int, tags: Collection[int]) -> Directory:
+def directory_at(
+    file: BinaryIO, size: int, at: int, tags: Collection[int], most: int = MAX_BRIEF_BYTES
+) -> Directory:
     """Return these entries of the directory at an offset, as ``walk_directories`` does.
 
-    Raises ValueError where none is.
+    Of a longer entry than ``most`` only the beginning. Raises ValueError where no directory is.
     """
     layout, _ = _read_preamble(file)
-    return _directory_of(file, at, layout, size, tags)[0]
+    return _directory_of(file, at, layout, size, tags, most)[0]
 
 
 def _directory_of(
-    file: BinaryIO, at: int, layout: _Layout, size: int, tags: Collection[int]
+    file: BinaryIO,
+    at: int,
+    layout: _Layout,
+    size: int,
+    tags: Collection[int],
+    most: int = MAX_BRIEF_BYTES,
 ) -> tuple[Directory, int]:
     try:
         raw, following = _raw_directory(file, at, layout, size)
-        found = {
-            tag: _value(file, raw[tag], layout, size, most=MAX_BRIEF_BYTES)
-            for tag in tags
-            if tag in raw
-        }
+        found = {tag: _value(file, raw[tag], layout, size, most=most) for tag in tags if tag in raw}
     except struct.error as error:
         raise ValueError("a directory is cut off") from error
     return Directory(layout.order, {tag: e for tag, e in found.items() if e is not None}), following

@@ -9,8 +9,9 @@ the ground has overviews, which are derived and not kept, and so has what GDAL w
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import BinaryIO
@@ -77,15 +78,17 @@ REDUCED_PAGE = "reduced page"
 
 MAX_LEVELS = 32
 MAX_BANDS = 1024
+MAX_OME_BYTES = 64 * 2**20
+"""Of OME-XML: a plate of many planes takes megabytes before it names the label."""
 
 _NAMED = re.compile(
-    r"^\s*(label|macro|overview|thumbnail)\b"
+    r"^\s*(label|macro|overview|thumbnail)(?![^\W_])"
     r"|(?:\b|_)(label|macro|overview|thumbnail)(?:[ _]image)?\W*$",
     re.IGNORECASE,
 )
 """Names of images in OME-XML that say what they show beside a slide."""
 
-_BESIDE = re.compile(rb"\s*(label|macro|overview|thumbnail)\b", re.IGNORECASE)
+_BESIDE = re.compile(rb"\s*(label|macro|overview|thumbnail)(?:image)?(?![^\W_])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,13 +189,12 @@ def find_slides(file: BinaryIO, size: int, pages: Sequence[Page]) -> SlidePages 
         return None
     if not (may_be := _may_be(file, size, pages[0].offset)) and len(pages) == 1:
         return None
-    numbers = {page.offset: number for number, page in enumerate(pages, 1)}
-    try:
-        chain = _chain(file, size, numbers)
-        slides = _slides_of(file, size, chain, len(pages)) if may_be else None
-        return _pages_without(chain) if slides is None else slides
-    except ValueError:
-        return None  # a damaged chain: it is told where the file is taken page by page
+    chain, is_whole = _chain(file, size, pages)
+    slides = None
+    if may_be and is_whole:
+        with contextlib.suppress(ValueError):  # levels that cannot be read: page by page
+            slides = _slides_of(file, size, chain, len(pages))
+    return _pages_without(chain, len(pages)) if slides is None else slides
 
 
 def may_show_names(file: BinaryIO, size: int, pages: Sequence[Page], number: int) -> str | None:
@@ -200,17 +202,16 @@ def may_show_names(file: BinaryIO, size: int, pages: Sequence[Page], number: int
 
     That is a label, macro or overview by its own words or OME-XML's; and, in a file of slides,
     "unnamed": a page that is no level of one, does not say what it shows, and has no such tiles.
+    Of a damaged file, whose slides nobody knows, its first page stands for them.
     """
-    numbers = {page.offset: at for at, page in enumerate(pages, 1)}
-    try:
-        chain = _chain(file, size, numbers)
-    except ValueError:
-        return None
+    chain, is_whole = _chain(file, size, pages)
     page = next((found for found in chain if found.number == number), None)
     if page is None:
         return None
     if page.shows not in (None, "thumbnail"):
         return page.shows
+    if not is_whole and _may_be(file, size, pages[0].offset):
+        return None if page.tile == chain[0].tile else "unnamed"
     slides = find_slides(file, size, pages)
     if slides is None or not slides.slides or number not in slides.pages:
         return None
@@ -219,13 +220,27 @@ def may_show_names(file: BinaryIO, size: int, pages: Sequence[Page], number: int
     return None if page.tile in tiles else "unnamed"
 
 
-def _chain(file: BinaryIO, size: int, numbers: Mapping[int, int]) -> list[_Found]:
-    chain = [
-        _Found(start, numbers.get(start, 0), own)
-        for start, own in walk_directories(file, size, _LOOKED_AT)
-    ]
-    images = ome_images(chain[0].description, len(chain))
-    return [replace(found, image=images.get(at)) for at, found in enumerate(chain)]
+def _chain(file: BinaryIO, size: int, pages: Sequence[Page]) -> tuple[list[_Found], bool]:
+    """Return the directories of a file as far as they can be read, and whether these are all."""
+    numbers = {page.offset: number for number, page in enumerate(pages, 1)}
+    chain: list[_Found] = []
+    is_whole = True
+    try:
+        for start, own in walk_directories(file, size, _LOOKED_AT):
+            chain.append(_Found(start, numbers.get(start, 0), own))
+    except ValueError:
+        is_whole = False  # it is told where the file is taken page by page
+    images = ome_images(_whole_description(file, size, chain[0]), len(chain)) if chain else {}
+    return [replace(found, image=images.get(at)) for at, found in enumerate(chain)], is_whole
+
+
+def _whole_description(file: BinaryIO, size: int, found: _Found) -> bytes:
+    """Return the description of a directory, all of it where it is OME-XML."""
+    entry = found.own.entries.get(DESCRIPTION)
+    if entry is None or len(entry.data) == entry.count or not is_ome(entry.data):
+        return found.description
+    whole = directory_at(file, size, found.start, (DESCRIPTION,), most=MAX_OME_BYTES)
+    return whole.entries[DESCRIPTION].data
 
 
 def _may_be(file: BinaryIO, size: int, at: int) -> bool:
@@ -276,14 +291,18 @@ def _pictures_beside(chain: Sequence[_Found]) -> list[_Found]:
     return [one for one in chain[1:] if one.shows is not None and one.area < whole]
 
 
-def _pages_without(chain: Sequence[_Found]) -> SlidePages | None:
-    """Return the pages of a file of no slides without labels beside them; None where none are."""
-    if chain[0].own.entries.keys() & {*OF_THE_GROUND, *OF_GDAL}:
+def _pages_without(chain: Sequence[_Found], count: int) -> SlidePages | None:
+    """Return the pages of a file of no slides without labels beside them; None where none are.
+
+    ``count`` are its full images, also those of which no directory could be read.
+    """
+    if not chain or chain[0].own.entries.keys() & {*OF_THE_GROUND, *OF_GDAL}:
         return None
     beside = [one for one in _pictures_beside(chain) if one.number]
     if not beside:
         return None
-    pages = tuple(one.number for one in chain if one.number and one not in beside)
+    numbers = {one.number for one in beside}
+    pages = tuple(number for number in range(1, count + 1) if number not in numbers)
     return SlidePages(slides=(), pages=pages, beside=tuple(str(one.shows) for one in beside))
 
 

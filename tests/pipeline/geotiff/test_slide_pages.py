@@ -9,8 +9,8 @@ import pytest
 import rasterio
 
 from tilepress.pipeline.find.discover import discover
-from tilepress.pipeline.geotiff.header import find_pages
-from tilepress.pipeline.geotiff.slide_pages import SlidePages, find_slides
+from tilepress.pipeline.geotiff.header import directory_at, find_pages
+from tilepress.pipeline.geotiff.slide_pages import SlidePages, find_slides, may_show_names
 from tilepress.pipeline.geotiff.source import GeoTiffSource
 from tilepress.pipeline.image.source import SourceSpec
 
@@ -232,3 +232,64 @@ class TestWhatIsNone:
         data = path.read_bytes()
         path.write_bytes(data[:-40])
         assert found(path) is None
+
+
+class TestLabelsOfDamagedFiles:
+    """What may show names is left out of files, too, whose levels nobody can tell."""
+
+    @staticmethod
+    def written(path: Path) -> Path:
+        pages = [LEVELS[0], picture(17, 22), LEVELS[1], picture(20, 20), picture(20, 40)]
+        words = ["70x90", "x -> 22x17", "x -> 45x35", "label 20x20", "macro 40x20"]
+        return write_slide(
+            path, pages, texts=[APERIO + text for text in words], strips=(1, 3, 4),
+            subfile=(0,) * 5,
+        )  # fmt: skip
+
+    @staticmethod
+    def shown(path: Path) -> list[str | None]:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            pages = find_pages(file, size).found
+            return [may_show_names(file, size, pages, n) for n in range(1, len(pages) + 1)]
+
+    @pytest.mark.parametrize("to", ["first", "nowhere"])
+    def test_a_chain_that_does_not_end(self, tmp_path: Path, to: str):
+        path = self.written(tmp_path / "a.svs")
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            last = find_pages(file, size).found[-1].offset
+            first = find_pages(file, size).found[0].offset
+        data = bytearray(path.read_bytes())
+        end = last + 2 + 12 * int.from_bytes(data[last : last + 2], "little")
+        data[end : end + 4] = (first if to == "first" else size - 3).to_bytes(4, "little")
+        path.write_bytes(data)
+        slides = found(path)
+        assert slides is not None
+        assert (slides.slides, slides.pages, slides.beside) == ((), (1, 2, 3), ("label", "macro"))
+        assert self.shown(path) == [None, "unnamed", None, "label", "macro"]
+
+    def test_levels_that_cannot_be_read(self, tmp_path: Path):
+        path = write_slide(
+            tmp_path / "a.tif", [LEVELS[0], picture(20, 20)], below=[LEVELS[1:]],
+            texts=["x", "Label_Image"], strips=(1,),
+        )  # fmt: skip
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            below = directory_at(file, size, find_pages(file, size).found[0].offset, (330,))
+        data = path.read_bytes()
+        at = data.index(below.entries[330].data)
+        path.write_bytes(data[:at] + (size - 3).to_bytes(4, "little") + data[at + 4 :])
+        slides = found(path)
+        assert slides is not None
+        assert (slides.slides, slides.pages, slides.beside) == ((), (1,), ("label",))
+
+    def test_a_label_that_long_ome_xml_names_at_last(self, tmp_path: Path):
+        text = ome({"Name": "tissue", "IFD": 0}, {"Name": "label image", "IFD": 1})
+        long = text.replace("<Image", "<!--" + "x" * 1_200_000 + "--><Image", 1)
+        path = write_slide(
+            tmp_path / "a.ome.tif", [LEVELS[0], picture(20, 20)], below=[LEVELS[1:]], texts=[long]
+        )
+        slides = found(path)
+        assert slides is not None
+        assert (len(slides.slides), slides.pages, slides.beside) == (1, (), ("label",))
