@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_SPLITS
-from tilepress.codecs.wave import wavefront
 from tilepress.codecs.wave.backend import Backend, PlaneToDecode
 from tilepress.codecs.wave.bitmap import decode_bitmap
 from tilepress.codecs.wave.cpu import CPU
 from tilepress.codecs.wave.layout import MAX_RANGE
 from tilepress.codecs.wave.linear import plain_classes
 from tilepress.codecs.wave.model import WaveModel
+from tilepress.codecs.wave.native import kernel
 from tilepress.codecs.wave.plane_format import (
     CONSTANT,
     CONTRADICTIONS,
@@ -221,7 +221,7 @@ def _decode_stream(reader: Reader, given: _Given, top: int, *, fitted: bool) -> 
     own, errors, fault = given.backend.decode_stream(_read_stream(reader, given, top, fitted))
     if fault:
         raise InvalidRecord(f"decoding a plane: its stream is damaged (fault {fault})")
-    samples = wavefront.unshear(own, height, width)
+    samples = kernel.unshear(own, height, width)
     del own
     return DecodedPlane(samples, residuals(errors, height, width), given.mask)
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.wave import wavefront
 from tilepress.codecs.wave.backend import Backend, PlaneToEncode, TreeEffort
 from tilepress.codecs.wave.bitmap import encode_bitmap
 from tilepress.codecs.wave.choices import MIN_FIT_SAMPLES, choose_coding
@@ -22,6 +21,7 @@ from tilepress.codecs.wave.cpu import CPU
 from tilepress.codecs.wave.layout import MAX_RANGE
 from tilepress.codecs.wave.linear import fit_classes, plain_classes
 from tilepress.codecs.wave.model import WaveModel
+from tilepress.codecs.wave.native import kernel
 from tilepress.codecs.wave.plane_format import (
     CONSTANT,
     FITTED,
@@ -214,7 +214,7 @@ def _encode_samples(
         samples = samples.copy()
         _fill_absent(samples, mask, first)
         sheared_mask = shear_mask(mask)
-    own = wavefront.shear(np.ascontiguousarray(samples), first)
+    own = kernel.shear(np.ascontiguousarray(samples), first)
     n_refs, model = len(begun.refs), coder.model
     plane = PlaneToEncode(
         own,

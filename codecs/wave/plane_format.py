@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_TREE_BYTES
-from tilepress.codecs.wave import wavefront
 from tilepress.codecs.wave.backend import Choices
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.compiled import jit
@@ -25,6 +24,7 @@ from tilepress.codecs.wave.layout import (
 )
 from tilepress.codecs.wave.linear import Classes
 from tilepress.codecs.wave.model import TABLES
+from tilepress.codecs.wave.native import kernel
 from tilepress.codecs.wave.rans import LANES, STATE_LOW
 from tilepress.codecs.wave.tree import pack_tree, read_tree
 from tilepress.codecs.wave.wire import Reader, varint
@@ -189,7 +189,7 @@ def split_reference(levels: Plane, top: int, mask: Mask | None) -> DecodedPlane:
 
 def residuals(errors: npt.NDArray[np.int32], height: int, width: int) -> npt.NDArray[np.int32]:
     """Return the linear path's residuals in whole steps, (y, x), of its sheared errors."""
-    whole: npt.NDArray[np.int32] = wavefront.unshear(errors, height, width)
+    whole: npt.NDArray[np.int32] = kernel.unshear(errors, height, width)
     whole += (1 << FRACTION_BITS) // 2 - 1
     whole >>= FRACTION_BITS
     return whole
@@ -197,7 +197,7 @@ def residuals(errors: npt.NDArray[np.int32], height: int, width: int) -> npt.NDA
 
 def shear_mask(mask: Mask) -> npt.NDArray[np.uint8]:
     """Return a mask as a backend takes it, (L,) uint8."""
-    sheared: npt.NDArray[np.uint8] = wavefront.shear(mask.astype(np.int32), 0).astype(np.uint8)
+    sheared: npt.NDArray[np.uint8] = kernel.shear(mask.astype(np.int32), 0).astype(np.uint8)
     return sheared
 
 
@@ -205,11 +205,11 @@ def shear_references(
     refs: list[DecodedPlane], height: int, width: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Return samples and residuals of references as a backend takes them, (references, L) each."""
-    planes = np.zeros((len(refs), wavefront.sheared_size(height, width)), np.int32)
+    planes = np.zeros((len(refs), kernel.cells(height, width)), np.int32)
     errors = np.zeros_like(planes)
     for slot, ref in enumerate(refs):
-        wavefront.fill_reference(np.ascontiguousarray(ref.samples), planes[slot])
-        wavefront.fill_reference(np.ascontiguousarray(ref.errors), errors[slot])
+        kernel.fill_reference(ref.samples, planes[slot])
+        kernel.fill_reference(ref.errors, errors[slot])
     return planes, errors
 
 

@@ -43,6 +43,8 @@ __all__ = [
 
 _LEFT, _RIGHT = 3, 3
 """Columns that are held to either side of a plane."""
+PADDING = 32
+"""Cells behind the last, for vectors that reach further than a step."""
 
 
 @jit
@@ -78,7 +80,7 @@ def pitch_of(height: int, width: int) -> int:
 def sheared_size(height: int, width: int) -> int:
     """Cells of a sheared array: at most 2·(height + 12)·(width + 12)."""
     held = steps(height, width) + TIME_PAD + 4
-    return held * pitch_of(height, width) + height + TOP_PAD + 2
+    return held * pitch_of(height, width) + height + TOP_PAD + 2 + PADDING
 
 
 @jit
