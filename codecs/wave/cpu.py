@@ -12,8 +12,8 @@ from tilepress.codecs.wave.backend import (
     PlaneToDecode,
     PlaneToEncode,
 )
-from tilepress.codecs.wave.native.kernel import decode_plane, predict_plane, rans_encode
-from tilepress.codecs.wave.rans import LANES, lanes_for, pack_raw
+from tilepress.codecs.wave.native.planes import decode_plane, predict_plane
+from tilepress.codecs.wave.rans import LANES, lanes_for, pack_raw, rans_encode
 from tilepress.codecs.wave.symbols import flag_probabilities, symbols
 from tilepress.codecs.wave.tree import NO_TREE
 

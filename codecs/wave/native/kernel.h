@@ -1,8 +1,10 @@
-/* What a kernel is asked, and what it answers. Python fills these through ctypes: native.py. */
+/* What a kernel is asked, and what it answers. Python fills these through ctypes: structures.py. */
 #ifndef TILEPRESS_KERNEL_H
 #define TILEPRESS_KERNEL_H
 
 #include <stdint.h>
+
+#include "export.h"
 
 /* A plane to predict: samples sheared, int32 each, see wavefront.py. */
 typedef struct {
@@ -56,11 +58,37 @@ typedef struct {
     int64_t count, looked_at, matching;
 } Found;
 
+/* What a tree is grown on: what a step's samples were predicted to be, all in coding order. */
+typedef struct {
+    const int32_t *contexts, *means;  /* (samples,) */
+    const int64_t *begins;            /* (steps + 1,) */
+} Predicted;
+
+/* Normal equations of the linear path. */
+typedef struct {
+    int64_t stride;                /* of steps that are looked at */
+    const int32_t *thresholds;     /* (3,) of activity */
+    int32_t up;                    /* a sample weighs 4^up / its activity, by powers of four */
+    int64_t *gram;                 /* (CELLS, n + 1, n + 1), zeros; the last row is the target's */
+    int64_t *counts;               /* (CELLS,), zeros */
+    double *masses;                /* (CELLS,), zeros: what a cell's samples weigh */
+} Equations;
+
 typedef struct Kernel {
     int (*decode)(const Plane *, const Stream *, int32_t *own, int32_t *errors);
     int (*predict)(const Plane *, const int32_t *own, int32_t *errors, Found *);
+    int (*properties)(const Plane *, const int32_t *own, const int32_t *errors, const Predicted *, int64_t stride,
+                      int64_t count, int32_t *out, int64_t *picked);
+    int (*leaves)(const Plane *, const int32_t *own, const int32_t *errors, const Predicted *,
+                  const int32_t *nodes, int64_t node_count, int32_t *out);
+    int (*activities)(const Plane *, const int32_t *own, int64_t stride, int64_t *counts);
+    int (*equations)(const Plane *, const int32_t *own, const Equations *);
+    void (*fold)(const int32_t *linears, const int32_t *corrections, const int32_t *contexts,
+                 const int32_t *const *samples, int64_t n, int32_t gain, int32_t top, int16_t *tables,
+                 int32_t *folded, int32_t *candidates);
+    int (*features)(const Plane *, const int32_t *own, int32_t *errors, int8_t *out, int32_t *facts);
 } Kernel;
 
-enum { FAULT_WORDS = 1, FAULT_RAW, FAULT_TOKEN, FAULT_SAMPLE, FAULT_LEFT, FAULT_MEMORY = 100 };
+enum { FAULT_WORDS = 1, FAULT_RAW, FAULT_TOKEN, FAULT_SAMPLE, FAULT_LEFT };
 
 #endif

@@ -6,12 +6,6 @@
 #include "kernel.h"
 #include "scalar.h"
 
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
-
 extern const Kernel tp_kernel_base;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const Kernel tp_kernel_avx2, tp_kernel_avx512;
@@ -56,9 +50,41 @@ EXPORT int tp_predict(int kernel, const Plane *plane, const int32_t *own, int32_
     return kernel_of(kernel)->predict(plane, own, errors, found);
 }
 
-EXPORT int64_t tp_cells(int64_t height, int64_t width) { return tp_sheared_size(height, width); }
+EXPORT int tp_properties(int kernel, const Plane *plane, const int32_t *own, const int32_t *errors,
+                         const Predicted *predicted, int64_t stride, int64_t count, int32_t *out, int64_t *picked)
+{
+    return kernel_of(kernel)->properties(plane, own, errors, predicted, stride, count, out, picked);
+}
 
-EXPORT int64_t tp_steps_of(int64_t height, int64_t width) { return tp_steps(height, width); }
+EXPORT int tp_leaves(int kernel, const Plane *plane, const int32_t *own, const int32_t *errors,
+                     const Predicted *predicted, const int32_t *nodes, int64_t node_count, int32_t *out)
+{
+    return kernel_of(kernel)->leaves(plane, own, errors, predicted, nodes, node_count, out);
+}
+
+EXPORT int tp_activities(int kernel, const Plane *plane, const int32_t *own, int64_t stride, int64_t *counts)
+{
+    return kernel_of(kernel)->activities(plane, own, stride, counts);
+}
+
+EXPORT int tp_equations(int kernel, const Plane *plane, const int32_t *own, const Equations *equations)
+{
+    return kernel_of(kernel)->equations(plane, own, equations);
+}
+
+EXPORT void tp_fold_plane(int kernel, const int32_t *linears, const int32_t *corrections, const int32_t *contexts,
+                          const int32_t *sample, const int32_t *west, const int32_t *north, int64_t n,
+                          int32_t gain, int32_t top, int16_t *tables, int32_t *folded, int32_t *candidates)
+{
+    const int32_t *samples[3] = {sample, west, north};
+    kernel_of(kernel)->fold(linears, corrections, contexts, samples, n, gain, top, tables, folded, candidates);
+}
+
+EXPORT int tp_features(int kernel, const Plane *plane, const int32_t *own, int32_t *errors, int8_t *out,
+                       int32_t *facts)
+{
+    return kernel_of(kernel)->features(plane, own, errors, out, facts);
+}
 
 /* Sheared planes: see wavefront.py ------------------------------------------------------------- */
 
@@ -87,6 +113,19 @@ EXPORT void tp_fill_reference(const int32_t *plane, int64_t height, int64_t widt
     }
 }
 
+/* Give samples that are absent, in a plane of (height, width), the mean of west and north. */
+EXPORT void tp_fill_absent(int32_t *plane, const uint8_t *mask, int64_t height, int64_t width, int32_t first)
+{
+    for (int64_t y = 0; y < height; y++)
+        for (int64_t x = 0; x < width; x++) {
+            int32_t *at = plane + y * width + x;
+            if (!mask[y * width + x])
+                continue;
+            int32_t north = y ? at[-width] : first, west = x ? at[-1] : y ? at[-width] : first;
+            *at = (west + north + 1) >> 1;
+        }
+}
+
 EXPORT void tp_unshear(const int32_t *sheared, int64_t height, int64_t width, int32_t *out)
 {
     int64_t pitch = tp_pitch(height, width);
@@ -95,24 +134,4 @@ EXPORT void tp_unshear(const int32_t *sheared, int64_t height, int64_t width, in
         for (int64_t x = 0; x < width; x++)
             out[y * width + x] = at[x * pitch];
     }
-}
-
-/* Symbols to words: see rans.py ---------------------------------------------------------------- */
-
-/* Code symbols from the last to the first; words fill ``words`` from its end. Returns how many. */
-EXPORT int64_t tp_rans_encode(const uint16_t *starts, const uint16_t *sizes, int64_t count, int lanes,
-                              uint32_t *states, uint16_t *words)
-{
-    for (int k = 0; k < lanes; k++)
-        states[k] = STATE_LOW;
-    int64_t at = count + 1;
-    for (int64_t i = count - 1; i >= 0; i--) {
-        uint32_t start = starts[i], size = sizes[i], state = states[i % lanes];
-        if ((uint64_t)state >= (uint64_t)size << 17) {
-            words[--at] = (uint16_t)state;
-            state >>= 16;
-        }
-        states[i % lanes] = ((state / size) << TABLE_BITS) + state % size + start;
-    }
-    return count + 1 - at;
 }

@@ -95,6 +95,16 @@ TP_FUNCTION int32_t tp_token_of(int32_t z)
     return 16 + (octave - 4) * 4 + ((z >> (octave - 2)) & 3);
 }
 
+/* Bits of a number from 0 to 2^31 - 1. */
+TP_FUNCTION int32_t tp_bit_length(int32_t a) { return a ? 32 - __builtin_clz((uint32_t)a) : 0; }
+
+/* Eight times the binary logarithm of a + 1, piecewise linear, for a from 0 to 2^30. */
+TP_FUNCTION int32_t tp_log8(int32_t a)
+{
+    int32_t value = a + 1, n = tp_bit_length(value) - 1;
+    return 8 * n + ((n < 3 ? value << (3 - n) : value >> (n - 3)) & 7);
+}
+
 /* How many raw bits follow a token. */
 TP_FUNCTION int32_t tp_extra_bits(int32_t token) { return token < 16 ? 0 : ((token - 16) >> 2) + 2; }
 
