@@ -8,8 +8,6 @@ for Lossless Data Compression", 2005). The loops are those of native/mixing.h.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -29,6 +27,9 @@ __all__ = [
     "stretched",
 ]
 
+Bytes = npt.NDArray[np.uint8]
+State = npt.NDArray[np.int64]
+
 INPUTS = 6
 """Predictions that are mixed."""
 
@@ -44,9 +45,6 @@ FRESH_SLOT = (1 << 21) << 10
 LOW, HIGH, CODE, AT, LIMIT, RATE = range(6)
 """Places of a coder's state, (6,) int64, between calls."""
 
-Bytes = npt.NDArray[np.uint8]
-State = npt.NDArray[np.int64]
-
 _KNOTS = (
     22, 36, 60, 98, 162, 267, 439, 720, 1179, 1921, 3108, 4971, 7812, 11955, 17625, 24743,
     32768, 40793, 47911, 53581, 57724, 60565, 62428, 63615, 64357,
@@ -55,27 +53,28 @@ _KNOTS = (
 """65536 / (1 + e^−x) for x = −8, −7.5 … 8."""
 
 
-def _squash_table() -> Any:
+def _squash_table() -> npt.NDArray[np.uint16]:
     """Return probabilities of 16 bits for −2048 … 2047, in units of 1/256."""
     x = np.arange(4096)
     knots = np.array(_KNOTS, np.int64)
     low, part = x >> 7, x & 127
-    return (knots[low] * (128 - part) + knots[low + 1] * part + 64) >> 7
+    return ((knots[low] * (128 - part) + knots[low + 1] * part + 64) >> 7).astype(np.uint16)
 
 
-def _stretch_table(squashed: Any) -> Any:
+def _stretch_table(squashed: npt.NDArray[np.uint16]) -> npt.NDArray[np.int16]:
     """Return the inverse, of probabilities of 12 bits."""
     middle = np.arange(4096) * 16 + 8
-    return np.clip(np.searchsorted(squashed, middle) - 2048, -2047, 2047)
+    found = np.searchsorted(squashed, middle) - 2048
+    return np.clip(found, -2047, 2047).astype(np.int16)
 
 
-_SQUASH = _squash_table().astype(np.uint16)
-_STRETCH = _stretch_table(_SQUASH).astype(np.int16)
+_SQUASH = _squash_table()
+_STRETCH = _stretch_table(_SQUASH)
 PROBABILITY_OF = _SQUASH[np.clip(np.arange(64) * 64, 1, 4095)]
 """Of 2^16, that of −2048, −1984 … 1984 when stretched."""
 
 
-def stretched(probability: Any) -> Any:
+def stretched(probability: npt.NDArray[np.integer]) -> State:
     """Return probabilities of 12 bits stretched, in units of 1/256."""
     return _STRETCH[probability].astype(np.int64)
 
