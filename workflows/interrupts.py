@@ -4,9 +4,7 @@ Ctrl-C reaches all processes of a terminal; only the command acts on it, and tel
 
 Python runs a signal handler wherever the main thread happens to be. Where that is a destructor or a
 callback from C, the exception is printed and dropped (``sys.unraisablehook``) and the program would
-go on as if nobody had asked it to stop. Such an interrupt is raised again a moment later. So is one
-that comes while a compiled function hands over its result: numba unpickles the types of arrays
-there, and does not look whether that went well (SystemError, or a crash).
+go on as if nobody had asked it to stop. Such an interrupt is raised again a moment later.
 
 Where that is code given to ``exec`` as text (dataclasses and named tuples are made so, thousands of
 them while torch is imported), the interpreter notes that nobody handled the interrupt, although
@@ -67,22 +65,12 @@ def _first(number: int, frame: FrameType | None) -> None:
 
 
 def _again(number: int, frame: FrameType | None) -> None:
-    if _is_within(frame, "_numba_unpickle"):
-        _ask_again()
-    else:
-        raise KeyboardInterrupt
+    raise KeyboardInterrupt
 
 
 def _ask_again() -> None:
     signal.signal(signal.SIGALRM, _again)
     signal.setitimer(signal.ITIMER_REAL, RAISE_AGAIN_AFTER_S)
-
-
-def _is_within(frame: FrameType | None, function: str) -> bool:
-    """Whether the function is being executed, or anything that it calls."""
-    while frame is not None and frame.f_code.co_name != function:
-        frame = frame.f_back
-    return frame is not None
 
 
 def _unraisable(dropped: sys.UnraisableHookArgs) -> None:

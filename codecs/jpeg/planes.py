@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.jpeg.coefficients import (
-    DONE,
-    NO_ROOM,
-    code_component,
-)
+from tilepress.codecs.jpeg.coefficients import DONE, NO_ROOM, Cross, Known, code_component
 from tilepress.codecs.jpeg.contexts import SLOTS, WEIGHT_SETS
 from tilepress.codecs.jpeg.layout import Layout
 from tilepress.codecs.jpeg.markers import damaged
@@ -33,7 +29,7 @@ class _Learner:
     def of(self, kind: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32]]:
         """Return slots and weights of a kind; with ``keep`` the priors' own."""
         if kind not in self._used:
-            slots, weights = self._priors.slots[kind], self._priors.weights[kind].reshape(-1)
+            slots, weights = self._priors.slots[kind], self._priors.weights[kind]
             self._used[kind] = (slots, weights) if self._keep else (slots.copy(), weights.copy())
         return self._used[kind]
 
@@ -57,7 +53,7 @@ def encode_blocks(blocks: Blocks, layout: Layout, family: int, priors: Priors, r
 def decode_blocks(data: memoryview, layout: Layout, family: int, priors: Priors) -> Blocks:
     """Return the blocks of a code; raises InvalidRecord for what no blocks have."""
     blocks = np.zeros((layout.blocks, 64), np.int16)
-    code = np.frombuffer(data, np.uint8).copy()
+    code = np.frombuffer(data, np.uint8)
     if _run(blocks, layout, family, _Learner(priors), code, decoding=True) < 0:
         raise damaged("its coefficients are impossible")
     return blocks
@@ -82,26 +78,30 @@ def _run(
 ) -> int:  # fmt: skip
     """Code all components; returns the number of bytes, or −1 where it cannot go on."""
     state = start(data, decoding, cap)
-    counts = [np.zeros(plane.owners.shape, np.int32) for plane in layout.planes]
-    misses = [np.zeros(plane.owners.shape, np.int32) for plane in layout.planes]
+    known: list[Known] = []
     for index, kind in enumerate(kinds_of(layout, family)):
         plane = layout.planes[index]
-        other = max(index - 1, 0)
-        cross = layout.planes[other]
-        scale = (cross.v // plane.v, cross.h // plane.h)
-        usable = index > 0 and scale[0] * plane.v == cross.v and scale[1] * plane.h == cross.h
-        rows, columns = plane.owners.shape
-        if usable:
-            has = cross.owners.shape
-            usable = rows * scale[0] <= has[0] and columns * scale[1] <= has[1]
-        slots, weights = learner.of(kind)
+        shape = plane.owners.shape
+        known.append(Known(np.zeros(shape, np.int32), np.zeros(shape, np.int32)))
         result = code_component(
-            state, data, decoding, blocks, plane.first, rows, columns, plane.owners,
-            layout.steps[index], cross.first if usable else -1, np.array(scale),
-            cross.owners.shape[1], scale == (1, 1), slots, weights,
-            counts[index], counts[other], misses[index], misses[other],
+            state, data, decoding, blocks, plane.first, plane.owners, layout.steps[index],
+            _cross(layout, index, known), *learner.of(kind), known[index],
         )  # fmt: skip
         if result != DONE:
             assert decoding or result == NO_ROOM
             return -1
     return 0 if decoding else int(finish(state, data))
+
+
+def _cross(layout: Layout, index: int, known: list[Known]) -> Cross | None:
+    """Return the component before one, where it has a whole number of blocks for each of its."""
+    if index == 0:
+        return None
+    plane, cross = layout.planes[index], layout.planes[index - 1]
+    scale = (cross.v // plane.v, cross.h // plane.h)
+    rows, columns = plane.owners.shape
+    has = cross.owners.shape
+    usable = scale[0] * plane.v == cross.v and scale[1] * plane.h == cross.h
+    if not usable or rows * scale[0] > has[0] or columns * scale[1] > has[1]:
+        return None
+    return Cross(cross.first, scale, has[1], known[index - 1])

@@ -108,8 +108,7 @@ def read_stream(data: bytes, tables: JpegTables) -> tuple[Stream, Blocks]:
         tables_of = _parts_of(scan) if frame.kind == "progressive" else _tables_of(scan)
         decode = progressive.decode_scan if frame.kind == "progressive" else huffman.decode_scan
         end = decode(
-            whole, at, places, np.array(found.mcus(scan)), scan.restart,
-            np.stack([huffman.look_up_table(t) for t in tables_of]), blocks, pads,
+            whole, at, places, found.mcus(scan), scan.restart, tables_of, blocks, pads,
             *_part(frame, scan),
         )  # fmt: skip
         if end < 0:
@@ -160,14 +159,12 @@ def _write_scan(
     frame = stream.frame
     tables = _parts_of(scan) if frame.kind == "progressive" else _tables_of(scan)
     encode = progressive.encode_scan if frame.kind == "progressive" else huffman.encode_scan
-    codes = np.stack([huffman.code_table(table) for table in tables])
     where = _places(stream, scan, places)
     room = _STARTING_ROOM
     while True:
         out = np.empty(room, np.uint8)
         size = encode(
-            out, where, np.array(stream.mcus(scan)), scan.restart, codes, blocks, pads,
-            *_part(frame, scan),
+            out, where, stream.mcus(scan), scan.restart, tables, blocks, pads, *_part(frame, scan)
         )  # fmt: skip
         if size >= 0:
             return out[:size].tobytes()
@@ -227,19 +224,20 @@ def _part(frame: Frame, scan: Scan) -> tuple[int, ...]:
     return scan.first, scan.last, scan.high, scan.low
 
 
-def _parts_of(scan: Scan) -> list[HuffmanTable]:
+def _parts_of(scan: Scan) -> huffman.Tables:
     """Return the table of each component of a progressive scan: one where none is used."""
     if scan.first == 0 and scan.high:
-        return [_NO_TABLE] * len(scan.components)
-    tables = [table for table in (scan.dc if scan.first == 0 else scan.ac) if table is not None]
+        return (_NO_TABLE,) * len(scan.components)
+    chosen = scan.dc if scan.first == 0 else scan.ac
+    tables = tuple(table for table in chosen if table is not None)
     if len(tables) != len(scan.components):
         raise Refused("reading a JPEG stream: a scan names a Huffman table that is nowhere")
     return tables
 
 
-def _tables_of(scan: Scan) -> list[HuffmanTable]:
+def _tables_of(scan: Scan) -> huffman.Tables:
     """DC, then AC tables of a scan's components."""
-    tables = [table for table in (*scan.dc, *scan.ac) if table is not None]
+    tables = tuple(table for table in (*scan.dc, *scan.ac) if table is not None)
     if len(tables) != 2 * len(scan.components):
         raise Refused("reading a JPEG stream: a scan names a Huffman table that is nowhere")
     return tables

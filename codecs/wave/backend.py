@@ -47,7 +47,7 @@ class TreeEffort(NamedTuple):
 
 
 class PlaneToEncode(NamedTuple):
-    """The arguments of ``predictor.predict_plane``, in its order, and the model's tables."""
+    """A plane as ``predict_plane`` takes it, and the model's tables."""
 
     own: Array
     refs: Array
@@ -66,7 +66,7 @@ class PlaneToEncode(NamedTuple):
 
 
 class PlaneToDecode(NamedTuple):
-    """The arguments of ``decode_loop.decode_plane``, in its order, the tree apart."""
+    """A plane as ``decode_plane`` takes it."""
 
     states: Array
     words: Array
@@ -92,7 +92,7 @@ class PlaneToDecode(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What ``predictor.predict_plane`` finds of every sample, bit for bit; in coding order."""
+    """What ``predict_plane`` finds of every sample, bit for bit; in coding order."""
 
     linears: npt.NDArray[np.int32]
     corrections: npt.NDArray[np.int32]
@@ -158,5 +158,5 @@ class Backend(Protocol):
         ...
 
     def decode_stream(self, plane: PlaneToDecode) -> DecodedStream:
-        """Return a plane's samples, errors and fault code, as ``decode_loop.decode_plane`` does."""
+        """Return a plane's samples, errors and fault code, as ``decode_plane`` does."""
         ...

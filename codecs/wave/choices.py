@@ -5,19 +5,16 @@ Every choice is by sums of integers, so that every machine writes the same bytes
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.native.library import bind
 from tilepress.codecs.wave.backend import Choices, Coding, PlaneToEncode, Prediction
-from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.costs import BIT, flag_levels
 from tilepress.codecs.wave.grow import grow_tree
-from tilepress.codecs.wave.layout import FRACTION_BITS, GAIN_BITS, MATCH_CONTEXTS
+from tilepress.codecs.wave.layout import LOOK_STRIDE, MATCH_CONTEXTS
 from tilepress.codecs.wave.model import COST_UNIT, TABLES, WaveModel
-from tilepress.codecs.wave.predictor import LOOK_STRIDE, ONE, log8, plane_means
-from tilepress.codecs.wave.symbols import TOKENS, flag_probabilities, fold_plane, token_of
+from tilepress.codecs.wave.symbols import TOKENS, flag_probabilities, fold_plane
 
 __all__ = [
     "GAINS",
@@ -162,105 +159,81 @@ def choose_tables(
 # Counting what a choice costs ---------------------------------------------------------------------
 
 
-@jit
-def gain_costs(linears: Any, corrections: Any, samples: Any, begins: Any) -> Any:
-    """Return (GAINS,) int64, about what residuals cost with each gain, in eighths of a bit.
+_means = bind("tp_means", "iinwwi")
+_gain_costs = bind("tp_gain_costs", "iiilnniwl")
+_count_matches = bind("tp_count_matches", "hiiinil")
+_count_tokens = bind("tp_count_tokens", "hiiinil")
+_best_tables = bind("tp_best_tables", "linill")
+
+
+def plane_means(
+    linears: npt.NDArray[np.int32], corrections: npt.NDArray[np.int32], gain: int, top: int
+) -> npt.NDArray[np.int32]:
+    """Return the means of a plane's samples, (N,) in 1/64 steps, under a gain."""
+    means = np.empty(len(linears), np.int32)
+    _means(linears, corrections, len(linears), gain, top, means)
+    return means
+
+
+def gain_costs(
+    linears: npt.NDArray[np.int32],
+    corrections: npt.NDArray[np.int32],
+    samples: npt.NDArray[np.int32],
+    begins: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Return (GAINS,), about what residuals cost with each gain, in eighths of a bit.
 
     Logarithms of the errors, not squares: where most samples are nearly exact, the few others would
     decide. An error counts as no less than a quarter of a step.
     """
-    costs = np.zeros(len(GAINS), np.int64)
-    quarter = np.int32(ONE // 4)
-    half = np.int32(1 << (GAIN_BITS - 1))
-    for t in range(0, len(begins) - 1, LOOK_STRIDE):
-        first, end = begins[t], begins[t + 1]
-        for k in range(len(GAINS)):
-            gain = np.int32(GAINS[k])
-            total = np.int64(0)
-            for i in range(first, end):
-                error = (samples[i] << np.int32(FRACTION_BITS)) - linears[i]
-                left = error - ((corrections[i] * gain + half) >> np.int32(GAIN_BITS))
-                total += log8(abs(left) + quarter)
-            costs[k] += total
+    costs, gains = np.zeros(len(GAINS), np.int64), np.array(GAINS, np.int32)
+    stepwise = (begins, len(begins) - 1, LOOK_STRIDE)
+    _gain_costs(linears, corrections, samples, *stepwise, gains, len(gains), costs)
     return costs
 
 
-@jit
-def count_matches(tables: Any, folded: Any, matches: Any, candidates: Any, costs: Any) -> Any:
-    """Return (2, MATCH_CONTEXTS, 4) int64, for the flags "as west" and "as north" (of the rest):
+def count_matches(
+    tables: npt.NDArray[np.int16],
+    folded: npt.NDArray[np.int32],
+    matches: npt.NDArray[np.int32],
+    candidates: npt.NDArray[np.int32],
+    costs: npt.NDArray[np.int32],
+) -> npt.NDArray[np.int64]:
+    """Return (2, MATCH_CONTEXTS, 4), for the flags "as west" and "as north" (of the rest):
 
     how often it is so, how often not, the bits that samples which match cost without the flag, and
     the bits that the others save because the candidate is ruled out.
-    costs : (tables, TOKENS) int32, bits of a token with its raw bits, in the unit of the result's.
+    costs : (tables, TOKENS), bits of a token with its raw bits, in the unit of the result's.
     """
     out = np.zeros((2, MATCH_CONTEXTS, 4), np.int64)
-    for i in range(len(folded)):
-        z, west, north = folded[i], candidates[0, i], candidates[1, i]
-        cost = costs[tables[i], token_of(z)]
-        c = matches[i]
-        if z == west:
-            out[0, c, 0] += 1
-            out[0, c, 2] += cost
-            continue
-        out[0, c, 1] += 1
-        out[0, c, 3] += cost - costs[tables[i], token_of(z - (z > west))]
-        if north == west:
-            continue
-        if z == north:
-            out[1, c, 0] += 1
-            out[1, c, 2] += cost
-        else:
-            out[1, c, 1] += 1
-            out[1, c, 3] += cost - costs[tables[i], token_of(z - (z > north))]
+    _count_matches(tables, folded, matches, candidates, len(folded), costs, out)
     return out
 
 
-@jit
 def count_tokens(
-    tables: Any, folded: Any, matches: Any, candidates: Any, flags: Any, n_tables: int
-) -> Any:
-    """Return (tables, TOKENS) int64: how often each token is coded in each table, flags applied."""
+    tables: npt.NDArray[np.int16],
+    folded: npt.NDArray[np.int32],
+    matches: npt.NDArray[np.int32],
+    candidates: npt.NDArray[np.int32],
+    flags: npt.NDArray[np.int32],
+    n_tables: int,
+) -> npt.NDArray[np.int64]:
+    """Return (tables, TOKENS): how often each token is coded in each table, flags applied."""
     out = np.zeros((n_tables, TOKENS), np.int64)
-    if flags.max() == 0:
-        for i in range(len(folded)):
-            out[tables[i], token_of(folded[i])] += 1
-        return out
-    for i in range(len(folded)):
-        z, west, north = folded[i], candidates[0, i], candidates[1, i]
-        first, second = flags[0, matches[i]] > 0, flags[1, matches[i]] > 0 and north != west
-        if (first and z == west) or (second and z == north):
-            continue
-        out[tables[i], token_of(z - (first and z > west) - (second and z > north))] += 1
+    flagged = bool(flags.any())
+    applied = (candidates if flagged else None, len(folded), flags if flagged else None)
+    _count_tokens(tables, folded, matches, *applied, out)
     return out
 
 
-@jit
-def best_tables(counted: Any, costs: Any) -> Any:
+def best_tables(
+    counted: npt.NDArray[np.int64], costs: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return for each table the one whose costs suit its tokens best, its own cost, the saving.
 
-    counted : (tables, TOKENS) int64; costs : (tables, TOKENS) int32. Of equals the lowest wins.
+    counted, costs : (tables, TOKENS). Of equals the lowest wins.
     """
     n = len(counted)
-    best = np.arange(n).astype(np.int32)
-    own, saved = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    symbols_in_use = np.empty(counted.shape[1], np.int64)
-    for table in range(n):
-        used = 0
-        for token in range(counted.shape[1]):
-            if counted[table, token] > 0:
-                symbols_in_use[used] = token
-                used += 1
-        if used == 0:
-            continue
-        least = np.int64(1) << np.int64(62)
-        for other in range(n):
-            total = np.int64(0)
-            for k in range(used):
-                token = symbols_in_use[k]
-                total += counted[table, token] * costs[other, token]
-            if other == table:
-                own[table] = total
-            if total < least:
-                best[table], least = other, total
-        saved[table] = own[table] - least
+    best, own, saved = np.empty(n, np.int32), np.empty(n, np.int64), np.empty(n, np.int64)
+    _best_tables(counted, costs, n, best, own, saved)
     return best, own, saved

@@ -11,10 +11,8 @@ from tilepress.codecs.wave.backend import (
     PlaneStream,
     PlaneToDecode,
     PlaneToEncode,
-    Prediction,
 )
-from tilepress.codecs.wave.decode_loop import decode_plane
-from tilepress.codecs.wave.predictor import predict_plane
+from tilepress.codecs.wave.native.planes import decode_plane, predict_plane
 from tilepress.codecs.wave.rans import LANES, lanes_for, pack_raw, rans_encode
 from tilepress.codecs.wave.symbols import flag_probabilities, symbols
 from tilepress.codecs.wave.tree import NO_TREE
@@ -26,7 +24,7 @@ class _Cpu:
     """See ``Backend``."""
 
     def encode_stream(self, plane: PlaneToEncode, choose: Choose) -> PlaneStream:
-        found = Prediction(*predict_plane(*plane[:10]))
+        found = predict_plane(plane)
         coding = choose(found)
         choices = coding.choices
         tree = NO_TREE if choices.tree is None else choices.tree.arrays()
@@ -50,11 +48,7 @@ class _Cpu:
         return PlaneStream(choices, states, words, pack_raw(bits, counts), found.errors)
 
     def decode_stream(self, plane: PlaneToDecode) -> DecodedStream:
-        tree = plane.tree
-        cumulative, used, lookup = tree.after(plane.cumulative, plane.used, plane.lookup)
-        whole = plane._replace(cumulative=cumulative, used=used, lookup=lookup)
-        own, errors, fault = decode_plane(*whole[:-1], tree.nodes, tree.leaf_tables)
-        return own, errors, fault
+        return decode_plane(plane)
 
 
 CPU: Backend = _Cpu()

@@ -13,20 +13,25 @@ __all__ = [
     "FEATURES",
     "FRACTION_BITS",
     "GAIN_BITS",
+    "HALF",
+    "LOOK_STRIDE",
     "MATCH_CONTEXTS",
     "MATCH_LEVELS",
     "MAX_HIDDEN",
     "MAX_RANGE",
     "MAX_SETS",
+    "ONE",
     "OWN_FEATURES",
     "OWN_TAPS",
     "PROPERTIES",
+    "REFERENCE_PROPERTIES",
     "REFERENCE_TAPS",
     "REGRESSORS",
     "SHEAR",
     "TIME_PAD",
     "TOP_PAD",
     "WEIGHT_BITS",
+    "regressor_count",
 ]
 
 SHEAR = 2
@@ -53,6 +58,12 @@ TIME_PAD = 8
 REGRESSORS = len(OWN_TAPS) + 1 + 2 * (len(REFERENCE_TAPS) + 2)
 """Inputs of the linear path: own taps, median edge; per reference 9 taps, its edge, its error."""
 
+
+def regressor_count(n_refs: int) -> int:
+    """Return how many of REGRESSORS a plane with ``n_refs`` references has."""
+    return len(OWN_TAPS) + 1 + n_refs * (len(REFERENCE_TAPS) + 2)
+
+
 CELLS = 64
 """Cells of the class map: four levels of activity times sixteen patterns of equality."""
 
@@ -71,6 +82,11 @@ GAIN_BITS = 3
 
 FRACTION_BITS = 6
 """Predictions are integers in units of 1/64 of a sample step."""
+ONE = 1 << FRACTION_BITS
+HALF = ONE // 2
+
+LOOK_STRIDE = 4
+"""The encoder looks at every such step where some of the samples are enough to choose by."""
 
 WEIGHT_BITS = 14
 """Linear weights are integers in units of 2^-14."""
@@ -94,6 +110,6 @@ MATCH_LEVELS = np.array(
 )  # fmt: skip
 """Probabilities (of 2^15) that a match flag may have: 1 / (1 + e^-(14.4 q / 63 - 4))."""
 
-OWN_PROPERTIES = 15
-PROPERTIES = OWN_PROPERTIES + 12
+OWN_PROPERTIES, REFERENCE_PROPERTIES = 15, 6
+PROPERTIES = OWN_PROPERTIES + 2 * REFERENCE_PROPERTIES
 """What a node of a context tree may ask of a sample: 15 of the plane, 6 of each reference."""

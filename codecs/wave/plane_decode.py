@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_SPLITS
-from tilepress.codecs.wave import wavefront
 from tilepress.codecs.wave.backend import Backend, PlaneToDecode
 from tilepress.codecs.wave.bitmap import decode_bitmap
 from tilepress.codecs.wave.cpu import CPU
-from tilepress.codecs.wave.layout import MAX_RANGE
+from tilepress.codecs.wave.layout import MAX_RANGE, regressor_count
 from tilepress.codecs.wave.linear import plain_classes
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_format import (
@@ -46,10 +45,10 @@ from tilepress.codecs.wave.plane_format import (
     unpack_classes,
     unpack_stream,
 )
-from tilepress.codecs.wave.predictor import regressor_count
 from tilepress.codecs.wave.structure import Levels
 from tilepress.codecs.wave.symbols import flag_probabilities
 from tilepress.codecs.wave.tree import NO_TREE
+from tilepress.codecs.wave.wavefront import unshear
 from tilepress.codecs.wave.wire import Reader
 from tilepress.errors import InvalidRecord
 
@@ -221,7 +220,7 @@ def _decode_stream(reader: Reader, given: _Given, top: int, *, fitted: bool) -> 
     own, errors, fault = given.backend.decode_stream(_read_stream(reader, given, top, fitted))
     if fault:
         raise InvalidRecord(f"decoding a plane: its stream is damaged (fault {fault})")
-    samples = wavefront.unshear(own, height, width)
+    samples = unshear(own, height, width)
     del own
     return DecodedPlane(samples, residuals(errors, height, width), given.mask)
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.wave import wavefront
+from tilepress.codecs.native.library import bind
 from tilepress.codecs.wave.backend import Backend, PlaneToEncode, TreeEffort
 from tilepress.codecs.wave.bitmap import encode_bitmap
 from tilepress.codecs.wave.choices import MIN_FIT_SAMPLES, choose_coding
-from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.cpu import CPU
-from tilepress.codecs.wave.layout import MAX_RANGE
+from tilepress.codecs.wave.layout import MAX_RANGE, regressor_count
 from tilepress.codecs.wave.linear import fit_classes, plain_classes
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_format import (
@@ -46,8 +45,8 @@ from tilepress.codecs.wave.plane_format import (
     shear_references,
     split_reference,
 )
-from tilepress.codecs.wave.predictor import regressor_count
 from tilepress.codecs.wave.structure import cluster_starts, replication, used_levels
+from tilepress.codecs.wave.wavefront import shear
 from tilepress.codecs.wave.wire import signed_varint, varint
 
 __all__ = ["Coder", "encode_body"]
@@ -214,7 +213,7 @@ def _encode_samples(
         samples = samples.copy()
         _fill_absent(samples, mask, first)
         sheared_mask = shear_mask(mask)
-    own = wavefront.shear(np.ascontiguousarray(samples), first)
+    own = shear(samples, first)
     n_refs, model = len(begun.refs), coder.model
     plane = PlaneToEncode(
         own,
@@ -261,13 +260,9 @@ def _counted_bitmap(bits: npt.NDArray[np.bool_]) -> bytes:
     return varint(len(coded)) + coded
 
 
-@jit
+_fill = bind("tp_fill_absent", "iBnnw")
+
+
 def _fill_absent(plane: npt.NDArray[np.int32], mask: Mask, first: int) -> None:
     """Give absent samples the mean of west and north, so that no cliff surrounds them."""
-    height, width = plane.shape
-    for y in range(height):
-        for x in range(width):
-            if mask[y, x]:
-                north = plane[y - 1, x] if y > 0 else first
-                west = plane[y, x - 1] if x > 0 else (plane[y - 1, 0] if y > 0 else first)
-                plane[y, x] = (west + north + 1) >> 1
+    _fill(plane, np.ascontiguousarray(mask).view(np.uint8), *plane.shape, first)

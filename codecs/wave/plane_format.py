@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_TREE_BYTES
-from tilepress.codecs.wave import wavefront
 from tilepress.codecs.wave.backend import Choices
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
-from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.layout import (
     CELLS,
     FRACTION_BITS,
@@ -27,6 +25,7 @@ from tilepress.codecs.wave.linear import Classes
 from tilepress.codecs.wave.model import TABLES
 from tilepress.codecs.wave.rans import LANES, STATE_LOW
 from tilepress.codecs.wave.tree import pack_tree, read_tree
+from tilepress.codecs.wave.wavefront import fill_reference, shear, sheared_size, unshear
 from tilepress.codecs.wave.wire import Reader, varint
 from tilepress.errors import InvalidRecord
 
@@ -163,22 +162,19 @@ def _block_of_each(length: int, factor: int, phase: int) -> npt.NDArray[np.int64
     return (np.arange(length) - phase) // factor + (1 if phase > 0 else 0)
 
 
-@jit
 def _block_means(
     plane: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int32]:
     """Mean of every block, rounded down after adding half; ``rows`` gives each row's block."""
-    total = np.zeros((rows[-1] + 1, columns[-1] + 1), np.int64)
-    count = np.zeros_like(total)
-    for y in range(plane.shape[0]):
-        for x in range(plane.shape[1]):
-            total[rows[y], columns[x]] += plane[y, x]
-            count[rows[y], columns[x]] += 1
-    out = np.empty(total.shape, np.int32)
-    for i in range(total.shape[0]):
-        for j in range(total.shape[1]):
-            out[i, j] = (2 * total[i, j] + count[i, j]) // (2 * count[i, j])
-    return out
+    total = np.add.reduceat(plane, _starts(rows), axis=0, dtype=np.int64)
+    total = np.add.reduceat(total, _starts(columns), axis=1)
+    count = np.outer(np.bincount(rows), np.bincount(columns))
+    return ((2 * total + count) // (2 * count)).astype(np.int32)
+
+
+def _starts(lines: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return where each block begins, of the block of each line."""
+    return np.searchsorted(lines, np.arange(lines[-1] + 1))
 
 
 def split_reference(levels: Plane, top: int, mask: Mask | None) -> DecodedPlane:
@@ -189,7 +185,7 @@ def split_reference(levels: Plane, top: int, mask: Mask | None) -> DecodedPlane:
 
 def residuals(errors: npt.NDArray[np.int32], height: int, width: int) -> npt.NDArray[np.int32]:
     """Return the linear path's residuals in whole steps, (y, x), of its sheared errors."""
-    whole: npt.NDArray[np.int32] = wavefront.unshear(errors, height, width)
+    whole: npt.NDArray[np.int32] = unshear(errors, height, width)
     whole += (1 << FRACTION_BITS) // 2 - 1
     whole >>= FRACTION_BITS
     return whole
@@ -197,7 +193,7 @@ def residuals(errors: npt.NDArray[np.int32], height: int, width: int) -> npt.NDA
 
 def shear_mask(mask: Mask) -> npt.NDArray[np.uint8]:
     """Return a mask as a backend takes it, (L,) uint8."""
-    sheared: npt.NDArray[np.uint8] = wavefront.shear(mask.astype(np.int32), 0).astype(np.uint8)
+    sheared: npt.NDArray[np.uint8] = shear(mask.astype(np.int32), 0).astype(np.uint8)
     return sheared
 
 
@@ -205,11 +201,11 @@ def shear_references(
     refs: list[DecodedPlane], height: int, width: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Return samples and residuals of references as a backend takes them, (references, L) each."""
-    planes = np.zeros((len(refs), wavefront.sheared_size(height, width)), np.int32)
+    planes = np.zeros((len(refs), sheared_size(height, width)), np.int32)
     errors = np.zeros_like(planes)
     for slot, ref in enumerate(refs):
-        wavefront.fill_reference(np.ascontiguousarray(ref.samples), planes[slot])
-        wavefront.fill_reference(np.ascontiguousarray(ref.errors), errors[slot])
+        fill_reference(ref.samples, planes[slot])
+        fill_reference(ref.errors, errors[slot])
     return planes, errors
 
 

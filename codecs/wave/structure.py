@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.costs import entropy
 
 __all__ = ["Levels", "choose_references", "cluster_starts", "replication", "used_levels"]
@@ -157,18 +156,12 @@ def _windowed_sum(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np
     return total
 
 
-@jit
-def _gradients(plane: Any, stride: int) -> Any:
-    """Return sampled horizontal plus vertical differences, (n,) float64."""
-    height, width = plane.shape
-    n = ((height - 2) // stride + 1) * ((width - 2) // stride + 1)
-    out = np.empty(n, np.float64)
-    i = 0
-    for y in range(1, height, stride):
-        for x in range(1, width, stride):
-            out[i] = 2.0 * plane[y, x] - plane[y, x - 1] - plane[y - 1, x]
-            i += 1
-    return out[:i]
+def _gradients(plane: npt.NDArray[np.int32], stride: int) -> npt.NDArray[np.float64]:
+    """Return sampled horizontal plus vertical differences, (n,)."""
+    here = plane[1::stride, 1::stride]
+    west = plane[1::stride, :-1][:, ::stride]
+    north = plane[:-1][::stride, 1::stride]
+    return np.asarray(2.0 * here - west - north, np.float64).ravel()
 
 
 def _detail(plane: npt.NDArray[np.int32], stride: int) -> npt.NDArray[np.int64]:
@@ -179,14 +172,6 @@ def _detail(plane: npt.NDArray[np.int32], stride: int) -> npt.NDArray[np.int64]:
         np.int64
     )
     return scaled
-
-
-@jit
-def _dot(a: Any, b: Any) -> Any:
-    total = np.int64(0)
-    for i in range(len(a)):
-        total += a[i] * b[i]
-    return total
 
 
 def choose_references(
@@ -208,7 +193,7 @@ def choose_references(
     norms = np.sqrt(np.maximum((detail * detail).sum(axis=1), 1).astype(np.float64))
 
     def agreement(a: int, b: int) -> float:  # of integer sums, so the same on every machine
-        return float(_dot(detail[a], detail[b])) / float(norms[a] * norms[b])
+        return float(detail[a] @ detail[b]) / float(norms[a] * norms[b])
 
     chosen: list[tuple[int, ...]] = []
     for index, allowed in enumerate(candidates):
@@ -232,25 +217,12 @@ def choose_references(
     return chosen
 
 
-@jit
-def _repeated_lines(plane: Any) -> Any:
-    """Return (height,) and (width,) bool: rows and columns that equal the one before."""
-    height, width = plane.shape
-    rows, columns = np.ones(height, np.bool_), np.ones(width, np.bool_)
-    rows[0] = columns[0] = False
-    left = width - 1
-    for y in range(height):
-        if y > 0:
-            for x in range(width):
-                if plane[y, x] != plane[y - 1, x]:
-                    rows[y] = False
-                    break
-        if left > 0:
-            left = 0
-            for x in range(1, width):
-                columns[x] &= plane[y, x] == plane[y, x - 1]
-                left += columns[x]
-    return rows, columns
+def _repeated_rows(plane: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return (rows,): which rows equal the one before."""
+    repeated = np.zeros(len(plane), np.bool_)
+    for y in np.flatnonzero((plane[1:, ::61] == plane[:-1, ::61]).all(axis=1)) + 1:
+        repeated[y] = np.array_equal(plane[y], plane[y - 1])
+    return repeated
 
 
 def replication(plane: npt.NDArray[np.int64]) -> tuple[int, int, int, int] | None:
@@ -259,7 +231,7 @@ def replication(plane: npt.NDArray[np.int64]) -> tuple[int, int, int, int] | Non
     Factors 1 … 8; None when both are 1. Phase is the index of the first block start.
     """
     found: list[int] = []
-    for repeated in _repeated_lines(plane):
+    for repeated in (_repeated_rows(plane), _repeated_rows(plane.T)):
         starts = np.flatnonzero(~repeated[1:]) + 1
         best = (1, 0)
         for factor in range(min(8, len(repeated) // 2), 1, -1):

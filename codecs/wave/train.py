@@ -22,19 +22,21 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from tilepress.codecs.wave import predictor, wavefront
+from tilepress.codecs.wave.backend import PlaneToEncode, TreeEffort
 from tilepress.codecs.wave.choices import choose_flags, choose_gain, count_matches, count_tokens
-from tilepress.codecs.wave.compiled import jit
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
     MAX_RANGE,
     REGRESSORS,
-    SHEAR,
+    regressor_count,
 )
 from tilepress.codecs.wave.linear import Classes, fit_classes
 from tilepress.codecs.wave.model import TABLES, WaveModel
-from tilepress.codecs.wave.predictor import predict_plane, regressor_count
+from tilepress.codecs.wave.native.fitting import plane_features
+from tilepress.codecs.wave.native.planes import predict_plane
+from tilepress.codecs.wave.native.structures import Sheared
+from tilepress.codecs.wave.plane_format import residuals
 from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.structure import choose_references, used_levels
 from tilepress.codecs.wave.symbols import (
@@ -45,7 +47,7 @@ from tilepress.codecs.wave.symbols import (
     fold_plane,
     tokenise,
 )
-from tilepress.codecs.wave.wavefront import active_rows, pad_edges, pitch_of, position_of, steps
+from tilepress.codecs.wave.wavefront import shear, shear_reference
 
 __all__ = ["TrainingImage", "fine_tune", "linear_baseline", "train_wave"]
 
@@ -141,9 +143,8 @@ def _prepare(image: TrainingImage, weight: float, seed: int) -> Iterator[_Plane]
         sheared_errors: list[npt.NDArray[np.int32]] = []
         for plane, refs in zip(planes, chosen, strict=True):
             top = int(plane.max())
-            own = wavefront.shear(plane, int(plane[0, 0]))
-            errors: npt.NDArray[np.int32] | None = None
-            for use in (refs, ()) if refs else ((),):
+            own = shear(plane, int(plane[0, 0]))
+            for number, use in enumerate((refs, ()) if refs else ((),)):
                 ref = np.zeros((2, *own.shape), np.int32)
                 ref_errors = np.zeros_like(ref)
                 for slot, index in enumerate(use):
@@ -152,84 +153,55 @@ def _prepare(image: TrainingImage, weight: float, seed: int) -> Iterator[_Plane]
                 fitted = fit_classes(
                     own, ref, ref_errors, len(use), _NO_MASK, height, width, _prior(), bits
                 )
-                if errors is None:
-                    errors = linear_errors(
-                        own, ref, ref_errors, len(use), height, width, top, fitted.arrays()
-                    )
+                prepared = _Plane(own, ref, ref_errors, len(use), height, width, top, fitted, share)
+                if number == 0:
+                    errors = linear_errors(prepared)
                 if top > 0 and rng.random() < (1.0 if use or not refs else 0.5):
-                    yield _Plane(own, ref, ref_errors, len(use), height, width, top, fitted, share)
-            sheared_refs.append(wavefront.shear_reference(plane))
-            sheared_errors.append(wavefront.shear_reference(errors))
+                    yield prepared
+            sheared_refs.append(shear_reference(plane))
+            sheared_errors.append(shear_reference(errors))
 
 
-@jit
-def linear_errors(
-    own: Any,
-    refs: Any,
-    ref_errors: Any,
-    n_refs: int,
-    height: int,
-    width: int,
-    top: int,
-    classes: Any,
-) -> Any:
-    """Return the linear path's residuals in whole steps, (y, x) int32."""
-    out = np.zeros((height, width), np.int32)
-    work, pitch = predictor.workspace(height, width), pitch_of(height, width)
-    for t in range(steps(height, width)):
-        y0, y1 = active_rows(t, height, width)
-        n = y1 - y0
-        at = position_of(t, y0, pitch)
-        predictor.predict_linear(own, refs, ref_errors, n_refs, at, pitch, n, top, classes, work)
-        for i in range(n):
-            x = t - SHEAR * (y0 + i)
-            out[y0 + i, x] = own[at + i] - ((work.linear[i] + predictor.HALF) >> FRACTION_BITS)
-    return out
+def linear_errors(plane: _Plane) -> npt.NDArray[np.int32]:
+    """Return the linear path's residuals in whole steps, (y, x)."""
+    found = predict_plane(_to_encode(plane, _SILENT))
+    return residuals(found.errors, plane.height, plane.width)
 
 
-@jit
+_SILENT = tuple(np.zeros(size, np.int32) for size in ((0, FEATURES), 0, 0, (4, 0), 3, 3))
+"""The arrays of a network without hidden units."""
+
+
+def _to_encode(plane: _Plane, net: tuple[npt.NDArray[Any], ...]) -> PlaneToEncode:
+    nothing = np.zeros(0, np.int32)
+    return PlaneToEncode(
+        plane.own,
+        plane.refs,
+        plane.ref_errors,
+        plane.n_refs,
+        _NO_MASK,
+        plane.height,
+        plane.width,
+        plane.top,
+        plane.classes.arrays(),
+        net,
+        nothing,
+        nothing,
+        nothing,
+        TreeEffort(0.0, 0),
+    )
+
+
 def _draw(
-    own: Any,
-    refs: Any,
-    ref_errors: Any,
-    n_refs: int,
-    height: int,
-    width: int,
-    top: int,
-    classes: Any,
-    rate: float,
-    seed: int,
-) -> Any:
-    """Return features (n, FEATURES) int8 and facts (n, 3) int32 of random samples.
-
-    Facts: error of the linear path in 1/64 steps, exponent and logarithm of the errors around.
-    """
-    np.random.seed(seed)
-    work, pitch = predictor.workspace(height, width), pitch_of(height, width)
-    errors = wavefront.empty_sheared(height, width, 0)
-    capacity = int(height * width * rate * 1.2) + 1000
-    features = np.zeros((capacity, FEATURES), np.int8)
-    facts = np.empty((capacity, 3), np.int32)
-    count = 0
-    rows = predictor.feature_count(n_refs)
-    for t in range(steps(height, width)):
-        y0, y1 = active_rows(t, height, width)
-        n = y1 - y0
-        at = position_of(t, y0, pitch)
-        predictor.predict_linear(own, refs, ref_errors, n_refs, at, pitch, n, top, classes, work)
-        predictor.network_inputs(errors, ref_errors, n_refs, at, pitch, n, top, work)
-        for i in range(n):
-            error = (own[at + i] << FRACTION_BITS) - work.linear[i]
-            errors[at + i] = error
-            if np.random.random() < rate and count < capacity:
-                for k in range(rows):
-                    features[count, k] = np.int8(work.features[k, i])
-                facts[count, 0] = error
-                facts[count, 1] = work.error_scale[i]
-                facts[count, 2] = work.error_log[i]
-                count += 1
-        pad_edges(errors, t, y0, n, height, width)
-    return features[:count], facts[:count]
+    plane: _Plane, rate: float, seed: int
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:
+    """Return features, (n, FEATURES), and facts, (n, 3), of random samples: see plane_features."""
+    where = Sheared(
+        plane.own, plane.refs, plane.ref_errors, plane.n_refs, _NO_MASK, plane.height, plane.width
+    )
+    features, facts = plane_features(where, plane.top, plane.classes.arrays())
+    drawn = np.random.default_rng(seed).random(len(facts)) < rate
+    return features[drawn], facts[drawn]
 
 
 class _Rounded(torch.autograd.Function):
@@ -365,18 +337,7 @@ def _draw_all(
     for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
         for number, plane in enumerate(_prepare(image, weight, seed + index)):
             rate = min(1.0, plane.weight * samples / (plane.height * plane.width))
-            x, f = _draw(
-                plane.own,
-                plane.refs,
-                plane.ref_errors,
-                plane.n_refs,
-                plane.height,
-                plane.width,
-                plane.top,
-                plane.classes.arrays(),
-                rate,
-                seed + 7919 * index + number,
-            )
+            x, f = _draw(plane, rate, seed + 7919 * index + number)
             features.append(x)
             facts.append(f)
     return np.concatenate(features), np.concatenate(facts)
@@ -442,22 +403,13 @@ def _count_tokens(
     total = np.zeros((TABLES, TOKENS))
     for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
         for plane in _prepare(image, weight, seed + index):
-            linears, corrections, contexts, matches, values, begins, *_ = predict_plane(
-                plane.own,
-                plane.refs,
-                plane.ref_errors,
-                plane.n_refs,
-                _NO_MASK,
-                plane.height,
-                plane.width,
-                plane.top,
-                plane.classes.arrays(),
-                net,
-            )
-            gain = choose_gain(linears, corrections, values[0], begins)
+            found = predict_plane(_to_encode(plane, net))
+            predicted = (found.linears, found.corrections)
+            gain = choose_gain(*predicted, found.samples[0], found.begins)
             tables, folded, candidates = fold_plane(
-                linears, corrections, contexts, values, gain, plane.top, True
+                *predicted, found.contexts, found.samples, gain, plane.top, True
             )
+            matches = found.patterns
             flags, _ = choose_flags(count_matches(tables, folded, matches, candidates, model.costs))
             counts = count_tokens(
                 tables, folded, matches, candidates, flag_probabilities(flags), TABLES

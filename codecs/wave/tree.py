@@ -8,15 +8,19 @@ of JPEG XL (ISO/IEC 18181-1, modular mode), but beside a predictor that has been
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
-from tilepress.codecs.wave.arithmetic import contexts, decode_bit, encode_bits, start
-from tilepress.codecs.wave.compiled import jit
-from tilepress.codecs.wave.layout import MATCH_CONTEXTS, MATCH_LEVELS, PROPERTIES
+from tilepress.codecs.native.library import bind, check_memory
+from tilepress.codecs.wave.layout import (
+    MATCH_CONTEXTS,
+    MATCH_LEVELS,
+    OWN_PROPERTIES,
+    REFERENCE_PROPERTIES,
+)
 from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.symbols import TOKENS
 from tilepress.errors import InvalidRecord
@@ -120,141 +124,19 @@ def frequencies_of(levels: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     return np.asarray(out, np.int64)
 
 
-# Numbers of a tree: the first context of each kind, and how many bits a number has ----------------
-
-_SPLIT, _PROPERTY, _SIZE, _SIGN, _REST = 0, 1, 1 + 32, 1 + 64, 2 + 64
-_WEST, _NORTH, _TABLE, _TOKENS, _LEVEL = 3 + 64, 3 + 192, 3 + 320, 3 + 384, 3 + 512
-_CONTEXTS = _LEVEL + 16 * 64
-_COUNT_BITS, _TOKEN_BITS, _LEVEL_BITS, _FLAG_BITS = 6, 7, 6, 7
-_MAX_SIZE = 24
-
-
-@jit
-def _spelt(numbers: Any) -> Any:
-    """Return the bits of numbers, (n, 3) value, width and first context, and their contexts.
-
-    Most significant bit first; what went before it of a number is its context.
-    """
-    count = numbers[:, 1].sum()
-    bits, places = np.empty(count, np.uint8), np.empty(count, np.int64)
-    at = 0
-    for value, width, first in numbers:
-        prefix = 1
-        for k in range(width - 1, -1, -1):
-            bits[at] = (value >> k) & 1
-            places[at] = first + prefix - 1
-            prefix = 2 * prefix + bits[at]
-            at += 1
-    return bits, places
+_pack_tree = bind("tp_pack_tree", "iniiiwB", "n")
+_read_tree = bind("tp_read_tree", "Bnwwwwwiiiil", "w")
 
 
 def pack_tree(tree: ContextTree) -> bytes:
     """Pack a tree: number of own tables, nodes and leaves in the order of a walk, own tables."""
-    out: list[tuple[int, int, int]] = []
-
-    def put(value: int, width: int, first: int) -> None:
-        out.append((value, width, first))
-
-    put(len(tree.levels), _COUNT_BITS, _TABLE)
-
-    def walk(node: int) -> None:
-        put(int(node >= 0), 1, _SPLIT)
-        if node < 0:
-            leaf = ~node
-            put(int(tree.flags[leaf, 0]), _FLAG_BITS, _WEST)
-            put(int(tree.flags[leaf, 1]), _FLAG_BITS, _NORTH)
-            put(int(tree.tables[leaf]), _COUNT_BITS, _TABLE)
-            return
-        kind, threshold, low, high = (int(v) for v in tree.nodes[node])
-        put(kind, 5, _PROPERTY)
-        size = abs(threshold).bit_length()
-        put(size, 5, _SIZE)
-        if size:
-            put(int(threshold < 0), 1, _SIGN)
-            for k in range(size - 2, -1, -1):
-                put(abs(threshold) >> k & 1, 1, _REST)
-        walk(low)
-        walk(high)
-
-    walk(0)
-    for row in tree.levels:
-        tokens = int(np.flatnonzero(row)[-1]) + 1
-        put(tokens, _TOKEN_BITS, _TOKENS)
-        before = 0
-        for level in row[:tokens].tolist():
-            put(level, _LEVEL_BITS, _LEVEL + 64 * (before >> 2))
-            before = level
-    bits, places = _spelt(np.array(out, np.int64))
-    return bytes(encode_bits(bits, places, _CONTEXTS).tobytes())
-
-
-@jit
-def _number(data: Any, place: Any, state: Any, width: int, first: int) -> int:
-    prefix = 1
-    for _ in range(width):
-        prefix = 2 * prefix + decode_bit(data, place, state, first + prefix - 1)
-    return prefix - (1 << width)
-
-
-@jit
-def _read(data: Any, nodes: Any, flags: Any, tables: Any, levels: Any, properties: int) -> Any:
-    """Fill the arrays of a tree; return nodes, leaves, own tables, bytes read and a fault code."""
-    state, place = contexts(_CONTEXTS), start(data)
-    n_nodes, n_leaves = 0, 0
-    own = _number(data, place, state, _COUNT_BITS, _TABLE)
-    waiting = np.zeros((len(nodes) + 1, 2), np.int64)  # which node's which child comes next
-    depth = 0
-    waiting[0, 0] = -1
-    while depth >= 0:
-        parent, side = waiting[depth]
-        depth -= 1
-        split = _number(data, place, state, 1, _SPLIT)
-        if parent >= 0:
-            nodes[parent, 2 + side] = n_nodes if split else ~n_leaves
-        elif not split:
-            return n_nodes, n_leaves, own, np.int64(place[2]), 1
-        if not split:
-            for k in range(2):
-                flag = _number(data, place, state, _FLAG_BITS, _WEST if k == 0 else _NORTH)
-                if flag > len(MATCH_LEVELS):
-                    return n_nodes, n_leaves, own, np.int64(place[2]), 2
-                flags[n_leaves, k] = flag
-            tables[n_leaves] = _number(data, place, state, _COUNT_BITS, _TABLE)
-            if tables[n_leaves] > own:
-                return n_nodes, n_leaves, own, np.int64(place[2]), 3
-            n_leaves += 1
-            continue
-        if n_nodes == len(nodes):
-            return n_nodes, n_leaves, own, np.int64(place[2]), 4
-        kind = _number(data, place, state, 5, _PROPERTY)
-        size = _number(data, place, state, 5, _SIZE)
-        if kind >= properties or size > _MAX_SIZE:
-            return n_nodes, n_leaves, own, np.int64(place[2]), 5
-        threshold = 0
-        if size > 0:
-            negative = _number(data, place, state, 1, _SIGN)
-            threshold = 1
-            for _ in range(size - 1):
-                threshold = 2 * threshold + _number(data, place, state, 1, _REST)
-            threshold = -threshold if negative else threshold
-        nodes[n_nodes, 0], nodes[n_nodes, 1] = kind, threshold
-        waiting[depth + 1, 0], waiting[depth + 1, 1] = n_nodes, 1
-        waiting[depth + 2, 0], waiting[depth + 2, 1] = n_nodes, 0
-        depth += 2
-        n_nodes += 1
-    for row in range(own):
-        tokens = _number(data, place, state, _TOKEN_BITS, _TOKENS)
-        if tokens == 0 or tokens > TOKENS:
-            return n_nodes, n_leaves, own, np.int64(place[2]), 6
-        before = 0
-        for token in range(tokens):
-            before = _number(data, place, state, _LEVEL_BITS, _LEVEL + 64 * (before >> 2))
-            if before >= LEVELS:
-                return n_nodes, n_leaves, own, np.int64(place[2]), 6
-            levels[row, token] = before
-        if before == 0:
-            return n_nodes, n_leaves, own, np.int64(place[2]), 6
-    return n_nodes, n_leaves, own, np.int64(place[2]), 0
+    own = len(tree.levels)
+    coded = np.empty(64 + 112 * (len(tree.nodes) + 1) + (14 + 12 * TOKENS) * own, np.uint8)
+    of_leaves = (np.ascontiguousarray(tree.flags), tree.tables)
+    size = _pack_tree(tree.nodes, len(tree.nodes), *of_leaves, tree.levels, own, coded)
+    if size < 0:
+        raise MemoryError("the native kernel found no memory for a context tree")
+    return coded[1 : 1 + size].tobytes()
 
 
 _FAULTS = (
@@ -274,9 +156,12 @@ def read_tree(data: memoryview, n_refs: int) -> ContextTree:
     flags = np.zeros((MAX_TREE_NODES + 1, 2), np.int32)
     tables = np.zeros(MAX_TREE_NODES + 1, np.int32)
     levels = np.zeros((MAX_TREE_TABLES, TOKENS), np.int32)
-    known = PROPERTIES - 6 * (2 - n_refs)
-    found = _read(np.frombuffer(data, np.uint8), nodes, flags, tables, levels, known)
-    n_nodes, n_leaves, own, used, fault = (int(v) for v in found)
+    known = OWN_PROPERTIES + REFERENCE_PROPERTIES * n_refs
+    coded, counts = np.frombuffer(data, np.uint8), np.zeros(4, np.int64)
+    limits = (MAX_TREE_NODES, MAX_TREE_TABLES, known, len(MATCH_LEVELS), LEVELS)
+    fault = _read_tree(coded, len(coded), *limits, nodes, flags, tables, levels, counts)
+    n_nodes, n_leaves, own, used = counts.tolist()
+    check_memory(fault)
     if fault:
         raise InvalidRecord(f"decoding a context tree: {_FAULTS[fault]}")
     if used < len(data):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -42,7 +41,6 @@ def serve(link: socket.socket, libraries: Sequence[str]) -> None:
         os.environ.update(first["environment"])
         tempfile.tempdir = scratch
         sandbox.close(first["readable"], libraries, scratch)
-        _keep_no_machine_code()
         wire.send(link, {})
         outside = _Outside(link)
         guest = _Guest(outside)
@@ -173,14 +171,6 @@ class _Guest:
 
 def _box(request: dict[str, Any]) -> Box:
     return Box(request["start"], request["stop"])
-
-
-def _keep_no_machine_code() -> None:
-    """Let numba, if this guest has it, not write what it compiles: no file can be written here."""
-    if "numba" in sys.modules:
-        from numba.core import caching
-
-        caching.Cache.save_overload = lambda *_: None  # type: ignore[method-assign]
 
 
 _FIELDS = ("path", "size", "head", "remote", "neighbours", "drivers")

@@ -28,7 +28,7 @@ HOST_VARIABLE = "TILEPRESS_GUEST_HOST"
 """Environment variable: the address of a host that another process of this run has begun."""
 
 _KEPT_ENVIRONMENT = (
-    "COVERAGE_", "CPL_", "GDAL_", "GTIFF_", "HOME", "LANG", "LC_", "LD_", "NUMBA_", "OMP_",
+    "COVERAGE_", "CPL_", "GDAL_", "GTIFF_", "HOME", "LANG", "LC_", "LD_", "OMP_",
     "OPJ_", "PATH", "PROJ_", "PYTHON", "TILEPRESS_MAX_MEMORY", "TZ", "VIRTUAL_ENV",
 )  # fmt: skip
 """What guests may know of the environment, by how it begins."""

@@ -598,15 +598,6 @@ class TestNoMutationDecodesToOtherSamples:
         check(in_a_child(tmp_path, EVERYDAY, EVERYDAY + LONG, timeout=1700))
         check(in_a_child(tmp_path, "lies", 1, timeout=1700))
 
-    @pytest.mark.long
-    @pytest.mark.timeout(1200)
-    def test_no_index_leaves_its_array(self, tmp_path: Path) -> None:
-        """Compiled loops do not check indices; compiled to do so, they must find nothing wrong."""
-        cache = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
-        check(in_a_child(tmp_path, 0, EVERYDAY, timeout=1000, **cache))
-        check(in_a_child(tmp_path, "lies", 1, timeout=1000, **cache))
-        check(in_a_child(tmp_path, "trees", timeout=1000, **cache))
-
 
 def main(arguments: list[str]) -> None:
     faulthandler.enable()

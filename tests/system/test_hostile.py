@@ -274,11 +274,8 @@ def _of_the_program() -> list[Path]:
 
 
 def _caches() -> list[Path]:
-    from numba import config
-
-    named = [config.CACHE_DIR] if config.CACHE_DIR else []
     ours = Path(tilepress.__file__).resolve().parents[2]
-    return [*map(Path, named), Path.home() / ".cache", ours / "codecs"]
+    return [Path.home() / ".cache", ours / "codecs"]
 
 
 def _is_partial_report(path: str, root: Path) -> bool:

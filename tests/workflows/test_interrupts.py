@@ -6,15 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from numba import njit
 
 from tilepress.workflows.interrupts import interrupts
 
@@ -31,16 +27,6 @@ class Asks:
         os.kill(os.getpid(), self.number)
         for _ in range(1000):  # the handler runs between these steps
             pass
-
-
-@njit(nogil=True)  # type: ignore[untyped-decorator]
-def doubled(samples: Any, times: int) -> Any:
-    """Return an array after a while in which no Python code runs."""
-    total = 0.0
-    for _ in range(times):
-        for i in range(samples.size):
-            total += samples[i] * samples[0]
-    return samples * 2, total
 
 
 def was_interrupted(ask: Callable[[], object]) -> bool:
@@ -66,16 +52,6 @@ class TestInterrupts:
     ):
         assert was_interrupted(lambda: Asks(number))
         assert "Traceback" not in capfd.readouterr().err
-
-    def test_it_does_not_fall_into_a_result_of_compiled_code(self, number: signal.Signals):
-        doubled(np.zeros(1), 1)
-
-        def ask() -> None:
-            parent = os.getpid()
-            threading.Timer(0.05, lambda: os.kill(parent, number)).start()
-            doubled(np.zeros(1000), 300_000)  # far longer than the timer
-
-        assert was_interrupted(ask)
 
     def test_handlers_are_put_back(self, number: signal.Signals):
         before, hook = signal.getsignal(number), sys.unraisablehook

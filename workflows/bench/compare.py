@@ -142,7 +142,7 @@ def machine() -> dict[str, str]:
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    packages = ("tilepress", "numpy", "numba", "imagecodecs", "pyjpegls")
+    packages = ("tilepress", "numpy", "imagecodecs", "pyjpegls")
     libraries = ("jpegxl", "jpegls", "jpeg2k", "htj2k", "lerc", "webp", "zstd")
     found = {"processor": names[0] if names else processor, "cores": str(os.cpu_count())}
     found |= {package: version(package) for package in packages}

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from tilepress.codecs.wave.compiled import is_first_use
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.images import Job
 from tilepress.pipeline.archive.lease import LeaseKeeper
@@ -229,9 +228,6 @@ def compress(
         for folder in reversed(missing):
             resources.callback(folder.remove_empty)  # where nothing came of it
         progress = resources.enter_context(progress or SilentProgress())
-        if is_first_use():
-            text = "first use: every worker compiles the codec, for a minute or two"
-            progress.tell(Note(text))
         if tuner is not None:
             options = tuner.options(find_images(request), progress)
         with contextlib.ExitStack() as at_work:

@@ -13,6 +13,18 @@ import numba as nb
 import numpy as np
 from numba import cuda
 
+from tilepress.codecs.wave.cuda.scalar import (
+    active_rows,
+    corrected,
+    device,
+    extra_bits,
+    fold,
+    pitch_of,
+    position_of,
+    steps,
+    table_of,
+    unfold,
+)
 from tilepress.codecs.wave.cuda.shared import (
     FIRST,
     FLAGGED,
@@ -35,27 +47,17 @@ from tilepress.codecs.wave.cuda.shared import (
     LinearPath,
     Network,
     Planes,
-    active_rows,
     clear,
-    corrected,
-    device,
-    extra_bits,
-    fold,
     kernel,
     load,
     look_around,
-    pitch_of,
     place,
-    position_of,
     predict_linear,
     predict_network,
-    steps,
     store,
     sum_all,
     sum_below,
-    table_of,
     total,
-    unfold,
     vote,
     vote_count,
     voted,
@@ -63,10 +65,11 @@ from tilepress.codecs.wave.cuda.shared import (
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
+    HALF,
+    ONE,
     OWN_PROPERTIES,
     REGRESSORS,
 )
-from tilepress.codecs.wave.predictor import HALF, ONE
 from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.symbols import ESCAPE_BITS, TOKENS
 

@@ -15,6 +15,18 @@ import numba as nb
 import numpy as np
 from numba import cuda
 
+from tilepress.codecs.wave.cuda.scalar import (
+    active_rows,
+    corrected,
+    device,
+    extra_bits,
+    fold,
+    lower,
+    pitch_of,
+    position_of,
+    table_of,
+    token_of,
+)
 from tilepress.codecs.wave.cuda.shared import (
     FLAGGED,
     GAIN,
@@ -30,33 +42,22 @@ from tilepress.codecs.wave.cuda.shared import (
     LinearPath,
     Network,
     Planes,
-    active_rows,
     clear,
-    corrected,
-    device,
-    extra_bits,
-    fold,
     kernel,
     load,
     look_around,
-    lower,
-    pitch_of,
     place,
-    position_of,
     predict_linear,
     predict_network,
     store,
     sum_all,
     sum_below,
-    table_of,
-    token_of,
     total,
     vote,
     vote_count,
     voted,
 )
-from tilepress.codecs.wave.layout import FEATURES, FRACTION_BITS, REGRESSORS
-from tilepress.codecs.wave.predictor import HALF, ONE
+from tilepress.codecs.wave.layout import FEATURES, FRACTION_BITS, HALF, ONE, REGRESSORS
 from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.symbols import ESCAPE_BITS
 

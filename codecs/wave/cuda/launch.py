@@ -38,8 +38,7 @@ from tilepress.codecs.wave.cuda.encode import (
     write_symbols,
 )
 from tilepress.codecs.wave.cuda.shared import FLAGGED, GAIN, LANES, SETS, SETTINGS, TOP
-from tilepress.codecs.wave.layout import CELLS, FEATURES, MAX_SETS, REGRESSORS
-from tilepress.codecs.wave.predictor import LOOK_STRIDE
+from tilepress.codecs.wave.layout import CELLS, FEATURES, LOOK_STRIDE, MAX_SETS, REGRESSORS
 from tilepress.codecs.wave.rans import LANES as LANE_COUNTS
 from tilepress.codecs.wave.rans import lanes_for
 from tilepress.codecs.wave.tree import TreeArrays

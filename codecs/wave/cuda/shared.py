@@ -15,15 +15,25 @@ the coder are held in int64, because numba makes float64 of an int64 and a uint6
 
 from __future__ import annotations
 
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
 from numba import config, cuda
 
-from tilepress.codecs.wave import predictor, symbols, wavefront
 from tilepress.codecs.wave.cuda.batches import MAX_ROWS
+from tilepress.codecs.wave.cuda.scalar import (
+    bit_length,
+    cell_of,
+    clip_s7,
+    device,
+    log8,
+    lower,
+    median_edge,
+    position_of,
+    scaled_s7,
+    upper,
+)
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
@@ -61,29 +71,17 @@ __all__ = [
     "Network",
     "Planes",
     "Surroundings",
-    "active_rows",
     "clear",
-    "corrected",
-    "device",
-    "extra_bits",
-    "fold",
     "kernel",
     "load",
     "look_around",
-    "lower",
-    "pitch_of",
     "place",
-    "position_of",
     "predict_linear",
     "predict_network",
-    "steps",
     "store",
     "sum_all",
     "sum_below",
-    "table_of",
-    "token_of",
     "total",
-    "unfold",
     "vote",
     "vote_count",
     "voted",
@@ -137,58 +135,6 @@ def _with_our_cuda(function: Any) -> Any:
         function(*arguments)
 
     return run
-
-
-def device(function: Any) -> Any:
-    """Compile for the device; the simulator takes plain functions, and faster."""
-    return function if config.ENABLE_CUDASIM else _jit(device=True)(function)
-
-
-@device
-def lower(a: int, b: int) -> int:
-    return a if a < b else b
-
-
-@device
-def upper(a: int, b: int) -> int:
-    return a if a > b else b
-
-
-_NAMES: dict[str, Any] = {"min": lower, "max": upper}
-
-
-def _from_cpu(function: Any) -> Any:
-    """Compile a function of the CPU for the device, from the same source.
-
-    Its min and max are ours: numba's own CUDA target of version 0.68 cannot compile the built-in.
-    """
-    source = function.py_func
-    clone = FunctionType(source.__code__, {**source.__globals__, **_NAMES}, source.__name__)
-    compiled = _NAMES[source.__name__] = device(clone)
-    return compiled
-
-
-bit_length = _from_cpu(predictor.bit_length)
-log8 = _from_cpu(predictor.log8)
-scaled_s7 = _from_cpu(predictor.scaled_s7)
-median_edge = _from_cpu(predictor.median_edge)
-clip_s7 = _from_cpu(predictor.clip_s7)
-cell_of = _from_cpu(predictor.cell_of)
-corrected = _from_cpu(predictor.corrected)
-active_rows = _from_cpu(wavefront.active_rows)
-steps = _from_cpu(wavefront.steps)
-position_of = _from_cpu(wavefront.position_of)
-pitch_of = _from_cpu(wavefront.pitch_of)
-fold = _from_cpu(symbols.fold)
-unfold = _from_cpu(symbols.unfold)
-table_of = _from_cpu(symbols.table_of)
-token_of = _from_cpu(symbols.token_of)
-
-
-@device
-def extra_bits(token: int) -> int:
-    """How many raw bits follow a token."""
-    return ((token - 16) >> 2) + 2 if token >= 16 else 0
 
 
 # Votes -------------------------------------------------------------------------------------------

@@ -41,8 +41,6 @@ MAX_MEMORY = 64 << 20
 """Of a record; what claims more must be refused before it is taken."""
 FORGERIES = 12
 """Of each record that the grammar writes."""
-COMPILED = 30
-"""Records of the grammar that use every compiled function."""
 _CODECS = [TileCodec(tier=tier) for tier in ("fast", "standard", "max")]
 
 
@@ -166,15 +164,6 @@ def _weights(path: Path, index: int) -> str:
     return "accepted"
 
 
-def _compile() -> None:
-    """Have all that decodes compiled: what that takes is no case's time."""
-    for valid in valid_records():
-        valid.codec.decode(valid.record)
-    for index in range(COMPILED):
-        written = grammar.record(np.random.default_rng([9, index]), _CODECS)
-        written.codec.decode(written.data)
-
-
 def main(arguments: list[str]) -> None:
     faulthandler.enable()
     runs = {"records": records, "configurations": configurations_and_weights}
@@ -182,7 +171,6 @@ def main(arguments: list[str]) -> None:
     stop = int(arguments[2]) if len(arguments) > 2 else start + 1
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
     warnings.simplefilter("error")  # a reader that makes errors of warnings is a reader too
-    _compile()
     report = Report()
     run(report, start, stop)
     faulthandler.cancel_dump_traceback_later()

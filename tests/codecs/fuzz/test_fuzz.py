@@ -90,14 +90,6 @@ class TestRecords:
     def test_long(self) -> None:
         fuzz("records", 150, 150 + -(-LONG // RECORDS_A_CASE), timeout_s=60 + LONG / 50)
 
-    @pytest.mark.long
-    @pytest.mark.timeout(0)
-    def test_no_index_leaves_its_array(self, tmp_path: Path) -> None:
-        """Compiled loops do not check indices; compiled to do so, they must find nothing wrong."""
-        checked = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
-        stop = -(-LONG // RECORDS_A_CASE)
-        fuzz("records", 0, stop, timeout_s=600 + LONG / 50, **checked)
-
 
 class TestConfigurationsAndWeights:
     """Every key with values of every type, and weights files changed in header and bytes."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tilepress.codecs.jpeg.contexts import COARSE, COUNT, FINE, INNER
+from tilepress.codecs.jpeg.coefficients import Known, code_component
+from tilepress.codecs.jpeg.contexts import SLOTS, WEIGHT_SETS
 from tilepress.codecs.jpeg.layout import Layout, Plane
+from tilepress.codecs.jpeg.mixing import CAP, INPUTS, start
 from tilepress.codecs.jpeg.planes import ALIKE, LUMINANCE, decode_blocks, encode_blocks, memory_of
 from tilepress.codecs.jpeg.priors import default_priors, fresh
 from tilepress.errors import InvalidRecord
@@ -86,10 +88,15 @@ class TestHostileCodes:
     def test_memory_is_known(self) -> None:
         assert memory_of(layout([np.zeros((100, 100))], [(1, 1)])) > 128 * 10000
 
-
-class TestClasses:
-    def test_cover_what_they_are_asked(self) -> None:
-        assert (FINE[0], FINE[255], COARSE[63], COUNT[49]) == (0, 15, 7, 11)
-        assert len(INNER) == 49
-        for table in (FINE, COARSE, COUNT):
-            assert np.all(np.diff(table.astype(int)) >= 0)
+    def test_slots_of_another_number_are_an_error(self) -> None:
+        """What the native code reads beyond an array would be anything."""
+        one = np.zeros((1, 1), np.int32)
+        steps = np.ones((1, 64), np.int64)
+        data = np.zeros(9000, np.uint8)
+        for slots, sets in ((SLOTS - 1, WEIGHT_SETS), (SLOTS, WEIGHT_SETS - 1)):
+            with pytest.raises(ValueError, match="slots of"):
+                code_component(
+                    start(data, True, CAP), data, True, np.zeros((1, 64), np.int16), 0, one, steps,
+                    None, np.zeros(slots, np.uint32), np.zeros((sets, INPUTS), np.int32),
+                    Known(one, one),
+                )  # fmt: skip

@@ -1,9 +1,8 @@
 """Hostile streams and payloads end in one of our errors, or in what was coded; never in another.
 
-More of it, and with every index checked (in a folder of its own for compiled code):
+More of it:
 
     TILEPRESS_FUZZ=100000 python -m pytest -m long tests/codecs/jpeg/test_fuzz.py
-    NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(mktemp -d) TILEPRESS_FUZZ=20000 python -m pytest …
 """
 
 from __future__ import annotations

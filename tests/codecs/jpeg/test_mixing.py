@@ -6,20 +6,7 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.jpeg import mixing
-from tilepress.codecs.jpeg.mixing import AT, CAP, FRESH_SLOT, INPUTS, PLACES, finish, start
-from tilepress.codecs.wave.compiled import jit
-
-
-@jit
-def run(work, data, decoding, bits, contexts, slots, weights, mixed):
-    """Code bits, each in its contexts."""
-    for i in range(len(bits)):
-        for j in range(INPUTS):
-            work[PLACES + j] = contexts[i, j]
-        if mixed:
-            bits[i] = mixing.code_mixed(work, data, decoding, bits[i], slots, 0, weights, 0)
-        else:
-            bits[i] = mixing.code_plain(work, data, decoding, bits[i], slots, contexts[i, 0])
+from tilepress.codecs.jpeg.mixing import AT, CAP, FRESH_SLOT, INPUTS, code_bits, finish, start
 
 
 def there_and_back(bits: np.ndarray, contexts: np.ndarray, mixed: bool) -> int:
@@ -32,13 +19,13 @@ def there_and_back(bits: np.ndarray, contexts: np.ndarray, mixed: bool) -> int:
     out = np.empty(len(bits) * 3 + 64, np.uint8)
     work = start(out, False, CAP)
     slots, weights = fresh()
-    run(work, out, False, bits.copy(), contexts, slots, weights, mixed)
+    code_bits(work, out, False, bits.copy(), contexts, slots, weights if mixed else None)
     size = finish(work, out)
     back = np.zeros_like(bits)
     again, weights_again = fresh()
-    run(
+    code_bits(
         start(out[:size], True, CAP), out[:size].copy(), True, back, contexts, again,
-        weights_again, mixed,
+        weights_again if mixed else None,
     )  # fmt: skip
     assert np.array_equal(back, bits)
     assert np.array_equal(again, slots)
@@ -71,6 +58,27 @@ class TestCoder:
         for value in range(1 << count):
             bits = np.array([(value >> i) & 1 for i in range(count)], np.int64)
             assert there_and_back(bits, contexts, True) <= 2
+
+    def test_contexts_that_there_are_not_are_an_error(self) -> None:
+        data, bits = np.zeros(64, np.uint8), np.ones(1, np.int64)
+        for context in (-1, 6):
+            contexts = np.full((1, INPUTS), context, np.int64)
+            with pytest.raises(ValueError, match="contexts of"):
+                code_bits(
+                    start(data, False, CAP), data, False, bits, contexts,
+                    np.zeros(6, np.uint32), None,
+                )  # fmt: skip
+
+    def test_a_full_array_is_not_left(self) -> None:
+        """What has no room is counted, and not written."""
+        data, bits = np.zeros(5, np.uint8), np.random.default_rng(2).integers(0, 2, 5000)
+        state = start(data[:3], False, CAP)
+        contexts = np.zeros((len(bits), INPUTS), np.int64)
+        code_bits(
+            state, data[:3], False, bits, contexts, np.full(1, FRESH_SLOT, np.uint32), None
+        )  # fmt: skip
+        assert state[AT] > 100
+        assert data[3:].tolist() == [0, 0]
 
     def test_the_state_tells_where_it_is(self) -> None:
         assert start(np.zeros(9, np.uint8), True, CAP)[AT] == 4

@@ -117,3 +117,13 @@ class TestRefuses:
         blocks[0, 63] = 1999
         with pytest.raises(InvalidRecord, match="Huffman tables"):
             write_stream(stream, blocks, stream.own_places()[0])
+
+    def test_places_beyond_the_blocks(self) -> None:
+        """No caller asks for them: else the native code would read and write anywhere."""
+        stream, blocks = read_stream(jpeg(picture(40, 40)), JpegTables())
+        places = stream.own_places()[0]
+        with pytest.raises(ValueError, match="blocks"):
+            write_stream(stream, blocks[:-1], places)
+        stream.pads = [pads[:0] for pads in stream.pads]
+        with pytest.raises(ValueError, match="intervals"):
+            write_stream(stream, blocks, places)

@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
+from tilepress.codecs.wave.backend import PlaneToEncode, TreeEffort
 from tilepress.codecs.wave.codec import load_model
+from tilepress.codecs.wave.linear import Classes
+from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_decode import decode_body
 from tilepress.codecs.wave.plane_encode import Coder, encode_body
 from tilepress.codecs.wave.plane_format import DecodedPlane
 from tilepress.codecs.wave.wire import Reader
 
 MODEL = load_model("auto")
+
+
+NO_MASK = np.zeros(0, np.uint8)
+
+
+def to_encode(
+    own: np.ndarray,
+    refs: np.ndarray,
+    ref_errors: np.ndarray,
+    n_refs: int,
+    shape: tuple[int, int],
+    top: int,
+    classes: Classes,
+    model: WaveModel = MODEL,
+    mask: np.ndarray = NO_MASK,
+) -> PlaneToEncode:
+    """What a backend is given of a sheared plane."""
+    return PlaneToEncode(
+        *(own, refs, ref_errors, n_refs, mask, *shape, top, classes.arrays(), model.arrays()),
+        *(model.cumulative, model.used, model.lookup, TreeEffort(0, 0)),
+    )
 
 
 def field(seed: int, shape: tuple[int, int], top: int, noise: int) -> np.ndarray:

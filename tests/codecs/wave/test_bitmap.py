@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.errors import InvalidRecord
 
+from .range_coder import encode
+
 
 class TestBitmapsComeBack:
     @given(st.integers(1, 40), st.integers(1, 70), st.floats(0, 1), st.integers(0, 2**32 - 1))
@@ -22,6 +24,30 @@ class TestBitmapsComeBack:
         for seed in range(60):
             bits = np.random.default_rng(seed).random((1, 3000)) < 0.999
             assert np.array_equal(decode_bitmap(encode_bitmap(bits), 1, 3000), bits)
+
+
+def context(bits: np.ndarray, y: int, x: int) -> int:
+    """Ten neighbours before a bit as a number (FORMAT.md §4.2)."""
+
+    def at(dy: int, dx: int) -> str:
+        inside = y + dy >= 0 and 0 <= x + dx < bits.shape[1]
+        return str(int(bits[y + dy, x + dx])) if inside else "0"
+
+    if len(bits) == 1:
+        return int("".join(at(0, -k) for k in range(1, 11)), 2)
+    row, above = [at(0, -k) for k in range(1, 5)], [at(-1, k) for k in range(-2, 3)]
+    return int("".join([*row, *above, at(-2, 0)]), 2)
+
+
+class TestTheBytesAreTheFormats:
+    """What a coder in plain Python writes, its carries taken by numbers of any size."""
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (2, 300), (31, 20)])
+    @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.997])
+    def test_equal(self, shape: tuple[int, int], share: float) -> None:
+        bits = np.random.default_rng(7).random(shape) < share
+        contexts = [context(bits, y, x) for y in range(shape[0]) for x in range(shape[1])]
+        assert encode_bitmap(bits) == encode(bits.ravel().astype(int).tolist(), contexts)
 
 
 class TestPatternsAreCheap:

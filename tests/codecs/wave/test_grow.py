@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import choices, costs, grow, plane_format, wavefront
+from tilepress.codecs.wave import choices, costs, grow, plane_format
 from tilepress.codecs.wave.backend import TreeEffort
 from tilepress.codecs.wave.codec import load_model
-from tilepress.codecs.wave.layout import MATCH_LEVELS, OWN_PROPERTIES, PROPERTIES
+from tilepress.codecs.wave.layout import MATCH_LEVELS, OWN_PROPERTIES
 from tilepress.codecs.wave.model import COST_UNIT
+from tilepress.codecs.wave.native.fitting import plane_properties
+from tilepress.codecs.wave.native.structures import Sheared
 from tilepress.codecs.wave.plane_decode import decode_body
 from tilepress.codecs.wave.plane_encode import Coder, encode_body
 from tilepress.codecs.wave.plane_format import DecodedPlane
-from tilepress.codecs.wave.properties import step_leaves, step_properties
 from tilepress.codecs.wave.symbols import TOKENS
 from tilepress.codecs.wave.tree import LEVELS, ContextTree, frequencies_of
 from tilepress.codecs.wave.wire import Reader
@@ -209,30 +210,20 @@ class TestWhatIsGrown:
     def test_routes_each_sample_to_the_leaf_of_its_properties(
         self, masked: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Step by step, with every property at hand and absent samples left in."""
-        shape = (61, 70)
-        mask = holes(3, shape) if masked else None
-        given_, grown = grown_from(posterised(13, shape), mask, monkeypatch)
-        asked, errors, contexts, means, begins = given_[:5]
-        rows, leaves = shape[0] + 1, []
-        for t in range(wavefront.steps(*shape)):
-            y0, y1 = wavefront.active_rows(t, *shape)
-            there = [y for y in range(y0, y1) if mask is None or not mask[y, t - 2 * y]]
-            context, mean = np.full((2, rows), 12345, np.int32)
-            at = slice(begins[t], begins[t + 1])
-            context[[y - y0 for y in there]] = contexts[at]
-            mean[[y - y0 for y in there]] = means[at]
-            values = np.zeros((PROPERTIES, rows), np.int32)
-            pitch = wavefront.pitch_of(*shape)
-            start = wavefront.position_of(t, y0, pitch)
-            place = (asked.refs, asked.ref_errors, 0, errors, start, pitch, y1 - y0)
-            step_properties(asked.own, *place, context, mean, np.ones(PROPERTIES, bool), values)
-            found = np.zeros(rows, np.int32)
-            step_leaves(grown.tree.nodes, values, y1 - y0, found)
-            leaves += [int(found[y - y0]) for y in there]
+        mask = holes(3, (61, 70)) if masked else None
+        given_, grown = grown_from(posterised(13, (61, 70)), mask, monkeypatch)
+        asked, *about = given_[:5]
+        values, _ = plane_properties(Sheared.of(asked), *about, 1)
+
+        def leaf(node: int, sample: np.ndarray) -> int:
+            if node < 0:
+                return ~node
+            kind, threshold, low, high = grown.tree.nodes[node].tolist()
+            return leaf(high if sample[kind] > threshold else low, sample)
+
+        leaves = [leaf(0, sample) for sample in values.T]
         assert grown.leaves.tolist() == leaves
-        assert set(leaves) <= set(range(len(grown.tree.nodes) + 1))
-        assert len(set(leaves)) > 1
+        assert len(set(leaves)) == len(grown.tree.nodes) + 1
 
     def test_takes_the_bits_that_it_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
         samples = posterised(15, (140, 150))
@@ -332,17 +323,17 @@ class TestPartsOfGrowing:
         edges = np.unique(rng.integers(-spread, spread, rng.integers(1, 32))).astype(np.int32)
         values = rng.integers(-2 * spread, 2 * spread, 200).astype(np.int32)
         values[:50] = rng.choice(edges, 50)
-        bins = np.full((200, 3), 99, np.uint8)
-        grow._fill_bins(values, edges, bins, 1)
-        assert np.array_equal(bins[:, 1], np.searchsorted(edges, values, side="left"))
-        assert (bins[:, [0, 2]] == 99).all()
+        bins = np.full((3, 200), 99, np.uint8)
+        grow._fill_bins(values, edges, bins[1])
+        assert np.array_equal(bins[1], np.searchsorted(edges, values, side="left"))
+        assert (bins[[0, 2]] == 99).all()
 
     def test_a_property_that_never_changes_has_one_bin(self) -> None:
         values = np.array([[5] * 90, [1, 2] * 45, [*range(90)]], np.int32)
         edges, bins = grow._binned(values)
         assert [len(e) for e in edges][:2] == [0, 1]
-        assert not bins[:, 0].any()
-        assert bins[:, 1].tolist() == [0, 1] * 45
+        assert not bins[0].any()
+        assert bins[1].tolist() == [0, 1] * 45
         assert bins.max() < 32
         assert len(edges[2]) > 20
 

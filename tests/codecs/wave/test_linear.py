@@ -11,7 +11,9 @@ from tilepress.codecs.wave import linear, wavefront
 from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.layout import CELLS, MAX_SETS, REGRESSORS, WEIGHT_BITS
 from tilepress.codecs.wave.linear import Classes, fit_classes, plain_classes
-from tilepress.codecs.wave.predictor import predict_plane
+from tilepress.codecs.wave.native.planes import predict_plane
+
+from .planes import to_encode
 
 MODEL = load_model("auto")
 NO_MASK = np.zeros(0, np.uint8)
@@ -36,11 +38,8 @@ def fit(
 
 def errors(plane: np.ndarray, refs: list[np.ndarray], classes: Classes) -> np.ndarray:
     """Return what the linear path leaves of a plane, (y, x), in 1/64 steps."""
-    out = predict_plane(
-        *(*sheared(plane, refs), NO_MASK, *plane.shape, int(plane.max())),
-        *(classes.arrays(), MODEL.arrays()),
-    )
-    return wavefront.unshear(out[6], *plane.shape)
+    found = predict_plane(to_encode(*sheared(plane, refs), plane.shape, int(plane.max()), classes))
+    return wavefront.unshear(found.errors, *plane.shape)
 
 
 def walks() -> np.ndarray:

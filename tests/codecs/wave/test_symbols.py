@@ -14,23 +14,32 @@ MODEL = load_model("auto")
 SAME_TABLES = np.arange(TABLES, dtype=np.int32)
 
 
+def folded(samples: np.ndarray, mean: int, top: int) -> list[int]:
+    """The codes of samples whose mean is known, in 1/64 steps."""
+    n = len(samples)
+    means, zeros = np.full(n, mean, np.int32), np.zeros(n, np.int32)
+    given = (means, zeros, zeros, np.stack([samples] * 3).astype(np.int32))
+    _, codes, candidates = symbols.fold_plane(*given, 8, top, True)
+    assert (candidates == codes).all()
+    return codes.tolist()
+
+
 class TestFoldingIsABijection:
     """Every sample of a plane's range has its own code, and no code lies beyond the range."""
 
     @pytest.mark.parametrize("top", [1, 2, 9, 255])
     def test_exhaustively(self, top: int) -> None:
         for pred in range(0, top + 1, max(1, top // 16)):
-            for flip in (0, 1):
-                codes = [
-                    symbols.fold.py_func(x - pred, top - pred, pred, flip) for x in range(top + 1)
-                ]
-                assert sorted(codes) == list(range(top + 1))
-                back = [pred + symbols.unfold.py_func(z, top - pred, pred, flip) for z in codes]
-                assert back == list(range(top + 1))
+            for fraction in (-9, 0, 9):
+                mean = min(max(64 * pred + fraction, 0), 64 * top)
+                assert sorted(folded(np.arange(top + 1), mean, top)) == [*range(top + 1)]
 
     def test_nearest_come_first(self) -> None:
-        assert [symbols.fold.py_func(r, 50, 50, 0) for r in (0, 1, -1, 2, -2)] == [0, 1, 2, 3, 4]
-        assert [symbols.fold.py_func(r, 50, 50, 1) for r in (0, -1, 1, -2, 2)] == [0, 1, 2, 3, 4]
+        assert folded(50 + np.array([0, 1, -1, 2, -2]), 64 * 50 + 1, 100) == [0, 1, 2, 3, 4]
+        assert folded(50 + np.array([0, -1, 1, -2, 2]), 64 * 50 - 1, 100) == [0, 1, 2, 3, 4]
+
+    def test_beyond_the_nearer_border_only_one_side_is_left(self) -> None:
+        assert folded(np.array([0, 4, 5, 9]), 64 * 2, 9) == [4, 3, 5, 9]
 
 
 class TestTokensCoverTheRange:

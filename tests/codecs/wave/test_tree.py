@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tilepress.codecs.limits import MAX_TREE_BYTES, MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.wave import tree, wavefront
-from tilepress.codecs.wave.arithmetic import encode_bits
 from tilepress.codecs.wave.layout import MATCH_CONTEXTS, MATCH_LEVELS, OWN_PROPERTIES, PROPERTIES
-from tilepress.codecs.wave.properties import step_leaves, step_properties
+from tilepress.codecs.wave.native.fitting import plane_leaves, plane_properties
+from tilepress.codecs.wave.native.structures import Sheared
 from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.symbols import TOKENS
 from tilepress.codecs.wave.tree import (
@@ -23,6 +23,8 @@ from tilepress.codecs.wave.tree import (
     read_tree,
 )
 from tilepress.errors import InvalidRecord
+
+from .range_coder import LEVEL, NORTH, PROPERTY, SIZE, SPLIT, TABLE, TOKENS_OF, WEST, numbers
 
 Node = tuple[int, int]
 MOST = 2**24 - 1
@@ -146,22 +148,16 @@ class TestTreesComeBack:
         assert len(pack_tree(chain(1))) < 8
 
 
-def spelt(*numbers: tuple[int, int, int]) -> bytes:
-    """The bytes of numbers, each a value, its width and its first context."""
-    bits, places = tree._spelt(np.array(numbers, np.int64))
-    return bytes(encode_bits(bits, places, tree._CONTEXTS).tobytes())
-
-
 def with_table(tokens: int, *levels: int) -> bytes:
     """A tree of one node and one own table, of which all that is said is given."""
-    leaf = [(0, 1, tree._SPLIT), (0, 7, tree._WEST), (0, 7, tree._NORTH), (1, 6, tree._TABLE)]
-    out = [(1, 6, tree._TABLE), (1, 1, tree._SPLIT), (0, 5, tree._PROPERTY), (0, 5, tree._SIZE)]
-    out += [*leaf, *leaf, (tokens, 7, tree._TOKENS)]
+    leaf = [(0, 1, SPLIT), (0, 7, WEST), (0, 7, NORTH), (1, 6, TABLE)]
+    out = [(1, 6, TABLE), (1, 1, SPLIT), (0, 5, PROPERTY), (0, 5, SIZE)]
+    out += [*leaf, *leaf, (tokens, 7, TOKENS_OF)]
     before = 0
     for level in levels:
-        out.append((level, 6, tree._LEVEL + 64 * (before >> 2)))
+        out.append((level, 6, LEVEL + 64 * (before >> 2)))
         before = level
-    return spelt(*out)
+    return numbers(*out)
 
 
 def forged(**fields: object) -> bytes:
@@ -176,15 +172,15 @@ def with_node(kind: int, threshold: int) -> bytes:
 
 
 FAULTY = [
-    (1, spelt((0, 6, tree._TABLE), (0, 1, tree._SPLIT))),
+    (1, numbers((0, 6, TABLE), (0, 1, SPLIT))),
     (1, b""),
-    (2, forged(flags=np.full((7, 2), 65))),
-    (2, forged(flags=np.array([[0, 0]] * 6 + [[64, 127]]))),
-    (3, forged(tables=np.full(7, 2))),
-    (3, pack_tree(chain(1)._replace(tables=np.array([0, 1])))),
+    (2, forged(flags=np.full((7, 2), 65, np.int32))),
+    (2, forged(flags=np.array([[0, 0]] * 6 + [[64, 127]], np.int32))),
+    (3, forged(tables=np.full(7, 2, np.int32))),
+    (3, pack_tree(chain(1)._replace(tables=np.array([0, 1], np.int32)))),
     (4, pack_tree(chain(MAX_TREE_NODES + 1))),
     (4, pack_tree(chain(MAX_TREE_NODES + 1, 0))),
-    (4, spelt((63, 6, tree._TABLE), *[(1, 1, tree._SPLIT), (0, 10, tree._PROPERTY)] * 900)),
+    (4, numbers((63, 6, TABLE), *[(1, 1, SPLIT), (0, 5, PROPERTY), (0, 5, SIZE)] * 900)),
     (5, with_node(PROPERTIES, 0)),
     (5, with_node(31, 0)),
     (5, with_node(0, MOST + 1)),
@@ -364,6 +360,16 @@ def property_values(
     return out
 
 
+def coding_order(height: int, width: int) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """Samples as they are coded, and where each step begins."""
+    order, begins = [], [0]
+    for t in range(wavefront.steps(height, width)):
+        order += [(y, t - 2 * y) for y in range(*wavefront.active_rows(t, height, width))]
+        begins.append(len(order))
+    return order, np.array(begins)
+
+
+NO_MASK = np.zeros(0, np.uint8)
 SIZES = [(1, 1), (1, 9), (8, 1), (2, 3), (7, 5), (6, 13)]
 
 
@@ -385,40 +391,63 @@ class TestPropertiesAreWhatTheFormatSays:
         for slot in range(n_refs):
             planes[0, slot] = wavefront.shear_reference(refs[slot])
             planes[1, slot] = wavefront.shear_reference(ref_errors[slot])
-        wanted = np.ones(PROPERTIES, bool)
-        some = rng.random(PROPERTIES) < 0.5
-        seen = 0
-        for t in range(wavefront.steps(*size)):
-            y0, y1 = wavefront.active_rows(t, *size)
-            at = [(y, t - 2 * y) for y in range(y0, y1)]
-            context = np.array([contexts[p] for p in at], np.int32)
-            mean = np.array([means[p] for p in at], np.int32)
-            values = [
-                property_values(
-                    own, first, refs, ref_errors, errors, *p, int(contexts[p]), int(means[p])
-                )
-                for p in at
-            ]
-            known_rows = len(values[0]) if values else 0
-            for asked in (wanted, some):
-                out = np.full((PROPERTIES, size[0] + 1), 2**31 - 1, np.int32)
-                pitch = wavefront.pitch_of(*size)
-                start = wavefront.position_of(t, y0, pitch)
-                place = (planes[0], planes[1], n_refs, sheared[1], start, pitch, y1 - y0)
-                step_properties(sheared[0], *place, context, mean, asked, out)
-                for k in np.flatnonzero(asked[:known_rows]):
-                    assert out[k, : len(at)].tolist() == [v[k] for v in values], (k, t)
-            seen += len(at)
-        assert seen == own.size
+        where = Sheared(sheared[0], *planes, n_refs, NO_MASK, *size)
+        order, begins = coding_order(*size)
+        told = [np.array([of[p] for p in order], np.int32) for of in (contexts, means)]
+        found, picked = plane_properties(where, sheared[1], *told, begins, 1)
+        assert picked.tolist() == [*range(own.size)]
+        wanted = [
+            property_values(
+                own, first, refs, ref_errors, errors, *p, int(contexts[p]), int(means[p])
+            )
+            for p in order
+        ]
+        assert found.T.tolist() == wanted
+        some, picked = plane_properties(where, sheared[1], *told, begins, 3)
+        assert some.shape[1] == len(picked) == sum(np.diff(begins)[::3])
+        assert np.array_equal(some, found[:, picked])
+
+    def test_absent_samples_are_passed_over(self) -> None:
+        rng = np.random.default_rng(4)
+        size = (9, 8)
+        own, errors = rng.integers(0, 90, (2, *size)).astype(np.int32)
+        mask = rng.random(size) < 0.3
+        sheared = [wavefront.shear(p, 0) for p in (own, errors, mask.astype(np.int32))]
+        none = np.zeros((2, len(sheared[0])), np.int32)
+        order, begins = coding_order(*size)
+        told = rng.integers(0, 64, (2, own.size)).astype(np.int32)
+        whole, _ = plane_properties(
+            Sheared(sheared[0], none, none, 0, NO_MASK, *size), sheared[1], *told, begins, 1
+        )
+        there = np.array([not mask[p] for p in order])
+        fewer = np.append(0, np.cumsum(there))[begins]
+        where = Sheared(sheared[0], none, none, 0, sheared[2].astype(np.uint8), *size)
+        found, picked = plane_properties(
+            where, sheared[1], *(np.ascontiguousarray(t[there]) for t in told), fewer, 1
+        )
+        assert picked.tolist() == [*range(there.sum())]
+        assert np.array_equal(found, whole[:, there])
 
 
 class TestLeaves:
-    @given(st.integers(0, 2**32 - 1), st.integers(1, 80))
-    def test_are_where_a_walk_ends(self, seed: int, splits: int) -> None:
-        made = random_tree(seed, splits, 0)
+    @given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(0, 2))
+    def test_are_where_a_walk_ends(self, seed: int, splits: int, n_refs: int) -> None:
+        """Whatever properties a tree asks for: the others are not worked out."""
         rng = np.random.default_rng(seed)
-        values = rng.choice([-(2**23), -5, -1, 0, 1, 2, 9, 4000, 2**23], (PROPERTIES, 50))
-        values[:, :25] = rng.choice(made.nodes[:, 1], (PROPERTIES, 25))  # at thresholds
+        size = (int(rng.integers(1, 12)), int(rng.integers(1, 30)))
+        own, errors, *planes = rng.choice(
+            [0, 1, 2, 9, 4000, 2**16], (2 + 2 * n_refs, *size)
+        ).astype(np.int32)
+        earlier = np.zeros((2, 2, wavefront.sheared_size(*size)), np.int32)
+        for slot, plane in enumerate(planes):
+            earlier[slot % 2, slot // 2] = wavefront.shear_reference(plane)
+        where = Sheared(wavefront.shear(own, 3), *earlier, n_refs, NO_MASK, *size)
+        told = rng.integers(0, 4000, (2, own.size)).astype(np.int32)
+        about = (wavefront.shear(errors, 0), *told, coding_order(*size)[1])
+        values, _ = plane_properties(where, *about, 1)
+        made = random_tree(seed, splits, 0, n_refs)
+        some = rng.random(splits) < 0.5
+        made.nodes[some, 1] = rng.choice(values.ravel(), splits)[some]  # at thresholds
 
         def leaf(node: int, sample: np.ndarray) -> int:
             if node < 0:
@@ -426,7 +455,5 @@ class TestLeaves:
             kind, threshold, low, high = made.nodes[node].tolist()
             return leaf(high if sample[kind] > threshold else low, sample)
 
-        found = np.full(60, -7, np.int32)
-        step_leaves(made.nodes, values.astype(np.int32), 50, found)
-        assert found[:50].tolist() == [leaf(0, sample) for sample in values.T]
-        assert (found[50:] == -7).all()
+        found = plane_leaves(where, *about, made.nodes)
+        assert found.tolist() == [leaf(0, sample) for sample in values.T]

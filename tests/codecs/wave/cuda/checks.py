@@ -21,27 +21,29 @@ import numba as nb
 import numpy as np
 import pytest
 
-from tilepress.codecs.wave import predictor, rans, symbols, wavefront
+from tilepress.codecs.wave import rans, symbols, wavefront
 from tilepress.codecs.wave.backend import (
     PlaneToDecode,
     PlaneToEncode,
     Prediction,
     TreeEffort,
 )
+from tilepress.codecs.wave.choices import plane_means
 from tilepress.codecs.wave.cpu import CPU
-from tilepress.codecs.wave.cuda import decode, encode, launch, shared
+from tilepress.codecs.wave.cuda import decode, encode, launch, scalar, shared
 from tilepress.codecs.wave.cuda.batches import Decisions, decoding_bytes, encoding_bytes, fits
-from tilepress.codecs.wave.grow import _route
 from tilepress.codecs.wave.layout import (
     CELLS,
     FEATURES,
     MATCH_CONTEXTS,
     MATCH_LEVELS,
     OWN_PROPERTIES,
-    PROPERTIES,
     REGRESSORS,
 )
 from tilepress.codecs.wave.model import TABLES, WaveModel
+from tilepress.codecs.wave.native.fitting import plane_leaves
+from tilepress.codecs.wave.native.planes import predict_plane
+from tilepress.codecs.wave.native.structures import Sheared
 from tilepress.codecs.wave.tree import ContextTree
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
@@ -137,10 +139,10 @@ _FOR_CPU = (
     (r"_jit: Any = cuda\.jit.*\n", ""),
     (r"@kernel\ndef (\w+)\(", r"@nb.njit\ndef \1(block, "),
     (
-        r"return function if config\.ENABLE_CUDASIM else _jit\(device.*\n",
+        r"return function if config\.ENABLE_CUDASIM else cuda\.jit\(device.*\n",
         "return nb.njit(function)\n",
     ),
-    (r"from tilepress\.codecs\.wave\.cuda\.shared import", "from typed_shared import"),
+    (r"from tilepress\.codecs\.wave\.cuda\.(scalar|shared) import", r"from typed_\1 import"),
 )
 """What makes of device code a module that numba compiles for one thread on the CPU."""
 
@@ -148,7 +150,7 @@ _FOR_CPU = (
 def _compile_for_cpu() -> None:
     """Put kernels that are compiled for the CPU in the place of the simulator's."""
     unused = {old for old, _ in _FOR_CPU}
-    for room in (shared, decode, encode):
+    for room in (scalar, shared, decode, encode):
         assert room.__file__ is not None
         text = Path(room.__file__).read_text(encoding="utf-8")
         for old, new in _FOR_CPU:
@@ -357,22 +359,18 @@ def plane_flags(tree: ContextTree) -> np.ndarray:
 
 
 def leaves_of(plane: PlaneToEncode, tree: ContextTree, gain: int) -> np.ndarray:
-    linears, corrections, contexts, _, _, begins, errors, *_ = predictor.predict_plane(*plane[:10])
-    wanted = np.zeros(PROPERTIES, bool)
-    wanted[tree.nodes[:, 0]] = True
-    where = (plane.own, plane.refs, plane.ref_errors, plane.n_refs, errors, plane.mask)
-    means = predictor.plane_means(linears, corrections, gain, plane.top)
-    size = (plane.height, plane.width)
-    leaves: np.ndarray = _route(*where, *size, begins, contexts, means, tree.nodes, wanted)
-    return leaves
+    found = predict_plane(plane)
+    means = plane_means(found.linears, found.corrections, gain, plane.top)
+    about = (found.errors, found.contexts, means, found.begins)
+    return plane_leaves(Sheared.of(plane), *about, tree.nodes)
 
 
-def encode_on_cpu(plane: PlaneToEncode, made: Decisions) -> tuple[Any, ...]:
+def encode_on_cpu(plane: PlaneToEncode, made: Decisions) -> tuple[Prediction, Any, Any, Any]:
     """Return the prediction, states, words, raw bits."""
-    found = predictor.predict_plane(*plane[:10])
-    linears, corrections, contexts, matches, samples, begins, *_ = found
+    found = predict_plane(plane)
+    matches, predicted = found.patterns, (found.linears, found.corrections, found.contexts)
     tables, folded, candidates = symbols.fold_plane(
-        linears, corrections, contexts, samples, made.gain, plane.top, True
+        *predicted, found.samples, made.gain, plane.top, True
     )
     table_map, cumulative, used = made.table_map, plane.cumulative, plane.used
     if made.leaves is not None:
@@ -382,7 +380,8 @@ def encode_on_cpu(plane: PlaneToEncode, made: Decisions) -> tuple[Any, ...]:
         used = np.concatenate([used, made.tree.used])
         table_map = np.arange(len(used), dtype=np.int32)
     starts, sizes, bits, counts = symbols.symbols(
-        *(tables, folded, matches, candidates, begins, made.flags, table_map, cumulative, used)
+        *(tables, folded, matches, candidates, found.begins, made.flags),
+        *(table_map, cumulative, used),
     )
     states, words = rans.rans_encode(starts, sizes, made.lanes or rans.LANES[-1])
     if made.lanes is None:
@@ -434,22 +433,13 @@ class TestDeviceAndCpuAgree:
         threads = {} if THREADS is None else {"threads": THREADS}
         (coded,) = launch.encode_planes([plane], decide, **threads)
         (found,) = seen
-        mine = (
-            found.linears,
-            found.corrections,
-            found.contexts,
-            found.patterns,
-            found.samples,
-            found.begins,
-            found.errors,
-        )
-        for here, there in zip(mine, expected[:7], strict=True):
-            np.testing.assert_array_equal(here, there)
-        assert (found.looked_at, found.matching) == expected[7:]
+        for field in dataclasses.fields(Prediction):
+            here, there = getattr(found, field.name), getattr(expected, field.name)
+            np.testing.assert_array_equal(here, there, err_msg=field.name)
         np.testing.assert_array_equal(coded.states, states)
         np.testing.assert_array_equal(coded.words, words)
         np.testing.assert_array_equal(coded.raw, raw)
-        np.testing.assert_array_equal(coded.errors, expected[6])
+        np.testing.assert_array_equal(coded.errors, expected.errors)
         request = to_decode(plane, made, first, (states, words, raw), model)
         own, errors, fault = decode_on_cpu(request)
         ((my_own, my_errors, my_fault),) = launch.decode_planes([request], threads=THREADS)
@@ -460,7 +450,7 @@ class TestDeviceAndCpuAgree:
         if case.narrow:
             assert len(raw) > 0
         if case.flagged and samples.size > 100:
-            assert len(expected[0]) < sum(len(w) for w in (words, states)) + samples.size
+            assert len(expected.linears) < sum(len(w) for w in (words, states)) + samples.size
 
 
 class TestBatchesKeepTheirPlanesApart:

@@ -1,0 +1,1 @@
+"""The compiled library: its door, and what its sources share."""

@@ -1,0 +1,1 @@
+"""The native kernel of ``wave``: what decodes and predicts planes, in C."""

@@ -1,0 +1,85 @@
+/* Sums over a plane that its own linear weights are fitted to: see linear.py. */
+
+enum { BATCH = 64, BATCH_LIMIT = 2047 };
+
+/* How often the samples of every ``stride``-th step have each logarithm of activity; (256,). */
+static int plane_activities(const Plane *plane, const int32_t *own, int64_t stride, int64_t *counts)
+{
+    int64_t pitch = tp_pitch(plane->height, plane->width), steps = tp_steps(plane->height, plane->width);
+    for (int64_t t = 0; t < steps; t += stride) {
+        int64_t y0 = tp_first_row(t, plane->width), n = tp_end_row(t, plane->height) - y0;
+        int64_t at = tp_position(t, y0, pitch);
+        for (int64_t i = 0; i < n; i += LANES) {
+            Inputs in;
+            inputs_of(plane, own, at + i, pitch, 0, &in);
+            for (int64_t lane = 0; lane < LANES && i + lane < n; lane++)
+                if (!(plane->mask && plane->mask[at + i + lane]))
+                    counts[in.activity_log[lane] & 255]++;
+        }
+    }
+    return 0;
+}
+
+/* Add the products of all pairs of rows, (rows, BATCH), to the upper triangle of gram. */
+static void add_products(const int16_t *batch, int rows, int64_t *gram)
+{
+    for (int a = 0; a < rows; a++)
+        for (int b = a; b < rows; b++) {
+            int32_t total = 0; /* 64 * 2047^2 < 2^31 */
+            for (int i = 0; i < BATCH; i++)
+                total += (int32_t)batch[a * BATCH + i] * batch[b * BATCH + i];
+            gram[a * rows + b] += total;
+        }
+}
+
+INLINE int16_t weighed(int64_t value, int up, int down)
+{
+    value = (up < 0 ? value >> -up : (int64_t)((uint64_t)value << up)) >> down;
+    return (int16_t)(value < -BATCH_LIMIT ? -BATCH_LIMIT : value > BATCH_LIMIT ? BATCH_LIMIT : value);
+}
+
+/* Normal equations of each cell over every ``stride``-th step, all in integers. */
+static int plane_equations(const Plane *plane, const int32_t *own, const Equations *equations)
+{
+    const int n_taps = OWN_REGRESSORS + plane->references * REFERENCE_REGRESSORS, rows = n_taps + 1;
+    int16_t *batches = calloc((size_t)CELLS * rows * BATCH, sizeof(int16_t));
+    if (!batches)
+        return FAULT_MEMORY;
+    int filled[CELLS] = {0};
+    int64_t pitch = tp_pitch(plane->height, plane->width), steps = tp_steps(plane->height, plane->width);
+    const int up = equations->up;
+    for (int64_t t = 0; t < steps; t += equations->stride) {
+        int64_t y0 = tp_first_row(t, plane->width), n = tp_end_row(t, plane->height) - y0;
+        int64_t at = tp_position(t, y0, pitch);
+        for (int64_t i = 0; i < n; i += LANES) {
+            Inputs in;
+            inputs_of(plane, own, at + i, pitch, plane->references, &in);
+            V cells = cell_of(equations->thresholds, &in);
+            for (int64_t lane = 0; lane < LANES && i + lane < n; lane++) {
+                if (plane->mask && plane->mask[at + i + lane])
+                    continue;
+                int cell = cells[lane], down = in.activity_log[lane] >> 4; /* half of the logarithm */
+                int16_t *batch = batches + (int64_t)cell * rows * BATCH, *slot = batch + filled[cell];
+                for (int k = 0; k < n_taps; k++)
+                    slot[k * BATCH] = weighed(in.x[k][lane], up, down);
+                slot[n_taps * BATCH] = weighed((int64_t)own[at + i + lane] - in.base[lane], up, down);
+                equations->counts[cell]++;
+                equations->masses[cell] += ldexp(1.0, 2 * (up - down));
+                if (++filled[cell] == BATCH) {
+                    add_products(batch, rows, equations->gram + (int64_t)cell * rows * rows);
+                    filled[cell] = 0;
+                }
+            }
+        }
+    }
+    for (int cell = 0; cell < CELLS; cell++) {
+        int16_t *batch = batches + (int64_t)cell * rows * BATCH;
+        for (int k = 0; k < rows && filled[cell]; k++)
+            for (int i = filled[cell]; i < BATCH; i++)
+                batch[k * BATCH + i] = 0;
+        if (filled[cell])
+            add_products(batch, rows, equations->gram + (int64_t)cell * rows * rows);
+    }
+    free(batches);
+    return 0;
+}
