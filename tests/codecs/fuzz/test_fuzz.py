@@ -19,6 +19,7 @@ import pytest
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import TilepressError
 
+from ...helpers.native import checked
 from ..test_mutations import crc32c
 
 HERE = Path(__file__).parent
@@ -93,10 +94,10 @@ class TestRecords:
     @pytest.mark.long
     @pytest.mark.timeout(0)
     def test_no_index_leaves_its_array(self, tmp_path: Path) -> None:
-        """Compiled loops do not check indices; compiled to do so, they must find nothing wrong."""
-        checked = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+        """Run with every access to memory checked: whatever a record says, none is wrong."""
+        variables = checked(tmp_path / "_kernel.so")
         stop = -(-LONG // RECORDS_A_CASE)
-        fuzz("records", 0, stop, timeout_s=600 + LONG / 50, **checked)
+        fuzz("records", 0, stop, timeout_s=600 + LONG / 50, **variables)
 
 
 class TestConfigurationsAndWeights:
