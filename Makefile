@@ -45,14 +45,24 @@ native:
 	cmake --build build/native
 	cp build/native/_kernel.so codecs/native/
 
-wheel: $(BIN)/python
+wheel: | $(BIN)/python
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
 
-# Clang of the wheel ziglang has the C libraries of both machines, back to the glibc of manylinux_2_17.
-wheels: $(BIN)/python
+# Clang of the wheel ziglang has the C libraries of both machines, as old as manylinux_2_17 asks for.
+wheels: $(TOOLS)/.clang
 	for machine in x86_64 aarch64; do \
-	  TILEPRESS_WHEEL_FOR=$$machine $(BIN)/python -m pip wheel --quiet --no-deps -w dist . || exit 1; \
+	  rm -rf dist/$$machine && \
+	  CC="$(abspath $(TOOLS))/bin/python -m ziglang cc -target $$machine-linux-gnu.2.17" \
+	  $(TOOLS)/bin/python -m pip wheel --quiet --no-deps -w dist/$$machine -C build-dir=build/$$machine \
+	    -C cmake.define.CMAKE_SYSTEM_NAME=Linux -C cmake.define.CMAKE_SYSTEM_PROCESSOR=$$machine . && \
+	  $(TOOLS)/bin/python -m wheel tags --remove --platform-tag manylinux_2_17_$$machine dist/$$machine/*.whl && \
+	  mv dist/$$machine/*.whl dist/ && rmdir dist/$$machine || exit 1; \
 	done
+
+$(TOOLS)/.clang:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet 'ziglang>=0.13,<1' 'wheel>=0.45,<1'
+	touch $@
 
 sbom: install-demo $(TOOLS)/.installed
 	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o $(SBOM) $(BIN)/python

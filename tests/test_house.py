@@ -437,6 +437,7 @@ TESTED_ELSEWHERE = {
     "codecs/wave/cuda/launch.py": "tests/codecs/wave/cuda/checks.py",
     "codecs/wave/cuda/scalar.py": "tests/codecs/wave/cuda/checks.py",
     "codecs/wave/cuda/shared.py": "tests/codecs/wave/cuda/checks.py",
+    "codecs/wave/layout.py": "tests/codecs/wave/native/test_planes.py",
     "codecs/wave/model.py": "tests/codecs/test_weights.py",
     "codecs/wave/native/structures.py": "tests/codecs/wave/native/test_planes.py",
     "codecs/wave/values.py": "tests/codecs/test_properties.py",
