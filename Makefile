@@ -2,6 +2,8 @@
 #   make demo    install, run the main job on bundled real images, print the table of sizes
 #   make test    install, run the tests
 #   make lint    ruff (check, format) and mypy (strict)
+#   make native  compile the native library into the source tree, for work on the code without installing
+#   make wheel   build a wheel for this machine into dist/; make wheels: for manylinux x86-64 and aarch64
 #   make sbom    write sbom.json: what is installed for users, as CycloneDX
 #   make audit   ask for known vulnerabilities of what is tested with; says so where nobody can be asked
 #   make clean   remove what the above made
@@ -19,9 +21,9 @@ PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 TOOLS := $(VENV)-tools
-SOURCES := pyproject.toml README.md LICENSE $(shell find src codecs pipeline workflows examples -type f -not -path '*/__pycache__/*')
+SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find build_backend src codecs pipeline workflows examples -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test test-slow lint sbom audit install-demo install-test clean
+.PHONY: demo test test-slow lint native wheel wheels sbom audit install-demo install-test clean
 .DELETE_ON_ERROR:
 
 demo: install-demo
@@ -38,6 +40,30 @@ lint: install-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy -p tilepress
 
+native:
+	cmake -S . -B build/native -DCMAKE_BUILD_TYPE=Release
+	cmake --build build/native
+	cp build/native/_kernel.so codecs/native/
+
+wheel: | $(BIN)/python
+	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
+
+# Clang of the wheel ziglang has the C libraries of both machines, as old as manylinux_2_17 asks for.
+wheels: $(TOOLS)/.clang
+	for machine in x86_64 aarch64; do \
+	  rm -rf dist/$$machine && \
+	  CC="$(abspath $(TOOLS))/bin/python -m ziglang cc -target $$machine-linux-gnu.2.17" \
+	  $(TOOLS)/bin/python -m pip wheel --quiet --no-deps -w dist/$$machine -C build-dir=build/$$machine \
+	    -C cmake.define.CMAKE_SYSTEM_NAME=Linux -C cmake.define.CMAKE_SYSTEM_PROCESSOR=$$machine . && \
+	  $(TOOLS)/bin/python -m wheel tags --remove --platform-tag manylinux_2_17_$$machine dist/$$machine/*.whl && \
+	  mv dist/$$machine/*.whl dist/ && rmdir dist/$$machine || exit 1; \
+	done
+
+$(TOOLS)/.clang:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet 'ziglang>=0.13,<1' 'wheel>=0.45,<1'
+	touch $@
+
 sbom: install-demo $(TOOLS)/.installed
 	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o $(SBOM) $(BIN)/python
 
@@ -53,12 +79,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.dependencies: pyproject.toml constraints.txt | $(BIN)/python
-	rm -rf build src/*.egg-info
 	$(BIN)/python -m pip install --quiet -c constraints.txt '.[torch,demo]'
 	touch $@ $(VENV)/.package
 
 $(VENV)/.dependencies-test: pyproject.toml constraints.txt | $(VENV)/.dependencies
-	rm -rf build src/*.egg-info
 	$(BIN)/python -m pip install --quiet -c constraints.txt '.[torch,test,demo,lint]'
 	touch $@ $(VENV)/.package
 
@@ -68,12 +92,10 @@ $(TOOLS)/.installed: Makefile
 	$(TOOLS)/bin/python -m pip install --quiet 'cyclonedx-bom>=7,<8' 'pip-audit>=2.9,<3'
 	touch $@
 
-# A build folder left by an earlier install would put removed files into the package.
+# What was compiled is kept in build/, so that only changed sources are compiled again.
 $(VENV)/.package: $(SOURCES) | $(VENV)/.dependencies
-	rm -rf build src/*.egg-info
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall .
-	rm -rf build src/*.egg-info
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(OUT) $(SBOM) build src/*.egg-info
+	rm -rf $(VENV) $(TOOLS) $(OUT) $(SBOM) build dist codecs/native/_kernel.so

@@ -21,10 +21,20 @@ import numpy as np
 
 from tilepress.errors import CodecError
 
-__all__ = ["VARIABLE", "bind", "check_memory", "instruction_set", "instruction_sets"]
+__all__ = [
+    "FILE_VARIABLE",
+    "VARIABLE",
+    "bind",
+    "check_memory",
+    "instruction_set",
+    "instruction_sets",
+]
 
 VARIABLE = "TILEPRESS_INSTRUCTIONS"
 """Names the instruction set to use, of ``instruction_sets``; for tests and comparisons."""
+
+FILE_VARIABLE = "TILEPRESS_KERNEL"
+"""Names another build of the library, as one that checks memory; for tests."""
 
 _X86 = ("sse2", "avx2", "avx512")
 _NO_MEMORY = 100
@@ -46,7 +56,9 @@ def _library() -> ctypes.CDLL:
     # beside this module, or where an editable installation has put it
     spec = find_spec("tilepress.codecs.native._kernel")
     file = Path(__file__).with_name("_kernel.so")
-    if spec is not None and spec.origin is not None:
+    if said := os.environ.get(FILE_VARIABLE):
+        file = Path(said)
+    elif spec is not None and spec.origin is not None:
         file = Path(spec.origin)
     try:
         return ctypes.CDLL(str(file))

@@ -1,9 +1,9 @@
 """One array, one record: whatever the processor, the number of threads and what ran before.
 
 A Dask task that runs twice must leave the same bytes, and an archive written on one machine must
-open on every other. Other processors are met by having numba compile for them, in child processes
-with their own folder for compiled code. Run as a program, this module is that child: it reads
-records of another machine, if named, and prints the hashes of its own.
+open on every other. Other processors are met by their instruction sets and by other builds of the
+kernel, in child processes. Run as a program, this module is that child: it reads records of another
+machine and prints the hashes of its own.
 """
 
 from __future__ import annotations
@@ -12,33 +12,30 @@ import functools
 import hashlib
 import json
 import os
-import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tilepress.codecs.native.library import (
+    FILE_VARIABLE,
+    VARIABLE,
+    instruction_set,
+    instruction_sets,
+)
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import choices
 from tilepress.codecs.wave.grow import grow_tree
 
+from ..helpers.native import built, checked
+
 Array = npt.NDArray[Any]
-
-TARGETS = {
-    "sse2": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
-    "avx2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "-avx512f"},
-    "avx512": {"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": ""},
-}
-"""Processors by what they add to x86-64: nothing, AVX2 and FMA, AVX-512."""
-
-REGISTERS = {"sse2": ["xmm"], "avx2": ["xmm", "ymm"], "avx512": ["xmm", "ymm", "zmm"]}
-"""Vector registers that code compiled for each of them uses."""
+ROOT = Path(__file__).parents[2]
 
 
 def field(seed: int, shape: tuple[int, ...], top: int, noise: int) -> Array:
@@ -113,12 +110,12 @@ def hashes(found: dict[str, bytes]) -> dict[str, tuple[str, str]]:
 
 
 def elsewhere(folder: Path, **variables: str) -> dict[str, Any]:
-    """Code and decode in a child process that compiles for itself, for another processor."""
+    """Code and decode in a child process, as another processor would."""
     for name, record in records().items():
         (folder / f"{name}.tp").write_bytes(record)
     done = subprocess.run(
-        [sys.executable, __file__, str(folder)],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(folder / "numba"), **variables},
+        [sys.executable, "-m", "tests.codecs.test_determinism", str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), **variables},
         capture_output=True,
         text=True,
         timeout=900,
@@ -129,42 +126,11 @@ def elsewhere(folder: Path, **variables: str) -> dict[str, Any]:
     return report
 
 
-def check(report: dict[str, Any], target: str) -> None:
-    assert report["registers"] == REGISTERS[target], "numba did not compile for the processor asked"
+def check(report: dict[str, Any], instructions: str) -> None:
+    assert report["instructions"] == instructions, "not the instruction set that was asked for"
     here = {name: list(pair) for name, pair in hashes(records()).items()}
     assert report["own"] == here, "the same arrays gave other records or samples"
     assert report["read"] == here, "records of this process gave other samples there"
-
-
-def registers() -> list[str]:
-    """Return the vector registers that the loops compiled in this process use."""
-    from numba.core.dispatcher import Dispatcher
-
-    rooms = {name: m for name, m in sys.modules.items() if name.startswith("tilepress.codecs.")}
-    loops = [
-        loop
-        for name, module in rooms.items()
-        for loop in vars(module).values()
-        if isinstance(loop, Dispatcher) and loop.py_func.__module__ == name
-    ]
-    code = "".join(text for loop in loops for text in loop.inspect_asm().values())
-    return [name for name in ("xmm", "ymm", "zmm") if name in code]
-
-
-def known_here(target: str) -> bool:
-    """Whether this machine can run code compiled for ``target``."""
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
-    features = llvmlite.binding.get_host_cpu_features()
-    needs = {"sse2": ["sse2"], "avx2": ["avx2", "fma", "bmi2"], "avx512": ["avx512f", "avx512bw"]}
-    return all(features.get(name, False) for name in needs[target])
-
-
-def check_on(target: str, folder: Path, **variables: str) -> None:
-    """Code and decode as ``target`` would; skip where this machine is none."""
-    if not known_here(target):
-        pytest.skip(f"this processor cannot run code for {target}")
-    check(elsewhere(folder, **TARGETS[target], **variables), target)
 
 
 class TestEveryWayIsTaken:
@@ -224,30 +190,49 @@ class TestThreadsChangeNothing:
         assert backwards == records()
 
 
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return checked(tmp_path_factory.mktemp("sanitized") / "_kernel.so")
+
+
 class TestProcessorsChangeNothing:
-    """Wider vectors and FMA sum in another order: only exact sums bear that."""
+    """Wider vectors sum in another order: only exact sums bear that."""
+
+    @pytest.mark.parametrize("instructions", instruction_sets())
+    def test_with_every_instruction_set(self, instructions: str, tmp_path: Path) -> None:
+        check(elsewhere(tmp_path, **{VARIABLE: instructions}), instructions)
 
     @pytest.mark.slow
-    def test_without_wide_vectors(self, tmp_path: Path) -> None:
-        check_on("sse2", tmp_path)
-
-    @pytest.mark.long
-    @pytest.mark.timeout(1000)
-    @pytest.mark.parametrize("target", ["avx2", "avx512"])
-    def test_with_wider_ones(self, target: str, tmp_path: Path) -> None:
-        check_on(target, tmp_path)
-
-    @pytest.mark.long
-    @pytest.mark.timeout(1000)
     def test_without_optimisation(self, tmp_path: Path) -> None:
         """Nor may the compiler's own rearrangements be seen: the plainest code gives the same."""
-        check_on("sse2", tmp_path, NUMBA_OPT="0")
+        plain = {FILE_VARIABLE: str(built(tmp_path / "_kernel.so", "-O0"))}
+        best = instruction_sets()[-1]
+        check(elsewhere(tmp_path, **plain, **{VARIABLE: best}), best)
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(600)
+    @pytest.mark.parametrize("instructions", instruction_sets())
+    def test_with_memory_checked(
+        self, instructions: str, tmp_path: Path, sanitized: dict[str, str]
+    ) -> None:
+        """By AddressSanitizer and UndefinedBehaviorSanitizer, which end the child at once."""
+        check(elsewhere(tmp_path, **sanitized, **{VARIABLE: instructions}), instructions)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(1800)
+    def test_with_avx512_emulated(self, tmp_path: Path) -> None:
+        """By SIMD Everywhere, where a processor does not have it."""
+        if not Path("/usr/include/simde/x86/avx512.h").exists():
+            pytest.skip("SIMD Everywhere is not installed (libsimde-dev)")
+        emulated = built(tmp_path / "_kernel.so", "-O2", "-DTP_EMULATED")
+        check(elsewhere(tmp_path, **{FILE_VARIABLE: str(emulated), VARIABLE: "avx512"}), "avx512")
 
 
 def main(folder: Path) -> None:
     """Print hashes of own records, and of what the records in ``folder`` decode to."""
     given = {name: (folder / f"{name}.tp").read_bytes() for name in cases()}
-    report = {"own": hashes(encode_all()), "read": hashes(given), "registers": registers()}
+    instructions = instruction_sets()[instruction_set()]
+    report = {"own": hashes(encode_all()), "read": hashes(given), "instructions": instructions}
     print(json.dumps(report))
 
 

@@ -14,7 +14,9 @@ extern const Kernel tp_kernel_avx2, tp_kernel_avx512;
 /* How many kernels this machine can run, numbered from 0, the best last. */
 EXPORT int tp_kernels(void)
 {
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(TP_EMULATED)
+    return 3;
+#elif defined(__x86_64__) || defined(_M_X64)
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2"))
         return 1;

@@ -19,6 +19,7 @@ import pytest
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import TilepressError
 
+from ...helpers.native import checked
 from ..test_mutations import crc32c
 
 HERE = Path(__file__).parent
@@ -90,18 +91,11 @@ class TestRecords:
     def test_long(self) -> None:
         fuzz("records", 150, 150 + -(-LONG // RECORDS_A_CASE), timeout_s=60 + LONG / 50)
 
-
-class TestConfigurationsAndWeights:
-    """Every key with values of every type, and weights files changed in header and bytes."""
-
-    def test_everyday(self) -> None:
-        report = fuzz("configurations", 0, 200, timeout_s=200)
-        assert report["cases"] > 10_000
-        assert report["kinds"]["made"] > 500
-        assert report["kinds"]["model"] > 500
-
     @pytest.mark.long
     @pytest.mark.timeout(0)
-    def test_long(self) -> None:
-        stop = 200 + -(-LONG // CONFIGURATIONS_A_CASE)
-        fuzz("configurations", 200, stop, timeout_s=60 + LONG / 50)
+    def test_no_index_leaves_its_array(self, tmp_path: Path) -> None:
+        """Run with every access to memory checked: whatever a record says, none is wrong."""
+        variables = checked(tmp_path / "_kernel.so")
+        stop = -(-LONG // RECORDS_A_CASE)
+        fuzz("records", 0, stop, timeout_s=600 + LONG / 50, **variables)
+

@@ -74,12 +74,11 @@ def logarithm(values: np.ndarray) -> np.ndarray:
     return 8 * n + (((u << np.maximum(3 - n, 0)) >> np.maximum(n - 3, 0)) & 7)
 
 
-def plainly(plane, refs, errors, first, classes, top):
-    """Return linear prediction and pattern of every sample, (y, x), with NumPy as FORMAT.md has it.
+def inputs_of(plane, refs, errors, first):
+    """Return base, regressors, pattern and activity's logarithm of every sample, (y, x).
 
-    plane : (y, x); refs, errors : lists of (y, x).
+    With NumPy as FORMAT.md §5.1 has them. plane : (y, x); refs, errors : lists of (y, x).
     """
-    thresholds, set_of_cell, weights = classes.arrays()
     own = [neighbours(plane, first, *tap) for tap in OWN_TAPS.tolist()]
     west, north, north_west, north_east, two_west, two_north = own[:6]
     base = (west + north + north_west + north_east + 2) >> 2
@@ -95,6 +94,13 @@ def plainly(plane, refs, errors, first, classes, top):
     pattern = sum((a == b).astype(np.int64) << bit for bit, (a, b) in enumerate(pairs))
     sizes = np.abs(np.stack(inputs[:16]))
     activity = logarithm(2 * sizes[:4].sum(0) + sizes[4:].sum(0))
+    return base, inputs, pattern, activity
+
+
+def plainly(plane, refs, errors, first, classes, top):
+    """Return linear prediction and pattern of every sample, (y, x)."""
+    thresholds, set_of_cell, weights = classes.arrays()
+    base, inputs, pattern, activity = inputs_of(plane, refs, errors, first)
     level = sum((activity >= t).astype(np.int64) for t in thresholds)
     cell = 16 * level + (pattern & 3) + (pattern >> 4 & 12)
     chosen = weights[set_of_cell[cell], : len(inputs)]
