@@ -67,7 +67,7 @@ def errors_in(path: Path) -> Counter[str]:
 def check(corpus: Corpus, found: Conformance) -> None:
     """Export the DICOM stores of an archive, and add up what is wrong."""
     sources = {}
-    stores = set()
+    stores: set[Path] = set()
     for path, made in corpus.stores.items():
         uid = None if packed_in(path) else instance_of(path)
         if uid is not None:

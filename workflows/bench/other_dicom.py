@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 
 __all__ = ["frames", "instance_of", "stored_bits", "tile_of"]
 
@@ -53,7 +53,9 @@ def stored_bits(path: Path) -> Iterator[Array]:
     ):
         return
     word = np.dtype(f"u{dataset.BitsAllocated // 8}")
-    words = np.frombuffer(dataset.PixelData, word.newbyteorder("<>"[not syntax.is_little_endian]))
+    words = np.frombuffer(
+        dataset.PixelData, word if syntax.is_little_endian else word.newbyteorder(">")
+    )
     shape = (-1, int(dataset.Rows), int(dataset.Columns))
     bits = words[: words.size // (shape[1] * shape[2]) * (shape[1] * shape[2])].astype(np.int64)
     values = (bits >> (int(dataset.HighBit) + 1 - stored)) & ((1 << stored) - 1)
