@@ -37,7 +37,7 @@ _STRIDE, _H, _V = 1, 2, 3
 """Columns of ``places``: (components, 6), number of the stream's first block, blocks between rows,
 columns and rows of an MCU, tables of DC and AC."""
 
-_int, _long, _at = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
+_long, _at = ctypes.c_int64, ctypes.c_void_p
 
 
 @functools.lru_cache(maxsize=64)
@@ -90,7 +90,6 @@ class ScanStructure(ctypes.Structure):
         ("columns", _long),
         ("restart", _long),
         ("blocks", _at),
-        ("intervals", _long),
         ("pads", _at),
     )
 
@@ -106,7 +105,9 @@ def scan_of(
         places[:, 0] + (rows * places[:, _V] - 1) * places[:, _STRIDE] + columns * places[:, _H] - 1
     )
     if last.max() >= len(blocks) or places.min() < 0 or len(pads) < intervals:
-        raise ValueError(f"got {len(blocks)} blocks, {len(pads)} intervals; want {last.max() + 1}")
+        raise ValueError(
+            f"got {len(blocks)} blocks, {len(pads)} intervals; want {last.max() + 1}, {intervals}"
+        )
     arrays = ((places, np.int64), (blocks, np.int16), (pads, np.int16))
     if any(array.dtype != dtype or not array.flags.c_contiguous for array, dtype in arrays):
         raise TypeError("an array is of another type, or not contiguous")
@@ -117,7 +118,6 @@ def scan_of(
         columns=columns,
         restart=restart,
         blocks=blocks.ctypes.data,
-        intervals=intervals,
         pads=pads.ctypes.data,
     )
 

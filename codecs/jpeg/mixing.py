@@ -58,7 +58,8 @@ def _squash_table() -> npt.NDArray[np.uint16]:
     x = np.arange(4096)
     knots = np.array(_KNOTS, np.int64)
     low, part = x >> 7, x & 127
-    return ((knots[low] * (128 - part) + knots[low + 1] * part + 64) >> 7).astype(np.uint16)
+    found = (knots[low] * (128 - part) + knots[low + 1] * part + 64) >> 7
+    return np.asarray(found, np.uint16)
 
 
 def _stretch_table(squashed: npt.NDArray[np.uint16]) -> npt.NDArray[np.int16]:
@@ -76,7 +77,7 @@ PROBABILITY_OF = _SQUASH[np.clip(np.arange(64) * 64, 1, 4095)]
 
 def stretched(probability: npt.NDArray[np.integer]) -> State:
     """Return probabilities of 12 bits stretched, in units of 1/256."""
-    return _STRETCH[probability].astype(np.int64)
+    return np.asarray(_STRETCH[probability], np.int64)
 
 
 _RATE = np.array([65536 * 2 // (2 * n + 3) for n in range(MOST + 1)], np.uint16)

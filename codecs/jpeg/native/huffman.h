@@ -25,8 +25,7 @@ typedef struct {
     const int64_t *places; /* (components, COLUMNS) */
     int64_t components, rows, columns, restart;
     int16_t *blocks;       /* (n, 64) */
-    int64_t intervals;
-    int16_t *pads;         /* (intervals,) */
+    int16_t *pads;         /* one for each interval between restart markers */
 } Scan;
 
 /* The block of a component, number (v, h) of the MCU at (row, column). */

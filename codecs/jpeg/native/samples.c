@@ -178,34 +178,48 @@ EXPORT int tp_upsample(const uint16_t *plane, int64_t pitch, int64_t rows, int64
     return 0;
 }
 
+/* A sample of sixteenths, rounded and cut off. */
+static inline uint16_t whole(int64_t value, int64_t top)
+{
+    return (uint16_t)clamp((value + (1 << (FRACTION - 1))) >> FRACTION, top);
+}
+
+/* A line of sixteenths doubled, of which ``width`` are wanted. */
+static void widen_fine(const int64_t *line, int64_t size, int64_t top, int64_t width, uint16_t *out)
+{
+    for (int64_t n = 0; 2 * n < width; n++) {
+        int64_t own = 3 * line[n], left = line[n > 0 ? n - 1 : 0], right = line[n + 1 < size ? n + 1 : size - 1];
+        out[2 * n] = whole((left + own + 2) >> 2, top);
+        if (2 * n + 1 == width)
+            return;
+        if (!(n & 3)) /* the neighbour as it was just made */
+            right = (line[n] + 3 * right + 2) >> 2;
+        out[2 * n + 1] = whole((right + own + 1) >> 2, top);
+    }
+}
+
 /* As tp_upsample, of samples in sixteenths, by_v and by_h 1 or 2. */
 EXPORT int tp_fine_upsample(const int64_t *plane, int64_t pitch, int64_t rows, int64_t columns, int64_t by_v,
                             int64_t by_h, int bits, uint16_t *out, int64_t height, int64_t width)
 {
-    const int64_t top = ((int64_t)1 << bits) - 1, half = 1 << (FRACTION - 1);
+    const int64_t top = ((int64_t)1 << bits) - 1;
     int64_t *line = malloc(sizeof(int64_t) * (size_t)columns);
     if (!line)
         return FAULT_MEMORY;
     for (int64_t y = 0; y < height; y++, out += width) {
         int64_t near = y / by_v;
-        const int64_t *a = plane + near * pitch;
+        const int64_t *a = plane + near * pitch, *found = a;
         if (by_v == 2) {
             const int64_t *b = plane + clamp(near + (y & 1 ? 1 : -1), rows - 1) * pitch;
             for (int64_t x = 0; x < columns; x++)
                 line[x] = (b[x] + 3 * a[x] + 2 - ((x + y + by_h - 1) & 1)) >> 2;
-        } else
-            memcpy(line, a, sizeof(int64_t) * (size_t)columns);
-        for (int64_t x = 0; x < width; x++) {
-            int64_t value = by_h == 1 ? line[x] : 0;
-            if (by_h == 2) {
-                int64_t n = x >> 1, own = 3 * line[n], right = line[n + 1 < columns ? n + 1 : columns - 1];
-                if ((x & 7) == 1)
-                    right = (line[n] + 3 * right + 2) >> 2;
-                int64_t left = line[n > 0 ? n - 1 : 0];
-                value = x & 1 ? (right + own + 1) >> 2 : (left + own + 2) >> 2;
-            }
-            out[x] = (uint16_t)clamp((value + half) >> FRACTION, top);
+            found = line;
         }
+        if (by_h == 2)
+            widen_fine(found, columns, top, width, out);
+        else
+            for (int64_t x = 0; x < width; x++)
+                out[x] = whole(found[x], top);
     }
     free(line);
     return 0;

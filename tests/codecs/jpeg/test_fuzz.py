@@ -8,8 +8,12 @@ More of it:
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import zlib
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +27,7 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave.wire import Reader, varint
 from tilepress.errors import CodecError
 
+from . import sanitized
 from .pictures import abbreviated, jpeg, picture, progressive, samples_of
 
 ROUNDS = int(os.environ.get("TILEPRESS_FUZZ", "2000"))
@@ -150,3 +155,28 @@ class TestHostileBytes:
         refused, read = fuzz_streams(ROUNDS, 3)
         assert min(refused, read) > ROUNDS // 50
         assert fuzz_payloads(ROUNDS // 20, 4)[0] > ROUNDS // 20
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(3600)
+    def test_no_access_leaves_its_array(self, tmp_path: Path) -> None:
+        """Compiled with checks of memory and undefined behaviour, the native code finds none."""
+        if shutil.which("cc") is None or not Path(sanitized.preload()).is_absolute():
+            pytest.skip("no compiler with a sanitizer on this machine")
+        rounds = int(os.environ.get("TILEPRESS_FUZZ", "300"))
+        counts = map(str, (rounds, max(rounds // 5, 1), 5))
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "tests.codecs.jpeg.sanitized",
+                sanitized.build(tmp_path),
+                *counts,
+            ],
+            env={**os.environ, "LD_PRELOAD": sanitized.preload(), "ASAN_OPTIONS": "detect_leaks=0"},
+            cwd=sanitized.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=3500,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert all(int(count) for count in done.stdout.split()[:3])
