@@ -14,13 +14,13 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
+from tilepress.errors import DamagedStore, FileInTheWay, StoreError, UsageError
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     JPEG_TABLES,
@@ -58,11 +58,12 @@ SHORT = 3
 def export_slide(reader: ExportReader, out: Path) -> list[Path]:
     """Write the file that a slide was made of; return it.
 
-    ``out`` is a file, or a folder, which gets the original name. Raises UsageError for a store of
+    ``out`` is a file, or a folder, which gets the original name. Several slides of one file are
+    files each. Raises UsageError for a store of
     anything else, DamagedStore where its record is none.
     """
     slide = _slide(reader)
-    return [_written(reader, slide, _target(out, slide.name))]
+    return [_written(reader, slide, _target(out, _file_name(reader, slide)))]
 
 
 def export_ome_tiff(reader: ExportReader, out: Path) -> list[Path]:
@@ -76,7 +77,7 @@ def export_ome_tiff(reader: ExportReader, out: Path) -> list[Path]:
         )
         for number, pages in enumerate(slide.levels)
     )
-    stem = path_to_write(slide.name, "export").stem.removesuffix(".ome")
+    stem = PurePath(_file_name(reader, slide)).stem.removesuffix(".ome")
     target = _target(out, f"{stem}.ome.tif")
     return [_written(reader, replace(slide, levels=levels, below=True), target)]
 
@@ -109,11 +110,19 @@ def _slide(reader: ExportReader) -> StoredSlide:
     return slide
 
 
+def _file_name(reader: ExportReader, slide: StoredSlide) -> str:
+    """Return the name of the original file, with its first page where that has several slides."""
+    name, page = path_to_write(slide.name, "export"), reader.origin["files"][0].get("page")
+    own = name if page is None else name.with_name(f"{name.stem}-page{int(page)}{name.suffix}")
+    return str(own)
+
+
 def _target(out: Path, name: str) -> Path:
     is_folder = out.is_dir() or (not out.exists() and out.suffix.lower() not in SUFFIXES)
-    target = out / path_to_write(name, "export") if is_folder else out
+    target = out / name if is_folder else out
     if target.exists():
-        raise DestinationConflict(f"export: {target} exists; remove it or choose another name")
+        text = f"export: {target} exists; remove it or choose another name"
+        raise FileInTheWay(text, str(target))
     return target
 
 
