@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tilepress.errors import TilepressError, UsageError
+from tilepress.errors import FileInTheWay, TilepressError, UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.catalogue.stores import find_stores
 from tilepress.pipeline.image.format import Export, ExportPart
@@ -94,7 +94,8 @@ class Exported:
     def lines(self, out: Path) -> list[str]:
         """Return what to say of it."""
         count = f"{len(self.files)} file{'' if len(self.files) == 1 else 's'}"
-        of = "that are no images" if self.name == FILES else f"of {self.name}"
+        no_images = "that is no image" if len(self.files) == 1 else "that are no images"
+        of = no_images if self.name == FILES else f"of {self.name}"
         return [f"{out}: {count} {of}"] if self.files else []
 
 
@@ -120,7 +121,7 @@ def export_archive(
     for store in find_stores(where):
         key = store.relative_to(where)
         try:
-            files = export(store, _place(store, key, out, format), format)
+            files = _exported(store, _place(store, key, out, format), format, written)
         except TilepressError as error:
             yield Exported(key, problem=str(error))
         except OSError as error:
@@ -130,6 +131,24 @@ def export_archive(
             yield Exported(key, tuple(files))
     if has_kept(where):
         yield from _exported_files(where, out, written)
+
+
+def _exported(
+    store: StoragePath, place: Path, wanted: str | None, written: Collection[Path]
+) -> list[Path]:
+    """Export one store of an archive.
+
+    Where another one of it gave a file of the same name (scene.tif beside scene.tif.gz), it goes
+    into a folder called as the store.
+    """
+    try:
+        return export(store, place, wanted)
+    except FileInTheWay as error:
+        if Path(error.path) not in written or Path(error.path).parent != place:
+            raise
+        folder = place / store.stem
+        folder.mkdir(exist_ok=True)
+        return export(store, folder, wanted)
 
 
 def _place(store: StoragePath, key: str, out: Path, wanted: str | None) -> Path:

@@ -60,8 +60,7 @@ class ImageCoding:
     ) -> ShardBytes:
         """Read a shard, code it and check every record; with "cuda" one of them on the CPU, too."""
         plan, grid = self.plan, self.plan.grid_of(ref)
-        level = level_of(ref.array)
-        is_image = level is not None
+        is_image = level_of(ref.array) is not None
         return encode_shard(
             self.codec(ref, where),
             _reader_of(source, ref),
@@ -72,8 +71,13 @@ class ImageCoding:
             dtype=plan.info.dtype if is_image else np.dtype(np.uint8),
             slab_axis=0 if is_image and plan.info.axes[0] in SLICE_AXES else -2,
             witness=self.codec(ref, "cpu") if where == "cuda" else None,
-            streams=None if level is None else _streams_of(source, level, grid),
+            streams=self.streams(source, ref),
         )
+
+    def streams(self, source: TileSource, ref: ShardRef) -> Callable[[Box], Streams | None] | None:
+        """Return what gives the streams that chunks of a shard consist of; None where of none."""
+        level = level_of(ref.array)
+        return None if level is None else _streams_of(source, level, self.plan.grid_of(ref))
 
     def compare(
         self,

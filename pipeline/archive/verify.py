@@ -100,7 +100,8 @@ class StoreCheck:
         elif self.deidentified and self.state == "sound":
             state = "sound; its headers were de-identified, so that only samples were compared"
         if self.files is not None:
-            state = f"{state} ({self.files} files that are no images)"
+            several = f"{self.files} files that are no images"
+            state += " (1 file that is no image)" if self.files == 1 else f" ({several})"
         return [f"{self.store}: {text}" for text in (state, *self.findings)]
 
     def to_json(self) -> dict[str, Any]:

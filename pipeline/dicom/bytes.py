@@ -113,7 +113,8 @@ def foreign_errors(
     except Exception as exc:  # pydicom and its plug-ins raise nearly every type on damaged input
         if isinstance(exc, passing):
             raise
-        raise DamagedSource(f"{doing}: {type(exc).__name__}, in {path}") from None
+        found = f"damaged, or more than its reader knows ({type(exc).__name__})"
+        raise DamagedSource(f"{doing}: {found}, in {path}") from None
 
 
 class ByteSource(Protocol):

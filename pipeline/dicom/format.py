@@ -117,7 +117,10 @@ class _Dicom(Format):
         kind = str(origin.get("kind", DICOM_KIND))
         every = [*found.of_kind(kind)]
         if kind == DICOM_KIND:
-            every += [one for slide in found.of_kind(SLIDE_KIND) for one in self.former(slide)]
+            from tilepress.pipeline.dicom.slide_recipe import former_images
+
+            with_former = (*every, *found.of_kind(SLIDE_KIND))
+            every += [one for spec in with_former for one in former_images(spec)]
         names = sorted(str(entry.get("name")) for entry in origin.get("instances", ()))
         fitting = [
             spec

@@ -22,6 +22,7 @@ from tilepress.pipeline.dicom.slide_recipe import (
     load_member,
     member_of,
     slide_of,
+    without_pictures,
 )
 from tilepress.pipeline.image.pseudonyms import UNKEYED, Pseudonyms
 from tilepress.pipeline.image.source import SIBLINGS, SourceSpec
@@ -159,8 +160,9 @@ class SeriesGroups:
                    VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)""",
                 row,
             )
-            if instance.tiling is not None and instance.series:
-                rest = instance.slide_label, dump_member(member_of(instance))
+            if instance.series and (instance.tiling is not None or instance.slide_label):
+                member = b"" if instance.tiling is None else dump_member(member_of(instance))
+                rest = instance.slide_label, member
                 self._rows.execute(
                     "INSERT OR IGNORE INTO slide VALUES (?, ?, ?, ?, ?)",
                     (instance.path, instance.series, series_name(instance), *rest),
@@ -236,23 +238,31 @@ class SeriesGroups:
         )
 
     def _slide_series(self, spec: SourceSpec) -> str | None:
-        """Return the series of an image that shows a slide; None for any other."""
+        """Return the series of an image that shows a slide or its label; None for any other."""
         row = self._rows.execute("SELECT series FROM slide WHERE path = ?", spec.paths[:1])
         return next((series for (series,) in row), None)
 
     def _slides(self, former: Sequence[SourceSpec], pseudonyms: Pseudonyms) -> Iterator[SourceSpec]:
-        """Yield the slide that these images of a series are, or the images where they are none."""
+        """Yield the slide that these images of a series are, or the images where they are none.
+
+        These are without labels then, too.
+        """
         query = "SELECT name, shows, member FROM slide WHERE path = ?"
         tiles: list[Tile] = []
-        for spec in former:
-            for path in spec.paths:
-                row = self._rows.execute(query, (path,)).fetchone()
-                if row is None:
-                    yield from former
-                    return
+        name = ""
+        paths = [path for spec in former for path in spec.paths]
+        for path in paths:
+            row = self._rows.execute(query, (path,)).fetchone()
+            if row is not None:
                 name, shows, data = row
-                tiles.append(Tile(path, shows, load_member(data)))
-        yield from slide_of(former, tiles, _pseudonym(name, pseudonyms)) or former
+                tiles.append(Tile(path, shows, load_member(data) if data else None))
+        slide: tuple[SourceSpec, ...] | str = ""
+        if len(tiles) == len(paths):
+            slide = slide_of(former, tiles, _pseudonym(name, pseudonyms))
+        if isinstance(slide, str):
+            yield from without_pictures(former, tiles, slide)
+        else:
+            yield from slide
 
     def _siblings(self, image: _Image, count: int, pseudonyms: Pseudonyms) -> list[str]:
         """Return names of other images of the series whose planes have the same size."""

@@ -183,25 +183,35 @@ def is_companion(path: str) -> bool:
     except SourceError:
         return False
     listed_class = sop_class in _NO_IMAGES or sop_class.startswith(_NO_IMAGES_BELOW)
-    return element is None and "Rows" not in dataset and listed_class
+    is_cut = "Rows" in dataset and sop_class != _SPECTRA
+    return element is None and not is_cut and listed_class
 
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _SLIDES = frozenset({f"{_STORAGE}77.1.6", f"{_STORAGE}77.1.8"})
 """VL Whole Slide Microscopy, Confocal Microscopy Tiled Pyramidal."""
+_SPECTRA = f"{_STORAGE}4.2"
+"""MR Spectroscopy, which has rows of spectra."""
 _NO_IMAGES = frozenset(
     {
         "1.2.840.10008.1.3.10",  # DICOMDIR
-        *(f"{_STORAGE}481.{n}" for n in (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)),
+        *(f"1.2.840.10008.5.1.4.{n}" for n in ("34.1", "34.7", "34.10", "38.1", "39.1")),
+        *(f"1.2.840.10008.5.1.4.{n}" for n in ("43.1", "44.1", "45.1")),
+        *(f"{_STORAGE}481.{n}" for n in (*range(2, 23), 25)),
         *(f"{_STORAGE}66.{n}" for n in (1, 2, 3, 5, 6)),
-        f"{_STORAGE}66",
-        f"{_STORAGE}67",
+        *(f"{_STORAGE}{n}" for n in ("8", "9", "10", "11", "66", "67", "68.1", "68.2")),
+        _SPECTRA,
+        *(f"{_STORAGE}{n}" for n in ("77.1.5.3", "79.1", "80.1", "82.1", "90.1", "91.1")),
+        *(f"{_STORAGE}{n}" for n in ("129", "131")),
     }
 )
-"""Directories, RT structures, plans and records, registrations, fiducials, surfaces, raw data,
-real world value mappings (PS3.4 annex B.5)."""
-_NO_IMAGES_BELOW = tuple(f"{_STORAGE}{n}." for n in (9, 11, 88, 104))
-"""Waveforms, presentation states, structured reports with key objects, documents."""
+"""Directories, instructions, hanging protocols, palettes, templates of implants; RT structures,
+plans, records, and doses that are curves alone; registrations, fiducials, surfaces; spectra,
+tables, raw data, real world value mappings, scanned surfaces; measurements of eyes, assessments,
+annotations of slides; displays (PS3.4 annex B.5)."""
+_NO_IMAGES_BELOW = tuple(f"{_STORAGE}{n}." for n in (9, 11, 78, 88, 104, 200, 201))
+"""Waveforms, presentation states, measurements of eyes, structured reports with key objects,
+documents, protocols, inventories."""
 
 
 def read_instance(path: str) -> Instance:
@@ -375,7 +385,8 @@ def _tiling(dataset: Dataset, sop_class: str, frames: int, pixels: PixelFormat) 
 def _slide_label(dataset: Dataset) -> str:
     kinds = dataset.get("ImageType")
     words = [kinds] if isinstance(kinds, str) else list(kinds or ())
-    return next((str(word) for word in words if str(word) in ("LABEL", "OVERVIEW")), "")
+    said = [str(word).strip().upper() for word in words]
+    return next((word for word in said if word in ("LABEL", "OVERVIEW")), "")
 
 
 def _attributes(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from tilepress.pipeline.dicom.header import Instance
 from tilepress.pipeline.dicom.slide_levels import Member, slide_levels
 from tilepress.pipeline.dicom.tiling import Tiling
-from tilepress.pipeline.image.source import FORMER, SIBLINGS, SourceSpec
+from tilepress.pipeline.image.source import BESIDE, FORMER, SIBLINGS, SourceSpec
 
 __all__ = [
     "SLIDE_KIND",
@@ -28,6 +28,7 @@ __all__ = [
     "load_member",
     "member_of",
     "slide_of",
+    "without_pictures",
 ]
 
 SLIDE_KIND = "dicom-slide"
@@ -43,7 +44,8 @@ class Tile:
     path: str
     shows: str
     """"LABEL" or "OVERVIEW" where it is none of its levels."""
-    member: Member
+    member: Member | None
+    """None of a picture that has no tiles."""
 
 
 def member_of(instance: Instance) -> Member:
@@ -91,29 +93,24 @@ def load_member(data: bytes) -> Member:
 
 def slide_of(
     images: Sequence[SourceSpec], tiles: Sequence[Tile], name: str
-) -> tuple[SourceSpec, ...] | None:
+) -> tuple[SourceSpec, ...] | str:
     """Return the recipe of the slide that these images are, then those that are none of it.
 
-    None where they make no slide.
+    Where they make no slide, why; "" where nobody asks.
     """
     chosen = sorted((tile for tile in tiles if not tile.shows), key=_order)
-    found = slide_levels([tile.member for tile in chosen]) if chosen else ""
+    members = [tile.member for tile in chosen if tile.member is not None]
+    found = slide_levels(members) if members else ""
     if isinstance(found, str):
-        return None
+        return found
     left = {chosen[at].path for at in found.others}
     others = tuple(spec for spec in images if not left.isdisjoint(spec.paths))
     if any(not left.issuperset(spec.paths) for spec in others):
-        return None  # one of them has instances of the slide, too
+        return "an image of it has instances of other kinds, too"
     former = [spec for spec in images if spec not in others]
     chosen = [tile for tile in chosen if tile.path not in left]
-    beside = Counter(tile.shows.lower() for tile in tiles if tile.shows)
     remarks = [remark for spec in former for remark in spec.options.get(_REMARKS, ())]
-    if beside:
-        listed = ", ".join(f"{n} × {what}" if n > 1 else what for what, n in beside.items())
-        what = "picture" if beside.total() == 1 else "pictures"
-        remarks.append(
-            f"{beside.total()} {what} beside the slide left out, for they may show names: {listed}"
-        )
+    remarks += _told_of_pictures(tiles)
     objects = {
         path: version
         for spec in former
@@ -127,6 +124,48 @@ def slide_of(
     sizes = [spec.source_bytes or 0 for spec in former]
     slide = SourceSpec(kind=SLIDE_KIND, paths=paths, options=options, source_bytes=sum(sizes))
     return slide, *others
+
+
+def without_pictures(
+    images: Sequence[SourceSpec], tiles: Sequence[Tile], why: str
+) -> list[SourceSpec]:
+    """Return the images of a series that makes no slide without labels and overviews beside it.
+
+    A series of nothing else keeps them. The first image that is left says what went, and ``why``
+    the tiles are not put together.
+    """
+    shown = {tile.path for tile in tiles if tile.shows}
+    kept = [one for spec in images if (one := _without(spec, shown)) is not None]
+    if not kept:
+        kept, shown = list(images), set()
+    told: dict[str, Any] = {}
+    if why or shown:
+        remarks = [f"no slide is made of it: {why}"] if why else []
+        told[BESIDE] = [*remarks, *(_told_of_pictures(tiles) if shown else ())]
+    if shown:
+        told[FORMER] = list(_told([spec for spec in images if shown.issuperset(spec.paths)]))
+    return [replace(kept[0], options={**kept[0].options, **told}), *kept[1:]]
+
+
+def _without(spec: SourceSpec, shown: Collection[str]) -> SourceSpec | None:
+    """Return the recipe of an image without some of its files; None where none are left."""
+    if not (kept := [at for at, path in enumerate(spec.paths) if path not in shown]):
+        return None
+    if len(kept) == len(spec.paths):
+        return spec
+    options = dict(spec.options)
+    if objects := options.get(_OBJECTS):
+        options[_OBJECTS] = [objects[at] for at in kept]
+    return replace(spec, paths=tuple(spec.paths[at] for at in kept), options=options)
+
+
+def _told_of_pictures(tiles: Sequence[Tile]) -> list[str]:
+    beside = Counter(tile.shows.lower() for tile in tiles if tile.shows)
+    if not beside:
+        return []
+    listed = ", ".join(f"{n} × {what}" if n > 1 else what for what, n in beside.items())
+    what = "picture" if beside.total() == 1 else "pictures"
+    return [f"{beside.total()} {what} beside the slide left out, for they may show names: {listed}"]
 
 
 def former_images(spec: SourceSpec) -> Iterator[SourceSpec]:
@@ -143,6 +182,7 @@ def former_images(spec: SourceSpec) -> Iterator[SourceSpec]:
 
 
 def _order(tile: Tile) -> tuple[int, tuple[int, ...], str]:
+    assert tile.member is not None, "asked of levels"
     tiling = tile.member.tiling
     first = tuple(tiling.places[:, [2, 3, 0, 1]].min(axis=0).tolist())
     return -tiling.rows * tiling.columns, first, tile.path

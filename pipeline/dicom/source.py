@@ -38,7 +38,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.names import below_common_folder
 from tilepress.pipeline.image.pseudonyms import told
-from tilepress.pipeline.image.source import SIBLINGS, SourceSpec
+from tilepress.pipeline.image.source import BESIDE, SIBLINGS, SourceSpec
 from tilepress.pipeline.image.streams import Streams, blocks_of
 from tilepress.pipeline.privacy.keyed import Replacements
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, DEIDENTIFY, is_deidentified, profile_of
@@ -372,6 +372,7 @@ class DicomSource:
             labels=found.labels,
             remarks=(
                 *self._spec.options.get("remarks", ()),
+                *self._spec.options.get(BESIDE, ()),
                 *_siblings(self._spec.options.get(SIBLINGS, ())),
                 *dict.fromkeys(remark for one in self._instances for remark in one.remarks),
                 *_differing(self._instances),

@@ -160,9 +160,17 @@ def _found(
 
 
 def store_path(spec: SourceSpec) -> PurePosixPath:
-    """Return where an archive keeps the store of a discovered image, without ``.zarr``."""
+    """Return where an archive keeps the store of a discovered image, without ``.zarr``.
+
+    No store lies in a folder that is called as a store: nobody would look for it there, and what
+    replaces that store would remove it.
+    """
     relative = PurePosixPath(str(spec.options["relative"]))
-    folder = [part for part in relative.parent.parts if part not in ("/", "..")]
+    folder = [
+        f"{part}-folder" if part.endswith(".zarr") else part
+        for part in relative.parent.parts
+        if part not in ("/", "..")
+    ]
     name = str(spec.options["name"])
     if "/" in name or not stays_below(name):  # of a plan that somebody else has made
         raise UnsupportedSource(f"planning an image: its store cannot be called {name[:80]!r}")

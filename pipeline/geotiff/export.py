@@ -32,7 +32,13 @@ from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
 from tilepress.codecs.numbers import number_of
-from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
+from tilepress.errors import (
+    DamagedStore,
+    DestinationConflict,
+    FileInTheWay,
+    StoreError,
+    UsageError,
+)
 from tilepress.pipeline.geotiff.creation import creation_options, plain_options
 from tilepress.pipeline.geotiff.drivers import OPTED
 from tilepress.pipeline.geotiff.gdal import gdal_calls, gdal_errors
@@ -99,9 +105,8 @@ def export_geotiff(
         if targets.count(part.target) > 1:
             raise DestinationConflict(f"export: several files would be written as {part.target}")
         if part.target.exists():
-            raise DestinationConflict(
-                f"export: {part.target} exists; remove it or choose another name"
-            )
+            text = f"export: {part.target} exists; remove it or choose another name"
+            raise FileInTheWay(text, str(part.target))
     return [path for part in parts for path in _write_part(reader, part)]
 
 

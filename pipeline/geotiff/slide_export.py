@@ -14,13 +14,13 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.errors import DamagedStore, DestinationConflict, StoreError, UsageError
+from tilepress.errors import DamagedStore, FileInTheWay, StoreError, UsageError
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     JPEG_TABLES,
@@ -63,11 +63,12 @@ SHORT = 3
 def export_slide(reader: ExportReader, out: Path) -> list[Path]:
     """Write the file that a slide was made of; return it.
 
-    ``out`` is a file, or a folder, which gets the original name. Raises UsageError for a store of
+    ``out`` is a file, or a folder, which gets the original name. Several slides of one file are
+    files each. Raises UsageError for a store of
     anything else, DamagedStore where its record is none.
     """
     slide = _known_again(_slide(reader))
-    return [_written(list(_levels(reader)), slide, _target(out, slide.name))]
+    return [_written(list(_levels(reader)), slide, _target(out, _file_name(reader, slide)))]
 
 
 def slide_to_write(reader: ExportReader) -> SlideToWrite:
@@ -131,7 +132,7 @@ def _known_again(slide: StoredSlide) -> StoredSlide:
 def export_ome_tiff(reader: ExportReader, out: Path) -> list[Path]:
     """Write a slide as OME-TIFF: levels in SubIFDs, and OME-XML that says how large samples are."""
     slide = _slide(reader)
-    stem = path_to_write(slide.name, "export").stem.removesuffix(".ome")
+    stem = PurePath(_file_name(reader, slide)).stem.removesuffix(".ome")
     return write_ome(list(_levels(reader)), replace(slide, name=f"{stem}.ome.tif"), out)
 
 
@@ -177,11 +178,19 @@ def _slide(reader: ExportReader) -> StoredSlide:
     return slide
 
 
+def _file_name(reader: ExportReader, slide: StoredSlide) -> str:
+    """Return the name of the original file, with its first page where that has several slides."""
+    name, page = path_to_write(slide.name, "export"), reader.origin["files"][0].get("page")
+    own = name if page is None else name.with_name(f"{name.stem}-page{int(page)}{name.suffix}")
+    return str(own)
+
+
 def _target(out: Path, name: str) -> Path:
     is_folder = out.is_dir() or (not out.exists() and out.suffix.lower() not in SUFFIXES)
-    target = out / path_to_write(name, "export") if is_folder else out
+    target = out / name if is_folder else out
     if target.exists():
-        raise DestinationConflict(f"export: {target} exists; remove it or choose another name")
+        text = f"export: {target} exists; remove it or choose another name"
+        raise FileInTheWay(text, str(target))
     return target
 
 

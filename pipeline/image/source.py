@@ -16,6 +16,7 @@ from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.streams import Streams, StreamSource
 
 __all__ = [
+    "BESIDE",
     "FORMER",
     "SIBLINGS",
     "ExportReader",
@@ -30,6 +31,8 @@ __all__ = [
 SIBLINGS = "siblings"
 """Option of a recipe: names of images that one expects to be one with this one."""
 
+BESIDE = "beside"
+"""Option of a recipe: a remark on what lies beside the image and was left out."""
 
 FORMER = "former"
 """Option of a recipe: what earlier versions took its files for, in the words of its format."""

@@ -18,10 +18,12 @@ __all__ = ["GZIP_MAGIC", "gunzipped", "gzip_head", "gzip_size", "gzip_version", 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 
 _READ_BYTES = 2**18
+_HEAD_PIECE_BYTES = 64
+"""Of a small file whose checksum is wrong, all but so many bytes are seen."""
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-def gunzipped(file: BinaryIO) -> Iterator[bytes]:
+def gunzipped(file: BinaryIO, at_a_time: int = PIECE_BYTES) -> Iterator[bytes]:
     """Yield what a gzip file holds, piece by piece. Raises DamagedSource, OSError.
 
     Zeros after the last stream are padding; anything else there is damage.
@@ -37,9 +39,9 @@ def gunzipped(file: BinaryIO) -> Iterator[bytes]:
                     inflater, begun = zlib.decompressobj(_GZIP), False
                 continue
             begun = True
-            yield inflater.decompress(rest, PIECE_BYTES)
+            yield inflater.decompress(rest, at_a_time)
             rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-            while not rest and not inflater.eof and (more := inflater.decompress(b"", PIECE_BYTES)):
+            while not rest and not inflater.eof and (more := inflater.decompress(b"", at_a_time)):
                 yield more
                 rest = inflater.unused_data if inflater.eof else b""
     except zlib.error:
@@ -52,7 +54,7 @@ def gzip_head(file: BinaryIO, length: int) -> bytes:
     """Return the first bytes of what a gzip file holds; fewer of a short or a damaged one."""
     head = b""
     try:
-        for piece in gunzipped(file):
+        for piece in gunzipped(file, _HEAD_PIECE_BYTES):
             head += piece[:length]
             if len(head) >= length:
                 break

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from tilepress.errors import DamagedSource
-from tilepress.pipeline.packed.member import LeftOut, Listed, Member, clean_name
+from tilepress.pipeline.packed.member import PIECE_BYTES, LeftOut, Listed, Member, clean_name
 
-__all__ = ["BLOCK_BYTES", "is_tar", "tar_members"]
+__all__ = ["BLOCK_BYTES", "OpenEnd", "is_tar", "tar_members"]
 
 BLOCK_BYTES = 512
 
@@ -37,13 +37,15 @@ def tar_members(read: Callable[[int], bytes], skip: Callable[[int], int]) -> Ite
     """Yield what a tar lists; folders are passed over.
 
     ``read`` gives the next bytes, fewer only at the end; ``skip`` steps over some and says over how
-    many. Where the tar ends early, what came before is yielded, and DamagedSource raised then.
+    many. Where the tar ends early, what came before is yielded, and DamagedSource raised then:
+    OpenEnd where that is between two files, or where something follows the blocks that end it.
     """
     at, told = 0, _Told(None, None, sparse=False)
     while True:
         block = read(BLOCK_BYTES)
         at += len(block)
-        if not any(block):  # the end, with or without its blocks of zeros
+        if not any(block):
+            _check_end(read, block)
             return
         if len(block) < BLOCK_BYTES or not _has_checksum(block):
             raise DamagedSource("it is a damaged tar: a header is wrong, or it ends early")
@@ -66,6 +68,22 @@ def tar_members(read: Callable[[int], bytes], skip: Callable[[int], int]) -> Ite
         if skip(length) < length:
             raise DamagedSource("it is a damaged tar: it ends early")
         at += length
+
+
+class OpenEnd(DamagedSource):
+    """Raised where a tar has no end of its own: all that it lists is whole, and there may be more.
+
+    It was cut between two files, or others were put behind its end.
+    """
+
+
+def _check_end(read: Callable[[int], bytes], block: bytes) -> None:
+    """Raise OpenEnd unless a tar ends with a block of zeros, and nothing else follows it."""
+    if len(block) < BLOCK_BYTES:
+        raise OpenEnd("it has no end, as a tar that was cut off; there may be more files")
+    while rest := read(PIECE_BYTES):
+        if any(rest):
+            raise OpenEnd("something follows its end, as where tars were joined; unpack it")
 
 
 class _Told(NamedTuple):

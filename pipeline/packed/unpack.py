@@ -32,7 +32,7 @@ from tilepress.pipeline.packed.gzip_file import (
 )
 from tilepress.pipeline.packed.index import Index
 from tilepress.pipeline.packed.member import PIECE_BYTES, LeftOut, Listed, Member
-from tilepress.pipeline.packed.tar_file import BLOCK_BYTES, is_tar, tar_members
+from tilepress.pipeline.packed.tar_file import BLOCK_BYTES, OpenEnd, is_tar, tar_members
 from tilepress.pipeline.packed.zip_file import zip_content, zip_members
 from tilepress.pipeline.storage import ranges
 from tilepress.pipeline.storage.copies import Copy, scratch_folder
@@ -189,7 +189,10 @@ class Packed:
     def _of_packed_tar(self, file: BinaryIO) -> Iterator[Listed]:
         """List a packed tar: of one that is damaged anywhere nothing can be unpacked."""
         stream = _Forward(gunzipped(file))
-        yield from tar_members(stream.read, stream.skip)
+        try:
+            yield from tar_members(stream.read, stream.skip)
+        except OpenEnd as error:
+            self.problem = error
         while stream.skip(2**62):  # to its end: what is damaged there is damaged
             pass
         self.unpacked_bytes = stream.at

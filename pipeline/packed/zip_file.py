@@ -115,7 +115,7 @@ def _inflated(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
 
 
 def _entries(file: BinaryIO) -> Iterator[Listed]:
-    directory, shift = _directory(file)
+    directory, shift, count = _directory(file)
     buffer, at = b"", 0
     start, length = directory
     file.seek(start)
@@ -130,7 +130,10 @@ def _entries(file: BinaryIO) -> Iterator[Listed]:
             buffer, at = buffer[at:] + piece, 0
             continue
         if at == len(buffer):
+            if count % 2**16:  # writers without zip64 count to there
+                raise _Damaged("its directory lists other files than it counts")
             return
+        count -= 1
         entry = buffer[at : at + _ENTRY.size]
         if not entry.startswith(b"PK\x01\x02") or len(entry) < _ENTRY.size:
             raise _Damaged("its directory does not list files")
@@ -210,8 +213,9 @@ def _wide(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, 
     return size, packed, offset
 
 
-def _directory(file: BinaryIO) -> tuple[tuple[int, int], int]:
-    """Return start and length of the directory, and what is to be added to offsets in it.
+def _directory(file: BinaryIO) -> tuple[tuple[int, int], int, int]:
+    """Return start and length of the directory, what is to be added to offsets in it, and how many
+    files it says that it lists.
 
     A program may stand before a zip that unpacks itself.
     """
@@ -231,7 +235,7 @@ def _directory(file: BinaryIO) -> tuple[tuple[int, int], int]:
     shift = end - length - offset
     if shift < 0:
         raise _Damaged("its directory lies elsewhere than it says")
-    return (end - length, length), shift
+    return (end - length, length), shift, entries
 
 
 def _end_in(tail: bytes) -> int:

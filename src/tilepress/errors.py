@@ -39,6 +39,7 @@ __all__ = [
     "DamagedStore",
     "DestinationConflict",
     "ExcludedSource",
+    "FileInTheWay",
     "InvalidRecord",
     "ModelError",
     "SourceError",
@@ -175,6 +176,14 @@ class DestinationConflict(StoreError):
     """The destination exists and holds something else than what this run would write."""
 
     kind = "destination-conflict"
+
+
+class FileInTheWay(DestinationConflict):
+    """A file of that name exists: ``path``."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class TaskFailed(Exception):

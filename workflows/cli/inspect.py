@@ -104,7 +104,9 @@ def list_archive(
         say(line)
     kept = totals_of_kept(storage_path(archive))
     if kept.files and not as_json:
-        say(f"{kept.files} files that are no images in {FILES}/, {size(kept.bytes)}")
+        several = f"{kept.files} files that are no images"
+        files = "1 file that is no image" if kept.files == 1 else several
+        say(f"{files} in {FILES}/, {size(kept.bytes)}")
 
 
 def verify(

@@ -272,6 +272,8 @@ class LogProgress(SilentProgress):
         self._meter = _Meter()
         self._last = time.monotonic()
         self._listed = 0
+        self._remarks_not_listed = 0
+        """Images with remarks that got no line."""
         self._lines = 0
         self._failures = Alike()
         self._named = 0
@@ -294,7 +296,9 @@ class LogProgress(SilentProgress):
         self._listed += 1
         if self._verbose or self._listed <= LISTED_IMAGES:
             self._line(describe(result))
-        elif self._listed == LISTED_IMAGES + 1:
+            return
+        self._remarks_not_listed += bool(result.remarks)
+        if self._listed == LISTED_IMAGES + 1:
             self._line("further images are counted, not listed (--verbose lists them)")
 
     def _list_failure(self, failure: ImageFailure, listed: int) -> None:
@@ -313,6 +317,13 @@ class LogProgress(SilentProgress):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._remarks_not_listed:
+            images = (
+                "1 image that is"
+                if self._remarks_not_listed == 1
+                else (f"{grouped(self._remarks_not_listed)} images that are")
+            )
+            self._line(f"there are remarks on {images} not listed: see --report, or --verbose")
         self._repeat_failures()
 
     def _changed(self) -> None:

@@ -20,6 +20,7 @@ from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.find.choose import EXCLUDED
 from tilepress.pipeline.guests import client as guests
+from tilepress.pipeline.packed.member import LeftOut
 from tilepress.pipeline.storage.atomic import make_directory, partial_of, sync_directory
 from tilepress.pipeline.storage.text import compared, size
 from tilepress.workflows.report.forecast import Forecast
@@ -194,8 +195,13 @@ class Report:
     def passed_over_text(self) -> str:
         """E.g. "left out 14 files that are no images: .txt 9, .xml 4, others 1"; or ""."""
         excluded = self.passed_over.get(EXCLUDED, 0)
-        others = {k: n for k, n in self.passed_over.items() if n and k != EXCLUDED}
+        older = self.passed_over.get(LeftOut.OLDER.value, 0)
+        counted = (EXCLUDED, LeftOut.OLDER.value)
+        others = {k: n for k, n in self.passed_over.items() if n and k not in counted}
         parts = [f"left out {_of_kinds(others)}"] if others else []
+        if older:
+            what = "an older file" if older == 1 else f"{older} older files"
+            parts.append(f"left out {what} of packed files that hold a newer one of the name")
         if excluded:
             files = "1 file" if excluded == 1 else f"{excluded} files"
             parts.append(f"left out {files} by --include and --exclude")

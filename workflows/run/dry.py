@@ -187,13 +187,18 @@ class _DryRun:
         """Code some tiles, and scale what they give up to all images."""
         total = Sample()
         ends = time.monotonic() + SAMPLE_S
+        warm: set[bool] = set()
         for number, (spec, label) in enumerate(self._drawn):
             if number and time.monotonic() > ends:
                 break
             try:
                 with self._planned(spec) as (plan, source):
-                    if not number:
-                        sample_image(plan, source, 1)  # loads the model, compiles the codec
+                    streams = plan.info.stream_block is not None
+                    if streams not in warm:
+                        begun = time.monotonic()
+                        sample_image(plan, source, 1)  # loads the model, compiles the coder
+                        ends += time.monotonic() - begun
+                        warm.add(streams)
                     total.add(sample_image(plan, source, SAMPLED_CHUNKS))
             except Exception as error:  # as above: pixels may be damaged behind a sound header
                 self._fail(image_failure(spec, label, error), LISTED_IMAGES)
@@ -209,6 +214,8 @@ class _DryRun:
         told = self.forecast.to_write + self.forecast.unchanged + len(self.report.excluded)
         if told <= LISTED_IMAGES:
             self.progress.tell(Note(text))
+        elif told == LISTED_IMAGES + 1:
+            self.progress.tell(Note("further images are counted, not listed"))
 
     def _fail(self, failure: ImageFailure, listed: int) -> None:
         self.report.failures.append(failure)

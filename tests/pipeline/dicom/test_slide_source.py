@@ -251,6 +251,32 @@ class TestWhatIsLeftOut:
         assert remark.endswith("label, overview")
         assert len(DICOM.former(spec)) == 3  # both pictures have one size: they were one image
 
+    @pytest.mark.parametrize("assembled", [True, False])
+    @pytest.mark.parametrize("more", [{}, {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.4"}])
+    def test_labels_without_tiles_and_of_slides_that_are_not_assembled(
+        self, tmp_path: Path, assembled: bool, more: dict[str, str]
+    ):
+        places = [(0, 0), (16, 0)] if assembled else [(0, 0), (0, 0)]
+        write_tiles(tmp_path / "a.dcm", tiles_of(LEVELS[0], 16)[:2], (40, 55), places=places)
+        label = tiles_of(picture(20, 20), 20)
+        write_tiles(tmp_path / "b.dcm", label, (20, 20), number=7, shows="LABEL", **more)
+        (spec,), failures = group_series([tmp_path])
+        assert ([Path(path).name for path in spec.paths], failures) == (["a.dcm"], [])
+        assert spec.kind == ("dicom-slide" if assembled else "dicom")
+        with contextlib.closing(DICOM.open(spec)) as source:
+            (remark,) = [one for one in source.info.remarks if "left out" in one]
+        assert remark.endswith("label")
+
+    def test_a_label_of_the_size_of_a_level_is_no_plane_of_it(self, tmp_path: Path):
+        """Single frames of one size make one image where they make no slide."""
+        tile = tiles_of(picture(20, 20), 20)
+        for number, places in ((1, [(0, 0)]), (2, [(0, 0)])):
+            write_tiles(tmp_path / f"{number}.dcm", tile, (20, 20), number=number, places=places)
+        write_tiles(tmp_path / "b.dcm", tile, (20, 20), number=7, shows="LABEL")
+        specs, _ = group_series([tmp_path])
+        assert not any("b.dcm" in path for spec in specs for path in spec.paths)
+        assert sum(len(spec.paths) for spec in specs) == 2
+
     def test_a_label_alone_is_an_image(self, tmp_path: Path):
         write_tiles(tmp_path / "a.dcm", tiles_of(picture(20, 20), 20), (20, 20), shows="LABEL")
         (spec,), _ = group_series([tmp_path])
@@ -304,6 +330,8 @@ class TestWhatIsNoSlide:
         with contextlib.closing(DICOM.open(spec)) as source:
             assert source.info.axes == ("z", "band", "y", "x")
             assert any("not assembled" in remark for remark in source.info.remarks)
+            if how in ("grid", "place"):
+                assert any("no slide is made of it: " in text for text in source.info.remarks)
 
     def test_instances_of_another_kind_stay_images_of_their_own(self, tmp_path: Path):
         write_levels(tmp_path, LEVELS)

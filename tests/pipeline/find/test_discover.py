@@ -127,6 +127,13 @@ class TestRelativeNames:
         assert [str(store_path(s)) for s in specs[:2]] == ["scene", "a/b/scene"]
         assert [open_source(s).info.name for s in specs[:2]] == ["scene", "scene"]
 
+    def test_no_store_lies_below_what_is_called_as_a_store(self, tmp_path: Path) -> None:
+        """Nobody would look for it there, and what replaces a.zarr would remove it."""
+        _tiff(tmp_path / "a.tif")
+        _tiff(tmp_path / "a.zarr/b/c.tif")
+        specs, _ = _found([tmp_path])
+        assert [str(store_path(one)) for one in specs] == ["a", "a.zarr-folder/b/c"]
+
     def test_a_series_lies_below_no_folder(self, tmp_path: Path) -> None:
         """Folders of DICOM files may be called after patients."""
         _dicom(tmp_path / "src/Doe^John/1.dcm", 7, 1)
@@ -242,17 +249,20 @@ class TestWhatIsNoImage:
         if guests == "off":
             monkeypatch.setenv("TILEPRESS_GUESTS", "off")
         classes = {"SR": "88.11", "KO": "88.59", "PR": "11.1", "DOC": "104.1", "RS": "481.3"}
+        classes |= {"spectra": "4.2", "annotations": "91.1", "curves": "481.2"}
         _dicom(tmp_path / "image", 1, 1)
         for name, number in {**classes, "CT": "2"}.items():
             dataset = pydicom.dcmread(_dicom(tmp_path / name, 1, 2))
             dataset.SOPClassUID = f"1.2.840.10008.5.1.4.1.1.{number}"
-            del dataset.PixelData, dataset.Rows, dataset.Columns
+            del dataset.PixelData
+            if name != "spectra":
+                del dataset.Rows, dataset.Columns
             dataset.save_as(tmp_path / name)
         passed_over: Counter[str] = Counter()
         found = list(discover([tmp_path], passed_over=passed_over))
         assert [type(item).__name__ for item in found] == ["Failure", "SourceSpec"]
         assert "no pixel data" in str(found[0].error)  # type: ignore[union-attr]
-        assert passed_over == {"DICOM without pixels": 5}
+        assert passed_over == {"DICOM without pixels": 8}
 
     @pytest.mark.parametrize(
         ("packed", "name"),

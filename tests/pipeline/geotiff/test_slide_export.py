@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 from tilepress.errors import DestinationConflict, StoreError, UsageError
-from tilepress.pipeline.export import export
+from tilepress.pipeline.export import export, export_archive
 from tilepress.pipeline.geotiff.header import find_entries, find_pages
 from tilepress.pipeline.geotiff.slide_pages import find_slides
 from tilepress.pipeline.geotiff.slide_record import parse_slide
@@ -140,6 +140,19 @@ class TestOmeTiff:
         assert found is not None
         assert [len(slide.levels) for slide in found.slides] == [3]
         assert found.slides[0].below
+
+
+def test_several_slides_of_a_file_are_files_each(tmp_path: Path):
+    other = pyramid(40, 60, levels=2)
+    path = write_slide(
+        tmp_path / "in/a.svs", [LEVELS[0], other[0]], below=[LEVELS[1:], other[1:]], jpeg=True
+    )
+    compress(path, tmp_path / "out", workers=0, tile=64)
+    found = list(export_archive(tmp_path / "out", tmp_path / "back"))
+    assert [one.problem for one in found] == [None, None]
+    assert sorted(file.name for one in found for file in one.files) == [
+        "a-page1.svs", "a-page2.svs",
+    ]  # fmt: skip
 
 
 class TestWhatIsRefused:

@@ -67,6 +67,13 @@ class TestContent:
         )
         assert gzip_size(BytesIO(PACKED)) == len(CONTENT)
 
+    def test_of_a_small_file_whose_checksum_is_wrong_has_a_head(self):
+        """It is told as a damaged image, and not as none."""
+        packed = bytearray(gzip.compress(CONTENT[:400]))
+        packed[-5] ^= 1
+        assert CONTENT.startswith(head := gzip_head(BytesIO(packed), 132))
+        assert len(head) == 132
+
 
 class TestTheVersion:
     def test_changes_with_the_content(self, tmp_path: Path):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tarfile
 from collections import Counter
+from collections.abc import Callable
 from io import BytesIO
 
 import pytest
 
 from tilepress.errors import DamagedSource
 from tilepress.pipeline.packed.member import LeftOut, Member
-from tilepress.pipeline.packed.tar_file import is_tar, tar_members
+from tilepress.pipeline.packed.tar_file import OpenEnd, is_tar, tar_members
 
 CONTENT = {
     "a.txt": b"alpha" * 1000,
@@ -41,6 +42,12 @@ def made(kind: int = tarfile.PAX_FORMAT, **kinds: bytes) -> bytes:
     return target.getvalue()
 
 
+def ended(data: bytes, blocks: int) -> bytes:
+    """Return a tar with as many blocks of zeros at its end."""
+    files = data.rstrip(b"\0")
+    return files.ljust(-(-len(files) // 512) * 512, b"\0") + bytes(512 * blocks)
+
+
 def listed(data: bytes) -> list[object]:
     file = BytesIO(data)
 
@@ -67,15 +74,13 @@ class TestASoundTar:
         info = tarfile.TarInfo("a")
         info.size = 2**40
         header = info.tobuf(tarfile.GNU_FORMAT)
-        found = list(tar_members(BytesIO(header).read, lambda length: length))
+        found = list(tar_members(BytesIO(header + bytes(1024)).read, lambda length: length))
         assert [one.size for one in found if isinstance(one, Member)] == [2**40]
 
-    def test_may_lack_its_end(self):
+    def test_may_have_one_block_of_zeros_at_its_end(self):
         data = made()
-        assert (
-            unpacked(data.rstrip(b"\0").ljust(512 * (len(data.rstrip(b"\0")) // 512 + 1), b"\0"))
-            == CONTENT
-        )
+        assert unpacked(ended(data, blocks=1)) == CONTENT
+        assert unpacked(data + bytes(3_000_000)) == CONTENT
 
     @pytest.mark.parametrize("head", [b"", bytes(512), b"II*\0" * 128, os.urandom(512), b"0" * 512])
     def test_is_known_by_its_checksum(self, head: bytes):
@@ -111,6 +116,25 @@ class TestWhatIsLeftOut:
             info.pax_headers = {"GNU.sparse.major": "1"}
             file.addfile(info)
         assert listed(target.getvalue()) == [LeftOut.SPARSE]
+
+
+class TestATarWithoutItsEnd:
+    """Files may be missing then: what is there is given, and it is told."""
+
+    @pytest.mark.parametrize(
+        ("change", "text"),
+        [
+            (lambda data: ended(data, blocks=0), "has no end"),
+            (lambda data: data + made(), "follows its end"),
+            (lambda data: data + bytes(2_000_000) + b"x", "follows its end"),
+        ],
+    )
+    def test_gives_all_that_it_lists(self, change: Callable[[bytes], bytes], text: str):
+        file, found = BytesIO(change(made())), []
+        listing = tar_members(file.read, lambda length: len(file.read(length)))
+        with pytest.raises(OpenEnd, match=text):
+            found.extend(listing)
+        assert len([one for one in found if isinstance(one, Member)]) == len(CONTENT)
 
 
 class TestADamagedTar:

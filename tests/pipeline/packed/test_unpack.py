@@ -195,6 +195,15 @@ class TestADamagedOne:
         assert "ends early" in str(found.problem)
         assert found.index.names("") == ["a.txt"]
 
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_tars_that_were_joined_have_the_first_and_say_so(self, tmp_path: Path, packed: bool):
+        tar = tarred(tmp_path / "a.tar").read_bytes()
+        path = tmp_path / "b"
+        path.write_bytes(gzip.compress(tar + tar) if packed else tar + tar)
+        found = open_packed(str(path))
+        assert "follows its end" in str(found.problem)
+        assert "a.txt" in found.index.names("")
+
     @pytest.mark.parametrize("length", [100, 60_000])
     def test_packed_tar_that_is_cut_has_nothing(self, tmp_path: Path, length: int):
         path = tarred(tmp_path / "a.tar.gz")

@@ -151,6 +151,17 @@ class TestADamagedZip:
         with pytest.raises(DamagedSource, match="damaged zip"):
             members(change(made()))
 
+    def test_is_an_error_where_the_directory_hides_a_file(self):
+        """Its first entries are cut off, and where it begins is told to fit."""
+        data = made()
+        end = data.rindex(b"PK\5\6")
+        length, offset = struct.unpack_from("<2L", data, end + 12)
+        first = data.index(b"PK\1\2", data.index(b"PK\1\2") + 4) - offset
+        changed = bytearray(data)
+        struct.pack_into("<2L", changed, end + 12, length - first, offset + first)
+        with pytest.raises(DamagedSource, match="other files than it counts"):
+            members(bytes(changed))
+
     def test_in_parts_is_refused(self):
         data = made()
         with pytest.raises(UnsupportedSource, match="several parts"):

@@ -280,6 +280,13 @@ class TestALogIsReadable:
         assert sum(line.startswith("tilepress: ") for line in lines) == 50
         assert sum("--verbose" in line for line in lines) == 1
 
+    def test_remarks_on_images_without_a_line_are_counted(self, screen: Screen):
+        """What was left out beside a slide may stand in one of them."""
+        with progress_for(screen) as progress:
+            for number in range(60):
+                progress.tell(ImageDone(result(number, remarks=("a gap",) * (number > 50))))
+        assert any("remarks on 9 images that are not listed" in line for line in screen.lines)
+
     def test_verbose_keeps_every_line(self, screen: Screen):
         lines = self.many(screen, verbose=True)
         assert sum("→ /out/" in line for line in lines) == 450

@@ -19,6 +19,7 @@ from tilepress.errors import UsageError
 from tilepress.pipeline.archive.outcome import ImageFailure, ImageResult
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.find.choose import EXCLUDED
+from tilepress.pipeline.packed.member import LeftOut
 from tilepress.workflows.report import report as module
 from tilepress.workflows.report.report import (
     REPORT_VERSION,
@@ -88,6 +89,10 @@ class TestScriptsReadIt:
         assert written(report, tmp_path / "report.json")["passed_over"] == report.passed_over
         report.passed_over = {".txt": 1}
         assert report.passed_over_text == "left out 1 file that is no image: .txt 1"
+        report.passed_over = {LeftOut.OLDER.value: 2}
+        assert report.passed_over_text == (
+            "left out 2 older files of packed files that hold a newer one of the name"
+        )
         report.passed_over = {".txt": 1, EXCLUDED: 2}
         assert report.passed_over_text.endswith("; left out 2 files by --include and --exclude")
 

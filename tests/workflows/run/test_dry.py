@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage.path import storage_path
+from tilepress.workflows.cli.app import app
 from tilepress.workflows.report.forecast import Forecast
+from tilepress.workflows.run import dry
 
 from ...helpers.samples import smooth
+from ...helpers.slide_files import pyramid, write_slide
 from ...pipeline.images import dicom
 from .conftest import run
 
@@ -95,10 +99,10 @@ class TestItSaysWhatARunDoes:
     def test_failures_are_those_of_the_run(self, scene: Path, tmp_path: Path):
         (scene / "torn.npy").write_bytes((scene / "0.npy").read_bytes()[:1000])
         (scene / "noise.tif").write_bytes(bytes(99))
-        dry = run(scene, tmp_path / "out", dry_run=True)
+        told = run(scene, tmp_path / "out", dry_run=True)
         wet = run(scene, tmp_path / "out")
-        assert sorted(one.line for one in dry.failures) == sorted(one.line for one in wet.failures)
-        assert not dry.ok
+        assert sorted(one.line for one in told.failures) == sorted(one.line for one in wet.failures)
+        assert not told.ok
 
     def test_the_size_is_about_right(self, scene: Path, tmp_path: Path):
         found = forecast(scene, tmp_path / "out")
@@ -107,6 +111,22 @@ class TestItSaysWhatARunDoes:
         assert 0.7 * stored < found.stored_bytes < 1.4 * stored
         assert found.seconds is not None
         assert found.sampled_images == 3
+
+    def test_the_size_of_streams_is_that_of_what_is_kept(self, tmp_path: Path):
+        """Their samples would take several times the file."""
+        path = write_slide(tmp_path / "in/a.tif", pyramid(700, 800, levels=2), tile=128, jpeg=True)
+        found = forecast(path, tmp_path / "out")
+        stored = run(path, tmp_path / "out").stored_bytes
+        assert found.stored_bytes is not None
+        assert 0.7 * stored < found.stored_bytes < 1.4 * stored
+
+    def test_images_beyond_a_number_are_counted(
+        self, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(dry, "LISTED_IMAGES", 1)
+        result = CliRunner().invoke(app, ["compress", "--dry-run", f"{scene}", f"{tmp_path}/out"])
+        assert result.stderr.count("would be written") == 1
+        assert result.stderr.count("counted, not listed") == 1
 
     def test_the_report_has_it(self, scene: Path, tmp_path: Path):
         run(scene, tmp_path / "out", dry_run=True, report=tmp_path / "r.json")

@@ -100,3 +100,14 @@ class TestPackedSources:
         report = finish(out, workers=0)
         assert len(report.images) == 3
         assert not report.failures
+
+    def test_files_of_one_name_are_given_back_beside_each_other(self, tmp_path: Path):
+        scene = tiff(tmp_path / "in/scene.tif")
+        (tmp_path / "in/scene.tif.gz").write_bytes(gzip.compress(scene.read_bytes()))
+        run(tmp_path / "in", tmp_path / "out")
+        back = tmp_path / "back"
+        assert not any(one.problem for one in export_archive(tmp_path / "out", back))
+        found = sorted(str(path.relative_to(back)) for path in back.rglob("*.tif"))
+        assert found == ["scene.tif", "scene/scene.tif"]
+        problems = [one.problem for one in export_archive(tmp_path / "out", back) if one.problem]
+        assert ["exists" in text for text in problems] == [True, True]
