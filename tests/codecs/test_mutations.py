@@ -609,4 +609,3 @@ class TestNoMutationDecodesToOtherSamples:
         for arguments in ((0, EVERYDAY), ("lies", 1), ("trees",)):
             report = in_a_child(tmp_path, *arguments, timeout=1000, **variables)
             assert not report["wrong"], report["wrong"]
-

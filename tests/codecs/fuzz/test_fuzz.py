@@ -98,4 +98,3 @@ class TestRecords:
         variables = checked(tmp_path / "_kernel.so")
         stop = -(-LONG // RECORDS_A_CASE)
         fuzz("records", 0, stop, timeout_s=600 + LONG / 50, **variables)
-
