@@ -609,3 +609,25 @@ class TestNoMutationDecodesToOtherSamples:
         for arguments in ((0, EVERYDAY), ("lies", 1), ("trees",)):
             report = in_a_child(tmp_path, *arguments, timeout=1000, **variables)
             assert not report["wrong"], report["wrong"]
+
+
+def main(arguments: list[str]) -> None:
+    faulthandler.enable()
+    if len(arguments) == 1:
+        valid, data = mutation(int(arguments[0]))
+        print(valid.name, data.hex())
+        print(valid.codec.decode(data))
+        return
+    warnings.simplefilter("error")  # a reader that makes errors of warnings is a reader too
+    runs = {"trees": run_trees, "claims": run_claims}
+    if arguments[0] == "lies":
+        report = run_lies(int(arguments[1]), arguments[2])
+    elif arguments[0] in runs:
+        report = runs[arguments[0]](arguments[1])
+    else:
+        report = run_cases(int(arguments[0]), int(arguments[1]), arguments[2])
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -98,3 +98,19 @@ class TestRecords:
         variables = checked(tmp_path / "_kernel.so")
         stop = -(-LONG // RECORDS_A_CASE)
         fuzz("records", 0, stop, timeout_s=600 + LONG / 50, **variables)
+
+
+class TestConfigurationsAndWeights:
+    """Every key with values of every type, and weights files changed in header and bytes."""
+
+    def test_everyday(self) -> None:
+        report = fuzz("configurations", 0, 200, timeout_s=200)
+        assert report["cases"] > 10_000
+        assert report["kinds"]["made"] > 500
+        assert report["kinds"]["model"] > 500
+
+    @pytest.mark.long
+    @pytest.mark.timeout(0)
+    def test_long(self) -> None:
+        stop = 200 + -(-LONG // CONFIGURATIONS_A_CASE)
+        fuzz("configurations", 200, stop, timeout_s=60 + LONG / 50)
