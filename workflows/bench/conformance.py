@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,16 +83,22 @@ def check(corpus: Corpus, found: Conformance) -> None:
                 continue
             for path in sorted(Path(folder).rglob("*")):
                 if path.is_file():
-                    _check_instance(path, sources.get(_made_of(path)), found)
+                    _check_instance(path, _source_of(path, sources), found)
 
 
-def _made_of(path: Path) -> str:
-    """Return the instance that one was made of: itself, or the one that it says it comes from."""
-    wanted = ["SOPInstanceUID", "SourceImageSequence"]
-    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted)
-    for source in dataset.get("SourceImageSequence") or ():
-        return str(source.ReferencedSOPInstanceUID)
-    return str(dataset.SOPInstanceUID)
+def _source_of(path: Path, sources: Mapping[str, Path]) -> Path | None:
+    """Return the file of the same instance, else that of one which it says it was made of."""
+    uid = instance_of(path)
+    if uid is not None and uid in sources:
+        return sources[uid]
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        named = [
+            str(one.ReferencedSOPInstanceUID) for one in dataset.get("SourceImageSequence", [])
+        ]
+    except Exception:  # whatever pydicom raises on a header that it cannot read
+        return None
+    return next((sources[one] for one in named if one in sources), None)
 
 
 def _check_instance(path: Path, source: Path | None, found: Conformance) -> None:
