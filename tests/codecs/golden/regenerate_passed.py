@@ -48,12 +48,28 @@ def cases() -> Iterator[tuple[str, bytes]]:
     whole = np.concatenate([one, np.zeros_like(one), one], axis=2)[:, :30, :90]
     grid = Grid(1, 1, 3, 32, 32)
     given = [data, None, data]
+    yield from _colours()
     yield (
         "grid",
         encode(
             given, np.ascontiguousarray(whole), family="webp", grid=grid, shape=(4, 32, 96), fill=9
         ),
     )
+
+
+def _colours() -> Iterator[tuple[str, bytes]]:
+    """Codestreams of Y, Cb, Cr whose samples are R, G, B."""
+    import imagecodecs
+    from pictures import picture, samples_of, stream
+    from subsampled import HALF
+
+    from tilepress.codecs.passed.colours import rgb_of_ycbcr
+
+    data = stream("jpeg2000", picture(32, 32), lossy=True)
+    rgb = rgb_of_ycbcr(samples_of("jpeg2000", data)).astype(np.uint8)
+    yield "ycbcr", encode([data], rgb, family="jpeg2000")
+    rgb = np.moveaxis(np.asarray(imagecodecs.jpeg2k_decode(HALF)), -1, 0).copy()
+    yield "ycbcr-subsampled", encode([HALF], rgb, family="jpeg2000")
 
 
 def sha256(data: bytes) -> str:

@@ -19,7 +19,8 @@ assert np.array_equal(codec.decode_many(codec.encode_many([tile]))[0], tile)
 print([name for name in sys.modules if name.startswith(FOREIGN)])
 """
 FOREIGN = (
-    "numba.cuda",
+    "numba",
+    "llvmlite",
     "tilepress.codecs.wave.cuda",
     "tilepress.codecs.owner",
 )
