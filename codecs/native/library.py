@@ -93,6 +93,7 @@ def bind(name: str, signature: str, result: str = "") -> Callable[..., int]:
         ]
         return opened()(*given)  # type: ignore[no-any-return]
 
+    call.__code__ = call.__code__.replace(co_name=name)  # by which a profile tells them apart
     return call
 
 

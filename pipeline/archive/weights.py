@@ -42,7 +42,10 @@ SPARE_BYTES = 1024
 """What a store's documents may differ by beside the weights: names and digits."""
 
 DOCUMENTS = 3
-"""Documents that repeat an array's codec configuration: its own, its group's and the root's."""
+"""Documents that repeat an array's codec configuration: its own, its group's and the root's.
+
+Small stores have two of them (STORE.md §5a): of those a saving is foretold too low.
+"""
 
 
 def tuned_names(base: str) -> tuple[str, str]:

@@ -134,6 +134,7 @@ class TestNeverLarger:
         tuned = {Path(image.source).stem: image.tuned for image in report.images}
         assert tuned == {"scene": True, "noise": False}
 
+    @pytest.mark.usefixtures("roomy_stores")
     def test_the_weights_are_counted_as_often_as_documents_repeat_them(
         self, scene: Path, misfit: Path, tmp_path: Path
     ):
