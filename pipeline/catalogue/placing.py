@@ -64,8 +64,9 @@ def _polynomial_points(rpcs: Mapping[str, str]) -> tuple[Points, Points]:
     steps = np.linspace(-1, 1, _STEPS)
     east, north = (one.ravel() for one in np.meshgrid(steps, steps))
     terms = _cubic_terms(east, north)
-    column = polynomial("SAMP_NUM_COEFF") / polynomial("SAMP_DEN_COEFF")
-    row = polynomial("LINE_NUM_COEFF") / polynomial("LINE_DEN_COEFF")
+    with np.errstate(all="ignore"):  # of a denominator that is 0 nothing finite comes: no place
+        column = polynomial("SAMP_NUM_COEFF") / polynomial("SAMP_DEN_COEFF")
+        row = polynomial("LINE_NUM_COEFF") / polynomial("LINE_DEN_COEFF")
     pixels = [
         column * number("SAMP_SCALE") + number("SAMP_OFF"),
         row * number("LINE_SCALE") + number("LINE_OFF"),

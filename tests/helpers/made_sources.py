@@ -78,7 +78,9 @@ def samples(dtype: str, shape: tuple[int, ...], content: str, seed: int) -> Arra
     rng, kind = np.random.default_rng(seed), np.dtype(dtype)
     if kind.kind == "c":
         parts = [samples(f"f{kind.itemsize // 2}", shape, content, seed + n) for n in (0, 1)]
-        return (parts[0] + 1j * parts[1]).astype(kind)
+        out = np.empty(shape, kind)
+        out.real, out.imag = parts
+        return out
     if content == "smooth":
         y, x = np.indices(shape)[-2:]
         values = 20 + x + y // 2 + rng.integers(0, 4, shape)

@@ -46,7 +46,10 @@ BOUNDS = st.sampled_from((0, 0, 0, 1, 3, 0.5))
 EVERY_DAY = settings(
     max_examples=8, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
-MANY = settings(max_examples=300, suppress_health_check=list(HealthCheck))
+MANY = settings(
+    max_examples=100, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+EVER_OTHERS = settings(max_examples=1000, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +228,9 @@ def _files(paths: Iterable[Path]) -> list[Path]:
 
 
 def _pixels(path: Path) -> np.ndarray:
-    return pixel_array(pydicom.dcmread(path), raw=True)
+    with warnings.catch_warnings():  # of RGB in a JPEG stream that says nothing of it, or too much
+        warnings.simplefilter("ignore")
+        return pixel_array(pydicom.dcmread(path), raw=True)
 
 
 CHANGED = ("PixelData", "LossyImageCompression", "PlanarConfiguration", "ImageType")
@@ -291,6 +296,25 @@ class TestMany:
         Dicoms().check(made, bound, profile)
 
     @MANY
+    @given(ARRAYS, BOUNDS)
+    def test_arrays(self, made: ArrayMade, bound: float) -> None:
+        Arrays().check(made, bound)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+class TestEverOthers:
+    @EVER_OTHERS
+    @given(RASTERS, BOUNDS)
+    def test_rasters(self, made: RasterMade, bound: float) -> None:
+        Rasters().check(made, bound)
+
+    @EVER_OTHERS
+    @given(DICOMS, BOUNDS, PROFILES)
+    def test_dicom(self, made: DicomMade, bound: float, profile: str) -> None:
+        Dicoms().check(made, bound, profile)
+
+    @EVER_OTHERS
     @given(ARRAYS, BOUNDS)
     def test_arrays(self, made: ArrayMade, bound: float) -> None:
         Arrays().check(made, bound)

@@ -53,6 +53,7 @@ def test_polynomials_give_an_affine_at_the_mean_height():
         {"crs_wkt": "x", "gcps": points((0, 0, 1, 1), (1, 1, 2, 2), (2, 2, 3, 3))},
         {"crs_wkt": "x", "gcps": "nonsense"},
         {"rpcs": {"SAMP_OFF": "1"}},
+        {"rpcs": {**rpcs(), "SAMP_DEN_COEFF": " ".join(["0"] * 20)}},
     ],
 )
 def test_less_gives_none(attributes: dict[str, object]):
