@@ -158,7 +158,8 @@ class RasterMade:
                 file.set_band_description(self.bands, "the last of them")
                 file.scales, file.offsets = [0.01] * self.bands, [-5.0] * self.bands
                 file.units = ["m"] * self.bands
-                if self.bands in (2, 4):
+                # beside CMYK, colours of a sidecar contradict the file, and are not given back
+                if self.bands in (2, 4) and self.options.get("photometric") != "CMYK":
                     colours = [ColorInterp.gray] * (self.bands - 1) + [ColorInterp.alpha]
                     file.colorinterp = colours
             if self.mask:

@@ -22,7 +22,7 @@ import zarr
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from pydicom.pixels import pixel_array
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning
 
 from tilepress.pipeline.export import export
 from tilepress.pipeline.image.grid import Box
@@ -122,7 +122,8 @@ class Rasters:
 
     def check(self, made: RasterMade, bound: float) -> None:
         with folder() as here, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            for kind in (NotGeoreferencedWarning, NodataShadowWarning):
+                warnings.simplefilter("ignore", kind)
             try:
                 path = made.write(here / "a.tif")
             except NotWritten:
