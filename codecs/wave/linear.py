@@ -47,7 +47,7 @@ class Classes:
     """(sets, REGRESSORS) in units of 2^-WEIGHT_BITS."""
 
     def arrays(self) -> tuple[Any, Any, Any]:
-        """Return what ``predict_linear`` takes."""
+        """Return what a backend takes."""
         return self.thresholds, self.set_of_cell, self.weights
 
 

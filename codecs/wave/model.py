@@ -112,7 +112,7 @@ class WaveModel:
         return len(self.layers["hidden"][1])
 
     def arrays(self) -> tuple[Any, ...]:
-        """Return what ``predict_network`` takes: float32 weights (integers), the rest int32."""
+        """Return what a backend takes: float32 weights (integers), the rest int32."""
         return self._arrays
 
     def to_bytes(self) -> bytes:

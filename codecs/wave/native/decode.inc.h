@@ -15,17 +15,12 @@ INLINE uint32_t read_raw(const uint8_t *raw, int64_t bytes, int64_t at, int coun
 /* The mean of each sample of a step, the integer next to it, and the model's table. */
 INLINE void step_means(const Plane *plane, const Stream *stream, int64_t n, Work *work)
 {
-    V limit = v_all(plane->top << FRACTION_BITS), zero = v_all(0);
     for (int64_t i = 0; i < n; i += LANES) {
-        V moved = v_load(work->correction + i) * stream->gain + (1 << (GAIN_BITS - 1));
-        V mean = v_min(v_max(v_load(work->linear + i) + (moved >> GAIN_BITS), zero), limit);
-        V prediction = (mean + HALF) >> FRACTION_BITS, fraction = mean - (prediction << FRACTION_BITS);
-        V context = v_load(work->context + i);
-        V phased = (context << 2) + v_min(v_abs(fraction) >> 3, v_all(PHASES - 1));
-        V table = v_select(context < PHASED_CONTEXTS, phased, context + PHASED_CONTEXTS * (PHASES - 1));
-        v_store(work->mean + i, mean);
-        v_store(work->prediction + i, prediction);
-        v_store(work->table + i, v_gather(stream->table_map, table));
+        Mean m = mean_of(v_load(work->linear + i), v_load(work->correction + i), v_load(work->context + i),
+                         stream->gain, plane->top);
+        v_store(work->mean + i, m.mean);
+        v_store(work->prediction + i, m.prediction);
+        v_store(work->table + i, v_gather(stream->table_map, m.table));
     }
 }
 

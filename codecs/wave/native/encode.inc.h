@@ -164,17 +164,12 @@ static void plane_fold(const int32_t *linears, const int32_t *corrections, const
             memcpy(room[k], from[k], 4 * (size_t)some);
             from[k] = room[k];
         }
-        V limit = v_all(top << FRACTION_BITS), zero = v_all(0);
-        V moved = v_load(from[1]) * gain + (1 << (GAIN_BITS - 1));
-        V mean = v_min(v_max(v_load(from[0]) + (moved >> GAIN_BITS), zero), limit);
-        V down = (mean + HALF) >> FRACTION_BITS, fraction = mean - (down << FRACTION_BITS), up = top - down;
-        V context = v_load(from[2]), phased = (context << 2) + v_min(v_abs(fraction) >> 3, v_all(PHASES - 1));
-        V table = v_select(context < PHASED_CONTEXTS, phased, context + PHASED_CONTEXTS * (PHASES - 1));
-        V flip = fraction < 0, out[3];
+        Mean m = mean_of(v_load(from[0]), v_load(from[1]), v_load(from[2]), gain, top);
+        V down = m.prediction, up = top - down, flip = m.fraction < 0, out[3];
         for (int k = 0; k < kinds; k++)
             out[k] = fold(v_load(from[3 + k]) - down, up, down, flip);
         for (int64_t lane = 0; lane < some; lane++)
-            tables[i + lane] = (int16_t)table[lane];
+            tables[i + lane] = (int16_t)m.table[lane];
         for (int k = 0; k < kinds; k++)
             memcpy((k ? candidates + (k - 1) * n : folded) + i, &out[k], 4 * (size_t)some);
     }

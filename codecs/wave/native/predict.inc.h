@@ -152,6 +152,24 @@ INLINE V linear_of(const Plane *plane, const Inputs *in, const int references, c
     return v_min(v_max(linear, v_all(0)), v_all(plane->top << FRACTION_BITS));
 }
 
+/* The mean of samples in 1/64 steps, the integer next to it and what lies between, and the index of
+   their static table: context, and phase |fraction| / 8 where the context's scale is small. */
+typedef struct {
+    V mean, prediction, fraction, table;
+} Mean;
+
+INLINE Mean mean_of(V linear, V correction, V context, int32_t gain, int32_t top)
+{
+    Mean m;
+    V moved = correction * gain + (1 << (GAIN_BITS - 1));
+    m.mean = v_min(v_max(linear + (moved >> GAIN_BITS), v_all(0)), v_all(top << FRACTION_BITS));
+    m.prediction = (m.mean + HALF) >> FRACTION_BITS;
+    m.fraction = m.mean - (m.prediction << FRACTION_BITS);
+    V phased = (context << 2) + v_min(v_abs(m.fraction) >> 3, v_all(PHASES - 1));
+    m.table = v_select(context < PHASED_CONTEXTS, phased, context + PHASED_CONTEXTS * (PHASES - 1));
+    return m;
+}
+
 /* Errors of the linear path around. */
 typedef struct {
     V error[6], size[6], wide, log, scale;

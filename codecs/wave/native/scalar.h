@@ -63,30 +63,6 @@ TP_FUNCTION int32_t tp_fold(int32_t residual, int32_t up, int32_t down, int flip
     return residual > 0 ? 2 * residual - 1 : -2 * residual;
 }
 
-TP_FUNCTION int32_t tp_unfold(int32_t folded, int32_t up, int32_t down, int flip)
-{
-    if (flip) {
-        int32_t swap = up;
-        up = down, down = swap;
-    }
-    int32_t least = tp_min(up, down), residual;
-    if (folded > 2 * least) {
-        residual = folded - least;
-        if (down > up)
-            residual = -residual;
-    } else
-        residual = folded & 1 ? (folded + 1) >> 1 : -(folded >> 1);
-    return flip ? -residual : residual;
-}
-
-/* Index of a static table: context, and the phase |fraction| / 8, 0 to 3, in units of 1/64. */
-TP_FUNCTION int32_t tp_table_of(int32_t context, int32_t fraction)
-{
-    if (context < PHASED_CONTEXTS)
-        return context * PHASES + tp_min(tp_abs(fraction) >> 3, 3);
-    return PHASED_CONTEXTS * (PHASES - 1) + context;
-}
-
 TP_FUNCTION int32_t tp_token_of(int32_t z)
 {
     if (z < 16)
