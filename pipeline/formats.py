@@ -20,6 +20,7 @@ __all__ = [
     "FORMATS",
     "GEOTIFF",
     "OPENSLIDE",
+    "advices",
     "exports",
     "format_of_file",
     "format_of_kind",
@@ -63,7 +64,14 @@ def look_at(file: Candidate) -> tuple[Format | None, FileImages]:
     for other in FORMATS:
         if other is not found and other.takes_over(file, content):
             return other, replace(other.images(file), former=content.images)
+        if other is not found and (advice := other.advice(file, content)) is not None:
+            return found, replace(content, advice=advice)
     return found, content
+
+
+def advices() -> frozenset[str]:
+    """Return all that formats may say of files of others."""
+    return frozenset(advice for format_ in FORMATS for advice in format_.advices)
 
 
 def format_of_kind(kind: str) -> Format | None:

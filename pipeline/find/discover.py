@@ -55,7 +55,7 @@ from tilepress.pipeline.image.names import stays_below
 from tilepress.pipeline.image.objects import pinned
 from tilepress.pipeline.image.private_names import PRIVATE, may_name_patient
 from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
-from tilepress.pipeline.image.source import FORMER, SourceSpec
+from tilepress.pipeline.image.source import ADVICE, FORMER, SourceSpec
 from tilepress.pipeline.packed.gzip_file import unpacked_name
 from tilepress.pipeline.storage.path import is_url
 
@@ -444,6 +444,8 @@ def _images_of(looked: Looked) -> Iterator[_Image]:
             options[FORMER] = [
                 [one.kind, _name(looked, one), dict(one.options)] for one in looked.content.former
             ]
+        if looked.content.advice is not None and image is looked.content.images[0]:
+            options[ADVICE] = looked.content.advice
         images = len(looked.content.images)
         spec = replace(spec, options=options, images_in_files=images)
         yield _Image(with_pieces(spec, image.files))

@@ -185,14 +185,12 @@ def _checked(
             return None, FileImages()
         case (str(kind), FileImages() as content):
             format_ = next((one for one in likely if kind in one.kinds), None)
-            if format_ is not None and _is_sound(content, format_, likely, file):
+            if format_ is not None and _is_sound(content, format_, file):
                 return format_, content
     raise SourceError(f"opening {file.path}: its reader answered nonsense")
 
 
-def _is_sound(
-    content: FileImages, format_: Format, likely: Sequence[Format], file: Candidate
-) -> bool:
+def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
     if content.is_companion is not False:
         plain = FileImages(is_companion=True, references=content.references)
         return content.is_companion is True and content == plain and _are_texts(plain.references)
@@ -204,18 +202,22 @@ def _is_sound(
         and 0 <= content.others <= MAX_IMAGES
         and format_.is_sound_member(content.member, file)
         and all(companion in known for companion in content.companions)
-        and _is_sound_former(content.former, likely, file)
+        and _is_sound_former(content.former, file)
+        and content.advice in (None, *formats.advices())
         and isinstance(content.problem, str | None)
         and _is_sound_grid(content.grid)
     )
 
 
-def _is_sound_former(former: object, likely: Sequence[Format], file: Candidate) -> bool:
-    """Whether images that a file would be taken for are those of another format."""
+def _is_sound_former(former: object, file: Candidate) -> bool:
+    """Whether they are images that a file would be taken for."""
     return (
         isinstance(former, tuple)
         and len(former) <= MAX_IMAGES
-        and all(any(_is_sound_image(one, format_, file) for format_ in likely) for one in former)
+        and all(
+            any(_is_sound_image(one, format_, file) for format_ in formats.FORMATS)
+            for one in former
+        )
     )
 
 

@@ -115,6 +115,8 @@ class FileImages:
     """What it holds beside images."""
     former: tuple[FileImage, ...] = ()
     """What a file is taken for where the format that has taken it over is not at hand."""
+    advice: str | None = None
+    """What another format says that could be made of it, one of ``Format.advices``."""
 
 
 class Groups(Protocol):
@@ -292,6 +294,15 @@ class Format(Protocol):
         By reading more of it; a file that may be opened ``by_name`` also by doing so.
         """
         return False
+
+    @property
+    def advices(self) -> tuple[str, ...]:
+        """All that ``advice`` may say."""
+        return ()
+
+    def advice(self, file: Candidate, content: FileImages) -> str | None:
+        """Return what is to be installed for a file that it would take over; None for others."""
+        return None
 
     def opens_other_files(self, spec: SourceSpec) -> bool:
         """Whether a library opens files of an image that it was not given, by what others name."""

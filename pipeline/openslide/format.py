@@ -51,6 +51,16 @@ class _OpenSlide(Format):
             return False
         return takes(file.path) if file.by_name else True
 
+    @property
+    def advices(self) -> tuple[str, ...]:
+        return tuple(map(_advice, Maker))
+
+    def advice(self, file: Candidate, content: FileImages) -> str | None:
+        if is_installed() or not is_tiff(file.head) or any(one.is_slide for one in content.images):
+            return None
+        maker = tiff_maker(file.stream)
+        return None if maker is None else _advice(maker)
+
     def images(self, file: Candidate) -> FileImages:
         """Return the slide of a file, and which files belong to it."""
         if is_tiff(file.head):
@@ -94,6 +104,11 @@ class _OpenSlide(Format):
         from tilepress.pipeline.openslide.source import OpenSlideSource
 
         return OpenSlideSource(spec)
+
+
+def _advice(maker: Maker) -> str:
+    slide = f"it may be a slide of {maker.value}, one image with levels"
+    return f"{slide}: pip install 'tilepress[formats]'"
 
 
 OPENSLIDE: Format = _OpenSlide()

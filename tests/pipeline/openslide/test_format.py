@@ -17,6 +17,7 @@ from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.openslide import format as openslide_format
 from tilepress.pipeline.openslide import library
 from tilepress.pipeline.sources.open import open_source
+from tilepress.pipeline.verify import verify
 from tilepress.workflows.run.compress import compress
 
 from ...helpers.scanner_files import mirax, philips, picture, scn, tiff, trestle, vms
@@ -83,7 +84,14 @@ class TestWithoutOpenSlide:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         without_openslide(monkeypatch)
-        assert kinds(scn(tmp_path / "a.scn", picture(150, 170))) == ["geotiff"] * 3
+        path = scn(tmp_path / "in/a.scn", picture(150, 170))
+        write_slide(tmp_path / "in/b.tif", pyramid(70, 90))
+        images = compress(tmp_path / "in", tmp_path / "out", workers=0).images
+        told = ["a slide of Leica (SCN)" in " ".join(image.remarks) for image in images]
+        assert told == [True, False, False, False]
+        monkeypatch.undo()
+        for number in (1, 2, 3):
+            assert verify(tmp_path / f"out/a-page{number}.zarr", path) == []
 
     def test_an_archive_of_pages_stays_as_it_is(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
