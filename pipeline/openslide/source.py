@@ -69,7 +69,7 @@ class OpenSlideSource:
         except openslide.OpenSlideError as error:
             raise DamagedSource(f"open {self._path}: OpenSlide: {_line(error)}") from None
         try:
-            self._told: Mapping[str, str] = dict(self._slide.properties)
+            self._told = _properties(self._slide)
             self._background = _background(self._told)
             self._info = self._describe()
         except BaseException:
@@ -218,6 +218,12 @@ class OpenSlideSource:
         whole = all(abs(scale - round(scale)) < 1e-9 for scale in self._slide.level_downsamples)
         if not whole:
             yield "levels are no whole fractions of the full resolution: OpenSlide resamples them"
+
+
+def _properties(slide: openslide.OpenSlide) -> dict[str, str]:
+    """Return what OpenSlide tells; a name that is no text (UTF-8) has no value, and is left out."""
+    told = ((name, slide.properties.get(name)) for name in slide.properties)
+    return {name: value for name, value in told if value is not None}
 
 
 def _on_background(

@@ -202,6 +202,16 @@ def test_damage_is_one_line(tmp_path: Path, closed: list[TileSource]):
         source.read(Box((0, 0, 0), (3, 64, 64)))
 
 
+def test_names_that_are_no_text_are_left_out(tmp_path: Path, closed: list[TileSource]):
+    path = make_mirax(tmp_path)
+    document = path.with_suffix("") / "Slidedat.ini"
+    document.write_bytes(document.read_bytes() + b"[OTHER\xff]\r\nA=\xff\r\n[B]\r\nC=1\r\n")
+    source = open_source(one(path))
+    closed.append(source)
+    told = json.loads(dict(source.source_items())["openslide-properties"])
+    assert told["mirax.B.C"] == "1"
+
+
 @pytest.mark.parametrize("cut", [0, 1, 40, 200])
 def test_what_is_no_slide_fails_by_name(tmp_path: Path, cut: int):
     path = make_mirax(tmp_path)
