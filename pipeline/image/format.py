@@ -116,7 +116,7 @@ class FileImages:
     former: tuple[FileImage, ...] = ()
     """What a file is taken for where the format that has taken it over is not at hand."""
     advice: str | None = None
-    """What another format says that could be made of it, one of ``Format.advices``."""
+    """Why another format has not taken it over, one of ``Format.advices``."""
 
 
 class Groups(Protocol):
@@ -301,7 +301,7 @@ class Format(Protocol):
         return ()
 
     def advice(self, file: Candidate, content: FileImages) -> str | None:
-        """Return what is to be installed for a file that it would take over; None for others."""
+        """Return why a file is not taken over that has the format's mark; None for others."""
         return None
 
     def opens_other_files(self, spec: SourceSpec) -> bool:

@@ -33,7 +33,7 @@ SIBLINGS = "siblings"
 """Option of a recipe: names of images that one expects to be one with this one."""
 
 ADVICE = "advice"
-"""Option of a recipe: a remark on what could be made of its file."""
+"""Option of a recipe: a remark on why another format has not taken its file."""
 
 BESIDE = "beside"
 """Option of a recipe: a remark on what lies beside the image and was left out."""

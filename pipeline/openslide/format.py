@@ -53,13 +53,14 @@ class _OpenSlide(Format):
 
     @property
     def advices(self) -> tuple[str, ...]:
-        return tuple(map(_advice, Maker))
+        return tuple(_advice(maker, refused=no) for maker in Maker for no in (False, True))
 
     def advice(self, file: Candidate, content: FileImages) -> str | None:
-        if is_installed() or not is_tiff(file.head) or any(one.is_slide for one in content.images):
+        """Say of a slide's pages why they are taken one by one."""
+        if not is_tiff(file.head) or any(one.is_slide for one in content.images):
             return None
         maker = tiff_maker(file.stream)
-        return None if maker is None else _advice(maker)
+        return None if maker is None else _advice(maker, refused=is_installed())
 
     def images(self, file: Candidate) -> FileImages:
         """Return the slide of a file, and which files belong to it."""
@@ -106,7 +107,9 @@ class _OpenSlide(Format):
         return OpenSlideSource(spec)
 
 
-def _advice(maker: Maker) -> str:
+def _advice(maker: Maker, *, refused: bool) -> str:
+    if refused:
+        return f"it has the mark of {maker.value}, but OpenSlide opens no slide: taken page by page"
     slide = f"it may be a slide of {maker.value}, one image with levels"
     return f"{slide}: pip install 'tilepress[formats]'"
 

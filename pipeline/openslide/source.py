@@ -47,6 +47,9 @@ MAX_LEVELS = 64
 PROPERTIES, ICC_PROFILE = "openslide-properties", "icc-profile"
 """Items of ``source/``: what OpenSlide tells of the slide, as JSON, and its colour profile."""
 
+PLANES = ("ventana.Z-layers", "hamamatsu.NoLayers")
+"""Properties that count focal planes."""
+
 WHITE = (255, 255, 255)
 
 _HEX = re.compile(r"[0-9A-Fa-f]{6}")
@@ -215,6 +218,9 @@ class OpenSlideSource:
             what = "picture" if len(beside) == 1 else "pictures"
             why = f"left out, for they may show names: {', '.join(beside)}"
             yield f"{len(beside)} {what} beside the slide {why}"
+        planes = [n for name in PLANES if (n := _number(self._told, name)) is not None and n > 1]
+        if planes:
+            yield f"of {planes[0]:g} focal planes only the one that OpenSlide gives"
         whole = all(abs(scale - round(scale)) < 1e-9 for scale in self._slide.level_downsamples)
         if not whole:
             yield "levels are no whole fractions of the full resolution: OpenSlide resamples them"

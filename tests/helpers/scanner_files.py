@@ -1,7 +1,8 @@
-"""Slides of scanners, as far as OpenSlide asks for: MIRAX, VMS, SCN, Philips and Trestle."""
+"""Slides of scanners, as far as OpenSlide asks: MIRAX, VMS, SCN, BIF, svslide, Philips, Trestle."""
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -189,12 +190,15 @@ def vms(path: Path, samples: np.ndarray, **names: str) -> Path:
     """Write a list of files, and beside it the JPEG files; sides are multiples of 64."""
     stem, folder = path.stem, path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{stem}(0,0).jpg").write_bytes(jpeg(samples, 4))
+    half = samples.shape[1] // 2
+    (folder / f"{stem}(0,0).jpg").write_bytes(jpeg(samples[:, :half], 4))
+    (folder / f"{stem}(1,0).jpg").write_bytes(jpeg(samples[:, half:], 4))
     (folder / f"{stem}_map.jpg").write_bytes(jpeg(samples[::4, ::4], 2))
     (folder / f"{stem}_macro.jpg").write_bytes(jpeg(picture(40, 60)))
     keys = {
-        "NoLayers": "1", "NoJpegColumns": "1", "NoJpegRows": "1",
-        "ImageFile": f"{stem}(0,0).jpg", "MapFile": f"{stem}_map.jpg",
+        "NoLayers": "1", "NoJpegColumns": "2", "NoJpegRows": "1",
+        "ImageFile": f"{stem}(0,0).jpg", "ImageFile(1,0)": f"{stem}(1,0).jpg",
+        "MapFile": f"{stem}_map.jpg",
         "OptimisationFile": f"{stem}.opt", "MacroImage": f"{stem}_macro.jpg",
         "SourceLens": "20", "PhysicalWidth": str(samples.shape[1] * 460),
         "PhysicalHeight": str(samples.shape[0] * 460), **names,
@@ -267,3 +271,59 @@ def _slidedat(across: int, down: int, side: int, data: str) -> str:
             "IMAGE_FILL_COLOR_BGR=10551200", "IMAGE_FORMAT=JPEG",
         ]  # fmt: skip
     return "\r\n".join([*lines, ""])
+
+
+def bif(path: Path, samples: np.ndarray) -> Path:
+    """Write a label, and two levels of tiles of 64 × 64 that touch; sides are multiples of 128."""
+    down, across = samples.shape[0] // 64, samples.shape[1] // 64
+    joint = '<TileJointInfo FlagJoined="1" Confidence="100" OverlapX="0" OverlapY="0"'
+    text = (
+        '<?xml version="1.0"?><EncodeInfo Ver="2"><SlideStitchInfo>'
+        f'<ImageInfo AOIScanned="1" AOIIndex="0" Width="64" Height="64" NumRows="{down}" '
+        f'NumCols="{across}" Pos-X="0" Pos-Y="0">{joint} Direction="RIGHT" Tile1="1" Tile2="2"/>'
+        f'{joint} Direction="UP" Tile1="1" Tile2="{2 * across}"/></ImageInfo>'
+        '</SlideStitchInfo><AoiOrigin><AOI0 OriginX="0" OriginY="0"/></AoiOrigin></EncodeInfo>'
+    )
+    scan = b'<?xml version="1.0"?><iScan Magnification="20" ScanRes="0.465" Z-layers="1"/>'
+    label: Tags = {278: [40], 270: "Label Image", 700: scan}
+    first: Tags = {270: "level=0 mag=20 quality=95", 700: text.encode()}
+    second: Tags = {270: "level=1 mag=10 quality=95"}
+    return tiff(path, [(picture(40, 60), label), (samples, first), (samples[::2, ::2], second)])
+
+
+def svslide(path: Path, samples: np.ndarray, side: int = 64) -> Path:
+    """Write a database of JPEG tiles, one for each colour, on two levels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = samples.shape[:2]
+    header = struct.pack("<5I", side, width, height, 0, 1)
+    rows: list[tuple[str, str | bytes]] = [("++MagicBytes", "SVGigaPixelImage"), ("Header", header)]
+    for step in (1, 2):
+        reduced = samples[::step, ::step]
+        for y in range(0, reduced.shape[0], side):
+            for x in range(0, reduced.shape[1], side):
+                part = reduced[y : y + side, x : x + side]
+                missing = ((0, side - part.shape[0]), (0, side - part.shape[1]), (0, 0))
+                part = np.pad(part, missing)
+                for colour in range(3):
+                    name = f"T;{x * step}|{y * step};{step};{colour};0"
+                    rows.append((name, jpeg(np.ascontiguousarray(part[..., colour]))))
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE DataManagerSQLiteConfigXPO (TableName TEXT)")
+        database.execute("INSERT INTO DataManagerSQLiteConfigXPO VALUES ('Blobs')")
+        database.execute("CREATE TABLE Blobs (id TEXT, size INTEGER, data BLOB)")
+        database.executemany("INSERT INTO Blobs VALUES (?, 0, ?)", rows)
+        database.execute(
+            "CREATE TABLE SVSlideDataXPO (OID INTEGER, SlideId TEXT, Date TEXT, Description TEXT, "
+            "Creator TEXT, DiagnosisCode TEXT, Keywords TEXT)"
+        )
+        database.execute("INSERT INTO SVSlideDataXPO VALUES (1, 's', 'd', '', '', '', '')")
+        database.execute(
+            "CREATE TABLE SVHRScanDataXPO (OID INTEGER, ParentSlide INTEGER, ScanId TEXT, "
+            "Date TEXT, Name TEXT, Description TEXT, ResolutionMmPerPix FLOAT, "
+            "NominalLensMagnification FLOAT, FocussingMethod TEXT)"
+        )
+        database.execute(
+            "INSERT INTO SVHRScanDataXPO VALUES (1, 1, 'x', 'd', 'n', '', 0.0005, 20.0, 'm')"
+        )
+    database.close()
+    return path

@@ -13,7 +13,7 @@ from tilepress.pipeline.export import export
 from tilepress.pipeline.find.discover import Failure, discover
 from tilepress.pipeline.find.pieces import PIECES
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.image.source import ADVICE, SourceSpec
 from tilepress.pipeline.openslide import format as openslide_format
 from tilepress.pipeline.openslide import library
 from tilepress.pipeline.sources.open import open_source
@@ -65,7 +65,14 @@ def test_what_openslide_refuses_is_taken_page_by_page(tmp_path: Path):
     """A mark alone makes no slide: scans of other machines of Philips have it, too."""
     whole = picture(150, 170)
     path = tiff(tmp_path / "a.tif", [(whole, {305: "Philips Medical"}), (whole[::2, ::2], {})])
-    assert kinds(path) == ["geotiff", "geotiff"]
+    first, second = discover([path])
+    assert isinstance(first, SourceSpec)
+    assert isinstance(second, SourceSpec)
+    assert (first.kind, second.kind) == ("geotiff", "geotiff")
+    source = open_source(first)
+    source.close()
+    assert "OpenSlide opens no slide: taken page by page" in " ".join(source.info.remarks)
+    assert ADVICE not in second.options
 
 
 class TestWithoutOpenSlide:
@@ -117,7 +124,7 @@ class TestSearched:
         report = compress(tmp_path, tmp_path / "out", workers=0)
         assert report.ok
         assert [image.status for image in report.images] == ["written", "written"]
-        assert report.passed_over[PIECES] == 5
+        assert report.passed_over[PIECES] == 6
 
     def test_a_folder_that_is_not_there_is_told(self, tmp_path: Path):
         path = mirax(tmp_path / "m.mrxs", SLIDE)

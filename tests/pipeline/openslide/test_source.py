@@ -18,7 +18,18 @@ from tilepress.pipeline.image.source import SourceSpec, TileSource, read_level
 from tilepress.pipeline.openslide.source import OpenSlideSource
 from tilepress.pipeline.sources.open import open_source
 
-from ...helpers.scanner_files import TRESTLE, mirax, philips, picture, scn, tiff, trestle, vms
+from ...helpers.scanner_files import (
+    TRESTLE,
+    bif,
+    mirax,
+    philips,
+    picture,
+    scn,
+    svslide,
+    tiff,
+    trestle,
+    vms,
+)
 
 openslide = pytest.importorskip("openslide")
 
@@ -39,6 +50,8 @@ def make_mirax(folder: Path) -> Path:
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "mirax": make_mirax,
     "hamamatsu": lambda folder: vms(folder / "v.vms", SLIDE),
+    "ventana": lambda folder: bif(folder / "b.bif", SLIDE[:, :256]),
+    "sakura": lambda folder: svslide(folder / "s.svslide", picture(150, 170)),
     "leica": lambda folder: scn(folder / "l.scn", picture(150, 170)),
     "philips": lambda folder: philips(folder / "p.tiff", picture(150, 300)),
     "trestle": lambda folder: trestle(folder / "t.tif", picture(150, 170)),
@@ -107,6 +120,8 @@ def test_what_is_told(tmp_path: Path, closed: list[TileSource]):
     assert sizes["mirax"] == sizes["philips"] == (0.25, 0.25)
     assert sizes["hamamatsu"] == pytest.approx((0.46, 0.46))
     assert sizes["trestle"] is None
+    assert sizes["sakura"] == (0.5, 0.5)
+    assert sizes["ventana"] == (0.465, 0.465)
     assert found["leica"].attributes["objective_power"] == 20
     assert found["mirax"].stream_block == (3, 64, 64)
     assert found["leica"].stream_block is None
@@ -133,6 +148,14 @@ def test_kept_is_what_it_tells_and_its_colour_profile(tmp_path: Path):
     assert json.loads(items["origin"])["files"] == [{"name": path.name}]
 
 
+def test_focal_planes_that_are_not_given_are_told(tmp_path: Path):
+    path = bif(tmp_path / "b.bif", SLIDE[:, :256])
+    path.write_bytes(path.read_bytes().replace(b'Z-layers="1"', b'Z-layers="5"'))
+    source = OpenSlideSource(one(path))
+    source.close()
+    assert "of 5 focal planes only the one that OpenSlide gives" in source.info.remarks
+
+
 def test_levels_of_no_whole_fraction_do_not_depend_on_windows(tmp_path: Path):
     rng = np.random.default_rng(1)
     whole = rng.integers(0, 255, (301, 403, 3), np.uint8)
@@ -154,7 +177,7 @@ class TestCompanions:
         assert spec.source_bytes == sum(os.stat(path).st_size for path in spec.paths)
         listed = one(vms(tmp_path / "v/v.vms", SLIDE))
         assert [Path(path).name for path in listed.paths] == [
-            "v.vms", "v(0,0).jpg", "v_macro.jpg", "v_map.jpg",
+            "v.vms", "v(0,0).jpg", "v(1,0).jpg", "v_macro.jpg", "v_map.jpg",
         ]  # fmt: skip
 
     def test_all_enter_the_fingerprint(self, tmp_path: Path, closed: list[TileSource]):
