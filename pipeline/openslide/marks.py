@@ -84,7 +84,7 @@ def tiff_maker(stream: BinaryIO) -> Maker | None:
     if b"iScan" in texts.get(XMP, b""):
         return Maker.VENTANA
     if TILE_WIDTH in texts and software.startswith(b"Philips"):
-        return Maker.PHILIPS
+        return Maker.PHILIPS if b"DPUfsImport" in texts.get(DESCRIPTION, b"") else None
     if TILE_WIDTH in texts and software.startswith(b"MedScan") and DESCRIPTION in texts:
         return Maker.TRESTLE
     return None

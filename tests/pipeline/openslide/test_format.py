@@ -62,9 +62,9 @@ def test_what_is_a_slide_already_stays_one(tmp_path: Path):
 
 
 def test_what_openslide_refuses_is_taken_page_by_page(tmp_path: Path):
-    """A mark alone makes no slide: scans of other machines of Philips have it, too."""
-    whole = picture(150, 170)
-    path = tiff(tmp_path / "a.tif", [(whole, {305: "Philips Medical"}), (whole[::2, ::2], {})])
+    """A mark alone makes no slide."""
+    whole, mark = picture(150, 170), b'<?xml version="1.0"?><iScan/>'
+    path = tiff(tmp_path / "a.tif", [(whole, {700: mark}), (whole[::2, ::2], {})])
     first, second = discover([path])
     assert isinstance(first, SourceSpec)
     assert isinstance(second, SourceSpec)
@@ -132,6 +132,7 @@ class TestSearched:
         (failure,) = discover([path])
         assert isinstance(failure, Failure)
         assert "there is no m/Slidedat.ini beside it" in str(failure.error)
+        assert not failure.private
 
     def test_several_files_in_a_bucket_are_refused(self, tmp_path: Path, bucket: str):
         mirax(tmp_path / "in/m.mrxs", SLIDE)

@@ -48,7 +48,7 @@ def test_in_both_kinds_and_orders_of_tiff(tmp_path: Path, order: str, big: bool)
 def test_strips_of_such_software_are_no_slides(tmp_path: Path):
     software = {305: "Philips MR"}
     assert of_tiff(tiff(tmp_path / "a.tif", [(picture(20, 30), {278: [20], **software})])) is None
-    text = {270: TRESTLE[270]}
+    text = {305: "Philips MR", 270: TRESTLE[270]}
     assert of_tiff(tiff(tmp_path / "b.tif", [(picture(20, 30), text)])) is None
 
 
