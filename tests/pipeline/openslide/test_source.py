@@ -15,7 +15,6 @@ from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource, read_level
-from tilepress.pipeline.openslide.source import OpenSlideSource
 from tilepress.pipeline.sources.open import open_source
 
 from ...helpers.scanner_files import (
@@ -32,6 +31,7 @@ from ...helpers.scanner_files import (
 )
 
 openslide = pytest.importorskip("openslide")
+OpenSlideSource = pytest.importorskip("tilepress.pipeline.openslide.source").OpenSlideSource
 
 SLIDE = picture(256, 320)
 BACKGROUNDS = {"mirax": (0xA0, 0xFF, 0xA0), "trestle": (0xF0, 0xF1, 0xF2)}
