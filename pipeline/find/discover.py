@@ -29,7 +29,7 @@ from tilepress.pipeline.find.inputs import BATCH_FILES, expand
 from tilepress.pipeline.find.looked import Looked, look_at_all, no_image
 from tilepress.pipeline.find.others import OtherFiles
 from tilepress.pipeline.find.packed import PackedFiles
-from tilepress.pipeline.find.pieces import PIECES, is_in_slide, with_pieces
+from tilepress.pipeline.find.pieces import PIECES, with_pieces, without_pieces
 from tilepress.pipeline.find.stacks import (
     STACKED,
     Scene,
@@ -275,11 +275,14 @@ class _Discovery:
 
     def _without_pieces(self, batch: Batch) -> Batch:
         """Count what another file stands for, unless the user named it."""
-        first = batch.files[0].path
-        if batch.named or batch.container is not None or is_url(first) or not is_in_slide(first):
+        paths = [file.path for file in batch.files]
+        if batch.named or batch.container is not None or is_url(paths[0]):
             return batch
-        self._passed_over[PIECES] += len(batch.files)
-        return replace(batch, files=())
+        left = set(without_pieces(paths))
+        if len(left) == len(paths):
+            return batch
+        self._passed_over[PIECES] += len(paths) - len(left)
+        return replace(batch, files=tuple(file for file in batch.files if file.path in left))
 
     def _whole(self, looked: Looked, failures: list[Failure]) -> Iterator[_Image]:
         """Yield the images of a file with all that they are made of; note what is not there."""

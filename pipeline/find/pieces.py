@@ -15,7 +15,7 @@ from tilepress.errors import UnsupportedSource
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.storage.regular import open_regular
 
-__all__ = ["PIECES", "is_in_slide", "with_pieces"]
+__all__ = ["PIECES", "with_pieces", "without_pieces"]
 
 PIECES = "files of slides"
 """What files are counted as that belong to an image which another file stands for."""
@@ -23,8 +23,8 @@ PIECES = "files of slides"
 MAX_PIECES = 4000
 """Files of one image: a guest is allowed as many by name."""
 
-INDEX = "Slidedat.ini"
-"""What the folder beside a MIRAX file lists its contents in."""
+MIRAX_INDEX, MIRAX_ENDINGS = "Slidedat.ini", (".dat", ".ini")
+"""What lists the files in the folder of a MIRAX slide, and how they end."""
 
 
 def with_pieces(spec: SourceSpec, names: Sequence[str]) -> SourceSpec:
@@ -46,33 +46,39 @@ def with_pieces(spec: SourceSpec, names: Sequence[str]) -> SourceSpec:
 
 def _listed(path: Path, names: Sequence[str]) -> Iterator[str]:
     for name in names:
-        if not name.endswith("/"):
+        folder, _, last = name.rpartition("/")
+        if not last.startswith("*"):
             yield str(path.parent / name)
             continue
-        folder = path.parent / name
-        if folder.is_symlink() or not (folder / INDEX).is_file():
-            text = f"there is no {name}{INDEX} beside it, which lists the files of the slide"
-            raise UnsupportedSource(f"opening {path}: {text}")
-        with os.scandir(folder) as entries:
-            yield from (str(folder / one.name) for one in entries if not one.is_dir())
+        try:
+            with os.scandir(path.parent / folder) as entries:
+                found = [entry.name for entry in entries if not entry.is_dir()]
+        except OSError as error:
+            raise _not_opened(path, f"{folder}/", error) from None
+        ending = last[1:].lower()
+        yield from (
+            str(path.parent / folder / one) for one in found if one.lower().endswith(ending)
+        )
 
 
 def _size(path: Path, piece: str) -> int:
+    folders = (path.parent, os.path.dirname(os.path.realpath(path)))
     try:
-        with open_regular(
-            piece, (os.path.dirname(piece), os.path.dirname(os.path.realpath(path)))
-        ) as file:
+        with open_regular(piece, folders) as file:
             return os.fstat(file.fileno()).st_size
     except OSError as error:
-        name = os.path.relpath(piece, path.parent)
-        raise UnsupportedSource(
-            f"opening {path}: {name}, which belongs to it, is not opened: {error.strerror}"
-        ) from None
+        raise _not_opened(path, os.path.relpath(piece, path.parent), error) from None
 
 
-def is_in_slide(path: str) -> bool:
-    """Whether a file lies in the folder of a MIRAX slide, which stands for it."""
-    folder = os.path.dirname(path)
-    return any(os.path.isfile(folder + ending) for ending in (".mrxs", ".MRXS")) and os.path.isfile(
-        os.path.join(folder, INDEX)
-    )
+def _not_opened(path: Path, name: str, error: OSError) -> UnsupportedSource:
+    text = f"{name}, which belongs to it, is not opened: {error.strerror}"
+    return UnsupportedSource(f"opening {path}: {text}")
+
+
+def without_pieces(paths: Sequence[str]) -> list[str]:
+    """Return the files of a folder that belong to no MIRAX slide, which stands for the others."""
+    folder = os.path.dirname(paths[0])
+    beside = any(os.path.isfile(folder + ending) for ending in (".mrxs", ".MRXS"))
+    if not beside or not os.path.isfile(os.path.join(folder, MIRAX_INDEX)):
+        return list(paths)
+    return [path for path in paths if not path.lower().endswith(MIRAX_ENDINGS)]

@@ -226,7 +226,7 @@ def _are_sound_files(files: object) -> bool:
     return (
         isinstance(files, tuple)
         and len(files) <= MAX_IMAGES
-        and all(type(name) is str and stays_below(name.removesuffix("/")) for name in files)
+        and all(type(name) is str and stays_below(name) for name in files)
     )
 
 

@@ -89,8 +89,8 @@ class FileImage:
     is_slide: bool = False
     """Whether it is taken with the levels that the file has."""
     files: tuple[str, ...] = ()
-    """Further files that it is made of, below the file's folder; all of a folder's where one ends
-    with a slash."""
+    """Further files that it is made of, below the file's folder; where the name of one begins with
+    "*" those of its folder that end so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,8 @@ class _OpenSlide(Format):
         if maker is Maker.VMS:
             files = files_of_key_file(file.stream, file.path)
         elif maker is Maker.MIRAX:
-            files = (f"{PurePosixPath(file.name).stem}/",)
+            folder = PurePosixPath(file.name).stem
+            files = (f"{folder}/Slidedat.ini", f"{folder}/*.dat")
         if files and file.remote is not None:
             text = "it is a slide of several files: copy (or unpack) them into a folder"
             raise UnsupportedSource(f"opening {file.path}: {text}")

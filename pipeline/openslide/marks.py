@@ -7,7 +7,6 @@ nothing, so its ending counts, and the folder beside it has to be there once it 
 
 from __future__ import annotations
 
-import posixpath
 import re
 import struct
 from collections.abc import Iterator
@@ -129,7 +128,7 @@ def files_of_key_file(stream: BinaryIO, path: str) -> tuple[str, ...]:
         key, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not value or not re.match(r"(ImageFile|MapFile|MacroImage)\b", key):
             continue
-        if posixpath.basename(value) != value or not stays_below(value):
+        if "/" in value or value.startswith("*") or not stays_below(value):
             raise UnsupportedSource(
                 f"opening {path}: it names a file of another folder ({key}), which is not opened"
             )

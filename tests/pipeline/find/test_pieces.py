@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tilepress.errors import UnsupportedSource
-from tilepress.pipeline.find.pieces import is_in_slide, with_pieces
+from tilepress.pipeline.find.pieces import with_pieces, without_pieces
 from tilepress.pipeline.image.source import SourceSpec
 
 
@@ -26,7 +26,7 @@ def names(spec: SourceSpec) -> list[str]:
 
 
 def test_files_and_all_of_a_folder(slide: SourceSpec):
-    found = with_pieces(slide, ("m/",))
+    found = with_pieces(slide, ("m/Slidedat.ini", "m/*.dat"))
     assert (names(found), found.source_bytes) == (["m.mrxs", "m/Data.dat", "m/Slidedat.ini"], 12)
     found = with_pieces(slide, ("m/Data.dat", "m/Data.dat"))
     assert (names(found), found.source_bytes) == (["m.mrxs", "m/Data.dat"], 8)
@@ -36,27 +36,30 @@ def test_files_and_all_of_a_folder(slide: SourceSpec):
 def test_what_is_not_there(slide: SourceSpec):
     with pytest.raises(UnsupportedSource, match=r"gone\.jpg, which belongs to it, is not opened"):
         with_pieces(slide, ("gone.jpg",))
-    with pytest.raises(UnsupportedSource, match=r"there is no n/Slidedat\.ini beside it"):
-        with_pieces(slide, ("n/",))
+    with pytest.raises(UnsupportedSource, match=r"n/, which belongs to it, is not opened: No such"):
+        with_pieces(slide, ("n/*.dat",))
 
 
 def test_what_is_no_regular_file_or_lies_elsewhere(slide: SourceSpec, tmp_path: Path):
-    os.mkfifo(tmp_path / "in/m/pipe")
+    os.mkfifo(tmp_path / "in/m/pipe.dat")
     with pytest.raises(UnsupportedSource, match="it is no regular file"):
-        with_pieces(slide, ("m/",))
-    (tmp_path / "in/m/pipe").unlink()
+        with_pieces(slide, ("m/Slidedat.ini", "m/*.dat"))
+    (tmp_path / "in/m/pipe.dat").unlink()
     (tmp_path / "else.dat").write_bytes(b"1")
     (tmp_path / "in/m/link.dat").symlink_to(tmp_path / "else.dat")
     with pytest.raises(UnsupportedSource, match="leads outside the folder"):
-        with_pieces(slide, ("m/",))
+        with_pieces(slide, ("m/Slidedat.ini", "m/*.dat"))
     (tmp_path / "in/m").rename(tmp_path / "m")
     (tmp_path / "in/m").symlink_to(tmp_path / "m")
-    with pytest.raises(UnsupportedSource, match="there is no m/Slidedat"):
-        with_pieces(slide, ("m/",))
+    with pytest.raises(UnsupportedSource, match="leads outside the folder"):
+        with_pieces(slide, ("m/Slidedat.ini", "m/*.dat"))
 
 
-def test_a_folder_of_a_slide_is_known_by_the_file_beside_it(slide: SourceSpec, tmp_path: Path):
-    assert is_in_slide(str(tmp_path / "in/m/Data.dat"))
-    assert not is_in_slide(slide.paths[0])
+def test_files_of_a_slide_are_known_by_the_file_beside_their_folder(
+    slide: SourceSpec, tmp_path: Path
+):
+    every = [str(tmp_path / "in/m" / name) for name in ("Data.dat", "Slidedat.ini", "a.tif")]
+    assert without_pieces(every) == every[2:]
+    assert without_pieces(list(slide.paths)) == list(slide.paths)
     (tmp_path / "in/m/Slidedat.ini").unlink()
-    assert not is_in_slide(str(tmp_path / "in/m/Data.dat"))
+    assert without_pieces(every) == every

@@ -120,7 +120,7 @@ def test_a_companion_is_nothing_else(tmp_path):
 )
 def test_further_files_and_former_images_name_nothing_else(tmp_path, lie):
     file = Candidate(path=str(tmp_path / "in"), size=1, head=b"", stream=None)
-    sound = FileImage(kind="geotiff", files=("a b.jpg", "m/"), is_slide=True)
+    sound = FileImage(kind="geotiff", files=("a b.jpg", "m/*.dat"), is_slide=True)
     fine = FileImages(images=(sound,), former=(sound,), advice=min(advices()))
     assert look._is_sound(fine, GEOTIFF, file)
     assert not look._is_sound(lie, GEOTIFF, file)

@@ -121,9 +121,10 @@ class TestSearched:
     def test_files_of_slides_are_counted_once(self, tmp_path: Path):
         mirax(tmp_path / "m.mrxs", SLIDE)
         vms(tmp_path / "v.vms", SLIDE)
+        write_slide(tmp_path / "m/other.tif", pyramid(70, 90))
         report = compress(tmp_path, tmp_path / "out", workers=0)
         assert report.ok
-        assert [image.status for image in report.images] == ["written", "written"]
+        assert [image.status for image in report.images] == ["written"] * 3
         assert report.passed_over[PIECES] == 6
 
     def test_a_folder_that_is_not_there_is_told(self, tmp_path: Path):
@@ -131,7 +132,7 @@ class TestSearched:
         path.with_suffix("").rename(tmp_path / "other")
         (failure,) = discover([path])
         assert isinstance(failure, Failure)
-        assert "there is no m/Slidedat.ini beside it" in str(failure.error)
+        assert "m/, which belongs to it, is not opened: No such file" in str(failure.error)
         assert not failure.private
 
     def test_several_files_in_a_bucket_are_refused(self, tmp_path: Path, bucket: str):

@@ -78,7 +78,7 @@ def test_other_files_by_how_they_begin(tmp_path: Path):
 def test_a_list_names_files_of_its_folder():
     text = LIST + b"ImageFile=a b.jpg\nImageFile(1,0)=c.jpg\nMapFile=m.jpg\nMacroImage=\nX=y\n"
     assert files_of_key_file(BytesIO(text), "a.vms") == ("a b.jpg", "c.jpg", "m.jpg")
-    for name in (b"../a.jpg", b"/etc/passwd", b"..", b"x/a.jpg"):
+    for name in (b"../a.jpg", b"/etc/passwd", b"..", b"x/a.jpg", b"*.jpg"):
         with pytest.raises(UnsupportedSource, match="of another folder"):
             files_of_key_file(BytesIO(text + b"ImageFile(0,1)=" + name), "a.vms")
     with pytest.raises(UnsupportedSource, match="names no files"):
