@@ -6,16 +6,21 @@ Importing this imports no library that reads images.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tilepress.pipeline.arrays.format import ARRAY
 from tilepress.pipeline.dicom.format import DICOM
 from tilepress.pipeline.geotiff.format import GEOTIFF
 from tilepress.pipeline.image.format import Candidate, Certainty, Export, FileImages, Format
+from tilepress.pipeline.openslide.format import OPENSLIDE
 
 __all__ = [
     "ARRAY",
     "DICOM",
     "FORMATS",
     "GEOTIFF",
+    "OPENSLIDE",
+    "advices",
     "exports",
     "format_of_file",
     "format_of_kind",
@@ -28,6 +33,7 @@ __all__ = [
 FORMATS: tuple[Format, ...] = (
     GEOTIFF,
     DICOM,
+    OPENSLIDE,
     ARRAY,
 )
 
@@ -48,10 +54,24 @@ def format_of_file(file: Candidate) -> Format | None:
 def look_at(file: Candidate) -> tuple[Format | None, FileImages]:
     """Return the format of a file, None where it is of none, and what it holds.
 
-    Raises SourceError or OSError.
+    A format may take a file over from the one whose mark it begins with: then ``former`` tells what
+    it would be taken for otherwise. Raises SourceError or OSError.
     """
     found = format_of_file(file)
-    return found, FileImages() if found is None else found.images(file)
+    if found is None:
+        return None, FileImages()
+    content = found.images(file)
+    for other in FORMATS:
+        if other is not found and other.takes_over(file, content):
+            return other, replace(other.images(file), former=content.images)
+        if other is not found and (advice := other.advice(file, content)) is not None:
+            return found, replace(content, advice=advice)
+    return found, content
+
+
+def advices() -> frozenset[str]:
+    """Return all that formats may say of files of others."""
+    return frozenset(advice for format_ in FORMATS for advice in format_.advices)
 
 
 def format_of_kind(kind: str) -> Format | None:

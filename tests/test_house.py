@@ -576,9 +576,10 @@ ROOMS_OF_PIPELINE = (
     "privacy",  # what identifies, whatever the format
     "store",  # the store of one image
     "geotiff",
+    "openslide",
     "dicom",
     "arrays",
-    "formats",  # the list of the three above
+    "formats",  # the list of the four above
     "guests",  # child processes that read foreign files
     "find",  # what the user named → images
     "sources",  # one door to every image

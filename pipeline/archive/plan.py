@@ -20,7 +20,7 @@ from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.pseudonyms import IDENTITY
-from tilepress.pipeline.image.source import BESIDE, FORMER, SIBLINGS, SourceSpec, TileSource
+from tilepress.pipeline.image.source import ADVICE, BESIDE, FORMER, SIBLINGS, SourceSpec, TileSource
 from tilepress.pipeline.privacy.recipe import KEY_FOLDER
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.store.keys import SEPARATOR, Separator, level_image, shard_key
@@ -43,7 +43,7 @@ PLAN_VERSION = 1
 """Raised whenever the same inputs and options would give other bytes than before."""
 
 NAMES = frozenset(
-    {"name", "relative", STACKED, IDENTITY, PRIVATE, KEY_FOLDER, SIBLINGS, FORMER, BESIDE}
+    {"name", "relative", STACKED, IDENTITY, PRIVATE, KEY_FOLDER, SIBLINGS, FORMER, BESIDE, ADVICE}
 )
 """Options of a recipe that say what it is called, or lies beside, and nothing of its bytes."""
 

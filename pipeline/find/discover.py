@@ -29,6 +29,7 @@ from tilepress.pipeline.find.inputs import BATCH_FILES, expand
 from tilepress.pipeline.find.looked import Looked, look_at_all, no_image
 from tilepress.pipeline.find.others import OtherFiles
 from tilepress.pipeline.find.packed import PackedFiles
+from tilepress.pipeline.find.pieces import PIECES, with_pieces, without_pieces
 from tilepress.pipeline.find.stacks import (
     STACKED,
     Scene,
@@ -49,15 +50,12 @@ from tilepress.pipeline.find.walk import (
     printable_name,
 )
 from tilepress.pipeline.guests.look import Looks
-from tilepress.pipeline.image.format import (
-    Format,
-    Groups,
-)
+from tilepress.pipeline.image.format import FileImage, Format, Groups
 from tilepress.pipeline.image.names import stays_below
 from tilepress.pipeline.image.objects import pinned
 from tilepress.pipeline.image.private_names import PRIVATE, may_name_patient
 from tilepress.pipeline.image.pseudonyms import UNKEYED, PseudonymsOf
-from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.image.source import ADVICE, FORMER, SourceSpec
 from tilepress.pipeline.packed.gzip_file import unpacked_name
 from tilepress.pipeline.storage.path import is_url
 
@@ -226,6 +224,7 @@ class _Discovery:
 
     def batch(self, batch: Batch, looks: Looks) -> Iterator[SourceSpec | Failure]:
         """Yield the images of one batch, save those of several files that may be elsewhere."""
+        batch = self._without_pieces(batch)
         images: list[_Image] = []
         stacks: dict[Scene, list[Looked]] = {}
         failures: list[Failure] = []
@@ -257,18 +256,41 @@ class _Discovery:
             elif scene is not None:
                 stacks.setdefault(scene, []).append(looked)
             else:
-                images += _images_of(looked)
+                images += self._whole(looked, failures)
                 if looked.content.others:
                     self._passed_over[NO_RASTERS] += looked.content.others
                 if looked.content.problem is not None:
                     text = f"opening {path}: {looked.content.problem}"
                     failures.append(Failure(path, DamagedSource(text)))
+        pieces = {path for image in images for path in image.spec.paths[1:]}
+        if count := sum(looked.file.path in pieces for looked in unknown):
+            self._passed_over[PIECES] += count
+            unknown = [looked for looked in unknown if looked.file.path not in pieces]
         failures += self._unknown(unknown, named=batch.named, alone=named_alone)
         yield from map(self.told, failures)  # known now: whether DICOM lies beside it
         for scene, files in stacks.items():
             images += _stacked(scene, files)
         for spec in _named_apart(images, batch.names_in_use):
             yield self._beside_private(spec)
+
+    def _without_pieces(self, batch: Batch) -> Batch:
+        """Count what another file stands for, unless the user named it."""
+        paths = [file.path for file in batch.files]
+        if batch.named or batch.container is not None or is_url(paths[0]):
+            return batch
+        left = set(without_pieces(paths))
+        if len(left) == len(paths):
+            return batch
+        self._passed_over[PIECES] += len(paths) - len(left)
+        return replace(batch, files=tuple(file for file in batch.files if file.path in left))
+
+    def _whole(self, looked: Looked, failures: list[Failure]) -> Iterator[_Image]:
+        """Yield the images of a file with all that they are made of; note what is not there."""
+        try:
+            yield from _images_of(looked)
+        except Exception as error:  # the edge of an item: one file is no reason to end a run
+            path = printable_name(looked.file.path)
+            failures.append(Failure(path, failure_of(f"opening {path}", error)))
 
     def _is_set_aside(self, looked: Looked, batch: Batch) -> bool:
         """Keep a packed file for later; count what is not meant."""
@@ -419,12 +441,26 @@ def _zarr_node(node: ZarrNode) -> SourceSpec | Failure:
 def _images_of(looked: Looked) -> Iterator[_Image]:
     """Yield every image of a file; where they are several, each is opened on its own."""
     for image in looked.content.images:
-        named = image.ending or "driver" in image.options
-        name = looked.file.stem + image.ending if named else None
-        spec = _spec(image.kind, (looked,), name)
+        spec = _spec(image.kind, (looked,), _name(looked, image))
         options = {**spec.options, **image.options}
+        if looked.content.former:
+            options[FORMER] = [
+                [one.kind, _name(looked, one), dict(one.options)] for one in looked.content.former
+            ]
+        if looked.content.advice is not None and image is looked.content.images[0]:
+            options[ADVICE] = looked.content.advice
         images = len(looked.content.images)
-        yield _Image(replace(spec, options=options, images_in_files=images))
+        spec = replace(spec, options=options, images_in_files=images)
+        yield _Image(with_pieces(spec, image.files))
+
+
+def _name(looked: Looked, image: FileImage) -> str:
+    """Return what the store of one image of a file is called: the file's ending may say more."""
+    is_plain = not image.ending and "driver" not in image.options
+    if is_plain and looked.file.suffix.lower() not in formats.suffixes():
+        is_slide = looked.content.former and image in looked.content.images
+        return looked.file.stem if is_slide else looked.file.name
+    return looked.file.stem + image.ending
 
 
 def _stacked(scene: Scene, files: Sequence[Looked]) -> Iterator[_Image]:

@@ -81,7 +81,7 @@ class SourceFinder:
         origin = StoreReader.open(where).origin if origin is None else origin
         kind = str(origin["kind"])
         how = origin.get(DEIDENTIFIED)
-        specs = list(self._found.of_kind(kind))
+        specs = list(self._found.of_kind(kind)) or self._formerly(kind)
         if self._archive is not None:
             specs = [spec for spec in self._stored_at(where) if spec.kind == kind]
         elif how is not None:
@@ -102,6 +102,12 @@ class SourceFinder:
             f"{self._doing} {where}: got {len(specs)} images of kind {kind} in {self._text}, not "
             "one that alone fits the store; name the file that it was made of"
         )
+
+    def _formerly(self, kind: str) -> list[SourceSpec]:
+        """Return the images of a kind that others were taken for before."""
+        every = ((formats.format_of_kind(spec.kind), spec) for spec in self._specs)
+        former = (one for format_, spec in every if format_ for one in format_.former(spec))
+        return [spec for spec in former if spec.kind == kind]
 
     def candidates(self, store: AnyPath) -> list[SourceSpec]:
         """Return the images of which one may be that of a store that no longer tells its origin.

@@ -208,7 +208,7 @@ def _of_slides(found: SlidePages) -> Iterator[FileImage]:
         options: dict[str, Any] = {"pages": list(slide.pages)}
         options |= {} if alone else {"page": slide.page}
         ending = "" if alone else f"-page{slide.page}"
-        yield FileImage(kind=SLIDE_KIND, ending=ending, options=options)
+        yield FileImage(kind=SLIDE_KIND, ending=ending, options=options, is_slide=True)
     yield from map(_page, found.pages)
 
 

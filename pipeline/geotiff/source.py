@@ -32,7 +32,7 @@ from tilepress.pipeline.image.fingerprint import file_print
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import GeoReference, ImageInfo
 from tilepress.pipeline.image.names import below_common_folder
-from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.image.source import ADVICE, SourceSpec
 from tilepress.pipeline.image.streams import Streams, blocks_of
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, DEIDENTIFY, is_deidentified, profile_of
 
@@ -231,6 +231,8 @@ class GeoTiffSource:
         if beside := self._spec.options.get("beside"):
             what = "picture" if beside == 1 else "pictures"
             yield f"{beside} {what} beside it left out, for they may show names: labels or the like"
+        if advice := self._spec.options.get(ADVICE):
+            yield str(advice)
 
     def _stream_block(self, axes: Sequence[str]) -> tuple[int, ...] | None:
         """Return the sides of a block that is a stream: of single files, and never of those that

@@ -62,8 +62,8 @@ def check_held_to_one_file(path: str) -> None:
     """Raise UnsupportedSource where no guest can be held to a single file: without Landlock."""
     if not are_possible() or not offered()["landlock"]:
         raise UnsupportedSource(
-            f"opening {path}: drivers that are asked for need Linux 5.13, which holds them to one "
-            "file, and TILEPRESS_GUESTS not off"
+            f"opening {path}: readers that open files by themselves need Linux 5.13, which holds "
+            "them to those of the image, and TILEPRESS_GUESTS not off"
         )
 
 

@@ -173,7 +173,7 @@ def _box(request: dict[str, Any]) -> Box:
     return Box(request["start"], request["stop"])
 
 
-_FIELDS = ("path", "size", "head", "remote", "neighbours", "drivers")
+_FIELDS = ("path", "size", "head", "remote", "neighbours", "drivers", "by_name")
 
 
 def _candidate(request: dict[str, Any], stream: Any) -> Candidate:  # noqa: ANN401  # a file

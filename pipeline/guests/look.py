@@ -13,7 +13,7 @@ from tilepress.pipeline import formats
 from tilepress.pipeline.guests import budget, client
 from tilepress.pipeline.guests.client import Guest
 from tilepress.pipeline.image.format import Candidate, Certainty, FileImage, FileImages, Format
-from tilepress.pipeline.image.names import scene_of
+from tilepress.pipeline.image.names import scene_of, stays_below
 from tilepress.pipeline.storage import ranges
 from tilepress.pipeline.storage.path import is_url
 from tilepress.pipeline.storage.regular import given
@@ -59,9 +59,17 @@ class Looks:
             return None, FileImages()
         file = _with_neighbours(file, likely)
         if any(one.is_opened_by_name(file) for one in likely):
+            client.check_held_to_one_file(file.path)
             return _look_by_name(file, likely)
         if not client.are_possible():
             return _look_here(file)
+        found, content = self._look(file, likely)
+        if content.former and file.remote is None:  # taken over by its mark: can it be opened, too?
+            return _look_by_name(replace(file, by_name=True), likely)
+        return found, content
+
+    def _look(self, file: Candidate, likely: Sequence[Format]) -> tuple[Format | None, FileImages]:
+        """Look at a file in a guest that may open none."""
         looker = self._looker([name for one in likely for name in one.look_modules])
         try:
             request = _request(file)
@@ -114,7 +122,7 @@ MAX_VARIABLE = 1024
 _ENDING = re.compile(r"(-[a-z]{1,16}[0-9]{1,8})?")
 """What the name of a file's image may end with: "-page12"."""
 
-_TOLD = ("path", "size", "head", "remote", "neighbours", "drivers")
+_TOLD = ("path", "size", "head", "remote", "neighbours", "drivers", "by_name")
 
 
 def _request(file: Candidate) -> dict[str, Any]:
@@ -138,7 +146,6 @@ class _Fetch:
 
 def _look_by_name(file: Candidate, likely: Sequence[Format]) -> tuple[Format | None, FileImages]:
     """Look at a file in a guest of its own, which may open it by its path, and no other one."""
-    client.check_held_to_one_file(file.path)
     modules = [name for one in likely for name in one.reader_modules([file.path])]
     guest = Guest(modules, [file.path])
     try:
@@ -152,7 +159,7 @@ def _look_by_name(file: Candidate, likely: Sequence[Format]) -> tuple[Format | N
 def _look_here(file: Candidate) -> tuple[Format | None, FileImages]:
     """Look at a file in this process; one in a packed file is at hand in another one."""
     if file.remote is None or is_url(file.path):
-        return formats.look_at(file)
+        return formats.look_at(replace(file, by_name=file.remote is None))
     with given(file.path, file.stream.fileno()):
         return formats.look_at(file)
 
@@ -195,8 +202,31 @@ def _is_sound(content: FileImages, format_: Format, file: Candidate) -> bool:
         and 0 <= content.others <= MAX_IMAGES
         and format_.is_sound_member(content.member, file)
         and all(companion in known for companion in content.companions)
+        and _is_sound_former(content.former, file)
+        and content.advice in (None, *formats.advices())
         and isinstance(content.problem, str | None)
         and _is_sound_grid(content.grid)
+    )
+
+
+def _is_sound_former(former: object, file: Candidate) -> bool:
+    """Whether they are images that a file would be taken for."""
+    return (
+        isinstance(former, tuple)
+        and len(former) <= MAX_IMAGES
+        and all(
+            any(_is_sound_image(one, format_, file) for format_ in formats.FORMATS)
+            for one in former
+        )
+    )
+
+
+def _are_sound_files(files: object) -> bool:
+    """Whether they are names of files or folders that stay below a folder."""
+    return (
+        isinstance(files, tuple)
+        and len(files) <= MAX_IMAGES
+        and all(type(name) is str and stays_below(name) for name in files)
     )
 
 
@@ -240,4 +270,6 @@ def _is_sound_image(image: object, format_: Format, file: Candidate) -> bool:
         and _ENDING.fullmatch(image.ending) is not None
         and set(image.options) <= {"page", "pages", "beside"}
         and all(_is_sound_option(value) for value in image.options.values())
+        and type(image.is_slide) is bool
+        and _are_sound_files(image.files)
     )

@@ -68,6 +68,8 @@ class Candidate:
     """Objects of its folder that may say more of it; None where nobody has looked."""
     drivers: tuple[str, ...] = ()
     """Further readers of rasters that the user has asked for."""
+    by_name: bool = False
+    """Whether it may be opened by its path here, too, as libraries do."""
 
     @property
     def name(self) -> str:
@@ -84,6 +86,11 @@ class FileImage:
     """What the name of its store ends with, where the file holds several."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What the recipe says beside name and path: which of the file's images is meant…"""
+    is_slide: bool = False
+    """Whether it is taken with the levels that the file has."""
+    files: tuple[str, ...] = ()
+    """Further files that it is made of, below the file's folder; where the name of one begins with
+    "*" those of its folder that end so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +113,10 @@ class FileImages:
     """Of a companion that lists images: their paths below its folder, as they are written there."""
     others: int = 0
     """What it holds beside images."""
+    former: tuple[FileImage, ...] = ()
+    """What a file is taken for where the format that has taken it over is not at hand."""
+    advice: str | None = None
+    """Why another format has not taken it over, one of ``Format.advices``."""
 
 
 class Groups(Protocol):
@@ -275,6 +286,26 @@ class Format(Protocol):
 
         Such a file is looked at, and read, by a guest that may open no other one.
         """
+        return False
+
+    def takes_over(self, file: Candidate, content: FileImages) -> bool:
+        """Whether a file that another format takes, for this content, is one of its own.
+
+        By reading more of it; a file that may be opened ``by_name`` also by doing so.
+        """
+        return False
+
+    @property
+    def advices(self) -> tuple[str, ...]:
+        """All that ``advice`` may say."""
+        return ()
+
+    def advice(self, file: Candidate, content: FileImages) -> str | None:
+        """Return why a file is not taken over that has the format's mark; None for others."""
+        return None
+
+    def opens_other_files(self, spec: SourceSpec) -> bool:
+        """Whether a library opens files of an image that it was not given, by what others name."""
         return False
 
     def images(self, file: Candidate) -> FileImages:

@@ -29,7 +29,8 @@ _OF_OTHERS = _words(
     .html .j2c .j2k .jfif .jls .jp2 .jpeg .jpg .jpx .json .jxl .kea .kml .kmz .las .laz .log
     .lst .md .mrf .nc .nc4 .ndpi .netcdf .nitf .npy .npz .ntf .ovr .parquet .pdf .pgm .pgw
     .png .pnm .ppm .prj .py .sdat .shp .sid .svg .svs .tab .tar .tfw .tgz .tif .tiff .toml
-    .tsv .txt .vrt .webp .xls .xlsx .xml .xz .yaml .yml .zarr .zip .zst"""
+    .tsv .txt .vrt .webp .xls .xlsx .xml .xz .yaml .yml .zarr .zip .zst
+    .bif .mrxs .scn .svslide .vms .vmu"""
 )
 """Endings of files that are no DICOM; whatever ends otherwise, or not at all, may be."""
 

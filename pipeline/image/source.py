@@ -16,6 +16,7 @@ from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.streams import Streams, StreamSource
 
 __all__ = [
+    "ADVICE",
     "BESIDE",
     "FORMER",
     "SIBLINGS",
@@ -30,6 +31,9 @@ __all__ = [
 
 SIBLINGS = "siblings"
 """Option of a recipe: names of images that one expects to be one with this one."""
+
+ADVICE = "advice"
+"""Option of a recipe: a remark on why another format has not taken its file."""
 
 BESIDE = "beside"
 """Option of a recipe: a remark on what lies beside the image and was left out."""

@@ -54,7 +54,7 @@ def _open_guarded(spec: SourceSpec) -> TileSource:
     if found is None:
         raise UnsupportedSource(f"opening a source: kind {spec.kind!r} is unknown")
     alone = "driver" in spec.options
-    if alone:
+    if alone or found.opens_other_files(spec):
         guests.check_held_to_one_file(spec.paths[0])
     if not guests.are_possible():
         return found.open(spec)

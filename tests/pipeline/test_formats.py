@@ -78,8 +78,8 @@ class TestTheList:
         assert any(export.any_store for export in formats.exports().values())
 
     def test_names_are_told_in_one_line(self) -> None:
-        wanted = "TIFF, JPEG 2000, PNG, SRTM height file, DICOM, .npy, Zarr array"
-        assert formats.names() == wanted
+        wanted = "TIFF, JPEG 2000, PNG, SRTM height file, DICOM, slides by OpenSlide"
+        assert formats.names() == f"{wanted}, .npy, Zarr array"
 
     def test_a_kind_is_opened_by_the_format_that_names_it(self) -> None:
         for format_ in formats.FORMATS:

@@ -14,9 +14,10 @@ from tilepress.errors import DamagedSource, SourceError
 from tilepress.pipeline import formats
 from tilepress.pipeline.dicom.format import DICOM
 from tilepress.pipeline.dicom.header import read_instance
+from tilepress.pipeline.formats import GEOTIFF, advices
 from tilepress.pipeline.guests import client, look
 from tilepress.pipeline.guests.look import Looks
-from tilepress.pipeline.image.format import Candidate, FileImages
+from tilepress.pipeline.image.format import Candidate, FileImage, FileImages
 
 from ..images import dicom
 from .conftest import find_hostile_format
@@ -103,6 +104,26 @@ def test_a_companion_is_nothing_else(tmp_path):
     assert look._is_sound(FileImages(member=member), DICOM, file)
     assert not look._is_sound(FileImages(is_companion=True, member=member), DICOM, file)
     assert not look._is_sound(FileImages(is_companion=1), DICOM, file)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        FileImages(advice="\x1b[2J"),
+        FileImages(former=(FileImage(kind="geotiff", ending="/../x"),)),
+        FileImages(former=(FileImage(kind="what nobody knows"),)),
+        FileImages(images=(FileImage(kind="geotiff", files=("../x",)),)),
+        FileImages(images=(FileImage(kind="geotiff", files=("/etc/",)),)),
+        FileImages(images=(FileImage(kind="geotiff", files=("a\0b",)),)),
+        FileImages(images=(FileImage(kind="geotiff", is_slide=1),)),  # type: ignore[arg-type]
+    ],
+)
+def test_further_files_and_former_images_name_nothing_else(tmp_path, lie):
+    file = Candidate(path=str(tmp_path / "in"), size=1, head=b"", stream=None)
+    sound = FileImage(kind="geotiff", files=("a b.jpg", "m/*.dat"), is_slide=True)
+    fine = FileImages(images=(sound,), former=(sound,), advice=min(advices()))
+    assert look._is_sound(fine, GEOTIFF, file)
+    assert not look._is_sound(lie, GEOTIFF, file)
 
 
 def test_only_the_file_that_is_looked_at_is_read(tmp_path):

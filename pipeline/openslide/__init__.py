@@ -1,0 +1,1 @@
+"""Slides of scanners whose formats OpenSlide reads, as an extra (``tilepress[formats]``)."""
