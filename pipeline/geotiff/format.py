@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tilepress.errors import UsageError
+from tilepress.errors import UnsupportedSource, UsageError
 from tilepress.pipeline.geotiff.companions import companions
 from tilepress.pipeline.geotiff.drivers import opted_driver, raster_driver
 from tilepress.pipeline.geotiff.grids import grid_words
@@ -131,6 +131,10 @@ class _GeoTiff(Format):
             one = not pages.found[1:]
             grid = grid_words(file.stream, file.size) if one else ()  # it may be a band, if asked
             return FileImages(images=tuple(_of_slides(slides)), grid=grid)
+        if slides is not None and not slides.pages:
+            shown = ", ".join(slides.beside)
+            text = f"nothing is there but pictures that may show names, which are left out: {shown}"
+            raise UnsupportedSource(f"opening {file.path}: {text}")
         images: tuple[FileImage, ...] = (FileImage(kind=GEOTIFF_KIND),)
         problem = None
         if len(pages.found) > 1:

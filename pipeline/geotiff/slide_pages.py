@@ -40,10 +40,11 @@ from tilepress.pipeline.geotiff.header import (
     walk_directories,
 )
 from tilepress.pipeline.geotiff.ome_images import OmeImage, is_ome, ome_images
+from tilepress.pipeline.geotiff.scanner_pages import is_scn, is_ventana, pictures_of_scn
 
 __all__ = ["Slide", "SlidePages", "find_slides", "may_show_names"]
 
-DESCRIPTION, COLOR_MAP = 270, 320
+DESCRIPTION, COLOR_MAP, XMP = 270, 320, 700
 OF_THE_GROUND = (33550, 33922, 34264, 34735)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory (OGC 19-008r4)."""
 OF_GDAL = (42112, 42113)
@@ -62,7 +63,7 @@ _LOOKED_AT = (
         TILE_LENGTH,
         SUB_IFDS,
         SAMPLE_FORMAT,
-        *(NDPI, LENS, DEPTH, STRIP_OFFSETS),
+        *(NDPI, LENS, DEPTH, STRIP_OFFSETS, XMP),
         *OF_THE_GROUND,
         *OF_GDAL,
     ),
@@ -126,6 +127,8 @@ class _Found:
     own: Directory = field(repr=False)
     image: OmeImage | None = None
     """The image that OME-XML says it is a plane of."""
+    scanner_says: str | None = None
+    """What its scanner's own text says that it shows beside a slide."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -154,6 +157,8 @@ class _Found:
     @property
     def shows(self) -> str | None:
         """What of a slide it shows beside it, by its description: "label", "macro"…; else None."""
+        if self.scanner_says is not None:
+            return self.scanner_says
         if (lens := self.number_of(LENS)) < 0 and NDPI in self.own.entries:
             return "macro" if lens == -1 else "map"
         words = self.description
@@ -187,7 +192,8 @@ def find_slides(file: BinaryIO, size: int, pages: Sequence[Page]) -> SlidePages 
     """
     if not pages:
         return None
-    if not (may_be := _may_be(file, size, pages[0].offset)) and len(pages) == 1:
+    may_be = _may_be(file, size, pages[0].offset)
+    if not may_be and len(pages) == 1 and not _is_ventana(file, size, pages[0].offset):
         return None
     chain, is_whole = _chain(file, size, pages)
     slides = None
@@ -230,14 +236,30 @@ def _chain(file: BinaryIO, size: int, pages: Sequence[Page]) -> tuple[list[_Foun
             chain.append(_Found(start, numbers.get(start, 0), own))
     except ValueError:
         is_whole = False  # it is told where the file is taken page by page
-    images = ome_images(_whole_description(file, size, chain[0]), len(chain)) if chain else {}
-    return [replace(found, image=images.get(at)) for at, found in enumerate(chain)], is_whole
+    if not chain:
+        return chain, is_whole
+    text = _whole_description(file, size, chain[0])
+    images, pictures = ome_images(text, len(chain)), _pictures_of_scanner(text, chain)
+    return [
+        replace(found, image=images.get(at), scanner_says=pictures.get(at))
+        for at, found in enumerate(chain)
+    ], is_whole
+
+
+def _pictures_of_scanner(text: bytes, chain: Sequence[_Found]) -> dict[int, str]:
+    """Return what a scanner says that directories show beside a slide, by their places."""
+    xmp = chain[0].own.entries.get(XMP)
+    if xmp is not None and is_ventana(xmp.data):
+        return {0: shown} if (shown := chain[0].shows) is not None else {}
+    return pictures_of_scn(text)
 
 
 def _whole_description(file: BinaryIO, size: int, found: _Found) -> bytes:
-    """Return the description of a directory, all of it where it is OME-XML."""
+    """Return the description of a directory, all of it where it is OME-XML or Leica's."""
     entry = found.own.entries.get(DESCRIPTION)
-    if entry is None or len(entry.data) == entry.count or not is_ome(entry.data):
+    if entry is None or len(entry.data) == entry.count:
+        return found.description
+    if not is_ome(entry.data) and not is_scn(entry.data):
         return found.description
     whole = directory_at(file, size, found.start, (DESCRIPTION,), most=MAX_OME_BYTES)
     return whole.entries[DESCRIPTION].data
@@ -257,6 +279,15 @@ def _may_be(file: BinaryIO, size: int, at: int) -> bool:
     return first.is_tiled and not ghost and not odd and _has_whole_samples(first)
 
 
+def _is_ventana(file: BinaryIO, size: int, at: int) -> bool:
+    """Whether the only page that is left of a file may be the label of a Ventana slide."""
+    try:
+        xmp = directory_at(file, size, at, (XMP,)).entries.get(XMP)
+    except ValueError:
+        return False
+    return xmp is not None and is_ventana(xmp.data)
+
+
 def _is_ndpi(found: _Found) -> bool:
     """Whether a page is one JPEG stream of Hamamatsu's, as its levels are."""
     one_strip = found.own.integers(STRIP_OFFSETS).size == 1
@@ -271,7 +302,9 @@ def _has_whole_samples(found: _Found) -> bool:
 
 
 def _slides_of(file: BinaryIO, size: int, chain: Sequence[_Found], count: int) -> SlidePages | None:
-    beside = _pictures_beside(chain)
+    if any(one.scanner_says is not None for one in chain):
+        return None
+    beside = [one for one in _pictures_beside(chain) if one is not chain[0]]
     slides = _slides_without([one for one in chain if one not in beside], file, size, chain, count)
     if slides is None or not beside:
         return slides
@@ -285,10 +318,14 @@ def _slides_of(file: BinaryIO, size: int, chain: Sequence[_Found], count: int) -
 def _pictures_beside(chain: Sequence[_Found]) -> list[_Found]:
     """Return the pages that say that they lie beside a slide, and are smaller than it.
 
-    A picture of labels of a whole image, as large as that, is none.
+    A picture of labels of a whole image, as large as that, is none, unless its scanner says so.
     """
     whole = max((one.area for one in chain if one.shows is None), default=0)
-    return [one for one in chain[1:] if one.shows is not None and one.area < whole]
+    return [
+        one
+        for one in chain
+        if one.scanner_says is not None or (one.shows is not None and one.area < whole)
+    ]
 
 
 def _pages_without(chain: Sequence[_Found], count: int) -> SlidePages | None:

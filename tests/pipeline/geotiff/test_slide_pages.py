@@ -180,6 +180,13 @@ class TestWhatIsNone:
         path = write_slide(tmp_path / "a.tif", LEVELS, subfile=(0, 0, 0), texts=[text])
         assert found(path) is None
 
+    def test_a_label_that_comes_first_is_left_out(self, tmp_path: Path):
+        pages = [picture(20, 20), LEVELS[0], LEVELS[0]]
+        path = write_slide(tmp_path / "a.tif", pages, texts=["Label"], strips=(0,), subfile=(0,))
+        slides = found(path)
+        assert slides is not None
+        assert (slides.slides, slides.pages, slides.beside) == ((), (2, 3), ("label",))
+
     @pytest.mark.parametrize("strips", [(1,), (0, 1, 2)])
     def test_labels_of_files_of_no_slides_are_left_out(
         self, tmp_path: Path, strips: tuple[int, ...]

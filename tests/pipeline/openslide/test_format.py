@@ -95,9 +95,9 @@ class TestWithoutOpenSlide:
         write_slide(tmp_path / "in/b.tif", pyramid(70, 90))
         images = compress(tmp_path / "in", tmp_path / "out", workers=0).images
         told = ["a slide of Leica (SCN)" in " ".join(image.remarks) for image in images]
-        assert told == [True, False, False, False]
+        assert told == [True, False, False]  # the macro image is left out
         monkeypatch.undo()
-        for number in (1, 2, 3):
+        for number in (2, 3):
             assert verify(tmp_path / f"out/a-page{number}.zarr", path) == []
 
     def test_an_archive_of_pages_stays_as_it_is(
