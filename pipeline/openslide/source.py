@@ -7,8 +7,10 @@ took nothing, OpenSlide says transparent: there is the slide's background colour
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -53,6 +55,12 @@ PLANES = ("ventana.Z-layers", "hamamatsu.NoLayers")
 WHITE = (255, 255, 255)
 
 _HEX = re.compile(r"[0-9A-Fa-f]{6}")
+
+_OWN_WORDS = re.compile(r"(Can't|Couldn't|Expected|Short read|Not a|Tile size not) ")
+_PLAIN = re.compile(r"(?:[A-Za-z0-9 <>=,_().-]|(?<=[a-z])'){1,200}")
+_USUAL_FILE = re.compile(r"/[^:]*/((?:Index|Data[0-9]{1,6})\.dat|Slidedat\.ini)\b")
+"""A path of a MIRAX slide, whose files are called the same in all of them."""
+_OF_SYSTEM = frozenset(os.strerror(number) for number in errno.errorcode)
 
 
 class OpenSlideSource:
@@ -278,5 +286,15 @@ def _number(told: Mapping[str, str], name: str) -> float | None:
 
 
 def _line(error: Exception) -> str:
-    """Return what a library says, in one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """Return what OpenSlide says, without what it took from the file, which may name a patient.
+
+    It says "what: of what: value": kept are the first part, those that begin as its own sentences
+    do, each up to the first sign of a path or a quoted text, and what the system said at last.
+    """
+    text = _USUAL_FILE.sub(r"\1", " ".join(str(error).split()))
+    first, *others = text.split(": ")
+    own = [part for part in others if _OWN_WORDS.match(part)]
+    kept = [_PLAIN.match(part) for part in (first, *own)]
+    told = [found[0].strip() for found in kept if found is not None]
+    told += others[-1:] if others and others[-1] in _OF_SYSTEM else []
+    return ": ".join(told) or type(error).__name__

@@ -225,6 +225,33 @@ def test_damage_is_one_line(tmp_path: Path, closed: list[TileSource]):
         source.read(Box((0, 0, 0), (3, 64, 64)))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("IMAGE_FORMAT=JPEG", "IMAGE_FORMAT=DOE JANE", "Unrecognized image format"),
+        ("IMAGE_FORMAT=JPEG", "IMAGE_FORMAT=DOE: JANE", "Unrecognized image format"),
+        (
+            "FILE_0=Data0000.dat", "FILE_0=DOE JANE.dat",
+            "Can't hash images: Couldn't open: No such file or directory",
+        ),
+        (
+            "FILE_0=Data0000.dat", "FILE_0=Data0001.dat",
+            "Can't hash images: Couldn't open Data0001.dat: No such file or directory",
+        ),
+        ("IMAGENUMBER_X=5", "IMAGENUMBER_X=-5", "images_x <= 0"),
+    ],
+)  # fmt: skip
+def test_messages_say_nothing_that_a_slide_says(tmp_path: Path, old: str, new: str, told: str):
+    path = make_mirax(tmp_path)
+    document = path.with_suffix("") / "Slidedat.ini"
+    text = document.read_text()
+    assert old in text
+    document.write_text(text.replace(old, new))
+    with pytest.raises(DamagedSource) as caught:
+        open_source(one(path))
+    assert str(caught.value) == f"open {path}: OpenSlide: {told}"
+
+
 def test_names_that_are_no_text_are_left_out(tmp_path: Path, closed: list[TileSource]):
     path = make_mirax(tmp_path)
     document = path.with_suffix("") / "Slidedat.ini"
