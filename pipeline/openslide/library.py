@@ -15,8 +15,8 @@ __all__ = ["check_installed", "is_installed", "takes"]
 
 @cache
 def is_installed() -> bool:
-    """Whether OpenSlide and what calls it are installed."""
-    return find_spec("openslide") is not None
+    """Whether OpenSlide and what calls it are installed: two packages, of which one may lack."""
+    return all(find_spec(package) is not None for package in ("openslide", "openslide_bin"))
 
 
 def check_installed(path: str) -> None:

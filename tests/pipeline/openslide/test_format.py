@@ -87,6 +87,14 @@ class TestWithoutOpenSlide:
             with pytest.raises(UnsupportedSource, match=r"pip install 'tilepress\[formats\]'$"):
                 open_source(spec)
 
+    @pytest.mark.parametrize("missing", ["openslide", "openslide_bin"])
+    def test_both_packages_count(self, missing: str, monkeypatch: pytest.MonkeyPatch):
+        found = library.find_spec
+        monkeypatch.setattr(library, "find_spec", lambda n: None if n == missing else found(n))
+        assert not library.is_installed.__wrapped__()
+        monkeypatch.undo()
+        assert library.is_installed.__wrapped__()
+
     def test_tiff_files_are_taken_page_by_page(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
