@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,20 @@ def test_files_and_all_of_a_folder(slide: SourceSpec):
 
 
 def test_what_is_not_there(slide: SourceSpec):
-    with pytest.raises(UnsupportedSource, match=r"gone\.jpg, which belongs to it, is not opened"):
-        with_pieces(slide, ("gone.jpg",))
-    with pytest.raises(UnsupportedSource, match=r"n/, which belongs to it, is not opened: No such"):
-        with_pieces(slide, ("n/*.dat",))
+    for name in ("m(1,0).jpg", "m_map.jpg", "m/Index.dat"):
+        with pytest.raises(UnsupportedSource) as caught:
+            with_pieces(slide, (name,))
+        told = f"{name}, which belongs to it, is not opened: No such file or directory"
+        assert str(caught.value) == f"opening {slide.paths[0]}: {told}"
+    with pytest.raises(UnsupportedSource, match=": its folder, which belongs to it, is not opened"):
+        with_pieces(slide, ("m/no/*.dat",))
+
+
+@pytest.mark.parametrize("name", ["JANE DOE.jpg", "m_JANE.jpg", "m/Müller.dat", "mJANE"])
+def test_names_that_a_slide_gives_are_not_told(slide: SourceSpec, name: str):
+    with pytest.raises(UnsupportedSource) as caught:
+        with_pieces(slide, ("m/Slidedat.ini", name))
+    assert re.search(r": file [12] of 2, which belongs to it, is not opened", str(caught.value))
 
 
 def test_what_is_no_regular_file_or_lies_elsewhere(slide: SourceSpec, tmp_path: Path):
