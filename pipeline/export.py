@@ -152,7 +152,10 @@ def _exported(
 
 
 def _place(store: StoragePath, key: str, out: Path, wanted: str | None) -> Path:
-    """Return the folder, or for an array the file, that a store of an archive is written to."""
+    """Return where a store of an archive is written to: a folder, or the store or file itself.
+
+    The latter are of arrays, and of what has no export of its own format.
+    """
     parts = [part for part in key.split("/") if part not in ("", ".", "..")]
     folder = out.joinpath(*parts[:-1])
     origin = StoreReader.open(store).origin
@@ -160,7 +163,9 @@ def _place(store: StoragePath, key: str, out: Path, wanted: str | None) -> Path:
         return folder / store.stem
     if _is_slide_elsewhere(str(origin["kind"]), wanted):
         return folder / store.stem
-    if wanted in ("zarr", "npy") or origin["kind"] in formats.ARRAY.kinds:
+    own = formats.format_of_kind(str(origin["kind"]))
+    has_none = own is not None and not own.exports
+    if wanted in ("zarr", "npy") or has_none or own is formats.ARRAY:
         ending = wanted or origin.get("format", "zarr")
         return folder / (f"{store.stem}.npy" if ending == "npy" else store.name)
     folder.mkdir(parents=True, exist_ok=True)

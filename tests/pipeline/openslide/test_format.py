@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import zarr
 
 from tilepress.errors import UnsupportedSource
-from tilepress.pipeline.export import export
+from tilepress.pipeline.export import export, export_archive
 from tilepress.pipeline.find.discover import Failure, discover
 from tilepress.pipeline.find.pieces import PIECES
 from tilepress.pipeline.image.grid import Box
@@ -165,6 +166,18 @@ def test_it_is_not_deidentified(tmp_path: Path):
     report = compress(path, tmp_path / "out", workers=0, deidentify="basic")
     assert not report.ok
     assert "nobody knows what identifies" in report.failures[0].message
+
+
+def test_an_archive_of_slides_is_exported(tmp_path: Path):
+    mirax(tmp_path / "in/m/m.mrxs", SLIDE)
+    scn(tmp_path / "in/a.scn", picture(150, 170))
+    assert compress(tmp_path / "in", tmp_path / "out", workers=0).ok
+    done = list(export_archive(tmp_path / "out", tmp_path / "back"))
+    assert [one.problem for one in done] == [None] * 3
+    level = zarr.open_array(tmp_path / "back/m/m.zarr/0/image", mode="r")
+    assert level.shape == (3, 128, 128)
+    assert (tmp_path / "back/a.zarr").is_dir()
+    assert (tmp_path / "back/m/m/Slidedat.ini").is_file()
 
 
 def test_stores_become_other_slides(tmp_path: Path):
