@@ -102,6 +102,11 @@ class StoreCheck:
         if self.files is not None:
             several = f"{self.files} files that are no images"
             state += " (1 file that is no image)" if self.files == 1 else f" ({several})"
+        if self.state == "unknown" and len(self.findings) == 1 and self.files is None:
+            why = self.findings[0]
+            for verb in ("opening", "open", "verifying"):
+                why = why.removeprefix(f"{verb} {self.store}: ")
+            return [f"{self.store}: {state}: {why}"]
         return [f"{self.store}: {text}" for text in (state, *self.findings)]
 
     def to_json(self) -> dict[str, Any]:

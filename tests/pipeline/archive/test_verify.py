@@ -144,6 +144,17 @@ class TestAnArchive:
         told = [one.differs for one in check_stores(tmp_path / "out", sources)]
         assert told == [False, False]
 
+    def test_whose_source_has_what_cannot_be_read(self, tmp_path: Path):
+        """One line says what it is and why, for there may be many."""
+        source = tmp_path / "in"
+        source.mkdir()
+        np.save(source / "a.npy", np.zeros((20, 30), np.uint8))
+        (source / "b.tif").write_text("no TIFF file")
+        compress(source, tmp_path / "out", workers=0)
+        found = check_stores(tmp_path / "out", [source])
+        (line,) = (line for one in found for line in one.lines() if "b.tif" in line)
+        assert line.startswith(f"{source / 'b.tif'}: unknown: it is not an image that")
+
     def test_that_is_not_there(self, tmp_path: Path):
         with pytest.raises(UsageError, match="no such file or folder"):
             list(check_stores(tmp_path / "none"))
