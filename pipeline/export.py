@@ -13,6 +13,7 @@ from tilepress.pipeline.image.format import Export, ExportPart
 from tilepress.pipeline.kept.check import export_kept
 from tilepress.pipeline.kept.index import FILES, has_kept
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
+from tilepress.pipeline.storage.unfinished import sweep_unfinished
 from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = ["Exported", "export", "export_archive", "told"]
@@ -52,15 +53,20 @@ def export(
     """
     if is_url(out):
         raise UsageError(f"exporting to {out}: want a path of this machine")
-    reader, out = StoreReader.open(store), Path(out)
+    sweep_unfinished(Path(out) if Path(out).is_dir() else Path(out).parent)
+    return _export(store, Path(out), format, ExportPart(bands=bands, bbox=bbox, slices=slices))
+
+
+def _export(store: AnyPath, out: Path, wanted: str | None, part: ExportPart) -> list[Path]:
+    """Export as ``export`` does, into a folder where nothing is left of killed ones."""
+    reader = StoreReader.open(store)
     kind, name = str(reader.origin["kind"]), reader.path.name
     known = formats.exports()
-    chosen = known.get(format) if format is not None else _usual(kind, out)
+    chosen = known.get(wanted) if wanted is not None else _usual(kind, out)
     if chosen is None:
         raise UsageError(
-            f"exporting {name}: format {format!r} is unknown, want one of {', '.join(known)}"
+            f"exporting {name}: format {wanted!r} is unknown, want one of {', '.join(known)}"
         )
-    part = ExportPart(bands=bands, bbox=bbox, slices=slices)
     for cut in ("bands", "bbox", "slices"):
         if getattr(part, cut) is not None and cut not in chosen.cuts:
             raise UsageError(f"exporting {name}: {chosen.name} cannot be cut by {cut}")
@@ -118,10 +124,15 @@ def export_archive(
         raise UsageError(f"exporting to {out}: want a path of this machine")
     where, out = storage_path(archive), Path(out)
     written: set[Path] = set()
+    swept: set[Path] = set()
     for store in find_stores(where):
         key = store.relative_to(where)
         try:
-            files = _exported(store, _place(store, key, out, format), format, written)
+            place = _place(store, key, out, format)
+            for folder in {place, place.parent if place != out else out} - swept:
+                sweep_unfinished(folder)
+                swept.add(folder)
+            files = _exported(store, place, format, written)
         except TilepressError as error:
             yield Exported(key, problem=str(error))
         except OSError as error:
@@ -142,13 +153,13 @@ def _exported(
     into a folder called as the store.
     """
     try:
-        return export(store, place, wanted)
+        return _export(store, place, wanted, ExportPart())
     except FileInTheWay as error:
         if Path(error.path) not in written or Path(error.path).parent != place:
             raise
         folder = place / store.stem
         folder.mkdir(exist_ok=True)
-        return export(store, folder, wanted)
+        return _export(store, folder, wanted, ExportPart())
 
 
 def _place(store: StoragePath, key: str, out: Path, wanted: str | None) -> Path:

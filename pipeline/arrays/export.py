@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,8 @@ import numpy as np
 from tilepress.errors import DestinationConflict
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
-from tilepress.pipeline.storage.atomic import make_directory, partial_of
+from tilepress.pipeline.storage.atomic import make_directory
+from tilepress.pipeline.storage.unfinished import unfinished
 from tilepress.pipeline.store.builder import consolidate
 from tilepress.pipeline.store.keys import level_image
 from tilepress.pipeline.store.reader import StoreReader
@@ -96,21 +96,10 @@ def _write_aside(out: Path, write: Callable[[Path], None]) -> Path:
     if out.exists():
         raise DestinationConflict(f"exporting: {out} exists; remove it or choose another name")
     make_directory(out.parent)
-    partial = partial_of(out)
-    try:
-        write(partial)
-        partial.rename(out)
-    except BaseException:
-        _remove(partial)
-        raise
+    with unfinished(out, folder=True) as folder:
+        write(folder / out.name)
+        (folder / out.name).rename(out)
     return out
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _without_seal(attributes: dict[str, Any]) -> dict[str, Any]:

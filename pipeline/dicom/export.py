@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +19,7 @@ from tilepress.pipeline.dicom.stored import (
     stored_instances,
 )
 from tilepress.pipeline.image.source import ExportReader
+from tilepress.pipeline.storage.unfinished import unfinished
 
 __all__ = ["export_dicom"]
 
@@ -104,16 +104,12 @@ def _selected(
 def _write_whole(path: Path, content: Iterator[bytes], shown: str) -> None:
     """Write a file under a temporary name and rename it; an equal file may be there already."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        with open(partial, "xb") as file:
+    with unfinished(path) as partial:
+        with open(partial, "wb") as file:
             _write_all(file, content)
         if path.exists() and not filecmp.cmp(partial, path, shallow=False):
             raise DestinationConflict(f"exporting DICOM: another file is there already, {shown}")
         os.replace(partial, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
 
 
 def _write_all(file: BinaryIO, content: Iterator[bytes]) -> None:

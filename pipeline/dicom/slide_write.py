@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import shutil
 import struct
 import tempfile
@@ -23,6 +21,7 @@ from tilepress.pipeline.dicom.slide_header import SlideIdentity, file_meta_of, h
 from tilepress.pipeline.dicom.slide_tiles import TileFrames
 from tilepress.pipeline.image.slide import SlideToWrite
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
+from tilepress.pipeline.storage.unfinished import unfinished
 
 __all__ = ["write_slide"]
 
@@ -55,9 +54,8 @@ def _write_level(
 ) -> None:
     """Write the instance of a level: frames first, for its header tells of their bytes."""
     uid = str(generate_uid(prefix=None))
-    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        with tempfile.TemporaryFile(dir=target.parent) as body, open(partial, "xb") as file:
+    with unfinished(target) as partial:
+        with tempfile.TemporaryFile(dir=target.parent) as body, open(partial, "wb") as file:
             lengths = np.array([_write_fragment(body, frame) for frame in frames], "<u8")
             coding = frames.coding(int(lengths.sum()))
             header = header_of(slide, number, identity, uid, coding)
@@ -69,9 +67,6 @@ def _write_level(
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
 
 
 def _write_fragment(file: BinaryIO, frame: bytes) -> int:

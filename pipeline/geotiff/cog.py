@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tilepress.pipeline.geotiff.export import export_geotiff, writes_into_folder
 from tilepress.pipeline.geotiff.gdal import gdal_calls, open_raster
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory
+from tilepress.pipeline.storage.unfinished import unfinished
 
 __all__ = ["export_cog"]
 
@@ -30,8 +30,8 @@ def export_cog(
     Parameters are those of ``export_geotiff``.
     """
     make_directory(out.parent)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".tilepress-cog-") as folder:
-        plain = Path(folder) / "plain"
+    with unfinished(out, folder=True) as folder:
+        plain = folder / "plain"
         files = export_geotiff(reader, plain, bands=bands, bbox=bbox)
         files = [file for file in files if _is_tiff(file)]
         into_folder = writes_into_folder(reader, out)
@@ -43,7 +43,7 @@ def export_cog(
                 )
         for file, target in zip(files, targets, strict=True):
             make_directory(target.parent)
-            made = Path(folder) / f"cog-{file.name}"
+            made = folder / f"cog-{file.name}"
             with gdal_calls("write", target, StoreError):
                 rasterio.shutil.copy(
                     str(file), str(made), driver="COG", compress="DEFLATE",

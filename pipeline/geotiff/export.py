@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -58,6 +56,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.names import path_to_write, safe_name
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
+from tilepress.pipeline.storage.unfinished import unfinished
 
 __all__ = ["export_geotiff", "writes_into_folder"]
 
@@ -209,8 +208,7 @@ def _write_part(reader: ExportReader, part: FilePart) -> list[Path]:
 
     As the source lay, or plainly where this GDAL does not write such files.
     """
-    folder = part.target.parent
-    make_directory(folder)
+    make_directory(part.target.parent)
     ways = [creation_options(part), plain_options(part)]
     streams = stream_options(part, reader)
     if streams is not None:
@@ -218,16 +216,15 @@ def _write_part(reader: ExportReader, part: FilePart) -> list[Path]:
     for options in ways[:-1]:
         try:
             return _write_in(
-                folder, reader, part, options, streams=streams is not None and options is ways[0]
+                reader, part, options, streams=streams is not None and options is ways[0]
             )
         except StoreError as error:
             if not isinstance(error.__cause__, gdal_errors()):
                 raise
-    return _write_in(folder, reader, part, ways[-1])
+    return _write_in(reader, part, ways[-1])
 
 
 def _write_in(
-    folder: Path,
     reader: ExportReader,
     part: FilePart,
     options: Mapping[str, Any],
@@ -235,33 +232,31 @@ def _write_in(
     streams: bool = False,
 ) -> list[Path]:
     """Write a file in a folder of its own; with ``streams``, those that the store keeps."""
-    scratch = Path(tempfile.mkdtemp(prefix=".tilepress-export-", dir=folder))
     try:
-        partial = scratch / part.target.name
-        with gdal_calls("write", part.target, StoreError):
-            internal = part.record["mask"] != "external"
-            with (
-                Env(GDAL_TIFF_INTERNAL_MASK=internal),
-                _created(partial, part, options) as dataset,
-            ):
-                write_metadata(dataset, part, reader.loss)
-                _write_samples(dataset, reader, part, mask_only=streams)
-            if _swaps_nodata(options):
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                    again = rasterio.open(partial.absolute(), "r+")
-                with again as dataset:
-                    dataset.nodata = _common_nodata(part)
-        if streams:
-            append_streams(partial, reader, part)
-        append_carried(partial, part, reader.loss)
-        write_tables(partial, part, reader.loss)
-        write_band_nodata(partial, part)
-        return _move_into(scratch, part.target)
+        with unfinished(part.target, folder=True) as scratch:
+            partial = scratch / part.target.name
+            with gdal_calls("write", part.target, StoreError):
+                internal = part.record["mask"] != "external"
+                with (
+                    Env(GDAL_TIFF_INTERNAL_MASK=internal),
+                    _created(partial, part, options) as dataset,
+                ):
+                    write_metadata(dataset, part, reader.loss)
+                    _write_samples(dataset, reader, part, mask_only=streams)
+                if _swaps_nodata(options):
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                        again = rasterio.open(partial.absolute(), "r+")
+                    with again as dataset:
+                        dataset.nodata = _common_nodata(part)
+            if streams:
+                append_streams(partial, reader, part)
+            append_carried(partial, part, reader.loss)
+            write_tables(partial, part, reader.loss)
+            write_band_nodata(partial, part)
+            return _move_into(scratch, part.target)
     except OSError as exc:
         raise StoreError(f"write {part.target}: {exc.strerror or exc}") from exc
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _move_into(scratch: Path, target: Path) -> list[Path]:

@@ -9,10 +9,8 @@ each band.
 from __future__ import annotations
 
 import os
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -42,6 +40,7 @@ from tilepress.pipeline.image.slide import LevelToWrite, SlideToWrite, places_of
 from tilepress.pipeline.image.source import ExportReader, StoredLevels
 from tilepress.pipeline.image.streams import KeptStreams
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
+from tilepress.pipeline.storage.unfinished import unfinished
 
 __all__ = ["ICC_PROFILE", "export_ome_tiff", "export_slide", "slide_to_write", "write_ome"]
 
@@ -196,22 +195,17 @@ def _target(out: Path, name: str) -> Path:
 
 def _written(levels: Sequence[ExportReader], slide: StoredSlide, target: Path) -> Path:
     make_directory(target.parent)
-    handle, name = tempfile.mkstemp(prefix=".tilepress-export-", dir=target.parent)
-    partial = Path(name)
     try:
-        with os.fdopen(handle, "w+b") as file:
-            os.fchmod(file.fileno(), 0o644)
-            writer = TiffWriter(file, big=slide.big or _is_large(levels), order=slide.order)
-            _write_levels(writer, levels, slide)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        with unfinished(target) as partial:
+            with open(partial, "r+b") as file:
+                writer = TiffWriter(file, big=slide.big or _is_large(levels), order=slide.order)
+                _write_levels(writer, levels, slide)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
         sync_directory(target.parent)
     except OSError as error:
         raise StoreError(f"write {target}: {error.strerror or error}") from error
-    finally:
-        with suppress(FileNotFoundError):
-            partial.unlink()
     return target
 
 
