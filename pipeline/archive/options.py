@@ -89,7 +89,7 @@ class EncodeOptions:
         Description(
             metavar="PATTERNS",
             help="With --max-error, files and bands that stay lossless, by name, e.g. "
-            "'*SCL*,*QA*'. Alpha, masks, flags and classes do so anyway.",
+            "`'*SCL*,*QA*'`. Alpha, masks, flags and classes do so anyway.",
             since_later=True,
         ),
     ] = ""
@@ -109,9 +109,9 @@ class EncodeOptions:
         Description(
             metavar="PROFILE",
             help="Remove what identifies a patient, by the basic profile of DICOM PS3.15 and its "
-            "options: clean-descriptors, retain-longitudinal-modified-dates, "
-            "retain-patient-characteristics, retain-device-identity, retain-uids, "
-            "retain-institution-identity. Pixels stay as they are.",
+            "options: clean-descriptors, and what comes after retain-: uids, "
+            "longitudinal-modified-dates, patient-characteristics, device-identity, "
+            "institution-identity; e.g. basic,retain-uids. Pixels stay as they are.",
             since_later=True,
         ),
     ] = ""

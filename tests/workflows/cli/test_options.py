@@ -35,6 +35,21 @@ class TestOptionsOfCoding:
             listed = CliRunner().invoke(app, [command, "--help"]).output
             assert "|".join(option.description.choices) in listed
 
+    def test_help_cuts_no_word_on_a_narrow_terminal(self, commands: dict[str, Any]):
+        """Words that are wider than their column end with an ellipsis: nobody can copy these."""
+        every = [([name], command) for name, command in commands.items()]
+        for line, command in every:
+            below = getattr(command, "commands", {})
+            every += [([*line, name], one) for name, one in below.items()]
+            listed = CliRunner().invoke(app, [*line, "--help"], env={"COLUMNS": "80"}).output
+            words = {word for row in listed.splitlines() for word in row.strip("│ ").split()}
+            assert all(len(row) <= 80 for row in listed.splitlines())
+            for parameter in command.params:
+                names = [] if parameter.param_type_name == "argument" else parameter.opts
+                told = (parameter.help or "").replace("`", "").split()
+                wanted = {*names, *told}
+                assert not wanted - words, (line, wanted - words)
+
     def test_help_lists_them_first_as_it_always_has(self, commands: dict[str, Any]):
         for command in ("compress", "plan"):
             names = [parameter.name for parameter in commands[command].params]
