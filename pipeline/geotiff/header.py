@@ -124,6 +124,8 @@ class TiffHeader:
     """The image's directory: the file's first, or that of the page asked for."""
     below: tuple[Directory, ...]
     """Directories of the first one's SubIFDs entry (tag 330)."""
+    unread_below: int
+    """Further ones that are not looked at: unreadable, too many, or below these."""
     notes: Mapping[int, Directory]
     """Directories of EXIF and GPS entries, by the tag that points to them."""
 
@@ -442,14 +444,19 @@ def _read_header(file: BinaryIO, size: int, at: int | None) -> TiffHeader:
         except (ValueError, struct.error):
             return None  # a broken thumbnail or camera note says nothing about the image
 
-    below = [follow(int(at)) for at in first.integers(SUB_IFDS)[:MAX_SUB_DIRECTORIES]]
+    starts = first.integers(SUB_IFDS)
+    starts = starts[starts > 0]
+    below = [follow(int(at)) for at in starts[:MAX_SUB_DIRECTORIES]]
+    found = tuple(directory for directory in below if directory is not None)
+    nested = sum(directory.integers(SUB_IFDS).size for directory in found)
     notes = {tag: follow(first.integer(tag)) for tag in NOTES if tag in first.entries}
     return TiffHeader(
         big=layout.big,
         order=layout.order,
         size_bytes=size,
         first=first,
-        below=tuple(directory for directory in below if directory is not None),
+        below=found,
+        unread_below=starts.size - len(found) + nested,
         notes={tag: directory for tag, directory in notes.items() if directory is not None},
     )
 

@@ -5,7 +5,7 @@ What cannot be read whole and right is refused when the file is opened.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -298,13 +298,19 @@ def _open_shown(path: Path, view: RasterView, driver: str, number: int | None) -
         dataset=dataset,
         record=record,
         sidecars=beside,
-        remarks=(*view.beside.remarks, *unread),
+        remarks=(*view.beside.remarks, *unread, *_unread_below(header)),
         view=view.keep() if driver == "JP2OpenJPEG" else None,
         blocks=DeflateBlocks.of(path, header),
         mask_blocks=_mask_blocks(path, record["mask"], beside),
         stream_blocks=blocks,
         decoded=decoded,
     )
+
+
+def _unread_below(header: TiffHeader | None) -> Iterator[str]:
+    if header is not None and (count := header.unread_below):
+        what = "directory" if count == 1 else "directories"
+        yield f"{count} {what} below its own (tag 330) left out: unreadable, or nested too deep"
 
 
 def _tables(view: RasterView) -> tuple[dict[str, str], list[str]]:

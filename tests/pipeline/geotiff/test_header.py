@@ -13,6 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tilepress.pipeline.geotiff.header import Entry, append_entries, read_header
+from tilepress.pipeline.geotiff.source import GeoTiffSource
+from tilepress.pipeline.image.source import SourceSpec
+
+from ...helpers.slide_files import pyramid, write_slide
 
 
 @pytest.fixture(params=["classic little", "classic big", "bigtiff little", "bigtiff big"])
@@ -45,6 +49,30 @@ class TestReading:
         cut = read_header(path)
         assert cut is not None
         assert "strip 4 of 4" in (cut.damage() or "")
+
+    @pytest.mark.parametrize("damage", ["outside", "nested", None])
+    def test_directories_below_that_are_not_looked_at_are_counted(
+        self, tmp_path: Path, damage: str | None
+    ) -> None:
+        levels = pyramid(70, 90)
+        path = write_slide(tmp_path / "a.tif", levels[:1], below=[levels[1:]])
+        whole = read_header(path)
+        assert whole is not None
+        starts, data = whole.first.entries[330].data, path.read_bytes()
+        if damage == "outside":
+            data = data.replace(starts, starts[:4] + b"\xf0\xff\xff\xff")
+        elif damage == "nested":  # what was PlanarConfiguration of the first one
+            at = data.index(b"\x1c\x01\x03\0", int.from_bytes(starts[:4], "little"))
+            data = data[:at] + b"\x4a\x01" + data[at + 2 :]
+        path.write_bytes(data)
+        header = read_header(path)
+        assert header is not None
+        assert header.unread_below == (damage is not None)
+        spec = SourceSpec(kind="geotiff", paths=(str(path),))
+        with GeoTiffSource(spec) as source:
+            told = [text for text in source.info.remarks if "below its own" in text]
+        expected = "1 directory below its own (tag 330) left out: unreadable, or nested too deep"
+        assert told == ([] if damage is None else [expected])
 
     def test_no_tiff(self, tmp_path: Path) -> None:
         for content in (b"", b"II", b"II*\0\xff\xff\xff\xff", b"GIF89a" + bytes(20)):
