@@ -18,6 +18,7 @@ from tilepress.errors import (
     DamagedSource,
     SourceError,
     SourceTooLarge,
+    TilepressError,
     TooMuchMemory,
     UnsupportedSource,
 )
@@ -105,8 +106,10 @@ class ArraySource:
         except TooMuchMemory as error:
             raise SourceTooLarge(f"reading {self._path.name}: {error}") from error
         except Exception as error:  # whatever the codecs of a foreign Zarr array raise
+            text = f"damaged, or more than its codecs know ({type(error).__name__})"
+            why = str(error) if isinstance(error, TilepressError) else text
             raise DamagedSource(
-                f"reading {box.start}…{box.stop} of {self._path.name}: {type(error).__name__}"
+                f"reading {box.start}…{box.stop} of {self._path.name}: {why}"
             ) from error
         return np.ascontiguousarray(samples, dtype=self._info.dtype)
 
@@ -172,7 +175,8 @@ def _open_zarr(path: Path, url: str | None) -> tuple[_Readable, tuple[str, ...] 
     except SourceError:
         raise
     except Exception as error:  # zarr raises what its metadata parsers and codecs raise
-        raise DamagedSource(f"opening {path.name}: Zarr says {type(error).__name__}") from error
+        text = f"its metadata are damaged, or more than Zarr knows ({type(error).__name__})"
+        raise DamagedSource(f"opening {path.name}: {text}") from error
     names = getattr(array.metadata, "dimension_names", None)
     if not names or any(name is None for name in names) or len(set(names)) != len(names):
         return array, None

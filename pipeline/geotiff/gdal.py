@@ -44,6 +44,9 @@ _UNSUPPORTED = re.compile(
 )
 """Failures that say nothing against the file: this build of GDAL cannot decode it."""
 
+_FUNCTION = re.compile(r"\w+:\w")
+"""Messages of libtiff begin with the name of what said it."""
+
 _MISSING_CODEC = re.compile(r"missing codec (?:of code )?(\w+)", re.IGNORECASE)
 """So libtiff calls a compression that it was built without, or does not know."""
 
@@ -124,6 +127,8 @@ def gdal_calls(
                 kind = UnsupportedSource
             elif error is DamagedSource and (codec := _MISSING_CODEC.search(found)):
                 kind, found = UnsupportedSource, f"this GDAL cannot read {_named(codec[1])}"
+            elif _FUNCTION.match(found):
+                found = f"GDAL cannot {doing.split()[0]} it: {found}"
             raise kind(f"{doing} {path}: {found}") from exc
         damage = next((message for message in heard if _DAMAGE.search(message)), None)
     if damage is not None:

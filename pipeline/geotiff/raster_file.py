@@ -31,8 +31,10 @@ from tilepress.pipeline.geotiff.gdal import (
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     PHOTOMETRIC,
+    PLANAR,
     SAMPLES,
     SUBSAMPLING,
+    Directory,
     Page,
     TiffHeader,
     read_header,
@@ -393,6 +395,8 @@ def _unsupported(
         return f"it holds {pages} images (pages); give one file per image"
     if header is not None and header.hidden_images:
         return f"it holds {header.hidden_images} more images in sub-directories (tag 330)"
+    if header is not None and _has_halved_planes(header.first):
+        return "its Cb and Cr lie in planes of their own with fewer samples, which GDAL cannot read"
     if len(set(dataset.dtypes)) > 1:
         return f"its bands differ in type: {', '.join(sorted(set(dataset.dtypes)))}"
     if record["dtype"] not in COMPLEX_PARTS and not _is_numpy(record["dtype"]):
@@ -410,6 +414,14 @@ def _unsupported(
     if block > MAX_BLOCK_BYTES and header is not None:
         return f"one strip or tile decodes to {block} bytes, the limit is {MAX_BLOCK_BYTES}"
     return None
+
+
+def _has_halved_planes(own: Directory) -> bool:
+    """Whether chroma is subsampled (2 × 2 where nothing is said), and not beside its luma."""
+    if own.integer(PHOTOMETRIC) != YCBCR or own.integer(PLANAR, 1) != 2:
+        return False
+    sides = own.integers(SUBSAMPLING).tolist() or [2, 2]
+    return own.integer(COMPRESSION) not in (OLD_JPEG, JPEG) and set(sides) != {1}
 
 
 def _is_numpy(name: str) -> bool:

@@ -75,7 +75,7 @@ def tiff_maker(stream: BinaryIO) -> Maker | None:
     """
     try:
         texts = dict(_first_directory(stream))
-    except (struct.error, OverflowError):
+    except (struct.error, ValueError, OverflowError, OSError):  # offsets that no file has
         return None
     software = texts.get(SOFTWARE, b"")
     if _LEICA.search(texts.get(DESCRIPTION, b"")):

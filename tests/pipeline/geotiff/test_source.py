@@ -291,6 +291,16 @@ class TestMetadataIsTruthful:
         with GeoTiffSource.open(path) as source:
             np.testing.assert_array_equal(read_all(source), samples)
 
+    def test_planes_of_chroma_with_fewer_samples_are_refused(self, tmp_path: Path) -> None:
+        samples = noise((3, 20, 30), "uint8")
+        path = write(tmp_path / "a.tif", samples, photometric="RGB", interleave="band")
+        data = path.read_bytes()
+        rgb, ycbcr = (struct.pack("<HHIHH", 262, 3, 1, kind, 0) for kind in (2, 6))
+        assert data.count(rgb) == 1
+        path.write_bytes(data.replace(rgb, ycbcr))
+        with pytest.raises(UnsupportedSource, match="Cb and Cr lie in planes of their own"):
+            GeoTiffSource.open(path)
+
 
 class TestSourceItems:
     def test_all_is_json_and_the_same_twice(self, tmp_path: Path) -> None:

@@ -60,6 +60,13 @@ def test_what_is_cut_off_has_no_mark(tmp_path: Path):
     assert tiff_maker(BytesIO(loop)) is None
 
 
+@pytest.mark.parametrize("at", [2**62, 2**63 - 1, 2**63, 2**64 - 1])
+def test_offsets_that_no_file_has_are_no_mark(tmp_path: Path, at: int):
+    (tmp_path / "a.tif").write_bytes(b"II+\0\x08\0\0\0" + at.to_bytes(8, "little"))
+    with (tmp_path / "a.tif").open("rb") as file:
+        assert tiff_maker(file) is None
+
+
 def test_other_files_by_how_they_begin(tmp_path: Path):
     assert maker_of(LIST, "a.txt", BytesIO(LIST)) is Maker.VMS
     vmu = b"[Uncompressed Virtual Microscope Specimen]\n"
