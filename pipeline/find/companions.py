@@ -58,11 +58,12 @@ def _words(text: str) -> frozenset[str]:
 
 
 _IMAGES = _words(
-    """.7z .adf .asc .avif .bil .bip .bmp .bsq .bz2 .cog .cr2 .czi .dcm .dcm30 .dem .dic .dicom .dng
-    .ecw .ers .exr .fit .fits .gif .grb .grb2 .grib .grib2 .gtiff .gz .h5 .hdf .hdf5 .he5 .heic .hgt
-    .ima .img .j2c .j2k .jfif .jls .jp2 .jpeg .jpg .jpx .jxl .kea .las .laz .lif .lsm .mha .mhd .mrc
-    .mrf .mrxs .nc .nc4 .nd2 .ndpi .netcdf .nii .nitf .npy .npz .nrrd .ntf .pgm .png .pnm .ppm .raw
-    .scn .sdat .sid .svs .tar .tgz .tif .tiff .vms .vrt .webp .xz .zarr .zip .zst"""
+    """.7z .adf .asc .avif .bif .bil .bip .bmp .bsq .bz2 .cog .cr2 .czi .dcm .dcm30 .dem .dic
+    .dicom .dng .ecw .ers .ets .exr .fit .fits .gif .grb .grb2 .grib .grib2 .gtiff .gz .h5 .hdf
+    .hdf5 .he5 .heic .hgt .ima .img .isyntax .j2c .j2k .jfif .jls .jp2 .jpeg .jpg .jpx .jxl .kea
+    .las .laz .lif .lsm .mha .mhd .mrc .mrf .mrxs .nc .nc4 .nd2 .ndpi .netcdf .nii .nitf .npy
+    .npz .nrrd .ntf .pgm .png .pnm .ppm .qptiff .raw .scn .sdat .sid .svs .svslide .tar .tgz
+    .tif .tiff .vms .vmu .vrt .vsi .webp .xz .zarr .zip .zst"""
 )
 """Endings of what may be an image, or hold some: where that cannot be read, it is a failure."""
 
@@ -77,9 +78,11 @@ _OTHERS = _words(
 _PREVIEW = re.compile(
     r"(?:.*[_\-. ])?(?:thumb(?:nail|s|nails)?|preview|browse|quick-?look|ql|ver)"
     r"(?:[_\-. ][a-z0-9]+)?\.(?:jpe?g|gif|bmp)|star_bg\.jpg"
+    r"|hls\.[ls]30\.t\w{5}\.\d{7}t\d{6}\.v\d\.\d\.jpg"
+    r"|l[a-z]\d\d_l\w{3}_\d{6}_\d{8}_\d{8}_\d\d_(?:t\d|rt)(?:_refl|_tir|_qb)?\.jpe?g"
 )
 """Pictures for people that come with scenes: LC08…_thumb_small.jpeg, …-ql.jpg, preview.jpg,
-and the background of a SAFE's own page."""
+the background of a SAFE's own page; of HLS and Landsat those that are called as the scene."""
 
 
 ZARR_DOCUMENT = "zarr.json"
