@@ -25,7 +25,7 @@ from tilepress.workflows.report.telling import Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
 from tilepress.workflows.run.dry import forecast_run
 from tilepress.workflows.run.finish import ReportWriter, finish_run, report_when_stopped
-from tilepress.workflows.run.images import find_images, other_files, todos
+from tilepress.workflows.run.images import find_images, nothing_found, other_files, todos
 from tilepress.workflows.run.keeping import Keeping
 from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.parts import compress_part
@@ -267,8 +267,7 @@ def compress(
         if tuner is not None and not run.unfinished:
             tuner.forget()
         if not (result.images or result.failures or result.excluded or result.kept.files):
-            named = ", ".join(map(str, request.sources))
-            raise UsageError(f"compressing: found no image in {named}")
+            raise nothing_found("compressing", request, passed_over)
         with report_when_stopped(run, writer):
             return finish_run(result, writer, target, progress)
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tilepress.errors import DestinationConflict, ExcludedSource, UsageError
+from tilepress.errors import DestinationConflict, ExcludedSource
 from tilepress.pipeline.archive.destination import Outlook, outlook
 from tilepress.pipeline.archive.outcome import ImageFailure, image_failure
 from tilepress.pipeline.archive.plan import ImagePlan, make_plan
@@ -31,7 +31,7 @@ from tilepress.workflows.report.report import Report
 from tilepress.workflows.report.telling import Discovered, Failed, Note, Progress
 from tilepress.workflows.run.claims import Claims
 from tilepress.workflows.run.driver import LISTED_IMAGES, LISTED_INPUTS
-from tilepress.workflows.run.images import find_images, other_files, too_large
+from tilepress.workflows.run.images import find_images, nothing_found, other_files, too_large
 from tilepress.workflows.run.keeping import Keeping
 from tilepress.workflows.run.request import CompressRequest
 
@@ -92,8 +92,7 @@ def forecast_run(
     report.forecast = dry.forecast
     nothing = not (dry.forecast.to_write or dry.forecast.unchanged or report.kept.files)
     if nothing and not report.failures and not report.excluded:
-        named = ", ".join(map(str, request.sources))
-        raise UsageError(f"compressing: found no image in {named}")
+        raise nothing_found("compressing", request, passed_over)
     return report
 
 

@@ -34,11 +34,12 @@ from tilepress.pipeline.privacy.recipe import is_deidentified, renamed
 from tilepress.pipeline.storage.path import StoragePath
 from tilepress.pipeline.storage.text import size
 from tilepress.workflows.report.labels import Labels
+from tilepress.workflows.report.report import Report
 from tilepress.workflows.report.telling import Discovered
 from tilepress.workflows.run.driver import Run
 from tilepress.workflows.run.request import CompressRequest
 
-__all__ = ["find_images", "other_files", "pseudonyms_of", "todos", "too_large"]
+__all__ = ["find_images", "nothing_found", "other_files", "pseudonyms_of", "todos", "too_large"]
 
 LISTED_IMAGES = 10
 """Images that a message names at most."""
@@ -52,6 +53,13 @@ def other_files(request: CompressRequest) -> OtherFiles | None:
     if request.destination.is_store:
         return None
     return OtherFiles("none" if request.options.profile is not None else request.keep)
+
+
+def nothing_found(doing: str, request: CompressRequest, passed_over: Counter[str]) -> UsageError:
+    """Return an error that says what there was in place of images."""
+    named = ", ".join(map(str, request.sources))
+    left_out = Report(passed_over=passed_over).passed_over_text
+    return UsageError(f"{doing}: found no image in {named}" + (left_out and f"; {left_out}"))
 
 
 def find_images(

@@ -36,7 +36,7 @@ from tilepress.workflows.report.report import (
 from tilepress.workflows.report.telling import Failed, Note, Progress, SilentProgress
 from tilepress.workflows.run.driver import WHOLE_BYTES, Run
 from tilepress.workflows.run.finish import ReportWriter, finish_run, report_when_stopped
-from tilepress.workflows.run.images import find_images, other_files, todos
+from tilepress.workflows.run.images import find_images, nothing_found, other_files, todos
 from tilepress.workflows.run.keeping import Keeping, by_folder
 from tilepress.workflows.run.options import check_options, takes_coding_options
 from tilepress.workflows.run.request import CompressRequest, PathLike
@@ -347,7 +347,7 @@ def _make_plan(
     head = plan_file.close(request.to_json(), unchanged, failures, force=force)
     if not (head.images or head.unchanged or head.failures or head.kept_objects):
         plan_file.remove()
-        raise UsageError(f"planning: found no image in {', '.join(map(str, request.sources))}")
+        raise nothing_found("planning", request, passed_over)
     return head
 
 

@@ -340,8 +340,14 @@ class TestReport:
 
     def test_nothing_found_is_a_usage_error(self, tmp_path: Path):
         (tmp_path / "empty").mkdir()
-        with pytest.raises(UsageError, match="found no image"):
+        with pytest.raises(UsageError, match=r"found no image in .*empty$"):
             run(tmp_path / "empty", tmp_path / "out")
+        np.save(tmp_path / "empty/a.npy", np.zeros((9, 9)))
+        (tmp_path / "empty/b.exe").write_bytes(b"1")
+        left = "left out 1 file that is no image: .exe 1; left out 1 file by --include and"
+        for more in ({"dry_run": True}, {}):
+            with pytest.raises(UsageError, match=f"found no image in .*empty; {left}"):
+                run(tmp_path / "empty", tmp_path / "out", exclude=["*.npy"], **more)
 
 
 class TestRastersComeBack:
