@@ -274,11 +274,11 @@ class _Discovery:
             yield self._beside_private(spec)
 
     def _without_pieces(self, batch: Batch) -> Batch:
-        """Count what another file stands for, unless the user named it."""
+        """Count what another file stands for, also where the user named both in a list."""
         paths = [file.path for file in batch.files]
-        if batch.named or batch.container is not None or is_url(paths[0]):
+        if batch.container is not None or is_url(paths[0]):
             return batch
-        left = set(without_pieces(paths))
+        left = set(paths) if batch.named and len(paths) == 1 else set(without_pieces(paths))
         if len(left) == len(paths):
             return batch
         self._passed_over[PIECES] += len(paths) - len(left)

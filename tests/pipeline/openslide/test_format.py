@@ -136,6 +136,17 @@ class TestSearched:
         assert [image.status for image in report.images] == ["written"] * 3
         assert report.passed_over[PIECES] == 6
 
+    def test_a_list_of_all_files_is_as_good_as_their_folder(self, tmp_path: Path):
+        mirax(tmp_path / "in/m.mrxs", SLIDE)
+        vms(tmp_path / "in/v.vms", SLIDE)
+        every = sorted(path for path in (tmp_path / "in").rglob("*") if path.is_file())
+        (tmp_path / "list.txt").write_text("\n".join(map(str, every)))
+        report = compress([f"@{tmp_path / 'list.txt'}"], tmp_path / "out", workers=0)
+        assert (report.ok, len(report.images)) == (True, 2)
+        assert report.passed_over[PIECES] == 7
+        (failure,) = discover([tmp_path / "in/m/Index.dat"])
+        assert "it is not an image" in str(failure.error)  # type: ignore[union-attr]
+
     def test_a_folder_that_is_not_there_is_told(self, tmp_path: Path):
         path = mirax(tmp_path / "m.mrxs", SLIDE)
         path.with_suffix("").rename(tmp_path / "other")
