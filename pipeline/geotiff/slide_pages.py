@@ -63,7 +63,7 @@ _LOOKED_AT = (
         TILE_LENGTH,
         SUB_IFDS,
         SAMPLE_FORMAT,
-        *(NDPI, LENS, DEPTH, STRIP_OFFSETS, XMP),
+        *(NDPI, LENS, DEPTH, STRIP_OFFSETS),
         *OF_THE_GROUND,
         *OF_GDAL,
     ),
@@ -239,19 +239,14 @@ def _chain(file: BinaryIO, size: int, pages: Sequence[Page]) -> tuple[list[_Foun
     if not chain:
         return chain, is_whole
     text = _whole_description(file, size, chain[0])
-    images, pictures = ome_images(text, len(chain)), _pictures_of_scanner(text, chain)
+    images = ome_images(text, len(chain))
+    pictures = pictures_of_scn(text)
+    if _is_ventana(file, size, chain[0].start) and (shown := chain[0].shows) is not None:
+        pictures = {0: shown}
     return [
         replace(found, image=images.get(at), scanner_says=pictures.get(at))
         for at, found in enumerate(chain)
     ], is_whole
-
-
-def _pictures_of_scanner(text: bytes, chain: Sequence[_Found]) -> dict[int, str]:
-    """Return what a scanner says that directories show beside a slide, by their places."""
-    xmp = chain[0].own.entries.get(XMP)
-    if xmp is not None and is_ventana(xmp.data):
-        return {0: shown} if (shown := chain[0].shows) is not None else {}
-    return pictures_of_scn(text)
 
 
 def _whole_description(file: BinaryIO, size: int, found: _Found) -> bytes:
@@ -280,7 +275,7 @@ def _may_be(file: BinaryIO, size: int, at: int) -> bool:
 
 
 def _is_ventana(file: BinaryIO, size: int, at: int) -> bool:
-    """Whether the only page that is left of a file may be the label of a Ventana slide."""
+    """Whether the first directory is of a file of Ventana's: there it shows the label."""
     try:
         xmp = directory_at(file, size, at, (XMP,)).entries.get(XMP)
     except ValueError:
