@@ -32,7 +32,7 @@ def unfinished(target: Path, *, folder: bool = False) -> Iterator[Path]:
 
     The name says nothing of the target, which may be called after a patient. Raises OSError.
     """
-    path = target.with_name(PREFIX + secrets.token_hex(8))
+    path = target.parent / (PREFIX + secrets.token_hex(8))  # the target may be "."
     if folder:
         path.mkdir()
     handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)

@@ -55,6 +55,12 @@ def test_it_is_gone_at_the_end_or_has_become_the_target(tmp_path: Path, folder: 
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_the_target_may_be_where_we_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with unfinished(Path("."), folder=True) as path:
+        assert path.resolve().parent == tmp_path
+
+
 def test_what_killed_ones_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     writer = subprocess.Popen(
         [sys.executable, "-c", HOLD, tmp_path / "a"], stdout=subprocess.PIPE, text=True
