@@ -6,6 +6,8 @@ here they come from one table, with integer interpolation.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -50,8 +52,14 @@ def log2(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def n_log_n(most: int) -> npt.NDArray[np.int64]:
-    """Return (most + 1,), n·log2(n) in 1/BIT."""
-    n = np.arange(most + 1)
+    """Return (most + 1,), n·log2(n) in 1/BIT; to be read only."""
+    return _n_log_n(most.bit_length())[: most + 1]
+
+
+@lru_cache(maxsize=2)
+def _n_log_n(bits: int) -> npt.NDArray[np.int64]:
+    """Return (2^bits,): planes of about one size ask for about the same."""
+    n = np.arange(1 << bits)
     return n * log2(n)
 
 

@@ -55,33 +55,144 @@ static void load_predicted(const Plane *plane, const Predicted *predicted, int64
     }
 }
 
-/* Properties, (known, count), of the samples of every ``stride``-th step, and which those are. */
+/* Move what a step's rows say of the samples that are there together; returns how many those are. */
+static int64_t close_ranks(const Plane *plane, int64_t at, int64_t n, int known, Work *work)
+{
+    if (!plane->mask)
+        return n;
+    int64_t there = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (plane->mask[at + i])
+            continue;
+        for (int k = 0; k < known; k++)
+            work->properties[k * work->rows + there] = work->properties[k * work->rows + i];
+        there++;
+    }
+    return there;
+}
+
+/* All properties of the samples of step t that are there; returns how many those are. */
+static int64_t load_properties(const Plane *plane, const int32_t *own, const int32_t *errors,
+                               const Predicted *predicted, int64_t t, Work *work)
+{
+    static const uint8_t ALL[PROPERTIES] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                            1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    int64_t pitch = tp_pitch(plane->height, plane->width);
+    int64_t y0 = tp_first_row(t, plane->width), n = tp_end_row(t, plane->height) - y0;
+    int64_t at = tp_position(t, y0, pitch);
+    load_predicted(plane, predicted, t, at, n, work);
+    step_properties(plane, own, errors, at, pitch, n, ALL, work);
+    return close_ranks(plane, at, n, OWN_PROPERTIES + REFERENCE_PROPERTIES * plane->references, work);
+}
+
+/* Of the samples of every ``stride``-th step, every ``every``-th: properties, (known, count), and
+   which those are. */
 static int plane_properties(const Plane *plane, const int32_t *own, const int32_t *errors,
-                            const Predicted *predicted, int64_t stride, int64_t count, int32_t *out, int64_t *picked)
+                            const Predicted *predicted, int64_t stride, int64_t every, int64_t count, int32_t *out,
+                            int64_t *picked)
 {
     Work work;
     int fault = work_open(&work, plane, 1);
     if (fault)
         return fault;
-    int64_t pitch = tp_pitch(plane->height, plane->width), steps = tp_steps(plane->height, plane->width), m = 0;
+    int64_t steps = tp_steps(plane->height, plane->width), m = 0, next = 0;
     int known = OWN_PROPERTIES + REFERENCE_PROPERTIES * plane->references;
-    uint8_t wanted[PROPERTIES];
-    for (int k = 0; k < PROPERTIES; k++)
-        wanted[k] = k < known;
     for (int64_t t = 0; t < steps; t += stride) {
-        int64_t y0 = tp_first_row(t, plane->width), n = tp_end_row(t, plane->height) - y0;
-        int64_t at = tp_position(t, y0, pitch), j = predicted->begins[t];
-        load_predicted(plane, predicted, t, at, n, &work);
-        step_properties(plane, own, errors, at, pitch, n, wanted, &work);
-        for (int64_t i = 0; i < n; i++) {
-            if (plane->mask && plane->mask[at + i])
-                continue;
+        int64_t n = load_properties(plane, own, errors, predicted, t, &work);
+        for (; next < n; next += every, m++) {
             for (int k = 0; k < known; k++)
-                out[k * count + m] = work.properties[k * work.rows + i];
-            picked[m++] = j++;
+                out[k * count + m] = work.properties[k * work.rows + next];
+            picked[m] = predicted->begins[t] + next;
         }
+        next -= n;
     }
     free(work.block);
+    return 0;
+}
+
+/* How many edges of a property lie below a value, for the values from the first edge on; what is
+   below the first or above the last is as these are. */
+enum { LOOKUP = 4096 };
+
+typedef struct {
+    const int32_t *edges;
+    int32_t count, first, span; /* span: of the lookup, or -1 where edges are too far apart */
+    uint8_t below[LOOKUP + 1];
+} Binning;
+
+static void binning_open(Binning *b, const int32_t *edges, int32_t count)
+{
+    int64_t span = count ? (int64_t)edges[count - 1] - edges[0] + 1 : 0;
+    b->edges = edges, b->count = count, b->first = count ? edges[0] : 0;
+    b->span = span <= LOOKUP ? (int32_t)span : -1;
+    int32_t passed = 0;
+    for (int32_t k = 0; k <= b->span; k++) {
+        while (passed < count && edges[passed] - b->first < k)
+            passed++;
+        b->below[k] = (uint8_t)passed;
+    }
+}
+
+/* Bins of values, (n,), to one byte of each example. */
+static void fill_bins(const Binning *b, const int32_t *values, int64_t n, uint8_t *out)
+{
+    for (int64_t i = 0; b->span >= 0 && i < n; i++) {
+        int32_t value = tp_min(tp_max(values[i], b->first), b->first + b->span);
+        out[i * (int64_t)sizeof(Example)] = b->below[value - b->first];
+    }
+    for (int64_t i = 0; b->span < 0 && i < n; i++) {
+        uint8_t below = 0;
+        for (int32_t k = 0; k < b->count; k++)
+            below += b->edges[k] < values[i];
+        out[i * (int64_t)sizeof(Example)] = below;
+    }
+}
+
+/* The symbols of n samples from ``first`` on, and what they cost by the model's tables. */
+static void fill_symbols(const Examined *examined, int64_t first, int64_t n, Example *out)
+{
+    const int32_t *candidates = examined->candidates;
+    for (int64_t i = first; i < first + n; i++, out++) {
+        int32_t z = examined->folded[i], token = tp_token_of(z);
+        const int32_t *row = examined->costs + TOKENS * examined->tables[i];
+        out->plain = (uint16_t)row[token], out->left = 0;
+        if (candidates) {
+            int32_t west = candidates[i], north = candidates[examined->samples + i];
+            if (z == west || z == north) {
+                out->symbol = z != west;
+                continue;
+            }
+            token = tp_token_of(z - (z > west) - (north != west && z > north));
+        }
+        out->symbol = (uint8_t)(2 + token), out->left = (uint16_t)row[token];
+    }
+}
+
+/* The samples of every ``stride``-th step as examples. */
+static int plane_examples(const Plane *plane, const int32_t *own, const int32_t *errors, const Predicted *predicted,
+                          int64_t stride, const Examined *examined, Example *out)
+{
+    Work work;
+    int fault = work_open(&work, plane, 1);
+    if (fault)
+        return fault;
+    int64_t steps = tp_steps(plane->height, plane->width);
+    int known = OWN_PROPERTIES + REFERENCE_PROPERTIES * plane->references;
+    Binning *binnings = malloc(sizeof(Binning) * (size_t)known);
+    if (!binnings) {
+        free(work.block);
+        return FAULT_MEMORY;
+    }
+    for (int k = 0; k < known; k++)
+        binning_open(binnings + k, examined->edges + k * BINS, examined->edge_counts[k]);
+    for (int64_t t = 0; t < steps; t += stride) {
+        int64_t n = load_properties(plane, own, errors, predicted, t, &work);
+        for (int k = 0; k < known; k++)
+            fill_bins(binnings + k, work.properties + k * work.rows, n, &out->bin[k]);
+        fill_symbols(examined, predicted->begins[t], n, out);
+        out += n;
+    }
+    free(binnings), free(work.block);
     return 0;
 }
 

@@ -64,6 +64,27 @@ typedef struct {
     const int64_t *begins;            /* (steps + 1,) */
 } Predicted;
 
+/* A sample as a tree that grows sees it. */
+typedef struct {
+    uint8_t bin[27]; /* of each property, how many of its edges lie below it */
+    uint8_t symbol;  /* 0 as west, 1 as north, else 2 + token of what is left */
+    uint16_t plain;  /* what it costs by the model's tables */
+    uint16_t left;   /* what is left to code after both flags */
+} Example;
+
+enum { BINS = 32, EXAMPLE_SYMBOLS = 2 + 72 };
+
+/* What becomes examples: samples' properties by edges, and their symbols by the model's costs. */
+typedef struct {
+    const int32_t *edges;          /* (known, BINS) ascending, of each property its own ... */
+    const int32_t *edge_counts;    /* ... (known,), BINS - 1 at most */
+    const int16_t *tables;         /* (samples,) in coding order */
+    const int32_t *folded;         /* (samples,) */
+    const int32_t *candidates;     /* (2, samples) folded west and north; null: no flags may be coded */
+    int64_t samples;
+    const int32_t *costs;          /* (tables, TOKENS), below 2^16 */
+} Examined;
+
 /* Normal equations of the linear path. */
 typedef struct {
     int64_t stride;                /* of steps that are looked at */
@@ -78,7 +99,9 @@ typedef struct Kernel {
     int (*decode)(const Plane *, const Stream *, int32_t *own, int32_t *errors);
     int (*predict)(const Plane *, const int32_t *own, int32_t *errors, Found *);
     int (*properties)(const Plane *, const int32_t *own, const int32_t *errors, const Predicted *, int64_t stride,
-                      int64_t count, int32_t *out, int64_t *picked);
+                      int64_t every, int64_t count, int32_t *out, int64_t *picked);
+    int (*examples)(const Plane *, const int32_t *own, const int32_t *errors, const Predicted *, int64_t stride,
+                    const Examined *, Example *out);
     int (*leaves)(const Plane *, const int32_t *own, const int32_t *errors, const Predicted *,
                   const int32_t *nodes, int64_t node_count, int32_t *out);
     int (*activities)(const Plane *, const int32_t *own, int64_t stride, int64_t *counts);

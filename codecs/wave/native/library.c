@@ -53,9 +53,16 @@ EXPORT int tp_predict(int kernel, const Plane *plane, const int32_t *own, int32_
 }
 
 EXPORT int tp_properties(int kernel, const Plane *plane, const int32_t *own, const int32_t *errors,
-                         const Predicted *predicted, int64_t stride, int64_t count, int32_t *out, int64_t *picked)
+                         const Predicted *predicted, int64_t stride, int64_t every, int64_t count, int32_t *out,
+                         int64_t *picked)
 {
-    return kernel_of(kernel)->properties(plane, own, errors, predicted, stride, count, out, picked);
+    return kernel_of(kernel)->properties(plane, own, errors, predicted, stride, every, count, out, picked);
+}
+
+EXPORT int tp_examples(int kernel, const Plane *plane, const int32_t *own, const int32_t *errors,
+                       const Predicted *predicted, int64_t stride, const Examined *examined, Example *out)
+{
+    return kernel_of(kernel)->examples(plane, own, errors, predicted, stride, examined, out);
 }
 
 EXPORT int tp_leaves(int kernel, const Plane *plane, const int32_t *own, const int32_t *errors,
