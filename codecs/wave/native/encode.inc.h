@@ -1,43 +1,59 @@
 /* What an encoder asks of a plane whose samples are known. */
 
+/* Add what is known of the n samples of a step that are there; returns how many those are. */
+static int64_t add_found(const Plane *plane, const int32_t *row, int64_t pitch, int64_t at, int64_t n,
+                         const Work *work, Found *found)
+{
+    const int32_t *from[7] = {work->linear, work->correction, work->context, work->pattern,
+                              row, row + NEXT(0, -1), row + NEXT(-1, 0)};
+    int32_t *to[7] = {found->linears, found->corrections, found->contexts, found->patterns,
+                      found->sample, found->west, found->north};
+    int64_t there = n;
+    for (int k = 0; k < 7; k++) {
+        int32_t *out = to[k] + found->count;
+        if (!plane->mask) {
+            memcpy(out, from[k], sizeof(int32_t) * (size_t)n);
+            continue;
+        }
+        there = 0;
+        for (int64_t i = 0; i < n; i++) /* what is absent is written, too, and then over */
+            out[there] = from[k][i], there += !plane->mask[at + i];
+    }
+    found->count += there;
+    return there;
+}
+
 /* Predict a plane whose samples are known; errors begin as zeros. */
 static int predict_plane(const Plane *plane, const int32_t *own, int32_t *errors, Found *found)
 {
     Work work;
-    int fault = work_open(&work, plane, 0);
+    int fault = work_open(&work, plane, NO_PROPERTIES);
     if (fault)
         return fault;
     int64_t pitch = tp_pitch(plane->height, plane->width), steps = tp_steps(plane->height, plane->width);
     Predict *predict = predict_of(plane);
-    int64_t count = 0;
-    found->looked_at = found->matching = 0;
+    found->count = found->looked_at = found->matching = 0;
     for (int64_t t = 0; t < steps; t++) {
         int64_t y0 = tp_first_row(t, plane->width), n = tp_end_row(t, plane->height) - y0;
         int64_t at = tp_position(t, y0, pitch);
-        found->begins[t] = count;
+        found->begins[t] = found->count;
         if (n <= 0)
             continue;
         predict(plane, own, errors, at, pitch, n, &work);
-        const int32_t *row = own + at, *west = row + NEXT(0, -1), *north = row + NEXT(-1, 0);
-        for (int64_t i = 0; i < n; i++) {
-            int absent = plane->mask && plane->mask[at + i];
-            errors[at + i] = absent ? 0 : (int32_t)((uint32_t)row[i] << FRACTION_BITS) - work.linear[i];
-            found->linears[count] = work.linear[i];
-            found->corrections[count] = work.correction[i];
-            found->contexts[count] = work.context[i];
-            found->patterns[count] = work.pattern[i];
-            found->sample[count] = row[i];
-            found->west[count] = west[i];
-            found->north[count] = north[i];
-            count += !absent;
-            if (t % 4 == 0 && !absent) {
-                found->looked_at++;
-                found->matching += (row[i] == west[i]) | (row[i] == north[i]);
-            }
+        for (int64_t i = 0; i < n; i++)
+            errors[at + i] = (int32_t)((uint32_t)own[at + i] << FRACTION_BITS) - work.linear[i];
+        int64_t there = add_found(plane, own + at, pitch, at, n, &work, found);
+        if (t % LOOK_STRIDE == 0) {
+            found->looked_at += there;
+            for (int64_t i = found->count - there; i < found->count; i++)
+                found->matching += (found->sample[i] == found->west[i]) | (found->sample[i] == found->north[i]);
         }
+        for (int64_t i = 0; plane->mask && i < n; i++)
+            if (plane->mask[at + i])
+                errors[at + i] = 0;
         pad_edges(errors, t, y0, n, plane, pitch);
     }
-    found->begins[steps] = found->count = count;
+    found->begins[steps] = found->count;
     free(work.block);
     return 0;
 }
@@ -92,7 +108,7 @@ static int plane_properties(const Plane *plane, const int32_t *own, const int32_
                             int64_t *picked)
 {
     Work work;
-    int fault = work_open(&work, plane, 1);
+    int fault = work_open(&work, plane, 0);
     if (fault)
         return fault;
     int64_t steps = tp_steps(plane->height, plane->width), m = 0, next = 0;
@@ -136,15 +152,15 @@ static void binning_open(Binning *b, const int32_t *edges, int32_t count)
 /* Bins of values, (n,), to one byte of each example. */
 static void fill_bins(const Binning *b, const int32_t *values, int64_t n, uint8_t *out)
 {
-    for (int64_t i = 0; b->span >= 0 && i < n; i++) {
-        int32_t value = tp_min(tp_max(values[i], b->first), b->first + b->span);
-        out[i * (int64_t)sizeof(Example)] = b->below[value - b->first];
-    }
-    for (int64_t i = 0; b->span < 0 && i < n; i++) {
-        uint8_t below = 0;
+    const int32_t first = b->first, last = b->first + b->span;
+    const uint8_t *below = b->below;
+    for (int64_t i = 0; b->span >= 0 && i < n; i++, out += sizeof(Example))
+        *out = below[tp_min(tp_max(values[i], first), last) - first];
+    for (int64_t i = 0; b->span < 0 && i < n; i++, out += sizeof(Example)) {
+        int32_t count = 0;
         for (int32_t k = 0; k < b->count; k++)
-            below += b->edges[k] < values[i];
-        out[i * (int64_t)sizeof(Example)] = below;
+            count += b->edges[k] < values[i];
+        *out = (uint8_t)count;
     }
 }
 
@@ -173,7 +189,7 @@ static int plane_examples(const Plane *plane, const int32_t *own, const int32_t 
                           int64_t stride, const Examined *examined, Example *out)
 {
     Work work;
-    int fault = work_open(&work, plane, 1);
+    int fault = work_open(&work, plane, 0);
     if (fault)
         return fault;
     int64_t steps = tp_steps(plane->height, plane->width);
@@ -201,22 +217,25 @@ static int plane_leaves(const Plane *plane, const int32_t *own, const int32_t *e
                         const int32_t *nodes, int64_t node_count, int32_t *out)
 {
     Work work;
-    int fault = work_open(&work, plane, 1);
+    int fault = work_open(&work, plane, node_count);
     if (fault)
         return fault;
     int64_t pitch = tp_pitch(plane->height, plane->width), steps = tp_steps(plane->height, plane->width), m = 0;
     uint8_t wanted[PROPERTIES] = {0};
-    for (int64_t k = 0; k < node_count; k++)
-        wanted[nodes[4 * k]] = 1;
+    prepare_walk(nodes, node_count, wanted, &work);
     for (int64_t t = 0; t < steps; t++) {
         int64_t y0 = tp_first_row(t, plane->width), n = tp_end_row(t, plane->height) - y0;
         int64_t at = tp_position(t, y0, pitch);
         load_predicted(plane, predicted, t, at, n, &work);
         step_properties(plane, own, errors, at, pitch, n, wanted, &work);
-        step_leaves(nodes, n, &work);
-        for (int64_t i = 0; i < n; i++)
-            if (!(plane->mask && plane->mask[at + i]))
+        step_leaves(n, &work);
+        for (int64_t i = 0; plane->mask && i < n; i++)
+            if (!plane->mask[at + i])
                 out[m++] = work.pattern[i];
+        if (!plane->mask) {
+            memcpy(out + m, work.pattern, sizeof(int32_t) * (size_t)n);
+            m += n;
+        }
     }
     free(work.block);
     return 0;

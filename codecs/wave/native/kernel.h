@@ -27,6 +27,8 @@ typedef struct {
     const int32_t *output_bias, *output_shift;  /* (3,) */
 } Plane;
 
+enum { LOOK_STRIDE = 4 }; /* of steps that stand for all where samples are looked at */
+
 /* How the linear path is summed up. */
 enum { SUMS_OF_32_BITS = 0, SUMS_IN_HALVES = 1, SUMS_OF_64_BITS = 2 };
 

@@ -75,8 +75,8 @@ EXPORT int tp_symbols(const int16_t *tables, const int32_t *folded, const int32_
     return 0;
 }
 
-/* Code symbols from the last to the first; words, (count + 1,), are filled from their end. Returns
-   how many they are. */
+/* Code symbols from the last to the first; words, (count + 1,), are filled from their end. lanes: a
+   power of two. Returns how many words they are. */
 EXPORT int64_t tp_rans_encode(const uint16_t *starts, const uint16_t *sizes, int64_t count, int lanes,
                               uint32_t *states, uint16_t *words)
 {
@@ -84,12 +84,11 @@ EXPORT int64_t tp_rans_encode(const uint16_t *starts, const uint16_t *sizes, int
         states[k] = STATE_LOW;
     int64_t at = count + 1;
     for (int64_t i = count - 1; i >= 0; i--) {
-        uint32_t start = starts[i], size = sizes[i], state = states[i % lanes];
-        if ((uint64_t)state >= (uint64_t)size << 17) {
-            words[--at] = (uint16_t)state;
-            state >>= 16;
-        }
-        states[i % lanes] = ((state / size) << TABLE_BITS) + state % size + start;
+        uint32_t start = starts[i], size = sizes[i], *lane = states + (i & (lanes - 1)), state = *lane;
+        int full = (uint64_t)state >= (uint64_t)size << 17; /* written all the same: nothing to guess */
+        words[at - 1] = (uint16_t)state;
+        at -= full, state >>= 16 * full;
+        *lane = ((state / size) << TABLE_BITS) + state % size + start;
     }
     return count + 1 - at;
 }
@@ -174,28 +173,44 @@ EXPORT void tp_count_tokens(const int16_t *tables, const int32_t *folded, const 
     }
 }
 
+/* The tokens of (TOKENS,) counts that there are, the commonest first. Returns how many. */
+static int commonest_first(const int64_t *counts, int *tokens)
+{
+    int used = 0;
+    for (int token = 0; token < TOKENS; token++) {
+        if (counts[token] == 0)
+            continue;
+        int at = used++;
+        for (; at > 0 && counts[tokens[at - 1]] < counts[token]; at--)
+            tokens[at] = tokens[at - 1];
+        tokens[at] = token;
+    }
+    return used;
+}
+
+/* What counted tokens cost, or something above ``most``, where they do. */
+static int64_t cost_up_to(int64_t most, const int64_t *counts, const int32_t *costs, const int *tokens, int used)
+{
+    int64_t total = 0;
+    for (int k = 0; k < used && total <= most; k++)
+        total += counts[tokens[k]] * costs[tokens[k]];
+    return total;
+}
+
 /* For each table the one whose costs suit its tokens best, its own cost, and what that saves.
-   counted, costs: (n, TOKENS). Of equals the lowest wins. */
+   counted, costs: (n, TOKENS), costs not below 0. Of equals the lowest wins. */
 EXPORT void tp_best_tables(const int64_t *counted, const int32_t *costs, int64_t n, int32_t *best, int64_t *own,
                            int64_t *saved)
 {
     for (int64_t table = 0; table < n; table++) {
         const int64_t *counts = counted + TOKENS * table;
-        int32_t tokens[TOKENS], used = 0;
-        for (int32_t token = 0; token < TOKENS; token++)
-            if (counts[token] > 0)
-                tokens[used++] = token;
-        best[table] = (int32_t)table, own[table] = saved[table] = 0;
-        if (!used)
-            continue;
-        int64_t least = INT64_MAX;
-        for (int64_t other = 0; other < n; other++) {
-            int64_t total = 0;
-            for (int32_t k = 0; k < used; k++)
-                total += counts[tokens[k]] * costs[TOKENS * other + tokens[k]];
-            if (other == table)
-                own[table] = total;
-            if (total < least)
+        int tokens[TOKENS], used = commonest_first(counts, tokens);
+        own[table] = cost_up_to(INT64_MAX, counts, costs + TOKENS * table, tokens, used);
+        best[table] = (int32_t)table;
+        int64_t least = own[table];
+        for (int64_t other = 0; used && other < n; other++) {
+            int64_t total = cost_up_to(least, counts, costs + TOKENS * other, tokens, used);
+            if (total < least || (total == least && other < best[table]))
                 best[table] = (int32_t)other, least = total;
         }
         saved[table] = own[table] - least;
