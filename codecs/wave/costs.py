@@ -75,12 +75,12 @@ def entropy(counts: npt.NDArray[np.int64]) -> int:
 
 
 def frequency_levels(counts: npt.NDArray[np.int64], levels: int) -> npt.NDArray[np.int32]:
-    """Return (k,) of (k,) counts: quarters of an octave below the highest, levels − 1.
+    """Return (…, k) of (…, k) counts: quarters of an octave below the highest, levels − 1.
 
     0 where there is none, else at least 1.
     """
     logs = log2(counts)
-    below = (4 * (logs - log2(counts.max(keepdims=True))) + BIT // 2) >> 16
+    below = (4 * (logs - log2(counts.max(-1, keepdims=True))) + BIT // 2) >> 16
     return np.where(counts > 0, np.maximum(levels - 1 + below, 1), 0).astype(np.int32)
 
 

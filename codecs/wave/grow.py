@@ -21,7 +21,6 @@ from tilepress.codecs.wave.costs import (
     BIT,
     TABLE,
     entropies,
-    entropy,
     flag_levels,
     frequency_levels,
     n_log_n,
@@ -263,13 +262,11 @@ def _fitted(
     group = _merged(chosen[is_own])
     table_of = np.zeros(n_leaves, np.int32)
     table_of[is_own] = group + 1
-    levels = np.zeros((int(group.max(initial=-1)) + 1, TOKENS), np.int32)
+    shared = np.zeros((int(group.max(initial=-1)) + 1, TOKENS), np.int64)
+    np.add.at(shared, group, chosen[is_own])
     total = both[rows, mode].sum() + np.where(is_own, raw[rows, mode], model[rows, mode]).sum()
-    for k in range(len(levels)):
-        counts = chosen[table_of == k + 1].sum(0)
-        levels[k] = frequency_levels(counts, LEVELS)
-        total += entropy(counts)
-    tree = ContextTree(nodes, leaf_flags, table_of, levels)
+    total += entropies(shared).sum()
+    tree = ContextTree(nodes, leaf_flags, table_of, frequency_levels(shared, LEVELS))
     return GrownTree(tree, leaves, float(total / BIT) + 8 * len(pack_tree(tree)))
 
 

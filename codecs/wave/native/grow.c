@@ -402,30 +402,80 @@ EXPORT void tp_count_leaves(const int32_t *leaves, const int16_t *tables, const 
     }
 }
 
-/* What (width,) counted symbols cost with a table of their own. */
-static int64_t price_of(const int64_t *counts, int width, const int64_t *logs, int64_t table, int64_t token)
-{
-    int64_t total = 0, bits = 0;
-    for (int k = 0; k < width; k++)
-        if (counts[k] > 0) {
-            total += counts[k];
-            bits += token - counts[k] * log2_of(counts[k], logs);
-        }
-    return bits + total * log2_of(total > 1 ? total : 1, logs) + table;
-}
-
+/* Rows of counted tokens that tables may be shared by. A table costs ``token_cost`` for each of its
+   tokens and ``table_cost`` beside. */
 typedef struct {
-    int64_t *counts, *both;
+    int64_t *counts, *prices; /* (n, width): how often, and what that and the token cost, 0 where there is none */
+    int64_t *total, *cost;    /* (n,) of each row */
+    int64_t *extra;           /* (n, n) what rows i < j cost more as one */
+    int64_t *best;            /* (n,) of each row, the later one that suits it best */
+    char *alive;              /* (n,) */
     const int64_t *logs;
+    int64_t n, table_cost, token_cost;
     int width;
-    int64_t table_cost, token_cost;
 } Rows;
 
-static int64_t price_of_pair(const Rows *r, int64_t i, int64_t j)
+static int64_t n_log_n(int64_t n, const int64_t *logs) { return n > 1 ? n * log2_of(n, logs) : 0; }
+
+/* Work out what row i costs for itself. */
+static void price_row(Rows *r, int64_t i)
 {
+    const int64_t *counts = r->counts + i * r->width;
+    int64_t *prices = r->prices + i * r->width, total = 0, bits = 0;
+    for (int k = 0; k < r->width; k++) {
+        prices[k] = counts[k] > 0 ? r->token_cost - n_log_n(counts[k], r->logs) : 0;
+        bits += prices[k], total += counts[k];
+    }
+    r->total[i] = total, r->cost[i] = bits + n_log_n(total, r->logs) + r->table_cost;
+}
+
+/* Work out what rows i and j cost more as one; only tokens that both have change their prices. */
+static void price_pair(Rows *r, int64_t i, int64_t j)
+{
+    const int64_t *a = r->counts + i * r->width, *of_a = r->prices + i * r->width;
+    const int64_t *b = r->counts + j * r->width, *of_b = r->prices + j * r->width;
+    int64_t total = r->total[i] + r->total[j], own = n_log_n(r->total[i], r->logs) + n_log_n(r->total[j], r->logs);
+    int64_t more = n_log_n(total, r->logs) - own - r->table_cost;
     for (int k = 0; k < r->width; k++)
-        r->both[k] = r->counts[i * r->width + k] + r->counts[j * r->width + k];
-    return price_of(r->both, r->width, r->logs, r->table_cost, r->token_cost);
+        if (a[k] > 0 && b[k] > 0)
+            more += r->token_cost - n_log_n(a[k] + b[k], r->logs) - of_a[k] - of_b[k];
+    r->extra[(i < j ? i : j) * r->n + (i < j ? j : i)] = more;
+}
+
+static int64_t best_for(const Rows *r, int64_t i)
+{
+    const int64_t *extra = r->extra + i * r->n;
+    int64_t best = i; /* which is never */
+    for (int64_t j = i + 1; j < r->n; j++)
+        if (extra[j] < extra[best])
+            best = j;
+    return best;
+}
+
+/* Row b becomes a part of a. */
+static void merge_rows(Rows *r, int64_t a, int64_t b, int64_t *group)
+{
+    const int64_t never = (int64_t)1 << NEVER_SHIFT, n = r->n;
+    for (int k = 0; k < r->width; k++)
+        r->counts[a * r->width + k] += r->counts[b * r->width + k];
+    price_row(r, a);
+    r->alive[b] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        r->extra[b * n + i] = r->extra[i * n + b] = never;
+        group[i] = group[i] == b ? a : group[i];
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (!r->alive[i] || i == a)
+            continue;
+        int64_t before = i < a ? r->extra[i * n + a] : 0;
+        price_pair(r, i, a);
+        int64_t now = r->extra[i * n + a], *best = r->best + i;
+        if (*best == b || (*best == a && now > before))
+            *best = best_for(r, i);
+        else if (i < a && (now < r->extra[i * n + *best] || (now == r->extra[i * n + *best] && a < *best)))
+            *best = a;
+    }
+    r->best[a] = best_for(r, a);
 }
 
 /* Merge rows, (n, width), while that saves bits or more than ``most`` are left; group: (n,) of each
@@ -434,49 +484,31 @@ EXPORT int tp_merge_rows(int64_t *counts, int64_t n, int width, const int64_t *l
                          int64_t token_cost, int64_t most, int64_t *group)
 {
     const int64_t never = (int64_t)1 << NEVER_SHIFT;
-    int64_t *room = malloc(sizeof(int64_t) * (size_t)(n * n + 3 * n + width));
+    int64_t *room = malloc(sizeof(int64_t) * (size_t)(n * n + 3 * n + n * width) + (size_t)n);
     if (!room)
         return FAULT_MEMORY;
-    int64_t *extra = room, *cost = extra + n * n, *best = cost + n, *alive = best + n;
-    Rows r = {counts, alive + n, logs, width, table_cost, token_cost};
+    int64_t *total = room + n * n, *prices = total + 3 * n;
+    Rows r = {counts, prices, total, total + n, room, total + 2 * n, (char *)(prices + n * width), logs, n,
+              table_cost, token_cost, width};
     for (int64_t i = 0; i < n; i++) {
-        group[i] = i, alive[i] = 1;
-        cost[i] = price_of(counts + i * width, width, logs, table_cost, token_cost);
-        for (int64_t j = 0; j < n; j++)
-            extra[i * n + j] = never;
+        group[i] = i, r.alive[i] = 1;
+        price_row(&r, i);
+        for (int64_t j = 0; j <= i; j++)
+            r.extra[i * n + j] = never;
     }
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         for (int64_t j = i + 1; j < n; j++)
-            extra[i * n + j] = price_of_pair(&r, i, j) - cost[i] - cost[j];
+            price_pair(&r, i, j);
+        r.best[i] = best_for(&r, i);
+    }
     for (int64_t left = n; left > 1; left--) {
         int64_t a = -1;
-        for (int64_t i = 0; i < n; i++) { /* of each row, the later row that suits it best */
-            if (!alive[i])
-                continue;
-            best[i] = i;
-            for (int64_t j = i; j < n; j++)
-                if (extra[i * n + j] < extra[i * n + best[i]])
-                    best[i] = j;
-            if (a < 0 || extra[i * n + best[i]] < extra[a * n + best[a]])
-                a = i;
-        }
-        int64_t b = best[a];
-        if (extra[a * n + b] >= 0 && left <= most)
-            break;
-        for (int k = 0; k < width; k++)
-            counts[a * width + k] += counts[b * width + k];
-        cost[a] += cost[b] + extra[a * n + b];
-        alive[b] = 0;
-        for (int64_t i = 0; i < n; i++) {
-            extra[b * n + i] = extra[i * n + b] = never;
-            if (group[i] == b)
-                group[i] = a;
-        }
         for (int64_t i = 0; i < n; i++)
-            if (alive[i] && i != a) {
-                int64_t low = i < a ? i : a, high = i < a ? a : i;
-                extra[low * n + high] = price_of_pair(&r, low, high) - cost[i] - cost[a];
-            }
+            if (r.alive[i] && (a < 0 || r.extra[i * n + r.best[i]] < r.extra[a * n + r.best[a]]))
+                a = i;
+        if (r.extra[a * n + r.best[a]] >= 0 && left <= most)
+            break;
+        merge_rows(&r, a, r.best[a], group);
     }
     free(room);
     return 0;
