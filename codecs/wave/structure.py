@@ -218,9 +218,12 @@ def choose_references(
 
 
 def _repeated_rows(plane: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return (rows,): which rows equal the one before."""
+    """Return (rows,): which rows equal the one before; none where less than every other does."""
     repeated = np.zeros(len(plane), np.bool_)
-    for y in np.flatnonzero((plane[1:, ::61] == plane[:-1, ::61]).all(axis=1)) + 1:
+    likely = np.flatnonzero((plane[1:, ::61] == plane[:-1, ::61]).all(axis=1)) + 1
+    if len(likely) < (len(plane) - 1) // 2:
+        return repeated
+    for y in likely:
         repeated[y] = np.array_equal(plane[y], plane[y - 1])
     return repeated
 
