@@ -260,10 +260,11 @@ def _encode_planes(
     """Return (references, is a copy, body) of every plane, in plane order."""
     order = _coding_order(len(planes), bands)
     rank = {index: place for place, index in enumerate(order)}
-    previews = [_preview(planes[i], None if mask is None else mask[i]) for i in order]
-    chosen = choose_references(
-        previews, [list(range(max(0, p - 16), p)) for p in range(len(order))]
-    )
+    chosen: list[tuple[int, ...]] = [()]
+    if len(order) > 1:
+        previews = [_preview(planes[i], None if mask is None else mask[i]) for i in order]
+        earlier = [list(range(max(0, p - 16), p)) for p in range(len(order))]
+        chosen = choose_references(previews, earlier)
     out: dict[int, tuple[tuple[int, ...], bool, bytes]] = {}
     done: dict[int, DecodedPlane] = {}
     for index in order:

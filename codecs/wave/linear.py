@@ -106,8 +106,8 @@ def fit_classes(
     fitted = [whole]
     if len(cells) > 1 and not quick:
         rest = np.flatnonzero((cell_counts > 0) & (cell_counts < least))
-        grams, sizes = gram[cells].copy(), cell_counts[cells].astype(np.float64)
-        weighed = masses[cells].copy()
+        grams, sizes = gram[cells], cell_counts[cells].astype(np.float64)
+        weighed = masses[cells]
         level_of, count_of = cells >> 4, cell_counts[cells]
         for level in np.unique(rest >> 4):  # rare patterns go with the commonest of their activity
             same = level_of == level

@@ -208,7 +208,8 @@ EXPORT void tp_best_tables(const int64_t *counted, const int32_t *costs, int64_t
         own[table] = cost_up_to(INT64_MAX, counts, costs + TOKENS * table, tokens, used);
         best[table] = (int32_t)table;
         int64_t least = own[table];
-        for (int64_t other = 0; used && other < n; other++) {
+        for (int64_t k = table ? -1 : 0; used && k < n; k++) { /* first what suited the one before */
+            int64_t other = k < 0 ? best[table - 1] : k;
             int64_t total = cost_up_to(least, counts, costs + TOKENS * other, tokens, used);
             if (total < least || (total == least && other < best[table]))
                 best[table] = (int32_t)other, least = total;
