@@ -272,6 +272,43 @@ static int plane_features(const Plane *plane, const int32_t *own, int32_t *error
     return 0;
 }
 
+/* n numbers, LANES at most, and zeros. */
+INLINE V load_some(const int32_t *from, int64_t n)
+{
+    V out = {0};
+    if (n >= LANES)
+        return v_load(from);
+    memcpy(&out, from, 4 * (size_t)n);
+    return out;
+}
+
+/* About what the residuals of every ``stride``-th step cost with each gain, (gain_count,) of MOST_GAINS,
+   in eighths of a bit: by logarithms, for by squares few samples would decide where most are nearly
+   exact. An error counts as no less than a quarter of a step. */
+static void plane_gain_costs(const int32_t *linears, const int32_t *corrections, const int32_t *sample,
+                             const int64_t *begins, int64_t steps, int64_t stride, const int32_t *gains,
+                             int32_t gain_count, int64_t *costs)
+{
+    const int32_t least = ONE / 4, nothing = tp_log8(least); /* what lanes without a sample cost */
+    for (int64_t t = 0; t < steps; t += stride) {
+        V sums[MOST_GAINS] = {{0}};
+        int64_t n = begins[t + 1] - begins[t], empty = (LANES - n % LANES) % LANES;
+        for (int64_t i = begins[t], left = n; left > 0; i += LANES, left -= LANES) {
+            V error = (load_some(sample + i, left) << FRACTION_BITS) - load_some(linears + i, left);
+            V correction = load_some(corrections + i, left);
+            for (int32_t k = 0; k < gain_count; k++) {
+                V moved = (correction * gains[k] + (1 << (GAIN_BITS - 1))) >> GAIN_BITS;
+                sums[k] += v_log8(v_abs(error - moved) + least);
+            }
+        }
+        for (int32_t k = 0; k < gain_count; k++) {
+            costs[k] -= empty * nothing;
+            for (int lane = 0; lane < LANES; lane++)
+                costs[k] += sums[k][lane];
+        }
+    }
+}
+
 INLINE V fold(V residual, V up, V down, V flip)
 {
     V least = v_min(up, down), size = v_abs(residual);

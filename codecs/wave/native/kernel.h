@@ -28,6 +28,7 @@ typedef struct {
 } Plane;
 
 enum { LOOK_STRIDE = 4 }; /* of steps that stand for all where samples are looked at */
+enum { MOST_GAINS = 16 }; /* that are compared at one time */
 
 /* How the linear path is summed up. */
 enum { SUMS_OF_32_BITS = 0, SUMS_IN_HALVES = 1, SUMS_OF_64_BITS = 2 };
@@ -111,6 +112,9 @@ typedef struct Kernel {
     void (*fold)(const int32_t *linears, const int32_t *corrections, const int32_t *contexts,
                  const int32_t *const *samples, int64_t n, int32_t gain, int32_t top, int16_t *tables,
                  int32_t *folded, int32_t *candidates);
+    void (*gain_costs)(const int32_t *linears, const int32_t *corrections, const int32_t *sample,
+                       const int64_t *begins, int64_t steps, int64_t stride, const int32_t *gains,
+                       int32_t gain_count, int64_t *costs);
     int (*features)(const Plane *, const int32_t *own, int32_t *errors, int8_t *out, int32_t *facts);
 } Kernel;
 

@@ -89,6 +89,13 @@ EXPORT void tp_fold_plane(int kernel, const int32_t *linears, const int32_t *cor
     kernel_of(kernel)->fold(linears, corrections, contexts, samples, n, gain, top, tables, folded, candidates);
 }
 
+EXPORT void tp_gain_costs(int kernel, const int32_t *linears, const int32_t *corrections, const int32_t *sample,
+                          const int64_t *begins, int64_t steps, int64_t stride, const int32_t *gains,
+                          int32_t gain_count, int64_t *costs)
+{
+    kernel_of(kernel)->gain_costs(linears, corrections, sample, begins, steps, stride, gains, gain_count, costs);
+}
+
 EXPORT int tp_features(int kernel, const Plane *plane, const int32_t *own, int32_t *errors, int8_t *out,
                        int32_t *facts)
 {

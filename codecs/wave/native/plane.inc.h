@@ -17,4 +17,4 @@
 #include "fit.inc.h"
 
 const Kernel KERNEL = {decode_plane, predict_plane, plane_properties, plane_examples, plane_leaves,
-                       plane_activities, plane_equations, plane_fold, plane_features};
+                       plane_activities, plane_equations, plane_fold, plane_gain_costs, plane_features};

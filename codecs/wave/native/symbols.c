@@ -111,25 +111,6 @@ EXPORT int64_t tp_pack_raw(const uint32_t *bits, const uint8_t *bit_counts, int6
 
 /* What choices are counted by ----------------------------------------------------------------- */
 
-/* About what the residuals of every ``stride``-th step cost with each gain, in eighths of a bit: by
-   logarithms, for by squares few samples would decide where most are nearly exact. An error counts
-   as no less than a quarter of a step. */
-EXPORT void tp_gain_costs(const int32_t *linears, const int32_t *corrections, const int32_t *sample,
-                          const int64_t *begins, int64_t steps, int64_t stride, const int32_t *gains,
-                          int32_t gain_count, int64_t *costs)
-{
-    for (int64_t t = 0; t < steps; t += stride)
-        for (int32_t k = 0; k < gain_count; k++) {
-            int64_t total = 0;
-            for (int64_t i = begins[t]; i < begins[t + 1]; i++) {
-                int32_t error = (int32_t)((uint32_t)sample[i] << FRACTION_BITS) - linears[i];
-                int32_t moved = (corrections[i] * gains[k] + (1 << (GAIN_BITS - 1))) >> GAIN_BITS;
-                total += tp_log8(tp_abs(error - moved) + ONE / 4);
-            }
-            costs[k] += total;
-        }
-}
-
 /* Add to (2, MATCH_CONTEXTS, 4), for the flags "as west" and "as north" (of the rest): how often it
    is so, how often not, the bits that samples which match cost without the flag, and those that the
    others save because the candidate is ruled out. costs: (tables, TOKENS). */
