@@ -494,6 +494,37 @@ class TestPartsOfGrowing:
         first = [group.tolist().index(g) for g in range(3)]
         assert first == sorted(first)  # numbered by first use
 
+    @pytest.mark.parametrize("seed", range(6))
+    def test_the_best_pair_is_merged_first(
+        self, seed: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of equals the first, and on while it saves bits or more are left than may be."""
+        rng = np.random.default_rng(seed)
+        kinds = rng.integers(0, 40, (3, 12)) ** 2 * rng.integers(0, 2, (3, 12))
+        rows = kinds[rng.integers(0, 3, 30)] * rng.integers(0, 3, (30, 12)) + (np.arange(12) == 5)
+        rows[20:24] = rows[3]
+        most = (64, 64, 64, 3, 1, 2)[seed]
+        monkeypatch.setattr(grow, "MAX_TREE_TABLES", most)
+
+        def price(counts: np.ndarray) -> int:
+            return costs.entropy(counts) + (7 + 4 * np.count_nonzero(counts)) * costs.BIT
+
+        left = {k: row.copy() for k, row in enumerate(rows)}
+        group = np.arange(len(rows))
+        while len(left) > 1:
+            pairs = [(i, j) for i in left for j in left if i < j]
+            extra, i, j = min(
+                (price(left[i] + left[j]) - price(left[i]) - price(left[j]), i, j) for i, j in pairs
+            )
+            if extra >= 0 and len(left) <= most:
+                break
+            left[i] += left.pop(j)
+            group[group == j] = i
+        assert 1 <= len(left) <= most
+        first = np.unique(group, return_index=True)[1]
+        number = {int(group[at]): k for k, at in enumerate(np.sort(first))}
+        assert grow._merged(rows).tolist() == [number[g] for g in group.tolist()]
+
     def test_no_more_tables_than_allowed(self) -> None:
         """Each row has a token to itself; they are merged all the same."""
         rows = np.zeros((200, TOKENS), np.int64)
