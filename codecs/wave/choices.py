@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.native.library import bind
+from tilepress.codecs.native.library import bind, instruction_set
 from tilepress.codecs.wave.backend import Choices, Coding, PlaneToEncode, Prediction
 from tilepress.codecs.wave.costs import BIT, flag_levels
 from tilepress.codecs.wave.grow import grow_tree
@@ -160,7 +160,7 @@ def choose_tables(
 
 
 _means = bind("tp_means", "iinwwi")
-_gain_costs = bind("tp_gain_costs", "iiilnniwl")
+_gain_costs = bind("tp_gain_costs", "wiiilnniwl")
 _count_matches = bind("tp_count_matches", "hiiinil")
 _count_tokens = bind("tp_count_tokens", "hiiinil")
 _best_tables = bind("tp_best_tables", "linill")
@@ -188,7 +188,8 @@ def gain_costs(
     """
     costs, gains = np.zeros(len(GAINS), np.int64), np.array(GAINS, np.int32)
     stepwise = (begins, len(begins) - 1, LOOK_STRIDE)
-    _gain_costs(linears, corrections, samples, *stepwise, gains, len(gains), costs)
+    given = (linears, corrections, samples, *stepwise, gains, len(gains))
+    _gain_costs(instruction_set(), *given, costs)
     return costs
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
+from tilepress.codecs.native.memory import keep_large_arrays
 from tilepress.codecs.record import samples_crc
 from tilepress.codecs.wave.backend import Backend, TreeEffort
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
@@ -54,6 +55,7 @@ def encode_chunk(
     bands : planes that belong together, band fastest; of 3 or 4 the first three are tried as red,
     green, blue. A hint: it changes sizes, never samples.
     """
+    keep_large_arrays()
     mask = None
     if absent is not None:
         raw = f"u{samples.dtype.itemsize}" if samples.dtype.kind != "b" else "u1"
@@ -258,10 +260,11 @@ def _encode_planes(
     """Return (references, is a copy, body) of every plane, in plane order."""
     order = _coding_order(len(planes), bands)
     rank = {index: place for place, index in enumerate(order)}
-    previews = [_preview(planes[i], None if mask is None else mask[i]) for i in order]
-    chosen = choose_references(
-        previews, [list(range(max(0, p - 16), p)) for p in range(len(order))]
-    )
+    chosen: list[tuple[int, ...]] = [()]
+    if len(order) > 1:
+        previews = [_preview(planes[i], None if mask is None else mask[i]) for i in order]
+        earlier = [list(range(max(0, p - 16), p)) for p in range(len(order))]
+        chosen = choose_references(previews, earlier)
     out: dict[int, tuple[tuple[int, ...], bool, bytes]] = {}
     done: dict[int, DecodedPlane] = {}
     for index in order:

@@ -6,6 +6,8 @@ here they come from one table, with integer interpolation.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -50,8 +52,14 @@ def log2(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def n_log_n(most: int) -> npt.NDArray[np.int64]:
-    """Return (most + 1,), n·log2(n) in 1/BIT."""
-    n = np.arange(most + 1)
+    """Return (most + 1,), n·log2(n) in 1/BIT; to be read only."""
+    return _n_log_n(most.bit_length())[: most + 1]
+
+
+@lru_cache(maxsize=2)
+def _n_log_n(bits: int) -> npt.NDArray[np.int64]:
+    """Return (2^bits,): planes of about one size ask for about the same."""
+    n = np.arange(1 << bits)
     return n * log2(n)
 
 
@@ -67,12 +75,12 @@ def entropy(counts: npt.NDArray[np.int64]) -> int:
 
 
 def frequency_levels(counts: npt.NDArray[np.int64], levels: int) -> npt.NDArray[np.int32]:
-    """Return (k,) of (k,) counts: quarters of an octave below the highest, levels − 1.
+    """Return (…, k) of (…, k) counts: quarters of an octave below the highest, levels − 1.
 
     0 where there is none, else at least 1.
     """
     logs = log2(counts)
-    below = (4 * (logs - log2(counts.max(keepdims=True))) + BIT // 2) >> 16
+    below = (4 * (logs - log2(counts.max(-1, keepdims=True))) + BIT // 2) >> 16
     return np.where(counts > 0, np.maximum(levels - 1 + below, 1), 0).astype(np.int32)
 
 

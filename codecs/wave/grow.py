@@ -21,13 +21,17 @@ from tilepress.codecs.wave.costs import (
     BIT,
     TABLE,
     entropies,
-    entropy,
     flag_levels,
     frequency_levels,
     n_log_n,
 )
 from tilepress.codecs.wave.model import COST_UNIT
-from tilepress.codecs.wave.native.fitting import plane_leaves, plane_properties
+from tilepress.codecs.wave.native.fitting import (
+    BINS,
+    plane_examples,
+    plane_leaves,
+    plane_properties,
+)
 from tilepress.codecs.wave.native.structures import Holder, Sheared
 from tilepress.codecs.wave.symbols import TOKENS, raw_bits
 from tilepress.codecs.wave.tree import LEVELS, ContextTree, pack_tree
@@ -35,9 +39,9 @@ from tilepress.codecs.wave.tree import LEVELS, ContextTree, pack_tree
 __all__ = ["GrownTree", "grow_tree"]
 
 _NODE_SAMPLES = 1 << 15
-"""Samples that one split is chosen on, at most."""
-_BINS = 32
-"""Values of a property that splits are tried between."""
+"""Samples that one split is chosen on, at most; counts of them have 16 bits."""
+_EDGE_SHIFT = 13
+"""Binary logarithm of the samples that edges of bins are chosen by, about."""
 _MIN_NODE = 24
 """Sampled samples that a node needs to be split."""
 _SPLIT_BITS = 40
@@ -49,9 +53,7 @@ _LEAF_BITS = 12
 _TOKEN_BITS = 4
 _TABLE_BITS = 7
 
-_bins = bind("tp_fill_bins", "iniwB")
-_joint_symbols = bind("tp_joint", "lnhiinilll")
-_grow_nodes = bind("tp_grow", "pllldl", "w")
+_grow_nodes = bind("tp_grow", "pBllldl", "w")
 _count_leaves = bind("tp_count_leaves", "ihiinilll")
 _merge_rows = bind("tp_merge_rows", "lnwlnnnl", "w")
 
@@ -86,21 +88,13 @@ def grow_tree(
     n = len(folded)
     where = Sheared.of(plane)
     predicted = (errors, contexts, means, begins)
-    values, picked = plane_properties(where, *predicted, -(-n // most))
-    edges, bins = _binned(values)
-    joint, plain, left_open = _joint(picked, tables, folded, candidates, costs)
-    seen = np.bincount(joint, minlength=2) > 0
-    dense = np.cumsum(seen) - 1
-    found = _grow(
-        bins,
-        dense[joint].astype(np.uint8),
-        plain,
-        left_open,
-        int(np.count_nonzero(seen)),
-        np.where(seen[:2], dense[:2], -1),
-        n / max(1, len(picked)),
-    )
-    kinds, cuts, children, leaf_costs = found
+    stride = -(-n // most)
+    count = int(np.diff(begins)[::stride].sum())
+    some, _ = plane_properties(where, *predicted, stride, max(1, count >> _EDGE_SHIFT))
+    edges = [_edges(values) for values in some]
+    coded = (tables, folded, candidates)
+    examples = plane_examples(where, *predicted, stride, edges, coded, costs)
+    kinds, cuts, children, leaf_costs = _grow(examples, len(edges), n / max(1, count))
     nodes = _pruned(kinds, cuts, children, leaf_costs, edges)
     if nodes is None:
         return None
@@ -108,76 +102,32 @@ def grow_tree(
     return _fitted(nodes, leaves, tables, folded, candidates, costs)
 
 
-def _binned(
-    values: npt.NDArray[np.int32],
-) -> tuple[list[npt.NDArray[np.int32]], npt.NDArray[np.uint8]]:
-    """Return edges of each property, and (P, M) bins: how many edges lie below the value.
+def _edges(values: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Return the values, fewer than BINS, that a property may be split at, by some of its values.
 
-    Edges have about as many samples between them, by the square root of their number: most
+    They have about as many samples between them, by the square root of their number: most
     differences are 0 or nearly so, and the rare ones tell.
     """
-    count = values.shape[1]
-    some = values[:, :: max(1, count >> 13)]
-    edges: list[npt.NDArray[np.int32]] = []
-    bins = np.empty((len(values), count), np.uint8)
-    for k, row in enumerate(some):
-        levels, times = np.unique(row, return_counts=True)
-        if len(levels) > _BINS:
-            share = np.cumsum(np.sqrt(times))
-            wanted = share[-1] * np.arange(1, _BINS) / _BINS
-            levels = np.unique(levels[np.searchsorted(share, wanted)])
-        else:
-            levels = levels[:-1]
-        edges.append(levels)
-        _fill_bins(values[k], levels, bins[k])
-    return edges, bins
-
-
-def _fill_bins(
-    values: npt.NDArray[np.int32], edges: npt.NDArray[np.int32], out: npt.NDArray[np.uint8]
-) -> None:
-    """Count for each value, (M,), how many edges, ascending, lie below it."""
-    _bins(values, len(values), edges, len(edges), out)
-
-
-def _joint(
-    picked: npt.NDArray[np.int64],
-    tables: npt.NDArray[np.int16],
-    folded: npt.NDArray[np.int32],
-    candidates: npt.NDArray[np.int32],
-    costs: npt.NDArray[np.int32],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return joint symbols, (M,): 0 as west, 1 as north, else 2 + token of what is left.
-
-    And what samples cost by the model's tables: all of them whole, and those left over after both
-    flags.
-    """
-    joint, plain, left = np.empty((3, len(picked)), np.int64)
-    given = (tables, folded, candidates if candidates.size else None, len(folded), costs)
-    _joint_symbols(picked, len(picked), *given, joint, plain, left)
-    return joint, plain, left
+    levels, times = np.unique(values, return_counts=True)
+    if len(levels) <= BINS:
+        return levels[:-1]
+    share = np.cumsum(np.sqrt(times))
+    wanted = share[-1] * np.arange(1, BINS) / BINS
+    return np.unique(levels[np.searchsorted(share, wanted)])
 
 
 class _Growth(ctypes.Structure):
     """``Growth`` of grow.c."""
 
     _fields_ = (
-        ("bins", ctypes.c_void_p),
-        ("joint", ctypes.c_void_p),
-        ("plain", ctypes.c_void_p),
-        ("left", ctypes.c_void_p),
         ("m", ctypes.c_int64),
         ("known", ctypes.c_int32),
-        ("symbols", ctypes.c_int32),
-        ("west", ctypes.c_int32),
-        ("north", ctypes.c_int32),
+        ("cost_shift", ctypes.c_int32),
         ("logs", ctypes.c_void_p),
         ("scale", ctypes.c_double),
         *(
             (name, ctypes.c_int32)
             for name in (
-                "cost_shift",
-                "bin_count",
                 "least",
                 "most",
                 "node_samples",
@@ -192,13 +142,7 @@ class _Growth(ctypes.Structure):
 
 
 def _grow(
-    bins: npt.NDArray[np.uint8],
-    joint: npt.NDArray[np.uint8],
-    plain: npt.NDArray[np.int64],
-    left_open: npt.NDArray[np.int64],
-    n_symbols: int,
-    flags_at: npt.NDArray[np.int64],
-    scale: float,
+    examples: npt.NDArray[np.uint8], known: int, scale: float
 ) -> tuple[
     npt.NDArray[np.int64],
     npt.NDArray[np.int64],
@@ -207,25 +151,18 @@ def _grow(
 ]:
     """Split breadth first while it pays. Returns per node: property, cut, children, cost as leaf.
 
-    scale : samples that each sampled one stands for. Children of a leaf are −1.
+    examples : ``plane_examples``, of ``known`` properties, whose order changes; scale : samples
+    that each stands for. Children of a leaf are −1.
     """
-    known, m = bins.shape
+    m = examples.shape[1]
     most = 2 * MAX_TREE_NODES + 1
     hold = Holder()
     growth = _Growth(
-        bins=hold.at(bins, np.uint8),
-        joint=hold.at(joint, np.uint8),
-        plain=hold.at(plain, np.int64),
-        left=hold.at(left_open, np.int64),
         m=m,
         known=known,
-        symbols=n_symbols,
-        west=int(flags_at[0]),
-        north=int(flags_at[1]),
+        cost_shift=(BIT // COST_UNIT).bit_length() - 1,
         logs=hold.at(n_log_n(m), np.int64),
         scale=scale,
-        cost_shift=(BIT // COST_UNIT).bit_length() - 1,
-        bin_count=_BINS,
         least=_MIN_NODE,
         most=most,
         node_samples=_NODE_SAMPLES,
@@ -238,7 +175,7 @@ def _grow(
     kinds, cuts = np.zeros((2, most), np.int64)
     children, costs = np.full((most, 2), -1, np.int64), np.zeros(most)
     counted = np.zeros(1, np.int64)
-    check_memory(_grow_nodes(ctypes.byref(growth), kinds, cuts, children, costs, counted))
+    check_memory(_grow_nodes(ctypes.byref(growth), examples, kinds, cuts, children, costs, counted))
     count = int(counted[0])
     return kinds[:count], cuts[:count], children[:count], costs[:count]
 
@@ -251,14 +188,16 @@ def _pruned(
     edges: Sequence[npt.NDArray[np.int32]],
 ) -> npt.NDArray[np.int32] | None:
     """Return the nodes of ``TreeArrays`` whose splits pay; None if none does."""
-    split = children[:, 0] >= 0
-    for node in range(len(kinds) - 1, -1, -1):  # children come after their parents
+    below, left = children.tolist(), costs.tolist()
+    split = [node[0] >= 0 for node in below]
+    for node in range(len(split) - 1, -1, -1):  # children come after their parents
         if split[node]:
-            whole = costs[children[node]].sum() + _NODE_BITS * BIT
-            split[node] = whole < costs[node]
-            costs[node] = min(whole, costs[node])
+            whole = left[below[node][0]] + left[below[node][1]] + _NODE_BITS * BIT
+            split[node] = whole < left[node]
+            left[node] = min(whole, left[node])
     if not split[0]:
         return None
+    asked = list(zip(kinds.tolist(), cuts.tolist(), strict=True))
     nodes: list[list[int]] = []
     leaves = 0
 
@@ -267,11 +206,11 @@ def _pruned(
         if not split[node]:
             leaves += 1
             return ~(leaves - 1)
-        kind = int(kinds[node])
+        kind, cut = asked[node]
         here = len(nodes)
-        nodes.append([kind, int(edges[kind][cuts[node]]), 0, 0])
+        nodes.append([kind, int(edges[kind][cut]), 0, 0])
         for side in range(2):
-            nodes[here][2 + side] = walk(int(children[node, side]))
+            nodes[here][2 + side] = walk(below[node][side])
         return here
 
     walk(0)
@@ -323,13 +262,11 @@ def _fitted(
     group = _merged(chosen[is_own])
     table_of = np.zeros(n_leaves, np.int32)
     table_of[is_own] = group + 1
-    levels = np.zeros((int(group.max(initial=-1)) + 1, TOKENS), np.int32)
+    shared = np.zeros((int(group.max(initial=-1)) + 1, TOKENS), np.int64)
+    np.add.at(shared, group, chosen[is_own])
     total = both[rows, mode].sum() + np.where(is_own, raw[rows, mode], model[rows, mode]).sum()
-    for k in range(len(levels)):
-        counts = chosen[table_of == k + 1].sum(0)
-        levels[k] = frequency_levels(counts, LEVELS)
-        total += entropy(counts)
-    tree = ContextTree(nodes, leaf_flags, table_of, levels)
+    total += entropies(shared).sum()
+    tree = ContextTree(nodes, leaf_flags, table_of, frequency_levels(shared, LEVELS))
     return GrownTree(tree, leaves, float(total / BIT) + 8 * len(pack_tree(tree)))
 
 

@@ -106,16 +106,17 @@ def fit_classes(
     fitted = [whole]
     if len(cells) > 1 and not quick:
         rest = np.flatnonzero((cell_counts > 0) & (cell_counts < least))
-        grams, sizes = gram[cells].copy(), cell_counts[cells].astype(np.float64)
-        weighed = masses[cells].copy()
-        for cell in rest:  # a rare pattern goes with the commonest cell of its activity
-            same = np.flatnonzero(cells >> 4 == cell >> 4)
-            near = same if len(same) else np.arange(len(cells))
-            to = near[np.argmax(cell_counts[cells[near]])]
-            grams[to] += gram[cell]
-            sizes[to] += cell_counts[cell]
-            weighed[to] += masses[cell]
-            set_of_cell[cell] = to
+        grams, sizes = gram[cells], cell_counts[cells].astype(np.float64)
+        weighed = masses[cells]
+        level_of, count_of = cells >> 4, cell_counts[cells]
+        for level in np.unique(rest >> 4):  # rare patterns go with the commonest of their activity
+            same = level_of == level
+            to = int(np.argmax(np.where(same, count_of, 0) if same.any() else count_of))
+            for cell in rest[rest >> 4 == level]:
+                grams[to] += gram[cell]
+                sizes[to] += cell_counts[cell]
+                weighed[to] += masses[cell]
+                set_of_cell[cell] = to
         cost = _COST_FACTOR * (24 + n_taps * _WEIGHT_COST_BITS)
         owner = np.zeros(len(cells), np.int64)
         limits = (len(cells), n_taps, MAX_SETS, cost, float(stride))

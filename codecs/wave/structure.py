@@ -70,15 +70,12 @@ def used_levels(
         return None
     histogram = np.bincount(samples, minlength=top + 1)
     seen = histogram > 0
-    rare = _rare_levels(histogram)
     nothing = np.zeros_like(seen)
     plain = Levels(seen, nothing) if _worth_packing(seen, histogram, top) else None
-    if (
-        not alone
-        or min(plane.shape) < 2
-        or not rare.any()
-        or not _worth_packing(seen & ~rare, histogram, top)
-    ):
+    if not alone or min(plane.shape) < 2:
+        return plain
+    rare = _rare_levels(histogram)
+    if not rare.any() or not _worth_packing(seen & ~rare, histogram, top):
         return plain
     moved = Levels(seen, rare)
     rival = plane if plain is None else plain.ranks()[plane]
@@ -101,13 +98,17 @@ def _gradient_cost(plane: npt.NDArray[np.int32]) -> int:
 
 def _rare_levels(histogram: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Return which levels have far fewer samples than the median of the levels around."""
+    rare = np.zeros(len(histogram), np.bool_)
     if len(histogram) > _MAX_RARE_RANGE:
-        return np.zeros(len(histogram), np.bool_)
-    around = np.median(sliding_window_view(np.pad(histogram, _AROUND), 2 * _AROUND + 1), axis=1)
-    rare = (histogram > 0) & (around >= _MIN_AROUND) & (histogram < _RARE_SHARE * around)
+        return rare
+    around = sliding_window_view(np.pad(histogram, _AROUND), 2 * _AROUND + 1)
+    most = around.max(axis=1)  # no median is above it, and it is found sooner
+    few = (histogram > 0) & (most >= _MIN_AROUND) & (histogram < _RARE_SHARE * most)
+    medians = np.median(around[few], axis=1)
+    rare[few] = (medians >= _MIN_AROUND) & (histogram[few] < _RARE_SHARE * medians)
     if histogram[rare].sum() > _MAX_RARE_SHARE * histogram.sum():
         rare[:] = False
-    return np.asarray(rare, np.bool_)
+    return rare
 
 
 def _holes_inside(seen: npt.NDArray[np.bool_], counts: npt.NDArray[np.int64], top: int) -> bool:
@@ -217,28 +218,40 @@ def choose_references(
     return chosen
 
 
-def _repeated_rows(plane: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return (rows,): which rows equal the one before."""
-    repeated = np.zeros(len(plane), np.bool_)
-    for y in np.flatnonzero((plane[1:, ::61] == plane[:-1, ::61]).all(axis=1)) + 1:
-        repeated[y] = np.array_equal(plane[y], plane[y - 1])
-    return repeated
-
-
 def replication(plane: npt.NDArray[np.int64]) -> tuple[int, int, int, int] | None:
     """Return (factor y, phase y, factor x, phase x) if blocks of equal samples tile the plane.
 
     Factors 1 … 8; None when both are 1. Phase is the index of the first block start.
     """
-    found: list[int] = []
-    for repeated in (_repeated_rows(plane), _repeated_rows(plane.T)):
-        starts = np.flatnonzero(~repeated[1:]) + 1
-        best = (1, 0)
-        for factor in range(min(8, len(repeated) // 2), 1, -1):
-            # every line that is not repeated must begin a block
-            phases = set((starts % factor).tolist())
-            if len(phases) <= 1:
-                best = (factor, phases.pop() if phases else 0)
-                break
-        found += best
-    return None if found[0] == found[2] == 1 else (found[0], found[1], found[2], found[3])
+    rows, columns = _blocks(plane), _blocks(plane.T)
+    return None if rows[0] == columns[0] == 1 else (*rows, *columns)
+
+
+def _blocks(plane: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Return factor and phase of the blocks of equal rows."""
+    likely = np.zeros(len(plane), np.bool_)
+    likely[1:] = (plane[1:, ::61] == plane[:-1, ::61]).all(axis=1)
+    if _factor(likely)[0] == 1:
+        return 1, 0
+    return _factor(_repeated_rows(plane, likely))
+
+
+def _repeated_rows(
+    plane: npt.NDArray[np.int64], likely: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Return (rows,): which rows equal the one before, of those that may."""
+    repeated = np.zeros(len(plane), np.bool_)
+    for y in np.flatnonzero(likely):
+        repeated[y] = np.array_equal(plane[y], plane[y - 1])
+    return repeated
+
+
+def _factor(repeated: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the largest factor, 1 … 8, of blocks of rows, and its phase."""
+    starts = np.flatnonzero(~repeated[1:]) + 1
+    for factor in range(min(8, len(repeated) // 2), 1, -1):
+        # every line that is not repeated must begin a block
+        phases = set((starts % factor).tolist())
+        if len(phases) <= 1:
+            return factor, phases.pop() if phases else 0
+    return 1, 0

@@ -97,12 +97,12 @@ class ContextTree(NamedTuple):
         """Return what the decoder takes."""
         own = len(self.levels)
         cumulative = np.zeros((own, TOKENS + 2), np.int32)
+        cumulative[:, 1:-1] = np.cumsum(frequencies_of(self.levels), axis=1)
+        cumulative[:, -1] = cumulative[:, -2]
         lookup = np.zeros((own, 256), np.uint8)
         slots = np.arange(256) << (TABLE_BITS - 8)
-        for row in range(own):
-            cumulative[row, 1:-1] = np.cumsum(frequencies_of(self.levels[row]))
-            cumulative[row, -1] = cumulative[row, -2]
-            lookup[row] = np.searchsorted(cumulative[row, 1:-2], slots, side="right")
+        for row, ends in zip(lookup, cumulative[:, 1:-2], strict=True):
+            row[:] = np.searchsorted(ends, slots, side="right")
         leaf_tables = np.zeros(MATCH_CONTEXTS, np.int32)
         leaf_tables[: len(self.tables)] = self.tables
         return TreeArrays(
@@ -117,10 +117,13 @@ class ContextTree(NamedTuple):
 
 
 def frequencies_of(levels: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Return (TOKENS,) frequencies that sum to 2^TABLE_BITS, of levels of which one is not 0."""
+    """Return (…, TOKENS) frequencies that sum to 2^TABLE_BITS, of levels of which one is not 0."""
     weights = _WEIGHTS[levels]
-    out = np.maximum((weights << TABLE_BITS) // weights.sum(), 1) * (levels > 0)
-    out[levels.argmax()] += (1 << TABLE_BITS) - out.sum()
+    whole = weights.sum(-1, keepdims=True)
+    out = np.maximum((weights << TABLE_BITS) // whole, 1) * (levels > 0)
+    most = levels.argmax(-1)[..., None]
+    rest = (1 << TABLE_BITS) - out.sum(-1, keepdims=True)
+    np.put_along_axis(out, most, np.take_along_axis(out, most, -1) + rest, -1)
     return np.asarray(out, np.int64)
 
 

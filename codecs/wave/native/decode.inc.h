@@ -66,7 +66,7 @@ INLINE int step_samples(const Plane *plane, int64_t n, int some, int32_t *row, i
 static int decode_plane(const Plane *plane, const Stream *stream, int32_t *own, int32_t *errors)
 {
     Work work;
-    int fault = work_open(&work, plane, stream->node_count > 0);
+    int fault = work_open(&work, plane, stream->node_count > 0 ? stream->node_count : NO_PROPERTIES);
     if (fault)
         return fault;
     const int32_t top = plane->top;
@@ -81,8 +81,8 @@ static int decode_plane(const Plane *plane, const Stream *stream, int32_t *own, 
     for (int k = 0; k < 2 * MATCH_CONTEXTS; k++)
         flagged |= stream->flags[k] > 0;
     uint8_t wanted[PROPERTIES] = {0};
-    for (int64_t k = 0; k < stream->node_count; k++)
-        wanted[stream->nodes[4 * k]] = 1;
+    if (stream->node_count > 0)
+        prepare_walk(stream->nodes, stream->node_count, wanted, &work);
     const uint32_t slot_mask = ((uint32_t)1 << TABLE_BITS) - 1;
 #define REFILL()                                                                                               \
     if (state < STATE_LOW) {                                                                                   \
@@ -106,7 +106,7 @@ static int decode_plane(const Plane *plane, const Stream *stream, int32_t *own, 
         step_means(plane, stream, n, &work);
         if (stream->node_count) {
             step_properties(plane, own, errors, at, pitch, n, wanted, &work);
-            step_leaves(stream->nodes, n, &work);
+            step_leaves(n, &work);
             for (int64_t i = 0; i < n; i++) {
                 int32_t own_table = stream->leaf_tables[work.pattern[i]];
                 work.table[i] = own_table ? (int32_t)stream->table_count - 1 + own_table : work.table[i];

@@ -32,10 +32,12 @@ static void add_products(const int16_t *batch, int rows, int64_t *gram)
         }
 }
 
-INLINE int16_t weighed(int64_t value, int up, int down)
+/* value * 2^up / 2^down, clipped; up is 11 at most. The first clip is for planes that no encoder has:
+   differences of samples are smaller. */
+INLINE V weighed(V value, int up, V down)
 {
-    value = (up < 0 ? value >> -up : (int64_t)((uint64_t)value << up)) >> down;
-    return (int16_t)(value < -BATCH_LIMIT ? -BATCH_LIMIT : value > BATCH_LIMIT ? BATCH_LIMIT : value);
+    value = up < 0 ? value >> -up : v_clip(value, -(1 << 19), 1 << 19) << up;
+    return v_clip(value >> down, -BATCH_LIMIT, BATCH_LIMIT);
 }
 
 /* Normal equations of each cell over every ``stride``-th step, all in integers. */
@@ -48,23 +50,29 @@ static int plane_equations(const Plane *plane, const int32_t *own, const Equatio
     int filled[CELLS] = {0};
     int64_t pitch = tp_pitch(plane->height, plane->width), steps = tp_steps(plane->height, plane->width);
     const int up = equations->up;
+    double mass[16];
+    for (int down = 0; down < 16; down++)
+        mass[down] = ldexp(1.0, 2 * (up - down));
     for (int64_t t = 0; t < steps; t += equations->stride) {
         int64_t y0 = tp_first_row(t, plane->width), n = tp_end_row(t, plane->height) - y0;
         int64_t at = tp_position(t, y0, pitch);
         for (int64_t i = 0; i < n; i += LANES) {
             Inputs in;
             inputs_of(plane, own, at + i, pitch, plane->references, &in);
-            V cells = cell_of(equations->thresholds, &in);
+            V cells = cell_of(equations->thresholds, &in), down = in.activity_log >> 4; /* half of it */
+            for (int k = 0; k < n_taps; k++)
+                in.x[k] = weighed(in.x[k], up, down);
+            V target = weighed(v_load(own + at + i) - in.base, up, down);
             for (int64_t lane = 0; lane < LANES && i + lane < n; lane++) {
                 if (plane->mask && plane->mask[at + i + lane])
                     continue;
-                int cell = cells[lane], down = in.activity_log[lane] >> 4; /* half of the logarithm */
+                int cell = cells[lane];
                 int16_t *batch = batches + (int64_t)cell * rows * BATCH, *slot = batch + filled[cell];
                 for (int k = 0; k < n_taps; k++)
-                    slot[k * BATCH] = weighed(in.x[k][lane], up, down);
-                slot[n_taps * BATCH] = weighed((int64_t)own[at + i + lane] - in.base[lane], up, down);
+                    slot[k * BATCH] = (int16_t)in.x[k][lane];
+                slot[n_taps * BATCH] = (int16_t)target[lane];
                 equations->counts[cell]++;
-                equations->masses[cell] += ldexp(1.0, 2 * (up - down));
+                equations->masses[cell] += mass[down[lane] & 15];
                 if (++filled[cell] == BATCH) {
                     add_products(batch, rows, equations->gram + (int64_t)cell * rows * rows);
                     filled[cell] = 0;

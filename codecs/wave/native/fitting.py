@@ -6,6 +6,7 @@ The functions are those of plane.inc.h, compiled once for each instruction set.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tilepress.codecs.wave.layout import (
 )
 from tilepress.codecs.wave.native.structures import (
     EquationsStructure,
+    ExaminedStructure,
     Holder,
     PredictedStructure,
     Sheared,
@@ -30,12 +32,19 @@ from tilepress.codecs.wave.native.structures import (
 from tilepress.codecs.wave.wavefront import sheared_size
 
 __all__ = [
+    "BINS",
     "plane_activities",
     "plane_equations",
+    "plane_examples",
     "plane_features",
     "plane_leaves",
     "plane_properties",
 ]
+
+BINS = 32
+"""Values of a property that splits are tried between, at most."""
+EXAMPLE = 32
+"""Bytes of a sample as a tree that grows sees it."""
 
 
 def _predicted(
@@ -49,7 +58,7 @@ def _predicted(
     )
 
 
-_properties = bind("tp_properties", "wpiipnnil", "w")
+_properties = bind("tp_properties", "wpiipnnnil", "w")
 
 
 def plane_properties(
@@ -59,14 +68,16 @@ def plane_properties(
     means: npt.NDArray[np.int32],
     begins: npt.NDArray[np.int64],
     stride: int,
+    every: int = 1,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Return properties, (P, M), of the samples of every ``stride``-th step, and which, (M,).
+    """Return properties, (P, M), of every ``every``-th sample of every ``stride``-th step.
 
+    And which samples those are, (M,).
     errors : (L,) of the linear path; contexts, means : (N,) in coding order, the latter in 1/64
     steps; begins : (steps + 1,) where each step begins.
     """
     hold = Holder()
-    count = int((begins[1:] - begins[:-1])[::stride].sum())
+    count = -(-int(_step_sizes(begins, stride).sum()) // every)
     known = OWN_PROPERTIES + REFERENCE_PROPERTIES * plane.n_refs
     out, picked = np.empty((known, count), np.int32), np.empty(count, np.int64)
     asked = described(plane, hold)
@@ -79,12 +90,69 @@ def plane_properties(
             errors,
             ctypes.byref(predicted),
             stride,
+            every,
             count,
             out,
             picked,
         )
     )
     return out, picked
+
+
+def _step_sizes(begins: npt.NDArray[np.int64], stride: int) -> npt.NDArray[np.int64]:
+    return np.diff(begins)[::stride]
+
+
+_examples = bind("tp_examples", "wpiipnpB", "w")
+
+
+def plane_examples(
+    plane: Sheared,
+    errors: npt.NDArray[np.int32],
+    contexts: npt.NDArray[np.int32],
+    means: npt.NDArray[np.int32],
+    begins: npt.NDArray[np.int64],
+    stride: int,
+    edges: Sequence[npt.NDArray[np.int32]],
+    coded: tuple[npt.NDArray[np.int16], npt.NDArray[np.int32], npt.NDArray[np.int32]],
+    costs: npt.NDArray[np.int32],
+) -> npt.NDArray[np.uint8]:
+    """Return the samples of every ``stride``-th step as trees grow on them, (2, M, EXAMPLE).
+
+    The second half is room to work in. An example is ``Example`` of kernel.h: bins, how many of
+    each property's ``edges`` lie below it, and symbol and costs of a sample that is ``coded``:
+    tables, folded, candidates as ``fold_plane`` gives them. costs : (tables, TOKENS), of WaveModel.
+    """
+    hold = Holder()
+    tables, folded, candidates = coded
+    padded = np.zeros((len(edges), BINS), np.int32)
+    for row, own in zip(padded, edges, strict=True):
+        row[: len(own)] = own
+    examined = ExaminedStructure(
+        hold.at(padded, np.int32),
+        hold.at(np.array([len(own) for own in edges]), np.int32),
+        hold.at(tables, np.int16),
+        hold.at(folded, np.int32),
+        hold.at(candidates, np.int32) if candidates.size else None,
+        len(folded),
+        hold.at(costs, np.int32),
+    )
+    out = np.empty((2, int(_step_sizes(begins, stride).sum()), EXAMPLE), np.uint8)
+    asked = described(plane, hold)
+    predicted = _predicted(contexts, means, begins, hold)
+    check_memory(
+        _examples(
+            instruction_set(),
+            ctypes.byref(asked),
+            plane.own,
+            errors,
+            ctypes.byref(predicted),
+            stride,
+            ctypes.byref(examined),
+            out,
+        )
+    )
+    return out
 
 
 _leaves = bind("tp_leaves", "wpiipini", "w")

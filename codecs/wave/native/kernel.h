@@ -27,6 +27,9 @@ typedef struct {
     const int32_t *output_bias, *output_shift;  /* (3,) */
 } Plane;
 
+enum { LOOK_STRIDE = 4 }; /* of steps that stand for all where samples are looked at */
+enum { MOST_GAINS = 16 }; /* that are compared at one time */
+
 /* How the linear path is summed up. */
 enum { SUMS_OF_32_BITS = 0, SUMS_IN_HALVES = 1, SUMS_OF_64_BITS = 2 };
 
@@ -64,6 +67,27 @@ typedef struct {
     const int64_t *begins;            /* (steps + 1,) */
 } Predicted;
 
+/* A sample as a tree that grows sees it. */
+typedef struct {
+    uint8_t bin[27]; /* of each property, how many of its edges lie below it */
+    uint8_t symbol;  /* 0 as west, 1 as north, else 2 + token of what is left */
+    uint16_t plain;  /* what it costs by the model's tables */
+    uint16_t left;   /* what is left to code after both flags */
+} Example;
+
+enum { BINS = 32, EXAMPLE_SYMBOLS = 2 + 72 };
+
+/* What becomes examples: samples' properties by edges, and their symbols by the model's costs. */
+typedef struct {
+    const int32_t *edges;          /* (known, BINS) ascending, of each property its own ... */
+    const int32_t *edge_counts;    /* ... (known,), BINS - 1 at most */
+    const int16_t *tables;         /* (samples,) in coding order */
+    const int32_t *folded;         /* (samples,) */
+    const int32_t *candidates;     /* (2, samples) folded west and north; null: no flags may be coded */
+    int64_t samples;
+    const int32_t *costs;          /* (tables, TOKENS), below 2^16 */
+} Examined;
+
 /* Normal equations of the linear path. */
 typedef struct {
     int64_t stride;                /* of steps that are looked at */
@@ -78,7 +102,9 @@ typedef struct Kernel {
     int (*decode)(const Plane *, const Stream *, int32_t *own, int32_t *errors);
     int (*predict)(const Plane *, const int32_t *own, int32_t *errors, Found *);
     int (*properties)(const Plane *, const int32_t *own, const int32_t *errors, const Predicted *, int64_t stride,
-                      int64_t count, int32_t *out, int64_t *picked);
+                      int64_t every, int64_t count, int32_t *out, int64_t *picked);
+    int (*examples)(const Plane *, const int32_t *own, const int32_t *errors, const Predicted *, int64_t stride,
+                    const Examined *, Example *out);
     int (*leaves)(const Plane *, const int32_t *own, const int32_t *errors, const Predicted *,
                   const int32_t *nodes, int64_t node_count, int32_t *out);
     int (*activities)(const Plane *, const int32_t *own, int64_t stride, int64_t *counts);
@@ -86,6 +112,9 @@ typedef struct Kernel {
     void (*fold)(const int32_t *linears, const int32_t *corrections, const int32_t *contexts,
                  const int32_t *const *samples, int64_t n, int32_t gain, int32_t top, int16_t *tables,
                  int32_t *folded, int32_t *candidates);
+    void (*gain_costs)(const int32_t *linears, const int32_t *corrections, const int32_t *sample,
+                       const int64_t *begins, int64_t steps, int64_t stride, const int32_t *gains,
+                       int32_t gain_count, int64_t *costs);
     int (*features)(const Plane *, const int32_t *own, int32_t *errors, int8_t *out, int32_t *facts);
 } Kernel;
 

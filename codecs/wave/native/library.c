@@ -53,9 +53,16 @@ EXPORT int tp_predict(int kernel, const Plane *plane, const int32_t *own, int32_
 }
 
 EXPORT int tp_properties(int kernel, const Plane *plane, const int32_t *own, const int32_t *errors,
-                         const Predicted *predicted, int64_t stride, int64_t count, int32_t *out, int64_t *picked)
+                         const Predicted *predicted, int64_t stride, int64_t every, int64_t count, int32_t *out,
+                         int64_t *picked)
 {
-    return kernel_of(kernel)->properties(plane, own, errors, predicted, stride, count, out, picked);
+    return kernel_of(kernel)->properties(plane, own, errors, predicted, stride, every, count, out, picked);
+}
+
+EXPORT int tp_examples(int kernel, const Plane *plane, const int32_t *own, const int32_t *errors,
+                       const Predicted *predicted, int64_t stride, const Examined *examined, Example *out)
+{
+    return kernel_of(kernel)->examples(plane, own, errors, predicted, stride, examined, out);
 }
 
 EXPORT int tp_leaves(int kernel, const Plane *plane, const int32_t *own, const int32_t *errors,
@@ -80,6 +87,13 @@ EXPORT void tp_fold_plane(int kernel, const int32_t *linears, const int32_t *cor
 {
     const int32_t *samples[3] = {sample, west, north};
     kernel_of(kernel)->fold(linears, corrections, contexts, samples, n, gain, top, tables, folded, candidates);
+}
+
+EXPORT void tp_gain_costs(int kernel, const int32_t *linears, const int32_t *corrections, const int32_t *sample,
+                          const int64_t *begins, int64_t steps, int64_t stride, const int32_t *gains,
+                          int32_t gain_count, int64_t *costs)
+{
+    kernel_of(kernel)->gain_costs(linears, corrections, sample, begins, steps, stride, gains, gain_count, costs);
 }
 
 EXPORT int tp_features(int kernel, const Plane *plane, const int32_t *own, int32_t *errors, int8_t *out,

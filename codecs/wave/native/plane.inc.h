@@ -16,5 +16,5 @@
 #include "encode.inc.h"
 #include "fit.inc.h"
 
-const Kernel KERNEL = {decode_plane, predict_plane, plane_properties, plane_leaves, plane_activities, plane_equations, plane_fold,
-                       plane_features};
+const Kernel KERNEL = {decode_plane, predict_plane, plane_properties, plane_examples, plane_leaves,
+                       plane_activities, plane_equations, plane_fold, plane_gain_costs, plane_features};

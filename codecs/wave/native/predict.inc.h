@@ -19,14 +19,19 @@ typedef struct {
     /* the network, its bytes four to a number as v_dot4 takes them: of four units, four inputs each */
     int32_t hidden_weight[MAX_HIDDEN * FEATURES / 4], hidden_bias[MAX_HIDDEN];
     int32_t output_weight[3 * MAX_HIDDEN / 4];
+    int32_t *walk, inner; /* what a walk down a tree takes, and how many of its steps are no leaves */
     void *block;
 } Work;
 
-static int work_open(Work *work, const Plane *plane, int properties)
+/* In place of the number of a tree's nodes: properties are not asked for. */
+enum { NO_PROPERTIES = -1 };
+
+static int work_open(Work *work, const Plane *plane, int64_t nodes)
 {
     int64_t rows = (tp_most_rows(plane->height, plane->width) + PADDING) / 16 * 16 + 16;
-    int64_t arrays = 10 + (properties ? PROPERTIES : 0);
-    int32_t *at = calloc(1, (size_t)rows * 4 * (arrays + 1));
+    int properties = nodes != NO_PROPERTIES;
+    int64_t arrays = 10 + (properties ? PROPERTIES : 0), walk = properties ? WALK * (2 * nodes + 1) : 0;
+    int32_t *at = calloc(1, 4 * (size_t)(rows * (arrays + 1) + walk));
     if (!at)
         return FAULT_MEMORY;
     work->block = at, work->rows = rows;
@@ -38,6 +43,7 @@ static int work_open(Work *work, const Plane *plane, int properties)
     work->properties = at;
     at += properties ? PROPERTIES * rows : 0;
     work->open = at;
+    work->walk = at + rows;
     int inputs = plane->references ? FEATURES : OWN_FEATURES;
     for (int j = 0; j < plane->hidden; j++) {
         int32_t sum = 0;

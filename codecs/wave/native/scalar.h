@@ -42,6 +42,7 @@ enum {
     OWN_PROPERTIES = 15,
     REFERENCE_PROPERTIES = 6,
     PROPERTIES = OWN_PROPERTIES + 2 * REFERENCE_PROPERTIES,
+    WALK = 4, /* numbers of a node or leaf where samples walk down a tree */
 };
 
 #define STATE_LOW ((uint32_t)1 << 16)
@@ -63,12 +64,22 @@ TP_FUNCTION int32_t tp_fold(int32_t residual, int32_t up, int32_t down, int flip
     return residual > 0 ? 2 * residual - 1 : -2 * residual;
 }
 
+/* Tokens of what most residuals are. From 16 on there are four to an octave. */
+#define QUARTERS(octave)                                                                                       \
+    [4 << ((octave) - 2)... (5 << ((octave) - 2)) - 1] = 4 * (octave),                                          \
+    [5 << ((octave) - 2)... (6 << ((octave) - 2)) - 1] = 4 * (octave) + 1,                                      \
+    [6 << ((octave) - 2)... (7 << ((octave) - 2)) - 1] = 4 * (octave) + 2,                                      \
+    [7 << ((octave) - 2)... (8 << ((octave) - 2)) - 1] = 4 * (octave) + 3
+static const uint8_t TP_TOKENS[1024] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, QUARTERS(4),
+                                        QUARTERS(5), QUARTERS(6), QUARTERS(7), QUARTERS(8), QUARTERS(9)};
+#undef QUARTERS
+
 TP_FUNCTION int32_t tp_token_of(int32_t z)
 {
-    if (z < 16)
-        return z;
+    if (z < 1024)
+        return TP_TOKENS[z];
     int32_t octave = 31 - __builtin_clz((uint32_t)z);
-    return 16 + (octave - 4) * 4 + ((z >> (octave - 2)) & 3);
+    return 4 * octave + ((z >> (octave - 2)) & 3);
 }
 
 /* Bits of a number from 0 to 2^31 - 1. */

@@ -24,38 +24,39 @@ static double squares_of(const double *gram, int n, const double *x)
     return squares > 0.0 ? squares : 0.0;
 }
 
-/* The weights of a system, drawn to ``start``, by Cholesky's decomposition; returns what squares
-   they leave. */
+/* The weights of a system, drawn to ``start``, by Cholesky's decomposition; returns what squares they
+   leave. A column of the decomposition is worked out at a time, all its rows side by side: of each
+   number the products go off in the order of the columns, whatever the width of vectors. */
 static double solve(const double *gram, int n, const double *start, double *x)
 {
-    double lower[REGRESSORS * REGRESSORS], right[REGRESSORS], y[REGRESSORS], trace = 0.0;
+    double lower[REGRESSORS * REGRESSORS], column[REGRESSORS], y[REGRESSORS], trace = 0.0; /* by columns */
     for (int i = 0; i < n; i++)
         trace += gram[AT(i, i)];
-    for (int i = 0; i < n; i++) {
-        double ridge = RIDGE * gram[AT(i, i)] + 1e-6 * trace / n + 1e-6;
-        right[i] = gram[AT(i, n)] + ridge * start[i];
-        for (int j = 0; j <= i; j++) {
-            double total = gram[AT(j, i)];
-            if (i == j)
-                total += ridge;
-            for (int k = 0; k < j; k++)
-                total -= lower[i * n + k] * lower[j * n + k];
-            if (i == j)
-                lower[i * n + i] = sqrt(total > 1e-9 ? total : 1e-9);
-            else
-                lower[i * n + j] = total / lower[j * n + j];
+    for (int j = 0; j < n; j++) {
+        double ridge = RIDGE * gram[AT(j, j)] + 1e-6 * trace / n + 1e-6;
+        y[j] = gram[AT(j, n)] + ridge * start[j];
+        for (int i = j; i < n; i++)
+            column[i] = gram[AT(j, i)];
+        column[j] += ridge;
+        for (int k = 0; k < j; k++) {
+            const double *before = lower + k * n, times = before[j];
+            for (int i = j; i < n; i++)
+                column[i] -= before[i] * times;
         }
+        double pivot = sqrt(column[j] > 1e-9 ? column[j] : 1e-9);
+        lower[j * n + j] = pivot;
+        for (int i = j + 1; i < n; i++)
+            lower[j * n + i] = column[i] / pivot;
     }
-    for (int i = 0; i < n; i++) {
-        double total = right[i];
-        for (int k = 0; k < i; k++)
-            total -= lower[i * n + k] * y[k];
-        y[i] = total / lower[i * n + i];
+    for (int k = 0; k < n; k++) {
+        y[k] /= lower[k * n + k];
+        for (int i = k + 1; i < n; i++)
+            y[i] -= lower[k * n + i] * y[k];
     }
     for (int i = n - 1; i >= 0; i--) {
         double total = y[i];
         for (int k = i + 1; k < n; k++)
-            total -= lower[k * n + i] * x[k];
+            total -= lower[i * n + k] * x[k];
         x[i] = total / lower[i * n + i];
     }
     return squares_of(gram, n, x);

@@ -13,6 +13,7 @@ from tilepress.codecs.wave.layout import MAX_SETS, REGRESSORS
 
 __all__ = [
     "EquationsStructure",
+    "ExaminedStructure",
     "FoundStructure",
     "Holder",
     "PlaneStructure",
@@ -99,6 +100,20 @@ class PredictedStructure(ctypes.Structure):
     """``Predicted`` of kernel.h."""
 
     _fields_ = (("contexts", _at), ("means", _at), ("begins", _at))
+
+
+class ExaminedStructure(ctypes.Structure):
+    """``Examined`` of kernel.h."""
+
+    _fields_ = (
+        ("edges", _at),
+        ("edge_counts", _at),
+        ("tables", _at),
+        ("folded", _at),
+        ("candidates", _at),
+        ("samples", _long),
+        ("costs", _at),
+    )
 
 
 class EquationsStructure(ctypes.Structure):

@@ -75,8 +75,8 @@ EXPORT int tp_symbols(const int16_t *tables, const int32_t *folded, const int32_
     return 0;
 }
 
-/* Code symbols from the last to the first; words, (count + 1,), are filled from their end. Returns
-   how many they are. */
+/* Code symbols from the last to the first; words, (count + 1,), are filled from their end. lanes: a
+   power of two. Returns how many words they are. */
 EXPORT int64_t tp_rans_encode(const uint16_t *starts, const uint16_t *sizes, int64_t count, int lanes,
                               uint32_t *states, uint16_t *words)
 {
@@ -84,12 +84,11 @@ EXPORT int64_t tp_rans_encode(const uint16_t *starts, const uint16_t *sizes, int
         states[k] = STATE_LOW;
     int64_t at = count + 1;
     for (int64_t i = count - 1; i >= 0; i--) {
-        uint32_t start = starts[i], size = sizes[i], state = states[i % lanes];
-        if ((uint64_t)state >= (uint64_t)size << 17) {
-            words[--at] = (uint16_t)state;
-            state >>= 16;
-        }
-        states[i % lanes] = ((state / size) << TABLE_BITS) + state % size + start;
+        uint32_t start = starts[i], size = sizes[i], *lane = states + (i & (lanes - 1)), state = *lane;
+        int full = (uint64_t)state >= (uint64_t)size << 17; /* written all the same: nothing to guess */
+        words[at - 1] = (uint16_t)state;
+        at -= full, state >>= 16 * full;
+        *lane = ((state / size) << TABLE_BITS) + state % size + start;
     }
     return count + 1 - at;
 }
@@ -111,25 +110,6 @@ EXPORT int64_t tp_pack_raw(const uint32_t *bits, const uint8_t *bit_counts, int6
 }
 
 /* What choices are counted by ----------------------------------------------------------------- */
-
-/* About what the residuals of every ``stride``-th step cost with each gain, in eighths of a bit: by
-   logarithms, for by squares few samples would decide where most are nearly exact. An error counts
-   as no less than a quarter of a step. */
-EXPORT void tp_gain_costs(const int32_t *linears, const int32_t *corrections, const int32_t *sample,
-                          const int64_t *begins, int64_t steps, int64_t stride, const int32_t *gains,
-                          int32_t gain_count, int64_t *costs)
-{
-    for (int64_t t = 0; t < steps; t += stride)
-        for (int32_t k = 0; k < gain_count; k++) {
-            int64_t total = 0;
-            for (int64_t i = begins[t]; i < begins[t + 1]; i++) {
-                int32_t error = (int32_t)((uint32_t)sample[i] << FRACTION_BITS) - linears[i];
-                int32_t moved = (corrections[i] * gains[k] + (1 << (GAIN_BITS - 1))) >> GAIN_BITS;
-                total += tp_log8(tp_abs(error - moved) + ONE / 4);
-            }
-            costs[k] += total;
-        }
-}
 
 /* Add to (2, MATCH_CONTEXTS, 4), for the flags "as west" and "as north" (of the rest): how often it
    is so, how often not, the bits that samples which match cost without the flag, and those that the
@@ -174,28 +154,45 @@ EXPORT void tp_count_tokens(const int16_t *tables, const int32_t *folded, const 
     }
 }
 
+/* The tokens of (TOKENS,) counts that there are, the commonest first. Returns how many. */
+static int commonest_first(const int64_t *counts, int *tokens)
+{
+    int used = 0;
+    for (int token = 0; token < TOKENS; token++) {
+        if (counts[token] == 0)
+            continue;
+        int at = used++;
+        for (; at > 0 && counts[tokens[at - 1]] < counts[token]; at--)
+            tokens[at] = tokens[at - 1];
+        tokens[at] = token;
+    }
+    return used;
+}
+
+/* What counted tokens cost, or something above ``most``, where they do. */
+static int64_t cost_up_to(int64_t most, const int64_t *counts, const int32_t *costs, const int *tokens, int used)
+{
+    int64_t total = 0;
+    for (int k = 0; k < used && total <= most; k++)
+        total += counts[tokens[k]] * costs[tokens[k]];
+    return total;
+}
+
 /* For each table the one whose costs suit its tokens best, its own cost, and what that saves.
-   counted, costs: (n, TOKENS). Of equals the lowest wins. */
+   counted, costs: (n, TOKENS), costs not below 0. Of equals the lowest wins. */
 EXPORT void tp_best_tables(const int64_t *counted, const int32_t *costs, int64_t n, int32_t *best, int64_t *own,
                            int64_t *saved)
 {
     for (int64_t table = 0; table < n; table++) {
         const int64_t *counts = counted + TOKENS * table;
-        int32_t tokens[TOKENS], used = 0;
-        for (int32_t token = 0; token < TOKENS; token++)
-            if (counts[token] > 0)
-                tokens[used++] = token;
-        best[table] = (int32_t)table, own[table] = saved[table] = 0;
-        if (!used)
-            continue;
-        int64_t least = INT64_MAX;
-        for (int64_t other = 0; other < n; other++) {
-            int64_t total = 0;
-            for (int32_t k = 0; k < used; k++)
-                total += counts[tokens[k]] * costs[TOKENS * other + tokens[k]];
-            if (other == table)
-                own[table] = total;
-            if (total < least)
+        int tokens[TOKENS], used = commonest_first(counts, tokens);
+        own[table] = cost_up_to(INT64_MAX, counts, costs + TOKENS * table, tokens, used);
+        best[table] = (int32_t)table;
+        int64_t least = own[table];
+        for (int64_t k = table ? -1 : 0; used && k < n; k++) { /* first what suited the one before */
+            int64_t other = k < 0 ? best[table - 1] : k;
+            int64_t total = cost_up_to(least, counts, costs + TOKENS * other, tokens, used);
+            if (total < least || (total == least && other < best[table]))
                 best[table] = (int32_t)other, least = total;
         }
         saved[table] = own[table] - least;

@@ -69,15 +69,45 @@ static void step_properties(const Plane *plane, const int32_t *own, const int32_
 #undef ROW_OF
 }
 
-/* The leaf of each sample of a step, in place of its pattern. */
-static void step_leaves(const int32_t *nodes, int64_t n, Work *work)
+/* Put down what a walk takes: of each node where its property's row begins, threshold, and both ways.
+   Leaves come after the nodes and lead to themselves. Marks the properties that are asked for. */
+static void prepare_walk(const int32_t *nodes, int64_t node_count, uint8_t *wanted, Work *work)
 {
-    for (int64_t i = 0; i < n; i++) {
-        int32_t node = 0;
-        while (node >= 0) {
-            const int32_t *asked = nodes + 4 * node;
-            node = asked[2 + (work->properties[asked[0] * work->rows + i] > asked[1])];
+    for (int64_t k = 0; k < node_count; k++) {
+        const int32_t *asked = nodes + 4 * k;
+        int32_t *step = work->walk + WALK * k;
+        wanted[asked[0]] = 1;
+        step[0] = (int32_t)(asked[0] * work->rows), step[1] = asked[1];
+        for (int side = 2; side < 4; side++)
+            step[side] = asked[side] < 0 ? (int32_t)node_count + ~asked[side] : asked[side];
+    }
+    for (int64_t k = node_count; k <= 2 * node_count; k++) {
+        int32_t *step = work->walk + WALK * k;
+        step[0] = step[1] = 0, step[2] = step[3] = (int32_t)k;
+    }
+    work->inner = (int32_t)node_count;
+}
+
+/* The leaf of each sample of a step, in place of its pattern. Some walk side by side, so that none
+   waits for what another reads, and all until the last is there. */
+static void step_leaves(int64_t n, Work *work)
+{
+    enum { ABREAST = 16 };
+    const int32_t *walk = work->walk, inner = work->inner;
+    for (int64_t i = 0; i < n; i += ABREAST) {
+        const int32_t *properties = work->properties + i;
+        int32_t node[ABREAST] = {0}, least = 0;
+        while (least < inner) {
+#pragma GCC unroll 16
+            for (int k = 0; k < ABREAST; k++) {
+                const int32_t *step = walk + WALK * node[k];
+                node[k] = step[2 + (properties[step[0] + k] > step[1])];
+            }
+            least = node[0];
+            for (int k = 1; k < ABREAST; k++)
+                least = tp_min(least, node[k]);
         }
-        work->pattern[i] = ~node;
+        for (int k = 0; k < ABREAST; k++)
+            work->pattern[i + k] = node[k] - inner;
     }
 }

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from tilepress.codecs.limits import MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import choices, costs, grow, plane_format
+from tilepress.codecs.wave import choices, costs, grow, plane_format, wavefront
 from tilepress.codecs.wave.backend import TreeEffort
 from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.layout import MATCH_LEVELS, OWN_PROPERTIES
 from tilepress.codecs.wave.model import COST_UNIT
-from tilepress.codecs.wave.native.fitting import plane_properties
+from tilepress.codecs.wave.native.fitting import BINS, plane_examples, plane_properties
 from tilepress.codecs.wave.native.structures import Sheared
 from tilepress.codecs.wave.plane_decode import decode_body
 from tilepress.codecs.wave.plane_encode import Coder, encode_body
 from tilepress.codecs.wave.plane_format import DecodedPlane
-from tilepress.codecs.wave.symbols import TOKENS
+from tilepress.codecs.wave.symbols import TOKENS, tokenise
 from tilepress.codecs.wave.tree import LEVELS, ContextTree, frequencies_of
 from tilepress.codecs.wave.wire import Reader
 
@@ -307,6 +307,142 @@ class TestTilesWithTreesComeBack:
         assert 1 in {n for n, _ in trees}  # of what is within clusters, told by their numbers
 
 
+def pieces_of_a_plane(
+    rng: np.random.Generator, n_refs: int, masked: bool, spread: int
+) -> tuple[Sheared, tuple[Any, ...], tuple[Any, ...]]:
+    """A plane, what is predicted of it, and how it is coded: all of it chance."""
+    size = (int(rng.integers(1, 12)), int(rng.integers(1, 40)))
+    mask = rng.random(size) < 0.3 if masked else np.zeros(size, bool)
+    own, *planes = rng.integers(0, spread, (2 + 2 * n_refs, *size)).astype(np.int32)
+    errors, *planes = planes[::-1]
+    earlier = np.zeros((2, 2, wavefront.sheared_size(*size)), np.int32)
+    for slot, plane in enumerate(planes):
+        earlier[slot % 2, slot // 2] = wavefront.shear_reference(plane)
+    told = plane_format.shear_mask(mask) if masked else plane_format.NO_MASK
+    plane = Sheared(wavefront.shear(own, 3), *earlier, n_refs, told, *size)
+    steps = np.add.outer(2 * np.arange(size[0]), np.arange(size[1]))[~mask]
+    begins = np.searchsorted(np.sort(steps), np.arange(wavefront.steps(*size) + 1))
+    n = len(steps)
+    predicted = rng.integers(0, 64 * spread, (2, n)).astype(np.int32)
+    about = (wavefront.shear(errors, 0), *predicted, begins.astype(np.int64))
+    coded = (
+        rng.integers(0, 3, n).astype(np.int16),
+        rng.integers(0, 30, n).astype(np.int32),
+        rng.integers(0, 30, (2, n)).astype(np.int32),
+    )
+    return plane, about, coded
+
+
+class TestExamples:
+    @given(
+        st.integers(0, 2**32 - 1),
+        st.integers(0, 2),
+        st.booleans(),
+        st.sampled_from([3, 300, 2**20]),
+    )
+    def test_are_bins_symbols_and_costs(
+        self, seed: int, n_refs: int, masked: bool, spread: int
+    ) -> None:
+        """Where edges lie close together, and where they lie far apart."""
+        rng = np.random.default_rng(seed)
+        plane, about, (tables, folded, pair) = pieces_of_a_plane(rng, n_refs, masked, spread)
+        flagged, stride = bool(rng.integers(2)), int(rng.integers(1, 4))
+        prices = rng.integers(0, 2**16, (3, TOKENS)).astype(np.int32)
+        values, picked = plane_properties(plane, *about, stride)
+        edges = [
+            np.unique(rng.choice(np.append(row, [-spread, spread]), rng.integers(0, BINS)))
+            for row in values
+        ]
+        coded = (tables, folded, pair if flagged else pair[:, :0])
+        made = plane_examples(plane, *about, stride, edges, coded, prices)
+        assert made.shape[:2] == (2, len(picked))
+        for row, own, bins in zip(values, edges, made[0].T, strict=False):
+            assert np.array_equal(bins, np.searchsorted(own, row, side="left"))
+        for at, example in zip(picked, made[0], strict=True):
+            z, (west, north), row = int(folded[at]), pair[:, at].tolist(), prices[tables[at]]
+            symbol, left = 2 + int(tokenise(np.array(z))), row[tokenise(np.array(z))]
+            if flagged and z in (west, north):
+                symbol, left = int(z != west), 0
+            elif flagged:
+                rest = tokenise(np.array(z - sum(z > other for other in {west, north})))
+                symbol, left = 2 + int(rest), row[rest]
+            assert example[27] == symbol
+            assert example[28:].view(np.uint16).tolist() == [row[tokenise(np.array(z))], left]
+
+    def test_edges_are_chosen_by_some_of_the_samples(self) -> None:
+        plane, about, _ = pieces_of_a_plane(np.random.default_rng(3), 1, True, 99)
+        whole, picked = plane_properties(plane, *about, 2)
+        some, which = plane_properties(plane, *about, 2, 3)
+        assert np.array_equal(some, whole[:, ::3])
+        assert np.array_equal(which, picked[::3])
+
+
+def examples(rng: np.random.Generator, m: int, known: int, symbols: int) -> np.ndarray:
+    """Examples whose bins tell of the symbols, the first property most: (2, m, 32)."""
+    out = np.zeros((2, m, 32), np.uint8)
+    out[0, :, :known] = rng.integers(0, BINS, (m, known))
+    told = out[0, :, 0] // 4 * (out[0, :, 1] > 9) + (out[0, :, known - 1] > 20)
+    out[0, :, 27] = np.minimum(told + rng.integers(0, 3, m), symbols - 1)
+    out[0, :, 28:] = rng.integers(0, 2**11, (m, 2)).astype(np.uint16).view(np.uint8)
+    return out
+
+
+def grown_breadth_first(of: np.ndarray, known: int, scale: float) -> list[list[Any]]:
+    """What ``grow._grow`` returns, said plainly: node after node, every split counted anew."""
+    logs = costs.n_log_n(len(of))
+    found: list[list[Any]] = []
+    waiting = [of]
+    for here in waiting:
+        totals = np.bincount(here[:, 27], minlength=2)
+        used, n = np.count_nonzero(totals), len(here)
+        plain, left = here[:, 28:].copy().view(np.uint16).sum(0, dtype=np.int64) * 256
+        flags = logs[n] - logs[totals[:2]].sum() - logs[n - totals[:2].sum()]
+        own = (logs[n] - logs[totals].sum()) * scale + costs.BIT * (7 + 4 * used)
+        found.append([0, 0, [-1, -1], min(own, min(plain, left + flags) * scale) + costs.BIT * 12])
+        if n < 24 or len(waiting) + 2 > 2 * grow.MAX_TREE_NODES + 1:
+            continue
+        stride = -(-n // grow._NODE_SAMPLES)
+        some = here[::stride]
+        best = (2**62, -1, -1)
+        whole = logs[len(some)] - logs[np.bincount(some[:, 27])].sum()
+        for k in range(known):
+            for cut in np.unique(some[:, k])[:-1].tolist():
+                sides = [some[some[:, k] <= cut, 27], some[some[:, k] > cut, 27]]
+                cost = sum(logs[len(side)] - logs[np.bincount(side)].sum() for side in sides)
+                best = min(best, (int(cost), k, cut))
+        wanted = max((6 + used) * scale * stride, 40) * costs.BIT
+        if best[1] < 0 or (whole - best[0]) * scale * stride <= wanted:
+            continue
+        found[-1][:3] = [best[1], best[2], [len(waiting), len(waiting) + 1]]
+        low = here[:, best[1]] <= best[2]
+        waiting += [here[low], here[~low]]
+    return found
+
+
+class TestGrowing:
+    @pytest.mark.parametrize(
+        ("m", "known", "symbols", "most"),
+        [(3000, 15, 9, 511), (6000, 21, 20, 511), (4000, 27, 74, 511), (3000, 15, 20, 5)],
+    )
+    def test_is_breadth_first(
+        self, m: int, known: int, symbols: int, most: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However it goes about it: below so many nodes, from so many samples a node."""
+        monkeypatch.setattr(grow, "MAX_TREE_NODES", most)
+        monkeypatch.setattr(grow, "_NODE_SAMPLES", 1500)
+        of = examples(np.random.default_rng([m, known]), m, known, symbols)
+        wanted = grown_breadth_first(of[0].copy(), known, 1.5)
+        found = [part.tolist() for part in grow._grow(of, known, 1.5)]
+        assert [list(node) for node in zip(*found, strict=True)] == wanted
+        assert len(wanted) == 2 * most + 1 if most < 9 else len(wanted) > 15
+
+    def test_of_nothing_and_of_what_never_changes(self) -> None:
+        nothing = np.zeros((2, 0, 32), np.uint8)
+        assert [len(part) for part in grow._grow(nothing, 15, 1.0)] == [1] * 4
+        same = np.zeros((2, 500, 32), np.uint8)
+        assert grow._grow(same, 15, 1.0)[2].tolist() == [[-1, -1]]
+
+
 class TestPartsOfGrowing:
     def test_logarithms_are_near_enough(self) -> None:
         """They come from a table of integers, so that they are the same on every processor."""
@@ -317,25 +453,12 @@ class TestPartsOfGrowing:
         wanted = [5 * np.log2(8 / 5) + 3 * np.log2(8 / 3), 8, 0, 0]
         np.testing.assert_allclose(costs.entropies(counts) / costs.BIT, wanted, atol=1e-3)
 
-    @given(st.integers(0, 2**32 - 1), st.sampled_from([3, 300, 2**20]))
-    def test_bins_count_the_edges_below(self, seed: int, spread: int) -> None:
-        rng = np.random.default_rng(seed)
-        edges = np.unique(rng.integers(-spread, spread, rng.integers(1, 32))).astype(np.int32)
-        values = rng.integers(-2 * spread, 2 * spread, 200).astype(np.int32)
-        values[:50] = rng.choice(edges, 50)
-        bins = np.full((3, 200), 99, np.uint8)
-        grow._fill_bins(values, edges, bins[1])
-        assert np.array_equal(bins[1], np.searchsorted(edges, values, side="left"))
-        assert (bins[[0, 2]] == 99).all()
-
-    def test_a_property_that_never_changes_has_one_bin(self) -> None:
+    def test_a_property_has_fewer_edges_than_bins(self) -> None:
         values = np.array([[5] * 90, [1, 2] * 45, [*range(90)]], np.int32)
-        edges, bins = grow._binned(values)
-        assert [len(e) for e in edges][:2] == [0, 1]
-        assert not bins[0].any()
-        assert bins[1].tolist() == [0, 1] * 45
-        assert bins.max() < 32
-        assert len(edges[2]) > 20
+        assert [grow._edges(row).tolist() for row in values[:2]] == [[], [1]]
+        many = grow._edges(values[2])
+        assert 20 < len(many) < BINS
+        assert (np.diff(many) > 0).all()
 
     def test_levels_cost_hardly_more_than_what_was_counted(self) -> None:
         rng = np.random.default_rng(18)
@@ -370,6 +493,37 @@ class TestPartsOfGrowing:
         assert len({(k, g) for k, g in zip(kinds, group, strict=True)}) == 3
         first = [group.tolist().index(g) for g in range(3)]
         assert first == sorted(first)  # numbered by first use
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_the_best_pair_is_merged_first(
+        self, seed: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of equals the first, and on while it saves bits or more are left than may be."""
+        rng = np.random.default_rng(seed)
+        kinds = rng.integers(0, 40, (3, 12)) ** 2 * rng.integers(0, 2, (3, 12))
+        rows = kinds[rng.integers(0, 3, 30)] * rng.integers(0, 3, (30, 12)) + (np.arange(12) == 5)
+        rows[20:24] = rows[3]
+        most = (64, 64, 64, 3, 1, 2)[seed]
+        monkeypatch.setattr(grow, "MAX_TREE_TABLES", most)
+
+        def price(counts: np.ndarray) -> int:
+            return costs.entropy(counts) + (7 + 4 * np.count_nonzero(counts)) * costs.BIT
+
+        left = {k: row.copy() for k, row in enumerate(rows)}
+        group = np.arange(len(rows))
+        while len(left) > 1:
+            pairs = [(i, j) for i in left for j in left if i < j]
+            extra, i, j = min(
+                (price(left[i] + left[j]) - price(left[i]) - price(left[j]), i, j) for i, j in pairs
+            )
+            if extra >= 0 and len(left) <= most:
+                break
+            left[i] += left.pop(j)
+            group[group == j] = i
+        assert 1 <= len(left) <= most
+        first = np.unique(group, return_index=True)[1]
+        number = {int(group[at]): k for k, at in enumerate(np.sort(first))}
+        assert grow._merged(rows).tolist() == [number[g] for g in group.tolist()]
 
     def test_no_more_tables_than_allowed(self) -> None:
         """Each row has a token to itself; they are merged all the same."""

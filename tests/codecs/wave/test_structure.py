@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.wave.structure import (
+    _rare_levels,
     choose_references,
     cluster_starts,
     replication,
@@ -38,6 +39,23 @@ class TestReplication:
         plane = np.repeat(np.repeat(smooth(3).astype(np.int64), 2, 0), 2, 1)
         plane[31, 17] += 1
         assert replication(plane) is None
+
+
+class TestRareLevels:
+    def test_are_those_far_below_the_median_around(self) -> None:
+        found = 0
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            size = int(rng.integers(2, 300))
+            histogram = rng.integers(0, 9, size) * rng.choice([0, 1, 30], size, p=[0.1, 0.1, 0.8])
+            padded = np.pad(histogram, 8)
+            around = np.array([np.median(padded[k : k + 17]) for k in range(size)])
+            wanted = (histogram > 0) & (around >= 24) & (histogram < 0.15 * around)
+            if histogram[wanted].sum() > 0.02 * histogram.sum():
+                wanted[:] = False
+            assert np.array_equal(_rare_levels(histogram), wanted)
+            found += bool(wanted.any())
+        assert found > 5
 
 
 class TestPacking:
