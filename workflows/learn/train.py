@@ -18,7 +18,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.wave.codec import load_model
+from tilepress.codecs.wave.codec import WaveCoder, load_model
 from tilepress.codecs.wave.layout import MAX_HIDDEN
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.train import STANDARD_HIDDEN, TrainingImage, linear_baseline, train_wave
@@ -31,6 +31,7 @@ from tilepress.pipeline.image.pseudonyms import UNNAMED
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import write_atomic
+from tilepress.workflows.learn.judge import compared, held_out
 from tilepress.workflows.learn.windows import MIN_SIDE, as_planes, colours
 
 __all__ = ["images", "train"]
@@ -59,6 +60,8 @@ def train(
     planes with a ``meta.json``). ``manifest`` is a table with columns ``file`` and ``class`` that
     groups images, so that no kind of image outweighs the others; without it a folder is a group.
     ``base`` is a model, by name or path, to go on from; else ``hidden`` units start from nothing.
+    Some images, or parts of them where they are few, are held out: ``progress`` is told last what
+    they cost with the model, and with ``base`` or the bundled one.
     Raises UsageError when nothing can be learned from.
     """
     if not out.parent.is_dir():
@@ -75,11 +78,12 @@ def train(
     if not pool:
         side = f"{MIN_SIDE} × {MIN_SIDE}"
         raise UsageError(f"training: no image of at least {side} integer samples was found")
+    kept, judged = held_out(pool)
     if linear_only:
-        model = linear_baseline(pool, progress=progress)
+        model = linear_baseline(kept, progress=progress)
     else:
         model = train_wave(
-            pool,
+            kept,
             minutes=minutes,
             samples=samples,
             hidden=hidden or STANDARD_HIDDEN,
@@ -87,6 +91,11 @@ def train(
             progress=progress,
         )
     write_atomic(out, model.to_bytes())
+    if not judged:
+        progress("nothing was held out to judge it by: the images are too small")
+        return
+    name = str(base or WaveCoder.models["standard"])
+    progress(compared(judged, start or load_model(name), model).told(name))
 
 
 def _start(base: str) -> WaveModel:
