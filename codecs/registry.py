@@ -48,6 +48,11 @@ class ChunkCoder(Protocol):
     else it never is. What it gives back is compared with this promise at every chunk."""
     models: ClassVar[Mapping[str, str | None]]
     """Its tiers, each with the bundled model that it has; None where it needs no weights."""
+    former_models: ClassVar[Mapping[str, Sequence[str]]]
+    """By tier, the bundled models that earlier versions had: a store that was written with one of
+    them is what its line asks for."""
+    number: int
+    """What the headers of its records call it, one of those of its ``Registered``."""
 
     def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
         """Make ready to code. Raises ModelError for weights, UnsupportedFormat for a device."""
@@ -75,8 +80,11 @@ class ChunkCoder(Protocol):
         dtype: np.dtype[Any],
         planes: frozenset[int] | None,
         budget: Budget,
+        number: int,
     ) -> Array:
         """Decode a payload, not trusted, to samples; with ``planes`` only these need be right.
+
+        number : what the record's header calls its coder, one of those of its ``Registered``.
 
         What that takes, the samples counted, is checked with ``budget`` before it is allocated.
         Whoever asks compares all samples with a checksum, but not some of them: their own checksums
@@ -97,10 +105,17 @@ class Registered:
     """What the header of a record calls it, from 1 on (FORMAT.md §2). Append only."""
     coder: str
     """module:class of its ``ChunkCoder``."""
+    later: tuple[int, ...] = ()
+    """Numbers of formats that came after the first."""
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All that it reads."""
+        return (self.number, *self.later)
 
 
 CODECS = {
-    "wave": Registered(1, "tilepress.codecs.wave.codec:WaveCoder"),
+    "wave": Registered(1, "tilepress.codecs.wave.codec:WaveCoder", later=(4,)),
 }
 
 KEPT = {
@@ -124,7 +139,7 @@ def coder_class(codec: str) -> type[ChunkCoder]:
 
 def known_coders() -> frozenset[int]:
     """Return the numbers of all coders, as headers of records have them."""
-    return frozenset(one.number for one in (*CODECS.values(), *KEPT.values()))
+    return frozenset(n for one in (*CODECS.values(), *KEPT.values()) for n in one.numbers)
 
 
 def kept_decoder(number: int) -> Callable[..., Array] | None:

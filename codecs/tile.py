@@ -182,7 +182,7 @@ class TileCodec:
         result = self._coder.encode(samples, mark, bands) if samples.size else None
         kind, payload, decoded = CODER_STORED, samples.tobytes(), samples
         if result is not None and len(result[0]) < len(payload):
-            kind, (payload, decoded) = CODECS[self._config.codec].number, result
+            kind, (payload, decoded) = self._coder.number, result
         if self.loss.is_lossless:  # whatever the coder says of itself
             self.loss.check(samples, decoded)
         header = RecordHeader(
@@ -287,7 +287,7 @@ class TileCodec:
         elif kept := kept_decoder(header.coder):
             samples = kept(payload, header, budget)
         else:
-            if header.coder != CODECS[self._config.codec].number:
+            if header.coder not in CODECS[self._config.codec].numbers:
                 raise UnsupportedFormat(
                     f"decoding a record: its coder is {header.coder}, "
                     f"not that of codec {self._config.codec!r}"
@@ -300,8 +300,10 @@ class TileCodec:
             if 0 in header.coded:
                 raise InvalidRecord("decoding a record: an empty box has a payload")
             wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
-            samples = self._coder.decode(payload, header.coded, header.dtype, wanted, budget)
-        whole = planes is None or header.coder != CODECS[self._config.codec].number
+            samples = self._coder.decode(
+                payload, header.coded, header.dtype, wanted, budget, header.coder
+            )
+        whole = planes is None or header.coder not in CODECS[self._config.codec].numbers
         whole = whole and not header.irreversible
         if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")

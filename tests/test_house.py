@@ -431,7 +431,6 @@ TESTED_ELSEWHERE = {
     "codecs/record.py": "tests/codecs/test_mutations.py",
     "codecs/wave/backend.py": "tests/codecs/wave/test_cpu.py",
     "codecs/wave/codec.py": "tests/codecs/test_registry.py",
-    "codecs/wave/cuda/backend.py": "tests/codecs/test_device.py",
     "codecs/wave/cuda/batches.py": "tests/codecs/wave/cuda/checks.py",
     "codecs/wave/cuda/decode.py": "tests/codecs/wave/cuda/checks.py",
     "codecs/wave/cuda/encode.py": "tests/codecs/wave/cuda/checks.py",

@@ -24,6 +24,7 @@ __all__ = [
     "Choose",
     "Coding",
     "DecodedStream",
+    "LinearPath",
     "PlaneStream",
     "PlaneToDecode",
     "PlaneToEncode",
@@ -46,6 +47,24 @@ class TreeEffort(NamedTuple):
     """That it is grown on, at most."""
 
 
+@dataclass(frozen=True, slots=True)
+class LinearPath:
+    """The linear path of a plane: which weights a sample takes."""
+
+    thresholds: npt.NDArray[np.int32]
+    """(3,) logarithms of activity that part the four levels."""
+    set_of_cell: npt.NDArray[np.int32]
+    """(CELLS,) the set of each cell."""
+    weights: npt.NDArray[np.int64]
+    """(sets, REGRESSORS) in units of 2^-WEIGHT_BITS."""
+    memory: int = 0
+    """Of further weights, which follow the plane (FORMAT.md §5.5), in sixteenths; 0: none do."""
+    far: int = 0
+    """How many of FAR_TAPS these have beside the regressors."""
+    up: int = 0
+    """Of these: a sample weighs 4^up / its activity, by powers of four."""
+
+
 class PlaneToEncode(NamedTuple):
     """A plane as ``predict_plane`` takes it, and the model's tables."""
 
@@ -57,7 +76,7 @@ class PlaneToEncode(NamedTuple):
     height: int
     width: int
     top: int
-    classes: tuple[Array, Array, Array]
+    linear: LinearPath
     net: tuple[Array, ...]
     cumulative: Array
     used: Array
@@ -79,7 +98,7 @@ class PlaneToDecode(NamedTuple):
     width: int
     top: int
     first: int
-    classes: tuple[Array, Array, Array]
+    linear: LinearPath
     net: tuple[Array, ...]
     gain: int
     flags: Array

@@ -26,6 +26,8 @@ __all__ = [
     "choose_tables",
     "count_matches",
     "count_tokens",
+    "gain_costs",
+    "plain_coding",
 ]
 
 GAINS = (0, 2, 4, 6, 7, 8, 9, 10, 12)
@@ -42,6 +44,34 @@ _MAP_BITS = 20
 
 def choose_coding(plane: PlaneToEncode, found: Prediction, model: WaveModel) -> Coding:
     """Return how to code a plane whose prediction is known."""
+    plain, bits = plain_coding(plane, found, model)
+    n = len(plain.folded)
+    if n < MIN_FIT_SAMPLES or bits > plane.trees.bits * n:
+        return plain
+    gain, candidates = plain.choices.gain, plain.candidates
+    grown = grow_tree(
+        plane,
+        found.errors,
+        found.contexts,
+        plane_means(found.linears, found.corrections, gain, plane.top),
+        found.begins,
+        plain.tables,
+        plain.folded,
+        candidates if plain.choices.match_levels.any() else candidates[:, :0],
+        model.costs,
+        plane.trees.samples,
+    )
+    if grown is None or grown.bits >= bits:
+        return plain
+    tree, leaves = grown.tree, grown.leaves
+    own = tree.tables[leaves]
+    tables = np.where(own > 0, own + (TABLES - 1), plain.tables).astype(np.int16)
+    choices = Choices(gain, tree.match_levels(), np.arange(TABLES, dtype=np.int32), tree)
+    return Coding(choices, tables, plain.folded, candidates, leaves)
+
+
+def plain_coding(plane: PlaneToEncode, found: Prediction, model: WaveModel) -> tuple[Coding, float]:
+    """Return how to code a plane without a tree, and the bits that this takes."""
     gain = 0  # no network, no correction
     if model.hidden:
         gain = choose_gain(found.linears, found.corrections, found.samples[0], found.begins)
@@ -58,31 +88,8 @@ def choose_coding(plane: PlaneToEncode, found: Prediction, model: WaveModel) -> 
     match_levels, table_map, bits = _choose_flags_and_tables(
         tables, folded, found.patterns, candidates if may_match else None, model
     )
-    plain = Coding(
-        Choices(gain, match_levels, table_map), tables, folded, candidates, found.patterns
-    )
-    n = len(folded)
-    if n < MIN_FIT_SAMPLES or bits > plane.trees.bits * n:
-        return plain
-    grown = grow_tree(
-        plane,
-        found.errors,
-        found.contexts,
-        plane_means(found.linears, found.corrections, gain, plane.top),
-        found.begins,
-        tables,
-        folded,
-        candidates if match_levels.any() else candidates[:, :0],
-        model.costs,
-        plane.trees.samples,
-    )
-    if grown is None or grown.bits >= bits:
-        return plain
-    tree, leaves = grown.tree, grown.leaves
-    own = tree.tables[leaves]
-    tables = np.where(own > 0, own + (TABLES - 1), tables).astype(np.int16)
-    choices = Choices(gain, tree.match_levels(), np.arange(TABLES, dtype=np.int32), tree)
-    return Coding(choices, tables, folded, candidates, leaves)
+    choices = Choices(gain, match_levels, table_map)
+    return Coding(choices, tables, folded, candidates, found.patterns), bits
 
 
 def choose_gain(

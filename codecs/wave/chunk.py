@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,10 @@ import numpy.typing as npt
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.native.memory import keep_large_arrays
 from tilepress.codecs.record import samples_crc
-from tilepress.codecs.wave.backend import Backend, TreeEffort
+from tilepress.codecs.wave.backend import Backend
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
+from tilepress.codecs.wave.bodies import choose_colours, encode_planes, span
+from tilepress.codecs.wave.colour import group_of_each, undone
 from tilepress.codecs.wave.cpu import CPU
 from tilepress.codecs.wave.demand import allowed_work, chunk_demand
 from tilepress.codecs.wave.index import (
@@ -25,11 +26,11 @@ from tilepress.codecs.wave.index import (
     release,
     scheduled,
 )
+from tilepress.codecs.wave.layout import FORM
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_decode import decode_body
-from tilepress.codecs.wave.plane_encode import Coder, encode_body
+from tilepress.codecs.wave.plane_encode import Coder
 from tilepress.codecs.wave.plane_format import DecodedPlane
-from tilepress.codecs.wave.structure import choose_references
 from tilepress.codecs.wave.values import ValueMap, choose_map
 from tilepress.codecs.wave.wire import Reader
 from tilepress.errors import ChecksumMismatch, InvalidRecord
@@ -37,9 +38,6 @@ from tilepress.errors import ChecksumMismatch, InvalidRecord
 __all__ = ["decode_chunk", "encode_chunk"]
 
 Planes = npt.NDArray[np.int64]
-_TRIAL_ROWS = 64
-_COLOUR_BANDS = (3, 4)
-"""Numbers of bands whose first three may be red, green and blue."""
 
 
 def encode_chunk(
@@ -70,14 +68,12 @@ def encode_chunk(
     clamps: list[tuple[int, int] | None] = [None] * len(integers)
     levels = integers
     if step > 1:
-        clamps = [_span(p, None if mask is None else mask[i]) for i, p in enumerate(integers)]
+        clamps = [span(p, None if mask is None else mask[i]) for i, p in enumerate(integers)]
         levels = (integers + step // 2) // step
-    groups = _colour_groups(levels, mask, bands, coder) if samples.dtype.itemsize <= 2 else []
-    coded = levels.copy() if groups else levels
-    for first in groups:
-        coded[first : first + 3] = _to_luma(levels[first : first + 3])
+    coloured = choose_colours(levels, mask, bands, coder, samples.dtype, step)
+    mask = coloured.mask
     entries, rebuilt = [], integers
-    bodies = _encode_planes(coded, mask, bands, coder)
+    bodies = encode_planes(coloured.planes, mask, bands, coder)
     if step > 1:
         rebuilt = np.stack(
             [np.clip(p * step, *c) if c else p * step for p, c in zip(levels, clamps, strict=True)]
@@ -94,9 +90,8 @@ def encode_chunk(
         decoded = np.where(mask, absent, decoded)
     for i, (refs, copy, body) in enumerate(bodies):
         entries.append(Entry(refs, copy, clamps[i], patches[i], samples_crc(decoded[i]), body))
-    payload = value_map.pack() + pack_index(
-        entries, groups, step, absent if mask is not None or any(patches) else None
-    )
+    told = absent if mask is not None or any(patches) else None
+    payload = value_map.pack() + pack_index(entries, coloured.groups, step, told, coder.model.form)
     return payload + b"".join(bytes(e.body) for e in entries), decoded
 
 
@@ -108,16 +103,20 @@ def decode_chunk(
     wanted: frozenset[int] | None = None,
     backend: Backend = CPU,
     budget: Budget | None = None,
+    *,
+    form: int = FORM,
 ) -> npt.NDArray[Any]:
     """Decode a payload to (planes, y, x) samples; with ``wanted`` only those are.
+
+    form : of the payload, 2 or 3.
 
     Raises TooMuchMemory before anything is decoded where that is more than the budget has, the
     result counted.
     """
     reader = Reader(payload)
     value_map = ValueMap.read(reader, dtype)
-    step, absent, groups, entries = read_index(reader, shape[0], dtype)
-    group_of = {first + k: first for first in groups for k in range(3)}
+    step, absent, groups, entries = read_index(reader, shape[0], dtype, form)
+    group_of = group_of_each(groups)
     planes = sorted(range(shape[0]) if wanted is None else wanted)
     schedule = scheduled(planes, entries, group_of)
     after = _bytes_after(dtype, step, colour=bool(groups))
@@ -126,14 +125,16 @@ def decode_chunk(
         raise InvalidRecord("decoding a payload: its bodies take more work than their samples are")
     if budget is not None:
         budget.check(demand.memory + dtype.itemsize * int(np.prod(shape)))
-    held = _Held(entries, schedule, shape[1:], model, backend)
+    held = _Held(entries, schedule, shape[1:], model, backend, form)
     out = np.zeros(shape, dtype)
     for index, decoded in schedule.steps:
         for plane in decoded:
             held.decode(plane)
         parts = parts_of(index, group_of)
         entry = entries[index]
-        integers = held.integers(parts[0]) if len(parts) == 1 else _undone(held, parts, index)
+        integers = held.integers(index)
+        if group := group_of.get(index):
+            integers = undone(group, index, {part: held.integers(part) for part in parts})
         integers = _off_the_grid(integers, step, entry.clamp)
         mask = held.mask(index)
         if entry.patch:
@@ -163,7 +164,9 @@ class _Held:
         shape: tuple[int, int],
         model: WaveModel,
         backend: Backend,
+        form: int,
     ) -> None:
+        self._form = form
         self._entries, self._left = entries, schedule.uses.copy()
         self._shape, self._model, self._backend = shape, model, backend
         self._planes: dict[int, tuple[Planes, DecodedPlane]] = {}
@@ -176,7 +179,9 @@ class _Held:
         else:
             reader = Reader(memoryview(entry.body))
             refs = [self._planes[r][1] for r in entry.refs]
-            self._planes[index] = decode_body(reader, self._shape, refs, self._model, self._backend)
+            self._planes[index] = decode_body(
+                reader, self._shape, refs, self._model, self._backend, form=self._form
+            )
             reader.finish()
         self.let_go(entry.refs)
 
@@ -198,7 +203,7 @@ class _Held:
 def _bytes_after(dtype: np.dtype[Any], step: int, *, colour: bool) -> int:
     """Return the bytes a sample that lie between a plane's integers and its samples."""
     grid, floats = 8 * (step > 1), (dtype.kind == "f") * (8 if dtype.itemsize == 8 else 16)
-    return grid + floats + 24 * colour + 2 * dtype.itemsize + 2
+    return grid + floats + 8 * colour + 2 * dtype.itemsize + 2
 
 
 def _off_the_grid(levels: Planes, step: int, clamp: tuple[int, int] | None) -> Planes:
@@ -209,108 +214,6 @@ def _off_the_grid(levels: Planes, step: int, clamp: tuple[int, int] | None) -> P
     if clamp is not None:
         np.clip(integers, *clamp, out=integers)
     return integers
-
-
-def _span(plane: Planes, mask: npt.NDArray[np.bool_] | None) -> tuple[int, int] | None:
-    present = plane if mask is None else plane[~mask]
-    return (int(present.min()), int(present.max())) if present.size else None
-
-
-def _to_luma(rgb: Planes) -> Planes:
-    """Reversible YCoCg-R (Malvar & Sullivan, 2003): red, green, blue → Co, Y, Cg."""
-    red, green, blue = rgb
-    co = red - blue
-    base = blue + (co >> 1)
-    cg = green - base
-    return np.stack([co, base + (cg >> 1), cg])
-
-
-def _undone(held: _Held, parts: range, index: int) -> Planes:
-    """Return the integers of a plane of a colour group."""
-    return _from_luma([held.integers(part) for part in parts], index - parts[0])
-
-
-def _from_luma(coded: Sequence[Planes], which: int) -> Planes:
-    """Undo ``_to_luma`` for red (0), green (1) or blue (2)."""
-    co, luma, cg = coded
-    out: Planes = luma - (cg >> 1)
-    if which == 1:
-        out += cg
-        return out
-    out -= co >> 1
-    if which == 0:
-        out += co
-    return out
-
-
-def _coding_order(planes: int, bands: int) -> list[int]:
-    """Planes in the order in which they may refer to one another: green before red before blue."""
-    if bands not in _COLOUR_BANDS:
-        return list(range(planes))
-    order: list[int] = []
-    for first in range(0, planes, bands):
-        group = list(range(first, min(first + bands, planes)))
-        order += [*group[1:2], *group[0:1], *group[2:]]
-    return order
-
-
-def _encode_planes(
-    planes: Planes, mask: npt.NDArray[np.bool_] | None, bands: int, coder: Coder
-) -> list[tuple[tuple[int, ...], bool, bytes]]:
-    """Return (references, is a copy, body) of every plane, in plane order."""
-    order = _coding_order(len(planes), bands)
-    rank = {index: place for place, index in enumerate(order)}
-    chosen: list[tuple[int, ...]] = [()]
-    if len(order) > 1:
-        previews = [_preview(planes[i], None if mask is None else mask[i]) for i in order]
-        earlier = [list(range(max(0, p - 16), p)) for p in range(len(order))]
-        chosen = choose_references(previews, earlier)
-    out: dict[int, tuple[tuple[int, ...], bool, bytes]] = {}
-    done: dict[int, DecodedPlane] = {}
-    for index in order:
-        plane_mask = None if mask is None else mask[index]
-        refs = tuple(order[r] for r in chosen[rank[index]])
-        if refs and _equal(planes, mask, index, refs[0]):
-            out[index], done[index] = (refs[:1], True, b""), done[refs[0]]
-            continue
-        body, done[index] = encode_body(planes[index], plane_mask, [done[r] for r in refs], coder)
-        out[index] = (refs, False, body)
-    return [out[i] for i in range(len(planes))]
-
-
-def _equal(planes: Planes, mask: npt.NDArray[np.bool_] | None, a: int, b: int) -> bool:
-    same_mask = mask is None or np.array_equal(mask[a], mask[b])
-    return same_mask and np.array_equal(planes[a], planes[b])
-
-
-def _preview(plane: Planes, mask: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.int32]:
-    """The plane with absent samples at its middle, in a range that suits int32."""
-    low, high = _span(plane, mask) or (0, 0)
-    shift = max(0, (high - low).bit_length() - 20)
-    centred = plane - low if mask is None else np.where(mask, (high - low) // 2, plane - low)
-    return (centred >> shift).astype(np.int32)
-
-
-def _colour_groups(
-    levels: Planes, mask: npt.NDArray[np.bool_] | None, bands: int, coder: Coder
-) -> list[int]:
-    """Return the first planes of the groups that the colour transform makes smaller."""
-    if bands not in _COLOUR_BANDS or len(levels) % bands:
-        return []
-    top = max(0, levels.shape[1] // 2 - _TRIAL_ROWS // 2)
-    groups = []
-    trial = replace(coder, trees=TreeEffort(0, 0))
-    for first in range(0, len(levels), bands):
-        if mask is not None and mask[first : first + 3].any():
-            continue
-        strip = np.ascontiguousarray(levels[first : first + 3, top : top + _TRIAL_ROWS])
-        sizes = [
-            sum(len(body) for _, _, body in _encode_planes(p, None, 3, trial))
-            for p in (strip, _to_luma(strip))
-        ]
-        if sizes[1] < sizes[0]:
-            groups.append(first)
-    return groups
 
 
 def _patch(

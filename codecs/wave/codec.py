@@ -18,6 +18,7 @@ from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.wave.backend import Backend, TreeEffort
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.wave.cpu import CPU
+from tilepress.codecs.wave.following import Following
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_encode import Coder
 from tilepress.codecs.weights import load_named
@@ -38,15 +39,24 @@ class _Tier:
 
     model: str
     """The bundled model."""
+    former: tuple[str, ...]
+    """Those of earlier versions."""
     trees: TreeEffort
     quick: bool = False
+    following: Following | None = None
 
 
 _TIERS = {
-    "fast": _Tier("wave-2-fast", TreeEffort(2.0, 1 << 15), quick=True),
-    "standard": _Tier("wave-2", TreeEffort(3.25, 1 << 18)),
-    "max": _Tier("wave-2-max", TreeEffort(8.0, 1 << 18)),
+    "fast": _Tier("wave-3-fast", ("wave-2-fast",), TreeEffort(2.0, 1 << 15), quick=True),
+    "standard": _Tier(
+        "wave-3", ("wave-2",), TreeEffort(3.25, 1 << 18), following=Following(0.0025)
+    ),
+    "max": _Tier("wave-3-max", ("wave-2-max",), TreeEffort(8.0, 1 << 18), following=Following(0)),
 }
+
+_NUMBERS = {2: 1, 3: 4}
+"""What records are called whose payloads have a format."""
+_FORMS = {number: form for form, number in _NUMBERS.items()}
 
 
 @functools.lru_cache(maxsize=8)
@@ -67,10 +77,14 @@ class WaveCoder(ChunkCoder):
     models: ClassVar[Mapping[str, str | None]] = MappingProxyType(
         {name: tier.model for name, tier in _TIERS.items()}
     )
+    former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType(
+        {name: tier.former for name, tier in _TIERS.items()}
+    )
 
     def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
         assert loss.max_error is not None, loss
         self._max_error, self._tier, self._weights = loss.max_error, _TIERS[tier], weights
+        self.number = _NUMBERS[parse_model(weights).form]
         self._on_device = device == "cuda"
         if self._on_device:
             _open_device()  # refused here, not at the first chunk
@@ -87,6 +101,7 @@ class WaveCoder(ChunkCoder):
             quick=self._tier.quick,
             backend=self._backend(),
             trees=self._tier.trees,
+            following=self._tier.following,
         )
         return encode_chunk(samples, absent, self._max_error, coder, bands)
 
@@ -97,9 +112,12 @@ class WaveCoder(ChunkCoder):
         dtype: np.dtype[Any],
         planes: frozenset[int] | None,
         budget: Budget,
+        number: int,
     ) -> Array:
         model = parse_model(self._weights)
-        return decode_chunk(payload, shape, dtype, model, planes, self._backend(), budget)
+        return decode_chunk(
+            payload, shape, dtype, model, planes, self._backend(), budget, form=_FORMS[number]
+        )
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """On the CPU, in the process's pool; on a GPU, planes of many chunks run in batches."""

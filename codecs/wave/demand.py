@@ -7,20 +7,24 @@ or table is decoded to know it, and FORMAT.md §8 states the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tilepress.codecs.limits import MAX_SPLITS
+from tilepress.codecs.wave.colour import Group
 from tilepress.codecs.wave.index import Entry, Schedule
 from tilepress.codecs.wave.layout import MAX_RANGE
 from tilepress.codecs.wave.plane_format import (
     CONSTANT,
+    FITTED,
     MASKED,
     PACKED,
     RAW,
     REPLICATED,
     SPLIT,
     block_count,
+    follows,
     read_factors,
 )
 from tilepress.codecs.wave.wavefront import most_rows, sheared_size
@@ -33,6 +37,11 @@ _HELD = 17
 """Bytes a sample of a decoded plane that is held: integers (8), R (4), E (4), mask (1)."""
 _STEP_BYTES = 1300
 """Of a row of samples of one step: what the loop works in."""
+_ROW_BYTES, _TURN_BYTES = 4800, 2**19
+"""Of each row of a plane whose weights follow it, and besides: sums, samples and weights of strips.
+"""
+_FOLLOWED_WORK = 3
+"""Work of a sample of such a plane, beyond its own."""
 _TABLES = 2**24
 """Bytes of levels, trees and tables of all bodies within one another, and of what is small."""
 _ENTRY = 1024
@@ -67,7 +76,7 @@ def allowed_work(planes: int, samples: int) -> int:
 def chunk_demand(
     entries: Sequence[Entry],
     schedule: Schedule,
-    group_of: dict[int, int],
+    group_of: Mapping[int, Group],
     shape: tuple[int, int],
     after: int,
 ) -> Demand:
@@ -133,12 +142,27 @@ def _demand_of_blocks(
         work += 2 * (top + 1) // _BITS_OF_WORK
     if flags & RAW:
         return Demand((_HELD + 4) * samples + levels, work)
-    places = sheared_size(*shape)
+    places, left = sheared_size(*shape), reader.left
     # samples, errors, references and theirs, mask: four bytes each but for the mask, which has four
     # more while it is made
     loop = (8 + 8 * n_refs + 5) * places + _STEP_BYTES * (most_rows(*shape) + 1)
+    if flags & FITTED and follows(_kind_of_weights(reader, flags)):
+        loop += _ROW_BYTES * shape[0] + _TURN_BYTES
+        work += _FOLLOWED_WORK * samples
     done = _HELD * samples + levels
-    return Demand(max(loop + 2 * samples, done + 4 * places) + reader.left, work + samples)
+    return Demand(max(loop + 2 * samples, done + 4 * places) + left, work + samples)
+
+
+def _kind_of_weights(reader: Reader, flags: int) -> int:
+    """Read on from the highest level to the byte before fitted weights, and return that; 0 where
+    that cannot be read, which decoding finds out as soon."""
+    with contextlib.suppress(InvalidRecord):
+        if flags & PACKED:
+            reader.take(reader.varint(2**20))
+            reader.take(reader.varint(2**20))
+        reader.varint(MAX_RANGE - 1)
+        return reader.byte()
+    return 0
 
 
 def _demand_of_two(

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.wave.colour import KINDS, YCBCR, YCOCG, Group
+from tilepress.codecs.wave.layout import FORM
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
 from tilepress.errors import InvalidRecord
 
@@ -45,7 +47,7 @@ class Schedule:
     uses: Counter[int]
     """How often each decoded plane is used: by wanted planes, and as a reference."""
 
-    def most_held(self, entries: Sequence[Entry], group_of: dict[int, int]) -> int:
+    def most_held(self, entries: Sequence[Entry], group_of: Mapping[int, Group]) -> int:
         """Return how many decoded planes are held at one time, at most."""
         left, held, most = self.uses.copy(), 0, 0
         for index, decoded in self.steps:
@@ -58,11 +60,17 @@ class Schedule:
 
 
 def pack_index(
-    entries: list[Entry], groups: list[int], step: int, absent: npt.NDArray[Any] | None
+    entries: list[Entry],
+    groups: list[Group],
+    step: int,
+    absent: npt.NDArray[Any] | None,
+    form: int = FORM,
 ) -> bytes:
     """Pack grid, nodata, colour groups and entries."""
     out = [varint(step // 2), b"\0" if absent is None else b"\1" + absent.tobytes()]
-    out += [varint(len(groups)), *(varint(g) for g in groups)]
+    out.append(varint(len(groups)))
+    for group in groups:
+        out += [varint(group.first), bytes([group.kind] if form > 2 else [])]
     for entry in entries:
         out.append(bytes([_COPY if entry.copy else len(entry.refs)]))
         out += [varint(r) for r in entry.refs]
@@ -77,9 +85,9 @@ def pack_index(
 
 
 def read_index(
-    reader: Reader, planes: int, dtype: np.dtype[Any]
-) -> tuple[int, npt.NDArray[Any] | None, list[int], list[Entry]]:
-    """Return step of the grid, nodata, first planes of colour groups, and entries."""
+    reader: Reader, planes: int, dtype: np.dtype[Any], form: int = FORM
+) -> tuple[int, npt.NDArray[Any] | None, list[Group], list[Entry]]:
+    """Return step of the grid, nodata, colour groups, and entries."""
     step = 2 * reader.varint(2**32) + 1
     if step > 1 and dtype.kind not in "ui":
         raise InvalidRecord(f"decoding a payload: a grid of {step} for {dtype.name}")
@@ -89,9 +97,9 @@ def read_index(
         if dtype.kind == "b" and sample[0] > 1:
             raise InvalidRecord(f"decoding a payload: got nodata {sample[0]} of bool, want 0 or 1")
         absent = np.frombuffer(sample, dtype)[0].reshape(())
-    groups = [reader.varint(planes) for _ in range(reader.varint(planes))]
-    if any(b - a < 3 for a, b in itertools.pairwise([*groups, planes])):
-        raise InvalidRecord("decoding a payload: colour groups overlap or exceed the planes")
+    groups = _read_groups(reader, planes, form)
+    if any(g.kind == YCBCR for g in groups) and (step > 1 or dtype != np.uint8):
+        raise InvalidRecord(f"decoding a payload: Y, Cb, Cr of {dtype.name} on a grid of {step}")
     heads = []
     for _ in range(planes):
         count = reader.byte()
@@ -115,14 +123,26 @@ def read_index(
     return step, absent, groups, entries
 
 
-def parts_of(index: int, group_of: dict[int, int]) -> range:
+def _read_groups(reader: Reader, planes: int, form: int) -> list[Group]:
+    groups = []
+    for _ in range(reader.varint(planes)):
+        group = Group(reader.varint(planes), reader.byte() if form > 2 else YCOCG)
+        if group.kind not in KINDS[form]:
+            raise InvalidRecord(f"decoding a payload: colours of kind {group.kind}")
+        groups.append(group)
+    if any(b - a < 3 for a, b in itertools.pairwise([*(g.first for g in groups), planes])):
+        raise InvalidRecord("decoding a payload: colour groups overlap or exceed the planes")
+    return groups
+
+
+def parts_of(index: int, group_of: Mapping[int, Group]) -> tuple[int, ...]:
     """Return the coded planes that a plane's samples are made of."""
-    first = group_of.get(index)
-    return range(index, index + 1) if first is None else range(first, first + 3)
+    group = group_of.get(index)
+    return (index,) if group is None else group.parts(index)
 
 
 def scheduled(
-    wanted: Sequence[int], entries: Sequence[Entry], group_of: dict[int, int]
+    wanted: Sequence[int], entries: Sequence[Entry], group_of: Mapping[int, Group]
 ) -> Schedule:
     """Order the bodies that ``wanted`` planes, ascending, need: each is decoded once.
 

@@ -10,16 +10,21 @@ import numpy as np
 
 __all__ = [
     "CELLS",
+    "FAR_CHOICES",
+    "FAR_TAPS",
     "FEATURES",
+    "FORM",
     "FRACTION_BITS",
     "GAIN_BITS",
     "HALF",
     "LOOK_STRIDE",
     "MATCH_CONTEXTS",
     "MATCH_LEVELS",
+    "MAX_FOLLOWED_ROWS",
     "MAX_HIDDEN",
     "MAX_RANGE",
     "MAX_SETS",
+    "MAX_UP",
     "ONE",
     "OWN_FEATURES",
     "OWN_TAPS",
@@ -34,6 +39,9 @@ __all__ = [
     "regressor_count",
 ]
 
+FORM = 3
+"""The format that the encoder writes, "wave 3"; 2 is read for ever."""
+
 SHEAR = 2
 """Sample (y, x) is coded at step t = x + SHEAR·y; all samples of one step are independent."""
 
@@ -46,13 +54,32 @@ OWN_TAPS = np.array(
 )  # fmt: skip
 """(dy, dx) of the causal neighbours: W, N, NW, NE, WW, NN, …"""
 
+FAR_TAPS = np.array(
+    [
+        (-3, 1), (-3, -2), (-3, 2), (-2, -3), (-4, 0), (0, -4), (-1, -4), (-4, -1),
+        (-4, 1), (-3, -3), (-3, 3), (-4, -2), (-4, 2), (-2, -4), (-5, 0), (-4, -3),
+        (-4, 3), (-3, -4), (-3, 4), (0, -5), (-5, -1), (-5, 1), (-1, -5), (-5, -2),
+        (-5, 2), (-2, -5), (-4, -4), (-4, 4),
+    ],
+    np.int64,
+)  # fmt: skip
+"""(dy, dx) of further neighbours, of which weights that follow a plane may have the first few."""
+
+FAR_CHOICES = (0, 8, 14, 28)
+"""How many of FAR_TAPS there may be."""
+
+MAX_FOLLOWED_ROWS = 1 << 13
+"""Rows of a plane whose weights follow it, at most: what they take is by rows."""
+MAX_UP = 11
+"""Weighing of its samples, at most either way."""
+
 REFERENCE_TAPS = np.array(
     [(0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)], np.int64
 )
 """(dy, dx) in an earlier plane, which is complete: all around the sample."""
 
-TOP_PAD = 3
-TIME_PAD = 8
+TOP_PAD = 5
+TIME_PAD = 12
 """Margins of a sheared plane: rows above, and steps before the first."""
 
 REGRESSORS = len(OWN_TAPS) + 1 + 2 * (len(REFERENCE_TAPS) + 2)

@@ -5,6 +5,7 @@ features (48 or 72, s7) ──► dense n ──► relu u7 ──► dense 3 �
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors.numpy import save as save_tensors
 
 from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
 from tilepress.codecs.numbers import shown
-from tilepress.codecs.wave.layout import FEATURES, MAX_HIDDEN, REGRESSORS
+from tilepress.codecs.wave.layout import FEATURES, FORM, MAX_HIDDEN, REGRESSORS
 from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.symbols import ESCAPE_BITS, PHASED_CONTEXTS, PHASES, TOKENS
 from tilepress.errors import ModelError
@@ -28,6 +29,8 @@ CONTEXTS = 48 * 3
 TABLES = PHASED_CONTEXTS * PHASES + CONTEXTS - PHASED_CONTEXTS
 
 _LAYERS = ("hidden", "output")
+_FORMATS = {2: "tilepress-wave-2", 3: "tilepress-wave-3"}
+"""What the metadata of a weights file call the format that it codes in."""
 _ACC_LIMIT = 2**20
 COST_UNIT = 256
 """What a bit counts as in the encoder's choices, whose sums are of integers."""
@@ -43,6 +46,8 @@ class WaveModel:
     """(TABLES, TOKENS + 1); a row holds its symbols, then its escape, then zeros; sum 2^15."""
     linear: npt.NDArray[np.int32]
     """(3, REGRESSORS) default linear weights with 0, 1, 2 references, units of 2^-14."""
+    form: int = FORM
+    """The format of what is coded with it, 2 or 3, which stays what it was."""
     cumulative: npt.NDArray[np.int32] = field(init=False)
     used: npt.NDArray[np.int32] = field(init=False)
     lookup: npt.NDArray[np.uint8] = field(init=False)
@@ -126,7 +131,7 @@ class WaveModel:
             tensors[f"{name}.weight"] = weights
             tensors[f"{name}.bias"] = bias
             tensors[f"{name}.shift"] = shift
-        return bytes(save_tensors(tensors, metadata={"format": "tilepress-wave-2"}))
+        return bytes(save_tensors(tensors, metadata={"format": _FORMATS[self.form]}))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> WaveModel:
@@ -147,9 +152,15 @@ class WaveModel:
             name: (tensors[f"{name}.weight"], tensors[f"{name}.bias"], tensors[f"{name}.shift"])
             for name in _LAYERS
         }
-        return cls(
-            layers, _unpack_tables(tensors["tables"], tensors["tables.sizes"]), tensors["linear"]
-        )
+        tables = _unpack_tables(tensors["tables"], tensors["tables.sizes"])
+        return cls(layers, tables, tensors["linear"], _form_of(data))
+
+
+def _form_of(data: bytes) -> int:
+    """Return the format that a safetensors file's metadata name; 2 where they name none."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    named = (header.get("__metadata__") or {}).get("format")
+    return next((form for form, name in _FORMATS.items() if name == named), 2)
 
 
 def _unpack_tables(

@@ -16,8 +16,8 @@ from tilepress.codecs.limits import MAX_SPLITS
 from tilepress.codecs.wave.backend import Backend, PlaneToDecode
 from tilepress.codecs.wave.bitmap import decode_bitmap
 from tilepress.codecs.wave.cpu import CPU
-from tilepress.codecs.wave.layout import MAX_RANGE, regressor_count
-from tilepress.codecs.wave.linear import plain_classes
+from tilepress.codecs.wave.layout import FORM, MAX_FOLLOWED_ROWS, MAX_RANGE
+from tilepress.codecs.wave.linear import plain_linear
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_format import (
     CONSTANT,
@@ -42,7 +42,7 @@ from tilepress.codecs.wave.plane_format import (
     split_reference,
     unpack_bits,
     unpack_choices,
-    unpack_classes,
+    unpack_linear,
     unpack_stream,
 )
 from tilepress.codecs.wave.structure import Levels
@@ -68,9 +68,12 @@ class _Given:
     backend: Backend
     splits: int
     """How many bodies within bodies may still follow."""
+    form: int
 
     def decode_inner(self, reader: Reader, refs: list[DecodedPlane]) -> tuple[Plane, DecodedPlane]:
-        return decode_body(reader, self.shape, refs, self.model, self.backend, self.splits - 1)
+        return decode_body(
+            reader, self.shape, refs, self.model, self.backend, self.splits - 1, form=self.form
+        )
 
     def decode_first(self, reader: Reader) -> tuple[Plane, DecodedPlane]:
         """Decode the first of two bodies, whose length is before it; it sees the references."""
@@ -87,11 +90,13 @@ def decode_body(
     model: WaveModel,
     backend: Backend = CPU,
     splits: int = MAX_SPLITS,
+    *,
+    form: int = FORM,
 ) -> tuple[Plane, DecodedPlane]:
     """Decode a body; the inverse of ``encode_body``. Absent samples come back as anything.
 
     It takes the memory that ``demand.body_demand`` says, so nothing is kept longer than needed.
-    ``splits`` is how many bodies within bodies may still follow.
+    ``splits`` is how many bodies within bodies may still follow, ``form`` the format, 2 or 3.
     """
     flags = reader.byte()
     if any(flags & one and flags & other for one, other in CONTRADICTIONS):
@@ -101,7 +106,8 @@ def decode_body(
         blocks = Blocks.of(shape, read_factors(reader, shape))
         refs = [blocks.reduce(ref) for ref in refs]
         shape = blocks.shape
-    given = _Given(shape, refs, _read_mask(reader, shape, refs, flags), model, backend, splits)
+    mask = _read_mask(reader, shape, refs, flags)
+    given = _Given(shape, refs, mask, model, backend, splits, form)
     offset = reader.signed_varint()
     if abs(offset) > _MAX_TOP:
         raise InvalidRecord(f"decoding a plane: offset {offset} is beyond the limits")
@@ -230,9 +236,11 @@ def _read_stream(reader: Reader, given: _Given, top: int, fitted: bool) -> Plane
     (height, width), mask, model = given.shape, given.mask, given.model
     n_refs = len(given.refs)
     first = reader.varint(top)
-    classes = plain_classes(model.linear[n_refs])
+    linear = plain_linear(model.linear[n_refs])
     if fitted:
-        classes = unpack_classes(reader, regressor_count(n_refs))
+        linear = unpack_linear(reader, n_refs, given.form)
+        if linear.memory and height > MAX_FOLLOWED_ROWS:
+            raise InvalidRecord(f"decoding a plane: weights that follow {height} rows")
     choices = unpack_choices(reader, n_refs)
     present = height * width if mask is None else int(np.count_nonzero(~mask))
     stream = unpack_stream(reader, present)
@@ -245,7 +253,7 @@ def _read_stream(reader: Reader, given: _Given, top: int, fitted: bool) -> Plane
         width,
         top,
         first,
-        classes.arrays(),
+        linear,
         model.arrays(),
         choices.gain,
         flag_probabilities(choices.match_levels),

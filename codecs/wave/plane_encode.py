@@ -18,8 +18,9 @@ from tilepress.codecs.wave.backend import Backend, PlaneToEncode, TreeEffort
 from tilepress.codecs.wave.bitmap import encode_bitmap
 from tilepress.codecs.wave.choices import MIN_FIT_SAMPLES, choose_coding
 from tilepress.codecs.wave.cpu import CPU
-from tilepress.codecs.wave.layout import MAX_RANGE, regressor_count
-from tilepress.codecs.wave.linear import fit_classes, plain_classes
+from tilepress.codecs.wave.following import TRIAL_ROWS, Following, follows, may_follow
+from tilepress.codecs.wave.layout import MAX_RANGE
+from tilepress.codecs.wave.linear import fit_linear, plain_linear
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_format import (
     CONSTANT,
@@ -38,7 +39,7 @@ from tilepress.codecs.wave.plane_format import (
     Plane,
     pack_bits,
     pack_choices,
-    pack_classes,
+    pack_linear,
     pack_stream,
     residuals,
     shear_mask,
@@ -54,6 +55,7 @@ __all__ = ["Coder", "encode_body"]
 _LOW_BITS = 14
 """Low bits of a split: more of them than the static tables' widest scale would cost a bit each."""
 _TREES = TreeEffort(3.25, 1 << 18)
+_FOLLOWING = Following(0.0025)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Coder:
     """One set of linear weights a plane, fitted on fewer samples."""
     backend: Backend = CPU
     trees: TreeEffort = _TREES
+    following: Following | None = _FOLLOWING
+    """None: no weights follow a plane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,29 +212,12 @@ def _encode_samples(
     """Code samples 0 … top by prediction, or raw where that is no longer."""
     (height, width), mask, coder = samples.shape, begun.mask, begun.coder
     first = int(samples.ravel()[0]) if mask is None else int(samples[~mask][0])
-    sheared_mask = NO_MASK
     if mask is not None:
         samples = samples.copy()
         _fill_absent(samples, mask, first)
-        sheared_mask = shear_mask(mask)
-    own = shear(samples, first)
-    n_refs, model = len(begun.refs), coder.model
-    plane = PlaneToEncode(
-        own,
-        *shear_references(begun.refs, height, width),
-        n_refs,
-        sheared_mask,
-        height,
-        width,
-        top,
-        plain_classes(model.linear[n_refs]).arrays(),
-        model.arrays(),
-        model.cumulative,
-        model.used,
-        model.lookup,
-        coder.trees,
-    )
-    plane, weights = _fitted(plane, coder)
+    asked = _Asked(samples, top, first, begun)
+    plane, weights = _fitted(asked)
+    model = coder.model
     coded = coder.backend.encode_stream(plane, lambda found: choose_coding(plane, found, model))
     stream = (coded.states, coded.words, coded.raw)
     depth = top.bit_length()
@@ -242,16 +229,65 @@ def _encode_samples(
     return body, DecodedPlane(samples, residuals(coded.errors, height, width), mask)
 
 
-def _fitted(plane: PlaneToEncode, coder: Coder) -> tuple[PlaneToEncode, bytes]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Samples that are to be predicted."""
+
+    samples: npt.NDArray[np.int32]
+    """(y, x), absent ones filled."""
+    top: int
+    first: int
+    begun: _Begun
+
+    def plane(self) -> PlaneToEncode:
+        """Return what a backend takes, with the model's linear weights."""
+        (height, width), mask, coder = self.samples.shape, self.begun.mask, self.begun.coder
+        refs, model = self.begun.refs, coder.model
+        return PlaneToEncode(
+            shear(self.samples, self.first),
+            *shear_references(refs, height, width),
+            len(refs),
+            NO_MASK if mask is None else shear_mask(mask),
+            height,
+            width,
+            self.top,
+            plain_linear(model.linear[len(refs)]),
+            model.arrays(),
+            model.cumulative,
+            model.used,
+            model.lookup,
+            coder.trees,
+        )
+
+    def middle(self, rows: int) -> _Asked:
+        """Return so many rows in the middle, or all where there are fewer."""
+        start = max(0, len(self.samples) - rows) // 2
+        part, mask = slice(start, start + rows), self.begun.mask
+        refs = [DecodedPlane(r.samples[part], r.errors[part], None) for r in self.begun.refs]
+        begun = replace(self.begun, refs=refs, mask=None if mask is None else mask[part])
+        return _Asked(self.samples[part], self.top, self.first, begun)
+
+
+def _fitted(asked: _Asked) -> tuple[PlaneToEncode, bytes]:
     """Return a plane with linear weights of its own, and these packed; b"" if it is too small."""
-    size = plane.height * plane.width
+    plane, coder = asked.plane(), asked.begun.coder
+    size, n_refs = plane.height * plane.width, plane.n_refs
     if size < MIN_FIT_SAMPLES:
         return plane, b""
     bits = 12 if size >= 1 << 16 else 10 if size >= 1 << 13 else 8
-    prior = coder.model.linear[plane.n_refs]
-    classes = fit_classes(*plane[:7], prior, bits, quick=coder.quick)
-    packed = pack_classes(classes, bits, regressor_count(plane.n_refs))
-    return plane._replace(classes=classes.arrays()), packed
+    prior = coder.model.linear[n_refs]
+    linear = fit_linear(*plane[:7], prior, bits, quick=coder.quick)
+    packed = pack_linear(linear, bits, n_refs)
+    following = coder.following if coder.model.form > 2 else None
+    if following is not None and may_follow(plane.height, plane.width):
+        alone = fit_linear(*plane[:7], prior, bits, quick=True)
+        part = asked.middle(TRIAL_ROWS).plane()
+        extra = 8 * (len(packed) - len(pack_linear(alone, bits, n_refs)))
+        extra_bits = extra * part.height / plane.height
+        path = follows(part, linear, alone, extra_bits, coder.model, following)
+        if path is not None:
+            linear, packed = path, pack_linear(path, bits, n_refs)
+    return plane._replace(linear=linear), packed
 
 
 def _counted_bitmap(bits: npt.NDArray[np.bool_]) -> bytes:

@@ -11,17 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_TREE_BYTES
-from tilepress.codecs.wave.backend import Choices
+from tilepress.codecs.wave.backend import Choices, LinearPath
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.layout import (
     CELLS,
+    FAR_CHOICES,
     FRACTION_BITS,
     MATCH_CONTEXTS,
     MAX_SETS,
+    MAX_UP,
     REGRESSORS,
     WEIGHT_BITS,
+    regressor_count,
 )
-from tilepress.codecs.wave.linear import Classes
 from tilepress.codecs.wave.model import TABLES
 from tilepress.codecs.wave.rans import LANES, STATE_LOW
 from tilepress.codecs.wave.tree import pack_tree, read_tree
@@ -47,9 +49,10 @@ __all__ = [
     "Plane",
     "Stream",
     "block_count",
+    "follows",
     "pack_bits",
     "pack_choices",
-    "pack_classes",
+    "pack_linear",
     "pack_stream",
     "read_factors",
     "residuals",
@@ -58,7 +61,7 @@ __all__ = [
     "split_reference",
     "unpack_bits",
     "unpack_choices",
-    "unpack_classes",
+    "unpack_linear",
     "unpack_stream",
 ]
 
@@ -79,6 +82,9 @@ SPLIT_BITS = 16
 """Low bits that a split may have at most."""
 NO_MASK = np.zeros(0, np.uint8)
 """What a backend takes where no sample is absent."""
+_FAR_AT, _FOLLOWING = 4, 64
+"""Of the byte before fitted weights: where it says which of FAR_CHOICES there are, and the mark of
+weights that follow."""
 _MAX_GAIN = 15
 _AT_ONCE = 1 << 14
 """Values that are unpacked at one time, a multiple of 8: they begin at a byte."""
@@ -212,20 +218,37 @@ def shear_references(
 # Fitted weights (§4.4) ----------------------------------------------------------------------------
 
 
-def pack_classes(classes: Classes, bits: int, count: int) -> bytes:
+def pack_linear(linear: LinearPath, bits: int, n_refs: int) -> bytes:
     """Pack the sets of fitted weights; of more than one also thresholds and map.
 
-    bits : fraction bits of a weight; count : weights of a set that are in use.
+    bits : fraction bits of a weight.
     """
-    sets = len(classes.weights)
+    sets, count = len(linear.weights), regressor_count(n_refs)
     out = bytes([sets - 1])
+    if linear.memory:
+        kind = sets - 1 | FAR_CHOICES.index(linear.far) << _FAR_AT | _FOLLOWING
+        out = bytes([kind, linear.memory, linear.up + MAX_UP])
     if sets > 1:
-        out += classes.thresholds.astype(np.uint8).tobytes() + pack_bits(classes.set_of_cell, 4)
-    return out + b"".join(_pack_weights(w, bits, count) for w in classes.weights)
+        out += linear.thresholds.astype(np.uint8).tobytes() + pack_bits(linear.set_of_cell, 4)
+    return out + b"".join(_pack_weights(w, bits, count) for w in linear.weights)
 
 
-def unpack_classes(reader: Reader, count: int) -> Classes:
-    sets = reader.byte() + 1
+def follows(kind: int) -> bool:
+    """Whether the byte before fitted weights announces weights that follow the plane."""
+    return bool(kind & _FOLLOWING)
+
+
+def unpack_linear(reader: Reader, n_refs: int, form: int) -> LinearPath:
+    """Read fitted weights; in form 2 none follow."""
+    kind, count = reader.byte(), regressor_count(n_refs)
+    memory = far = up = 0
+    if form > 2 and follows(kind):
+        memory, up = reader.byte(), reader.byte() - MAX_UP
+        far = FAR_CHOICES[kind >> _FAR_AT & 3]
+        kind &= ~(_FOLLOWING | 3 << _FAR_AT)
+        if not (1 <= memory <= 15 and up <= MAX_UP):
+            raise InvalidRecord(f"decoding a plane: memory {memory}, weighed by {up}")
+    sets = kind + 1
     if sets > MAX_SETS:
         raise InvalidRecord(f"decoding a plane: {sets} sets of weights, at most {MAX_SETS}")
     thresholds, cells = np.zeros(3, np.int32), np.zeros(CELLS, np.int32)
@@ -234,9 +257,8 @@ def unpack_classes(reader: Reader, count: int) -> Classes:
         cells = unpack_bits(reader.take(CELLS // 2), (1, CELLS), 4)[0]
         if int(cells.max()) >= sets:
             raise InvalidRecord("decoding a plane: a cell beyond the last set of weights")
-    return Classes(
-        thresholds, cells, np.stack([_unpack_weights(reader, count) for _ in range(sets)])
-    )
+    weights = np.stack([_unpack_weights(reader, count) for _ in range(sets)])
+    return LinearPath(thresholds, cells, weights, memory, far, up)
 
 
 def _pack_weights(weights: npt.NDArray[np.int64], bits: int, count: int) -> bytes:

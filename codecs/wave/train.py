@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from tilepress.codecs.wave.backend import PlaneToEncode, TreeEffort
+from tilepress.codecs.wave.backend import LinearPath, PlaneToEncode, TreeEffort
 from tilepress.codecs.wave.choices import choose_flags, choose_gain, count_matches, count_tokens
+from tilepress.codecs.wave.following import Following, may_follow
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
@@ -31,7 +32,7 @@ from tilepress.codecs.wave.layout import (
     REGRESSORS,
     regressor_count,
 )
-from tilepress.codecs.wave.linear import Classes, fit_classes
+from tilepress.codecs.wave.linear import fit_linear, up_of
 from tilepress.codecs.wave.model import TABLES, WaveModel
 from tilepress.codecs.wave.native.fitting import plane_features
 from tilepress.codecs.wave.native.planes import predict_plane
@@ -58,6 +59,9 @@ _LEVELS = 48
 _NO_MASK = np.zeros(0, np.uint8)
 STANDARD_HIDDEN = 24
 """Hidden units of the tier ``standard``: what two cores decode at the speed that it promises."""
+_FOLLOWED = 0.4
+"""Share of planes whose weights follow them."""
+_TRIED = Following(0).tried
 _HEAVY = (0.12, 0.5, 0.88)
 """Heaviness that stands for each of the three shapes when tables are smoothed."""
 
@@ -86,7 +90,7 @@ class _Plane:
     height: int
     width: int
     top: int
-    classes: Classes
+    linear: LinearPath
     weight: float
 
 
@@ -150,9 +154,12 @@ def _prepare(image: TrainingImage, weight: float, seed: int) -> Iterator[_Plane]
                 for slot, index in enumerate(use):
                     ref[slot], ref_errors[slot] = sheared_refs[index], sheared_errors[index]
                 bits = 12 if plane.size >= 1 << 16 else 10
-                fitted = fit_classes(
-                    own, ref, ref_errors, len(use), _NO_MASK, height, width, _prior(), bits
-                )
+                known = (own, ref, ref_errors, len(use), _NO_MASK, height, width, _prior(), bits)
+                fitted = fit_linear(*known)
+                if may_follow(height, width) and rng.random() < _FOLLOWED:
+                    memory, far = _TRIED[int(rng.integers(len(_TRIED)))]
+                    alone, up = fit_linear(*known, quick=True), up_of(fitted.thresholds)
+                    fitted = replace(alone, memory=memory, far=far, up=up)
                 prepared = _Plane(own, ref, ref_errors, len(use), height, width, top, fitted, share)
                 if number == 0:
                     errors = linear_errors(prepared)
@@ -183,7 +190,7 @@ def _to_encode(plane: _Plane, net: tuple[npt.NDArray[Any], ...]) -> PlaneToEncod
         plane.height,
         plane.width,
         plane.top,
-        plane.classes.arrays(),
+        plane.linear,
         net,
         nothing,
         nothing,
@@ -199,7 +206,7 @@ def _draw(
     where = Sheared(
         plane.own, plane.refs, plane.ref_errors, plane.n_refs, _NO_MASK, plane.height, plane.width
     )
-    features, facts = plane_features(where, plane.top, plane.classes.arrays())
+    features, facts = plane_features(where, plane.top, plane.linear)
     drawn = np.random.default_rng(seed).random(len(facts)) < rate
     return features[drawn], facts[drawn]
 
@@ -425,7 +432,7 @@ def _mean_linear(
     total, mass = np.zeros((3, REGRESSORS)), np.full(3, 1e-9)
     for index, (image, weight) in enumerate(zip(images, weights, strict=True)):
         for plane in _prepare(image, weight, seed + index):
-            total[plane.n_refs] += plane.classes.weights.mean(axis=0) * plane.weight
+            total[plane.n_refs] += plane.linear.weights.mean(axis=0) * plane.weight
             mass[plane.n_refs] += plane.weight
     mean: npt.NDArray[np.int32] = np.rint(total / mass[:, None]).astype(np.int32)
     for n_refs in range(3):
@@ -496,12 +503,12 @@ def fine_tune(
         left = max(seconds - 2 * spent, seconds / 4)
         _fit(net, x, facts, left / 60, 1e-3, progress, seed)
         layers = {"hidden": net.hidden.export(), "output": net.output.export()}
-    model = WaveModel(layers, base.frequencies, base.linear)
+    model = replace(base, layers=layers)
     progress("counting tokens for the tables")
     total = sum(image.planes.size for image in pool)
     counts = _count_tokens(pool, weights, model, seed + 2, total)
     smooth = counts + 400 * _known_tokens(base)
-    return WaveModel(layers, _to_frequencies(smooth / smooth.sum(1, keepdims=True)), base.linear)
+    return replace(model, frequencies=_to_frequencies(smooth / smooth.sum(1, keepdims=True)))
 
 
 def _known_tokens(model: WaveModel) -> npt.NDArray[np.float64]:
@@ -551,4 +558,4 @@ def _with_tables(
     counts = _count_tokens(pool, weights, model, seed + 2, 40_000_000)
     smooth = counts + 300 * _parametric_tokens()
     tables = _to_frequencies(smooth / smooth.sum(1, keepdims=True))
-    return WaveModel(model.layers, tables, _mean_linear(pool, weights, seed + 3))
+    return replace(model, frequencies=tables, linear=_mean_linear(pool, weights, seed + 3))

@@ -36,7 +36,7 @@ __all__ = [
     "unshear",
 ]
 
-_LEFT, _RIGHT = 3, 3
+_LEFT, _RIGHT = 5, 5
 """Columns that are held to either side of a plane."""
 _PADDING = 32
 """Cells behind the last, for vectors that reach further than a step."""
@@ -68,7 +68,7 @@ def pitch_of(height: int, width: int) -> int:
 
 
 def sheared_size(height: int, width: int) -> int:
-    """Cells of a sheared array: at most 2·(height + 12)·(width + 12)."""
+    """Cells of a sheared array: at most 2·(height + 14)·(width + 14)."""
     held = steps(height, width) + TIME_PAD + 4
     return held * pitch_of(height, width) + height + TOP_PAD + 2 + _PADDING
 

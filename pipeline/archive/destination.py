@@ -15,15 +15,8 @@ from tilepress.errors import (
     TilepressError,
     UsageError,
 )
-from tilepress.pipeline.archive.ledger import (
-    BEGUN,
-    REPAIRS,
-    REPLACES,
-    Ledger,
-    ledger_folder,
-    remove_plans,
-)
-from tilepress.pipeline.archive.plan import ImagePlan, plan_digest
+from tilepress.pipeline.archive.ledger import BEGUN, REPAIRS, REPLACES, Ledger, remove_plans
+from tilepress.pipeline.archive.plan import ImagePlan, ledger_folder, plan_digest
 from tilepress.pipeline.archive.private import archive_pseudonyms
 from tilepress.pipeline.archive.replace import (
     begin_replacement,
@@ -170,13 +163,17 @@ def state_of_store(plan: ImagePlan) -> StoreState:
     return "absent" if store.is_folder() and next(store.walk(), None) is None else "other"
 
 
-def is_unchanged(plan: ImagePlan, *, force: bool = False, prepared: bool = False) -> bool:
+def is_unchanged(
+    plan: ImagePlan, *, force: bool = False, prepared: bool = False, just_planned: bool = False
+) -> bool:
     """Whether a plan need not be written: its store is sealed, and not to be replaced.
 
-    ``prepared``: a replacement that was begun is one that parts were planned for.
+    ``prepared``: a replacement that was begun is one that parts were planned for. ``just_planned``:
+    what was found there while it was planned is not looked at again.
     """
     store = storage_path(plan.store)
-    if force or not is_sealed(store) or sealed_digest(store) != plan.digest:
+    known = just_planned and plan.seal_found == plan.digest
+    if force or not (known or (is_sealed(store) and sealed_digest(store) == plan.digest)):
         return False
     return not (prepared and pending(store, plan.digest) is not None)
 

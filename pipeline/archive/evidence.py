@@ -24,8 +24,7 @@ from tilepress.errors import (
     UnsupportedFormat,
 )
 from tilepress.pipeline.archive.compare import SourceSamples, differs_by_decoder, may_differ
-from tilepress.pipeline.archive.ledger import ledger_folder
-from tilepress.pipeline.archive.plan import ShardRef
+from tilepress.pipeline.archive.plan import ShardRef, ledger_folder
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.storage.retry import retried

@@ -24,7 +24,7 @@ from tilepress.pipeline.archive.destination import (
     what_stays,
 )
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
-from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
+from tilepress.pipeline.archive.ledger import Ledger
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import (
     ImageResult,
@@ -33,7 +33,7 @@ from tilepress.pipeline.archive.outcome import (
     image_failure,
     image_result,
 )
-from tilepress.pipeline.archive.plan import ImagePlan, make_plan
+from tilepress.pipeline.archive.plan import ImagePlan, ledger_folder, make_plan
 from tilepress.pipeline.archive.replace import going_on, pending
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.archive.weights import choose_weights
@@ -124,7 +124,7 @@ def _outcome(todo: Todo, job: Job, keeper: LeaseKeeper) -> Outcome:
                 return _unchanged(plan, keeper, _compared(plan, source))
             if plan.grid.total > 1 or plan.raw_bytes > job.whole_bytes:
                 return Outcome(plan=plan)
-            if is_unchanged(plan, force=job.force, prepared=job.prepared):
+            if is_unchanged(plan, force=job.force, prepared=job.prepared, just_planned=True):
                 return _unchanged(plan, keeper)
             held.pop_all()
             keep_open(plan, source)
@@ -278,7 +278,7 @@ def _planned(todo: Todo, job: Job) -> tuple[ImagePlan, TileSource]:
     source = open_source(spec)
     with contextlib.ExitStack() as held:
         held.callback(source.close)
-        plan = make_plan(source, store, job.options)
+        plan = make_plan(source, store, job.options, wanted=todo.digest, anew=job.force)
         plan = replace(plan, label=todo.label)
         if job.options.tune is not None:
             plan = choose_weights(plan, source, job.options.tune)

@@ -21,13 +21,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import islice
 
-from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
-from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder
+from tilepress.pipeline.storage.path import AnyPath
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.keys import SEPARATOR, Separator
 from tilepress.pipeline.store.manifest import ShardEntry
 
-__all__ = ["BEGUN", "REPAIRS", "REPLACES", "Ledger", "ledger_folder", "remove_plans"]
+__all__ = ["BEGUN", "REPAIRS", "REPLACES", "Ledger", "remove_plans"]
 
 BEGUN = "begun"
 """Object of a ledger that says that its plan was begun."""
@@ -108,12 +108,6 @@ class Ledger:
         """Forget everything: the store is sealed. What storage keeps, a later run removes."""
         with contextlib.suppress(OSError):
             retried(self._folder.remove_tree)
-
-
-def ledger_folder(store: AnyPath) -> StoragePath:
-    """Return the folder that holds the lease and the ledgers of a store."""
-    where = storage_path(store)
-    return where.parent / f".tilepress/{where.name}"
 
 
 def remove_plans(store: AnyPath) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tilepress.codecs.loss import Lossless, Within, bounded
+from tilepress.codecs.registry import coder_class
 from tilepress.pipeline.archive.exact import exact_bands, with_exact
 from tilepress.pipeline.archive.expansion import check_expansion
 from tilepress.pipeline.archive.options import EncodeOptions
@@ -22,9 +23,9 @@ from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.pseudonyms import IDENTITY
 from tilepress.pipeline.image.source import ADVICE, BESIDE, FORMER, SIBLINGS, SourceSpec, TileSource
 from tilepress.pipeline.privacy.recipe import KEY_FOLDER
-from tilepress.pipeline.storage.path import StoragePath, storage_path
+from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import SEPARATOR, Separator, level_image, shard_key
-from tilepress.pipeline.store.seal import NEWEST_VERSION, sealed_digest
+from tilepress.pipeline.store.seal import NEWEST_VERSION, is_sealed, sealed_digest
 
 __all__ = [
     "ImagePlan",
@@ -32,6 +33,7 @@ __all__ = [
     "ShardRef",
     "Tuning",
     "grids_of",
+    "ledger_folder",
     "make_plan",
     "part_of",
     "plan_digest",
@@ -108,6 +110,9 @@ class ImagePlan:
     """What people are told in place of the first file's path, where that may name a patient."""
     level_grids: tuple[ShardGrid, ...] = ()
     """Of the image at its further levels, from 1 on."""
+    seal_found: str | None = None
+    """Digest of the plan of the sealed store that was there when this was planned, where one was
+    looked for; None for none."""
 
     @property
     def grids(self) -> dict[str, ShardGrid]:
@@ -176,9 +181,18 @@ def part_of(digest: str, ref: ShardRef, grid: ShardGrid, parts: int) -> int:
     return int(hashlib.sha256(f"{digest}/{name}".encode()).hexdigest()[:16], 16) % parts
 
 
-def make_plan(source: TileSource, store: StoragePath, options: EncodeOptions) -> ImagePlan:
+def make_plan(
+    source: TileSource,
+    store: StoragePath,
+    options: EncodeOptions,
+    *,
+    wanted: str | None = None,
+    anew: bool = False,
+) -> ImagePlan:
     """Plan the store of one open source.
 
+    Where an earlier version has written or begun the store, the plan is what it was, unless it is
+    planned ``anew``. ``wanted`` is the digest of a plan that was made before.
     Raises UnsupportedArray where the options make no sense for this image, UnsupportedSource where
     its files are too small for the samples that they claim to hold.
     """
@@ -199,22 +213,50 @@ def make_plan(source: TileSource, store: StoragePath, options: EncodeOptions) ->
         _cut(at, options, at.stream_block, apart=apart)
         for at in map(info.at_level, range(1 + len(info.levels)))
     )
+    grids = [grid]
     if info.stream_block is not None:  # versions before streams were kept cut all images alike
-        former = _cut(info, options, None, apart=apart)
-        digest = plan_digest(source, former, config, exact, levels)
-        if former != grid and sealed_digest(store) == digest:
-            grid = former
-    mask_grid = choose_grid(info.shape[-2:], 1, tile=options.tile) if info.has_mask else None
+        grids.append(_cut(info, options, None, apart=apart))
+    ways = [
+        (digest, one, cut)
+        for one in (config, *_former_configs(config, options))
+        for cut in grids
+        if (digest := plan_digest(source, cut, one, exact, levels))
+    ]
+    seal = sealed_digest(store) if not wanted and len(ways) > 1 and is_sealed(store) else None
+    known = {wanted} if wanted else _begun(store) | ({seal} - {None} if not anew else set())
+    # what the same line asks for, even where this version would do it otherwise
+    digest, config, grid = next((way for way in ways if way[0] in known), ways[0])
     return ImagePlan(
-        digest=plan_digest(source, grid, config, exact, levels),
+        digest=digest,
         store=str(store),
         spec=source.spec,
         info=info,
         grid=grid,
-        mask_grid=mask_grid,
+        mask_grid=choose_grid(info.shape[-2:], 1, tile=options.tile) if info.has_mask else None,
         codec_config=config,
         level_grids=tuple(levels),
+        seal_found=seal,
     )
+
+
+def _former_configs(config: dict[str, Any], options: EncodeOptions) -> Iterator[dict[str, Any]]:
+    """Yield the configurations that earlier versions had for the same options."""
+    if options.model != "auto":
+        return
+    for former in coder_class(options.codec).former_models.get(options.tier, ()):
+        yield {**config, "model": replace(options, model=former).tile_codec().to_config()["model"]}
+
+
+def _begun(store: StoragePath) -> set[str]:
+    """Return the digests of the plans by which a store was begun, and is not done."""
+    folder = ledger_folder(store)
+    return set(folder.folders()) if folder.is_folder() else set()
+
+
+def ledger_folder(store: AnyPath) -> StoragePath:
+    """Return the folder that holds the lease and the ledgers of a store, by their digests."""
+    where = storage_path(store)
+    return where.parent / f".tilepress/{where.name}"
 
 
 def _cut(

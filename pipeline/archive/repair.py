@@ -36,8 +36,8 @@ from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.evidence import Evidence, difference_of_shape
 from tilepress.pipeline.archive.exact import with_exact
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, LeaseLost
-from tilepress.pipeline.archive.ledger import REPAIRS, REPLACES, Ledger, ledger_folder
-from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, plan_digest
+from tilepress.pipeline.archive.ledger import REPAIRS, REPLACES, Ledger
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder, plan_digest
 from tilepress.pipeline.archive.private import pseudonyms_of_sources
 from tilepress.pipeline.archive.repair_files import mended_files
 from tilepress.pipeline.archive.repaired import StoreRepair

@@ -25,9 +25,9 @@ from functools import partial
 
 from tilepress.errors import DestinationConflict, StoreError
 from tilepress.pipeline.archive.lease import LeaseLost
-from tilepress.pipeline.archive.ledger import REPLACES, ledger_folder, remove_plans
+from tilepress.pipeline.archive.ledger import REPLACES, remove_plans
 from tilepress.pipeline.archive.own_keys import OwnKeys
-from tilepress.pipeline.archive.plan import ImagePlan, Replaced
+from tilepress.pipeline.archive.plan import ImagePlan, Replaced, ledger_folder
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.storage.retry import retried

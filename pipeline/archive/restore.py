@@ -16,9 +16,8 @@ from tilepress.codecs.record import keeps_streams
 from tilepress.errors import StoreError
 from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.lease import Holder, LeaseLost, holds
-from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.own_keys import OwnKeys
-from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder
 from tilepress.pipeline.archive.write import seal_image, write_shard
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried

@@ -26,7 +26,7 @@ from tilepress.errors import (
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.device import device
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, LeaseLost, holds
-from tilepress.pipeline.archive.ledger import Ledger, ledger_folder, remove_plans
+from tilepress.pipeline.archive.ledger import Ledger, remove_plans
 from tilepress.pipeline.archive.outcome import (
     SealedImage,
     ShardDone,
@@ -34,6 +34,7 @@ from tilepress.pipeline.archive.outcome import (
 from tilepress.pipeline.archive.plan import (
     ImagePlan,
     ShardRef,
+    ledger_folder,
     plan_digest,
 )
 from tilepress.pipeline.archive.replace import clear_replaced, going_on, put_documents_back

@@ -12,6 +12,10 @@ DTYPES = ["?", "u1", "i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4
 CHANCES = np.round(32768 / (1 + np.exp(4 - 8 * np.arange(64) / 35))).astype(int)  # list of §6
 TAPS_Y = np.array([0, -1, -1, -1, 0, -2, -1, -2, -2, -2, -2, 0, -3, -2, -1, -3])[:, None]
 TAPS_X = np.array([-1, 0, -1, 1, -2, 0, -2, -1, 1, -2, 2, -3, 0, 3, -3, -1])[:, None]
+FAR_Y = [-3, -3, -3, -2, -4, 0, -1, -4, -4, -3, -3, -4, -4, -2, -5, -4, -4, -3, -3, 0, -5, -5, -1]
+FAR_X = [1, -2, 2, -3, 0, -4, -4, -1, 1, -3, 3, -2, 2, -4, 0, -3, 3, -4, 4, -5, -1, 1, -5]
+FAR_Y = np.array([*FAR_Y, -5, -5, -2, -4, -4])[:, None]  # §5.5
+FAR_X = np.array([*FAR_X, -2, 2, -5, -4, 4])[:, None]
 REFS = np.array([[0, 0, -1, 0, 1, -1, -1, 1, 1], [0, -1, 0, 1, 0, -1, 1, -1, 1]])[..., None]
 CRC_TABLE = [reduce(lambda c, _: c >> 1 ^ 0x82F63B78 * (c & 1), range(8), n) for n in range(256)]
 
@@ -155,8 +159,45 @@ def weights_of(data):  # §7, and the intervals of its tables' symbols
     return model | {"bounds": [[0, *np.cumsum(table).tolist()] for table in tables]}
 
 
+class Follower:  # §5.5: weights that follow the plane
+    def __init__(self, memory, up, far, terms, rows):
+        self.keep, self.up, self.far, k = memory / 16, up, far, terms + far
+        self.sums = np.zeros((-(-rows // 8) + 3, k, k + 1))  # strip s at s + 2; beside the plane, 0
+        self.products = np.zeros(self.sums.shape, np.int64)
+
+    def turn(self):
+        s = self.sums = self.sums * self.keep + self.products
+        self.products[:], k = 0, s.shape[1]
+        a = ((s[2:-1] + 0.75 * s[1:-2]) + 0.5 * s[:-3]) + 0.25 * s[3:]
+        trace = reduce(lambda total, i: total + a[:, i, i], range(k), np.zeros(len(a)))
+        a[:, range(k), range(k)] += (trace * (2.0**-10 / k) + 1)[:, None]
+        inverse, x = np.zeros((2, k, len(a)))
+        for i in range(k):
+            inverse[i] = 1 / a[:, i, i]
+            for j in range(i + 1, k):
+                a[:, j, j:] -= (a[:, i, j] * inverse[i])[:, None] * a[:, i, j:]
+        for i in range(k)[::-1]:
+            for j in range(i + 1, k):
+                a[:, i, k] -= a[:, i, j] * x[j]
+            x[i] = a[:, i, k] * inverse[i]
+        w = np.floor(np.clip(2.0**14 * x, -131071, 131071) + 131072.5).astype(np.int64) - 131072
+        self.weights = w * (abs(w).sum(0) <= 1 << 17)
+
+    def add(self, d, la, fixed):
+        self.seen, self.down, self.fixed = np.vstack([d, self.beyond]), la >> 4, fixed
+        return (self.weights[:, self.y // 8] * self.seen).sum(0) + 128 >> 8
+
+    def learn(self, value, live):
+        parts = (self.seen, self.up), (64 * value - self.fixed, self.up - 6)
+        rows = np.vstack([v << b if b > 0 else v >> -b for v, b in parts]) >> self.down
+        for row, strip in zip(
+            np.clip(rows, -2047, 2047)[:, live].T, self.y[live] // 8, strict=True
+        ):
+            self.products[strip + 2] += np.outer(row[:-1], row)
+
+
 def predict(own, errors, refs, fit, top, m):  # §5: linear, and properties and pattern (§6.1)
-    (w, n, nw, ne, ww, nn), (weights, limits, classes, gain) = own[:6], fit
+    (w, n, nw, ne, ww, nn), (weights, limits, classes, gain, follower) = own[:6], fit
     base = (w + n + nw + ne + 2) >> 2
     d = [own - base, np.sort([w, n, w + n - nw], 0)[1] - base]
     same = [n == nw, w == nw, n == ne, ww == w, nn == n, w == n]
@@ -169,6 +210,8 @@ def predict(own, errors, refs, fit, top, m):  # §5: linear, and properties and 
     e, e2, la, lb = np.frexp(act)[1] - 9, np.frexp(both)[1] - 8, log(act), log(both)
     cell = 16 * (la >= limits[:, None]).sum(0) + (pattern & 3) + (pattern >> 4 & 12)
     linear = np.clip(64 * base + ((weights[classes[cell]].T * d).sum(0) + 128 >> 8), 0, 64 * top)
+    if follower:
+        linear = np.clip(linear + follower.add(d, la, linear), 0, 64 * top)
     added, fine = linear - 64 * base, act >> np.maximum(e + 2, 0) << np.maximum(-e - 2, 0) & 127
     f = [scaled(d[:16], e), scaled(added, e + 6), scaled(d[16], e), (la >> 1) - 40, fine - 96]
     f += [log(3 * near) - log(far), scaled(linear, e + 7), scaled(64 * top - linear, e + 7)]
@@ -194,23 +237,40 @@ def predict(own, errors, refs, fit, top, m):  # §5: linear, and properties and 
 
 def decode_samples(reader, flags, absent, top, refs, model):  # §4.1: R and E
     (rows, columns), first, terms = absent.shape, reader.varint(), 17 + 11 * len(refs)
-    sets = reader.get("B") + 1 if flags & 64 else 0
+    kind, follower = reader.get("B") if flags & 64 else -1, None
+    if model["wave"] == 3 and flags & 64 and kind & 64:
+        far, memory, up = (0, 8, 14, 28)[kind >> 4 & 3], reader.get("B"), reader.get("B") - 11
+        need(0 < memory < 16 and up < 12 and rows <= 1 << 13, "weights that follow")
+        kind, follower = kind & 143, Follower(memory, up, far, terms, rows)
+    need((sets := kind + 1) <= 16, "sets of weights")
     limits, classes = (reader.packed(n, bits * (sets > 1)) for n, bits in ((3, 8), (64, 4)))
     fits = [(reader.get("B"), reader.packed(terms, w := reader.get("B")), w) for _ in range(sets)]
     weights = [v - (v >> (w - 1) << w) << 14 - f for f, v, w in fits]
     reader.stream(model["bounds"])
-    fit = np.array(weights or [model["linear"][len(refs), :terms]]), limits, classes, reader.gain
+    fit = [np.array(weights or [model["linear"][len(refs), :terms]]), limits, classes, reader.gain]
+    fit.append(follower)
+    ty, tx = TAPS_Y, TAPS_X
+    if follower:
+        ty, tx = np.vstack([ty, FAR_Y[: follower.far]]), np.vstack([tx, FAR_X[: follower.far]])
     plane, outside = np.zeros((2, rows, columns), np.int64), np.array([first, 0])[:, None, None]
     for t in range(columns + 2 * rows - 2):
         x = t - 2 * (y := np.arange(max(0, (t - columns + 2) // 2), min(rows - 1, t // 2) + 1))
-        at_y, at_x = y + TAPS_Y - (x + TAPS_X < 0), np.clip(x + TAPS_X, 0, columns - 1)
+        if follower and t % 16 == 0:
+            follower.turn()
+        at_y, at_x = y + ty - (x + tx < 0), np.clip(x + tx, 0, columns - 1)
         own, near = np.where(at_y < 0, outside, plane[:, np.maximum(at_y, 0), at_x])
+        if follower:
+            far, own = own[16:], own[:16]
+            w, n, nw, ne = own[:4]
+            follower.y, follower.beyond = y, far - ((w + n + nw + ne + 2) >> 2)
         at = np.clip(y + REFS[0], 0, rows - 1), np.clip(x + REFS[1], 0, columns - 1)
         seen = [(r[2][at], r[3][at][:5]) for r in refs]
         linear, known = predict(own, near[[*range(9), 11, 12]], seen, fit, top, model)
         value, live = (own[0] + own[1] + 1) >> 1, absent[y, x] == 0
         value[live] = reader.step(top, known[:, live])
         plane[:, y, x] = value, np.where(live, 64 * value - linear, 0)
+        if follower:
+            follower.learn(value, live)
     need([*reader.words, *{*reader.states}] == [65536] and 0 < reader.bits < 256, "symbols left")
     return plane[0], (plane[1] + 31) >> 6
 
@@ -251,12 +311,26 @@ def decode_body(reader, shape, refs, model):  # §4: its integers, 1 where absen
     return plane[:, ys][:, :, xs] if flags & 1 else plane
 
 
-def decode_planes(payload, shape, dtype, weights):  # §3: the coded box
-    reader, model, size = Reader(payload), weights_of(weights), dtype.itemsize
+def undo_colour(kind, a, b, c, plain):  # §3, step 1: red, green, blue
+    need(kind < 3 and (plain or kind != 1), "colours")
+    if kind == 2:
+        return a + b, b, b + c
+    if kind == 0:
+        t = b - (c >> 1)
+        return t - (a >> 1) + a, c + t, t - (a >> 1)
+    need(min(a.min(), b.min(), c.min()) >= 0 and max(a.max(), b.max(), c.max()) < 256, "Y, Cb, Cr")
+    added = (91881, 0), (-46802, -22554), (0, 116130)
+    return [np.clip(b + (r * (a - 128) + s * (c - 128) + 32768 >> 16), 0, 255) for r, s in added]
+
+
+def decode_planes(payload, shape, dtype, weights, wave):  # §3: the coded box
+    reader, model, size = Reader(payload), weights_of(weights) | {"wave": wave}, dtype.itemsize
     index, planes, out, whole = [], {}, np.empty(shape, dtype), (-(2**63), 2**63 - 1)
     (kind, e, step), k = [reader.get(form) for form in "Bbd"], reader.varint()
     nodata = np.frombuffer(reader.read(size) if reader.get("B") else bytes(size), dtype)[0]
-    colours = [reader.varint() for _ in range(reader.varint())]
+    colours = [
+        (reader.varint(), reader.get("B") if wave == 3 else 0) for _ in range(reader.varint())
+    ]
     for _ in range(shape[0]):
         n = reader.get("B")
         refs = [reader.varint() for _ in range(1 if n == 3 else n)]
@@ -270,9 +344,8 @@ def decode_planes(payload, shape, dtype, weights):  # §3: the coded box
         refs, copied = [planes[r] for r in index[i][1]], index[i][0] == 3
         planes[i] = refs[0] if copied else decode_body(bodies[i], shape[1:], refs, model)
     values = [planes[i][0] for i in range(shape[0])]
-    for g in colours:
-        co, t, cg = values[g], values[g + 1] - (values[g + 2] >> 1), values[g + 2]
-        values[g : g + 3] = t - (co >> 1) + co, cg + t, t - (co >> 1)
+    for g, colour in colours:
+        values[g : g + 3] = undo_colour(colour, *values[g : g + 3], dtype == "u1" and k == 0)
     for i, (_, _, clamp, patch, crc, _) in enumerate(index):
         v, present = np.clip(values[i] * (2 * k + 1), *clamp), planes[i][1] == 0
         if patch:
@@ -292,7 +365,11 @@ def decode(record, weights):  # §2: the array of a record, or ValueError
     need(crc32c(record[:-4]) == int.from_bytes(record[-4:], "little"), "checksum of the record")
     need(coder == 0 or hashlib.sha256(weights).digest()[:8] == sha, "other weights")
     dtype, payload = np.dtype(DTYPES[code]), record[68:-4]
-    inside = decode_planes(payload, box, dtype, weights) if coder else np.frombuffer(payload, dtype)
+    need(coder in (0, 1, 4), "not of wave")
+    if coder:
+        inside = decode_planes(payload, box, dtype, weights, 3 if coder == 4 else 2)
+    else:
+        inside = np.frombuffer(payload, dtype)
     need(crc32c(inside.tobytes()) == crc, "checksum of the samples")
     out = np.full(shape, np.frombuffer(fill[: dtype.itemsize], dtype)[0])
     out[: box[0], : box[1], : box[2]] = inside.reshape(box)

@@ -29,7 +29,8 @@ from tilepress.codecs.native.library import (
     instruction_sets,
 )
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import choices
+from tilepress.codecs.wave import choices, plane_encode
+from tilepress.codecs.wave.following import follows
 from tilepress.codecs.wave.grow import grow_tree
 
 from ..helpers.native import built, checked
@@ -44,6 +45,20 @@ def field(seed: int, shape: tuple[int, ...], top: int, noise: int) -> Array:
     smooth = rng.integers(-8, 9, shape).cumsum(-1).cumsum(-2)
     smooth -= smooth.min()
     return smooth * top // max(1, int(smooth.max())) + rng.integers(0, noise + 1, shape)
+
+
+def textures(seed: int, shape: tuple[int, int], period: int = 40) -> Array:
+    """Return (y, x) stripes, each with waves and a walk of its own, of integers alone.
+
+    No few sets of weights suit all of it: those that follow the plane do.
+    """
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(shape)
+    out = 1500 * (((x * (5 + y // 37) + y * (9 - x // 29)) % 97 - 48) ** 2) // 2304
+    for k in range(6):
+        walk = rng.integers(-9, 10, shape).cumsum(0 if k % 2 else 1)
+        out += np.where((x + y * (k + 1)) // period % 6 == k, walk * 40, 0)
+    return out - out.min()
 
 
 @functools.lru_cache(maxsize=1)
@@ -83,6 +98,17 @@ def cases() -> dict[str, tuple[TileCodec, Array, int]]:
         "posters": (exact, (rgb[:, :72].repeat(3, 1).repeat(2, 2) // 25 * 25).astype("u1"), 3),
         "posters-max": (TileCodec(tier="max"), (volume[:2] // 200).astype(np.uint8), 1),
         "posters-fast": (TileCodec(tier="fast"), (holes[:2] // 300).astype(np.uint8), 1),
+        "followed": (exact, textures(0, (150, 170)).astype(np.uint16)[None], 1),
+        "followed-planes": (
+            TileCodec(tier="max"),
+            np.stack([textures(1, (140, 131)), textures(1, (140, 131)) // 3]).astype(np.int16),
+            1,
+        ),
+        "followed-holes": (
+            TileCodec(max_error=1, nodata=0),
+            textures(2, (161, 150)).astype(np.uint16)[None] * (field(3, (161, 150), 9, 1) > 2),
+            1,
+        ),
         "noise": (exact, field(15, (30, 30), 0, 255).astype(np.uint8), 1),
     }
 
@@ -181,6 +207,21 @@ class TestThreadsChangeNothing:
                 monkeypatch.setattr(choices, "grow_tree", seen)
                 assert codec.encode(array, bands=bands) == records()[name]
         assert grown == {"posters", "posters-max", "posters-fast"}
+
+    def test_weights_that_follow_are_among_the_cases(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        taken: set[str] = set()
+        for name, (codec, array, bands) in cases().items():
+            if name.startswith("followed"):
+
+                def seen(*asked: Any, name: str = name) -> Any:
+                    path = follows(*asked)
+                    if path is not None:
+                        taken.add(name)
+                    return path
+
+                monkeypatch.setattr(plane_encode, "follows", seen)
+                assert codec.encode(array, bands=bands) == records()[name]
+        assert taken == {"followed", "followed-planes", "followed-holes"}
 
     def test_what_ran_before_is_no_matter(self) -> None:
         backwards = {

@@ -19,8 +19,12 @@ from tilepress.codecs.wave import plane_format
 from tilepress.codecs.wave.tree import ContextTree, read_tree
 
 HERE = Path(__file__).parent
-FOLDER = max(HERE.glob("golden/v*"), key=lambda folder: int(folder.name[1:]))
-INDEX = json.loads((FOLDER / "index.json").read_text())
+GOLDEN = HERE / "golden"
+INDEX = {
+    f"{folder.name}/{name}": entry
+    for folder in sorted(GOLDEN.glob("v*"))
+    for name, entry in json.loads((folder / "index.json").read_text()).items()
+}
 CODECS = HERE.parent.parent / "codecs"
 TEXT = (CODECS / "FORMAT.md").read_text(encoding="utf-8")
 
@@ -102,7 +106,7 @@ class TestTheFormatIsEnough:
     @pytest.mark.parametrize("name", sorted(INDEX))
     def test_to_decode_every_golden_record(self, name: str) -> None:
         entry = INDEX[name]
-        record = (FOLDER / f"{name}.tp").read_bytes()
+        record = (GOLDEN / f"{name}.tp").read_bytes()
         samples = independent.decode(record, weights_of(name))
         assert samples.dtype.name == entry["dtype"]
         assert list(samples.shape) == entry["shape"]
@@ -142,8 +146,8 @@ class TestTheFormatIsEnough:
     def test_without_the_codec(self) -> None:
         assert "tilepress" not in (HERE / "independent.py").read_text().partition('"""\n')[2]
 
-    def test_in_three_hundred_lines(self) -> None:
-        assert len((HERE / "independent.py").read_text().splitlines()) <= 300
+    def test_in_four_hundred_lines(self) -> None:
+        assert len((HERE / "independent.py").read_text().splitlines()) <= 400
 
     def test_to_state_the_probabilities_that_the_decoder_computes(self) -> None:
         listed = re.search(r"^589, .*767\.$", TEXT, re.MULTILINE)[0]
@@ -151,22 +155,22 @@ class TestTheFormatIsEnough:
 
     @pytest.mark.parametrize("place", [7, 12, 52, 60, 100, -1])
     def test_to_notice_a_flipped_bit(self, place: int) -> None:
-        record = bytearray((FOLDER / "nodata.tp").read_bytes())
+        record = bytearray((GOLDEN / "v2/nodata.tp").read_bytes())
         record[place] ^= 4
         with pytest.raises(ValueError, match="record: checksum"):
-            independent.decode(bytes(record), weights_of("nodata"))
+            independent.decode(bytes(record), weights_of("v2/nodata"))
 
     @pytest.mark.parametrize(("place", "byte"), [(0, 0x88), (6, 1), (8, 2), (64, 0)])
     def test_to_refuse_what_it_does_not_know(self, place: int, byte: int) -> None:
-        record = bytearray((FOLDER / "nodata.tp").read_bytes())
+        record = bytearray((GOLDEN / "v2/nodata.tp").read_bytes())
         record[place] = byte
         with pytest.raises(ValueError, match=r"not of 2\.0"):
-            independent.decode(bytes(record), weights_of("nodata"))
+            independent.decode(bytes(record), weights_of("v2/nodata"))
 
     def test_to_notice_other_weights(self) -> None:
-        record = (FOLDER / "nodata.tp").read_bytes()
+        record = (GOLDEN / "v2/nodata.tp").read_bytes()
         with pytest.raises(ValueError, match="other weights"):
-            independent.decode(record, weights_of("nodata") + b"\0")
+            independent.decode(record, weights_of("v2/nodata") + b"\0")
 
     @pytest.mark.parametrize("more", [0, 1])
     def test_to_notice_raw_bytes_that_are_left_over(self, more: int) -> None:

@@ -54,7 +54,7 @@ from tilepress.errors import CodecError, TilepressError
 
 from ..helpers.native import checked
 
-GOLDEN = max(Path(__file__).parent.glob("golden/v*"), key=lambda folder: int(folder.name[1:]))
+GOLDEN = sorted(Path(__file__).parent.glob("golden/v*"))
 ROOT = Path(__file__).parents[2]
 EVERYDAY = 10_000
 LONG = 200_000
@@ -88,13 +88,15 @@ class Valid:
 @functools.lru_cache(maxsize=1)
 def valid_records() -> list[Valid]:
     """Return the golden records that are small enough to be decoded thousands of times."""
-    index = json.loads((GOLDEN / "index.json").read_text())
     found = []
-    for name, entry in sorted(index.items()):
-        record = (GOLDEN / f"{name}.tp").read_bytes()
-        if len(record) <= LARGEST_BYTES:
-            codec = TileCodec.from_config(entry["configuration"])
-            found.append(Valid(name, record, codec, unpack_record(record)[0], codec.decode(record)))
+    for folder in GOLDEN:
+        index = json.loads((folder / "index.json").read_text())
+        for name, entry in sorted(index.items()):
+            record = (folder / f"{name}.tp").read_bytes()
+            if len(record) <= LARGEST_BYTES:
+                codec = TileCodec.from_config(entry["configuration"])
+                header, samples = unpack_record(record)[0], codec.decode(record)
+                found.append(Valid(name, record, codec, header, samples))
     return found
 
 
@@ -581,7 +583,7 @@ class TestNoMutationDecodesToOtherSamples:
         report = in_a_child(tmp_path, "trees", timeout=240)
         check(report)
         assert report["cases"] >= 1000
-        assert report["kinds"]["read"] > report["cases"] / 5
+        assert report["kinds"]["read"] > report["cases"] / 8
         assert report["kinds"]["invalid-record"] > report["cases"] / 2
 
     @pytest.mark.slow

@@ -152,7 +152,7 @@ class TestASecondCodec:
         record = TileCodec(toy, max_error=2).encode(IMAGE)
         with pytest.raises(UnsupportedFormat, match="its coder is 200, not that of codec 'wave'"):
             TileCodec().decode(record)
-        with pytest.raises(UnsupportedFormat, match="its coder is 1, not that of codec 'toy'"):
+        with pytest.raises(UnsupportedFormat, match="its coder is 4, not that of codec 'toy'"):
             TileCodec(toy, max_error=2).decode(TileCodec(tier="fast").encode(IMAGE))
 
     def test_is_unknown_where_it_is_not_registered(self) -> None:
@@ -180,7 +180,7 @@ class TestASecondCodec:
             codec.decode(codec.encode(IMAGE))
         with pytest.raises(InvalidRecord):
             codec._coder.decode(
-                memoryview(b"x"), (1, 2, 3), np.dtype("u1"), None, Budget("decoding", 1 << 20)
+                memoryview(b"x"), (1, 2, 3), np.dtype("u1"), None, Budget("decoding", 1 << 20), 200
             )
 
     @pytest.mark.parametrize("shards", [None, (3, 32, 64)])

@@ -17,9 +17,8 @@ from tilepress.errors import DestinationConflict
 from tilepress.pipeline.archive import write as task
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.lease import Holder, Lease, LeaseLost
-from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.options import EncodeOptions
-from tilepress.pipeline.archive.plan import make_plan
+from tilepress.pipeline.archive.plan import ledger_folder, make_plan
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.verify import verify
 

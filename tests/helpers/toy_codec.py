@@ -27,6 +27,8 @@ class ToyCoder(ChunkCoder):
 
     losses: ClassVar[frozenset[type[Loss]]] = frozenset({Within})
     models: ClassVar[Mapping[str, str | None]] = {"standard": None}
+    former_models: ClassVar[Mapping[str, Sequence[str]]] = {}
+    number = 200
 
     def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
         assert isinstance(loss, Within)
@@ -62,6 +64,7 @@ class ToyCoder(ChunkCoder):
         dtype: np.dtype[Any],
         planes: frozenset[int] | None,
         budget: Budget,
+        number: int,
     ) -> Array:
         count = int(np.prod(shape))
         try:
@@ -114,5 +117,7 @@ class BoastingCoder(ToyCoder):
 def registered(coder: type[ChunkCoder] = ToyCoder, name: str = "toy") -> Iterator[str]:
     """Add a codec as its line in the registry would."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(CODECS, name, Registered(200, f"{coder.__module__}:{coder.__name__}"))
+        patch.setitem(
+            CODECS, name, Registered(coder.number, f"{coder.__module__}:{coder.__name__}")
+        )
         yield name

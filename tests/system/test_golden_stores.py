@@ -144,8 +144,8 @@ class TestAStoreOfAnEarlierTilepress:
             assert tree(lean) == golden.tree()
             return
 
-        def wordy(*arguments: Any) -> ImagePlan:
-            return replace(make_plan(*arguments), wordy=True, newest=1)
+        def wordy(*arguments: Any, **options: Any) -> ImagePlan:
+            return replace(make_plan(*arguments, **options), wordy=True, newest=1)
 
         monkeypatch.setattr(images, "make_plan", wordy)
         again = tmp_path / "again" / golden.store.name

@@ -25,7 +25,7 @@ from tilepress.pipeline.archive.destination import (
 )
 from tilepress.pipeline.archive.images import Job, Todo, plan_images
 from tilepress.pipeline.archive.lease import Holder, Lease, LeaseKeeper
-from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
+from tilepress.pipeline.archive.ledger import Ledger
 from tilepress.pipeline.archive.outcome import (
     ImageFailure,
     ImageResult,
@@ -35,7 +35,7 @@ from tilepress.pipeline.archive.outcome import (
     image_failure,
     image_result,
 )
-from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder
 from tilepress.pipeline.archive.plan_file import Part
 from tilepress.pipeline.archive.stages import Stages
 from tilepress.pipeline.archive.write import (

@@ -151,7 +151,7 @@ class _DryRun:
         if not destination.is_store:
             check_no_link(destination.folder, store)
         with contextlib.closing(open_source(spec)) as source:
-            yield make_plan(source, store, self.request.options), source
+            yield make_plan(source, store, self.request.options, anew=self.force), source
 
     def _outlook(self, plan: ImagePlan) -> Outlook:
         """Tell what would become of an image; raise DestinationConflict as a run does."""

@@ -39,6 +39,8 @@ class _ToEncode(NamedTuple):
 class DeviceBackend:
     """See ``Backend``. Only the owner's thread touches the device.
 
+    Planes that it cannot hold, and those whose weights follow them, are the CPU's.
+
     A process needs one of these (``open_device``).
     """
 
@@ -46,12 +48,12 @@ class DeviceBackend:
         self._owner = Owner("coding a plane on the device")
 
     def encode_stream(self, plane: PlaneToEncode, choose: Choose) -> PlaneStream:
-        if not fits(plane.height, plane.width):
+        if plane.linear.memory or not fits(plane.height, plane.width):
             return CPU.encode_stream(plane, choose)
         return self._owner.ask(_encode, _ToEncode(plane, choose))
 
     def decode_stream(self, plane: PlaneToDecode) -> DecodedStream:
-        if not fits(plane.height, plane.width):
+        if plane.linear.memory or not fits(plane.height, plane.width):
             return CPU.decode_stream(plane)
         return self._owner.ask(_decode, plane)
 

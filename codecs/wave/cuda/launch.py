@@ -122,7 +122,8 @@ def _upload_classes(planes: Sequence[Plane]) -> tuple[Any, Any, Any]:
     cells = np.zeros((len(planes), CELLS), np.int32)
     weights = np.zeros((len(planes), MAX_SETS, REGRESSORS), np.int32)
     for i, plane in enumerate(planes):
-        thresholds[i], cells[i], found = plane.classes
+        linear = plane.linear
+        thresholds[i], cells[i], found = linear.thresholds, linear.set_of_cell, linear.weights
         if np.abs(found).max(initial=0) >= 2**31:
             raise ValueError("coding planes on the device: linear weights beyond 32 bits")
         weights[i, : len(found)] = found
@@ -177,7 +178,7 @@ def _decode_batch(planes: Sequence[PlaneToDecode], threads: int | None) -> list[
             plane.first,
             plane.gain,
             len(plane.states),
-            len(plane.classes[2]),
+            len(plane.linear.weights),
             int(plane.flags.max() > 0),
             len(plane.tree.nodes),
             word,
@@ -235,7 +236,7 @@ def _encode_batch(
     """Encode planes of one size, number of references, mask or none, and model."""
     settings = np.zeros((len(planes), SETTINGS), np.int64)
     for row, plane in zip(settings, planes, strict=True):
-        row[TOP], row[SETS] = plane.top, len(plane.classes[2])
+        row[TOP], row[SETS] = plane.top, len(plane.linear.weights)
     errors, begins, columns = _predict(planes, settings, threads)
     all_columns, all_begins = columns.copy_to_host(), begins.copy_to_host()
     predictions = [

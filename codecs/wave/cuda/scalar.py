@@ -36,7 +36,7 @@ __all__ = [
     "upper",
 ]
 
-_LEFT, _RIGHT = 3, 3
+_LEFT, _RIGHT = 5, 5
 """Columns that are held to either side of a plane."""
 
 

@@ -224,7 +224,7 @@ class Planes(NamedTuple):
 
 
 class LinearPath(NamedTuple):
-    """The linear path of a plane, as ``linear.Classes``."""
+    """The linear path of a plane, as ``backend.LinearPath``."""
 
     sets: int
     thresholds: Any

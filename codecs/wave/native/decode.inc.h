@@ -66,9 +66,14 @@ INLINE int step_samples(const Plane *plane, int64_t n, int some, int32_t *row, i
 static int decode_plane(const Plane *plane, const Stream *stream, int32_t *own, int32_t *errors)
 {
     Work work;
+    Blocks blocks;
     int fault = work_open(&work, plane, stream->node_count > 0 ? stream->node_count : NO_PROPERTIES);
     if (fault)
         return fault;
+    if (blocks_open(&blocks, plane)) {
+        free(work.block);
+        return FAULT_MEMORY;
+    }
     const int32_t top = plane->top;
     int64_t pitch = tp_pitch(plane->height, plane->width), steps = tp_steps(plane->height, plane->width);
     Predict *predict = predict_of(plane);
@@ -96,9 +101,11 @@ static int decode_plane(const Plane *plane, const Stream *stream, int32_t *own, 
     lane = lane + 1 < lanes ? lane + 1 : 0;
     for (int64_t t = 0; t < steps; t++) {
         int64_t y0 = tp_first_row(t, plane->width), n = tp_end_row(t, plane->height) - y0;
+        int64_t at = tp_position(t, y0, pitch);
+        if (plane->memory)
+            blocks_predict(&blocks, plane, own, t, y0, n, at, pitch, work.linear);
         if (n <= 0)
             continue;
-        int64_t at = tp_position(t, y0, pitch);
         predict(plane, own, errors, at, pitch, n, &work);
         int32_t *row = own + at, *error = errors + at;
         const int32_t *west = row + NEXT(0, -1), *north = row + NEXT(-1, 0);
@@ -194,6 +201,8 @@ static int decode_plane(const Plane *plane, const Stream *stream, int32_t *own, 
         }
         pad_edges(own, t, y0, n, plane, pitch);
         pad_edges(errors, t, y0, n, plane, pitch);
+        if (plane->memory)
+            blocks_take(&blocks, plane, own, t, pitch);
     }
     if (word_at != words || bit_at + 8 <= bits)
         fault = FAULT_LEFT;
@@ -201,6 +210,7 @@ static int decode_plane(const Plane *plane, const Stream *stream, int32_t *own, 
         if (states[k] != STATE_LOW)
             fault = FAULT_LEFT;
 done:
+    free(blocks.block);
     free(work.block);
     return fault;
 }

@@ -27,9 +27,14 @@ static int64_t add_found(const Plane *plane, const int32_t *row, int64_t pitch, 
 static int predict_plane(const Plane *plane, const int32_t *own, int32_t *errors, Found *found)
 {
     Work work;
+    Blocks blocks;
     int fault = work_open(&work, plane, NO_PROPERTIES);
     if (fault)
         return fault;
+    if (blocks_open(&blocks, plane)) {
+        free(work.block);
+        return FAULT_MEMORY;
+    }
     int64_t pitch = tp_pitch(plane->height, plane->width), steps = tp_steps(plane->height, plane->width);
     Predict *predict = predict_of(plane);
     found->count = found->looked_at = found->matching = 0;
@@ -37,6 +42,8 @@ static int predict_plane(const Plane *plane, const int32_t *own, int32_t *errors
         int64_t y0 = tp_first_row(t, plane->width), n = tp_end_row(t, plane->height) - y0;
         int64_t at = tp_position(t, y0, pitch);
         found->begins[t] = found->count;
+        if (plane->memory)
+            blocks_predict(&blocks, plane, own, t, y0, n, at, pitch, work.linear);
         if (n <= 0)
             continue;
         predict(plane, own, errors, at, pitch, n, &work);
@@ -52,8 +59,11 @@ static int predict_plane(const Plane *plane, const int32_t *own, int32_t *errors
             if (plane->mask[at + i])
                 errors[at + i] = 0;
         pad_edges(errors, t, y0, n, plane, pitch);
+        if (plane->memory)
+            blocks_take(&blocks, plane, own, t, pitch);
     }
     found->begins[steps] = found->count;
+    free(blocks.block);
     free(work.block);
     return 0;
 }
@@ -246,17 +256,23 @@ static int plane_leaves(const Plane *plane, const int32_t *own, const int32_t *e
    training; errors begin as zeros. */
 static int plane_features(const Plane *plane, const int32_t *own, int32_t *errors, int8_t *out, int32_t *facts)
 {
+    Blocks blocks;
+    if (blocks_open(&blocks, plane))
+        return FAULT_MEMORY;
     int64_t pitch = tp_pitch(plane->height, plane->width), steps = tp_steps(plane->height, plane->width);
     for (int64_t t = 0; t < steps; t++) {
         int64_t y0 = tp_first_row(t, plane->width), n = tp_end_row(t, plane->height) - y0;
         int64_t at = tp_position(t, y0, pitch);
+        if (plane->memory)
+            blocks_predict(&blocks, plane, own, t, y0, n, at, pitch, blocks.linear);
         for (int64_t i = 0; i < n; i += LANES) {
             Inputs in;
             Around around;
             V f[FEATURES] = {v_all(0)};
             inputs_of(plane, own, at + i, pitch, plane->references, &in);
             around_of(errors, at + i, pitch, &around);
-            V linear = linear_of(plane, &in, plane->references, SUMS_OF_64_BITS, 0);
+            V linear = plane->memory ? v_load(blocks.linear + i)
+                                     : linear_of(plane, &in, plane->references, SUMS_OF_64_BITS, OF_SETS);
             features_of(plane, &in, &around, at + i, pitch, linear, plane->references, f);
             for (int64_t lane = 0; lane < LANES && i + lane < n; lane++, out += FEATURES, facts += 3) {
                 for (int k = 0; k < FEATURES; k++)
@@ -268,7 +284,10 @@ static int plane_features(const Plane *plane, const int32_t *own, int32_t *error
         for (int64_t i = 0; i < n; i++)
             errors[at + i] = facts[3 * (i - n)];
         pad_edges(errors, t, y0, n, plane, pitch);
+        if (plane->memory)
+            blocks_take(&blocks, plane, own, t, pitch);
     }
+    free(blocks.block);
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* Sums over a plane that its own linear weights are fitted to: see linear.py. */
 
-enum { BATCH = 64, BATCH_LIMIT = 2047 };
+enum { BATCH = 64 };
 
 /* How often the samples of every ``stride``-th step have each logarithm of activity; (256,). */
 static int plane_activities(const Plane *plane, const int32_t *own, int64_t stride, int64_t *counts)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.native.library import bind, check_memory, instruction_set
+from tilepress.codecs.wave.backend import LinearPath
 from tilepress.codecs.wave.layout import (
     CELLS,
     FEATURES,
@@ -237,17 +237,17 @@ _features = bind("tp_features", "wpiibi", "w")
 
 
 def plane_features(
-    plane: Sheared, top: int, classes: tuple[Any, Any, Any]
+    plane: Sheared, top: int, linear: LinearPath
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:
     """Return the network's inputs, (N, FEATURES), and facts, (N, 3), of every sample; for training.
 
     Facts: the error of the linear path in 1/64 steps, exponent and logarithm of the errors around.
-    ``classes`` are those of ``Classes.arrays``; no sample may be absent.
+    No sample may be absent.
     """
     hold = Holder()
     samples = plane.height * plane.width
     out, facts = np.empty((samples, FEATURES), np.int8), np.empty((samples, 3), np.int32)
     errors = np.zeros(sheared_size(plane.height, plane.width), np.int32)
-    asked = described(plane, hold, top=top, **weights(classes, hold))
+    asked = described(plane, hold, top=top, **weights(linear, hold))
     _features(instruction_set(), ctypes.byref(asked), plane.own, errors, out, facts)
     return out, facts

@@ -10,6 +10,7 @@
 #include "vectors.h"
 
 #include "predict.inc.h"
+#include "blocks.inc.h"
 #include "tree.inc.h"
 
 #include "decode.inc.h"

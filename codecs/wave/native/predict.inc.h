@@ -2,12 +2,22 @@
 
 static const int8_t OWN_DY[OWN_TAPS] = {0, -1, -1, -1, 0, -2, -1, -2, -2, -2, -2, 0, -3, -2, -1, -3};
 static const int8_t OWN_DX[OWN_TAPS] = {-1, 0, -1, 1, -2, 0, -2, -1, 1, -2, 2, -3, 0, 3, -3, -1};
+static const int8_t FAR_DY[FAR_TAPS] = {-3, -3, -3, -2, -4, 0, -1, -4, -4, -3, -3, -4, -4, -2,
+                                        -5, -4, -4, -3, -3, 0, -5, -5, -1, -5, -5, -2, -4, -4};
+static const int8_t FAR_DX[FAR_TAPS] = {1, -2, 2, -3, 0, -4, -4, -1, 1, -3, 3, -2, 2, -4,
+                                        0, -3, 3, -4, 4, -5, -1, 1, -5, -2, 2, -5, -4, 4};
 static const int8_t REF_DY[REFERENCE_TAPS] = {0, 0, -1, 0, 1, -1, -1, 1, 1};
 static const int8_t REF_DX[REFERENCE_TAPS] = {0, -1, 0, 1, 0, -1, 1, -1, 1};
 
 /* From a sample's cell to that of its neighbour (dy, dx). */
 #define NEXT(dy, dx) (((dx) + SHEAR * (dy)) * pitch + (dy))
 #define TAP(plane, dy, dx) v_load((plane) + NEXT(dy, dx))
+
+/* Weights of rows: those of a tap lie side by side, those of the next ``stride`` further on. */
+typedef struct {
+    const int32_t *first;
+    int64_t stride;
+} Rows;
 
 /* What the steps of a plane are worked out in: a number for each row of samples of a step. */
 typedef struct {
@@ -67,15 +77,33 @@ static int work_open(Work *work, const Plane *plane, int64_t nodes)
     return 0;
 }
 
+/* Where the weights of a sample come from; GIVEN: what they predict is worked out already. */
+enum { OF_SETS = 0, OF_ONE_SET = 1, OF_ROWS = 2, GIVEN = 3 };
+
+INLINE void add_product(const Plane *plane, int k, V x, V set, Rows rows, const int mode, const int source, V *low,
+                        V *high)
+{
+    V weight = source == OF_ROWS      ? v_load(rows.first + k * rows.stride)
+               : source == OF_ONE_SET ? v_all(plane->weights[16 * k])
+                                      : v_pick(plane->weights + 16 * k, set);
+    if (mode == SUMS_OF_32_BITS)
+        *low += weight * x;
+    else { /* (256 h + l + 128) >> 8 = h + ((l + 128) >> 8) */
+        *low += weight * (x & 255);
+        *high += weight * (x >> 8);
+    }
+}
+
 /* sum of weight * regressor in 1/64 steps, above base * 64, for the sets ``set`` */
-INLINE V linear_sum(const Plane *plane, const V *x, V set, int regressors, const int mode, const int one)
+INLINE V linear_sum(const Plane *plane, const V *x, V set, Rows rows, const int regressors, int far,
+                    const int mode, const int source)
 {
     if (mode == SUMS_OF_64_BITS) {
         V out;
         for (int lane = 0; lane < LANES; lane++) {
             int64_t sum = 1 << (WEIGHT_BITS - FRACTION_BITS - 1);
-            for (int k = 0; k < regressors; k++)
-                sum += (int64_t)plane->weights[16 * k + set[lane]] * x[k][lane];
+            for (int k = 0; k < regressors + far; k++)
+                sum += (int64_t)(source == OF_ROWS ? rows.first[k * rows.stride + lane] : plane->weights[16 * k + set[lane]]) * x[k][lane];
             sum >>= WEIGHT_BITS - FRACTION_BITS;
             int64_t most = (int64_t)1 << 29; /* far beyond what a clip to the range leaves */
             out[lane] = (int32_t)(sum < -most ? -most : sum > most ? most : sum);
@@ -83,15 +111,10 @@ INLINE V linear_sum(const Plane *plane, const V *x, V set, int regressors, const
         return out;
     }
     V low = v_all(1 << (WEIGHT_BITS - FRACTION_BITS - 1)), high = v_all(0);
-    for (int k = 0; k < regressors; k++) {
-        V weight = one ? v_all(plane->weights[16 * k]) : v_pick(plane->weights + 16 * k, set);
-        if (mode == SUMS_OF_32_BITS)
-            low += weight * x[k];
-        else { /* (256 h + l + 128) >> 8 = h + ((l + 128) >> 8) */
-            low += weight * (x[k] & 255);
-            high += weight * (x[k] >> 8);
-        }
-    }
+    for (int k = 0; k < regressors; k++)
+        add_product(plane, k, x[k], set, rows, mode, source, &low, &high);
+    for (int k = regressors; k < regressors + far; k++)
+        add_product(plane, k, x[k], set, rows, mode, source, &low, &high);
     return high + (low >> (WEIGHT_BITS - FRACTION_BITS));
 }
 
@@ -102,7 +125,7 @@ INLINE V four_bytes(V a, V b, V c, V d)
 
 /* What is known of LANES samples from cell ``at`` on before they are: section 5.1 of FORMAT.md. */
 typedef struct {
-    V x[REGRESSORS]; /* regressors */
+    V x[REGRESSORS + FAR_TAPS]; /* regressors; far taps follow those that there are */
     V base, pattern, near, far, activity, activity_log;
 } Inputs;
 
@@ -138,6 +161,9 @@ INLINE void inputs_of(const Plane *plane, const int32_t *own, int64_t at, int64_
             y[k] -= mean;
         y[REFERENCE_TAPS + 1] = v_load(plane->reference_error + r * plane->reference_stride + at);
     }
+    V *far_taps = x + OWN_REGRESSORS + references * REFERENCE_REGRESSORS;
+    for (int k = 0; k < plane->far; k++)
+        far_taps[k] = TAP(o, FAR_DY[k], FAR_DX[k]) - base;
     in->base = base, in->pattern = pattern, in->near = near, in->far = far;
     in->activity = (near << 1) + far, in->activity_log = v_log8(in->activity);
 }
@@ -150,12 +176,13 @@ INLINE V cell_of(const int32_t *thresholds, const Inputs *in)
 }
 
 /* The linear prediction in 1/64 steps: section 5.2. */
-INLINE V linear_of(const Plane *plane, const Inputs *in, const int references, const int mode, const int one)
+INLINE V linear_of(const Plane *plane, const Inputs *in, const int references, const int mode, const int source)
 {
     const int regressors = OWN_REGRESSORS + references * REFERENCE_REGRESSORS;
-    V set = one ? v_all(0) : v_gather(plane->set_of_cell, cell_of(plane->thresholds, in));
-    V linear = (in->base << FRACTION_BITS) + linear_sum(plane, in->x, set, regressors, mode, one);
-    return v_min(v_max(linear, v_all(0)), v_all(plane->top << FRACTION_BITS));
+    const V limit = v_all(plane->top << FRACTION_BITS);
+    V set = source == OF_ONE_SET ? v_all(0) : v_gather(plane->set_of_cell, cell_of(plane->thresholds, in));
+    V sum = linear_sum(plane, in->x, set, (Rows){0, 0}, regressors, 0, mode, source);
+    return v_min(v_max((in->base << FRACTION_BITS) + sum, v_all(0)), limit);
 }
 
 /* The mean of samples in 1/64 steps, the integer next to it and what lies between, and the index of
@@ -270,14 +297,14 @@ INLINE void features_of(const Plane *plane, const Inputs *in, const Around *arou
 
 /* Predict the n samples of a step from cell ``at`` on: linear, pattern, correction, context. */
 INLINE void predict_step(const Plane *plane, const int32_t *own, const int32_t *errors, int64_t at, int64_t pitch,
-                         int64_t n, Work *work, const int references, const int mode, const int one)
+                         int64_t n, Work *work, const int references, const int mode, const int source)
 {
     const int inputs = references ? FEATURES : OWN_FEATURES;
     const int hidden = plane->hidden;
     for (int64_t i = 0; i < n; i += LANES) {
         Inputs in;
         inputs_of(plane, own, at + i, pitch, references, &in);
-        V linear = linear_of(plane, &in, references, mode, one);
+        V linear = source == GIVEN ? v_load(work->linear + i) : linear_of(plane, &in, references, mode, source);
         v_store(work->linear + i, linear);
         v_store(work->pattern + i, in.pattern);
         Around around;
@@ -319,17 +346,18 @@ INLINE void predict_step(const Plane *plane, const int32_t *own, const int32_t *
     }
 }
 
-/* One function for each number of references, size of sums, and for one set of weights or more. */
+/* One function for each number of references, size of sums, and source of weights. */
 typedef void Predict(const Plane *, const int32_t *, const int32_t *, int64_t, int64_t, int64_t, Work *);
-#define VARIANT(name, references, mode, one)                                                                   \
+#define VARIANT(name, references, mode, source)                                                                   \
     static __attribute__((noinline)) void name(const Plane *p, const int32_t *o, const int32_t *e, int64_t at,  \
                                                int64_t pitch, int64_t n, Work *w)                               \
     {                                                                                                          \
-        predict_step(p, o, e, at, pitch, n, w, references, mode, one);                                         \
+        predict_step(p, o, e, at, pitch, n, w, references, mode, source);                                         \
     }
 #define VARIANTS(r)                                                                                            \
     VARIANT(predict_##r##_0_0, r, 0, 0) VARIANT(predict_##r##_0_1, r, 0, 1) VARIANT(predict_##r##_1_0, r, 1, 0)  \
-    VARIANT(predict_##r##_1_1, r, 1, 1) VARIANT(predict_##r##_2_0, r, 2, 0) VARIANT(predict_##r##_2_1, r, 2, 1)
+    VARIANT(predict_##r##_1_1, r, 1, 1) VARIANT(predict_##r##_2_0, r, 2, 0) VARIANT(predict_##r##_2_1, r, 2, 1)  \
+    VARIANT(predict_##r##_given, r, 0, GIVEN)
 VARIANTS(0)
 VARIANTS(1)
 VARIANTS(2)
@@ -337,6 +365,7 @@ static Predict *const PREDICT[3][3][2] = {
 #define ROW(r)                                                                                                 \
     {{predict_##r##_0_0, predict_##r##_0_1}, {predict_##r##_1_0, predict_##r##_1_1}, {predict_##r##_2_0, predict_##r##_2_1}}
     ROW(0), ROW(1), ROW(2)};
+static Predict *const PREDICT_GIVEN[3] = {predict_0_given, predict_1_given, predict_2_given};
 
 static int64_t largest(const int32_t *of, int64_t count)
 {
@@ -353,8 +382,17 @@ static int64_t largest(const int32_t *of, int64_t count)
     return out;
 }
 
-/* The variant for a plane: the smallest sums that cannot overflow, whatever its samples are. */
-static Predict *predict_of(const Plane *plane)
+/* How sums are worked out whose largest values these are: of weights and regressors; of weights and
+   what 256 goes into these; and of weights and the rest. */
+INLINE int mode_of(int64_t whole, int64_t high, int64_t low)
+{
+    return whole < 1 << 30                        ? SUMS_OF_32_BITS
+           : high < 1 << 29 && low < 1 << 30 ? SUMS_IN_HALVES
+                                                   : SUMS_OF_64_BITS;
+}
+
+/* The smallest sums that cannot overflow, whatever the samples of a plane are. */
+static int mode_for(const Plane *plane)
 {
     int64_t cells = tp_sheared_size(plane->height, plane->width) - PADDING;
     int64_t most[REGRESSORS];
@@ -377,12 +415,22 @@ static Predict *predict_of(const Plane *plane)
             high += weight * (most[k] / 256 + 1);
             low += weight * 255;
         }
-        int needs = whole < 1 << 30 ? SUMS_OF_32_BITS
-                    : high < 1 << 29 && low < 1 << 30 ? SUMS_IN_HALVES
-                                                      : SUMS_OF_64_BITS;
+        int needs = mode_of(whole, high, low);
         mode = needs > mode ? needs : mode;
     }
-    return PREDICT[plane->references][mode][plane->sets == 1];
+    for (int k = 0; plane->memory && k < regressors; k++) { /* whichever has all of a strip's weight */
+        int64_t weight = MAX_WEIGHTS_SUM;
+        int needs = mode_of(weight * most[k], weight * (most[k] / 256 + 1), weight * 255);
+        mode = needs > mode ? needs : mode;
+    }
+    return mode;
+}
+
+/* The variant for a plane. */
+static Predict *predict_of(const Plane *plane)
+{
+    return plane->memory ? PREDICT_GIVEN[plane->references]
+                         : PREDICT[plane->references][mode_for(plane)][plane->sets == 1];
 }
 
 /* After step t: repeat a row's last sample to its right, its first below left. */

@@ -13,17 +13,20 @@
 
 enum {
     SHEAR = 2,
-    TIME_PAD = 8,
-    TOP_PAD = 3,
-    LEFT = 3,
-    RIGHT = 3,
+    TIME_PAD = 12,
+    TOP_PAD = 5,
+    LEFT = 5,
+    RIGHT = 5,
     PADDING = 32, /* cells behind the last of a sheared plane, for vectors that reach too far */
     OWN_TAPS = 16,
+    FAR_TAPS = 28, /* at most, of a plane's own beyond these */
     REFERENCE_TAPS = 9,
     OWN_REGRESSORS = OWN_TAPS + 1,
     REFERENCE_REGRESSORS = REFERENCE_TAPS + 2,
     REGRESSORS = OWN_REGRESSORS + 2 * REFERENCE_REGRESSORS,
     CELLS = 64,
+    BATCH_LIMIT = 2047, /* of what sums of products are of, either way */
+    MAX_WEIGHTS_SUM = 1 << 17, /* of a strip, in units of 2^-14 */
     MAX_SETS = 16,
     OWN_FEATURES = 48,
     FEATURES = 72,

@@ -62,6 +62,7 @@ static double solve(const double *gram, int n, const double *start, double *x)
     return squares_of(gram, n, x);
 }
 
+
 /* Solve a system of n unknowns, at most REGRESSORS. */
 EXPORT void tp_solve(const double *gram, int n, const double *start, double *x) { solve(gram, n, start, x); }
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.wave.backend import PlaneToDecode, PlaneToEncode
-from tilepress.codecs.wave.layout import MAX_SETS, REGRESSORS
+from tilepress.codecs.wave.backend import LinearPath, PlaneToDecode, PlaneToEncode
+from tilepress.codecs.wave.layout import MAX_SETS
 
 __all__ = [
     "EquationsStructure",
@@ -44,6 +44,9 @@ class PlaneStructure(ctypes.Structure):
         ("thresholds", _at),
         ("set_of_cell", _at),
         ("weights", _at),
+        ("memory", _int),
+        ("far", _int),
+        ("up", _int),
         ("least_mode", _int),
         ("hidden", _int),
         ("hidden_weight", _at),
@@ -190,7 +193,7 @@ def described_with_model(
         plane,
         hold,
         top=plane.top,
-        **weights(plane.classes, hold),
+        **weights(plane.linear, hold),
         least_mode=least_mode,
         hidden=len(hidden_bias),
         hidden_weight=hold.at(hidden[: len(hidden_bias)], np.int8),
@@ -202,14 +205,17 @@ def described_with_model(
     )
 
 
-def weights(classes: tuple[Any, Any, Any], hold: Holder) -> dict[str, Any]:
-    """Return the fields of a plane that are its linear weights, ``Classes.arrays``."""
-    thresholds, set_of_cell, of_sets = classes
-    by_regressor = np.zeros((REGRESSORS, MAX_SETS), np.int32)
-    by_regressor[:, : len(of_sets)] = of_sets.T
+def weights(linear: LinearPath, hold: Holder) -> dict[str, Any]:
+    """Return the fields of a plane that are its linear path."""
+    sets, regressors = linear.weights.shape
+    by_regressor = np.zeros((regressors, MAX_SETS), np.int32)
+    by_regressor[:, :sets] = linear.weights.T
     return {
-        "sets": len(of_sets),
-        "thresholds": hold.at(thresholds, np.int32),
-        "set_of_cell": hold.at(set_of_cell, np.int32),
+        "sets": sets,
+        "thresholds": hold.at(linear.thresholds, np.int32),
+        "set_of_cell": hold.at(linear.set_of_cell, np.int32),
         "weights": hold.at(by_regressor, np.int32),
+        "memory": linear.memory,
+        "far": linear.far,
+        "up": linear.up,
     }

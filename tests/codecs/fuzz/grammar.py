@@ -20,6 +20,7 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import plane_encode
 from tilepress.codecs.wave.bitmap import encode_bitmap
 from tilepress.codecs.wave.codec import parse_model
+from tilepress.codecs.wave.colour import KINDS, YCBCR, Group, transformed, undone
 from tilepress.codecs.wave.index import Entry, pack_index
 from tilepress.codecs.wave.plane_decode import decode_body
 from tilepress.codecs.wave.plane_encode import Coder
@@ -37,6 +38,9 @@ from tilepress.codecs.wave.values import ValueMap
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
 
 __all__ = ["Written", "record"]
+
+FORMS = tuple(KINDS)
+"""The formats of payloads, in the order of the numbers that their records have."""
 
 _TOP = 2**17
 _SIDES = [1, 1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 31]
@@ -60,12 +64,20 @@ def record(rng: np.random.Generator, codecs: list[TileCodec]) -> Written:
     height, width = (_SIDES[int(rng.integers(0, len(_SIDES)))] for _ in range(2))
     step = int(rng.choice([1, 1, 1, 3, 5])) if dtype.kind in "ui" else 1
     levels = [_plane(rng, (height, width), dtype, step) for _ in range(count)]
-    groups = [0] if count >= 3 and step == 1 and dtype.itemsize <= 2 and rng.random() < 0.3 else []
-    if groups and dtype.kind == "b":
-        groups = []
+    form = int(rng.choice(FORMS))
+    groups = []
+    if count >= 3 and step == 1 and dtype.itemsize <= 2 and dtype.kind != "b":
+        groups = [Group(0, int(rng.choice(KINDS[form])))] if rng.random() < 0.4 else []
     coded = list(levels)
-    for first in groups:
-        coded[first : first + 3] = _to_luma(levels[first : first + 3])
+    for group in groups:
+        if group.kind == YCBCR:
+            if dtype != np.uint8:
+                groups = []
+                break
+            levels[:3] = _made_of_ycbcr(levels[:3])
+        planes = transformed(np.stack(levels[:3]), group.kind)
+        assert planes is not None
+        coded[:3] = planes
     entries, masks = _bodies(rng, coded, coder, masked=not groups)  # one colour would lack another
     absent = np.asarray(rng.integers(0, 2, dtype=np.int64)).astype(dtype)
     samples = np.stack([(p * step).astype(dtype) for p in levels])
@@ -78,7 +90,8 @@ def record(rng: np.random.Generator, codecs: list[TileCodec]) -> Written:
         for i, e in enumerate(entries)
     ]
     has_absent = any(m is not None for m in masks) or bool(rng.random() < 0.2)
-    payload = ValueMap(0).pack() + pack_index(whole, groups, step, absent if has_absent else None)
+    told = absent if has_absent else None
+    payload = ValueMap(0).pack() + pack_index(whole, groups, step, told, form)
     payload += b"".join(bytes(e.body) for e in whole)
     shape = (count, height, width)
     outer = tuple(n + int(rng.choice([0, 0, 0, 1, 5])) for n in shape)
@@ -86,7 +99,7 @@ def record(rng: np.random.Generator, codecs: list[TileCodec]) -> Written:
     out = np.full(outer, fill, dtype)
     out[:count, :height, :width] = samples
     header = RecordHeader(
-        coder=CODECS["wave"].number,
+        coder=CODECS["wave"].numbers[FORMS.index(form)],
         dtype=dtype,
         shape=outer,
         coded=shape,
@@ -128,12 +141,10 @@ def _plane(
     return start + blocks[: shape[0], : shape[1]]
 
 
-def _to_luma(rgb: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
-    red, green, blue = rgb
-    co = red - blue
-    base = blue + (co >> 1)
-    cg = green - base
-    return [co, base + (cg >> 1), cg]
+def _made_of_ycbcr(planes: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
+    """Return colours that planes of 0 … 255 make as Cr, Y, Cb."""
+    coded = dict(enumerate(planes))
+    return [undone(Group(0, YCBCR), place, coded) for place in range(3)]
 
 
 def _clamp(rng: np.random.Generator, values: npt.NDArray[np.int64]) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 Run: python tests/codecs/golden/invalid.py
 
-They follow the newest folder of valid records, so the script is run again where the format changes.
+They follow the newest of valid records, so the script is run again where the format changes.
 Changes that lie deep inside a payload are found by search: the first change of one or two bytes
 that a decoder refuses for the reason wanted. What is written is therefore independent of where
 exactly a format keeps its numbers. Faults of context trees, which are coded bit by bit, are made by
@@ -40,8 +40,11 @@ from tilepress.errors import CodecError
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "invalid"
-VALID = max(HERE.glob("v*"), key=lambda folder: int(folder.name[1:]))
-INDEX = json.loads((VALID / "index.json").read_text())
+VALID = {path.stem: path for folder in ("v2", "v3") for path in (HERE / folder).glob("*.tp")}
+"""Of each name the newest."""
+INDEX = {
+    name: json.loads((path.parent / "index.json").read_text())[name] for name, path in VALID.items()
+}
 
 MAJOR, FLAGS, CODER, DTYPE = 6, 8, 10, 11
 """Where the fixed header keeps them (FORMAT.md §2)."""
@@ -51,7 +54,7 @@ Case = tuple[str, str, bytes, str, str]
 
 
 def valid(name: str) -> bytes:
-    return (VALID / f"{name}.tp").read_bytes()
+    return VALID[name].read_bytes()
 
 
 def codec(name: str) -> TileCodec:
@@ -291,6 +294,10 @@ FOUND = (
     ("plane-beyond-the-last", "copied-planes", "got 3, at most 2 allowed"),
     ("too-many-references", "volume", "4 references"),
     ("colour-groups", "rgb", "colour groups"),
+    ("colours-of-no-kind", "colour-ycbcr", "colours of kind"),
+    ("y-cb-cr-of-two-bytes", "colour-less-green-uint16", "Y, Cb, Cr of uint16"),
+    ("y-cb-cr-on-a-grid", "colour-less-green-near", "Y, Cb, Cr of uint8 on a grid"),
+    ("y-cb-cr-beyond-a-byte", "colour-ycocg", "Y, Cb or Cr is not within"),
     ("value-map", "uint8", "value map"),
     ("grid-of-floats", "float32-decimal", "a grid of"),
     ("step", "float32-bounded", "step -"),
@@ -312,7 +319,7 @@ def derive() -> dict[str, tuple[bytes, dict[str, object]]]:
             record,
             {
                 "configuration": INDEX[source]["configuration"],
-                "from": source,
+                "from": f"{VALID[source].parent.name}/{source}",
                 "kind": kind,
                 "says": words,
                 "sha256": hashlib.sha256(record).hexdigest(),
@@ -331,7 +338,7 @@ def main() -> None:
         (FOLDER / f"{name}.tp").write_bytes(record)
     index = {name: entry for name, (_, entry) in derived.items()}
     (FOLDER / "index.json").write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
-    print(len(index), "invalid records of", VALID.name)
+    print(len(index), "invalid records")
 
 
 if __name__ == "__main__":

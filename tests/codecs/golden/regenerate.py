@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,16 +25,20 @@ import numpy as np
 
 from tilepress.codecs.limits import MAX_SPLITS, MAX_TREE_NODES, MAX_TREE_TABLES
 from tilepress.codecs.tile import TileCodec
-from tilepress.codecs.wave import choices, chunk, cpu, grow, plane_decode
-from tilepress.codecs.wave.backend import PlaneToEncode
+from tilepress.codecs.wave import bodies, choices, chunk, cpu, grow, plane_decode, plane_encode
+from tilepress.codecs.wave.backend import LinearPath, PlaneToDecode, PlaneToEncode
 from tilepress.codecs.wave.codec import WaveCoder, load_model
+from tilepress.codecs.wave.colour import LESS_GREEN, YCBCR, YCOCG, Group, undone
 from tilepress.codecs.wave.layout import OWN_PROPERTIES, PROPERTIES
+from tilepress.codecs.wave.linear import up_of
 from tilepress.codecs.wave.model import WaveModel
+from tilepress.codecs.wave.native.fitting import plane_leaves, plane_properties
+from tilepress.codecs.wave.native.structures import Sheared
 from tilepress.codecs.weights import load_named
 
-FOLDER = Path(__file__).parent / "v2"
+FOLDER = Path(__file__).parent / "v3"
 VERSION = 2
-"""Of the records: the format's major version, byte 6."""
+"""Of the records: the major version of what is around payloads, byte 6."""
 TUNED = "tuned.safetensors"
 _MOST_RAW_BITS = 15
 """Raw bits of a token; only an escape has more."""
@@ -49,7 +54,8 @@ WAYS = {
     "lanes-1", "lanes-4", "lanes-8", "lanes-32", "escapes", "no-network", "network",
     "inline-weights", "tree", "tree-flags", "tree-tables", "tree-model-tables", "tree-mask",
     "tree-one-reference", "tree-two-references", "tree-every-property", "tree-largest",
-    "tree-most-tables", "rare-levels",
+    "tree-most-tables", "rare-levels", "colour-0", "colour-1", "colour-2",
+    "followed", "far-0", "far-8", "far-14", "far-28",
 }  # fmt: skip
 """Every way that the records together take."""
 
@@ -71,9 +77,8 @@ def asking(splits: int) -> Callable[..., grow.GrownTree]:
 
     def grown(asked: PlaneToEncode, *found: Any) -> grow.GrownTree:
         errors, contexts, means, begins, tables, folded, candidates, costs, _ = found
-        where = (asked.own, asked.refs, asked.ref_errors, asked.n_refs, errors, asked.mask)
-        size = (asked.height, asked.width)
-        values, _ = grow._gather(*where, *size, 1, begins, contexts, means)
+        where, predicted = Sheared.of(asked), (errors, contexts, means, begins)
+        values, _ = plane_properties(where, *predicted, 1)
         nodes = np.zeros((splits, 4), np.int32)
         left = np.ones(len(folded), bool)
         for k in range(splits - 2):
@@ -84,7 +89,7 @@ def asking(splits: int) -> Callable[..., grow.GrownTree]:
         nodes[-2:, :2] = [[2, -MOST], [2, MOST]]
         nodes[:, 2] = ~np.arange(splits)
         nodes[:, 3] = np.append(np.arange(1, splits), ~splits)
-        leaves = grow._route(*where, *size, begins, contexts, means, nodes, grow._wanted(nodes))
+        leaves = plane_leaves(where, *predicted, nodes)
         with mock.patch.multiple(grow, _merged=apart, _TABLE_BITS=0, _TOKEN_BITS=0):
             fitted = grow._fitted(nodes, leaves, tables, folded, candidates, costs)
         return fitted._replace(bits=0.0)
@@ -92,15 +97,36 @@ def asking(splits: int) -> Callable[..., grow.GrownTree]:
     return grown
 
 
+def following(memory: int, far: int) -> Callable[..., LinearPath]:
+    """Return what stands in for ``follows``: weights that follow each plane, with fixed ones."""
+
+    def path(part: PlaneToEncode, fixed: LinearPath, *_: Any) -> LinearPath:
+        return replace(fixed, memory=memory, far=far, up=up_of(fixed.thresholds))
+
+    return path
+
+
 MOST = 2**24 - 1
 """Threshold of the most bits."""
 NO_TREE = (choices, "grow_tree", always(None))
-FORCED: dict[str, list[tuple[ModuleType, str, Callable[..., Any]]]] = {
+FORCED: dict[str, list[tuple[ModuleType, str, Any]]] = {
+    "colour-ycocg-near": [(bodies, "KINDS", {3: (YCOCG,)})],
     "gain-0": [(choices, "choose_gain", always(0))],
     "gain-15": [(choices, "choose_gain", always(15))],
     **{f"lanes-{lanes}": [(cpu, "lanes_for", always(lanes))] for lanes in (1, 4, 8, 32)},
     "lanes-32-of-few": [(cpu, "lanes_for", always(32)), NO_TREE],
     "match-flags": [NO_TREE],
+    "sets-of-weights": [(plane_encode, "follows", always(None))],
+    **{
+        name: [(plane_encode, "follows", following(memory, far))]
+        for name, memory, far in (
+            ("followed-references", 13, 0),
+            ("followed-16-bits", 15, 28),
+            ("followed-4-bits", 1, 14),
+            ("followed-replicated", 6, 8),
+            ("followed-column", 6, 28),
+        )
+    },
     "tree-every-property": [(choices, "grow_tree", asking(29))],
     "tree-largest": [(choices, "grow_tree", asking(MAX_TREE_NODES))],
 }
@@ -240,6 +266,72 @@ def of_planes() -> Iterator[Case]:
     yield "rgba", {}, rgba.astype(np.uint8), 4, {"colour", "constant"}
 
 
+def made_of(kind: int, seed: int, shape: tuple[int, int] = (44, 46)) -> np.ndarray:
+    """Return red, green, blue that a transform makes of smooth planes, 0 … 255."""
+    apart = [field(seed + k, shape, 40, 0) - 20 + 128 * (kind == YCBCR) for k in range(2)]
+    coded = [apart[0], field(seed + 2, shape, 200, 30), apart[1]]
+    rgb = [undone(Group(0, kind), k, dict(enumerate(coded))) for k in range(3)]
+    return np.clip(np.stack(rgb), 0, 255)
+
+
+def of_colours() -> Iterator[Case]:
+    """Yield red, green and blue that are coded as something else."""
+    for kind, name in ((YCOCG, "ycocg"), (YCBCR, "ycbcr"), (LESS_GREEN, "less-green")):
+        rgb = made_of(kind, 70 + 3 * kind).astype(np.uint8)
+        want = {f"colour-{kind}"}
+        yield f"colour-{name}", {}, rgb, 3, want
+        frames = np.concatenate([rgb, field(80 + kind, (1, 44, 46), 250), rgb[:, ::-1], rgb[:1]])
+        yield f"colour-{name}-alpha", {}, frames.astype(np.uint8), 4, want
+        holes = rgb.copy()
+        holes[holes == 0] = 1
+        holes[:, 10:30, 15:40] = 0
+        yield f"colour-{name}-nodata", {"nodata": 0}, holes, 3, want | {"mask"}
+        if kind == YCBCR:
+            scattered = np.where(rgb == rgb[1, 9, 9], 0, rgb)
+            yield f"colour-{name}-scattered-nodata", {"nodata": 0}, scattered, 3, want
+        else:
+            yield f"colour-{name}-near", {"max_error": 2}, rgb, 3, want | {"clamp"}
+            wide = made_of(kind, 90 + kind).astype(np.uint16) * 200
+            wide += field(93, (3, 44, 46), 190).astype(np.uint16)
+            yield f"colour-{name}-uint16", {}, wide, 3, want
+    clipped = np.clip(made_of(YCBCR, 95) * 2 - 128, 0, 255)
+    clipped = np.where(clipped[:1] > 200, 255, made_of(YCBCR, 95))
+    yield "colour-ycbcr-clipped", {}, clipped.astype(np.uint8), 3, {"colour-1"}
+
+
+def striped(seed: int, shape: tuple[int, int]) -> np.ndarray:
+    """Stripes, each with a walk and waves of its own: no few sets of weights suit all of them."""
+    rng, (y, x) = np.random.default_rng(seed), np.indices(shape)
+    out = 1500 * (((x * (5 + y // 37) + y * (9 - x // 29)) % 97 - 48) ** 2) // 2304
+    for k in range(6):
+        walk = rng.integers(-9, 10, shape).cumsum(0 if k % 2 else 1)
+        out += np.where((x + y * (k + 1)) // 40 % 6 == k, walk * 40, 0)
+    return out - out.min()
+
+
+def of_following() -> Iterator[Case]:
+    """Yield planes whose weights follow them."""
+    plane = striped(0, (150, 170)).astype(np.uint16)
+    yield "followed", {}, plane, 1, {"followed", "far-8"}
+    holes = striped(1, (141, 150)).astype(np.int16) - 900
+    holes[60:90, 20:100] = -9999
+    options = {"nodata": -9999, "max_error": 2, "tier": "max"}
+    yield "followed-near", options, holes, 1, {"followed", "mask", "clamp"}
+    slices = np.stack([striped(2, (90, 77)), striped(2, (90, 77)) // 3, striped(3, (90, 77))])
+    slices[2] += slices[0] // 2
+    want = {"followed", "far-0", "one-reference", "several-sets"}
+    yield "followed-references", {}, slices.astype(np.int32), 1, want
+    wide = (striped(4, (70, 65)) * 65_535 // striped(4, (70, 65)).max()).astype(np.uint16)
+    yield "followed-16-bits", {}, wide, 1, {"followed", "far-28"}
+    few = striped(7, (64, 80))
+    few = (few * 15 // few.max()).astype(np.uint8)
+    yield "followed-4-bits", {}, few, 1, {"followed", "far-14"}
+    blocks = striped(5, (66, 70)).repeat(2, 0).repeat(3, 1).astype(np.uint16)
+    yield "followed-replicated", {}, blocks, 1, {"followed", "replicated"}
+    column = striped(6, (4200, 1)).astype(np.uint16)
+    yield "followed-column", {}, column, 1, {"followed", "far-28"}
+
+
 def of_shapes() -> Iterator[Case]:
     """Yield the sizes: from one sample to those that take every lane."""
     shapes = ((1, 1), (1, 37), (1, 131), (41, 1), (2, 3), (13, 17), (53, 47))
@@ -328,9 +420,11 @@ def cases(tuned: Path) -> Iterator[Case]:
     yield from within_errors()
     yield from of_structure()
     yield from of_planes()
+    yield from of_colours()
     yield from of_shapes()
     yield from of_models(tuned)
     yield from of_trees()
+    yield from of_following()
 
 
 def write_tuned(path: Path) -> None:
@@ -368,7 +462,7 @@ def ways(
             "_decode_split",
             _of_split,
         ),
-        (chunk, "_from_luma", lambda *_: {"colour"}),
+        (chunk, "undone", _of_group),
         (chunk, "_apply_patch", lambda *_: {"patch"}),
         (chunk, "read_index", _of_index),
     )
@@ -385,9 +479,9 @@ def _spied(
 ) -> Callable[..., Any]:
     """Return the function, adding to ``seen`` what ``tell`` reads off its arguments and result."""
 
-    def spy(*args: Any) -> Any:
+    def spy(*args: Any, **more: Any) -> Any:
         before = tell(args, None)
-        result = function(*args)
+        result = function(*args, **more)
         seen.update(before, tell(args, result))
         return result
 
@@ -408,6 +502,10 @@ def _of_body(args: tuple[Any, ...], result: Any) -> set[str]:
     return {name for bit, name in enumerate(FLAGS) if flags >> bit & 1}
 
 
+def _of_group(args: tuple[Any, ...], _: Any) -> set[str]:
+    return {"colour", f"colour-{args[0].kind}"}
+
+
 def _of_split(args: tuple[Any, ...], _: Any) -> set[str]:
     return {"two-splits"} if args[1].splits < MAX_SPLITS else set()
 
@@ -415,20 +513,23 @@ def _of_split(args: tuple[Any, ...], _: Any) -> set[str]:
 def _of_stream(args: tuple[Any, ...], result: Any) -> set[str]:
     if result is not None:
         return set()
-    states, n_refs, mask, classes, net, gain, flags, table_map, nodes, leaf_tables = (
-        args[i] for i in (0, 5, 6, 11, 12, 13, 14, 15, 19, 20)
-    )
+    plane: PlaneToDecode = args[0]
     taken = {
-        f"lanes-{len(states)}",
-        ("no-references", "one-reference", "two-references")[n_refs],
-        "one-set" if len(classes[2]) == 1 else "several-sets",
-        "gain" if gain else "gain-0",
-        "network" if len(net[1]) else "no-network",
+        f"lanes-{len(plane.states)}",
+        ("no-references", "one-reference", "two-references")[plane.n_refs],
+        "one-set" if len(plane.linear.weights) == 1 else "several-sets",
+        "gain" if plane.gain else "gain-0",
+        "network" if len(plane.net[1]) else "no-network",
     }
+    if plane.linear.memory:
+        taken |= {"followed", f"far-{plane.linear.far}"}
+    nodes = plane.tree.nodes
     if len(nodes):
-        return taken | _of_tree(nodes, leaf_tables[: len(nodes) + 1], flags, mask)
+        tables = plane.tree.leaf_tables[: len(nodes) + 1]
+        return taken | _of_tree(nodes, tables, plane.flags, plane.mask)
+    table_map = plane.table_map
     return taken | {
-        "match-flags" if flags.any() else "no-match-flags",
+        "match-flags" if plane.flags.any() else "no-match-flags",
         "same-tables" if (table_map == np.arange(len(table_map))).all() else "exchanged-tables",
     }
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tilepress.codecs.wave.backend import PlaneToEncode, TreeEffort
+from tilepress.codecs.wave.backend import LinearPath, PlaneToEncode, TreeEffort
 from tilepress.codecs.wave.codec import load_model
-from tilepress.codecs.wave.linear import Classes
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_decode import decode_body
 from tilepress.codecs.wave.plane_encode import Coder, encode_body
@@ -26,13 +25,13 @@ def to_encode(
     n_refs: int,
     shape: tuple[int, int],
     top: int,
-    classes: Classes,
+    classes: LinearPath,
     model: WaveModel = MODEL,
     mask: np.ndarray = NO_MASK,
 ) -> PlaneToEncode:
     """What a backend is given of a sheared plane."""
     return PlaneToEncode(
-        *(own, refs, ref_errors, n_refs, mask, *shape, top, classes.arrays(), model.arrays()),
+        *(own, refs, ref_errors, n_refs, mask, *shape, top, classes, model.arrays()),
         *(model.cumulative, model.used, model.lookup, TreeEffort(0, 0)),
     )
 

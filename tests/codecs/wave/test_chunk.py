@@ -52,14 +52,6 @@ class TestQuickIsOnlyQuicker:
         assert sizes[1] < 1.05 * sizes[0]
 
 
-class TestColour:
-    def test_transform_is_reversible(self) -> None:
-        planes = np.random.default_rng(1).integers(0, 256, (3, 50, 50))
-        coded = chunk._to_luma(planes)
-        for colour in range(3):
-            assert np.array_equal(chunk._from_luma(coded, colour), planes[colour])
-
-
 class TestCircles:
     def test_planes_that_refer_to_each_other_are_an_error(self) -> None:
         entry = Entry((1,), False, None, b"", 0, b"")

@@ -147,10 +147,10 @@ class TestNoTreeIsGrown:
 
     def test_for_trials_of_colour(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Else the strip would be grown twice, to decide what is decided as well without."""
-        from tilepress.codecs.wave import chunk
+        from tilepress.codecs.wave.bodies import choose_colours
 
         levels = posterised(1, (3, 48, 50))
-        chunk._colour_groups(levels, None, 3, Coder(MODEL))
+        choose_colours(levels, None, 3, Coder(MODEL), np.dtype("u1"), 1)
         with pytest.raises(AssertionError):
             there_and_back(levels[0])
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 
 from tilepress.codecs.wave import linear, wavefront
+from tilepress.codecs.wave.backend import LinearPath
 from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.layout import CELLS, MAX_SETS, REGRESSORS, WEIGHT_BITS
-from tilepress.codecs.wave.linear import Classes, fit_classes, plain_classes
+from tilepress.codecs.wave.linear import fit_linear, plain_linear
 from tilepress.codecs.wave.native.planes import predict_plane
 
 from .planes import to_encode
@@ -29,14 +31,14 @@ def sheared(plane: np.ndarray, refs: list[np.ndarray]) -> tuple:
 
 def fit(
     plane: np.ndarray, refs: list[np.ndarray], step_bits: int = 12, quick: bool = False
-) -> Classes:
+) -> LinearPath:
     prior = MODEL.linear[len(refs)]
-    return fit_classes(
+    return fit_linear(
         *(*sheared(plane, refs), NO_MASK, *plane.shape, prior, step_bits), quick=quick
     )
 
 
-def errors(plane: np.ndarray, refs: list[np.ndarray], classes: Classes) -> np.ndarray:
+def errors(plane: np.ndarray, refs: list[np.ndarray], classes: LinearPath) -> np.ndarray:
     """Return what the linear path leaves of a plane, (y, x), in 1/64 steps."""
     found = predict_plane(to_encode(*sheared(plane, refs), plane.shape, int(plane.max()), classes))
     return wavefront.unshear(found.errors, *plane.shape)
@@ -89,7 +91,7 @@ class TestWhatIsLinearIsPredicted:
         weights[:3] = 1 << WEIGHT_BITS, 1 << WEIGHT_BITS, -(1 << WEIGHT_BITS)
         rng = np.random.default_rng(3)
         plane = (rng.integers(0, 99, (30, 1)) + rng.integers(0, 99, 31)).astype(np.int32)
-        assert not errors(plane, [], plain_classes(weights))[1:, 1:].any()
+        assert not errors(plane, [], plain_linear(weights))[1:, 1:].any()
 
 
 class TestSetsOfWeights:
@@ -135,7 +137,7 @@ class TestFitsAreTheSame:
         first = fit(plane, refs)
         with ThreadPoolExecutor(4) as pool:
             for other in pool.map(lambda _: fit(plane.copy(), refs), range(8)):
-                for ours, theirs in zip(first.arrays(), other.arrays(), strict=True):
+                for ours, theirs in zip(astuple(first), astuple(other), strict=True):
                     assert np.array_equal(ours, theirs)
 
     @pytest.mark.parametrize("step_bits", [8, 10, 12])
@@ -156,7 +158,7 @@ class TestFitsAreTheSame:
         left = []
         for known in (absent, NO_MASK):
             own, *others = sheared(noisy, [])
-            classes = fit_classes(own, *others, known, *plane.shape, MODEL.linear[0], 12)
+            classes = fit_linear(own, *others, known, *plane.shape, MODEL.linear[0], 12)
             left.append(np.abs(errors(noisy, [], classes)[3:, 3:45]).mean())
         assert left[0] < 32
         assert left[0] < left[1] / 2

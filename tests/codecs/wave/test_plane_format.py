@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
 from tilepress.codecs.wave import wavefront
-from tilepress.codecs.wave.layout import REGRESSORS
-from tilepress.codecs.wave.linear import Classes
+from tilepress.codecs.wave.backend import LinearPath
+from tilepress.codecs.wave.layout import FAR_CHOICES, REGRESSORS
 from tilepress.codecs.wave.plane_format import (
     Blocks,
     pack_bits,
-    pack_classes,
+    pack_linear,
     residuals,
     unpack_bits,
-    unpack_classes,
+    unpack_linear,
 )
 from tilepress.codecs.wave.wire import Reader
 from tilepress.errors import InvalidRecord
+
+
+def assert_same(found: LinearPath, path: LinearPath) -> None:
+    for ours, theirs in zip(astuple(found), astuple(path), strict=True):
+        assert np.array_equal(ours, theirs)
 
 
 class TestSetsOfWeights:
@@ -32,12 +39,24 @@ class TestSetsOfWeights:
         weights[:, :count] <<= 14 - bits
         cells = np.zeros(64, np.int32) if sets == 1 else rng.integers(0, sets, 64).astype(np.int32)
         levels = np.zeros(3, np.int32) if sets == 1 else np.array([3, 99, 255], np.int32)
-        classes = Classes(levels, cells, weights)
-        reader = Reader(memoryview(pack_classes(classes, bits, count)))
-        found = unpack_classes(reader, count)
-        reader.finish()
-        for ours, theirs in zip(classes.arrays(), found.arrays(), strict=True):
-            assert np.array_equal(ours, theirs)
+        path = LinearPath(levels, cells, weights)
+        for form in (2, 3):
+            reader = Reader(memoryview(pack_linear(path, bits, n_refs)))
+            found = unpack_linear(reader, n_refs, form)
+            reader.finish()
+            assert_same(found, path)
+
+    @pytest.mark.parametrize("sets", [1, 16])
+    @pytest.mark.parametrize("far", FAR_CHOICES)
+    @pytest.mark.parametrize(("memory", "up"), [(1, -11), (6, 0), (15, 11)])
+    def test_what_follows_is_read_as_written(self, sets: int, far: int, memory: int, up: int):
+        weights = np.zeros((sets, REGRESSORS), np.int64)
+        cells = np.arange(64, dtype=np.int32) % sets
+        path = LinearPath(np.zeros(3, np.int32), cells, weights, memory, far, up)
+        packed = pack_linear(path, 8, 0)
+        assert_same(unpack_linear(Reader(memoryview(packed)), 0, 3), path)
+        with pytest.raises(InvalidRecord, match="sets of weights"):
+            unpack_linear(Reader(memoryview(packed)), 0, 2)
 
     def test_impossible_ones_are_refused(self) -> None:
         for data, words in (
@@ -47,8 +66,19 @@ class TestSetsOfWeights:
             (b"\0\x0e\x13" + b"\0" * 99, "weights of 19 bits"),
             (b"\0\x01\x06" + b"\x1f" + b"\0" * 99, "out of range"),
         ):
+            for form in (2, 3):
+                with pytest.raises(InvalidRecord, match=words):
+                    unpack_linear(Reader(memoryview(data)), 0, form)
+
+    def test_impossible_ones_that_follow_are_refused(self) -> None:
+        for data, words in (
+            (b"\x40\x00\x0b", "memory 0"),
+            (b"\x40\x10\x0b", "memory 16"),
+            (b"\x40\x06\x17", "weighed by 12"),
+            (b"\xc0\x06\x0b", "129 sets"),
+        ):
             with pytest.raises(InvalidRecord, match=words):
-                unpack_classes(Reader(memoryview(data)), 17)
+                unpack_linear(Reader(memoryview(data + bytes(99))), 0, 3)
 
 
 class TestResiduals:

@@ -48,6 +48,7 @@ CASES = {
 SEVERAL_SHARDS = ("geotiff", "dicom")
 """Kinds whose stores have a shard per chunk; the others are of one shard."""
 
+MODEL = "wave-2"
 BOUNDS = {"lossless": 0, "near": 2}
 
 LEAN = ("geotiff", "dicom")
@@ -80,7 +81,7 @@ def main() -> None:
 
 
 def write_store(kind: str, sources: Path, store: Path, max_error: float) -> None:
-    """Write the store of a kind as the golden one was written.
+    """Write the store of a kind as the golden one was written, with the model of that time.
 
     A series goes into an archive that was begun before there were keys: its stores tell study and
     series by plain hashes, as all stores did then.
@@ -89,7 +90,9 @@ def write_store(kind: str, sources: Path, store: Path, max_error: float) -> None
     several = mock.patch.object(plan, "choose_grid", _shards_of_one_chunk)
     target = store if kind != "dicom" else _archive_without_key(store.parent / ".archive")
     with several if kind in SEVERAL_SHARDS else nullcontext():
-        report = compress(sources / name, target, workers=0, max_error=max_error, **options)
+        report = compress(
+            sources / name, target, workers=0, max_error=max_error, model=MODEL, **options
+        )
     assert report.ok, list(report.failures)
     if target != store:
         (written,) = target.glob("*.zarr")

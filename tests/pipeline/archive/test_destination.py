@@ -15,8 +15,8 @@ from tilepress.errors import DestinationConflict, SourceError
 from tilepress.pipeline.archive import destination
 from tilepress.pipeline.archive.destination import prepare_store, state_of_store
 from tilepress.pipeline.archive.lease import LeaseKeeper
-from tilepress.pipeline.archive.ledger import Ledger, ledger_folder
-from tilepress.pipeline.archive.plan import ImagePlan
+from tilepress.pipeline.archive.ledger import Ledger
+from tilepress.pipeline.archive.plan import ImagePlan, ledger_folder
 from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.archive.replace import replacements
 from tilepress.pipeline.archive.write import clear_leftovers, seal_image, write_shard

@@ -15,9 +15,9 @@ from tilepress.pipeline.archive import images, write
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.images import Job, Todo, plan_images
 from tilepress.pipeline.archive.lease import Holder, Lease
-from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.outcome import Outcome
+from tilepress.pipeline.archive.plan import ledger_folder
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.guests import source as guest_source
 from tilepress.pipeline.guests.client import Guest

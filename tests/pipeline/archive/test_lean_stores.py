@@ -182,8 +182,8 @@ class TestFormat1:
             file.write(pixels)
         made = images.make_plan
 
-        def first(*arguments: Any) -> ImagePlan:
-            return replace(made(*arguments), wordy=True, newest=1)
+        def first(*arguments: Any, **options: Any) -> ImagePlan:
+            return replace(made(*arguments, **options), wordy=True, newest=1)
 
         with monkeypatch.context() as then:
             then.setattr(images, "make_plan", first)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tilepress.pipeline.archive.ledger import Ledger, ledger_folder, remove_plans
+from tilepress.pipeline.archive.ledger import Ledger, remove_plans
 from tilepress.pipeline.archive.options import EncodeOptions
-from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, make_plan
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder, make_plan
 from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.source import SourceSpec

@@ -18,7 +18,7 @@ from tilepress.codecs.wave.codec import WaveCoder
 from tilepress.codecs.weights import load_named
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import coding, plan
-from tilepress.pipeline.archive.ledger import ledger_folder
+from tilepress.pipeline.archive.plan import ledger_folder
 from tilepress.pipeline.archive.repair import StoreRepair, repair_stores
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.storage.local import FolderPath

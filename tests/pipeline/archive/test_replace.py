@@ -23,8 +23,7 @@ from tilepress.pipeline.archive.destination import (
     state_of_store,
 )
 from tilepress.pipeline.archive.lease import LeaseKeeper, LeaseLost
-from tilepress.pipeline.archive.ledger import ledger_folder
-from tilepress.pipeline.archive.plan import ImagePlan
+from tilepress.pipeline.archive.plan import ImagePlan, ledger_folder
 from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.archive.replace import clear_replaced, pending, replacements
 from tilepress.pipeline.archive.write import clear_leftovers, seal_image, write_shard

@@ -18,9 +18,8 @@ from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.destination import Destination, prepare_store, state_of_store
 from tilepress.pipeline.archive.images import Job, Todo, plan_images
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, LeaseLost
-from tilepress.pipeline.archive.ledger import ledger_folder
 from tilepress.pipeline.archive.options import EncodeOptions
-from tilepress.pipeline.archive.plan import ImagePlan
+from tilepress.pipeline.archive.plan import ImagePlan, ledger_folder
 from tilepress.pipeline.archive.write import seal_image, write_shard
 from tilepress.pipeline.dicom.bytes import FileBytes
 from tilepress.pipeline.find.discover import discover

@@ -18,7 +18,7 @@ from tilepress.errors import UsageError
 from tilepress.pipeline.archive import coding
 from tilepress.pipeline.archive import write as task
 from tilepress.pipeline.archive.lease import Lease
-from tilepress.pipeline.archive.ledger import ledger_folder
+from tilepress.pipeline.archive.plan import ledger_folder
 from tilepress.pipeline.storage import retry as patience
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.writer import StoreWriter

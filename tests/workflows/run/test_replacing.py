@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
-from tilepress.pipeline.archive.ledger import ledger_folder
+from tilepress.pipeline.archive.plan import ledger_folder
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.report.telling import Event, Note, ShardStored, SilentProgress
 from tilepress.workflows.run import sweep

@@ -23,6 +23,7 @@ import pytest
 
 from tilepress.codecs.wave import rans, symbols, wavefront
 from tilepress.codecs.wave.backend import (
+    LinearPath,
     PlaneToDecode,
     PlaneToEncode,
     Prediction,
@@ -296,7 +297,7 @@ def plane_of(case: Case, seed: int, model: WaveModel) -> tuple[PlaneToEncode, An
     weights[:, :2] += 1 << 13
     if case.kind == "edge":
         weights *= 8
-    classes = (
+    linear = LinearPath(
         np.array([20, 40, 60], np.int32),
         rng.integers(0, case.sets, CELLS).astype(np.int32),
         weights,
@@ -310,7 +311,7 @@ def plane_of(case: Case, seed: int, model: WaveModel) -> tuple[PlaneToEncode, An
         height,
         width,
         case.top,
-        classes,
+        linear,
         model.arrays(),
         model.cumulative,
         model.used,
@@ -399,7 +400,7 @@ def to_decode(
         raw,
         *plane[1:8],
         first,
-        plane.classes,
+        plane.linear,
         plane.net,
         made.gain,
         made.flags,

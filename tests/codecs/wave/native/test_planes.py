@@ -10,7 +10,7 @@ import pytest
 
 from tilepress.codecs.native.library import VARIABLE, instruction_set, instruction_sets
 from tilepress.codecs.wave import choices, rans, symbols, wavefront
-from tilepress.codecs.wave.backend import PlaneToDecode, PlaneToEncode, Prediction
+from tilepress.codecs.wave.backend import LinearPath, PlaneToDecode, PlaneToEncode, Prediction
 from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.layout import (
     CELLS,
@@ -23,7 +23,7 @@ from tilepress.codecs.wave.layout import (
     REGRESSORS,
     SHEAR,
 )
-from tilepress.codecs.wave.linear import Classes, plain_classes
+from tilepress.codecs.wave.linear import plain_linear
 from tilepress.codecs.wave.model import TABLES, WaveModel
 from tilepress.codecs.wave.native.fitting import plane_features
 from tilepress.codecs.wave.native.planes import decode_plane, predict_plane
@@ -99,7 +99,7 @@ def inputs_of(plane, refs, errors, first):
 
 def plainly(plane, refs, errors, first, classes, top):
     """Return linear prediction and pattern of every sample, (y, x)."""
-    thresholds, set_of_cell, weights = classes.arrays()
+    thresholds, set_of_cell, weights = classes.thresholds, classes.set_of_cell, classes.weights
     base, inputs, pattern, activity = inputs_of(plane, refs, errors, first)
     level = sum((activity >= t).astype(np.int64) for t in thresholds)
     cell = 16 * level + (pattern & 3) + (pattern >> 4 & 12)
@@ -116,7 +116,7 @@ class Made(NamedTuple):
     errors: list[np.ndarray]
     asked: PlaneToEncode
     order: tuple[np.ndarray, np.ndarray]
-    classes: Classes
+    classes: LinearPath
 
 
 def made(n_refs: int, sets: int, top: int = 9, weight: int = 2**13, seed: int = 0) -> Made:
@@ -127,7 +127,7 @@ def made(n_refs: int, sets: int, top: int = 9, weight: int = 2**13, seed: int = 
     plane = np.where(noisy, rng.integers(0, top + 1, plane.shape), plane).astype(np.int32)
     refs = [(plane + rng.integers(0, 2, plane.shape)).astype(np.int32) for _ in range(n_refs)]
     errors = [rng.integers(-top, top + 1, plane.shape).astype(np.int32) for _ in range(n_refs)]
-    classes = Classes(
+    classes = LinearPath(
         np.array([30, 44, 52], np.int32),
         rng.integers(0, sets, CELLS).astype(np.int32),
         rng.integers(-weight, weight, (sets, REGRESSORS)),
@@ -206,7 +206,7 @@ class TestNetworkIsExact:
         model = with_network(hidden, extreme)
         asked = case.asked._replace(net=model.arrays())
         found = predict_plane(asked)
-        features, facts = plane_features(Sheared.of(asked), asked.top, asked.classes)
+        features, facts = plane_features(Sheared.of(asked), asked.top, asked.linear)
         x = features.astype(np.int64)
         for name, low, high in (("hidden", 0, 127), ("output", -(2**40), 2**40)):
             weights, bias, shift = (part.astype(np.int64) for part in model.layers[name])
@@ -227,7 +227,7 @@ class TestNetworkIsExact:
         silent = load_model("wave-2-fast")
         asked = case.asked._replace(net=silent.arrays())
         found = predict_plane(asked)
-        _, facts = plane_features(Sheared.of(asked), asked.top, asked.classes)
+        _, facts = plane_features(Sheared.of(asked), asked.top, asked.linear)
         assert silent.hidden == 0
         assert not found.corrections.any()
         assert np.array_equal(found.contexts, 3 * np.clip((3 * facts[:, 2] - 129) >> 3, 0, 47) + 1)
@@ -238,7 +238,7 @@ class TestFeaturesFitTheirWeights:
     def test_never_beyond_63(self, n_refs: int) -> None:
         """Extreme samples, errors and references: every feature stays what s7 weights assume."""
         case = made(n_refs, 16, MAX_RANGE - 1, 2**17)
-        features, _ = plane_features(Sheared.of(case.asked), case.asked.top, case.asked.classes)
+        features, _ = plane_features(Sheared.of(case.asked), case.asked.top, case.asked.linear)
         assert features.shape == (case.plane.size, FEATURES)
         assert np.abs(features.astype(int)).max() == 63
         assert not n_refs or set(features[:, 48]) == {32}
@@ -303,7 +303,7 @@ class Coded(NamedTuple):
 def coded(plane: np.ndarray, gain: int) -> Coded:
     own, top = wavefront.shear(plane, int(plane[0, 0])), int(plane.max())
     none = np.zeros((2, *own.shape), np.int32)
-    classes = plain_classes(MODEL.linear[0])
+    classes = plain_linear(MODEL.linear[0])
     asked = to_encode(own, none, none, 0, plane.shape, top, classes)
     found = predict_plane(asked)
     predicted = (found.linears, found.corrections, found.contexts, found.samples)
