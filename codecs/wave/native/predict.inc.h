@@ -103,7 +103,8 @@ INLINE V linear_sum(const Plane *plane, const V *x, V set, Rows rows, const int 
         for (int lane = 0; lane < LANES; lane++) {
             int64_t sum = 1 << (WEIGHT_BITS - FRACTION_BITS - 1);
             for (int k = 0; k < regressors + far; k++)
-                sum += (int64_t)(source == OF_ROWS ? rows.first[k * rows.stride + lane] : plane->weights[16 * k + set[lane]]) * x[k][lane];
+                sum += (int64_t)x[k][lane] *
+                       (source == OF_ROWS ? rows.first[k * rows.stride + lane] : plane->weights[16 * k + set[lane]]);
             sum >>= WEIGHT_BITS - FRACTION_BITS;
             int64_t most = (int64_t)1 << 29; /* far beyond what a clip to the range leaves */
             out[lane] = (int32_t)(sum < -most ? -most : sum > most ? most : sum);
