@@ -251,7 +251,7 @@ class TestProcessorsChangeNothing:
         check(elsewhere(tmp_path, **plain, **{VARIABLE: best}), best)
 
     @pytest.mark.slow
-    @pytest.mark.timeout(600)
+    @pytest.mark.timeout(1200)
     @pytest.mark.parametrize("instructions", instruction_sets())
     def test_with_memory_checked(
         self, instructions: str, tmp_path: Path, sanitized: dict[str, str]

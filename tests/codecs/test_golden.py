@@ -66,7 +66,7 @@ NOT_AS_THE_ENCODER_CHOOSES = {
     *("near-1", "near-16", "near-4", "rgb", "rgb-frames", "rgba", "tree-near-16", "tree-rgb"),
     *(name for name, *_ in regenerate.of_colours()),
     *("sets-of-weights", "followed-references", "followed-16-bits", "followed-4-bits"),
-    *("followed-replicated", "followed-column", "followed-near"),
+    *("followed-replicated", "followed-narrow", "followed-near"),
 }
 """Records of other samples than they decode to, or of bands that the samples alone do not tell."""
 

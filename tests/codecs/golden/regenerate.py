@@ -124,7 +124,7 @@ FORCED: dict[str, list[tuple[ModuleType, str, Any]]] = {
             ("followed-16-bits", 15, 28),
             ("followed-4-bits", 1, 14),
             ("followed-replicated", 6, 8),
-            ("followed-column", 6, 28),
+            ("followed-narrow", 6, 8),
         )
     },
     "tree-every-property": [(choices, "grow_tree", asking(29))],
@@ -328,8 +328,8 @@ def of_following() -> Iterator[Case]:
     yield "followed-4-bits", {}, few, 1, {"followed", "far-14"}
     blocks = striped(5, (66, 70)).repeat(2, 0).repeat(3, 1).astype(np.uint16)
     yield "followed-replicated", {}, blocks, 1, {"followed", "replicated"}
-    column = striped(6, (4200, 1)).astype(np.uint16)
-    yield "followed-column", {}, column, 1, {"followed", "far-28"}
+    narrow = striped(6, (1030, 4)).astype(np.uint16)
+    yield "followed-narrow", {}, narrow, 1, {"followed", "far-8"}
 
 
 def of_shapes() -> Iterator[Case]:
