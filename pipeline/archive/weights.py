@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.registry import coder_class
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec, encode_chunk
 from tilepress.errors import TilepressError
@@ -78,9 +79,16 @@ def _as_sealed(plan: ImagePlan, source: TileSource) -> ImagePlan:
     with contextlib.suppress(TilepressError, OSError, ValueError, KeyError):
         sealed = json.loads(StoreReader.open(plan.store).codec("image").configuration)
         same = {**sealed, "model": config["model"]} == config
-        if same and sealed["model"]["name"] in tuned_names(config["model"]["name"]):
+        if same and sealed["model"]["name"] in _tuned_from(config):
             return with_codec(plan, source, sealed, Tuning(used=True))
     return plan
+
+
+def _tuned_from(config: Mapping[str, Any]) -> set[str]:
+    """Return what models are called that were tuned from a configuration's, or from one that an
+    earlier version had for its tier."""
+    former = coder_class(config["codec"]).former_models.get(config["tier"], ())
+    return {name for base in (config["model"]["name"], *former) for name in tuned_names(base)}
 
 
 @dataclass(frozen=True, slots=True)

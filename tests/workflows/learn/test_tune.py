@@ -17,7 +17,7 @@ import zarr
 
 pytest.importorskip("torch")
 
-from tilepress.codecs.wave.codec import load_model
+from tilepress.codecs.wave.codec import WaveCoder, load_model
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import weights
@@ -195,6 +195,19 @@ class TestResume:
         assert [image.status for image in report.images] == ["unchanged"]
         assert report.images[0].tuned
         assert again.texts == []
+        assert weights_sha256(tmp_path / "out" / "scene.zarr") == before
+
+    def test_what_an_earlier_version_tuned_is_left_alone(
+        self, scene: Path, misfit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        run(scene, tmp_path / "out", tune=SECONDS, model=str(misfit))
+        before = weights_sha256(tmp_path / "out" / "scene.zarr")
+        failed = run(scene, tmp_path / "out", tune=SECONDS)
+        assert "model misfit-tuned" in failed.failures[0].message
+        monkeypatch.setattr(WaveCoder, "former_models", {"standard": ("misfit",)})
+        monkeypatch.setenv("TILEPRESS_MODELS", str(misfit.parent))
+        report = run(scene, tmp_path / "out", tune=SECONDS)
+        assert [image.status for image in report.images] == ["unchanged"], list(report.failures)
         assert weights_sha256(tmp_path / "out" / "scene.zarr") == before
 
     def test_another_version_of_the_source_is_a_conflict(
