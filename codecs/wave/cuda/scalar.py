@@ -15,6 +15,8 @@ from tilepress.codecs.wave.layout import GAIN_BITS, SHEAR, TIME_PAD, TOP_PAD
 from tilepress.codecs.wave.symbols import PHASED_CONTEXTS, PHASES
 
 __all__ = [
+    "LEFT",
+    "RIGHT",
     "active_rows",
     "bit_length",
     "cell_of",
@@ -36,7 +38,7 @@ __all__ = [
     "upper",
 ]
 
-_LEFT, _RIGHT = 5, 5
+LEFT, RIGHT = 5, 5
 """Columns that are held to either side of a plane."""
 
 
@@ -148,10 +150,10 @@ def active_rows(t: int, height: int, width: int) -> tuple[int, int]:
 def pitch_of(height: int, width: int) -> int:
     """How far a row's cells of neighbouring steps are apart: the rows that one step holds.
 
-    Those from TOP_PAD above the plane to one below it whose columns, _LEFT before the first to
-    _RIGHT − 1 behind the last, have that step; in either way no two samples come to share a cell.
+    Those from TOP_PAD above the plane to one below it whose columns, LEFT before the first to
+    RIGHT − 1 behind the last, have that step; in either way no two samples come to share a cell.
     """
-    return lower(height + TOP_PAD + 1, (width + _LEFT + _RIGHT + SHEAR - 1) // SHEAR)
+    return lower(height + TOP_PAD + 1, (width + LEFT + RIGHT + SHEAR - 1) // SHEAR)
 
 
 @device

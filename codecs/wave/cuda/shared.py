@@ -23,6 +23,8 @@ from numba import config, cuda
 
 from tilepress.codecs.wave.cuda.batches import MAX_ROWS
 from tilepress.codecs.wave.cuda.scalar import (
+    LEFT,
+    RIGHT,
     bit_length,
     cell_of,
     clip_s7,
@@ -549,11 +551,11 @@ def store(sheared: Any, t: int, y: int, value: int, planes: Planes) -> None:
     at = position_of(t, y, pitch)
     sheared[at] = value
     if x == planes.width - 1:
-        for k in range(1, 4):
+        for k in range(1, RIGHT + 1):
             sheared[at + k * pitch] = value
     if x == 0 and y + 1 < planes.height:
         below = position_of(t + SHEAR, y + 1, pitch)
-        for k in range(1, 4):
+        for k in range(1, LEFT + 1):
             sheared[below - k * pitch] = value
 
 
