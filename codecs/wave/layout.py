@@ -17,6 +17,7 @@ __all__ = [
     "FRACTION_BITS",
     "GAIN_BITS",
     "HALF",
+    "LEFT",
     "LOOK_STRIDE",
     "MATCH_CONTEXTS",
     "MATCH_LEVELS",
@@ -32,6 +33,7 @@ __all__ = [
     "REFERENCE_PROPERTIES",
     "REFERENCE_TAPS",
     "REGRESSORS",
+    "RIGHT",
     "SHEAR",
     "TIME_PAD",
     "TOP_PAD",
@@ -81,6 +83,8 @@ REFERENCE_TAPS = np.array(
 TOP_PAD = 5
 TIME_PAD = 12
 """Margins of a sheared plane: rows above, and steps before the first."""
+LEFT, RIGHT = 5, 5
+"""Columns that are held to either side of it."""
 
 REGRESSORS = len(OWN_TAPS) + 1 + 2 * (len(REFERENCE_TAPS) + 2)
 """Inputs of the linear path: own taps, median edge; per reference 9 taps, its edge, its error."""

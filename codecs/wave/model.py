@@ -22,7 +22,7 @@ from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.symbols import ESCAPE_BITS, PHASED_CONTEXTS, PHASES, TOKENS
 from tilepress.errors import ModelError
 
-__all__ = ["CONTEXTS", "COST_UNIT", "TABLES", "WaveModel"]
+__all__ = ["CONTEXTS", "COST_UNIT", "NO_NETWORK", "TABLES", "WaveModel"]
 
 CONTEXTS = 48 * 3
 """Scale and shape as the network chooses them."""
@@ -32,6 +32,8 @@ _LAYERS = ("hidden", "output")
 _FORMATS = {2: "tilepress-wave-2", 3: "tilepress-wave-3"}
 """What the metadata of a weights file call the format that it codes in."""
 _ACC_LIMIT = 2**20
+NO_NETWORK = tuple(np.zeros(size, np.int32) for size in ((0, FEATURES), 0, 0, (4, 0), 3, 3))
+"""What ``WaveModel.arrays`` returns where there are no hidden units."""
 COST_UNIT = 256
 """What a bit counts as in the encoder's choices, whose sums are of integers."""
 

@@ -9,6 +9,7 @@ FORMAT.md's to say (``plane_format.py``); another encoder may choose otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,7 @@ from tilepress.codecs.wave.structure import cluster_starts, replication, used_le
 from tilepress.codecs.wave.wavefront import shear
 from tilepress.codecs.wave.wire import signed_varint, varint
 
-__all__ = ["Coder", "encode_body"]
+__all__ = ["Coder", "encode_body", "fill_absent", "to_encode"]
 
 _LOW_BITS = 14
 """Low bits of a split: more of them than the static tables' widest scale would cost a bit each."""
@@ -198,7 +199,7 @@ def _encode_clusters(
     if mask is not None:
         present = np.flatnonzero(~mask.ravel())[0]
         for plane in (numbers, within):
-            _fill_absent(plane, mask, int(plane.ravel()[present]))
+            fill_absent(plane, mask, int(plane.ravel()[present]))
     high, coded = encode_body(numbers.astype(np.int64), None, begun.refs, begun.coder)
     low, _ = encode_body(within.astype(np.int64), None, [coded], begun.coder)
     bitmaps = _counted_bitmap(seen) + _counted_bitmap(starts)
@@ -214,7 +215,7 @@ def _encode_samples(
     first = int(samples.ravel()[0]) if mask is None else int(samples[~mask][0])
     if mask is not None:
         samples = samples.copy()
-        _fill_absent(samples, mask, first)
+        fill_absent(samples, mask, first)
     asked = _Asked(samples, top, first, begun)
     plane, weights = _fitted(asked)
     model = coder.model
@@ -229,6 +230,38 @@ def _encode_samples(
     return body, DecodedPlane(samples, residuals(coded.errors, height, width), mask)
 
 
+def to_encode(
+    samples: npt.NDArray[np.int32],
+    top: int,
+    first: int,
+    refs: list[DecodedPlane],
+    mask: Mask | None,
+    model: WaveModel,
+    net: tuple[npt.NDArray[Any], ...],
+    trees: TreeEffort,
+) -> PlaneToEncode:
+    """Return samples 0 … top, (y, x), absent ones filled, as a backend takes them.
+
+    With the model's linear weights and tables; net : of ``WaveModel.arrays``, or NO_NETWORK.
+    """
+    height, width = samples.shape
+    return PlaneToEncode(
+        shear(samples, first),
+        *shear_references(refs, height, width),
+        len(refs),
+        NO_MASK if mask is None else shear_mask(mask),
+        height,
+        width,
+        top,
+        plain_linear(model.linear[len(refs)]),
+        net,
+        model.cumulative,
+        model.used,
+        model.lookup,
+        trees,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """Samples that are to be predicted."""
@@ -241,23 +274,9 @@ class _Asked:
 
     def plane(self) -> PlaneToEncode:
         """Return what a backend takes, with the model's linear weights."""
-        (height, width), mask, coder = self.samples.shape, self.begun.mask, self.begun.coder
-        refs, model = self.begun.refs, coder.model
-        return PlaneToEncode(
-            shear(self.samples, self.first),
-            *shear_references(refs, height, width),
-            len(refs),
-            NO_MASK if mask is None else shear_mask(mask),
-            height,
-            width,
-            self.top,
-            plain_linear(model.linear[len(refs)]),
-            model.arrays(),
-            model.cumulative,
-            model.used,
-            model.lookup,
-            coder.trees,
-        )
+        begun, coder = self.begun, self.begun.coder
+        known = (self.samples, self.top, self.first, begun.refs, begun.mask)
+        return to_encode(*known, coder.model, coder.model.arrays(), coder.trees)
 
     def middle(self, rows: int) -> _Asked:
         """Return so many rows in the middle, or all where there are fewer."""
@@ -299,6 +318,6 @@ def _counted_bitmap(bits: npt.NDArray[np.bool_]) -> bytes:
 _fill = bind("tp_fill_absent", "iBnnw")
 
 
-def _fill_absent(plane: npt.NDArray[np.int32], mask: Mask, first: int) -> None:
+def fill_absent(plane: npt.NDArray[np.int32], mask: Mask, first: int) -> None:
     """Give absent samples the mean of west and north, so that no cliff surrounds them."""
     _fill(plane, np.ascontiguousarray(mask).view(np.uint8), *plane.shape, first)

@@ -33,7 +33,7 @@ from tilepress.codecs.wave.layout import (
     regressor_count,
 )
 from tilepress.codecs.wave.linear import fit_linear, up_of
-from tilepress.codecs.wave.model import TABLES, WaveModel
+from tilepress.codecs.wave.model import NO_NETWORK, TABLES, WaveModel
 from tilepress.codecs.wave.native.fitting import plane_features
 from tilepress.codecs.wave.native.planes import predict_plane
 from tilepress.codecs.wave.native.structures import Sheared
@@ -171,12 +171,8 @@ def _prepare(image: TrainingImage, weight: float, seed: int) -> Iterator[_Plane]
 
 def linear_errors(plane: _Plane) -> npt.NDArray[np.int32]:
     """Return the linear path's residuals in whole steps, (y, x)."""
-    found = predict_plane(_to_encode(plane, _SILENT))
+    found = predict_plane(_to_encode(plane, NO_NETWORK))
     return residuals(found.errors, plane.height, plane.width)
-
-
-_SILENT = tuple(np.zeros(size, np.int32) for size in ((0, FEATURES), 0, 0, (4, 0), 3, 3))
-"""The arrays of a network without hidden units."""
 
 
 def _to_encode(plane: _Plane, net: tuple[npt.NDArray[Any], ...]) -> PlaneToEncode:

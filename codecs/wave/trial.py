@@ -8,34 +8,19 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.native.library import bind
-from tilepress.codecs.wave.backend import PlaneToEncode, TreeEffort
+from tilepress.codecs.wave.backend import TreeEffort
 from tilepress.codecs.wave.choices import MIN_FIT_SAMPLES, plain_coding
-from tilepress.codecs.wave.layout import FEATURES
-from tilepress.codecs.wave.linear import fit_linear, plain_linear
-from tilepress.codecs.wave.model import WaveModel
+from tilepress.codecs.wave.linear import fit_linear
+from tilepress.codecs.wave.model import NO_NETWORK, WaveModel
 from tilepress.codecs.wave.native.planes import predict_plane
-from tilepress.codecs.wave.plane_format import (
-    NO_MASK,
-    DecodedPlane,
-    Mask,
-    residuals,
-    shear_mask,
-    shear_references,
-)
+from tilepress.codecs.wave.plane_encode import fill_absent, to_encode
+from tilepress.codecs.wave.plane_format import DecodedPlane, Mask, residuals
 from tilepress.codecs.wave.structure import used_levels
-from tilepress.codecs.wave.wavefront import shear
 
 __all__ = ["plane_bits"]
 
-_NO_NETWORK = (
-    np.zeros((0, FEATURES), np.float32), np.zeros(0, np.int32), np.zeros(0, np.int32),
-    np.zeros((4, 0), np.float32), np.zeros(3, np.int32), np.zeros(3, np.int32),
-)  # fmt: skip
 _NO_TREE = TreeEffort(0, 0)
 _WEIGHT_BITS = 10
-
-_fill = bind("tp_fill_absent", "iBnnw")
 
 
 def plane_bits(
@@ -65,15 +50,10 @@ def plane_bits(
     if used is not None:
         levels, top = used.ranks()[levels], len(used.by_rank()) - 1
     first = int(levels.ravel()[0] if mask is None else levels[~mask][0])
-    hidden = NO_MASK
     if mask is not None:
-        levels, hidden = np.ascontiguousarray(levels), shear_mask(mask)
-        _fill(levels, np.ascontiguousarray(mask).view(np.uint8), height, width, first)
-    plane = PlaneToEncode(
-        shear(levels, first), *shear_references(refs, height, width), len(refs), hidden,
-        height, width, top, plain_linear(model.linear[len(refs)]), _NO_NETWORK,
-        model.cumulative, model.used, model.lookup, _NO_TREE,
-    )  # fmt: skip
+        levels = np.ascontiguousarray(levels)
+        fill_absent(levels, mask, first)
+    plane = to_encode(levels, top, first, refs, mask, model, NO_NETWORK, _NO_TREE)
     if levels.size >= MIN_FIT_SAMPLES:
         prior = model.linear[len(refs)]
         linear = fit_linear(*plane[:7], prior, _WEIGHT_BITS, quick=quick)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.native.library import bind
-from tilepress.codecs.wave.layout import SHEAR, TIME_PAD, TOP_PAD
+from tilepress.codecs.wave.layout import LEFT, RIGHT, SHEAR, TIME_PAD, TOP_PAD
 
 __all__ = [
     "active_rows",
@@ -36,8 +36,6 @@ __all__ = [
     "unshear",
 ]
 
-_LEFT, _RIGHT = 5, 5
-"""Columns that are held to either side of a plane."""
 _PADDING = 32
 """Cells behind the last, for vectors that reach further than a step."""
 
@@ -61,10 +59,10 @@ def most_rows(height: int, width: int) -> int:
 def pitch_of(height: int, width: int) -> int:
     """How far a row's cells of neighbouring steps are apart: the rows that one step holds.
 
-    Those from TOP_PAD above the plane to one below it whose columns, _LEFT before the first to
-    _RIGHT − 1 behind the last, have that step; in either way no two samples come to share a cell.
+    Those from TOP_PAD above the plane to one below it whose columns, LEFT before the first to
+    RIGHT − 1 behind the last, have that step; in either way no two samples come to share a cell.
     """
-    return min(height + TOP_PAD + 1, (width + _LEFT + _RIGHT + SHEAR - 1) // SHEAR)
+    return min(height + TOP_PAD + 1, (width + LEFT + RIGHT + SHEAR - 1) // SHEAR)
 
 
 def sheared_size(height: int, width: int) -> int:

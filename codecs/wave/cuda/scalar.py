@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from numba import config, cuda
 
-from tilepress.codecs.wave.layout import GAIN_BITS, SHEAR, TIME_PAD, TOP_PAD
+from tilepress.codecs.wave.layout import GAIN_BITS, LEFT, RIGHT, SHEAR, TIME_PAD, TOP_PAD
 from tilepress.codecs.wave.symbols import PHASED_CONTEXTS, PHASES
 
 __all__ = [
-    "LEFT",
-    "RIGHT",
     "active_rows",
     "bit_length",
     "cell_of",
@@ -37,9 +35,6 @@ __all__ = [
     "unfold",
     "upper",
 ]
-
-LEFT, RIGHT = 5, 5
-"""Columns that are held to either side of a plane."""
 
 
 def device(function: Any) -> Any:

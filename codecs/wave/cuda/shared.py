@@ -23,8 +23,6 @@ from numba import config, cuda
 
 from tilepress.codecs.wave.cuda.batches import MAX_ROWS
 from tilepress.codecs.wave.cuda.scalar import (
-    LEFT,
-    RIGHT,
     bit_length,
     cell_of,
     clip_s7,
@@ -39,12 +37,14 @@ from tilepress.codecs.wave.cuda.scalar import (
 from tilepress.codecs.wave.layout import (
     FEATURES,
     FRACTION_BITS,
+    LEFT,
     MAX_HIDDEN,
     MAX_SETS,
     OWN_FEATURES,
     OWN_TAPS,
     REFERENCE_TAPS,
     REGRESSORS,
+    RIGHT,
     SHEAR,
     WEIGHT_BITS,
 )
