@@ -6,10 +6,10 @@ which directories of the chain its planes lie, counted from 0.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from xml.parsers import expat
+
+from tilepress.pipeline.geotiff.xml_text import read_xml
 
 __all__ = ["OmeImage", "is_ome", "ome_images"]
 
@@ -39,19 +39,8 @@ def ome_images(description: bytes, count: int) -> dict[int, OmeImage]:
     if not is_ome(description):
         return {}
     reader = _Reader(count)
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = reader.start
-    parser.EndElementHandler = reader.end
-    parser.CharacterDataHandler = reader.text
-    parser.EntityDeclHandler = _refuse
-    # of a text that is cut off, what stands before the cut is told
-    with contextlib.suppress(expat.ExpatError, ValueError):
-        parser.Parse(description.rstrip(b"\0 \r\n"), True)
+    read_xml(description, reader.start, reader.end, reader.text)
     return reader.found
-
-
-def _refuse(*_: object) -> None:
-    raise ValueError("entities may grow without bound")
 
 
 class _Reader:

@@ -8,9 +8,9 @@ the label comes first.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
-from xml.parsers import expat
+
+from tilepress.pipeline.geotiff.xml_text import read_xml
 
 __all__ = ["is_scn", "is_ventana", "pictures_of_scn"]
 
@@ -36,17 +36,8 @@ def pictures_of_scn(description: bytes) -> dict[int, str]:
     if not is_scn(description):
         return {}
     reader = _Reader()
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = reader.start
-    parser.EndElementHandler = reader.end
-    parser.EntityDeclHandler = _refuse
-    with contextlib.suppress(expat.ExpatError, ValueError):
-        parser.Parse(description.rstrip(b"\0 \r\n"), True)
+    read_xml(description, reader.start, reader.end)
     return reader.found
-
-
-def _refuse(*_: object) -> None:
-    raise ValueError("entities may grow without bound")
 
 
 class _Reader:
