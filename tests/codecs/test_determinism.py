@@ -16,6 +16,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,6 @@ from tilepress.codecs.native.library import (
 )
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.wave import choices, plane_encode
-from tilepress.codecs.wave.following import follows
-from tilepress.codecs.wave.grow import grow_tree
 
 from ..helpers.native import built, checked
 
@@ -175,6 +174,26 @@ class TestEveryWayIsTaken:
         assert all(size < cases()[n][1].nbytes for n, size in sizes.items() if n != "noise")
 
 
+def names_where(
+    monkeypatch: pytest.MonkeyPatch, room: ModuleType, choice: str, begins: str
+) -> set[str]:
+    """Return for which cases whose names begin so the encoder's choice is not None."""
+    found: set[str] = set()
+    real = getattr(room, choice)
+    for name, (codec, array, bands) in cases().items():
+        if name.startswith(begins):
+
+            def seen(*asked: Any, name: str = name) -> Any:
+                chosen = real(*asked)
+                if chosen is not None:
+                    found.add(name)
+                return chosen
+
+            monkeypatch.setattr(room, choice, seen)
+            assert codec.encode(array, bands=bands) == records()[name]
+    return found
+
+
 class TestThreadsChangeNothing:
     """The loops release the GIL: what two of them shared would show as other bytes."""
 
@@ -193,34 +212,12 @@ class TestThreadsChangeNothing:
                 assert record == records()[name], name
                 assert samples == cases()[name][0].decode(record).tobytes(), name
 
-    def test_trees_are_among_the_cases(self, monkeypatch) -> None:
-        grown: set[str] = set()
-        for name, (codec, array, bands) in cases().items():
-            if name.startswith("posters"):
-
-                def seen(*planes: object, name: str = name) -> object:
-                    found = grow_tree(*planes)
-                    if found is not None:
-                        grown.add(name)
-                    return found
-
-                monkeypatch.setattr(choices, "grow_tree", seen)
-                assert codec.encode(array, bands=bands) == records()[name]
+    def test_trees_are_among_the_cases(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        grown = names_where(monkeypatch, choices, "grow_tree", "posters")
         assert grown == {"posters", "posters-max", "posters-fast"}
 
     def test_weights_that_follow_are_among_the_cases(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        taken: set[str] = set()
-        for name, (codec, array, bands) in cases().items():
-            if name.startswith("followed"):
-
-                def seen(*asked: Any, name: str = name) -> Any:
-                    path = follows(*asked)
-                    if path is not None:
-                        taken.add(name)
-                    return path
-
-                monkeypatch.setattr(plane_encode, "follows", seen)
-                assert codec.encode(array, bands=bands) == records()[name]
+        taken = names_where(monkeypatch, plane_encode, "follows", "followed")
         assert taken == {"followed", "followed-planes", "followed-holes"}
 
     def test_what_ran_before_is_no_matter(self) -> None:
