@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy.typing as npt
 from numcodecs.abc import Codec
 from typing_extensions import Buffer
 
+from tilepress.codecs.config import CodecConfig
+from tilepress.codecs.decoded import decoded_chunks, key_of
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.threads import run_chunk
-from tilepress.codecs.tile import TileCodec, encode_chunk
-from tilepress.codecs.zarr_codec import TilepressTileV3
+from tilepress.codecs.tile import TileCodec, codec_of, encode_chunk
 from tilepress.errors import UnsupportedArray, UnsupportedFormat
 
 __all__ = ["TilepressTile"]
@@ -27,6 +29,8 @@ class TilepressTile(Codec):  # type: ignore[misc]
     Prefer v3 with sharding: this form has neither shards nor a checked dtype and shape. The array's
     byte order must be the machine's: a record keeps none, and Zarr v2 takes decoded bytes as they
     are.
+
+    It imports no Zarr: that may be 2.18 here. What is decoded, the process keeps (decoded.py).
     """
 
     codec_id: ClassVar[str] = "tilepress_tile"
@@ -40,9 +44,17 @@ class TilepressTile(Codec):  # type: ignore[misc]
         tier: str = "standard",
         model: str = "auto",
     ) -> None:
-        self._inner = TilepressTileV3(
-            TileCodec(codec, max_error=max_error, nodata=nodata, tier=tier, model=model)
+        self._take(
+            TileCodec(codec, max_error=max_error, nodata=nodata, tier=tier, model=model).to_config()
         )
+
+    def _take(self, config: dict[str, Any]) -> None:
+        self._configuration = json.dumps(config, sort_keys=True)
+        codec_of(self._configuration)
+
+    @property
+    def _codec(self) -> TileCodec:
+        return codec_of(self._configuration)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -57,11 +69,13 @@ class TilepressTile(Codec):  # type: ignore[misc]
                 )
             return cls(**config)
         new = cls.__new__(cls)
-        new._inner = TilepressTileV3({k: v for k, v in config.items() if k != "id"})
+        given = {k: v for k, v in config.items() if k != "id"}
+        CodecConfig.parse(given)
+        new._take(given)
         return new
 
     def get_config(self) -> dict[str, Any]:
-        return {"id": self.codec_id, **self._inner.codec.to_config()}
+        return {"id": self.codec_id, **self._codec.to_config()}
 
     def encode(self, buf: npt.ArrayLike) -> bytes:
         """Encode an array of ≥ 2 axes; one in Fortran order is coded as it lies in memory.
@@ -81,7 +95,7 @@ class TilepressTile(Codec):  # type: ignore[misc]
                 f"want {chunk.dtype.newbyteorder('=').str}"
             )
         chunk = _as_it_lies(chunk)
-        return run_chunk(lambda item: encode_chunk(self._inner.codec, item), chunk)
+        return run_chunk(lambda item: encode_chunk(self._codec, item), chunk)
 
     def decode(self, buf: Buffer, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """Decode a record to (planes, y, x) or (y, x); fill ``out`` where one is given.
@@ -89,11 +103,16 @@ class TilepressTile(Codec):  # type: ignore[misc]
         Raises UnsupportedArray where ``out`` is no writable array of that dtype and shape; its
         leading axes count as planes, and Fortran order is filled as it lies in memory.
         """
-        array = run_chunk(self._inner.codec.decode, memoryview(buf).cast("B"))
+        array = run_chunk(self._samples, memoryview(buf).cast("B"))
         if out is None:
-            return array
+            return array if array.flags.writeable else array.copy()
         _fill(out, array)
         return out
+
+    def _samples(self, record: memoryview) -> npt.NDArray[Any]:
+        chunks, key = decoded_chunks(), key_of(self._configuration, record)
+        kept = chunks.get(key, record)
+        return chunks.put(key, record, self._codec.decode(record)) if kept is None else kept
 
     def __repr__(self) -> str:
         config = self.get_config()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -34,7 +36,15 @@ from tilepress.errors import (
     UnsupportedFormat,
 )
 
-__all__ = ["CODEC_NAME", "TileCodec", "check_chunk", "decode_chunk", "encode_chunk"]
+__all__ = [
+    "CODEC_NAME",
+    "TileCodec",
+    "check_chunk",
+    "codec_of",
+    "decode_chunk",
+    "decode_planes",
+    "encode_chunk",
+]
 
 CODEC_NAME = "tilepress.tile"
 """What metadata call the codec of chunks."""
@@ -331,6 +341,15 @@ class TileCodec:
             raise UnsupportedArray(f"coding a tile: nodata is no value of {dtype}") from error
 
 
+@lru_cache(maxsize=64)
+def codec_of(configuration: str) -> TileCodec:
+    """Return the codec of a configuration (FORMAT.md) as JSON; one per process and text.
+
+    Zarr's codecs hold the text alone, so that a pickled array stays small.
+    """
+    return TileCodec.from_config(json.loads(configuration))
+
+
 def encode_chunk(codec: TileCodec, chunk: Array) -> bytes:
     """Encode a chunk of ≥ 2 axes, (…, y, x), as one record.
 
@@ -351,6 +370,25 @@ def decode_chunk(
     check_chunk(shape, dtype)
     wanted = shape if len(shape) == 2 else (math.prod(shape[:-2]), *shape[-2:])
     return codec.decode(record, expect=(wanted, dtype)).reshape(shape)
+
+
+def decode_planes(
+    codec: TileCodec,
+    record: bytes | memoryview,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    planes: Sequence[int],
+) -> Array:
+    """Decode these planes of a record, and what they refer to, at their places in a chunk.
+
+    Numbers are those of the chunk's leading axes, flattened in C order. The other planes of the
+    chunk are 0.
+    """
+    check_chunk(shape, dtype)
+    wanted = (math.prod(shape[:-2]), *shape[-2:])
+    chunk = np.zeros(wanted, dtype)
+    chunk[list(planes)] = codec.decode(record, expect=(wanted, dtype), planes=planes)
+    return chunk.reshape(shape)
 
 
 def check_chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

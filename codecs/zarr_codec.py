@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from zarr.abc.codec import ArrayBytesCodec
+import numpy as np
+import numpy.typing as npt
+from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 
 from tilepress.codecs.config import CodecConfig
+from tilepress.codecs.decoded import decoded_chunks, key_of
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.threads import gather_chunks, run_chunk
 from tilepress.codecs.tile import (
     CODEC_NAME,
     TileCodec,
     check_chunk,
+    codec_of,
     decode_chunk,
+    decode_planes,
     encode_chunk,
 )
 from tilepress.errors import UnsupportedFormat
 
 if TYPE_CHECKING:
+    from zarr.abc.store import ByteGetter
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
     from zarr.core.chunk_grids import ChunkGrid
     from zarr.core.common import JSON
     from zarr.core.dtype.wrapper import TBaseDType, TBaseScalar, ZDType
+    from zarr.core.indexing import SelectorTuple
 
 __all__ = ["TilepressTileV3"]
-
-
-@lru_cache(maxsize=64)
-def _open_codec(configuration: str) -> TileCodec:
-    return TileCodec.from_config(json.loads(configuration))
 
 
 def _as_dict(config: object) -> dict[str, Any]:
@@ -45,9 +47,15 @@ def _as_dict(config: object) -> dict[str, Any]:
     return dict(config)
 
 
+Array = npt.NDArray[Any]
+
+
 @dataclass(frozen=True, init=False)
-class TilepressTileV3(ArrayBytesCodec):
+class TilepressTileV3(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
     """A Zarr v3 serializer; inside ``sharding_indexed`` or for whole chunks.
+
+    What it decodes, the process keeps for the next window (decoded.py). Of a chunk of several
+    planes of which a read wants half of them or fewer, only those are decoded the first time.
 
     It holds nothing but its configuration, so that a pickled array stays small: the TileCodec with
     its weights lives in a table of the process.
@@ -63,11 +71,11 @@ class TilepressTileV3(ArrayBytesCodec):
         codec = TileCodec() if codec is None else codec
         config = codec.to_config() if isinstance(codec, TileCodec) else _as_dict(codec)
         object.__setattr__(self, "configuration", json.dumps(config, sort_keys=True))
-        _open_codec(self.configuration)
+        codec_of(self.configuration)
 
     @property
     def codec(self) -> TileCodec:
-        return _open_codec(self.configuration)
+        return codec_of(self.configuration)
 
     @classmethod
     def from_dict(cls, data: dict[str, JSON]) -> Self:
@@ -105,13 +113,29 @@ class TilepressTileV3(ArrayBytesCodec):
         record, spec = item
         if record is None:
             return None
-        array = decode_chunk(
-            self.codec,
-            memoryview(record.as_numpy_array()),  # type: ignore[arg-type]  # numpy < 2.5 stubs
-            tuple(spec.shape),
-            spec.dtype.to_native_dtype(),
-        )
-        return spec.prototype.nd_buffer.from_numpy_array(array)
+        return spec.prototype.nd_buffer.from_numpy_array(self._samples(record, spec))
+
+    def _decode_part(self, item: tuple[Buffer | None, SelectorTuple, ArraySpec]) -> NDBuffer | None:
+        record, selection, spec = item
+        if record is None:
+            return None
+        samples = self._samples(record, spec, _planes_of(selection, tuple(spec.shape)))
+        return spec.prototype.nd_buffer.from_numpy_array(samples)[selection]
+
+    def _samples(self, record: Buffer, spec: ArraySpec, planes: list[int] | None = None) -> Array:
+        """Return the chunk that a record holds, as the process keeps it: not to be written to.
+
+        Where only ``planes`` are wanted, the others may hold anything.
+        """
+        data = memoryview(record.as_numpy_array())  # type: ignore[arg-type]  # numpy < 2.5 stubs
+        shape, dtype = tuple(spec.shape), spec.dtype.to_native_dtype()
+        chunks, key = decoded_chunks(), key_of(self.configuration, data, shape, dtype)
+        kept = chunks.get(key, data)
+        if kept is not None:
+            return kept
+        if planes is not None and not chunks.seen(key):
+            return decode_planes(self.codec, data, shape, dtype, planes)
+        return chunks.put(key, data, decode_chunk(self.codec, data, shape, dtype))
 
     def _encode(self, item: tuple[NDBuffer | None, ArraySpec]) -> Buffer | None:
         chunk, spec = item
@@ -130,6 +154,13 @@ class TilepressTileV3(ArrayBytesCodec):
     ) -> Iterable[Buffer | None]:
         return await gather_chunks(self._encode, chunks_and_specs)
 
+    async def _decode_partial_single(
+        self, byte_getter: ByteGetter, selection: SelectorTuple, chunk_spec: ArraySpec
+    ) -> NDBuffer | None:
+        record = await byte_getter.get(chunk_spec.prototype)
+        (part,) = await gather_chunks(self._decode_part, [(record, selection, chunk_spec)])
+        return part
+
     async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         (array,) = await gather_chunks(self._decode, [(chunk_data, chunk_spec)])
         assert array is not None
@@ -146,3 +177,16 @@ class TilepressTileV3(ArrayBytesCodec):
 
     def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
         return run_chunk(self._encode, (chunk_data, chunk_spec))
+
+
+def _planes_of(selection: SelectorTuple, shape: tuple[int, ...]) -> list[int] | None:
+    """Return which planes of a chunk a selection wants; None where that is most of them."""
+    leading = shape[:-2]
+    if not isinstance(selection, tuple) or len(selection) != len(shape):
+        return None
+    some = selection[: len(leading)]
+    if not all(isinstance(one, int | np.integer | slice) for one in some):
+        return None
+    count = math.prod(leading)
+    planes = np.arange(count).reshape(leading)[some]
+    return [int(one) for one in np.ravel(planes)] if 2 * np.size(planes) <= count else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -123,3 +124,25 @@ class TestRoundTrip:
     def test_bytes_are_refused(self) -> None:
         with pytest.raises(UnsupportedArray, match="axes"):
             TilepressTile().encode(b"plain bytes")
+
+
+class TestZarrTwo:
+    def test_the_codec_imports_no_zarr(self) -> None:
+        """Zarr 2.18 has no codecs of format 3: there this module must import and work alone."""
+        code = (
+            "import sys; sys.modules['zarr'] = None\n"  # whoever imports it fails
+            "import numcodecs, numpy as np\n"
+            "codec = numcodecs.get_codec({'id': 'tilepress_tile'})\n"
+            "image = np.arange(6000, dtype='u2').reshape(3, 40, 50)\n"
+            "assert (codec.decode(codec.encode(image)) == image).all()\n"
+            "print(codec.get_config()['id'])"
+        )
+        command = [sys.executable, "-c", code]
+        out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+        assert out.stdout.strip() == "tilepress_tile"
+
+    def test_a_pickle_holds_the_configuration_alone(self) -> None:
+        codec = TilepressTile(max_error=2)
+        data = pickle.dumps(codec)
+        assert len(data) < 1000
+        assert pickle.loads(data).get_config() == codec.get_config()
