@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from tilepress.errors import UsageError
 from tilepress.pipeline.storage.path import AnyPath
-from tilepress.pipeline.store.reader import SealedStore, StoreReader
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,17 +17,13 @@ def open_dataset(
 ) -> xr.Dataset:
     """Open a level of a sealed store with xarray, lazily: the full resolution, or one of a slide.
 
-    What ``xr.open_zarr(path, group="0")`` gives, and besides a refusal of unsealed or tampered
-    metadata, and an error for a missing shard where Zarr would read fill value. ``chunks`` is
-    xarray's: None reads lazily without Dask.
+    ``path`` is a path, ``s3://bucket/key`` or ``https://host/path``. This gives what
+    ``xr.open_zarr(path, group="0")`` gives, and besides a refusal of unsealed or tampered metadata,
+    an error for a missing shard where Zarr would read fill value, and few requests: those for the
+    chunks of a window are merged. ``chunks`` is xarray's: None reads lazily without Dask.
     """
     import xarray as xr
 
-    reader = StoreReader.open(path)
-    if not 0 <= level < reader.level_count:
-        raise UsageError(f"opening {path}: it has levels 0 … {reader.level_count - 1}, got {level}")
-    dataset: xr.Dataset = xr.open_zarr(
-        SealedStore(reader.path), group=str(level), consolidated=True, chunks=chunks
-    )
-    dataset.attrs["tilepress"] = dict(reader.statement)
-    return dataset
+    from tilepress.pipeline.read.backend import TilepressBackend
+
+    return xr.open_dataset(path, engine=TilepressBackend, chunks=chunks, level=level)  # type: ignore[arg-type]  # a StoragePath, too

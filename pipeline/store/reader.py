@@ -31,6 +31,7 @@ from tilepress.pipeline.store.keys import (
     MANIFEST,
     MASK,
     ORIGIN,
+    ROOT_DOCUMENT,
     SEPARATOR,
     SOURCE,
     Separator,
@@ -69,11 +70,22 @@ MAX_SHARD_BYTES_HELD = 256 * 2**20
 class SealedStore(WrapperStore["Store"]):
     """A Zarr store in which every chunk exists: absence is damage, never fill value."""
 
-    def __init__(self, store: Store | AnyPath, *, read_only: bool = True) -> None:
+    def __init__(
+        self,
+        store: Store | AnyPath,
+        *,
+        read_only: bool = True,
+        known: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Take a Zarr store, or where one lies; ``known`` are objects that were read already."""
         if isinstance(store, zarr.abc.store.Store):
             super().__init__(store)
         else:
             super().__init__(storage_path(store).zarr_store(read_only=read_only))
+        self._known = dict(known or {})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": {}}  # every task of a graph would carry them
 
     async def get(
         self,
@@ -81,7 +93,10 @@ class SealedStore(WrapperStore["Store"]):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        value = await self._store.get(key, prototype or default_buffer_prototype(), byte_range)
+        prototype = prototype or default_buffer_prototype()
+        if byte_range is None and key in self._known:
+            return prototype.buffer.from_bytes(self._known[key])
+        value = await self._store.get(key, prototype, byte_range)
         return self._present(key, value)
 
     async def get_partial_values(
@@ -144,7 +159,7 @@ class StoreReader:
         path = storage_path(path)
         document = read_root(path)
         _ = document.statement  # first: it refuses what a newer tilepress wrote
-        store = SealedStore(path)
+        store = SealedStore(path, known={ROOT_DOCUMENT: document.data})
         return cls(path, document, zarr.open_consolidated(store, mode="r", zarr_format=3))
 
     @cached_property
@@ -185,6 +200,11 @@ class StoreReader:
     def attrs(self) -> Mapping[str, Any]:
         """Attributes of the image; ``attrs["tilepress"]`` is the root's statement."""
         return {**self.image.attrs.asdict(), "tilepress": self.statement}
+
+    @property
+    def root_document(self) -> bytes:
+        """The root document, as it was sealed."""
+        return self._document.data
 
     @property
     def root_attributes(self) -> dict[str, Any]:

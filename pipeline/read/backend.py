@@ -1,0 +1,106 @@
+"""What xarray calls for ``engine="tilepress"``, and finds by itself for a store's root."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import xarray as xr
+import zarr
+from xarray.backends import BackendEntrypoint
+from xarray.core import indexing
+from zarr.storage import ObjectStore
+
+from tilepress.errors import UsageError
+from tilepress.pipeline.read.arrays import StoredArray
+from tilepress.pipeline.read.fetched import FetchedObjects
+from tilepress.pipeline.storage.http import HttpPath, is_http
+from tilepress.pipeline.storage.path import AnyPath, StoragePath
+from tilepress.pipeline.store.keys import ROOT_DOCUMENT, array_key, level_image, shard_key
+from tilepress.pipeline.store.reader import SealedStore, StoreReader
+
+__all__ = ["TilepressBackend"]
+
+_OURS = (b'"tilepress"', b'"seal"')
+"""What the root document of each store has, and no other: its statement, and the seal in it."""
+
+MAX_GUESSED = 2**26
+"""Bytes of a document that is looked into for that."""
+
+
+class TilepressBackend(BackendEntrypoint):
+    """Opens a level of a sealed store: ``xr.open_dataset("scene.zarr", engine="tilepress")``."""
+
+    description: ClassVar[str] = "Open stores of tilepress by their root"
+    url: ClassVar[str] = "https://pypi.org/project/tilepress"
+    open_dataset_parameters: ClassVar[tuple[str, ...]] = (
+        "filename_or_obj", "drop_variables", "level",
+    )  # fmt: skip
+
+    def open_dataset(  # type: ignore[override]  # xarray's is as wide as all backends
+        self,
+        filename_or_obj: AnyPath,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        level: int = 0,
+    ) -> xr.Dataset:
+        """Open a level of the store, 0 being the full resolution."""
+        where: Any = filename_or_obj
+        if isinstance(where, os.PathLike):
+            where = Path(where)
+        path: Any = HttpPath.parse(where) if is_http(where) else where
+        reader = StoreReader.open(cast("StoragePath", path))
+        if not 0 <= level < reader.level_count:
+            raise UsageError(
+                f"opening {where}: it has levels 0 … {reader.level_count - 1}, got {level}"
+            )
+        return _dataset(reader, level, drop_variables)
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ANN401  # whatever there is
+        """Whether a path on this machine is the root of a store of ours."""
+        if not isinstance(filename_or_obj, str | os.PathLike) or "://" in str(filename_or_obj):
+            return False
+        document = Path(filename_or_obj) / ROOT_DOCUMENT
+        try:
+            if document.stat().st_size > MAX_GUESSED:
+                return False
+            data = document.read_bytes()
+        except OSError:
+            return False
+        return all(word in data for word in _OURS)
+
+
+def _dataset(reader: StoreReader, level: int, drop: str | Iterable[str] | None) -> xr.Dataset:
+    objects = reader.path.zarr_store()
+    if isinstance(objects, ObjectStore):
+        objects = FetchedObjects(objects)
+    store = SealedStore(objects, known={ROOT_DOCUMENT: reader.root_document})
+    dataset: xr.Dataset = xr.open_zarr(
+        store,
+        group=str(level),
+        consolidated=True,
+        zarr_format=3,
+        chunks=None,
+        drop_variables=drop,
+    )
+    dataset.attrs["tilepress"] = dict(reader.statement)
+    if not isinstance(objects, FetchedObjects):
+        return dataset
+    root = zarr.open_consolidated(store, mode="r", zarr_format=3)
+    for name in (level_image(level), *(["mask"] if level == 0 and reader.has_mask else [])):
+        variable = name.rpartition("/")[2]
+        if variable in dataset.variables:  # else it was dropped
+            key_of = functools.partial(shard_key, name, separator=reader.separator)
+            array: Any = root[array_key(name)]
+            stored = StoredArray(array, reader.grid(name), key_of, objects)
+            dataset[variable] = _read_by(stored, dataset.variables[variable])
+    return dataset
+
+
+def _read_by(array: StoredArray, variable: xr.Variable) -> xr.Variable:
+    """Return a variable of other samples, which are read as they are indexed."""
+    lazy = indexing.LazilyIndexedArray(array)
+    return xr.Variable(variable.dims, lazy, variable.attrs, variable.encoding, fastpath=True)

@@ -1,0 +1,167 @@
+"""Objects of a bucket or web server, with the ranges that a window needs fetched at once.
+
+Zarr before 3.2 asks for the chunks of a shard one after another, a round trip each, and for the
+shard's index before each window. Whoever knows the window asks here first: indexes are kept, ranges
+that lie close together are one request, and Zarr then finds the bytes where it looks for them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import ObjectStore, WrapperStore
+
+from tilepress.codecs.record import crc32c
+
+if TYPE_CHECKING:
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+__all__ = ["KEPT_BYTES", "FetchedObjects", "index_bytes"]
+
+KEPT_BYTES = 256 * 2**20
+"""What one opened store keeps of records. A window that wants more is read as Zarr reads."""
+
+CLOSE_BYTES = 2**20
+"""Ranges with a smaller gap are one request: so much arrives while another is answered."""
+
+_AT_ONCE = 8
+_ABSENT = 2**64 - 1
+
+Chunk: TypeAlias = tuple[int, ...]
+Range: TypeAlias = tuple[int, int]
+"""First byte, and the one behind the last."""
+
+
+def index_bytes(chunks_per_shard: Sequence[int]) -> int:
+    """Return the length of a shard's index: 16 bytes per chunk, and a CRC-32C."""
+    return 16 * int(np.prod(chunks_per_shard)) + 4
+
+
+class FetchedObjects(WrapperStore["ObjectStore[Any]"]):
+    """A Zarr store of remote objects that answers from what was fetched, where it was."""
+
+    def __init__(self, store: ObjectStore[Any]) -> None:
+        super().__init__(store)
+        self._indexes: dict[str, bytes] = {}
+        self._kept: OrderedDict[tuple[str, Range], bytes] = OrderedDict()
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (FetchedObjects, (self._store,))
+
+    def fetch(self, wanted: Mapping[str, Iterable[Chunk]], chunks_per_shard: Sequence[int]) -> None:
+        """Fetch records before they are read: of each shard's key, those of some of its chunks.
+
+        What cannot be fetched is left to whoever reads it, who knows how to say so.
+        """
+        size = index_bytes(chunks_per_shard)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(lambda key: self._fetch_index(key, size), wanted))
+            ranges = {
+                key: self._missing(key, chunks, chunks_per_shard) for key, chunks in wanted.items()
+            }
+            if sum(stop - start for some in ranges.values() for start, stop in some) > KEPT_BYTES:
+                return
+            list(pool.map(self._fetch_ranges, ranges, ranges.values()))
+
+    def _fetch_index(self, key: str, size: int) -> None:
+        import obstore
+        from obstore.exceptions import BaseError
+
+        if key in self._indexes:
+            return
+        with suppress(BaseError, OSError):
+            found = obstore.get(self._store.store, key, options={"range": {"suffix": size}})
+            self._indexes[key] = bytes(found.bytes())
+
+    def _fetch_ranges(self, key: str, ranges: list[Range]) -> None:
+        import obstore
+        from obstore.exceptions import BaseError
+
+        if not ranges:
+            return
+        starts, ends = zip(*ranges, strict=True)
+        with suppress(BaseError, OSError):
+            found = obstore.get_ranges(
+                self._store.store, key, starts=starts, ends=ends, coalesce=CLOSE_BYTES
+            )
+            for one, data in zip(ranges, found, strict=True):
+                self._keep((key, one), bytes(data))
+
+    def _missing(
+        self, key: str, chunks: Iterable[Chunk], chunks_per_shard: Sequence[int]
+    ) -> list[Range]:
+        """Return the ranges of records that are not kept, in the order of the object."""
+        index = self._indexes.get(key, b"")
+        if len(index) != index_bytes(chunks_per_shard):
+            return []
+        if crc32c(index[:-4]) != int.from_bytes(index[-4:], "little"):
+            return []
+        entries = np.frombuffer(index[:-4], "<u8").reshape(*chunks_per_shard, 2)
+        found = []
+        for chunk in chunks:
+            start, length = (int(value) for value in entries[chunk])
+            if start == _ABSENT or not 0 < length <= KEPT_BYTES or start + length > _ABSENT:
+                continue
+            if (key, (start, start + length)) not in self._kept:
+                found.append((start, start + length))
+        return sorted(found)
+
+    def _keep(self, name: tuple[str, Range], data: bytes) -> None:
+        if len(data) != name[1][1] - name[1][0]:
+            return
+        with self._lock:
+            if name not in self._kept:
+                self._kept_bytes += len(data)
+            self._kept[name] = data
+            while self._kept_bytes > KEPT_BYTES:
+                _, gone = self._kept.popitem(last=False)
+                self._kept_bytes -= len(gone)
+
+    def _found(self, key: str, byte_range: ByteRequest | None) -> bytes | None:
+        if isinstance(byte_range, SuffixByteRequest):
+            index = self._indexes.get(key)
+            return index if index is not None and len(index) == byte_range.suffix else None
+        if isinstance(byte_range, RangeByteRequest):
+            name = (key, (byte_range.start, byte_range.end))
+            with self._lock:
+                if name in self._kept:
+                    self._kept.move_to_end(name)
+                return self._kept.get(name)
+        return None
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        prototype = prototype or default_buffer_prototype()
+        found = self._found(key, byte_range)
+        if found is not None:
+            return prototype.buffer.from_bytes(found)
+        return await self._store.get(key, prototype, byte_range)
+
+    async def get_partial_values(
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> list[Buffer | None]:
+        ranges = list(key_ranges)
+        values = [self._found(*one) for one in ranges]
+        rest = [one for one, value in zip(ranges, values, strict=True) if value is None]
+        others = iter(await self._store.get_partial_values(prototype, rest) if rest else [])
+        return [
+            next(others) if value is None else prototype.buffer.from_bytes(value)
+            for value in values
+        ]

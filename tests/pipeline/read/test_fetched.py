@@ -1,0 +1,88 @@
+"""Stores of buckets and web servers are read in few requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.helpers.s3 import S3Server
+from tests.helpers.web import WebServer, serving
+
+from tilepress import compress
+from tilepress.errors import DamagedStore, StoreError
+from tilepress.pipeline.read.fetched import FetchedObjects
+from tilepress.pipeline.read.open import open_dataset
+
+
+class TestRequests:
+    def test_opening_takes_one(self, web: WebServer) -> None:
+        open_dataset(f"{web.address}/image.zarr")
+        assert web.asked == [("/image.zarr/zarr.json", None)]
+
+    def test_a_window_takes_the_index_and_what_lies_together(self, web: WebServer) -> None:
+        image = open_dataset(f"{web.address}/image.zarr").image
+        web.asked.clear()
+        _ = image[:, :512, :512].values  # sixteen chunks, which lie together in Morton order
+        assert len(web.asked) == 2
+        _ = image[:, 100:300, 100:300].values
+        assert len(web.asked) == 2
+
+    def test_a_whole_shard_takes_one(self, web: WebServer) -> None:
+        image = open_dataset(f"{web.address}/image.zarr").image
+        web.asked.clear()
+        _ = image.values
+        assert [key for key, _ in web.asked] == ["/image.zarr/0/image/c/0/0/0"]
+
+    def test_of_a_bucket(
+        self, bucket: str, s3_server: S3Server, remote_folder: Path, remote_image: Any
+    ) -> None:
+        compress(
+            remote_folder / "image.npy", f"{bucket}/image.zarr", workers=0, tile=128, tier="fast"
+        )
+        image = open_dataset(f"{bucket}/image.zarr").image
+        before = s3_server.traffic()["requests"]
+        found = image[:, 200:700, 200:700].values
+        np.testing.assert_array_equal(found, remote_image[:, 200:700, 200:700])
+        assert s3_server.traffic()["requests"] - before <= 3
+
+
+class TestWhatIsWrong:
+    def test_a_missing_shard_is_an_error(self, remote_folder: Path, tmp_path: Path) -> None:
+        copy = tmp_path / "image.zarr"
+        for file in (remote_folder / "image.zarr").rglob("*"):
+            if file.is_file() and file.name != "0":
+                target = copy / file.relative_to(remote_folder / "image.zarr")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read_bytes())
+        with serving(tmp_path) as web:
+            image = open_dataset(f"{web.address}/image.zarr").image
+            with pytest.raises(DamagedStore, match="0/image/c/0/0/0 is missing"):
+                _ = image[0, :10, :10].values
+
+    def test_a_lying_index_costs_nothing_and_is_refused(
+        self, remote_folder: Path, tmp_path: Path
+    ) -> None:
+        """Lengths of 2^63 with a right checksum: nothing of it is fetched ahead."""
+        from tilepress.codecs.record import crc32c
+
+        size = 16 * 64 + 4
+        shard = (remote_folder / "image.zarr/0/image/c/0/0/0").read_bytes()
+        index = np.frombuffer(shard[-size:-4], "<u8").reshape(-1, 2).copy()
+        index[:, 1] = 2**63
+        lying = index.tobytes() + crc32c(index.tobytes()).to_bytes(4, "little")
+        (tmp_path / "c").write_bytes(shard[:-size] + lying)
+        with serving(tmp_path) as web:
+            from tilepress.pipeline.storage.http import HttpPath
+
+            objects = FetchedObjects(HttpPath.parse(web.address).zarr_store())
+            objects.fetch({"c": [(0, 0, 0)]}, (1, 8, 8))
+            assert len(web.asked) == 1
+
+    def test_no_store_and_no_server(self, web: WebServer) -> None:
+        with pytest.raises(StoreError, match="there is no store"):
+            open_dataset(f"{web.address}/nothing.zarr")
+        web.status = 403
+        with pytest.raises(PermissionError, match="refused"):
+            open_dataset(f"{web.address}/image.zarr")
