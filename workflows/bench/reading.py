@@ -210,12 +210,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plane = _plane(given.file, given.side)
     results = measure(plane, given.patches, given.rounds)
     patterns = list(results[0].speeds)
-    print(f"{given.file.name}: {plane.shape[0]} × {plane.shape[1]} {plane.dtype}")
-    print(f"{'':<30} {'MB':>7} " + " ".join(f"{p + ', MB/s':>18}" for p in patterns))
+    lines = [f"{given.file.name}: {plane.shape[0]} × {plane.shape[1]} {plane.dtype}"]
+    lines.append(f"{'':<34} {'MB':>7} " + " ".join(f"{p + ', MB/s':>18}" for p in patterns))
     for one in results:
         speeds = (one.median(p) * plane.itemsize / 1e6 for p in patterns)
         row = " ".join(f"{speed:>18.1f}" for speed in speeds)
-        print(f"{one.name:<30} {one.stored_bytes / 1e6:>7.1f} {row}")
+        lines.append(f"{one.name:<34} {one.stored_bytes / 1e6:>7.1f} {row}")
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
 
 
