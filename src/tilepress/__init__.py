@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tilepress.codecs.tile import TileCodec
+    from tilepress.pipeline.catalogue.search import catalogue, find
     from tilepress.pipeline.export import export
     from tilepress.pipeline.read.open import open_dataset as open  # noqa: A004  # as in xarray, rasterio
     from tilepress.pipeline.verify import verify
@@ -24,12 +25,23 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["TileCodec", "__version__", "compress", "export", "open", "verify"]
+__all__ = [
+    "TileCodec",
+    "__version__",
+    "catalogue",
+    "compress",
+    "export",
+    "find",
+    "open",
+    "verify",
+]
 
 _HOMES = {
     "TileCodec": ("tilepress.codecs.tile", "TileCodec"),
+    "catalogue": ("tilepress.pipeline.catalogue.search", "catalogue"),
     "compress": ("tilepress.workflows.run.compress", "compress"),
     "export": ("tilepress.pipeline.export", "export"),
+    "find": ("tilepress.pipeline.catalogue.search", "find"),
     "open": ("tilepress.pipeline.read.open", "open_dataset"),
     "verify": ("tilepress.pipeline.verify", "verify"),
 }
