@@ -6,7 +6,7 @@
     NAME.zarr/0/{x,y,…,spatial_ref}  coordinates and CRS
     NAME.zarr/1/…               the same at the next level, where the source has levels
     NAME.zarr/source/…          what a faithful export needs
-    NAME.zarr/manifest          every object with its digest
+    NAME.zarr/source/manifest   every object with its digest
 
 No ``zarr.json`` exists before every other object does, so that no reader can open an unfinished
 store. A store that replaces a sealed one is written beside it in the same folder, under keys that
