@@ -15,15 +15,23 @@ __all__ = ["open_dataset"]
 
 
 def open_dataset(
-    path: AnyPath, *, level: int = 0, chunks: dict[str, int] | Literal["auto"] | None = None
+    path: AnyPath,
+    *,
+    level: int = 0,
+    hu: bool = False,
+    masked: bool = False,
+    chunks: dict[str, int] | Literal["auto"] | None = None,
 ) -> xr.Dataset:
     """Open a level of a sealed store with xarray, lazily: the full resolution, or one of a slide.
 
     What ``xr.open_zarr(path, group="0")`` gives, and besides a refusal of unsealed or tampered
     metadata, and an error for a missing shard where Zarr would read fill value. ``chunks`` is
-    xarray's: None reads lazily without Dask.
+    xarray's: None reads lazily without Dask. With ``hu`` the image has physical values (Hounsfield
+    units of a CT), with ``masked`` NaN where a sample is absent: floats, as lazy as the rest.
     """
     import xarray as xr
+
+    from tilepress.pipeline.read.physical import physical
 
     reader = StoreReader.open(path)
     if not 0 <= level < reader.level_count:
@@ -32,4 +40,4 @@ def open_dataset(
         SealedStore(reader.path), group=str(level), consolidated=True, chunks=chunks
     )
     dataset.attrs["tilepress"] = dict(reader.statement)
-    return dataset
+    return physical(dataset, hu=hu, masked=masked, name=reader.path.name)

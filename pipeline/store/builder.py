@@ -70,7 +70,7 @@ class Builder:
         wordy: bool,
         lean: bool,
     ) -> None:
-        self._write, self._wordy, self._version = write, wordy, version
+        self._write, self._wordy, self.version = write, wordy, version
         self._separator: Separator = separator
         self._chunk_keys: ChunkKeyEncodingParams = {"name": "default", "separator": separator}
         self.is_lean = lean
@@ -136,7 +136,7 @@ class Builder:
         """
         documents = {key: sha256_hex(data) for key, data in self._documents().items()}
         del documents[ROOT_DOCUMENT]
-        name = ROOT_MANIFEST if self._version < STORE_VERSION else MANIFEST
+        name = ROOT_MANIFEST if self.version < STORE_VERSION else MANIFEST
         own = document_key(name)
         documents[own] = NO_SEAL
         files = dict(self._files)
@@ -172,7 +172,9 @@ class Builder:
         attributes: Mapping[str, Any],
         finish: Callable[[bytes], bytes],
     ) -> None:
-        told = {} if self._version < STORE_VERSION else {"comment": WHERE_THE_IMAGE_IS}
+        told: dict[str, Any] = {"comment": WHERE_THE_IMAGE_IS}
+        if self.version < STORE_VERSION:
+            told = {}
         told |= {"tilepress": {**statement, "seal": NO_SEAL}}
         self._root.update_attributes({**told, **attributes})
         self.consolidate(None)
@@ -209,7 +211,7 @@ class Builder:
         """Return what compresses an auxiliary array: of evenly spaced floats, long rows of their
         bits alike take a third of the bytes, and pay for a longer document."""
         if (
-            self._version == APART_VERSION
+            self.version == APART_VERSION
             or dtype != np.float64
             or len(shape) != 1
             or shape[0] < LONG_COORDINATE

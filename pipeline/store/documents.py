@@ -26,7 +26,6 @@ from tilepress.pipeline.store.conventions import (
     auxiliary_arrays,
     group_attributes,
     image_attributes,
-    ome_attributes,
 )
 from tilepress.pipeline.store.kept import IRREVERSIBLE
 from tilepress.pipeline.store.keys import (
@@ -44,6 +43,7 @@ from tilepress.pipeline.store.manifest import (
     ShardTable,
     samples_digest,
 )
+from tilepress.pipeline.store.ome import ome_attributes
 from tilepress.pipeline.store.packed import pack_items
 from tilepress.pipeline.store.seal import (
     APART_VERSION,
@@ -104,12 +104,13 @@ def compose(
     write: Callable[[str, bytes], None],
     attributes: Mapping[str, Any] | None = None,
     tools: Mapping[str, str] | None = None,
+    omero: Mapping[str, Any] | None = None,
 ) -> None:
     """Hand every object but the shards to ``write``, by key, in the order of sealing.
 
     ``attributes`` are added to the statement in the root document. ``tools`` are the versions that
     the store names: those at work, unless a store that another installation sealed is composed
-    again.
+    again. ``omero`` says how the image is shown; formats up to 3 do not.
     """
     version, lean, items = _format_of(image, source_items, tables)
     builder = Builder(write, image.separator, version, wordy=image.wordy, lean=lean)
@@ -118,7 +119,10 @@ def compose(
     levels = range(1 + len(image.info.levels))
     for level in levels:
         _add_level(builder, image, level, statement, added)
-    ome = ome_attributes(image.info, [array_key(level_image(level)) for level in levels])
+    paths = [array_key(level_image(level)) for level in levels]
+    if version < STORE_VERSION:
+        omero = None
+    ome = ome_attributes(image.info, paths, omero, every=version >= STORE_VERSION)
     if lean:
         ((_, origin),) = items
         builder.seal_lean(statement | added, ome, tables, origin)
@@ -173,7 +177,9 @@ def _add_level(
         if is_image(name) and IRREVERSIBLE in added:
             hint[IRREVERSIBLE] = added[IRREVERSIBLE]
         attributes = (
-            image_attributes(info, wordy=wordy) if is_image(name) else _mask_attributes(info)
+            image_attributes(info, wordy=wordy, affine=builder.version >= STORE_VERSION)
+            if is_image(name)
+            else _mask_attributes(info)
         )
         builder.coded_array(
             array_key(name),

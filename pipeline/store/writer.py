@@ -191,12 +191,14 @@ class StoreWriter:
         shard_entries: Iterable[ShardEntry],
         attrs: Mapping[str, Any] | None = None,
         check: Callable[[], None] = lambda: None,
+        omero: Mapping[str, Any] | None = None,
     ) -> str:
         """Write everything but the shards, the metadata documents last and the root's very last.
 
         Returns the seal.
 
-        ``attrs`` is added to ``attrs["tilepress"]`` of the root. Only one process may be at work
+        ``attrs`` is added to ``attrs["tilepress"]`` of the root; ``omero`` says how the image is
+        shown. Only one process may be at work
         in the store by now: ``check`` raises where that is another one. May be called again. Raises
         DamagedStore where a shard is not there as its entry says, DestinationConflict where another
         process sealed.
@@ -228,7 +230,7 @@ class StoreWriter:
             else:
                 write(key, data)
 
-        compose(self, source_items, tables, write_chunks, attrs)
+        compose(self, source_items, tables, write_chunks, attrs, omero=omero)
         for key, data in last.items():
             write(key, data)
         return seal
