@@ -42,6 +42,7 @@ from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
     IMAGE,
     MANIFEST,
+    ROOT_MANIFEST,
     array_key,
     document_key,
     level_image,
@@ -265,7 +266,8 @@ def _is_rest(store: str) -> bool:
     document of its level where the manifest was in the root's, or a repair of it was begun.
     """
     folder, where = ledger_folder(store), storage_path(store)
-    if is_sealed(store) or (where / MANIFEST).is_folder() or not folder.is_folder():
+    has_manifest = any((where / name).is_folder() for name in (MANIFEST, ROOT_MANIFEST))
+    if is_sealed(store) or has_manifest or not folder.is_folder():
         return False
     if (where / document_key(FULL_RESOLUTION)).size() is not None:
         return False

@@ -12,7 +12,7 @@ from tilepress.pipeline.storage.atomic import is_partial, whole_of
 from tilepress.pipeline.store.conventions import auxiliary_arrays
 from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
-    MANIFEST,
+    ROOT_MANIFEST,
     SEPARATOR,
     SOURCE,
     Separator,
@@ -77,7 +77,7 @@ class OwnKeys:
         return node in ("", FULL_RESOLUTION, SOURCE, *levels) or self._is_array(node)
 
     def _is_array(self, node: str) -> bool:
-        if node == MANIFEST or node.startswith(f"{SOURCE}/"):
+        if node == ROOT_MANIFEST or node.startswith(f"{SOURCE}/"):
             return True
         return node in {array_key(name) for name in (*self.counts, *self.auxiliary)}
 
@@ -95,5 +95,5 @@ class OwnKeys:
         """Whether it is a chunk of the manifest or of an item of ``source/``: lists of bytes."""
         chunks, _, number = key.rpartition(self.separator)
         node = chunks.rpartition("/")[0]
-        is_listed = node in (MANIFEST, SOURCE) or node.startswith(f"{SOURCE}/")
+        is_listed = node in (ROOT_MANIFEST, SOURCE) or node.startswith(f"{SOURCE}/")
         return is_listed and is_shared(chunks) and number.isdecimal()

@@ -173,7 +173,8 @@ class Restoration:
         statement = self._salvaged.reader.statement
         extra = {key: value for key, value in statement.items() if key not in COMPOSED}
         items = self._samples.source.source_items()
-        compose(self._writer, items, tables, write, extra, statement["tools"])
+        omero = self._salvaged.reader.root_attributes.get("ome", {}).get("omero")
+        compose(self._writer, items, tables, write, extra, statement["tools"], omero)
 
     def _consolidated(self, key: str) -> Iterator[bytes]:
         """Yield what a document may have been, from the copy of it in the root document."""

@@ -38,7 +38,6 @@ from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import (
     IMAGE,
-    MANIFEST,
     ROOT_DOCUMENT,
     SIGNATURE,
     Separator,
@@ -134,7 +133,7 @@ def _verified(store: StoragePath, open_its_source: OpenSource | None) -> list[Da
     try:
         manifest = reader.manifest
     except DamagedStore as error:
-        return [Damage("changed", MANIFEST, str(error))]
+        return [Damage("changed", reader.manifest_key, str(error))]
     found = list(_check_objects(store, manifest, reader.separator))
     if found:
         found = list(_unexcused(store, manifest, found))

@@ -39,6 +39,7 @@ from tilepress.pipeline.archive.plan import (
 )
 from tilepress.pipeline.archive.replace import clear_replaced, going_on, put_documents_back
 from tilepress.pipeline.archive.stages import StageClock, Stages
+from tilepress.pipeline.image.display import omero_of
 from tilepress.pipeline.image.objects import is_pinned
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.open import open_source
@@ -234,7 +235,9 @@ def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> s
             attributes[IRREVERSIBLE] = WHAT_IS_IRREVERSIBLE
         check = partial(_check_lease, plan, holder)
         try:
-            return ImageCoding(plan).writer.seal(source.source_items(), entries, attributes, check)
+            return ImageCoding(plan).writer.seal(
+                source.source_items(), entries, attributes, check, omero_of(source)
+            )
         except BaseException:
             if plan.replaced is not None:
                 put_documents_back(plan, check)

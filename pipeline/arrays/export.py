@@ -13,7 +13,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory
 from tilepress.pipeline.storage.unfinished import unfinished
-from tilepress.pipeline.store.builder import consolidate
+from tilepress.pipeline.store.builder import WHERE_THE_IMAGE_IS, consolidate
 from tilepress.pipeline.store.keys import level_image
 from tilepress.pipeline.store.reader import StoreReader
 
@@ -103,10 +103,11 @@ def _write_aside(out: Path, write: Callable[[Path], None]) -> Path:
 
 
 def _without_seal(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Keep the statement of loss; drop what speaks of files that are not there."""
+    """Keep the statement of loss, and say where the image is; drop what speaks of files that are
+    not there."""
     statement = {
         key: attributes["tilepress"][key]
         for key in ("codec", "model", "loss", "source_digest")
         if key in attributes["tilepress"]
     }
-    return {**attributes, "tilepress": statement}
+    return {"comment": WHERE_THE_IMAGE_IS, **attributes, "tilepress": statement}

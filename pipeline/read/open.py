@@ -13,17 +13,26 @@ __all__ = ["open_dataset"]
 
 
 def open_dataset(
-    path: AnyPath, *, level: int = 0, chunks: dict[str, int] | Literal["auto"] | None = None
+    path: AnyPath,
+    *,
+    level: int = 0,
+    hu: bool = False,
+    masked: bool = False,
+    chunks: dict[str, int] | Literal["auto"] | None = None,
 ) -> xr.Dataset:
     """Open a level of a sealed store with xarray, lazily: the full resolution, or one of a slide.
 
     ``path`` is a path, ``s3://bucket/key`` or ``https://host/path``. This gives what
     ``xr.open_zarr(path, group="0")`` gives, and besides a refusal of unsealed or tampered metadata,
     an error for a missing shard where Zarr would read fill value, and few requests: those for the
-    chunks of a window are merged. ``chunks`` is xarray's: None reads lazily without Dask.
+    chunks of a window are merged. ``chunks`` is xarray's: None reads lazily without Dask. With
+    ``hu`` the image has physical values (Hounsfield units of a CT), with ``masked`` NaN where a
+    sample is absent: floats, as lazy as the rest.
     """
     import xarray as xr
 
     from tilepress.pipeline.read.backend import TilepressBackend
+    from tilepress.pipeline.read.physical import physical
 
-    return xr.open_dataset(path, engine=TilepressBackend, chunks=chunks, level=level)  # type: ignore[arg-type]  # a StoragePath, too
+    dataset = xr.open_dataset(path, engine=TilepressBackend, chunks=chunks, level=level)  # type: ignore[arg-type]  # a StoragePath, too
+    return physical(dataset, hu=hu, masked=masked, name=str(path).rstrip("/").rpartition("/")[2])

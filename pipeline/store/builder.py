@@ -19,20 +19,24 @@ from tilepress.pipeline.store.conventions import AuxiliaryArray
 from tilepress.pipeline.store.keys import (
     MANIFEST,
     ROOT_DOCUMENT,
+    ROOT_MANIFEST,
     Separator,
     document_key,
     is_document,
 )
 from tilepress.pipeline.store.lean import LISTED, lean_source_key, packed_source, with_listed
 from tilepress.pipeline.store.manifest import FileEntry, Manifest, ShardTable, sha256_hex
-from tilepress.pipeline.store.seal import APART_VERSION, LEAN_VERSION, NO_SEAL, with_seal
+from tilepress.pipeline.store.seal import APART_VERSION, NO_SEAL, STORE_VERSION, with_seal
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
     from zarr.core.buffer import Buffer
     from zarr.core.chunk_key_encodings import ChunkKeyEncodingParams
 
-__all__ = ["Builder", "bytes_array", "consolidate"]
+__all__ = ["WHERE_THE_IMAGE_IS", "Builder", "bytes_array", "consolidate"]
+
+WHERE_THE_IMAGE_IS = "the image is in group 0: xr.open_zarr(path, group='0')"
+"""CF's ``comment`` of the root: what readers that open it show first, in place of an image."""
 
 AUXILIARY_CHUNK_BYTES = 2**20
 """Chunk of ``source/`` items and the manifest: what a flipped bit makes unreadable at most."""
@@ -64,19 +68,17 @@ class Builder:
         version: int,
         *,
         wordy: bool,
+        lean: bool,
     ) -> None:
-        self._write, self._wordy, self._version = write, wordy, version
+        self._write, self._wordy, self.version = write, wordy, version
         self._separator: Separator = separator
         self._chunk_keys: ChunkKeyEncodingParams = {"name": "default", "separator": separator}
+        self.is_lean = lean
+        """Whether the store is that of a small image (STORE.md §5a)."""
         self._objects: dict[str, Buffer] = {}
         self._memory = MemoryStore(self._objects)
         self._root = zarr.create_group(self._memory)
         self._files: dict[str, FileEntry] = {}
-
-    @property
-    def is_lean(self) -> bool:
-        """Whether the store is of format 3."""
-        return self._version == LEAN_VERSION
 
     def group(self, name: str, attributes: Mapping[str, Any]) -> None:
         self._root.create_group(name, attributes=dict(attributes))
@@ -127,18 +129,19 @@ class Builder:
         consolidate(self._memory, path)
 
     def add_manifest(self, tables: Mapping[str, ShardTable]) -> str:
-        """Add the array ``manifest`` and return its digest.
+        """Add the array that has the manifest, and return its digest.
 
         It lists its own document, which holds its length: every digest is equally long, so the
         length is known before the digest is.
         """
         documents = {key: sha256_hex(data) for key, data in self._documents().items()}
         del documents[ROOT_DOCUMENT]
-        own = document_key(MANIFEST)
+        name = ROOT_MANIFEST if self.version < STORE_VERSION else MANIFEST
+        own = document_key(name)
         documents[own] = NO_SEAL
         files = dict(self._files)
         size = len(Manifest(documents, files, tables).to_bytes())
-        node = self._create(MANIFEST, (size,), np.dtype(np.uint8), ("manifest-byte",), {})
+        node = self._create(name, (size,), np.dtype(np.uint8), ("manifest-byte",), {})
         documents[own] = sha256_hex(self._documents()[own])
         data = Manifest(documents, files, tables).to_bytes()
         self._fill(node, np.frombuffer(data, np.uint8))
@@ -169,7 +172,11 @@ class Builder:
         attributes: Mapping[str, Any],
         finish: Callable[[bytes], bytes],
     ) -> None:
-        self._root.update_attributes({"tilepress": {**statement, "seal": NO_SEAL}, **attributes})
+        told: dict[str, Any] = {"comment": WHERE_THE_IMAGE_IS}
+        if self.version < STORE_VERSION:
+            told = {}
+        told |= {"tilepress": {**statement, "seal": NO_SEAL}}
+        self._root.update_attributes({**told, **attributes})
         self.consolidate(None)
         documents = self._documents()
         root = documents.pop(ROOT_DOCUMENT)
@@ -204,7 +211,7 @@ class Builder:
         """Return what compresses an auxiliary array: of evenly spaced floats, long rows of their
         bits alike take a third of the bytes, and pay for a longer document."""
         if (
-            self._version == APART_VERSION
+            self.version == APART_VERSION
             or dtype != np.float64
             or len(shape) != 1
             or shape[0] < LONG_COORDINATE

@@ -1,7 +1,7 @@
-"""Say what the samples are in the words of CF, GeoZarr and OME-Zarr.
+"""Say what the samples are in the words of CF and GeoZarr.
 
 CF is what xarray and rioxarray read, GeoZarr (conventions ``proj`` and ``spatial``) what GDAL
-reads, OME-Zarr 0.5 what napari reads. Integers stay integers: never ``_FillValue``,
+reads; OME-Zarr is in a module of its own. Integers stay integers: never ``_FillValue``,
 ``scale_factor`` or ``add_offset``, which would make xarray decode to float; ``nodata``,
 ``rescale_slope`` and ``rescale_intercept`` instead.
 """
@@ -34,16 +34,17 @@ __all__ = [
     "auxiliary_arrays",
     "group_attributes",
     "image_attributes",
-    "ome_attributes",
+    "patient_spacing",
+    "slide_spacing",
 ]
 
 _RENAMED = {"scale_factor": "rescale_slope", "add_offset": "rescale_intercept"}
 _DROPPED = frozenset({"_FillValue", "missing_value", "fill_value", "nodata"})
+_UNEVEN = 0.01
+"""Planes of a volume whose steps differ by more than this share of the usual one are not even."""
+
 _LISTED = ("uuid", "schema_url", "name")
 """What is said of a convention: enough to know it by, and its version."""
-
-_OME_TYPES = {"t": "time", "band": "channel", "z": "space", "y": "space", "x": "space"}
-_OME_ORDER = ("t", "band", "z", "y", "x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,13 @@ class AuxiliaryArray:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def image_attributes(info: ImageInfo, *, wordy: bool = False) -> dict[str, Any]:
-    """Return the attributes of the array ``image``; ``wordy`` as earlier versions had them."""
+def image_attributes(
+    info: ImageInfo, *, wordy: bool = False, affine: bool = True
+) -> dict[str, Any]:
+    """Return the attributes of the array ``image``; ``wordy`` as the first version had them.
+
+    ``affine`` : with that of a volume, which formats up to 3 do not have.
+    """
     attributes: dict[str, Any] = {
         _RENAMED.get(key, key): value
         for key, value in info.attributes.items()
@@ -70,6 +76,8 @@ def image_attributes(info: ImageInfo, *, wordy: bool = False) -> dict[str, Any]:
         attributes["remarks"] = list(info.remarks)
     if info.medical is not None:
         attributes |= _patient_attributes(info.medical)
+        matrix = _affine(info, info.medical) if affine else None
+        attributes |= {} if matrix is None else {"affine": matrix}
     if info.slide is not None:
         attributes |= _slide_attributes(info.slide)
     listed = list(_labels(info))
@@ -119,53 +127,9 @@ def _labels(info: ImageInfo) -> dict[str, Label]:
     }
 
 
-def ome_attributes(info: ImageInfo, paths: Sequence[str]) -> dict[str, Any]:
-    """Return the root's ``ome`` attribute (OME-Zarr 0.5) for an image of a patient or a slide.
-
-    Nothing for others. OME-Zarr wants time, channel, then space; an image of other axes goes
-    without. ``paths`` are the arrays of its levels, from the full resolution on.
-    """
-    order = [_OME_ORDER.index(axis) for axis in info.axes if axis in _OME_ORDER]
-    told = info.slide is not None or info.medical is not None
-    if not told or len(order) != len(info.axes) or order != sorted(order):
-        return {}
-    spacing, unit = _ome_spacing(info)
-    axes = [
-        {"name": axis, "type": _OME_TYPES[axis]} | ({"unit": unit} if axis in spacing else {})
-        for axis in info.axes
-    ]
-    datasets = [_ome_dataset(info, level, path, spacing) for level, path in enumerate(paths)]
-    multiscale = {"name": "image", "axes": axes, "datasets": datasets}
-    return {"ome": {"version": "0.5", "multiscales": [multiscale]}}
-
-
-def _ome_spacing(info: ImageInfo) -> tuple[dict[str, float], str]:
-    """Return the distance between samples by axis, where it is known, and its unit."""
-    if info.slide is not None:
-        return _slide_spacing(info.slide), "micrometer"
-    assert info.medical is not None, "asked before"
-    return _spacing(info.medical), "millimeter"
-
-
-def _ome_dataset(
-    info: ImageInfo, level: int, path: str, spacing: Mapping[str, float]
-) -> dict[str, Any]:
-    """Return where the samples of a level lie: a sample of it covers several of the one before."""
-    at = info.at_level(level)
-    sides = zip(info.axes, info.shape, at.shape, strict=True)
-    factors = {axis: full / reduced for axis, full, reduced in sides}
-    steps = {axis: spacing.get(axis, 1.0) for axis in info.axes}
-    scale = [steps[axis] * factors[axis] for axis in info.axes]
-    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
-    if level > 0:
-        shift = [steps[axis] * (factors[axis] - 1) / 2 for axis in info.axes]
-        transforms.append({"type": "translation", "translation": shift})
-    return {"path": path, "coordinateTransformations": transforms}
-
-
 def _slide_coordinates(info: ImageInfo, slide: SlideGeometry) -> dict[str, AuxiliaryArray]:
     """Distances in µm from the first sample of the full resolution, where the size is known."""
-    spacing = _slide_spacing(slide)
+    spacing = slide_spacing(slide)
     offset = dict(zip(("y", "x"), slide.offset_um, strict=True))
     names = {"z": "distance between focal planes", "y": "distance down", "x": "distance across"}
     return {
@@ -188,7 +152,8 @@ def _slide_attributes(slide: SlideGeometry) -> dict[str, Any]:
     return {key: _plain(value) for key, value in given.items() if value is not None}
 
 
-def _slide_spacing(slide: SlideGeometry) -> dict[str, float]:
+def slide_spacing(slide: SlideGeometry) -> dict[str, float]:
+    """Return the distance between samples in micrometres by axis; only where it is known."""
     spacing: dict[str, float | None] = {"z": slide.plane_spacing_um}
     if slide.pixel_size_um is not None:
         spacing["y"], spacing["x"] = slide.pixel_size_um
@@ -270,7 +235,7 @@ def _ground_coordinates(
 
 def _patient_coordinates(info: ImageInfo, medical: MedicalGeometry) -> dict[str, AuxiliaryArray]:
     """Distances in mm from the first sample, along each axis of known spacing."""
-    spacing = _spacing(medical)
+    spacing = patient_spacing(medical)
     names = {
         "z": "distance between slices",
         "y": "distance down a column",
@@ -298,8 +263,28 @@ def _patient_attributes(medical: MedicalGeometry) -> dict[str, Any]:
     return {key: _plain(value) for key, value in given.items() if value is not None}
 
 
-def _spacing(medical: MedicalGeometry) -> dict[str, float]:
-    """Distance between samples in mm by axis; only where it is known and positive."""
+def _affine(info: ImageInfo, medical: MedicalGeometry) -> list[list[float]] | None:
+    """Return what takes (column, row, plane, 1) to (x, y, z, 1) of the patient (LPS, mm).
+
+    As DICOM PS3.3 C.7.6.2.1.1 has it, one list per row; None for what is no volume of parallel,
+    evenly spaced planes right above each other.
+    """
+    spacing, turn, origin = patient_spacing(medical), medical.orientation, medical.origin_mm
+    if "z" not in info.axes or not {"z", "y", "x"} <= set(spacing) or turn is None:
+        return None
+    if origin is None or any(name.startswith("position_") for name in info.labels):
+        return None
+    steps = np.diff(np.asarray(info.coordinates.get("z", ()), np.float64))
+    if len(steps) and np.abs(steps - spacing["z"]).max() > _UNEVEN * spacing["z"]:
+        return None
+    along, down = np.asarray(turn[:3]), np.asarray(turn[3:])
+    columns = (along * spacing["x"], down * spacing["y"], np.cross(along, down) * spacing["z"])
+    matrix = np.vstack([np.column_stack([*columns, origin]), [0, 0, 0, 1]])
+    return [[float(n) + 0.0 for n in row] for row in matrix]  # no negative zeros
+
+
+def patient_spacing(medical: MedicalGeometry) -> dict[str, float]:
+    """Return the distance between samples in mm by axis; only where it is known and positive."""
     spacing: dict[str, float | None] = {"z": medical.slice_spacing_mm}
     if medical.pixel_spacing_mm is not None:
         spacing["y"], spacing["x"] = medical.pixel_spacing_mm

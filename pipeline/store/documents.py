@@ -26,7 +26,6 @@ from tilepress.pipeline.store.conventions import (
     auxiliary_arrays,
     group_attributes,
     image_attributes,
-    ome_attributes,
 )
 from tilepress.pipeline.store.kept import IRREVERSIBLE
 from tilepress.pipeline.store.keys import (
@@ -44,10 +43,11 @@ from tilepress.pipeline.store.manifest import (
     ShardTable,
     samples_digest,
 )
+from tilepress.pipeline.store.ome import ome_attributes
 from tilepress.pipeline.store.packed import pack_items
 from tilepress.pipeline.store.seal import (
     APART_VERSION,
-    LEAN_VERSION,
+    ROOTED_VERSION,
     STORE_VERSION,
 )
 
@@ -104,22 +104,26 @@ def compose(
     write: Callable[[str, bytes], None],
     attributes: Mapping[str, Any] | None = None,
     tools: Mapping[str, str] | None = None,
+    omero: Mapping[str, Any] | None = None,
 ) -> None:
     """Hand every object but the shards to ``write``, by key, in the order of sealing.
 
     ``attributes`` are added to the statement in the root document. ``tools`` are the versions that
     the store names: those at work, unless a store that another installation sealed is composed
-    again.
+    again. ``omero`` says how the image is shown; formats up to 3 do not.
     """
-    version, items = _format_of(image, source_items, tables)
-    builder = Builder(write, image.separator, version, wordy=image.wordy)
+    version, lean, items = _format_of(image, source_items, tables)
+    builder = Builder(write, image.separator, version, wordy=image.wordy, lean=lean)
     statement = _statement(image, version, tables, tools or _tools())
     added = dict(attributes or {})
     levels = range(1 + len(image.info.levels))
     for level in levels:
         _add_level(builder, image, level, statement, added)
-    ome = ome_attributes(image.info, [array_key(level_image(level)) for level in levels])
-    if version == LEAN_VERSION:
+    paths = [array_key(level_image(level)) for level in levels]
+    if version < STORE_VERSION:
+        omero = None
+    ome = ome_attributes(image.info, paths, omero, every=version >= STORE_VERSION)
+    if lean:
         ((_, origin),) = items
         builder.seal_lean(statement | added, ome, tables, origin)
         return
@@ -136,17 +140,18 @@ def _format_of(
     image: StoredImage,
     source_items: Iterable[tuple[str, bytes]],
     tables: Mapping[str, ShardTable],
-) -> tuple[int, Iterable[tuple[str, bytes]]]:
-    """Return the format of a store, and the items of its ``source/`` as that has them."""
+) -> tuple[int, bool, Iterable[tuple[str, bytes]]]:
+    """Return the format of a store, whether it is lean, and the items of its ``source/``."""
     if image.newest == APART_VERSION:
-        return APART_VERSION, source_items
+        return APART_VERSION, False, source_items
+    roomy = STORE_VERSION if image.newest >= STORE_VERSION else ROOTED_VERSION
     items = iter(pack_items(source_items))
-    if image.newest < LEAN_VERSION or not may_be_lean(image.info, tables):
-        return STORE_VERSION, items
+    if image.newest == roomy or not may_be_lean(image.info, tables):
+        return roomy, False, items
     held = list(itertools.islice(items, 2))
     if len(held) == 1 and held[0][0] == "origin":
-        return LEAN_VERSION, held
-    return STORE_VERSION, itertools.chain(held, items)
+        return image.newest, True, held
+    return roomy, False, itertools.chain(held, items)
 
 
 def _add_level(
@@ -172,7 +177,9 @@ def _add_level(
         if is_image(name) and IRREVERSIBLE in added:
             hint[IRREVERSIBLE] = added[IRREVERSIBLE]
         attributes = (
-            image_attributes(info, wordy=wordy) if is_image(name) else _mask_attributes(info)
+            image_attributes(info, wordy=wordy, affine=builder.version >= STORE_VERSION)
+            if is_image(name)
+            else _mask_attributes(info)
         )
         builder.coded_array(
             array_key(name),

@@ -7,7 +7,7 @@
     0/image/c.2.0.3                  the same of a store that has replaced one of the first kind
     1/image/…                        the image at the next level, where its source has levels
     source/NAME/…                    an item that a faithful export needs
-    manifest/…                       the list of everything
+    source/manifest/…                the list of everything; in stores of formats 1 and 2 manifest/…
     signature.json                   who sealed it, where somebody signed
 
 A node's key ("0/image") is its path below the root; every object of a node lies below it. What
@@ -27,6 +27,7 @@ __all__ = [
     "MASK",
     "ORIGIN",
     "ROOT_DOCUMENT",
+    "ROOT_MANIFEST",
     "SEPARATOR",
     "SIGNATURE",
     "SOURCE",
@@ -65,7 +66,11 @@ SOURCE = "source"
 ORIGIN = f"{SOURCE}/origin"
 """The item that says what the store was made of; every store has it."""
 
-MANIFEST = "manifest"
+MANIFEST = f"{SOURCE}/manifest"
+"""The list of everything: no array of the root, where readers would take it for the image."""
+
+ROOT_MANIFEST = "manifest"
+"""The same in stores of formats 1 and 2."""
 
 _CHUNKS = "c"
 """What Zarr puts between an array's key and the index of a chunk, or shard."""
@@ -168,4 +173,5 @@ def is_shared(key: str) -> bool:
 
 def is_manifest_chunk(key: str, separator: Separator = SEPARATOR) -> bool:
     """Whether an object belongs to the manifest's data, which cannot list itself."""
-    return key.startswith(f"{MANIFEST}/{_CHUNKS}{separator}")
+    starts = (f"{node}/{_CHUNKS}{separator}" for node in (MANIFEST, ROOT_MANIFEST))
+    return key.startswith(tuple(starts))

@@ -4,7 +4,7 @@
     then         one row of 80 bytes per shard, arrays in the header's order, shards in C order:
                  length u64 LE, decoded bytes u64 LE, sha256 of the object, sha256 of the samples
 
-It lies in the store as the uint8 array ``manifest``; its own digest is in the root document.
+It lies in the store as the uint8 array ``source/manifest``; its own digest is in the root document.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tilepress.errors import DamagedStore
 from tilepress.pipeline.store.keys import (
     MANIFEST,
     ROOT_DOCUMENT,
+    ROOT_MANIFEST,
     Separator,
     document_key,
     is_manifest_chunk,
@@ -161,8 +162,10 @@ class Manifest:
         """Whether an object is a part of the store: listed here, or the list, or the root's."""
         if key in self.documents or key in self.files or key == ROOT_DOCUMENT:
             return True
-        own = document_key(MANIFEST) in self.documents and is_manifest_chunk(key, separator)
-        return own or self._has_shard(key, separator)
+        if is_manifest_chunk(key, separator):
+            node = MANIFEST if key.startswith(f"{MANIFEST}/") else ROOT_MANIFEST
+            return document_key(node) in self.documents
+        return self._has_shard(key, separator)
 
     def _has_shard(self, key: str, separator: Separator) -> bool:
         found = shard_of(key, separator)

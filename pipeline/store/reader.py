@@ -272,10 +272,15 @@ class StoreReader:
     def manifest(self) -> Manifest:
         if self._document.is_lean:
             return self._lean_manifest()
-        data = self._read_bytes(MANIFEST)
+        data = self._read_bytes(self._document.manifest)
         if sha256_hex(data) != self.statement.get("manifest_sha256"):
             raise DamagedStore(f"reading {self.path.name}: the manifest is not the one sealed")
         return Manifest.parse(data)
+
+    @property
+    def manifest_key(self) -> str:
+        """What a check calls the manifest: its array, or the root document that has it."""
+        return ROOT_DOCUMENT if self._document.is_lean else self._document.manifest
 
     @cached_property
     def origin(self) -> Mapping[str, Any]:
@@ -290,7 +295,8 @@ class StoreReader:
         group = self._root[SOURCE]
         assert isinstance(group, zarr.Group)
         packed = () if self._is_first_format else names_of(self._origin_bytes)
-        return tuple(sorted((*group.array_keys(), *packed)))
+        names = (name for name in group.array_keys() if source_key(name) != MANIFEST)
+        return tuple(sorted((*names, *packed)))
 
     def source_bytes(self, name: str) -> bytes:
         """Return one item of ``source/``; KeyError where there is none of that name."""

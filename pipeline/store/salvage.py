@@ -27,6 +27,7 @@ from tilepress.pipeline.store.keys import (
     MANIFEST,
     ORIGIN,
     ROOT_DOCUMENT,
+    ROOT_MANIFEST,
     SEPARATOR,
     SOURCE,
     Separator,
@@ -44,7 +45,7 @@ from tilepress.pipeline.store.lean import (
 from tilepress.pipeline.store.manifest import Manifest, sha256_hex
 from tilepress.pipeline.store.packed import origin_of
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.seal import APART_VERSION, LEAN_VERSION, STORE_VERSION
+from tilepress.pipeline.store.seal import APART_VERSION, LEAN_VERSION, ROOTED_VERSION, STORE_VERSION
 
 __all__ = ["Layout", "Salvaged", "salvage"]
 
@@ -245,7 +246,9 @@ def _vouched(store: StoragePath, key: str) -> Layout | None:
     if _is_in_level(store):
         return Layout.parse(_parse(data))
     try:
-        node = zarr.open_array(store.zarr_store(), path=MANIFEST, mode="r")
+        rooted = (store / ROOT_MANIFEST).is_folder()
+        path = ROOT_MANIFEST if rooted else MANIFEST
+        node = zarr.open_array(store.zarr_store(), path=path, mode="r")
         manifest = Manifest.parse(bytes(node[...]))  # type: ignore[arg-type]  # an array of bytes
     except Exception:  # whatever Zarr makes of damaged documents and chunks
         return None
@@ -269,7 +272,9 @@ def _version(store: StoragePath, root: dict[str, Any], level: dict[str, Any]) ->
     source = store / SOURCE
     if not source.is_folder() or (source / ROOT_DOCUMENT).size() is None:
         return LEAN_VERSION
-    return APART_VERSION if set(source.folders()) - {"origin"} else STORE_VERSION
+    if not (store / ROOT_MANIFEST).is_folder():
+        return STORE_VERSION
+    return APART_VERSION if set(source.folders()) - {"origin"} else ROOTED_VERSION
 
 
 def _sealed_by(document: dict[str, Any]) -> str | None:

@@ -27,7 +27,9 @@ from tilepress.pipeline.storage.path import AnyPath, storage_path
 from tilepress.pipeline.store.keys import (
     FULL_RESOLUTION,
     IMAGE,
+    MANIFEST,
     ROOT_DOCUMENT,
+    ROOT_MANIFEST,
     Separator,
     document_key,
     is_chunk_of,
@@ -40,6 +42,8 @@ __all__ = [
     "LEAN_VERSION",
     "NEWEST_VERSION",
     "NO_SEAL",
+    "ROOTED_LEAN_VERSION",
+    "ROOTED_VERSION",
     "STORE_VERSION",
     "RootDocument",
     "is_sealed",
@@ -51,15 +55,21 @@ __all__ = [
     "with_seal",
 ]
 
-STORE_VERSION = 2
-"""Of stores of images that are not small."""
-
 APART_VERSION = 1
-"""Of stores of earlier versions: items of ``source/`` are arrays of their own, and all auxiliary
+"""Of stores of the first version: items of ``source/`` are arrays of their own, and all auxiliary
 arrays are coded alike."""
 
-LEAN_VERSION = 3
-"""Of stores of small images: manifest and source are in the root document."""
+ROOTED_VERSION = 2
+"""Of stores of earlier versions: the manifest is an array of the root."""
+
+ROOTED_LEAN_VERSION = 3
+"""Of stores of earlier versions of small images: the manifest is in the root document."""
+
+STORE_VERSION = 4
+"""Of stores of images that are not small. The root has no array, and says where the image is."""
+
+LEAN_VERSION = 5
+"""Of stores of small images: manifest and source are in no arrays."""
 
 NEWEST_VERSION = LEAN_VERSION
 
@@ -117,8 +127,14 @@ class RootDocument:
 
     @property
     def is_lean(self) -> bool:
-        """Whether manifest and source are in it."""
-        return bool(self.statement["format_version"] == LEAN_VERSION)
+        """Whether the manifest is in it: the store is that of a small image."""
+        return self.statement["format_version"] in (ROOTED_LEAN_VERSION, LEAN_VERSION)
+
+    @property
+    def manifest(self) -> str:
+        """The array that has the manifest, where that is not in the document itself."""
+        version: int = self.statement["format_version"]
+        return ROOT_MANIFEST if version < STORE_VERSION else MANIFEST
 
     @property
     def seal(self) -> str:

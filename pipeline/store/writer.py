@@ -6,7 +6,7 @@
     NAME.zarr/0/{x,y,…,spatial_ref}  coordinates and CRS
     NAME.zarr/1/…               the same at the next level, where the source has levels
     NAME.zarr/source/…          what a faithful export needs
-    NAME.zarr/manifest          every object with its digest
+    NAME.zarr/source/manifest   every object with its digest
 
 No ``zarr.json`` exists before every other object does, so that no reader can open an unfinished
 store. A store that replaces a sealed one is written beside it in the same folder, under keys that
@@ -191,12 +191,14 @@ class StoreWriter:
         shard_entries: Iterable[ShardEntry],
         attrs: Mapping[str, Any] | None = None,
         check: Callable[[], None] = lambda: None,
+        omero: Mapping[str, Any] | None = None,
     ) -> str:
         """Write everything but the shards, the metadata documents last and the root's very last.
 
         Returns the seal.
 
-        ``attrs`` is added to ``attrs["tilepress"]`` of the root. Only one process may be at work
+        ``attrs`` is added to ``attrs["tilepress"]`` of the root; ``omero`` says how the image is
+        shown. Only one process may be at work
         in the store by now: ``check`` raises where that is another one. May be called again. Raises
         DamagedStore where a shard is not there as its entry says, DestinationConflict where another
         process sealed.
@@ -228,7 +230,7 @@ class StoreWriter:
             else:
                 write(key, data)
 
-        compose(self, source_items, tables, write_chunks, attrs)
+        compose(self, source_items, tables, write_chunks, attrs, omero=omero)
         for key, data in last.items():
             write(key, data)
         return seal

@@ -46,7 +46,7 @@ def write_shards(writer: StoreWriter, arrays: dict[str, np.ndarray]) -> list[Sha
 
 @pytest.fixture
 def roomy_stores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write stores as those of images that are not small: of format 2."""
+    """Write stores as those of images that are not small."""
     monkeypatch.setattr(lean, "LEAN_STORED_BYTES", -1)
 
 

@@ -334,7 +334,7 @@ def differences(spec: SourceSpec, store: Path, out: Path, figures: Figures) -> l
     return wrong + raster_differences(source, export(store, out.with_suffix(".tif"))[0])
 
 
-DAMAGED = ("0/image/c", "zarr.json", "manifest", "0/image/zarr.json")
+DAMAGED = ("0/image/c", "zarr.json", "source/manifest", "0/image/zarr.json")
 
 
 def repair(command: Command, folder: Path, archive: Path, figures: Figures) -> None:

@@ -1,10 +1,12 @@
 """Write the golden stores and their sources, on purpose only.
 
-Run: python tests/golden/stores/regenerate.py [FOLDER]
+Run: python -m tests.golden.stores.regenerate [FOLDER]
 
     sources.tar.xz    what they were made of
     KIND.tar.xz       lossless/KIND.zarr/…, and near/KIND.zarr/…, of which each sample may be off
-    format-3.tar.xz   the same of two kinds as small images are stored
+    slide.tar.xz      a source more, whose image has levels
+    format-N.tar.xz   stores of format N: even ones as of images that are not small, odd ones as of
+                      small ones
 
 Archives are never changed: the script adds those that are missing and leaves the others as they
 are. What it adds carries the versions of the libraries that are at work.
@@ -18,8 +20,9 @@ import os
 import shutil
 import tarfile
 import tempfile
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -30,7 +33,10 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from tilepress.pipeline.archive import plan
 from tilepress.pipeline.archive.private import PRIVATE
 from tilepress.pipeline.image import grid as geometry
+from tilepress.pipeline.store import lean
 from tilepress.workflows.run.compress import compress
+
+from ...helpers.slide_files import APERIO, write_slide
 
 FOLDER = Path(__file__).parent
 
@@ -51,8 +57,14 @@ SEVERAL_SHARDS = ("geotiff", "dicom")
 MODEL = "wave-2"
 BOUNDS = {"lossless": 0, "near": 2}
 
-LEAN = ("geotiff", "dicom")
-"""Kinds of which there are stores of format 3."""
+SLIDE = ("slide.tif", {"tile": 32})
+"""As one of ``CASES``; there is none of format 1."""
+
+SINCE = {2: ("geotiff", "dicom", "slide"), 3: ("geotiff", "dicom")}
+"""Kinds of which there are stores of a later format."""
+
+ROOMY = (2,)
+"""Formats of which all stores are written as those of images that are not small."""
 
 
 def main() -> None:
@@ -65,19 +77,37 @@ def main() -> None:
         if not (folder / "sources.tar.xz").exists():
             write_sources(sources)
             pack(sources, folder / "sources.tar.xz")
-        unpack(folder / "sources.tar.xz", sources)
+        if not (folder / "slide.tar.xz").exists():
+            write_pyramid(Path(scratch) / "slide/slide.tif")
+            pack(Path(scratch) / "slide", folder / "slide.tar.xz")
+        unpack_sources(sources, folder)
         for kind in CASES:
             archive = folder / f"{kind}.tar.xz"
             if not archive.exists():
                 for loss, bound in BOUNDS.items():
                     write_store(kind, sources, Path(scratch) / kind / loss / f"{kind}.zarr", bound)
                 pack(Path(scratch) / kind, archive)
-        if not (folder / "format-3.tar.xz").exists():
-            lean = Path(scratch) / "format-3"
-            for kind in LEAN:
+        for version, kinds in SINCE.items():
+            archive = folder / f"format-{version}.tar.xz"
+            if archive.exists():
+                continue
+            written = Path(scratch) / f"format-{version}"
+            for kind in kinds:
                 for loss, bound in BOUNDS.items():
-                    write_store(kind, sources, lean / loss / f"{kind}.zarr", bound)
-            pack(lean, folder / "format-3.tar.xz")
+                    with roomy() if version in ROOMY else nullcontext():
+                        write_store(kind, sources, written / loss / f"{kind}.zarr", bound)
+            pack(written, archive)
+
+
+def roomy() -> AbstractContextManager[object]:
+    """Let stores be written as those of images that are not small."""
+    return mock.patch.object(lean, "LEAN_STORED_BYTES", -1)
+
+
+def unpack_sources(folder: Path, golden: Path = FOLDER) -> None:
+    """Write what the stores were made of below a folder."""
+    for name in ("sources", "slide"):
+        unpack(golden / f"{name}.tar.xz", folder)
 
 
 def write_store(kind: str, sources: Path, store: Path, max_error: float) -> None:
@@ -86,7 +116,7 @@ def write_store(kind: str, sources: Path, store: Path, max_error: float) -> None
     A series goes into an archive that was begun before there were keys: its stores tell study and
     series by plain hashes, as all stores did then.
     """
-    name, options = CASES[kind]
+    name, options = case(kind)
     several = mock.patch.object(plan, "choose_grid", _shards_of_one_chunk)
     target = store if kind != "dicom" else _archive_without_key(store.parent / ".archive")
     with several if kind in SEVERAL_SHARDS else nullcontext():
@@ -98,6 +128,11 @@ def write_store(kind: str, sources: Path, store: Path, max_error: float) -> None
         (written,) = target.glob("*.zarr")
         written.rename(store)
         shutil.rmtree(target)
+
+
+def case(kind: str) -> tuple[str, dict[str, Any]]:
+    """Return what is compressed of a kind, below the sources, and how."""
+    return SLIDE if kind == "slide" else CASES[kind]
 
 
 def _archive_without_key(folder: Path) -> Path:
@@ -136,6 +171,13 @@ def write_sources(folder: Path) -> None:
     (folder / "series").mkdir()
     for number in range(3):
         _write_slice(folder / f"series/{number}.dcm", number)
+
+
+def write_pyramid(path: Path) -> None:
+    """Write a tiled image with two levels of lower resolution, as scanners of slides do."""
+    whole = (smooth((3, 70, 90), 50) >> 4).astype(np.uint8)
+    levels = [np.ascontiguousarray(whole[:, :: 2**n, :: 2**n]) for n in range(3)]
+    write_slide(path, levels, tile=16, texts=[f"{APERIO}|AppMag = 20|MPP = 0.5"] * 3)
 
 
 def smooth(shape: tuple[int, ...], seed: int) -> np.ndarray:

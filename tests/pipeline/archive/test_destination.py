@@ -155,7 +155,9 @@ class TestAStoreWhoseRootIsLost:
     def test_whose_repair_was_begun_is_known_as_one_without_a_manifest(self, tmp_path: Path):
         plan = plan_of(tmp_path, NUMBERS)
         store = begin_and_seal(plan)
-        for key in [key for key, _ in store.walk() if key.startswith(("manifest", "zarr.json"))]:
+        for key in [
+            key for key, _ in store.walk() if key.startswith(("source/manifest", "zarr.json"))
+        ]:
             (store / key).remove()
         Ledger(plan).create()
         (ledger_folder(store) / plan.digest / "repair.json").write(b"{}")

@@ -82,7 +82,7 @@ class TestReaders:
 
     def test_a_reader_that_knows_no_levels_refuses(self, store: Path):
         """Its format is another one, so that none is checked or exported without its levels."""
-        assert read_root(store).statement["format_version"] == 2
+        assert read_root(store).statement["format_version"] == 4
         reader = StoreReader.open(store)
         assert reader.level_count == 3
         assert reader.arrays == ("image", "1/image", "2/image")

@@ -150,9 +150,13 @@ class TestWhatIsDamagedIsAsItWas:
     def test_any_object(self, store: Path, source: Path, harm: Callable[[Path], None]):
         """Shards, documents, coordinates, what export needs, the manifest, the root document."""
         good = tree(store)
-        assert {"zarr.json", "manifest/c/0", "0/mask/c/0/0", "0/x/c/0", "source/origin/c/0"} <= {
-            *good
-        }
+        assert {
+            "zarr.json",
+            "source/manifest/c/0",
+            "0/mask/c/0/0",
+            "0/x/c/0",
+            "source/origin/c/0",
+        } <= {*good}
         for key in good:
             harm(store / key)
             done = mend(store, source)
@@ -189,11 +193,11 @@ class TestWhatIsDamagedIsAsItWas:
     @pytest.mark.parametrize(
         "keys",
         [
-            ("manifest/c/0", SHARD, "0/x/c/0"),
-            ("zarr.json", "manifest/c/0", SHARD, "0/mask/c/0/0"),
+            ("source/manifest/c/0", SHARD, "0/x/c/0"),
+            ("zarr.json", "source/manifest/c/0", SHARD, "0/mask/c/0/0"),
             ("zarr.json", "0/zarr.json", SHARD),
             ("zarr.json", "source/origin/c/0", "source/origin/zarr.json"),
-            ("source/origin/c/0", "0/image/zarr.json", "manifest/zarr.json"),
+            ("source/origin/c/0", "0/image/zarr.json", "source/manifest/zarr.json"),
         ],
     )
     def test_much_at_once(self, store: Path, source: Path, keys: tuple[str, ...]):
@@ -212,7 +216,7 @@ class TestWhatIsDamagedIsAsItWas:
 
     def test_a_shard_of_another_place(self, store: Path, source: Path):
         good = tree(store)
-        for keys in [(SHARD,), (SHARD, "manifest/c/0"), (SHARD, "zarr.json")]:
+        for keys in [(SHARD,), (SHARD, "source/manifest/c/0"), (SHARD, "zarr.json")]:
             shutil.copy(store / "0/image/c/0/0", store / SHARD)
             damage(store, *keys[1:])
             assert mend(store, source).state == "repaired", keys
@@ -230,7 +234,7 @@ class TestWhatIsDamagedIsAsItWas:
 
         good = tree(store)
         monkeypatch.setattr(room, "_tools", lambda: {"python": "4.0", "tilepress": "9.9"})
-        for key in ("0/zarr.json", "manifest/c/0", "0/image/zarr.json"):
+        for key in ("0/zarr.json", "source/manifest/c/0", "0/image/zarr.json"):
             damage(store, key)
             assert mend(store, source).state == "repaired"
             assert tree(store) == good
@@ -251,7 +255,7 @@ class TestWhatIsDamagedIsAsItWas:
 class TestLoss:
     """What a lossy store says of its loss was measured, and is measured again."""
 
-    @pytest.mark.parametrize("key", [SHARD, "zarr.json", "manifest/c/0", "0/zarr.json"])
+    @pytest.mark.parametrize("key", [SHARD, "zarr.json", "source/manifest/c/0", "0/zarr.json"])
     def test_comes_back_as_it_was(self, lossy: Path, source: Path, key: str):
         good = tree(lossy)
         statement = StoreReader.open(lossy).statement
@@ -287,7 +291,7 @@ class TestASourceThatWasTouched:
         os.utime(source, (1e9, 1e9))
         return tmp_path / "scene.zarr"
 
-    @pytest.mark.parametrize("key", [SHARD, "manifest/c/0", "0/x/c/0", "0/zarr.json"])
+    @pytest.mark.parametrize("key", [SHARD, "source/manifest/c/0", "0/x/c/0", "0/zarr.json"])
     def test_is_as_good(self, pair: Path, source: Path, key: str):
         good = tree(pair)
         damage(pair, key)
@@ -307,7 +311,7 @@ class TestASourceThatWasTouched:
 class TestAnotherSource:
     """Nothing is written from an image that the store was not made of."""
 
-    @pytest.mark.parametrize("key", [SHARD, "zarr.json", "manifest/c/0", "0/mask/c/0/0"])
+    @pytest.mark.parametrize("key", [SHARD, "zarr.json", "source/manifest/c/0", "0/mask/c/0/0"])
     @pytest.mark.parametrize("max_error", [0, 3])
     def test_of_other_samples(self, tmp_path: Path, key: str, max_error: float):
         source = write_scene(tmp_path / "scene.tif")
@@ -342,7 +346,7 @@ class TestAnotherSource:
         assert "its metadata are not" in str(done.reason)
         assert tree(store) == before
 
-    @pytest.mark.parametrize("key", ["zarr.json", "manifest/c/0"])
+    @pytest.mark.parametrize("key", ["zarr.json", "source/manifest/c/0"])
     def test_of_other_metadata_for_a_new_seal(self, store: Path, source: Path, key: str):
         write_scene(source, epsg=32632)
         os.utime(source, (1e9, 1e9))
@@ -447,8 +451,8 @@ class TestFailureAtAnyPoint:
         ((SHARD, "0/x/c/0"), "same", "repair"),
         pytest.param((SHARD, "0/x/c/0"), "other", "repair", marks=pytest.mark.long),
         pytest.param((SHARD, "0/x/c/0"), "other", "compress", marks=pytest.mark.slow),
-        ((SHARD, "manifest/c/0"), "same", "repair"),
-        pytest.param((SHARD, "manifest/c/0"), "other", "compress", marks=pytest.mark.long),
+        ((SHARD, "source/manifest/c/0"), "same", "repair"),
+        pytest.param((SHARD, "source/manifest/c/0"), "other", "compress", marks=pytest.mark.long),
         pytest.param(("zarr.json", SHARD), "same", "compress", marks=pytest.mark.long),
         pytest.param(("zarr.json", SHARD), "other", "repair", marks=pytest.mark.slow),
         pytest.param(
@@ -607,7 +611,13 @@ class TestKindsOfSources:
     def check(self, store: Path, source: Path, stack: str | None = None) -> None:
         good = tree(store)
         shard = next(key for key in good if key.startswith("0/image/c/"))
-        for key in (shard, "zarr.json", "manifest/c/0", "0/image/zarr.json", "source/origin/c/0"):
+        for key in (
+            shard,
+            "zarr.json",
+            "source/manifest/c/0",
+            "0/image/zarr.json",
+            "source/origin/c/0",
+        ):
             damage(store, key)
             done = mend(store, source, stack)
             assert (done.state, tree(store) == good) == ("repaired", True), (key, done)
@@ -680,7 +690,11 @@ class TestInABucket:
         press(source, f"{bucket}/out/scene.zarr")
         store = storage_path(f"{bucket}/out/scene.zarr")
         good = {key: (store / key).read() for key, _ in store.walk()}
-        for keys in [(SHARD,), ("zarr.json",), ("manifest/c/0", "0/x/zarr.json", "0/mask/c/0/1")]:
+        for keys in [
+            (SHARD,),
+            ("zarr.json",),
+            ("source/manifest/c/0", "0/x/zarr.json", "0/mask/c/0/1"),
+        ]:
             for key in keys:
                 (store / key).write(good[key][:-3] + b"\0\0\0")
             assert mend(f"{bucket}/out/scene.zarr", source).state == "repaired"

@@ -324,7 +324,7 @@ class TestClearing:
     ):
         seal(half, keeper)
         for key, _ in list(store.walk()):
-            if key.startswith("manifest/c"):
+            if key.startswith("source/manifest/c"):
                 (store / key).write(b"damaged")
         before = sorted(store.walk())
         assert not clear_replaced(store)

@@ -124,7 +124,7 @@ class TestTheSourceIsOpenedForAStoreThatTellsOfIt:
         def open_it(reader: StoreReader) -> Any:
             raise AssertionError("opened")
 
-        for key in ("manifest/c/0", "zarr.json"):
+        for key in ("source/manifest/c/0", "zarr.json"):
             good = (pair[0] / key).read_bytes()
             (pair[0] / key).write_bytes(good[:40] + bytes([good[40] ^ 1]) + good[41:])
             (damage,) = verify_store(storage_path(pair[0]), open_it)

@@ -12,7 +12,7 @@ import pytest
 from tilepress.pipeline.dicom.geometry import _repeats, depths_of, is_orientation, places_of
 from tilepress.pipeline.dicom.planes import Plane
 from tilepress.pipeline.dicom.source import DicomSource
-from tilepress.pipeline.store.conventions import ome_attributes
+from tilepress.pipeline.store.ome import ome_attributes
 
 AXIAL = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 Write = Callable[..., Path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,13 @@ import pytest
 import zarr_cm
 from rasterio.crs import CRS
 
-from tilepress.pipeline.image.info import GeoReference, ImageInfo, MedicalGeometry
+from tilepress.pipeline.image.info import GeoReference, ImageInfo, Label, MedicalGeometry
 from tilepress.pipeline.store.conventions import (
     auxiliary_arrays,
     group_attributes,
     image_attributes,
-    ome_attributes,
 )
+from tilepress.pipeline.store.ome import ome_attributes
 
 UTM = CRS.from_epsg(32631).to_wkt()
 NORTH_UP = (30.0, 0.0, 500_000.0, 0.0, -30.0, 4_000_000.0)
@@ -92,6 +93,37 @@ class TestGround:
         assert auxiliary_arrays(info)["spatial_ref"].attributes.get("crs_wkt") == wkt
 
 
+class TestOmeOfEveryImage:
+    @pytest.mark.parametrize(
+        ("wkt", "unit"),
+        [("EPSG:32631", "meter"), ("EPSG:4326", None), ("EPSG:2263", "foot"), (None, None)],
+    )
+    def test_of_a_place_on_the_ground(self, wkt: str | None, unit: str | None) -> None:
+        from ome_zarr_models.v05.image import ImageAttrs
+
+        crs = None if wkt is None else CRS.from_string(wkt).to_wkt()
+        geo = GeoReference(crs_wkt=crs, transform=(3.0, 4.0, 9.0, 4.0, -3.0, 7.0))
+        found = ome_attributes(_info(geo=geo), ["0/image"])["ome"]
+        model = ImageAttrs.model_validate(found).multiscales[0]
+        assert model.datasets[0].coordinateTransformations[0].scale[-2:] == [5.0, 5.0]
+        assert [axis.unit for axis in model.axes[-2:]] == [unit, unit]
+
+    @pytest.mark.parametrize("axes", [("y", "x"), ("band", "y", "x"), ("slice", "y", "x")])
+    def test_of_plain_arrays(self, axes: tuple[str, ...]) -> None:
+        from ome_zarr_models.v05.image import ImageAttrs
+
+        info = _info(axes=axes, shape=(3, 4, 6)[-len(axes) :])
+        omero = {"channels": [{"color": "FFFFFF", "window": dict.fromkeys(WINDOW, 1)}]}
+        found = ome_attributes(info, ["0/image"], omero)["ome"]
+        model = ImageAttrs.model_validate(found)
+        assert model.omero is not None
+        assert tuple(axis.name for axis in model.multiscales[0].axes) == axes
+        assert ome_attributes(info, ["0/image"], every=False) == {}, "as formats up to 3 had it"
+
+
+WINDOW = ("min", "max", "start", "end")
+
+
 class TestPatient:
     info = _info(
         axes=("z", "y", "x"),
@@ -126,10 +158,31 @@ class TestPatient:
         scale = model.multiscales[0].datasets[0].coordinateTransformations[0].scale
         assert scale[-2:] == [0.5, 0.25]
 
-    @pytest.mark.parametrize("axes", [("z", "band", "y", "x"), ("slice", "y", "x")])
+    @pytest.mark.parametrize(
+        "axes", [("z", "band", "y", "x"), ("u", "v", "y", "x"), ("y", "z", "x")]
+    )
     def test_axes_that_ome_does_not_take_go_without(self, axes: tuple[str, ...]) -> None:
         shape = (2,) * len(axes)
         assert not ome_attributes(_info(axes=axes, shape=shape, medical=MedicalGeometry()), ["i"])
+
+    def test_a_volume_has_an_affine_of_dicom(self) -> None:
+        """PS3.3 C.7.6.2.1.1: the sample of column 2, row 1, plane 3."""
+        turned = replace(self.info.medical, orientation=(0.0, 1.0, 0.0, 0.0, 0.0, -1.0))
+        found = np.array(image_attributes(replace(self.info, medical=turned))["affine"])
+        x, y, z, one = found @ [2, 1, 3, 1]
+        assert (x, y, z, one) == (-10 - 3 * 3.0, 5 + 2 * 0.25, 7.5 - 1 * 0.5, 1)
+        assert "affine" not in image_attributes(self.info, affine=False)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"coordinates": {"z": np.array([0.0, 3.0, 6.0, 9.0, 13.0])}},
+            {"labels": {"position_x": Label(axes=("z",), values=np.zeros(5))}},
+            {"axes": ("t", "y", "x")},
+        ],
+    )
+    def test_one_that_is_none_has_no_affine(self, fields: dict[str, Any]) -> None:
+        assert "affine" not in image_attributes(replace(self.info, **fields))
 
     def test_distances_and_orientation(self) -> None:
         arrays = auxiliary_arrays(self.info)

@@ -23,7 +23,8 @@ class TestAShardIsFoundByItsKey:
         assert keys.source_key("dicom-headers") == "source/dicom-headers"
         assert keys.document_key() == "zarr.json"
         assert keys.document_key(keys.MASK) == "0/mask/zarr.json"
-        assert (keys.ORIGIN, keys.IMAGE, keys.MANIFEST) == ("source/origin", "0/image", "manifest")
+        assert (keys.ORIGIN, keys.IMAGE) == ("source/origin", "0/image")
+        assert (keys.MANIFEST, keys.ROOT_MANIFEST) == ("source/manifest", "manifest")
 
     def test_levels_have_their_numbers_in_their_names(self):
         """The names of the full resolution are those of stores that knew of no levels."""
@@ -47,12 +48,12 @@ class TestAShardIsFoundByItsKey:
 
 class TestKindsOfObjects:
     def test_each_key_is_of_one_kind(self):
-        documents = ["zarr.json", "0/zarr.json", "manifest/zarr.json"]
-        chunks = ["0/image/c/0/0", "0/spatial_ref/c", "manifest/c/0"]
-        assert [keys.is_document(key) for key in documents + chunks] == [True] * 3 + [False] * 3
-        assert [keys.is_chunk(key) for key in documents + chunks] == [False] * 3 + [True] * 3
+        documents = ["zarr.json", "0/zarr.json", "manifest/zarr.json", "source/zarr.json"]
+        chunks = ["0/image/c/0/0", "0/spatial_ref/c", "manifest/c/0", "source/manifest/c/3"]
+        assert [keys.is_document(key) for key in documents + chunks] == [True] * 4 + [False] * 4
+        assert [keys.is_chunk(key) for key in documents + chunks] == [False] * 4 + [True] * 4
         found = [key for key in documents + chunks if keys.is_manifest_chunk(key)]
-        assert found == ["manifest/c/0"]
+        assert found == ["manifest/c/0", "source/manifest/c/3"]
 
 
 class TestSeparators:
@@ -69,7 +70,9 @@ class TestSeparators:
         assert keys.other_separator("/") == "."
         assert keys.other_separator(".") == "/"
 
-    @pytest.mark.parametrize("name", ["0/image", "0/x", "source/origin", "manifest"])
+    @pytest.mark.parametrize(
+        "name", ["0/image", "0/x", "source/origin", "manifest", "source/manifest"]
+    )
     def test_whose_a_chunk_is(self, name: str):
         slash, dot, scalar = f"{name}/c/0", f"{name}/c.0", f"{name}/c"
         assert all(keys.is_chunk(key) for key in (slash, dot, scalar))
@@ -77,4 +80,4 @@ class TestSeparators:
         assert [keys.is_chunk_of(key, ".") for key in (slash, dot, scalar)] == [False, True, False]
         shared = [keys.is_shared(key) for key in (slash, dot, scalar, f"{name}/zarr.json")]
         assert shared == [False, False, True, True]
-        assert keys.is_manifest_chunk(dot, ".") == (name == "manifest")
+        assert keys.is_manifest_chunk(dot, ".") == name.endswith("manifest")

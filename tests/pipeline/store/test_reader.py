@@ -50,7 +50,7 @@ class TestTheReaderGivesBackWhatWentIn:
 
     def test_the_statement(self, geo_store: Any) -> None:
         statement = StoreReader.open(geo_store.path).statement
-        assert statement["format_version"] == 3
+        assert statement["format_version"] == 5
         assert statement["pip"] == "pip install tilepress"
         assert statement["loss"]["max_error"] == 0
         assert statement["raw_bytes"] == geo_store.image.nbytes
@@ -191,7 +191,7 @@ class TestOurReaderRefusesWhatItCannotVouchFor:
     def test_a_manifest_of_another_store(self, make_store: Make) -> None:
         geo_store = make_store()
         other = make_store(name="other.zarr", image=geo_store.image + 1)
-        for key in ("manifest/c/0", "manifest/zarr.json"):
+        for key in ("source/manifest/c/0", "source/manifest/zarr.json"):
             (geo_store.path / key).write_bytes((other.path / key).read_bytes())
         with pytest.raises(DamagedStore, match="manifest"):
             _ = StoreReader.open(geo_store.path).manifest

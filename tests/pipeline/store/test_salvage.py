@@ -77,7 +77,7 @@ class TestWhomToBelieve:
 
     def test_nobody_vouches_for_the_last_one(self, geo_store: Any):
         right = salvaged(geo_store).layouts["image"]
-        for key in (ROOT, LEVEL, "manifest/c/0"):
+        for key in (ROOT, LEVEL, "source/manifest/c/0"):
             (geo_store.path / key).unlink()
         found = salvaged(geo_store)
         assert found.layouts == {}
