@@ -600,6 +600,7 @@ ROOMS_OF_WORKFLOWS = (
     "learn",
     "run",  # one call, from the request to the report
     "bench",
+    "serve",  # stores in a browser
     "cli",
 )
 """The rooms of workflows/, each above all that it may import."""

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from tilepress.errors import TilepressError, UsageError
-from tilepress.workflows.cli import bench, cluster, demo, find, inspect, models, write
+from tilepress.workflows.cli import bench, cluster, demo, find, inspect, models, serve, write
 from tilepress.workflows.cli.console import (
     EXIT_BUG,
     EXIT_DONE,
@@ -86,7 +86,16 @@ def common(
     """Options of the program itself."""
 
 
-for commands in (write, inspect, find, models, demo, bench, cluster):  # as the help lists them
+for commands in (
+    write,
+    inspect,
+    find,
+    serve,
+    models,
+    demo,
+    bench,
+    cluster,
+):  # as the help lists them
     commands.register(app)
 
 

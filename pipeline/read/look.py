@@ -1,0 +1,208 @@
+"""How samples are shown: channels in colours, stretched, absent samples transparent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.store.reader import StoreReader
+
+__all__ = [
+    "Channel",
+    "Look",
+    "band_count",
+    "coloured",
+    "look_of",
+    "middle_of",
+    "palette_of",
+    "reduced",
+]
+
+Samples = npt.NDArray[Any]
+Pixels = npt.NDArray[np.uint8]
+"""(rows, columns, 4): red, green, blue, opacity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One band, and how bright its samples are."""
+
+    band: int
+    low: float
+    """Stored value that is black."""
+    high: float
+    """Stored value that has the whole colour."""
+    color: tuple[int, int, int] = (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What of a store is shown, and how."""
+
+    channels: tuple[Channel, ...]
+    """Their colours are added."""
+    place: Mapping[str, int] = field(default_factory=dict)
+    """Number along each axis that is neither band, y nor x; the middle where none is said."""
+    difference: tuple[int, int] | None = None
+    """Bands a and b whose (a − b) / (a + b) is shown from brown over white to green."""
+
+    @property
+    def bands(self) -> list[int]:
+        """The bands that are read."""
+        if self.difference is not None:
+            return list(self.difference)
+        return [channel.band for channel in self.channels]
+
+
+def look_of(reader: StoreReader) -> Look:
+    """Return how a store asks to be shown, by its OME metadata; else by some of its samples."""
+    given = (reader.root_attributes.get("ome") or {}).get("omero")
+    bands = range(band_count(reader))
+    channels = list(_told(given, bands)) if isinstance(given, Mapping) else []
+    if not channels:
+        low, high = _sampled(reader)
+        channels = [Channel(0, low, high)]
+    return Look(tuple(channels), middle_of(reader))
+
+
+def palette_of(table: Mapping[str, Any]) -> npt.NDArray[np.uint8] | None:
+    """Return (n, 4) colours by stored value of a store's ``color_table``; None for another."""
+    colors = {}
+    for value, text in table.items():
+        if not value.isdecimal() or int(value) > 65535 or not isinstance(text, str):
+            return None
+        try:
+            parts = bytes.fromhex(text.removeprefix("#"))
+        except ValueError:
+            return None
+        if len(parts) not in (3, 4):
+            return None
+        colors[int(value)] = (*parts, 255)[:4]
+    palette = np.zeros((max(colors, default=0) + 1, 4), np.uint8)
+    for number, color in colors.items():
+        palette[number] = color
+    return palette if colors else None
+
+
+def band_count(reader: StoreReader) -> int:
+    """Return how many bands the image has."""
+    axes = reader.axes
+    return reader.shape[axes.index("band")] if "band" in axes else 1
+
+
+def middle_of(reader: StoreReader) -> dict[str, int]:
+    """Return where pictures are at first: the middle slice, the first of any other axis."""
+    sides = zip(reader.axes[:-2], reader.shape[:-2], strict=True)
+    return {name: (n - 1) // 2 if name == "z" else 0 for name, n in sides if name != "band"}
+
+
+def _told(omero: Mapping[str, Any], bands: range) -> list[Channel]:
+    found = []
+    channels = omero.get("channels")
+    for band, one in zip(bands, channels if isinstance(channels, list) else (), strict=False):
+        try:
+            window = one["window"]
+            color = tuple(bytes.fromhex(one.get("color", "FFFFFF")))
+            channel = Channel(band, float(window["start"]), float(window["end"]), color[:3])  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError):
+            return []
+        if one.get("active", True) and len(color) == 3:
+            found.append(channel)
+    return found
+
+
+def _sampled(reader: StoreReader) -> tuple[float, float]:
+    """Return the range of most samples of the middle of the first plane."""
+    shape = reader.shape
+    start = [0] * (len(shape) - 2) + [max(0, (n - 512) // 2) for n in shape[-2:]]
+    stop = [1] * (len(shape) - 2) + [
+        min(n, a + 512) for a, n in zip(start[-2:], shape[-2:], strict=True)
+    ]
+    samples = reader.read(Box(tuple(start), tuple(stop))).astype(np.float64)
+    nodata = reader.attrs.get("nodata")
+    samples = samples[np.isfinite(samples)]
+    if isinstance(nodata, int | float):
+        samples = samples[samples != nodata]
+    if not samples.size:
+        return 0.0, 1.0
+    low, high = (float(n) for n in np.percentile(samples, (2, 98)))
+    return (low, high) if low < high else (low, low + 1)
+
+
+def reduced(
+    samples: Samples, present: Samples, size: tuple[int, int], classes: bool
+) -> tuple[Samples, Samples]:
+    """Return (bands, *size) means of what is present, or a sample of each where they are classes.
+
+    The second array says how much of each was present, 0 … 1.
+    """
+    height, width = samples.shape[-2:]
+    rows, columns = size
+    if classes or rows > height or columns > width:
+        ys = np.minimum((np.arange(rows) + 0.5) * height / rows, height - 1).astype(int)
+        xs = np.minimum((np.arange(columns) + 0.5) * width / columns, width - 1).astype(int)
+        at = np.ix_(range(len(samples)), ys, xs)
+        return samples[at], present[at].astype(np.float32)
+    if (rows, columns) == (height, width):
+        return samples, present.astype(np.float32)
+    ys = np.arange(rows) * height // rows
+    xs = np.arange(columns) * width // columns
+    weights = present.astype(np.float32)
+    filled = np.where(present, samples, 0).astype(np.float32)
+
+    def summed(values: Samples) -> Samples:
+        return np.add.reduceat(np.add.reduceat(values, ys, axis=1), xs, axis=2)
+
+    counts = summed(weights)
+    cells = np.multiply.outer(np.diff(np.append(ys, height)), np.diff(np.append(xs, width))).astype(
+        np.float32
+    )
+    means = summed(filled) / np.maximum(counts, 1)
+    return means, counts / cells
+
+
+def coloured(
+    samples: Samples,
+    cover: Samples,
+    look: Look,
+    palette: npt.NDArray[np.uint8] | None,
+) -> Pixels:
+    """Return the pixels of (bands, y, x) samples of which ``cover`` says how much is there."""
+    rows, columns = samples.shape[-2:]
+    pixels = np.zeros((rows, columns, 4), np.float32)
+    if look.difference is not None:
+        a, b = samples[0].astype(np.float32), samples[1].astype(np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            index = (a - b) / (a + b)
+        known = np.isfinite(index)
+        pixels[..., :3] = _diverging(np.where(known, index, 0))
+        pixels[..., 3] = 255 * cover.min(axis=0) * known
+    elif palette is not None and len(samples) == 1:
+        numbers = np.clip(samples[0], 0, len(palette) - 1).astype(int)
+        pixels[...] = palette[numbers]
+        pixels[..., 3] *= (samples[0] == numbers) * cover[0]
+    else:
+        for plane, channel in zip(samples, look.channels, strict=True):
+            span = channel.high - channel.low
+            value = (plane.astype(np.float32) - channel.low) / (span if span else 1)
+            bright = np.clip(np.nan_to_num(value), 0, 1)[..., np.newaxis]
+            pixels[..., :3] += bright * np.asarray(channel.color, np.float32)
+        pixels[..., 3] = 255 * cover.max(axis=0)
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+_BROWN, _WHITE, _GREEN = (
+    np.array(c, np.float32) for c in ((140, 81, 10), (245, 245, 245), (1, 102, 94))
+)
+
+
+def _diverging(index: Samples) -> Samples:
+    """Return colours of −1 … 1: brown, white, green."""
+    weight = np.clip(index, -1, 1)[..., np.newaxis]
+    below = _WHITE + (_WHITE - _BROWN) * weight
+    return np.asarray(np.where(weight < 0, below, _WHITE + (_GREEN - _WHITE) * weight))

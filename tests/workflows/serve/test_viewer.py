@@ -1,0 +1,196 @@
+"""The pages in a browser: what people click, type and press changes what they see."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ...helpers.chromium import missing_for_a_browser, running_chromium
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def address(served: Path) -> Iterator[str]:
+    """Return the address of ``tilepress serve``, which ends as with Ctrl-C."""
+    missing = missing_for_a_browser()
+    if missing is not None:
+        pytest.skip(missing)
+    command = [sys.executable, "-m", "tilepress", "serve", str(served), "--port", "0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found is not None, line
+        yield found[0].rstrip("/")
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) in (0, 130)
+
+
+@pytest.fixture(scope="module")
+def browser(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with running_chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def open_page(browser: Any, address: str) -> Iterator[Callable[[str], Any]]:
+    """Return a function that opens a page and waits for it; no page may log an error."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def opened(path: str) -> Any:
+        browser.get(address + path)
+        ready = "return document.body.dataset.ready || document.querySelector('.card img')"
+        WebDriverWait(browser, 60).until(lambda one: one.execute_script(ready))
+        return browser
+
+    yield opened
+    errors = [one for one in browser.get_log("browser") if one["level"] == "SEVERE"]
+    assert not errors
+
+
+def _wait(browser: Any, script: str, *arguments: Any) -> Any:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, 60).until(lambda one: one.execute_script(script, *arguments))
+
+
+_PIXELS = """
+const c = arguments[0], p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+let sum = 0; for (let n = 0; n < p.length; n += 4) sum += p[n]; return sum / (p.length / 4);
+"""
+
+
+_DRAWN = """
+const c = arguments[0], p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+let sum = 0, count = 0;
+for (let n = 0; n < p.length; n += 4) if (p[n + 3]) { sum += p[n]; count += 1; }
+return sum / count;
+"""
+
+
+def _mean(browser: Any, canvas: Any) -> float:
+    return float(browser.execute_script(_PIXELS, canvas))
+
+
+class TestTheIndex:
+    def test_shows_thumbnails_and_finds_as_one_types(self, open_page: Any) -> None:
+        browser = open_page("/")
+        loaded = "return [...document.querySelectorAll('.card img')].every(i => i.naturalWidth > 0)"
+        assert _wait(browser, loaded)
+        assert browser.find_element("id", "count").text == "2 images"
+        browser.find_element("id", "words").send_keys("volume")
+        _wait(browser, "return document.querySelectorAll('.card').length === 1")
+        assert browser.find_element("id", "count").text == "1 image"
+        browser.find_element("css selector", ".card").click()
+        _wait(browser, "return document.body.dataset.ready === 'volume'")
+        assert browser.current_url.endswith("/view/deep/volume.zarr")
+
+    def test_says_what_it_did_not_understand(self, open_page: Any) -> None:
+        browser = open_page("/")
+        browser.find_element("id", "time").send_keys("soon")
+        _wait(browser, "return document.getElementById('count').textContent.includes('want e.g.')")
+        browser.get_log("browser")  # the 400 itself
+
+
+class TestAnImage:
+    def test_is_drawn_and_follows_its_controls(self, open_page: Any) -> None:
+        browser = open_page("/view/scene.zarr")
+        canvas = browser.find_element("css selector", "#deep canvas")
+        bright = self._settled(browser, canvas)
+        assert bright > 5
+        high = browser.find_elements("css selector", "input[aria-label='White at']")
+        for one in high:
+            browser.execute_script(
+                "arguments[0].value = 2000; arguments[0].dispatchEvent(new Event('input'))", one
+            )
+        assert self._settled(browser, canvas, lambda mean: mean < bright / 2) < bright / 2
+
+    def test_tells_the_samples_under_the_pointer(self, open_page: Any, served: Path) -> None:
+        from selenium.webdriver import ActionChains
+
+        import tilepress
+
+        browser = open_page("/view/scene.zarr")
+        canvas = browser.find_element("css selector", "#deep canvas")
+        self._settled(browser, canvas)
+        ActionChains(browser).move_to_element(canvas).move_by_offset(3, 3).perform()
+        _wait(browser, "return document.getElementById('status').textContent.includes('row')")
+        text = browser.find_element("id", "status").text
+        column, row = (int(n) for n in re.findall(r"(?:column|row) (\d+)", text))
+        values = [int(n) for n in re.findall(r": (\d+)", text)]
+        image = tilepress.open(served / "scene.zarr").image
+        assert values == image.isel(x=column, y=row).values.tolist()
+        assert "EPSG:32631" in text
+
+    @staticmethod
+    def _settled(
+        browser: Any, canvas: Any, enough: Callable[[float], bool] = lambda mean: mean > 1
+    ) -> float:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        def settled(_: Any) -> float | None:
+            mean = _mean(browser, canvas)
+            return mean if enough(mean) else None
+
+        return float(WebDriverWait(browser, 60).until(settled))
+
+
+class TestAVolume:
+    def test_slices_by_keys_and_the_window_by_dragging(self, open_page: Any) -> None:
+        from selenium.webdriver import ActionChains
+        from selenium.webdriver.common.keys import Keys
+
+        browser = open_page("/view/deep/volume.zarr")
+        pane = browser.find_element("css selector", ".pane canvas")
+        label = browser.find_element("css selector", ".pane span")
+        assert label.text == "z 5 / 9"
+        pane.send_keys(Keys.ARROW_UP)
+        assert label.text == "z 6 / 9"
+        pane.send_keys(Keys.PAGE_DOWN)
+        assert label.text == "z 1 / 9"
+        width = browser.find_element("css selector", "input[aria-label='Width']")
+        before = float(width.get_attribute("value"))
+        ActionChains(browser).move_to_element(pane).click_and_hold().move_by_offset(
+            120, 0
+        ).release().perform()
+        assert float(width.get_attribute("value")) > 1.5 * before
+
+    def test_a_click_moves_the_other_planes(self, open_page: Any) -> None:
+        from selenium.webdriver import ActionChains
+
+        browser = open_page("/view/deep/volume.zarr")
+        pane = browser.find_element("css selector", ".pane canvas")
+        ActionChains(browser).move_to_element(pane).move_by_offset(-60, -60).click().perform()
+        labels = [one.text for one in browser.find_elements("css selector", ".pane span")]
+        assert labels[0] == "z 5 / 9"
+        assert int(labels[1].split()[1]) < 21
+        assert int(labels[2].split()[1]) < 26
+
+    def test_the_axial_plane_has_the_samples(self, open_page: Any, served: Path) -> None:
+        """A window of all samples: the mean of the picture is that of the plane."""
+        import tilepress
+
+        browser = open_page("/view/deep/volume.zarr")
+        for name, value in (("Level", 2048), ("Width", 4096)):
+            browser.execute_script(
+                "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))",
+                browser.find_element("css selector", f"input[aria-label='{name}']"),
+                value,
+            )
+        shown = browser.execute_script(
+            _DRAWN,
+            browser.find_element("css selector", ".pane canvas"),
+        )
+        plane = tilepress.open(served / "deep" / "volume.zarr").image.values[4]
+        assert shown == pytest.approx(float(np.mean(plane)) * 255 / 4096, abs=3)

@@ -1,0 +1,131 @@
+"""The commands that show stores: show in a picture, serve in a browser."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tilepress.errors import UsageError
+from tilepress.workflows.cli.console import say
+
+__all__ = ["register", "serve", "show"]
+
+VARIABLE = "TILEPRESS_TOKEN"
+"""The token, where it should not stand on the command line."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command()(show)
+    app.command()(serve)
+
+
+def show(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A store (*.zarr)")],
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a PNG file instead.")
+    ] = None,
+    size: Annotated[
+        int, typer.Option(metavar="N", min=16, max=8192, help="Longer side of the picture.")
+    ] = 1024,
+    at: Annotated[
+        str,
+        typer.Option(metavar="AXIS:N,…", help="Places along further axes, from 0, e.g. z:12."),
+    ] = "",
+    bands: Annotated[
+        str, typer.Option(metavar="A,B,C", help="Bands, from 1, as red, green and blue, or one.")
+    ] = "",
+) -> None:
+    """Show a store: in the terminal, or as a PNG file.
+
+    Colours and contrast are those that the store says of itself (OME-Zarr). A terminal shows two
+    rows of samples in each line, in 24-bit colours.
+
+    **Examples**
+
+        tilepress show out/scene.zarr
+
+        tilepress show out/scene.zarr --png scene.png --bands 4,3,2
+
+        tilepress show out/CT-0123456789ab.zarr --at z:40 --png slice.png
+    """
+    from tilepress.workflows.serve.shown import as_png, as_text
+
+    if png is None:
+        for line in as_text(store, at, bands):
+            print(line)
+        return
+    data = as_png(store, size, at, bands)
+    png.write_bytes(data)
+    say(str(png))
+
+
+def serve(
+    where: Annotated[
+        str, typer.Argument(metavar="STORE|ARCHIVE", help="A store, or a folder of stores.")
+    ],
+    port: Annotated[int, typer.Option(metavar="P", min=0, max=65535, help="0: any.")] = 8000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; others than this machine "
+                          "reach it only where that is said.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN",
+            help="What a browser must give; made up where HOST is not this machine. Or "
+            f"${VARIABLE}.",
+        ),
+    ] = None,
+) -> None:  # fmt: skip
+    """Look at stores in a browser: an index, deep zoom, slices of volumes, map tiles.
+
+    Nothing is written, and nothing outside of what is named is read. Ctrl-C ends it. Needs the
+    extra serve: pip install 'tilepress[serve]'.
+
+    **Examples**
+
+        tilepress serve out/
+
+        tilepress serve out/scene.zarr --port 0
+
+        tilepress serve out/ --host 0.0.0.0 --token "$(openssl rand -hex 16)"
+    """
+    try:
+        import uvicorn
+
+        from tilepress.workflows.serve.app import build
+    except ImportError as error:
+        raise UsageError(
+            "serving: the packages of the viewer are not installed; pip install 'tilepress[serve]'"
+        ) from error
+    from tilepress.workflows.serve.listening import listening
+    from tilepress.workflows.serve.shelf import Shelf
+
+    token = token or os.environ.get(VARIABLE) or None
+    here = _is_loopback(host)
+    if token is None and not here:
+        token = secrets.token_urlsafe(16)
+    shelf = Shelf(where)
+    with listening(host, port) as sock:
+        number = sock.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
+        say(f"serving {where} at {address} (Ctrl-C ends it)")
+        app = build(shelf, hosts=("127.0.0.1", "localhost", "::1") if here else None, token=token)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        uvicorn.Server(config).run(sockets=[sock])
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Look at stores in a browser."""

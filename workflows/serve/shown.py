@@ -1,0 +1,75 @@
+"""A quick look at a store: a PNG, or lines of a terminal."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+
+import imagecodecs
+import numpy as np
+
+from tilepress.errors import UsageError
+from tilepress.pipeline.read.look import Channel, Look, Pixels, band_count, look_of
+from tilepress.pipeline.read.picture import Picture
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.workflows.serve.asked import look_asked, number
+
+__all__ = ["as_png", "as_text"]
+
+_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+
+
+def as_png(store: str, size: int, at: str, bands: str) -> bytes:
+    """Return a picture of a store, its longer side ``size`` pixels at most, as PNG."""
+    return bytes(imagecodecs.png_encode(_drawn(store, size, at, bands)))
+
+
+def as_text(store: str, at: str, bands: str) -> Iterator[str]:
+    """Yield the lines of a picture that fits the terminal: two rows of pixels in each.
+
+    A half block has the colour of the upper pixel, its background that of the lower one.
+    """
+    columns, lines = shutil.get_terminal_size((80, 24))
+    picture = _drawn(store, max(16, min(columns, 2 * (lines - 2))), at, bands)
+    if len(picture) % 2:
+        picture = np.concatenate([picture, np.zeros_like(picture[:1])])
+    solid = (picture[..., :3] * (picture[..., 3:] / 255)).astype(int)
+    for upper, lower in zip(solid[::2], solid[1::2], strict=True):
+        cells = (
+            f"\x1b[38;2;{a[0]};{a[1]};{a[2]}m\x1b[48;2;{b[0]};{b[1]};{b[2]}m▀"
+            for a, b in zip(upper.tolist(), lower.tolist(), strict=True)
+        )
+        yield "".join(cells) + "\x1b[0m"
+
+
+def _drawn(store: str, size: int, at: str, bands: str) -> Pixels:
+    reader = StoreReader.open(store)
+    usual = look_of(reader)
+    look = look_asked({"at": at}, reader, _in_bands(reader, usual, bands))
+    return Picture(reader).overview(size, look)
+
+
+def _in_bands(reader: StoreReader, usual: Look, bands: str) -> Look:
+    if not bands:
+        return usual
+    numbers = bands.split(",")
+    if len(numbers) not in (1, 3):
+        raise UsageError(f"showing: got --bands {bands!r}, want one band or three, from 1")
+    count = band_count(reader)
+    places = [number(one.strip(), "band", count + 1) - 1 for one in numbers]
+    if min(places) < 0:
+        raise UsageError(f"showing: got --bands {bands!r}, bands are 1 … {count}")
+    ranges = {c.band: c for c in usual.channels}
+    omero = (reader.root_attributes.get("ome") or {}).get("omero") or {}
+    for band, one in enumerate(omero.get("channels") or []):
+        window = one.get("window") or {}
+        if "start" in window:
+            ranges[band] = Channel(band, float(window["start"]), float(window["end"]))
+    first = usual.channels[0]
+    colors = _COLORS if len(places) == 3 else ((255, 255, 255),)
+    channels = tuple(
+        Channel(band, ranges.get(band, first).low, ranges.get(band, first).high, color)
+        for band, color in zip(places, colors, strict=True)
+    )
+    return replace(usual, channels=channels)

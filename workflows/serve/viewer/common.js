@@ -1,0 +1,48 @@
+"use strict";
+// What all pages share. Texts of stores get into the page as text alone, never as HTML.
+
+function made(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "text") element.textContent = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== false && value !== undefined && value !== null) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children);
+  return element;
+}
+
+function pathOf(key) {
+  return key.split("/").map(encodeURIComponent).join("/");
+}
+
+async function asked(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) {
+    let text = `the server answered ${answer.status}`;
+    try { text = (await answer.json()).error || text; } catch { /* no JSON: the status has to do */ }
+    throw new Error(text);
+  }
+  return answer;
+}
+
+function later(milliseconds, work) {
+  let waiting = 0;
+  return (...values) => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => work(...values), milliseconds);
+  };
+}
+
+function bytesOf(count) {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  let at = 0;
+  while (count >= 1000 && at < units.length - 1) { count /= 1000; at += 1; }
+  return `${at ? count.toFixed(1) : count} ${units[at]}`;
+}
+
+function lossOf(info) {
+  if (info.loss.lossless) return "lossless";
+  if (info.loss.max_error !== null && info.loss.max_error !== undefined) return `within ±${info.loss.max_error}`;
+  return "lossy";
+}

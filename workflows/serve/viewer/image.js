@@ -1,0 +1,143 @@
+"use strict";
+// Images of one plane at a time: deep zoom by tiles, channels, stretch, index of two bands, values.
+
+function showImage(info) {
+  const state = {
+    channels: info.channels.map((channel) => ({ ...channel })),
+    difference: null,
+    place: { ...info.place },
+  };
+  const top = Math.ceil(Math.log2(Math.max(info.width, info.height, 2)));
+  const stage = document.getElementById("stage");
+  stage.append(made("div", { id: "deep", tabindex: "0", "aria-label": "Image" }));
+
+  function query() {
+    const parts = new URLSearchParams();
+    parts.set("c", state.channels.map((c) => `${c.band}:${c.low}:${c.high}:${c.color}`).join(";"));
+    if (state.difference) parts.set("nd", state.difference.join(","));
+    const place = Object.entries(state.place).map(([axis, at]) => `${axis}:${at}`).join(",");
+    if (place) parts.set("at", place);
+    return parts;
+  }
+
+  function source() {
+    const asked = query();
+    return {
+      width: info.width, height: info.height, tileSize: 256, tileOverlap: 0, minLevel: 0, maxLevel: top,
+      getTileUrl: (level, x, y) => `/api/tile/${level}/${x}/${y}/${pathOf(info.key)}?${asked}`,
+    };
+  }
+
+  const viewer = OpenSeadragon({
+    element: document.getElementById("deep"), tileSources: source(), showNavigationControl: false,
+    showNavigator: true, navigatorPosition: "BOTTOM_RIGHT", navigatorSizeRatio: 0.15, maxZoomPixelRatio: 32, imageSmoothingEnabled: false,
+    gestureSettingsMouse: { clickToZoom: false }, drawer: "canvas", animationTime: 0.4,
+  });
+  viewer.addHandler("open", () => { document.body.dataset.ready = "image"; });
+  viewer.addHandler("tile-load-failed", async (event) => {
+    try { await asked(event.tile.getUrl()); } catch (error) { say(error.message); }
+  });
+
+  const redraw = later(150, () => viewer.addTiledImage({ tileSource: source(), index: 0, replace: true }));
+
+  const status = document.getElementById("status");
+  function say(text) { status.textContent = text; }
+
+  const look = later(60, async (column, row) => {
+    const place = query().get("at");
+    try {
+      const answer = await asked(`/api/value/${row}/${column}/${pathOf(info.key)}?${place ? new URLSearchParams({ at: place }) : ""}`);
+      const { values } = await answer.json();
+      say(`${where(column, row)}   ${values.map((v, n) => (values.length > 1 ? `${info.bands[n].name}: ${v}` : v)).join("   ")}`);
+    } catch (error) { say(error.message); }
+  });
+
+  function where(column, row) {
+    const transform = info.attributes["spatial:transform"];
+    const at = `column ${column}, row ${row}`;
+    if (!transform) return at;
+    const [a, b, c, d, e, f] = transform;
+    const x = a * (column + 0.5) + b * (row + 0.5) + c;
+    const y = d * (column + 0.5) + e * (row + 0.5) + f;
+    return `${at}   ${x.toPrecision(9)}, ${y.toPrecision(9)} ${info.attributes["proj:code"] || ""}`;
+  }
+
+  new OpenSeadragon.MouseTracker({
+    element: viewer.container,
+    moveHandler: (event) => {
+      if (!viewer.world.getItemCount()) return;
+      const point = viewer.world.getItemAt(0).viewerElementToImageCoordinates(event.position);
+      const column = Math.floor(point.x), row = Math.floor(point.y);
+      if (column >= 0 && row >= 0 && column < info.width && row < info.height) look(column, row);
+    },
+  });
+
+  controls();
+  function controls() {
+    const panel = document.getElementById("controls");
+    panel.replaceChildren();
+    const channels = made("fieldset", {}, made("legend", { text: "Channels" }));
+    for (const channel of state.channels) {
+      const band = made("select", { "aria-label": "Band", onchange: () => {
+        channel.band = Number(band.value);
+        const usual = info.bands[channel.band];
+        if (usual.low !== null) { channel.low = usual.low; channel.high = usual.high; controls(); }
+        redraw();
+      } });
+      info.bands.forEach((one, n) => band.append(made("option", { value: n, text: one.name, selected: n === channel.band })));
+      const ends = ["low", "high"].map((end) => made("input", {
+        type: "number", step: "any", value: channel[end], "aria-label": end === "low" ? "Black at" : "White at",
+        oninput: (event) => { if (event.target.value !== "") { channel[end] = Number(event.target.value); redraw(); } },
+      }));
+      const color = made("input", { type: "color", value: `#${channel.color}`, "aria-label": "Colour", oninput: () => { channel.color = color.value.slice(1); redraw(); } });
+      channels.append(made("div", { class: "row" }, color, band, ...ends));
+    }
+    panel.append(channels);
+    if (info.bands.length > 1) panel.append(presets(), difference());
+    for (const [axis, at] of Object.entries(state.place)) panel.append(slider(axis, at));
+  }
+
+  function presets() {
+    const grey = made("select", { "aria-label": "Show", onchange: () => {
+      state.difference = null;
+      if (grey.value === "usual") state.channels = info.channels.map((channel) => ({ ...channel }));
+      else {
+        const band = Number(grey.value), usual = info.bands[band];
+        state.channels = [{ band, low: usual.low ?? info.channels[0].low, high: usual.high ?? info.channels[0].high, color: "ffffff" }];
+      }
+      controls(); redraw();
+    } });
+    grey.append(made("option", { value: "", text: "choose…" }), made("option", { value: "usual", text: "as stored" }));
+    info.bands.forEach((one, n) => grey.append(made("option", { value: n, text: `${one.name} in grey` })));
+    return made("fieldset", {}, made("legend", { text: "Show" }), made("div", { class: "row" }, grey));
+  }
+
+  function difference() {
+    const choose = (at) => {
+      const one = made("select", { "aria-label": at ? "less band" : "band" });
+      one.append(made("option", { value: "", text: "–" }));
+      info.bands.forEach((band, n) => one.append(made("option", { value: n, text: band.name, selected: state.difference && state.difference[at] === n })));
+      one.addEventListener("change", () => {
+        const both = pair.map((each) => each.value);
+        state.difference = both.every((value) => value !== "") ? both.map(Number) : null;
+        redraw();
+      });
+      return one;
+    };
+    const pair = [choose(0), choose(1)];
+    return made("fieldset", {}, made("legend", { text: "Index (a − b) / (a + b)" }), made("div", { class: "row" }, ...pair));
+  }
+
+  function slider(axis, at) {
+    const count = info.shape[info.axes.indexOf(axis)];
+    const number = made("output", { text: `${at + 1} / ${count}` });
+    const range = made("input", { type: "range", min: 0, max: count - 1, value: at, "aria-label": axis, oninput: () => {
+      state.place[axis] = Number(range.value);
+      number.textContent = `${state.place[axis] + 1} / ${count}`;
+      redraw();
+    } });
+    return made("fieldset", {}, made("legend", { text: axis }), made("div", { class: "row" }, range, number));
+  }
+
+  document.getElementById("keys").textContent = "+ and − zoom, arrows move, 0 shows all; double click zooms in.";
+}
