@@ -29,11 +29,13 @@ from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.formats import has_private_names
 from tilepress.pipeline.image.grid import ShardGrid
+from tilepress.pipeline.image.made_levels import MADE_LEVELS
 from tilepress.pipeline.image.pseudonyms import UNNAMED, Pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.kept.index import FolderIndex, is_kept
 from tilepress.pipeline.privacy.profile import Profile
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was, deidentified, renamed
+from tilepress.pipeline.sources.levelled import with_made_levels
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, is_url, storage_path
@@ -314,6 +316,7 @@ def _is_same_source(plan: ImagePlan) -> bool:
         raise root.lacks("plan_digest")
     how = node.get("attributes", {}).get(DEIDENTIFIED)
     spec = as_it_was(plan.spec, how, storage_path(plan.store).parent)
+    spec = with_made_levels(spec, node.get("attributes", {}).get(MADE_LEVELS))
     with contextlib.closing(open_source(spec)) as source:
         return plan_digest(source, image.grid, image.config, image.exact, levels) == digest
 
@@ -344,6 +347,8 @@ def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
         return f"it was written with model {there['model']['name']}"
     if reader.chunk != plan.grid.chunk:
         return "its tiles have another size"
+    if reader.level_count != 1 + len(plan.info.levels):
+        return f"it has {reader.level_count - 1} further levels, this run's {len(plan.info.levels)}"
     return None
 
 

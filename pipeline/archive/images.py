@@ -48,6 +48,7 @@ from tilepress.pipeline.archive.write import (
     sealed_sizes,
 )
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.sources.levelled import levelled
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.retry import retried
@@ -275,7 +276,7 @@ def _planned(todo: Todo, job: Job) -> tuple[ImagePlan, TileSource]:
     store = job.destination.store_of(spec)
     if not job.destination.is_store:
         check_no_link(job.destination.folder, store)
-    source = open_source(spec)
+    source = levelled(open_source(spec), job.options.asked_levels)
     with contextlib.ExitStack() as held:
         held.callback(source.close)
         plan = make_plan(source, store, job.options, wanted=todo.digest, anew=job.force)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
 
 from tilepress.codecs.loss import Lossless, Within, bounded
+from tilepress.pipeline.image.made_levels import AUTO, parse_asked
 from tilepress.pipeline.privacy.profile import Profile
 
 if TYPE_CHECKING:
@@ -104,6 +105,17 @@ class EncodeOptions:
         ),
     ] = 1000.0
 
+    levels: Annotated[
+        str,
+        Description(
+            metavar="auto|N|none",
+            help="Levels of lower resolution: auto: from a quarter of the rows and columns on, of "
+            "images above 4096 × 4096; N, each half of the one before; none. Images that have "
+            "levels keep theirs.",
+            since_later=True,
+        ),
+    ] = AUTO
+
     deidentify: Annotated[
         str,
         Description(
@@ -133,6 +145,8 @@ class EncodeOptions:
                 raise TypeError(f"got an unexpected keyword argument {name!r}")
             if value is not None:
                 values[name] = float(value) if types[name] is float else value  # type: ignore[arg-type]
+        if "levels" in values:
+            values["levels"] = str(parse_asked(str(values["levels"])))
         if values.get("deidentify"):
             values["deidentify"] = str(Profile.parse(values["deidentify"]))
         return cls(**values)
@@ -154,6 +168,11 @@ class EncodeOptions:
     def profile(self) -> Profile | None:
         """How images are to be de-identified; None: they are not."""
         return Profile.parse(self.deidentify) if self.deidentify else None
+
+    @property
+    def asked_levels(self) -> str | int:
+        """Which levels are to be made: "auto", "none" or how many."""
+        return parse_asked(self.levels)
 
     @property
     def loss(self) -> Lossless | Within:
@@ -189,6 +208,7 @@ class CodingOptions(TypedDict, total=False):
     tile: int
     lossless_for: str
     max_expansion: float
+    levels: str | int
     deidentify: str
 
 

@@ -19,10 +19,12 @@ from tilepress.pipeline.archive.padding import kept_padding
 from tilepress.pipeline.find.stacks import STACKED
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.made_levels import AUTO, LEVELS
 from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.pseudonyms import IDENTITY
 from tilepress.pipeline.image.source import ADVICE, BESIDE, FORMER, SIBLINGS, SourceSpec, TileSource
 from tilepress.pipeline.privacy.recipe import KEY_FOLDER
+from tilepress.pipeline.sources.levelled import LevelledSource, without_made_levels
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import SEPARATOR, Separator, level_image, shard_key
 from tilepress.pipeline.store.seal import NEWEST_VERSION, is_sealed, sealed_digest
@@ -44,10 +46,14 @@ __all__ = [
 PLAN_VERSION = 1
 """Raised whenever the same inputs and options would give other bytes than before."""
 
-NAMES = frozenset(
-    {"name", "relative", STACKED, IDENTITY, PRIVATE, KEY_FOLDER, SIBLINGS, FORMER, BESIDE, ADVICE}
-)
-"""Options of a recipe that say what it is called, or lies beside, and nothing of its bytes."""
+MADE_VERSION = 1
+"""The same of levels that are made."""
+
+_CALLED = {"name", "relative", STACKED, IDENTITY, PRIVATE, KEY_FOLDER, SIBLINGS, FORMER, BESIDE}
+
+NAMES = frozenset({*_CALLED, ADVICE, LEVELS})
+"""Options of a recipe that say what it is called, or lies beside, and nothing of its bytes; the
+levels that are made are named beside their grids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,20 +222,25 @@ def make_plan(
     grids = [grid]
     if info.stream_block is not None:  # versions before streams were kept cut all images alike
         grids.append(_cut(info, options, None, apart=apart))
+    # versions before levels were made had none of any image
+    bare = (source.source,) if isinstance(source, LevelledSource) and options.levels == AUTO else ()
     ways = [
-        (digest, one, cut)
+        (digest, one, cut, of)
+        for of in (source, *bare)
         for one in (config, *_former_configs(config, options))
         for cut in grids
-        if (digest := plan_digest(source, cut, one, exact, levels))
+        if (digest := plan_digest(of, cut, one, exact, levels if of is source else ()))
     ]
     seal = sealed_digest(store) if not wanted and len(ways) > 1 and is_sealed(store) else None
     known = {wanted} if wanted else _begun(store) | ({seal} - {None} if not anew else set())
     # what the same line asks for, even where this version would do it otherwise
-    digest, config, grid = next((way for way in ways if way[0] in known), ways[0])
+    digest, config, grid, planned = next((way for way in ways if way[0] in known), ways[0])
+    if planned is not source:
+        info, levels = without_made_levels(info), []
     return ImagePlan(
         digest=digest,
         store=str(store),
-        spec=source.spec,
+        spec=planned.spec,
         info=info,
         grid=grid,
         mask_grid=choose_grid(info.shape[-2:], 1, tile=options.tile) if info.has_mask else None,
@@ -309,5 +320,7 @@ def plan_digest(
         material["exact"] = sorted(exact)
     if levels:
         material["levels"] = [(level.shape, level.chunk, level.shard) for level in levels]
+        if LEVELS in spec.options:  # those of its own it is known by already
+            material["made"] = [MADE_VERSION, spec.options[LEVELS]]
     text = json.dumps(material, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()

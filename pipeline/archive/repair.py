@@ -50,10 +50,12 @@ from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.choose import ALL, Choice
 from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.find.stacks import Stacks
+from tilepress.pipeline.image.made_levels import MADE_LEVELS
 from tilepress.pipeline.image.pseudonyms import as_stored
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.kept.index import has_kept
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was
+from tilepress.pipeline.sources.levelled import with_made_levels
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
@@ -208,6 +210,7 @@ class _Finder:
     def _as_stored(self, spec: SourceSpec, salvaged: Salvaged) -> SourceSpec:
         attributes = salvaged.attributes or {}
         spec = as_it_was(spec, attributes.get(DEIDENTIFIED), self._folder)
+        spec = with_made_levels(spec, attributes.get(MADE_LEVELS))
         private = formats.has_private_names(spec.kind)
         return as_stored(spec, salvaged.attributes) if private else spec
 

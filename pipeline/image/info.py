@@ -41,6 +41,21 @@ class GeoReference:
     rpcs: Mapping[str, str] | None = None
     """Rational polynomial coefficients, as GDAL's metadata domain RPC has them."""
 
+    def coarser(self, factor: int) -> GeoReference:
+        """Return the place of a level whose samples stand for so many rows and columns.
+
+        Without polynomials, which are of the full resolution.
+        """
+        transform = self.transform
+        if transform is not None:
+            a, b, c, d, e, f = transform
+            transform = (a * factor, b * factor, c, d * factor, e * factor, f)
+        points = [
+            {**point, "row": point["row"] / factor, "col": point["col"] / factor}
+            for point in self.gcps
+        ]
+        return replace(self, transform=transform, gcps=tuple(points), rpcs=None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MedicalGeometry:
@@ -54,6 +69,26 @@ class MedicalGeometry:
     """Six direction cosines: of a row (along x), then of a column (along y)."""
     origin_mm: tuple[float, float, float] | None = None
     """Position of the first plane's first sample."""
+    offset_mm: tuple[float, float] = (0.0, 0.0)
+    """Where the first sample lies, from that of the full resolution: (along y, along x)."""
+
+    def coarser(self, factor: int) -> MedicalGeometry:
+        """Return the geometry of a level whose samples stand for so many rows and columns."""
+        if self.pixel_spacing_mm is None:
+            return self
+        down, across = self.pixel_spacing_mm
+        offset = (down * (factor - 1) / 2, across * (factor - 1) / 2)
+        origin = self.origin_mm
+        if origin is not None and self.orientation is not None:
+            row, column = np.array(self.orientation[:3]), np.array(self.orientation[3:])
+            x, y, z = (float(n) for n in origin + row * offset[1] + column * offset[0])
+            origin = (x, y, z)
+        return replace(
+            self,
+            pixel_spacing_mm=(down * factor, across * factor),
+            origin_mm=origin,
+            offset_mm=offset,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +105,12 @@ class SlideGeometry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A level of lower resolution that the source has itself: the same axes, bands and type."""
+    """A level of lower resolution: the same axes, bands and type."""
 
     shape: tuple[int, ...]
+    factor: int | None = None
+    """How many rows, and columns, one stands for, where the level is made of the full resolution;
+    None where the source has it itself."""
     stream_block: tuple[int, ...] | None = None
     """As ``ImageInfo.stream_block``."""
 
@@ -163,6 +201,8 @@ class ImageInfo:
         if number == 0:
             return self
         level, slide = self.levels[number - 1], self.slide
+        if level.factor is not None:
+            return self._made(level, level.factor)
         if slide is not None and slide.pixel_size_um is not None:
             size = slide.pixel_size_um
             pairs = zip(size, self.shape[-2:], level.shape[-2:], strict=True)
@@ -171,6 +211,30 @@ class ImageInfo:
             slide = replace(slide, pixel_size_um=(down, across), offset_um=offset)
         block = level.stream_block
         return replace(self, shape=level.shape, stream_block=block, slide=slide, levels=())
+
+    def _made(self, level: Level, factor: int) -> ImageInfo:
+        """Return what is told of a level that was made of the full resolution."""
+        coordinates = {
+            axis: _means(values, factor) if axis in self.axes[-2:] else values
+            for axis, values in self.coordinates.items()
+        }
+        return replace(
+            self,
+            shape=level.shape,
+            stream_block=None,
+            levels=(),
+            coordinates=coordinates,
+            geo=None if self.geo is None else self.geo.coarser(factor),
+            medical=None if self.medical is None else self.medical.coarser(factor),
+        )
+
+    def factors(self, number: int) -> tuple[float, ...]:
+        """Return how many samples one of a level stands for, along each axis."""
+        at = self.at_level(number)
+        factor = self.levels[number - 1].factor if number else None
+        if factor is not None:
+            return (*(1.0 for _ in self.axes[:-2]), float(factor), float(factor))
+        return tuple(full / reduced for full, reduced in zip(self.shape, at.shape, strict=True))
 
     def refusal(self, loss: Loss) -> str | None:
         """Tell why the image must not be coded with this loss; None where it may be."""
@@ -186,3 +250,14 @@ class ImageInfo:
         """The nodata of every band, where bands differ in it."""
         values = tuple(band.nodata for band in self.bands)
         return values if len({repr(value) for value in values}) > 1 else None
+
+
+def _means(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
+    """Return the mean of each run of so many coordinates, the last of fewer; texts are cut."""
+    given = np.asarray(values)
+    if given.dtype.kind not in "iuf":
+        return given[::factor]
+    starts = np.arange(0, len(given), factor)
+    counts = np.minimum(starts + factor, len(given)) - starts
+    found: npt.NDArray[Any] = np.add.reduceat(given.astype(np.float64), starts) / counts
+    return found

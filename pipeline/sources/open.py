@@ -5,6 +5,7 @@ from __future__ import annotations
 from tilepress.errors import UnsupportedSource
 from tilepress.pipeline.formats import format_of_kind
 from tilepress.pipeline.guests import client as guests
+from tilepress.pipeline.image.made_levels import LEVELS, MadeLevels
 from tilepress.pipeline.image.names import is_virtual
 from tilepress.pipeline.image.objects import is_pinned
 from tilepress.pipeline.image.source import SourceSpec, TileSource
@@ -21,8 +22,18 @@ def open_source(spec: SourceSpec) -> TileSource:
     file can do harm; what replaces identifiers where the image is de-identified, with a key that no
     guest gets; then, for objects of a bucket, the copies of them that it reads. They are fetched
     into a folder of this machine first, once for all its processes; messages and ``source.spec``
-    name the objects. What else is ever to be put around a source has its place in this order, here.
+    name the objects; then what makes levels. What else is ever to be put around a source has its
+    place in this order, here.
     """
+    if LEVELS in spec.options:
+        from tilepress.pipeline.sources.levelled import LevelledSource
+
+        made = MadeLevels.from_json(spec.options[LEVELS])
+        return LevelledSource(_open_whole(spec), made)
+    return _open_whole(spec)
+
+
+def _open_whole(spec: SourceSpec) -> TileSource:
     if any(map(is_virtual, spec.paths)):
         raise UnsupportedSource(f"opening {spec.paths[0]}: GDAL's virtual files are not opened")
     if is_pinned(spec):

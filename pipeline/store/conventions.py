@@ -34,6 +34,7 @@ __all__ = [
     "auxiliary_arrays",
     "group_attributes",
     "image_attributes",
+    "multiscales_attributes",
     "patient_spacing",
     "slide_spacing",
 ]
@@ -94,6 +95,35 @@ def image_attributes(
 def group_attributes(info: ImageInfo, *, wordy: bool = False) -> dict[str, Any]:
     """Return the attributes of the group of one level."""
     return {} if info.geo is None else _geozarr_attributes(info, info.geo, wordy=wordy)
+
+
+def multiscales_attributes(info: ImageInfo) -> dict[str, Any]:
+    """Return the attributes of the root of an image on the ground that has levels (GeoZarr).
+
+    Nothing for others. Translations are from the corner of the full resolution, as transforms are.
+    """
+    if info.geo is None or info.geo.transform is None or not info.levels:
+        return {}
+    layout: list[dict[str, Any]] = []
+    for number in range(1 + len(info.levels)):
+        at = info.at_level(number)
+        assert at.geo is not None, "levels lie where the image does"
+        one: dict[str, Any] = {"asset": str(number)}
+        if number:
+            finer = info.factors(number - 1)[-2:]
+            scale = [a / b for a, b in zip(info.factors(number)[-2:], finer, strict=True)]
+            transform = {"scale": scale, "translation": [0.0, 0.0]}
+            one |= {"derived_from": str(number - 1), "transform": transform}
+        placed = _geozarr_attributes(at, at.geo, wordy=False)
+        layout.append(one | {k: placed[k] for k in ("spatial:shape", "spatial:transform")})
+    found = dict(zarr_cm.create_many({"multiscales": {"layout": layout}}))
+    return found | {"zarr_conventions": _listed(found)}
+
+
+def _listed(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what attributes say of their conventions: enough to know them by."""
+    known = [dict(one) for one in attributes["zarr_conventions"]]
+    return [{key: one[key] for key in _LISTED if key in one} for one in known]
 
 
 def auxiliary_arrays(info: ImageInfo, *, wordy: bool = False) -> dict[str, AuxiliaryArray]:
@@ -236,6 +266,7 @@ def _ground_coordinates(
 def _patient_coordinates(info: ImageInfo, medical: MedicalGeometry) -> dict[str, AuxiliaryArray]:
     """Distances in mm from the first sample, along each axis of known spacing."""
     spacing = patient_spacing(medical)
+    offset = dict(zip(("y", "x"), medical.offset_mm, strict=True))
     names = {
         "z": "distance between slices",
         "y": "distance down a column",
@@ -244,7 +275,7 @@ def _patient_coordinates(info: ImageInfo, medical: MedicalGeometry) -> dict[str,
     return {
         axis: AuxiliaryArray(
             (axis,),
-            np.arange(size) * spacing[axis],
+            offset.get(axis, 0.0) + np.arange(size) * spacing[axis],
             {"units": "mm", "long_name": f"{names[axis]}, from the first sample"},
         )
         for axis, size in zip(info.axes, info.shape, strict=True)
@@ -338,9 +369,7 @@ def _geozarr_attributes(info: ImageInfo, geo: GeoReference, *, wordy: bool) -> d
     attributes: dict[str, Any] = dict(zarr_cm.create_many(conventions))
     if wordy:
         return attributes
-    known = [dict(one) for one in attributes["zarr_conventions"]]
-    listed = [{key: one[key] for key in _LISTED if key in one} for one in known]
-    return attributes | {"zarr_conventions": listed}
+    return attributes | {"zarr_conventions": _listed(attributes)}
 
 
 def _bounds(

@@ -26,6 +26,7 @@ from tilepress.pipeline.store.conventions import (
     auxiliary_arrays,
     group_attributes,
     image_attributes,
+    multiscales_attributes,
 )
 from tilepress.pipeline.store.kept import IRREVERSIBLE
 from tilepress.pipeline.store.keys import (
@@ -121,11 +122,12 @@ def compose(
         _add_level(builder, image, level, statement, added)
     paths = [array_key(level_image(level)) for level in levels]
     if version < STORE_VERSION:
-        omero = None
-    ome = ome_attributes(image.info, paths, omero, every=version >= STORE_VERSION)
+        told = ome_attributes(image.info, paths, every=False)
+    else:
+        told = ome_attributes(image.info, paths, omero) | multiscales_attributes(image.info)
     if lean:
         ((_, origin),) = items
-        builder.seal_lean(statement | added, ome, tables, origin)
+        builder.seal_lean(statement | added, told, tables, origin)
         return
     builder.group(SOURCE, {})
     for name, data in items:
@@ -133,7 +135,7 @@ def compose(
     for level in levels:
         builder.consolidate(str(level))
     added["manifest_sha256"] = builder.add_manifest(tables)
-    builder.seal(statement | added, ome)
+    builder.seal(statement | added, told)
 
 
 def _format_of(

@@ -80,9 +80,7 @@ def _dataset(
     info: ImageInfo, level: int, path: str, spacing: Mapping[str, float]
 ) -> dict[str, Any]:
     """Return where the samples of a level lie: a sample of it covers several of the one before."""
-    at = info.at_level(level)
-    sides = zip(info.axes, info.shape, at.shape, strict=True)
-    factors = {axis: full / reduced for axis, full, reduced in sides}
+    factors = dict(zip(info.axes, info.factors(level), strict=True))
     steps = {axis: spacing.get(axis, 1.0) for axis in info.axes}
     scale = [steps[axis] * factors[axis] for axis in info.axes]
     transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]

@@ -186,13 +186,16 @@ def _separator(node: Any) -> Separator:  # noqa: ANN401  # JSON that may be dama
 def _attributes(
     store: StoragePath, root: dict[str, Any], level: dict[str, Any]
 ) -> Mapping[str, Any] | None:
+    """Return the attributes of the image: each as most of the documents that can be read have it,
+    the root's first."""
     key = array_key("image")
     nodes = (_consolidated(root, key), _consolidated(level, "image"))
+    told: dict[str, list[Any]] = {}
     for node in (*nodes, _parse(_read(store / document_key(key)))):
         found = node.get("attributes") if isinstance(node, dict) else None
-        if isinstance(found, dict) and found:
-            return found
-    return None
+        for name, value in found.items() if isinstance(found, dict) else ():
+            told.setdefault(name, []).append(value)
+    return {name: max(values, key=values.count) for name, values in told.items()} or None
 
 
 def _copies(

@@ -98,7 +98,7 @@ def samples(kind: str, path: Path) -> np.ndarray:
     """Return the samples of a source, or of an export, as another reader sees them."""
     if kind == "array":
         return np.load(path)
-    if kind == "geotiff":
+    if kind in ("geotiff", "levels"):
         with rasterio.open(path) as file:
             return file.read(1)
     if kind == "slide":
@@ -173,9 +173,13 @@ class TestAStoreOfAnEarlierTilepress:
         """What was damaged is as it was, to the byte."""
         good = golden.tree()
         keys = {
-            "each": [key for key in good if key not in ("zarr.json", "manifest/c/0")],
-            "root": ["zarr.json", "0/image/zarr.json"],
-            "manifest": ["manifest/c/0" if golden.version < 3 else "source/c/0", "0/zarr.json"],
+            "each": [k for k in good if k != "zarr.json" and not k.endswith("manifest/c/0")],
+            # of small images one of both must be right, or they must be wrong in what is no matter
+            "root": ["zarr.json", *(["0/image/zarr.json"] if golden.version < 5 else [])],
+            "manifest": [
+                next(k for k in good if k.endswith(("manifest/c/0", "source/c/0"))),
+                "0/zarr.json",
+            ],
         }[what]
         for key in keys:
             data = bytearray(good[key])

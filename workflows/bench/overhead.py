@@ -114,7 +114,7 @@ def _code(shards: Sequence[_Shard]) -> None:
 def _compress(sources: Sequence[str | Path], out: Path, tier: str) -> None:
     line = [sys.executable, "-m", "tilepress", "compress", *map(str, sources), str(out)]
     done = subprocess.run(  # noqa: S603  # our own command
-        [*line, "--tier", tier], capture_output=True, check=False
+        [*line, "--tier", tier, "--levels", "none"], capture_output=True, check=False
     )
     if done.returncode not in (0, 1):  # 1: some inputs are none, for both sides
         raise RuntimeError(f"measuring: the command ended with {done.returncode}")

@@ -93,6 +93,9 @@ def compress(
         extra torch. Sealed stores stay as they are.
     tile :
         Rows and columns of one record, 16 to 2048.
+    levels :
+        Levels of lower resolution: "auto" makes some of images above 4096 × 4096, from a quarter of
+        the rows and columns on; a number makes so many, each half of the one before; "none" none.
     lossless_for :
         With ``max_error``, patterns of files and bands that stay lossless: ``"*SCL*,*QA*"``. Alpha,
         flags and classes do so anyway.

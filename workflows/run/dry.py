@@ -22,6 +22,7 @@ from tilepress.pipeline.archive.sample import Sample, sample_image
 from tilepress.pipeline.find.told import path_and_page
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.sources.levelled import levelled
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.text import size
@@ -150,7 +151,8 @@ class _DryRun:
         store = destination.store_of(spec)
         if not destination.is_store:
             check_no_link(destination.folder, store)
-        with contextlib.closing(open_source(spec)) as source:
+        asked = self.request.options.asked_levels
+        with contextlib.closing(levelled(open_source(spec), asked)) as source:
             yield make_plan(source, store, self.request.options, anew=self.force), source
 
     def _outlook(self, plan: ImagePlan) -> Outlook:

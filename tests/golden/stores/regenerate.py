@@ -51,7 +51,7 @@ CASES = {
 }
 """Kind of source: what is compressed, below the sources, and how."""
 
-SEVERAL_SHARDS = ("geotiff", "dicom")
+SEVERAL_SHARDS = ("geotiff", "dicom", "levels")
 """Kinds whose stores have a shard per chunk; the others are of one shard."""
 
 MODEL = "wave-2"
@@ -60,10 +60,18 @@ BOUNDS = {"lossless": 0, "near": 2}
 SLIDE = ("slide.tif", {"tile": 32})
 """As one of ``CASES``; there is none of format 1."""
 
-SINCE = {2: ("geotiff", "dicom", "slide"), 3: ("geotiff", "dicom")}
+LEVELS = ("scene.tif", {"tile": 48, "levels": "2"})
+"""As one of ``CASES``, with levels that are made; there is none before format 4."""
+
+SINCE = {
+    2: ("geotiff", "dicom", "slide"),
+    3: ("geotiff", "dicom"),
+    4: ("geotiff", "dicom", "slide", "levels"),
+    5: ("geotiff", "dicom"),
+}
 """Kinds of which there are stores of a later format."""
 
-ROOMY = (2,)
+ROOMY = (2, 4)
 """Formats of which all stores are written as those of images that are not small."""
 
 
@@ -132,7 +140,7 @@ def write_store(kind: str, sources: Path, store: Path, max_error: float) -> None
 
 def case(kind: str) -> tuple[str, dict[str, Any]]:
     """Return what is compressed of a kind, below the sources, and how."""
-    return SLIDE if kind == "slide" else CASES[kind]
+    return {"slide": SLIDE, "levels": LEVELS, **CASES}[kind]
 
 
 def _archive_without_key(folder: Path) -> Path:

@@ -110,7 +110,7 @@ class TestOptionsOfCoding:
         assert CliRunner().invoke(command, line).exit_code == 0
         assert list(got) == [
             *("paths", "max_error", "lossless_for", "codec", "tier", "model", "tile"),
-            *("max_expansion", "deidentify", "quality", "quiet"),
+            *("max_expansion", "levels", "deidentify", "quality", "quiet"),
         ]
         assert (got["quality"], got["tier"], type(got["tier"])) == (2.5, "fast", str)
         assert "How alike" in CliRunner().invoke(command, ["--help"]).output
