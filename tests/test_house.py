@@ -477,6 +477,8 @@ TESTED_ELSEWHERE = {
     "pipeline/geotiff/metadata.py": "tests/pipeline/geotiff/test_export.py",
     "pipeline/geotiff/raster_file.py": "tests/pipeline/geotiff/test_source.py",
     "pipeline/geotiff/record.py": "tests/pipeline/geotiff/test_export.py",
+    "pipeline/geotiff/ndpi_export.py": "tests/pipeline/geotiff/test_ndpi_streams.py",
+    "pipeline/geotiff/ndpi_scan.py": "tests/pipeline/geotiff/test_ndpi_streams.py",
     "pipeline/geotiff/slide_record.py": "tests/pipeline/geotiff/test_slide_source.py",
     "pipeline/geotiff/slide_told.py": "tests/pipeline/geotiff/test_slide_source.py",
     "pipeline/geotiff/tiff_writer.py": "tests/pipeline/geotiff/test_slide_export.py",

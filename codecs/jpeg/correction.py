@@ -21,7 +21,7 @@ _SLOTS = 24 * 18 + 27 + 16
 _LARGE = 17
 """Differences from here on need records that readers of the first ones refuse."""
 
-_MOST_OF_ANY_SIZE = 8
+_MOST_OF_ANY_SIZE = 4
 """One of so many samples at most may be others by any size, as where a chunk's border cuts through
 what a decoder of the whole stream smooths; of more, these are not the samples of the streams."""
 

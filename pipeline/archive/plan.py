@@ -209,23 +209,21 @@ def make_plan(
     lossless = lossless or padded
     config = options.tile_codec(nodata=nodata, lossless=lossless).to_config()
     apart = not lossless and "band" in info.axes and bool(exact or info.band_nodata is not None)
-    grid, *levels = (
-        _cut(at, options, at.stream_block, apart=apart)
-        for at in map(info.at_level, range(1 + len(info.levels)))
-    )
-    grids = [grid]
-    if info.stream_block is not None:  # versions before streams were kept cut all images alike
-        grids.append(_cut(info, options, None, apart=apart))
+    every = list(map(info.at_level, range(1 + len(info.levels))))
+    cuts = [[_cut(at, options, at.stream_block, apart=apart) for at in every]]
+    # versions before streams were kept cut all images alike, and those after the levels of NDPI
+    without = [_cut(at, options, None, apart=apart) for at in every]
+    cuts += [cut for cut in ([without[0], *cuts[0][1:]], without) if cut not in cuts]
     ways = [
         (digest, one, cut)
         for one in (config, *_former_configs(config, options))
-        for cut in grids
-        if (digest := plan_digest(source, cut, one, exact, levels))
+        for cut in cuts
+        if (digest := plan_digest(source, cut[0], one, exact, cut[1:]))
     ]
     seal = sealed_digest(store) if not wanted and len(ways) > 1 and is_sealed(store) else None
     known = {wanted} if wanted else _begun(store) | ({seal} - {None} if not anew else set())
     # what the same line asks for, even where this version would do it otherwise
-    digest, config, grid = next((way for way in ways if way[0] in known), ways[0])
+    digest, config, (grid, *levels) = next((way for way in ways if way[0] in known), ways[0])
     return ImagePlan(
         digest=digest,
         store=str(store),

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from tilepress.errors import SourceError
-from tilepress.pipeline.export import export
 from tilepress.pipeline.geotiff import ndpi
 from tilepress.pipeline.geotiff.header import Entry, Page, find_pages, read_header
 from tilepress.pipeline.geotiff.ndpi import NdpiLevel, is_ndpi_level
@@ -19,7 +18,6 @@ from tilepress.pipeline.geotiff.slide_record import parse_slide
 from tilepress.pipeline.geotiff.slide_source import SlideSource
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.workflows.run.compress import compress
 
 from ...helpers.ndpi_files import beyond_4_gib, jpeg_with_restarts, write_ndpi
 from ...helpers.slide_files import picture, pyramid
@@ -108,7 +106,7 @@ class TestPages:
             assert source.info.slide is not None
             assert source.info.slide.pixel_size_um == (0.5, 0.5)
             assert source.info.attributes["objective_power"] == 20.0
-            assert source.info.stream_block is None
+            assert source.info.stream_block == (3, 8, 32)
             for number, samples in enumerate(LEVELS):
                 got = source.read_level(number, Box((0, 0, 0), samples.shape))
                 if number == 0:
@@ -142,23 +140,6 @@ class TestPages:
                     one.read_level(number, box), other.read_level(number, box)
                 )
             assert parse_slide(dict(other.source_items())["slide-0"]).big
-
-    def test_come_back_as_a_pyramid(self, tmp_path: Path):
-        """Their streams are not kept: what comes back is no NDPI, and says nothing of being one."""
-        path = write_ndpi(tmp_path / "in/a.ndpi", [*LEVELS[:2], MACRO], (20.0, 10.0, -1.0))
-        (image,) = compress(tmp_path / "in", tmp_path / "out", workers=0, tile=64).images
-        (back,) = export(image.store, tmp_path / "back")
-        assert back.name == "a.tif"
-        slides = found(back)
-        assert slides is not None
-        assert [len(slide.levels) for slide in slides.slides] == [2]
-        with opened(path) as one, opened(back) as other:
-            assert one.info.slide == other.info.slide
-            for number in (0, 1):
-                box = Box((0, 0, 0), one.info.at_level(number).shape)
-                np.testing.assert_array_equal(
-                    one.read_level(number, box), other.read_level(number, box)
-                )
 
 
 class TestDamage:
