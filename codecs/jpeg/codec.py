@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tilepress.codecs.budget import Budget, allowed_memory
 from tilepress.codecs.grid import MAX_STREAMS, Grid
 from tilepress.codecs.jpeg import render as rendering
-from tilepress.codecs.jpeg.correction import decode_correction, encode_correction
+from tilepress.codecs.jpeg.correction import Correction, decode_correction, encode_correction
 from tilepress.codecs.jpeg.layout import Layout, lay_out
 from tilepress.codecs.jpeg.markers import Refused, damaged
 from tilepress.codecs.jpeg.meaning import Chunk, find_meaning
@@ -304,7 +304,7 @@ def _samples(parts: Payload, blocks: Blocks, layout: Layout, header: RecordHeade
     return samples
 
 
-def _correct(head: Head, blocks: Blocks, layout: Layout, planes: Array) -> bytes | None:
+def _correct(head: Head, blocks: Blocks, layout: Layout, planes: Array) -> Correction | None:
     """Return the code of what samples are more than libjpeg's; None where they are the same."""
     ours = _rendered(head, blocks, layout, planes.shape, planes.dtype)
     if np.array_equal(ours, planes):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.grid import MAX_STREAMS, Grid
+from tilepress.codecs.jpeg.correction import Correction
 from tilepress.codecs.jpeg.markers import Refused, damaged
 from tilepress.codecs.jpeg.stream import ONES, Stream, read_skeleton, read_tables
 from tilepress.codecs.jpeg.usual import usual_tables
@@ -23,7 +24,7 @@ _MAX_HEAD = 2**24
 _MAX_SKELETONS = 2**26
 """Bytes of all skeletons of a record at most, and of the bits that fill bytes between them."""
 
-_INVERTED, _ALIKE, _CORRECTED = 4, 32, 64
+_INVERTED, _ALIKE, _CORRECTED, _OF_ANY_SIZE = 4, 32, 64, 128
 _MANNER = 3
 """Where the two bits of the manner begin."""
 _ZEROS, _ALL_ONES, _LISTED = range(3)
@@ -56,11 +57,11 @@ class Payload:
     head: Head
     code: memoryview
     """Of the coefficients."""
-    correction: memoryview | None
-    """What to add to samples, coded."""
+    correction: Correction | None
+    """What to add to samples."""
 
 
-def pack(head: Head, code: bytes, correction: bytes | None) -> bytes:
+def pack(head: Head, code: bytes, correction: Correction | None) -> bytes:
     """Return the payload."""
     grid = head.grid
     parts = [
@@ -86,17 +87,18 @@ def pack(head: Head, code: bytes, correction: bytes | None) -> bytes:
         | head.manner << _MANNER
         | (_ALIKE if head.family else 0)
         | (0 if correction is None else _CORRECTED)
+        | (_OF_ANY_SIZE if correction is not None and correction.of_any_size else 0)
     )
     last = b"" if correction is None else varint(len(code))
     pieces = [bytes([flags]), varint(len(plain)), varint(len(squeezed)), squeezed, last, code]
-    return b"".join(pieces) + (correction or b"")
+    return b"".join(pieces) + (b"" if correction is None else correction.code)
 
 
 def unpack(payload: memoryview, budget: Budget) -> Payload:
     """Take a payload, not trusted, apart; raises InvalidRecord or TooMuchMemory."""
     reader = Reader(payload)
     flags = reader.byte()
-    if flags > 127 or flags & 3 == 3:
+    if flags & 3 == 3 or (flags & _OF_ANY_SIZE and not flags & _CORRECTED):
         raise damaged(f"got flags {flags}")
     size = reader.varint(_MAX_HEAD)
     budget.check(2 * size)
@@ -117,7 +119,8 @@ def unpack(payload: memoryview, budget: Budget) -> Payload:
     if not flags & _CORRECTED:
         return Payload(head, reader.take(reader.left), None)
     code = reader.take(reader.varint(2**31))
-    return Payload(head, code, reader.take(reader.left))
+    rest = reader.take(reader.left)
+    return Payload(head, code, Correction(rest, bool(flags & _OF_ANY_SIZE)))
 
 
 def _unpack_streams(

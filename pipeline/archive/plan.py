@@ -215,26 +215,26 @@ def make_plan(
     lossless = lossless or padded
     config = options.tile_codec(nodata=nodata, lossless=lossless).to_config()
     apart = not lossless and "band" in info.axes and bool(exact or info.band_nodata is not None)
-    grid, *levels = (
-        _cut(at, options, at.stream_block, apart=apart)
-        for at in map(info.at_level, range(1 + len(info.levels)))
-    )
-    grids = [grid]
-    if info.stream_block is not None:  # versions before streams were kept cut all images alike
-        grids.append(_cut(info, options, None, apart=apart))
+    every = list(map(info.at_level, range(1 + len(info.levels))))
+    cuts = [[_cut(at, options, at.stream_block, apart=apart) for at in every]]
+    # versions before streams were kept cut all images alike, and those after the levels of NDPI
+    without = [_cut(at, options, None, apart=apart) for at in every]
+    cuts += [cut for cut in ([without[0], *cuts[0][1:]], without) if cut not in cuts]
     # versions before levels were made had none of any image
     bare = (source.source,) if isinstance(source, LevelledSource) and options.levels == AUTO else ()
     ways = [
         (digest, one, cut, of)
         for of in (source, *bare)
         for one in (config, *_former_configs(config, options))
-        for cut in grids
-        if (digest := plan_digest(of, cut, one, exact, levels if of is source else ()))
+        for cut in cuts
+        if (digest := plan_digest(of, cut[0], one, exact, cut[1:] if of is source else ()))
     ]
     seal = sealed_digest(store) if not wanted and len(ways) > 1 and is_sealed(store) else None
     known = {wanted} if wanted else _begun(store) | ({seal} - {None} if not anew else set())
     # what the same line asks for, even where this version would do it otherwise
-    digest, config, grid, planned = next((way for way in ways if way[0] in known), ways[0])
+    digest, config, (grid, *levels), planned = next(
+        (way for way in ways if way[0] in known), ways[0]
+    )
     if planned is not source:
         info, levels = without_made_levels(info), []
     return ImagePlan(

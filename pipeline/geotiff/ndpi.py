@@ -9,7 +9,6 @@ frame header that says how large that is. Sizes are the directory's: those of a 
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -26,21 +25,37 @@ from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     LENGTH,
     PHOTOMETRIC,
+    ROWS_PER_STRIP,
     SAMPLES,
     STRIP_BYTES,
     STRIP_OFFSETS,
     WIDTH,
+    Entry,
     TiffHeader,
+)
+from tilepress.pipeline.geotiff.ndpi_head import (
+    BLOCK,
+    JPEG_END,
+    JpegHead,
+    parse_head,
+    restart_marker,
+    restart_markers,
 )
 from tilepress.pipeline.storage.regular import open_regular
 
-__all__ = ["NDPI_TILE", "NdpiLevel", "is_ndpi_level"]
+__all__ = [
+    "MCU_STARTS",
+    "MCU_STARTS_HIGH",
+    "NDPI_TILE",
+    "NdpiLevel",
+    "is_ndpi_level",
+    "long_entry",
+]
 
 NDPI_TILE = 512
 """Sides of the tiles that a level is written with, and read as far as GDAL is concerned."""
 MCU_STARTS, MCU_STARTS_HIGH = 65426, 65432
 JPEG, YCBCR = 7, 6
-SOF0, DRI, SOS = 0xC0, 0xDD, 0xDA
 MAX_HEAD = 2**20
 """Bytes up to the first coded ones."""
 PIECE = 2048
@@ -49,26 +64,14 @@ MAX_PIECE_BYTES = 2**29
 """Decoded ones, at most."""
 MAX_SIDE = 65_500
 """Of what libjpeg decodes."""
+WIDE = 512
+"""Samples of an interval that is wide: chunks of it would be low."""
+LOW_ROWS = 256
+"""Rows of chunks of wide intervals with half of the rows of colours, at least: each border of rows
+is smoothed across, and has to be corrected."""
+MAX_UNIT_SAMPLES = 2**25
+"""Of what streams are kept by, half of what a record may have: a level without markers is one."""
 SEARCHED_BYTES = 2**24
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Head:
-    """A stream up to its coded bytes."""
-
-    data: bytes = field(repr=False)
-    size_at: int
-    """Where in it the height stands, and the width behind it."""
-    mcu: tuple[int, int]
-    """Rows and columns of an MCU."""
-    interval: int
-    """MCUs from one restart marker to the next; 0 where there is none."""
-    components: int
-
-    def sized(self, height: int, width: int) -> bytes:
-        """Return the head of a stream of another size."""
-        size = struct.pack(">HH", height, width)
-        return self.data[: self.size_at] + size + self.data[self.size_at + 4 :]
 
 
 def is_ndpi_level(header: TiffHeader) -> bool:
@@ -88,13 +91,17 @@ class NdpiLevel:
     offset: int
     """Of the stream, in the file."""
     length: int
-    head: _Head
+    head: JpegHead
     rows: int
     """Samples of an interval."""
     columns: int
     told: npt.NDArray[np.int64] | None = field(repr=False)
     """Where McuStarts says that intervals begin, from the stream's start on."""
     is_ycbcr: bool
+    order: str
+    """Of the directory's bytes."""
+    tail: bytes | None = field(repr=False)
+    """What follows the coded bytes, from the end marker on; None where there is none."""
 
     compress = "JPEG"
 
@@ -104,7 +111,11 @@ class NdpiLevel:
         first = header.first
         height, width = first.integer(LENGTH), first.integer(WIDTH)
         offset, length = first.integer(STRIP_OFFSETS), first.integer(STRIP_BYTES)
+        if min(height, width, offset, length) < 1:
+            raise DamagedSource(f"open {path}: damaged: a level has no samples, or no stream")
         head = _read_head(path, offset, length)
+        if not head.interval and all(head.size):
+            height, width = head.size  # the directory rounds that of small levels in its own way
         if head.components != first.integer(SAMPLES, 1) or head.components not in (1, 3):
             raise UnsupportedSource(f"open {path}: its stream has {head.components} components")
         across = -(-width // head.mcu[1])
@@ -126,6 +137,8 @@ class NdpiLevel:
             columns=head.mcu[1] * min(interval, across),
             told=None,
             is_ycbcr=first.integer(PHOTOMETRIC) == YCBCR,
+            order=first.order,
+            tail=_tail(path, offset, length),
         )
         around = 3 if level.down * level.across > 1 else 1  # intervals of a piece, down and across
         size = level.rows * level.columns * around**2 * head.components
@@ -141,6 +154,48 @@ class NdpiLevel:
     @property
     def across(self) -> int:
         return -(-self.width // self.columns)
+
+    @property
+    def interval(self) -> tuple[int, int]:
+        """Rows and columns of an interval; of the level where it is not made of whole ones."""
+        is_one = self.down * self.across == 1
+        return (self.height, self.width) if is_one else (self.rows, self.columns)
+
+    @property
+    def unit(self) -> tuple[int, int] | None:
+        """Rows and columns of what streams are kept by: an interval or several, or all of a level
+        that is not made of whole ones. None where none are kept."""
+        rows, columns = self.interval
+        if self.head.mcu[0] > BLOCK and columns > WIDE and self.down * self.across > 1:
+            rows *= -(-LOW_ROWS // rows)
+        if self.tail is None or self.order != "<":  # NDPI is little-endian
+            return None
+        return (
+            (rows, columns) if rows * columns * self.head.components <= MAX_UNIT_SAMPLES else None
+        )
+
+    def stream(self, top: int, left: int, bottom: int, right: int) -> bytes | None:
+        """Return whole intervals as a stream of their own, with the tables alone in its head.
+
+        None where there are other restart markers among them than they have. Raises DamagedSource.
+        """
+        downs = _touched(top, bottom, self.rows, self.height)
+        acrosses = _touched(left, right, self.columns, self.width)
+        head = self.head.bare().sized(bottom - top, right - left)
+        coded = b"".join(self._coded(downs, acrosses))
+        count = len(downs) * len(acrosses)
+        if self.down * self.across > 1 and len(restart_markers(coded)) != count - 1:
+            return None
+        return head + coded + JPEG_END
+
+    def sized(self, header: TiffHeader) -> TiffHeader:
+        """Return the level's header with the size of its samples."""
+        first = header.first
+        if (first.integer(LENGTH), first.integer(WIDTH)) == (self.height, self.width):
+            return header
+        sizes = {LENGTH: self.height, WIDTH: self.width, ROWS_PER_STRIP: self.height}
+        told = {tag: long_entry(value, header.order) for tag, value in sizes.items()}
+        return replace(header, first=replace(first, entries={**first.entries, **told}))
 
     def read_into(self, bands: list[int], window: Window, out: npt.NDArray[Any]) -> None:
         """Read bands, from 1, into ``out``, (bands, y, x). Raises DamagedSource."""
@@ -160,14 +215,15 @@ class NdpiLevel:
         y, x = downs.start * self.rows, acrosses.start * self.columns
         height = min(downs.stop * self.rows, self.height) - y
         width = min(acrosses.stop * self.columns, self.width) - x
-        samples = self._decoded(b"".join(self._stream(downs, acrosses, height, width)))
+        coded = b"".join(self._coded(downs, acrosses))
+        samples = self._decoded(self.head.sized(height, width) + coded + JPEG_END)
         if samples.shape[1:] != (height, width):
             raise DamagedSource(f"read {self.path}: damaged: a part of its stream is not whole")
         return samples[:, top - y : bottom - y, left - x : right - x]
 
-    def _stream(self, downs: range, acrosses: range, height: int, width: int) -> Iterator[bytes]:
+    def _coded(self, downs: range, acrosses: range) -> Iterator[bytes]:
+        """Yield the coded bytes of intervals, with the markers between them numbered anew."""
         starts = self._starts()
-        yield self.head.sized(height, width)
         count = 0
         with open_regular(self.path) as file:
             for row in downs:
@@ -181,20 +237,20 @@ class NdpiLevel:
                 for number in range(first, last):
                     part = data[int(starts[number]) - begin : int(starts[number + 1]) - begin]
                     is_last = number + 1 == len(starts) - 1
-                    if not is_last and part[-2:] != bytes([0xFF, 0xD0 + number % 8]):
+                    if not is_last and part[-2:] != restart_marker(number):
                         text = f"there is no restart marker behind interval {number + 1}"
                         raise DamagedSource(f"read {self.path}: damaged: {text}")
                     yield part if is_last else part[:-2]
                     count += 1
                     if count < len(downs) * len(acrosses):
-                        yield bytes([0xFF, 0xD0 + (count - 1) % 8])
-        yield b"\xff\xd9"
+                        yield restart_marker(count - 1)
 
     def _starts(self) -> npt.NDArray[np.int64]:
         """Return where intervals begin, and where the last one ends."""
         count, begin = self.down * self.across, len(self.head.data)
         if count == 1:  # with whatever markers it has within
-            return np.array([begin, _end_of(self.path, self.offset, self.length)], np.int64)
+            end = _end_of(self.path, self.offset, self.length)
+            return np.array([begin, max(begin, end)], np.int64)
         if self.told is None:
             found = _searched(self.path, self.offset, self.length, begin)
             if len(found) != count + 1:
@@ -222,43 +278,22 @@ class NdpiLevel:
         return found[np.newaxis] if found.ndim == 2 else np.moveaxis(found, -1, 0)
 
 
+def long_entry(value: int, order: str) -> Entry:
+    """Return an entry of one number."""
+    return Entry(4, 1, np.array([value], f"{order}u4").tobytes())
+
+
 def _touched(start: int, stop: int, size: int, whole: int) -> range:
     """Return the numbers of the intervals that a range touches, which may go past the image."""
     return range(max(0, start) // size, -(-min(stop, whole) // size))
 
 
-def _read_head(path: Path, offset: int, length: int) -> _Head:
+def _read_head(path: Path, offset: int, length: int) -> JpegHead:
     """Read the markers of a stream up to its scan. Raises DamagedSource or UnsupportedSource."""
     with open_regular(path) as file:
         file.seek(offset)
         data = file.read(min(length, MAX_HEAD))
-    at, interval, size_at = 2, 0, 0
-    mcu, components = (8, 8), 0
-    try:
-        while True:
-            mark, marker, size = struct.unpack_from(">BBH", data, at)
-            if mark != 0xFF:
-                raise DamagedSource(f"open {path}: damaged: its stream is no JPEG")
-            if marker == SOF0:
-                size_at, components = at + 5, data[at + 9]
-                factors = [data[at + 11 + 3 * n] for n in range(components)]
-                mcu = (8 * max(one & 15 for one in factors), 8 * max(one >> 4 for one in factors))
-                if data[at + 4] != 8 or not all(mcu):
-                    raise UnsupportedSource(f"open {path}: its stream has no samples of 8 bits")
-                if components == 1:
-                    mcu = (8, 8)  # T.81 A.2.2: of one component, an MCU is one block
-            elif 0xC1 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-                raise UnsupportedSource(f"open {path}: its stream is no baseline JPEG")
-            elif marker == DRI:
-                (interval,) = struct.unpack_from(">H", data, at + 4)
-            at += 2 + size
-            if marker == SOS:
-                break
-    except (struct.error, IndexError, ValueError) as error:
-        raise DamagedSource(f"open {path}: damaged: its stream is cut") from error
-    if not size_at or data[:2] != b"\xff\xd8":
-        raise DamagedSource(f"open {path}: damaged: its stream has no frame")
-    return _Head(data=data[:at], size_at=size_at, mcu=mcu, interval=interval, components=components)
+    return parse_head(data, f"open {path}")
 
 
 def _end_of(path: Path, offset: int, length: int) -> int:
@@ -267,10 +302,22 @@ def _end_of(path: Path, offset: int, length: int) -> int:
         begin = max(0, length - 4096)
         file.seek(offset + begin)
         tail = file.read(length - begin)
-    at = tail.rfind(b"\xff\xd9")
+    at = tail.rfind(JPEG_END)
     if at < 0:
         raise DamagedSource(f"read {path}: truncated: a level has no end")
     return begin + at
+
+
+def _tail(path: Path, offset: int, length: int) -> bytes | None:
+    """Return the bytes from the end marker on; None where the file ends before."""
+    try:
+        end = _end_of(path, offset, length)
+    except DamagedSource:
+        return None  # who reads the samples is told
+    with open_regular(path) as file:
+        file.seek(offset + end)
+        data = file.read(length - end)
+    return data if len(data) == length - end else None
 
 
 @lru_cache(maxsize=16)
@@ -281,7 +328,6 @@ def _searched(path: Path, offset: int, length: int, begin: int) -> npt.NDArray[n
     with open_regular(path) as file:
         for at in range(begin, end, SEARCHED_BYTES):
             file.seek(offset + at)
-            data = np.frombuffer(file.read(min(SEARCHED_BYTES + 1, end - at)), np.uint8)
-            marks = (data[:-1] == 0xFF) & (data[1:] & 0xF8 == 0xD0)
-            found.append(np.flatnonzero(marks).astype(np.int64) + at + 2)
+            data = file.read(min(SEARCHED_BYTES + 1, end - at))
+            found.append(restart_markers(data) + at + 2)
     return np.concatenate([*found, np.array([end], np.int64)])

@@ -3,17 +3,17 @@
 Tiles that are compressed streams come back byte by byte where the store keeps the streams of a
 level. Other levels are written with lossless compression, from samples; what lies beside a slide in
 its file (label, macro, thumbnail) was left out. As OME-TIFF the levels hang below the first page of
-each band.
+each band. An NDPI file comes back as one where all of its streams are kept (ndpi_export.py).
 """
 
 from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from tilepress.pipeline.geotiff.header import (
     SUBSAMPLING,
     Entry,
 )
+from tilepress.pipeline.geotiff.ndpi_export import NDPI_SUFFIX, is_whole_ndpi, write_ndpi
 from tilepress.pipeline.geotiff.slide_ome import ome_description
 from tilepress.pipeline.geotiff.slide_record import PageLayout, StoredSlide, parse_slide
 from tilepress.pipeline.geotiff.slide_told import taken_at
@@ -44,7 +45,7 @@ from tilepress.pipeline.storage.unfinished import unfinished
 
 __all__ = ["ICC_PROFILE", "export_ome_tiff", "export_slide", "slide_to_write", "write_ome"]
 
-SUFFIXES = (".tif", ".tiff", ".svs", ".btf", ".tf8")
+SUFFIXES = (".tif", ".tiff", ".svs", ".btf", ".tf8", ".ndpi")
 
 WINDOW_BYTES = 64 * 2**20
 """Samples that are read at a time."""
@@ -63,11 +64,23 @@ def export_slide(reader: ExportReader, out: Path) -> list[Path]:
     """Write the file that a slide was made of; return it.
 
     ``out`` is a file, or a folder, which gets the original name. Several slides of one file are
-    files each. Raises UsageError for a store of
-    anything else, DamagedStore where its record is none.
+    files each. Of an NDPI file a pyramid of tiles is made where that is asked for by another
+    ending, or where streams are missing. Raises UsageError for a store of anything else,
+    DamagedStore where its record is none.
     """
-    slide = _known_again(_slide(reader))
-    return [_written(list(_levels(reader)), slide, _target(out, _file_name(reader, slide)))]
+    slide, levels = _slide(reader), list(_levels(reader))
+    name = _file_name(reader, slide)
+    if is_whole_ndpi(levels, slide):
+        target = _target(out, name)
+        if target.name == name or target.suffix.lower() == NDPI_SUFFIX:
+            return [_put(target, lambda file: write_ndpi(file, levels, slide))]
+    elif name.lower().endswith(NDPI_SUFFIX):
+        name = f"{PurePath(name).stem}.tif"
+    target = _target(out, name)
+    if target.suffix.lower() == NDPI_SUFFIX:
+        text = "the store has not the JPEG streams of all levels; name a .tif, of tiles"
+        raise UsageError(f"export: {target} cannot be an NDPI file: {text}")
+    return [_written(levels, _known_again(slide), target)]
 
 
 def slide_to_write(reader: ExportReader) -> SlideToWrite:
@@ -101,7 +114,7 @@ def _level_to_write(at: ExportReader, pages: Sequence[PageLayout], order: str) -
     together = page.bands if not page.apart else 1
     whole = at.shape[0] if len(at.shape) == 3 else 1
     tables = page.entries.get(JPEG_TABLES)
-    keeps = page.tiled and together in (1, whole) and _keeps_streams(at)
+    keeps = page.tiled and together in (1, whole) and _come_as_streams(at, pages)
     return LevelToWrite(
         reader=at,
         rows=page.block[0] if page.tiled else TILE,
@@ -194,12 +207,20 @@ def _target(out: Path, name: str) -> Path:
 
 
 def _written(levels: Sequence[ExportReader], slide: StoredSlide, target: Path) -> Path:
+    def write(file: BinaryIO) -> None:
+        writer = TiffWriter(file, big=slide.big or _is_large(levels, slide), order=slide.order)
+        _write_levels(writer, levels, slide)
+
+    return _put(target, write)
+
+
+def _put(target: Path, write: Callable[[BinaryIO], None]) -> Path:
+    """Put a file that is written as a whole, or not at all; return it."""
     make_directory(target.parent)
     try:
         with unfinished(target) as partial:
             with open(partial, "r+b") as file:
-                writer = TiffWriter(file, big=slide.big or _is_large(levels), order=slide.order)
-                _write_levels(writer, levels, slide)
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(target)
@@ -209,10 +230,11 @@ def _written(levels: Sequence[ExportReader], slide: StoredSlide, target: Path) -
     return target
 
 
-def _is_large(levels: Sequence[ExportReader]) -> bool:
+def _is_large(levels: Sequence[ExportReader], slide: StoredSlide) -> bool:
     statement = levels[0].attrs["tilepress"]
     return int(statement["stored_bytes"]) > CLASSIC_BYTES // 4 or (
-        not all(map(_keeps_streams, levels)) and int(statement["raw_bytes"]) > CLASSIC_BYTES
+        int(statement["raw_bytes"]) > CLASSIC_BYTES
+        and not all(map(_come_as_streams, levels, slide.levels))
     )
 
 
@@ -236,7 +258,7 @@ def _write_level(
     writer: TiffWriter, at: ExportReader, pages: Sequence[PageLayout], order: str
 ) -> list[PageBlocks]:
     """Write the blocks of a level, as streams or from samples; return where they lie."""
-    streams = all(page.has_streams for page in pages) and _keeps_streams(at)
+    streams = _come_as_streams(at, pages)
     written = [PageBlocks.of(page if streams else _lossless(page, order)) for page in pages]
     if streams:
         _write_streams(writer, at, written)
@@ -245,10 +267,15 @@ def _write_level(
     return written
 
 
-def _keeps_streams(at: ExportReader) -> bool:
-    """Whether all chunks of a level keep streams, or have nothing that there was a stream of."""
-    return isinstance(at, KeptStreams) and all(
-        at.keeps_streams(index) or _is_absent(at, index) for index in _chunks(at)
+def _come_as_streams(at: ExportReader, pages: Sequence[PageLayout]) -> bool:
+    """Whether the tiles of a level are written as the streams that are kept of it.
+
+    All of its chunks keep streams then, or have nothing that there was a stream of.
+    """
+    return (
+        all(page.has_streams for page in pages)
+        and isinstance(at, KeptStreams)
+        and all(at.keeps_streams(index) or _is_absent(at, index) for index in _chunks(at))
     )
 
 

@@ -6,7 +6,6 @@ entries again as they were: texts, resolution, colours.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from tilepress.pipeline.geotiff.block_grid import BlockGrid
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     JPEG_TABLES,
+    LENGTH,
     PLANAR,
     STRIP_BYTES,
     STRIP_OFFSETS,
@@ -27,17 +27,26 @@ from tilepress.pipeline.geotiff.header import (
     TILE_LENGTH,
     TILE_OFFSETS,
     TILE_WIDTH,
+    WIDTH,
     Entry,
     Page,
     read_header,
 )
-from tilepress.pipeline.geotiff.ndpi import NDPI_TILE, is_ndpi_level
+from tilepress.pipeline.geotiff.ndpi import NDPI_TILE, NdpiLevel, is_ndpi_level, long_entry
+from tilepress.pipeline.geotiff.ndpi_scan import (
+    OF_NDPI,
+    NdpiScan,
+    entries_from_json,
+    entries_to_json,
+)
 from tilepress.pipeline.geotiff.raster_file import RasterFile
 from tilepress.pipeline.geotiff.stream_blocks import FAMILIES
 
 __all__ = ["PageLayout", "StoredSlide", "dump_slide", "parse_slide"]
 
 RECORD_VERSION = 1
+WITH_SCANS_VERSION = 2
+"""Of a slide whose pages were JPEG streams of NDPI: exports of before would look for tiles."""
 
 MAX_ENTRY_BYTES = 16 * 2**20
 """Longest value that is kept: OME-XML of some thousand planes has a few megabytes."""
@@ -51,8 +60,8 @@ _NOT_KEPT = frozenset(
 )
 """Entries that point elsewhere in the file."""
 
-_OF_NDPI = frozenset([278, *range(65420, 65500)]) - {65421}
-"""Rows of its one strip, and Hamamatsu's own, but for the magnification."""
+NDPI_LENS = 65421
+"""The magnification, which pages of NDPI alone have."""
 
 _PLAIN = frozenset(
     [
@@ -79,6 +88,9 @@ class PageLayout:
     converted: bool
     """Whether samples are RGB that libtiff made of other colours."""
     entries: Mapping[int, Entry] = field(repr=False)
+    scan: NdpiScan | None = field(default=None, repr=False)
+    """Of a page of NDPI whose stream is kept: then the other fields say how it is written from
+    samples."""
 
     @classmethod
     def of(cls, page: RasterFile, offset: int) -> PageLayout:
@@ -89,6 +101,7 @@ class PageLayout:
         layout = page.record["layout"]
         rows, columns = layout["block"] if grid is None else (grid.rows, grid.columns)
         tiled = TILE_OFFSETS in header.first.entries
+        scan: NdpiScan | None = None
         is_ndpi = is_ndpi_level(header)
         if is_ndpi:
             rows, columns, tiled = NDPI_TILE, NDPI_TILE, True
@@ -98,7 +111,12 @@ class PageLayout:
             if tag not in _NOT_KEPT and len(entry.data) <= MAX_ENTRY_BYTES
         }
         if is_ndpi:  # it is written as a pyramid of tiles, and must not be taken for NDPI again
-            entries = {tag: one for tag, one in entries.items() if tag not in _OF_NDPI}
+            if isinstance(page.decoded, NdpiLevel):
+                scan = NdpiScan.of(page.decoded, header.first, MAX_ENTRY_BYTES)
+            entries = {tag: one for tag, one in entries.items() if tag not in OF_NDPI}
+            sizes = {LENGTH: page.record["height"], WIDTH: page.record["width"]}
+            if any(header.first.integer(tag) != size for tag, size in sizes.items()):
+                entries |= {tag: long_entry(n, header.order) for tag, n in sizes.items()}
             side = np.array([NDPI_TILE], f"{header.order}u2").tobytes()
             entries |= dict.fromkeys((TILE_WIDTH, TILE_LENGTH), Entry(3, 1, side))
         return cls(
@@ -111,13 +129,14 @@ class PageLayout:
             apart=header.first.integer(PLANAR, 1) == 2 and page.count > 1,
             converted=bool(page.record["converted"]),
             entries=entries,
+            scan=scan,
         )
 
     @property
     def has_streams(self) -> bool:
         """Whether its tiles are of a compression whose streams a store can keep."""
         entry = self.entries.get(COMPRESSION)
-        if entry is None or entry.count != 1:
+        if entry is None or entry.count != 1 or NDPI_LENS in self.entries:
             return False
         number = entry.data[:2]  # none of the numbers is another one in the other byte order
         return any(int.from_bytes(number, order) in FAMILIES for order in ("little", "big"))
@@ -128,15 +147,12 @@ class PageLayout:
         return -(-self.height // self.block[0]), -(-self.width // self.block[1])
 
     def to_json(self) -> dict[str, Any]:
-        told = {
+        told: dict[str, Any] = {
             name: getattr(self, name)
             for name in ("height", "width", "bands", "dtype", "tiled", "apart", "converted")
         }
-        entries = {
-            str(tag): [one.kind, one.count, base64.b64encode(one.data).decode("ascii")]
-            for tag, one in sorted(self.entries.items())
-        }
-        return {**told, "block": list(self.block), "entries": entries}
+        told |= {} if self.scan is None else {"scan": self.scan.to_json()}
+        return {**told, "block": list(self.block), "entries": entries_to_json(self.entries)}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> PageLayout:
@@ -145,10 +161,7 @@ class PageLayout:
         if not all(type(size) is int and size > 0 for size in sizes):
             raise ValueError("sizes of a page")
         rows, columns = fields["block"]
-        entries = {
-            int(tag): Entry(int(kind), int(count), base64.b64decode(data))
-            for tag, (kind, count, data) in fields["entries"].items()
-        }
+        scan = fields.get("scan")
         flags = {name: bool(fields[name]) for name in ("tiled", "apart", "converted")}
         return cls(
             height=fields["height"],
@@ -156,7 +169,8 @@ class PageLayout:
             bands=fields["bands"],
             dtype=str(fields["dtype"]),
             block=(rows, columns),
-            entries=entries,
+            entries=entries_from_json(fields["entries"]),
+            scan=None if scan is None else NdpiScan.from_json(scan),
             **flags,
         )
 
@@ -195,13 +209,15 @@ def dump_slide(
         for page in level:
             fields = page.to_json()
             if plain:
+                fields.pop("scan", None)
                 dropped = [tag for tag in page.entries if tag not in _PLAIN]
                 went.update(f"TIFF tag {tag}" for tag in dropped if tag != JPEG_TABLES)
                 for tag in dropped:
                     del fields["entries"][str(tag)]
             told[-1].append(fields)
+    has_scans = any("scan" in page for level in told for page in level)
     record = {
-        "version": RECORD_VERSION,
+        "version": WITH_SCANS_VERSION if has_scans else RECORD_VERSION,
         "name": name,
         "big": big,
         "order": order,
@@ -216,7 +232,8 @@ def parse_slide(data: bytes) -> StoredSlide:
     """Return the record that ``dump_slide`` wrote. Raises ValueError for anything else."""
     try:
         record = json.loads(data)
-        if record["version"] != RECORD_VERSION or record["order"] not in ("<", ">"):
+        known = record["version"] in (RECORD_VERSION, WITH_SCANS_VERSION)
+        if not known or record["order"] not in ("<", ">"):
             raise ValueError("another version")
         levels = tuple(tuple(map(PageLayout.from_json, level)) for level in record["levels"])
         if not levels or not all(levels) or len({len(level) for level in levels}) > 1:

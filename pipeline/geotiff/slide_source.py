@@ -72,6 +72,8 @@ class _Level:
 
     def block(self) -> tuple[int, int, int] | None:
         """Return bands, rows and columns of what is one stream; None where that is nothing."""
+        if (ndpi := self.ndpi) is not None:
+            return None if ndpi.unit is None else (self.bands, *ndpi.unit)
         found = [page.stream_blocks for page in self.pages]
         first = found[0]
         if first is None or first.bands not in (1, self.pages[0].count):
@@ -87,6 +89,24 @@ class _Level:
             if (one.grid.rows, one.grid.columns) != (grid.rows, grid.columns):
                 return None
         return first.bands, grid.rows, grid.columns
+
+    @property
+    def ndpi(self) -> NdpiLevel | None:
+        """The level, where it is one JPEG stream of Hamamatsu's; None for others."""
+        decoded = self.pages[0].decoded
+        return decoded if isinstance(decoded, NdpiLevel) and len(self.pages) == 1 else None
+
+    def stream_of(self, ndpi: NdpiLevel, box: Box) -> Streams | None:
+        """Return whole intervals of such a level as one stream."""
+        (top, left), (bottom, right) = box.start[-2:], box.stop[-2:]
+        if box.shape[:-2] not in ((), (self.bands,)):
+            return None
+        stream = ndpi.stream(top, left, bottom, right)
+        if stream is None:
+            return None
+        return Streams(
+            streams=(stream,), rows=1, columns=1, height=bottom - top, width=right - left
+        )
 
     def streams(self, frames: range, rows: range, columns: range) -> Streams | None:
         if len(self.pages) == 1:
@@ -162,6 +182,8 @@ class SlideSource:
             numbers = blocks_of(box, info.stream_block, info.shape)
         if numbers is None:
             return None
+        if (ndpi := self._levels[level].ndpi) is not None:
+            return self._levels[level].stream_of(ndpi, box)
         frames, rows, columns = numbers if len(numbers) == 3 else (range(1), *numbers)
         return self._levels[level].streams(frames, rows, columns)
 
@@ -229,9 +251,9 @@ class SlideSource:
 
     @property
     def _exported_name(self) -> str:
-        """What its file is called when it comes back: no NDPI can be written."""
-        is_ndpi = isinstance(self._levels[0].pages[0].decoded, NdpiLevel)
-        return f"{self._path.stem}.tif" if is_ndpi else self._path.name
+        """What its file is called when it comes back: an NDPI only if it has all of its streams."""
+        lacks = any(level.ndpi is not None and level.block() is None for level in self._levels)
+        return f"{self._path.stem}.tif" if lacks else self._path.name
 
     def _record(self, *, plain: bool) -> tuple[bytes, Counter[str]]:
         header = read_header(self._path)
@@ -274,6 +296,10 @@ class SlideSource:
     def _remarks(self, *, plain: bool) -> Iterator[str]:
         if len(self._levels) > 1:
             yield f"a slide of {len(self._levels)} levels"
+        lacks = sum(level.ndpi is not None and level.block() is None for level in self._levels)
+        if lacks and not plain:
+            whose = f"{lacks} of {len(self._levels)} levels"
+            yield f"the JPEG streams of {whose} cannot be kept: their samples are"
         count = Counter(self._found.beside)
         if count and self._slide is self._found.slides[0]:
             listed = ", ".join(f"{n} × {what}" if n > 1 else what for what, n in count.items())

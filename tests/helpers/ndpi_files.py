@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tilepress.pipeline.geotiff.header import Entry, walk_directories
+from tilepress.pipeline.geotiff.header import Entry, Page, read_header, walk_directories
 from tilepress.pipeline.geotiff.slide_record import PageLayout
 from tilepress.pipeline.geotiff.tiff_writer import PageBlocks, TiffWriter
 
-__all__ = ["beyond_4_gib", "jpeg_with_restarts", "markers_of", "write_ndpi"]
+__all__ = ["beyond_4_gib", "jpeg_with_restarts", "markers_of", "pages_of", "write_ndpi"]
 
 
 def jpeg_with_restarts(samples: np.ndarray, interval: int, subsampling: int = 0) -> bytes:
@@ -50,10 +50,12 @@ def write_ndpi(
     depths: Sequence[int] = (),
     changed: dict[int, Entry] | None = None,
     ending: bytes = b"",
+    altered: Callable[[bytes], bytes] = bytes,
 ) -> Path:
     """Write pages (bands, y, x), each with its magnification; −1 is a macro image, −2 a map.
 
-    told : whether McuStarts are; changed : other entries of every page.
+    told : whether McuStarts are; changed : other entries of every page; altered : what is made of
+    the stream of the first one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
@@ -62,6 +64,7 @@ def write_ndpi(
         for number, (samples, lens) in enumerate(zip(pages, lenses, strict=True)):
             bands, height, width = samples.shape
             stream = jpeg_with_restarts(samples, interval, subsampling) + ending
+            stream = altered(stream) if number == 0 else stream
 
             def short(*values: int) -> Entry:
                 return Entry(3, len(values), np.array(values, "<u2").tobytes())
@@ -96,6 +99,21 @@ def write_ndpi(
             written.append((blocks, ()))
         writer.finish(written)
     return path
+
+
+def pages_of(path: Path) -> list[tuple[dict[int, Entry], bytes]]:
+    """Return the entries of each page but its offset, and its stream."""
+    found = []
+    with path.open("rb") as file:
+        chain = list(walk_directories(file, path.stat().st_size, (256,)))
+        for start, _ in chain:
+            header = read_header(path, Page(0, start))
+            assert header is not None
+            file.seek(header.first.integer(273))
+            stream = file.read(header.first.integer(279))
+            entries = {tag: one for tag, one in header.first.entries.items() if tag != 273}
+            found.append((entries, stream))
+    return found
 
 
 def beyond_4_gib(path: Path, out: Path) -> Path:

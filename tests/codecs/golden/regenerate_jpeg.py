@@ -87,6 +87,9 @@ def cases() -> Iterator[Case]:
     changed = samples_of(grey)
     changed[0, ::9, ::7] ^= 1
     yield "corrected", [grey], changed, None, b""
+    cut = samples_of(grey)
+    cut[:, :, 0] ^= 0x5A
+    yield "corrected-by-any-size", [grey], cut, None, b""
     image, tiles, tables = picture(96, 96), [], b""
     whole = np.zeros((3, 96, 96), np.uint8)
     for y in (0, 48):

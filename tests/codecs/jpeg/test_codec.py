@@ -158,6 +158,29 @@ class TestOtherReaders:
         assert np.array_equal(CODEC.decode(record), samples)
         assert streams(record) == [data]
 
+    @pytest.mark.parametrize("precision", [8, 12])
+    def test_samples_along_a_border_are_corrected_by_any_size(self, precision: int) -> None:
+        """Of a part of a larger stream, whose decoder has smoothed colours across its borders."""
+        how = {} if precision == 8 else {"bitspersample": 12}
+        image = picture(64, 64, bands=1).astype(np.uint16) << (precision - 8)
+        data = jpeg(image.astype(np.uint8 if precision == 8 else np.uint16), **how)
+        samples = samples_of(data)
+        samples[:, 0] = (1 << precision) - 1 - samples[:, 0]
+        samples[:, :, -1] ^= 16
+        record = encode([data], samples)
+        assert record[HEADER_BYTES] & 192 == 192
+        assert np.array_equal(CODEC.decode(record), samples)
+        assert streams(record) == [data]
+
+    def test_without_its_flag_a_correction_is_of_small_differences(self) -> None:
+        data = jpeg(picture(64, 64))
+        samples = samples_of(data)
+        samples[:, 3] ^= 64
+        header, payload = unpack_record(encode([data], samples))
+        forged = pack_record(header, bytes([payload[0] & 127]) + bytes(payload[1:]))
+        with pytest.raises(InvalidRecord, match="correction is impossible"):
+            CODEC.decode(forged)
+
     def test_many_other_samples_are_refused(self) -> None:
         data = jpeg(picture(64, 64))
         with pytest.raises(Refused, match="of the samples are not those"):

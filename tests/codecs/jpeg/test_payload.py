@@ -7,6 +7,7 @@ import pytest
 
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.jpeg.codec import Grid
+from tilepress.codecs.jpeg.correction import Correction
 from tilepress.codecs.jpeg.payload import Head, pack, unpack
 from tilepress.codecs.jpeg.stream import Stream, read_stream, read_tables
 from tilepress.codecs.jpeg.usual import usual_tables
@@ -32,8 +33,9 @@ class TestPacking:
     @pytest.mark.parametrize("pad", [0, 127, 21])
     def test_there_and_back(self, pad: int) -> None:
         given = head(pad=pad)
-        parts = unpack(memoryview(pack(given, b"code", b"more")), BUDGET)
-        assert (bytes(parts.code), bytes(parts.correction)) == (b"code", b"more")
+        parts = unpack(memoryview(pack(given, b"code", Correction(b"more", pad == 0))), BUDGET)
+        assert parts.correction == Correction(b"more", pad == 0)
+        assert bytes(parts.code) == b"code"
         assert (parts.head.grid, parts.head.tables, parts.head.crc) == (
             given.grid,
             given.tables,
@@ -73,6 +75,6 @@ class TestBounds:
 
     def test_unknown_flags(self) -> None:
         payload = pack(head(), b"", None)
-        for flags in (3, 27, 128):
+        for flags in (3, 27, 128):  # 128: of a correction that is not there
             with pytest.raises(InvalidRecord, match="flags"):
                 unpack(memoryview(bytes([flags]) + payload[1:]), BUDGET)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 from PIL import Image
 
 from tilepress.errors import SourceError
-from tilepress.pipeline.export import export
 from tilepress.pipeline.geotiff import ndpi
 from tilepress.pipeline.geotiff.header import Entry, Page, find_pages, read_header
 from tilepress.pipeline.geotiff.ndpi import NdpiLevel, is_ndpi_level
@@ -19,7 +19,6 @@ from tilepress.pipeline.geotiff.slide_record import parse_slide
 from tilepress.pipeline.geotiff.slide_source import SlideSource
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec
-from tilepress.workflows.run.compress import compress
 
 from ...helpers.ndpi_files import beyond_4_gib, jpeg_with_restarts, write_ndpi
 from ...helpers.slide_files import picture, pyramid
@@ -96,6 +95,36 @@ class TestSamples:
             box = Box((0, 20, 30), (3, 100, 200))
             np.testing.assert_array_equal(source.read(box), decoded(LEVELS[0], 4)[box.slices])
 
+    @pytest.mark.parametrize("interval", [0, 4])
+    def test_of_a_size_that_the_frame_says_otherwise(self, tmp_path: Path, interval: int):
+        """Directories of small levels are rounded otherwise: where there are no intervals, the
+        frame is right."""
+        sizes = {257: Entry(4, 1, (151).to_bytes(4, "little")), 278: Entry(4, 1, b"\x97\0\0\0")}
+        path = write_ndpi(
+            tmp_path / "a.ndpi", LEVELS[:1], (20.0,), interval=interval, changed=sizes
+        )
+        with opened(path) as source:
+            assert source.info.shape == (3, 151 if interval else 150, 256)
+            box = Box((0, 0, 0), (3, 150, 256))
+            np.testing.assert_array_equal(source.read(box), decoded(LEVELS[0], interval))
+
+    def test_of_texts_that_lie_elsewhere(self, tmp_path: Path):
+        """Hamamatsu's are never in their entries, however short."""
+        text = {65427: Entry(4, 1, (12).to_bytes(4, "little"))}
+        path = write_ndpi(tmp_path / "a.ndpi", LEVELS[:1], (20.0,), changed=text)
+        data = bytearray(path.read_bytes())
+        at = data.index(struct.pack("<HHII", 65427, 4, 1, 12))
+        data[at : at + 12] = struct.pack("<HHII", 65427, 2, 3, len(data))
+        path.write_bytes(data + b"No\0")
+        header = read_header(path)
+        assert header is not None
+        assert header.first.entries[65427] == Entry(2, 3, b"No\0")
+        data[at : at + 12] = struct.pack("<HHI", 65427, 2, 3) + b"Oh\0\0"
+        path.write_bytes(data)
+        header = read_header(path)
+        assert header is not None
+        assert header.first.entries[65427].data == b"Oh\0"
+
 
 class TestPages:
     def test_are_levels_and_a_macro_image(self, tmp_path: Path):
@@ -108,7 +137,7 @@ class TestPages:
             assert source.info.slide is not None
             assert source.info.slide.pixel_size_um == (0.5, 0.5)
             assert source.info.attributes["objective_power"] == 20.0
-            assert source.info.stream_block is None
+            assert source.info.stream_block == (3, 8, 32)
             for number, samples in enumerate(LEVELS):
                 got = source.read_level(number, Box((0, 0, 0), samples.shape))
                 if number == 0:
@@ -142,23 +171,6 @@ class TestPages:
                     one.read_level(number, box), other.read_level(number, box)
                 )
             assert parse_slide(dict(other.source_items())["slide-0"]).big
-
-    def test_come_back_as_a_pyramid(self, tmp_path: Path):
-        """Their streams are not kept: what comes back is no NDPI, and says nothing of being one."""
-        path = write_ndpi(tmp_path / "in/a.ndpi", [*LEVELS[:2], MACRO], (20.0, 10.0, -1.0))
-        (image,) = compress(tmp_path / "in", tmp_path / "out", workers=0, tile=64).images
-        (back,) = export(image.store, tmp_path / "back")
-        assert back.name == "a.tif"
-        slides = found(back)
-        assert slides is not None
-        assert [len(slide.levels) for slide in slides.slides] == [2]
-        with opened(path) as one, opened(back) as other:
-            assert one.info.slide == other.info.slide
-            for number in (0, 1):
-                box = Box((0, 0, 0), one.info.at_level(number).shape)
-                np.testing.assert_array_equal(
-                    one.read_level(number, box), other.read_level(number, box)
-                )
 
 
 class TestDamage:
