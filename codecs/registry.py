@@ -54,6 +54,8 @@ class ChunkCoder(Protocol):
     former_models: ClassVar[Mapping[str, Sequence[str]]]
     """By tier, the bundled models that earlier versions had: a store that was written with one of
     them is what its line asks for."""
+    on_device: ClassVar[bool] = False
+    """Whether it can code on a GPU, too."""
     number: int
     """What the headers of its records call it, one of those of its ``Registered``."""
 

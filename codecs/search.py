@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tilepress.codecs.levels import COARSEST, EXACT, FINEST
+from tilepress.codecs.levels import COARSEST, EXACT, FINEST, NOMINAL_DB
 from tilepress.codecs.loss import AtLeast, AtMost, Lossy, Quality
 from tilepress.errors import UnsupportedArray
 
@@ -23,6 +23,8 @@ _SAMPLED = 4
 """Chunks on which a level is looked for."""
 _GRID = 0.25
 """Levels between which nobody tells a difference: 0.125 dB."""
+_NEAR = 0.5
+"""Levels that a target may be missed by, on the safe side."""
 _STEPS = round((FINEST - COARSEST) / _GRID)
 _TRIES = 12
 """Levels that are tried on all chunks, at most."""
@@ -83,22 +85,12 @@ def find_level(loss: Lossy, code: Code[Result], chunks: Together, doing: str) ->
     """
     everything = range(len(chunks.samples))
     if isinstance(loss, Quality) or not everything:
-        return _results(code(everything, loss.value))
+        return [trial.result for trial in code(everything, loss.value)]
     finer = 1 if isinstance(loss, AtLeast) else -1  # where it is safer
     sample = _spread(everything)
-    unsafe, safe = (-1, _STEPS + 1) if finer > 0 else (_STEPS + 1, -1)
-    best: Sequence[Trial[Result]] | None = None
-    while abs(safe - unsafe) > 1:
-        at = (safe + unsafe) // 2
-        trials = code(sample, _level(at))
-        if chunks.slack(loss, trials, sample) >= 0:
-            safe = at
-            if len(sample) == len(everything):
-                best = trials
-        else:
-            unsafe = at
+    at, best = _bracketed(loss, code, chunks, sample, finer)
     if len(sample) < len(everything):
-        best = _proved(loss, code, chunks, min(max(safe, 0), _STEPS), finer)
+        best = _proved(loss, code, chunks, min(max(at, 0), _STEPS), finer)
     if best is not None and not (finer > 0 and _may_be_exact(best, chunks)):
         return [trial.result for trial in best]
     trials = code(everything, EXACT if finer > 0 else COARSEST)
@@ -110,7 +102,36 @@ def find_level(loss: Lossy, code: Code[Result], chunks: Together, doing: str) ->
             f"{doing} with {loss}: at its coarsest it takes "
             f"{bits / max(1, sum(chunks.samples)):.3g}; allow more, or choose another codec"
         )
-    return _results(trials)
+    return [trial.result for trial in trials]
+
+
+def _bracketed(
+    loss: Lossy, code: Code[Result], chunks: Together, sample: Sequence[int], finer: int
+) -> tuple[int, Sequence[Trial[Result]] | None]:
+    """Return a step of the grid near which a sample of the chunks holds a target, and its trials.
+
+    What is missing says how far to go; where that does not halve what is left, the middle is taken.
+    """
+    unsafe, safe = (-1, _STEPS + 1) if finer > 0 else (_STEPS + 1, -1)
+    best: Sequence[Trial[Result]] | None = None
+    guess = (unsafe + safe) // 2
+    if isinstance(loss, AtLeast):
+        guess = round((_LEVELS_OF_DB * (loss.value - NOMINAL_DB) - COARSEST) / _GRID)
+    while (width := abs(safe - unsafe)) > 1:
+        at = min(max(guess, min(safe, unsafe) + 1), max(safe, unsafe) - 1)
+        trials = code(sample, _level(at))
+        slack = chunks.slack(loss, trials, sample)
+        if slack >= 0:
+            safe, best = at, trials
+            if slack <= _NEAR:
+                break
+        else:
+            unsafe = at
+        if math.isinf(slack) or 2 * abs(safe - unsafe) > width:
+            guess = (safe + unsafe) // 2
+        else:
+            guess = at - finer * round((slack - _NEAR / 2) / _GRID)
+    return safe, best
 
 
 def _proved(
@@ -126,7 +147,7 @@ def _proved(
         if slack >= 0:
             best = trials
             nearer = 0 if slack == math.inf else int(0.9 * slack / _GRID)
-            if failed or better == _BETTER or not nearer:
+            if failed or better == _BETTER or not nearer or slack <= _NEAR:
                 break
             better += 1
             at -= finer * nearer
@@ -143,10 +164,6 @@ def _proved(
 def _may_be_exact(trials: Sequence[Trial[Result]], chunks: Together) -> bool:
     """Whether losing nothing may take fewer bytes: only where few bits are saved."""
     return 8 * sum(trial.size for trial in trials) >= _MAYBE_EXACT * sum(chunks.samples)
-
-
-def _results(trials: Sequence[Trial[Result]]) -> list[Result]:
-    return [one.result for one in trials]
 
 
 def _level(step: int) -> float:
