@@ -331,6 +331,29 @@ class TestItSurvives:
         assert damage.kind == "source"
         assert "1 of 360000 samples differ, the first at [2, 200, 200]" in damage.detail
 
+    def test_so_is_one_that_changed_by_less_than_was_lost(
+        self, scene: Path, tmp_path: Path
+    ) -> None:
+        """No sample of it is off by more than was measured, but all together are."""
+        store = tmp_path / "one.zarr"
+        assert compress(scene, store, codec="jpegls", psnr=42, tile=128, workers=0).ok
+        found = _samples(store)
+        image = _bands()
+        image[:, 100:140, 100:140] = found[:, 100:140, 100:140]  # nothing is lost there
+        _geotiff(scene, image, nodata=NODATA)
+        (damage,) = tilepress.verify(store, scene)
+        assert (damage.kind, damage.key) == ("source", "0/image")
+        assert damage.detail.startswith("its PSNR against this source is 42.")
+        again = compress(scene, store, codec="jpegls", psnr=42, tile=128, workers=0, checksum=True)
+        assert not again.ok
+
+    def test_so_is_one_that_is_brighter(self, scene: Path, store: Path) -> None:
+        image = _bands()
+        image[image != NODATA] += 9
+        _geotiff(scene, image, nodata=NODATA)
+        (damage,) = tilepress.verify(store, scene)
+        assert damage.kind == "source"
+
     def test_damage_is_found_and_repaired(self, scene: Path, store: Path) -> None:
         (shard,) = _shards(store)
         whole = shard.read_bytes()
