@@ -19,7 +19,8 @@ from tilepress.errors import UnsupportedArray, UnsupportedFormat
 
 __all__ = ["TilepressTile"]
 
-_ARGUMENTS = {"codec", "max_error", "nodata", "tier", "model"}
+_TARGETS = ("quality", "psnr", "bits_per_sample", "peak")
+_ARGUMENTS = {"codec", "max_error", "nodata", "tier", "model", *_TARGETS}
 """What a configuration that people write, without a version, may have."""
 
 
@@ -43,10 +44,13 @@ class TilepressTile(Codec):  # type: ignore[misc]
         nodata: float | int | None = None,
         tier: str = "standard",
         model: str = "auto",
+        **targets: float | None,
     ) -> None:
-        self._take(
-            TileCodec(codec, max_error=max_error, nodata=nodata, tier=tier, model=model).to_config()
-        )
+        """Take the arguments of TileCodec that configurations have; raises TypeError for others."""
+        unknown = targets.keys() - set(_TARGETS)
+        if unknown:
+            raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
+        self._take(TileCodec(codec, max_error, nodata, tier, model, **_given(targets)).to_config())
 
     def _take(self, config: dict[str, Any]) -> None:
         self._configuration = json.dumps(config, sort_keys=True)
@@ -117,6 +121,10 @@ class TilepressTile(Codec):  # type: ignore[misc]
     def __repr__(self) -> str:
         config = self.get_config()
         return f"{type(self).__name__}(codec={config['codec']!r}, max_error={config['max_error']})"
+
+
+def _given(targets: dict[str, float | None]) -> dict[str, Any]:
+    return {name: value for name, value in targets.items() if value is not None}
 
 
 def _as_it_lies(chunk: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -7,6 +7,7 @@ Run: python -m tests.golden.stores.regenerate [FOLDER]
     slide.tar.xz      a source more, whose image has levels
     format-N.tar.xz   stores of format N: even ones as of images that are not small, odd ones as of
                       small ones
+    lossy.tar.xz      CODEC.zarr/… of one image, coded for a target
 
 Archives are never changed: the script adds those that are missing and leaves the others as they
 are. What it adds carries the versions of the libraries that are at work.
@@ -74,6 +75,9 @@ SINCE = {
 ROOMY = (2, 4)
 """Formats of which all stores are written as those of images that are not small."""
 
+LOSSY = {"jpegls": {"psnr": 40.0}, "jpeg2000": {"bits_per_sample": 3.0}}
+"""Codecs, one whose decoders give the same samples and one whose may differ, and their targets."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -105,6 +109,15 @@ def main() -> None:
                     with roomy() if version in ROOMY else nullcontext():
                         write_store(kind, sources, written / loss / f"{kind}.zarr", bound)
             pack(written, archive)
+        if not (folder / "lossy.tar.xz").exists():
+            lossy = Path(scratch) / "lossy"
+            for codec, target in LOSSY.items():
+                store = lossy / f"{codec}.zarr"
+                report = compress(
+                    sources / "scene.tif", store, workers=0, codec=codec, tile=48, **target
+                )
+                assert report.ok, list(report.failures)
+            pack(lossy, folder / "lossy.tar.xz")
 
 
 def roomy() -> AbstractContextManager[object]:
