@@ -356,8 +356,9 @@ class _Shards:
             yield Damage("changed", array_key(name), text)
             for index in grid.indices():
                 self._compare(name, index, None)
-        if self._comparison is not None and (text := self._comparison.of_image) is not None:
-            self.differences.append(Damage("source", IMAGE, text))
+        told = None if self._comparison is None else self._comparison.of_image
+        if told is not None:
+            self.differences.append(Damage("source", IMAGE, told))
 
     def _check_shard(self, entry: ShardEntry) -> Iterator[Damage]:
         """Check one shard's bytes, its index, and every record by decoding it."""
