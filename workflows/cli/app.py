@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from tilepress.errors import TilepressError, UsageError
-from tilepress.workflows.cli import bench, cluster, demo, inspect, models, write
+from tilepress.workflows.cli import bench, cluster, demo, inspect, levels, models, write
 from tilepress.workflows.cli.console import (
     EXIT_BUG,
     EXIT_DONE,
@@ -86,7 +86,7 @@ def common(
     """Options of the program itself."""
 
 
-for commands in (write, inspect, models, demo, bench, cluster):  # as the help lists them
+for commands in (write, levels, inspect, models, demo, bench, cluster):  # as the help lists them
     commands.register(app)
 
 
