@@ -19,7 +19,6 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +29,6 @@ from tilepress.errors import (
     UsageError,
     describe_error,
 )
-from tilepress.pipeline import formats
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.compare import SourceSamples
 from tilepress.pipeline.archive.evidence import Evidence, difference_of_shape
@@ -38,24 +36,19 @@ from tilepress.pipeline.archive.exact import with_exact
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import REPAIRS, REPLACES, Ledger
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder, plan_digest
-from tilepress.pipeline.archive.private import pseudonyms_of_sources
 from tilepress.pipeline.archive.repair_files import mended_files
 from tilepress.pipeline.archive.repaired import StoreRepair
 from tilepress.pipeline.archive.replace import give_up
 from tilepress.pipeline.archive.restore import Restoration
+from tilepress.pipeline.archive.store_sources import StoreSources
 from tilepress.pipeline.archive.verify import verify_store
 from tilepress.pipeline.archive.write import check_lease, clear_leftovers
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.choose import ALL, Choice
-from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.find.stacks import Stacks
-from tilepress.pipeline.image.made_levels import MADE_LEVELS
-from tilepress.pipeline.image.pseudonyms import as_stored
-from tilepress.pipeline.image.source import SourceSpec, TileSource
+from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.kept.index import has_kept
-from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was
-from tilepress.pipeline.sources.levelled import with_made_levels
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
@@ -104,7 +97,9 @@ def repair_stores(
         raise UsageError(f"repairing {path}: {what}, want a tilepress store or an archive")
     archive = None if stores == [root] else root
     folder = root.parent if archive is None else root
-    finder = _Finder(source, stack, archive, folder, show_paths=show_paths, choice=choice)
+    finder = StoreSources(
+        source, stack, archive, folder, doing="repairing", show_paths=show_paths, choice=choice
+    )
     repaired = False
     with LeaseKeeper() as keeper:
         for store in stores:
@@ -150,75 +145,10 @@ def _repair(repair: _Repair, *, in_archive: bool) -> StoreRepair:
     )
 
 
-class _Finder:
-    """Finds what stores were made of; nothing is searched before the first store asks."""
-
-    def __init__(
-        self,
-        paths: Sequence[str | Path],
-        stack: Stacks,
-        archive: StoragePath | None,
-        folder: StoragePath,
-        *,
-        show_paths: bool,
-        choice: Choice,
-    ) -> None:
-        self._paths, self._stack, self._archive = paths, stack, archive
-        self._choice = choice
-        self._folder, self._show_paths = folder, show_paths
-        self._searched = False
-
-    @cached_property
-    def _sources(self) -> SourceFinder:
-        self._searched = True
-        return SourceFinder(
-            self._paths,
-            stack=self._stack,
-            archive=self._archive,
-            doing="repairing",
-            pseudonyms=lambda: pseudonyms_of_sources(self._folder),
-            key_folder=self._folder,
-            show_paths=self._show_paths,
-            choice=self._choice,
-        )
-
-    def told(self, store: StoragePath, text: str) -> str:
-        """Return a message about a store without names of patients."""
-        return self._sources.told(store, text) if self._searched else text
-
-    def find(self, store: StoragePath, salvaged: Salvaged, layout: Layout) -> SourceSpec:
-        """Return the image of a store, by its origin or, where that is lost, by its shape."""
-        if salvaged.origin is not None:
-            return self._as_stored(self._sources.find(store, salvaged.origin), salvaged)
-        fitting, known = [], []
-        for found in self._sources.candidates(store):
-            spec = self._as_stored(found, salvaged)
-            with contextlib.suppress(SourceError), contextlib.closing(open_source(spec)) as source:
-                if difference_of_shape(source, layout) is None:
-                    fitting.append(spec)
-                    digest = plan_digest(source, layout.grid, layout.config, layout.exact, [])
-                    known += [spec] if digest in salvaged.digests else []
-        if len(known) == 1:  # the document of a lean store's level says so
-            fitting = known
-        if len(fitting) != 1:
-            raise UsageError(
-                f"repairing {store}: what it was made of is not to be read in it, and "
-                f"{len(fitting)} images fit its shape; name the file (of a stack, with --stack)"
-            )
-        return self._sources.chosen(fitting[0])
-
-    def _as_stored(self, spec: SourceSpec, salvaged: Salvaged) -> SourceSpec:
-        attributes = salvaged.attributes or {}
-        spec = as_it_was(spec, attributes.get(DEIDENTIFIED), self._folder)
-        spec = with_made_levels(spec, attributes.get(MADE_LEVELS))
-        private = formats.has_private_names(spec.kind)
-        return as_stored(spec, salvaged.attributes) if private else spec
-
-
 class _Repair:
     """The repair of one store."""
 
-    def __init__(self, store: StoragePath, finder: _Finder, keeper: LeaseKeeper) -> None:
+    def __init__(self, store: StoragePath, finder: StoreSources, keeper: LeaseKeeper) -> None:
         self.store = store
         self.left: list[str] = []
         self._finder, self._keeper = finder, keeper

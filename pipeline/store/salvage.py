@@ -180,7 +180,7 @@ def salvage(store: StoragePath) -> Salvaged:
         version=_version(store, _parse(data or b""), _parse(level)),
         sealed_by=_sealed_by(_parse(data or b"")) or _sealed_by(_parse(level)),
         origin=_origin(store, reader),
-        attributes=_attributes(store, _parse(data or b""), _parse(level)),
+        attributes=_attributes(store, _parse(data or b""), level, sealed=reader is not None),
     )
 
 
@@ -190,14 +190,16 @@ def _separator(node: Any) -> Separator:  # noqa: ANN401  # JSON that may be dama
 
 
 def _attributes(
-    store: StoragePath, root: dict[str, Any], level: dict[str, Any]
+    store: StoragePath, root: dict[str, Any], level: bytes, *, sealed: bool
 ) -> Mapping[str, Any] | None:
-    """Return the attributes of the image: each as most of the documents that can be read have it,
-    the root's first."""
+    """Return the attributes of the image: a sealed root's, else each as most documents have it."""
     key = array_key("image")
-    nodes = (_consolidated(root, key), _consolidated(level, "image"))
+    nodes = [_consolidated(root, key)]
+    if not sealed:
+        own = _parse(_read(store / document_key(key)))
+        nodes += [_consolidated(_parse(level), "image"), own]
     told: dict[str, list[Any]] = {}
-    for node in (*nodes, _parse(_read(store / document_key(key)))):
+    for node in nodes:
         found = node.get("attributes") if isinstance(node, dict) else None
         for name, value in found.items() if isinstance(found, dict) else ():
             told.setdefault(name, []).append(value)

@@ -17,7 +17,17 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from tilepress.errors import TilepressError, UsageError
-from tilepress.workflows.cli import bench, cluster, demo, find, inspect, models, serve, write
+from tilepress.workflows.cli import (
+    bench,
+    cluster,
+    demo,
+    find,
+    inspect,
+    levels,
+    models,
+    serve,
+    write,
+)
 from tilepress.workflows.cli.console import (
     EXIT_BUG,
     EXIT_DONE,
@@ -86,16 +96,8 @@ def common(
     """Options of the program itself."""
 
 
-for commands in (
-    write,
-    inspect,
-    find,
-    serve,
-    models,
-    demo,
-    bench,
-    cluster,
-):  # as the help lists them
+# as the help lists them
+for commands in (write, levels, inspect, find, serve, models, demo, bench, cluster):
     commands.register(app)
 
 

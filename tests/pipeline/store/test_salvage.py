@@ -75,6 +75,26 @@ class TestWhomToBelieve:
             assert found.layouts["image"] == right
             assert found.unproved == {}
 
+    def test_attributes_are_what_most_documents_say(self, geo_store: Any):
+        """Of a sealed root they are its own, whatever lies beside it."""
+
+        def spoil_nodata(*keys: str) -> None:
+            for key in keys:
+                data = (geo_store.path / key).read_bytes()
+                (geo_store.path / key).write_bytes(data.replace(b'"nodata":7,', b'"nodata":6,'))
+
+        spoil_nodata(LEVEL, OWN)
+        assert dict(salvaged(geo_store).attributes or {})["nodata"] == 7
+        spoil_nodata(ROOT)
+        assert dict(salvaged(geo_store).attributes or {})["nodata"] == 6, "nobody knows better"
+
+    def test_one_document_that_was_changed_is_outvoted(self, geo_store: Any):
+        data = (geo_store.path / ROOT).read_bytes()
+        (geo_store.path / ROOT).write_bytes(data.replace(b'"nodata":7,', b'"nodata":6,'))
+        found = salvaged(geo_store)
+        assert found.reader is None
+        assert dict(found.attributes or {})["nodata"] == 7
+
     def test_nobody_vouches_for_the_last_one(self, geo_store: Any):
         right = salvaged(geo_store).layouts["image"]
         for key in (ROOT, LEVEL, "source/manifest/c/0"):

@@ -1,0 +1,252 @@
+"""Add levels of lower resolution to sealed stores, from what the stores were made of.
+
+The store with levels replaces the one without (``replace``): shards of the full resolution are
+copied as they are, under keys of their own, those of levels are coded. Until the new root document
+is there the old store is whole; the same line goes on after a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tilepress.codecs import threads as pool
+from tilepress.errors import DamagedStore, SourceError, UsageError, describe_error
+from tilepress.pipeline.archive.compare import SourceSamples, may_differ
+from tilepress.pipeline.archive.destination import prepare_store
+from tilepress.pipeline.archive.exact import with_exact
+from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, LeaseLost
+from tilepress.pipeline.archive.ledger import Ledger
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder, plan_digest
+from tilepress.pipeline.archive.store_sources import StoreSources
+from tilepress.pipeline.archive.write import (
+    check_lease,
+    clear_leftovers,
+    close_sources,
+    seal_image,
+    write_shard,
+)
+from tilepress.pipeline.catalogue.stores import find_stores
+from tilepress.pipeline.catalogue.update import why_not_updated
+from tilepress.pipeline.find.choose import ALL, Choice
+from tilepress.pipeline.find.stacks import Stacks
+from tilepress.pipeline.image.grid import ShardGrid, choose_grid
+from tilepress.pipeline.image.source import TileSource
+from tilepress.pipeline.sources.levelled import LevelledSource, levelled
+from tilepress.pipeline.sources.open import open_source
+from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
+from tilepress.pipeline.storage.retry import retried
+from tilepress.pipeline.store.bands import band_apart
+from tilepress.pipeline.store.keys import ROOT_DOCUMENT, level_of
+from tilepress.pipeline.store.manifest import sha256_hex
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
+
+__all__ = ["StoreLevels", "add_levels"]
+
+READERS_S = 2.0
+"""Seconds for which the chunks of a store that was replaced are kept at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreLevels:
+    """What became of one store."""
+
+    store: str
+    state: Literal["written", "unchanged", "failed"]
+    levels: int = 0
+    """Further levels that it has now."""
+    reason: str | None = None
+    """Why it failed, or is unchanged."""
+
+    @property
+    def ok(self) -> bool:
+        return self.state != "failed"
+
+    def lines(self) -> list[str]:
+        count = f"{self.levels} further level{'s' * (self.levels != 1)}"
+        text = f"{self.state}: {count}" if self.reason is None else f"{self.state}: {self.reason}"
+        return [f"{self.store}: {text}"]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def add_levels(
+    path: AnyPath,
+    source: Sequence[str | Path],
+    asked: str | int,
+    stack: Stacks = None,
+    *,
+    show_paths: bool = False,
+    choice: Choice = ALL,
+) -> Iterator[StoreLevels]:
+    """Add levels to a store, or to each of an archive that has none, from ``source``.
+
+    ``asked`` : "auto" or how many, as for compress. Raises UsageError where there is no store or no
+    source, and for a single store whose source cannot be found.
+    """
+    root = storage_path(path)
+    stores = [storage_path(store) for store in find_stores(root)] if root.is_folder() else []
+    if not stores:
+        raise UsageError(f"adding levels to {path}: it is no tilepress store or archive")
+    for missing in (one for one in source if not (is_url(one) or Path(one).exists())):
+        raise UsageError(f"adding levels from {missing}: no such file or folder")
+    archive = None if stores == [root] else root
+    sources = StoreSources(
+        source,
+        stack,
+        archive,
+        root.parent if archive is None else root,
+        doing="adding levels to",
+        show_paths=show_paths,
+        choice=choice,
+    )
+    written: list[StoragePath] = []
+    with LeaseKeeper() as keeper:
+        for store in stores:
+            done = _added(store, sources, asked, keeper, alone=archive is None)
+            written += [store] if done.state == "written" else []
+            yield done
+        if written:
+            time.sleep(READERS_S)  # whoever has just opened one of them reads it to the end
+        for store in written:
+            clear_leftovers(str(store), keeper)
+    problem = why_not_updated(archive) if archive is not None and written else None
+    if problem is not None:
+        yield StoreLevels(store=str(archive), state="failed", reason=problem)
+
+
+def _added(
+    store: StoragePath,
+    sources: StoreSources,
+    asked: str | int,
+    keeper: LeaseKeeper,
+    *,
+    alone: bool,
+) -> StoreLevels:
+    try:
+        return _Adding(store, keeper).run(sources, asked)
+    except Exception as error:  # the edge of a store: one must not fail its neighbours
+        if isinstance(error, UsageError) and alone:
+            raise
+        reason = sources.told(store, describe_error(error)[1])
+        return StoreLevels(store=str(store), state="failed", reason=reason)
+    finally:
+        close_sources()
+
+
+class _Adding:
+    """Adds levels to one store."""
+
+    def __init__(self, store: StoragePath, keeper: LeaseKeeper) -> None:
+        self._store, self._keeper = store, keeper
+
+    def run(self, sources: StoreSources, asked: str | int) -> StoreLevels:
+        salvaged = salvage(self._store)
+        reader = salvaged.reader
+        if reader is None:
+            assert salvaged.refusal is not None, "what is not read was refused"
+            raise salvaged.refusal
+        if reader.level_count > 1:
+            clear_leftovers(str(self._store), self._keeper)
+            return self._unchanged(reader.level_count - 1, None)
+        image = salvaged.layouts["image"]
+        spec = sources.find(self._store, salvaged, image)
+        with contextlib.closing(levelled(open_source(spec), asked)) as source:
+            if not isinstance(source, LevelledSource):
+                return self._unchanged(0, "it is too small for levels, unless some are asked for")
+            before = self._plan(source.source, salvaged, ())
+            if before.digest != reader.statement.get("plan_digest"):
+                raise SourceError(
+                    f"adding levels to {self._store}: {spec.paths[0]} is not what it was made of, "
+                    "or was touched since; compress it with --force and --levels"
+                )
+            grids = tuple(_cut(at.shape, source, image) for at in source.info.levels)
+            plan = self._plan(source, salvaged, grids)
+            self._replace(before, plan, salvaged, reader, source.source)
+        return StoreLevels(store=str(self._store), state="written", levels=len(grids))
+
+    def _unchanged(self, levels: int, reason: str | None) -> StoreLevels:
+        return StoreLevels(store=str(self._store), state="unchanged", levels=levels, reason=reason)
+
+    def _plan(
+        self, source: TileSource, salvaged: Salvaged, levels: tuple[ShardGrid, ...]
+    ) -> ImagePlan:
+        """Return the plan of the store with these levels; without any, of the one that is there."""
+        image, mask = salvaged.layouts["image"], salvaged.layouts.get("mask")
+        return ImagePlan(
+            digest=plan_digest(source, image.grid, image.config, image.exact, levels),
+            store=str(self._store),
+            spec=source.spec,
+            info=with_exact(source.info, image.exact),
+            grid=image.grid,
+            mask_grid=None if mask is None else mask.grid,
+            codec_config=image.config,
+            level_grids=levels,
+            separator=image.separator,
+        )
+
+    def _replace(
+        self,
+        before: ImagePlan,
+        plan: ImagePlan,
+        salvaged: Salvaged,
+        reader: StoreReader,
+        source: TileSource,
+    ) -> None:
+        lease = self._keeper.acquire(ledger_folder(self._store), plan.digest)
+        try:
+            found = (self._store / ROOT_DOCUMENT).read_tagged()
+            if found is None or found[0] != salvaged.root:
+                raise LeaseLost(f"adding levels to {self._store}: another process has written it")
+            ready = retried(lambda: prepare_store(plan, force=True))
+            assert ready is not None, "the store has no levels"
+            samples = SourceSamples(before, source)
+            for ref in ready.shards():
+                if level_of(ref.array):
+                    write_shard(ready, ref, lease.holder, pool.threads())
+                else:
+                    _copy(ready, ref, samples, reader, lease.holder)
+            seal_image(ready, lease.holder)
+            self._keeper.release(lease, sealed=True)
+        finally:
+            self._keeper.release(lease)
+
+
+def _cut(shape: tuple[int, ...], source: LevelledSource, image: Layout) -> ShardGrid:
+    """Return the grid of a level: tiles as the image has them, bands apart where its are."""
+    grid = choose_grid(shape, source.info.dtype.itemsize, tile=max(image.grid.chunk[-2:]))
+    band = band_apart(image.axes, image.grid)
+    return grid if band is None else grid.apart(band)
+
+
+def _copy(
+    plan: ImagePlan, ref: ShardRef, samples: SourceSamples, reader: StoreReader, holder: Holder
+) -> None:
+    """Give the new store a shard of the old one, as it is."""
+    ledger = Ledger(plan)
+    known = retried(lambda: ledger.get(ref))
+    if known is not None and retried(plan.shard_path(ref).sha256) == known.sha256:
+        return
+    entry = reader.manifest.arrays[ref.array].get(ref.array, ref.index)
+    data = retried(samples.plan.shard_path(ref).read)
+    if sha256_hex(data) != entry.sha256:
+        raise DamagedStore(f"adding levels to {plan.store}: {ref.name} is damaged; repair it first")
+    if samples.are_lossy(ref):  # what coding did is measured, and told by the new store, too
+        entry = samples.compare(ref, samples.read(ref)).entry(ref.array, ref.index)
+    else:
+        irreversible = may_differ(reader, ref.array)
+        entry = replace(entry, max_error=0.0, squared_error=0.0, irreversible=irreversible)
+    check_lease(plan.store, holder)
+    writer = SourceSamples(plan, samples.source).coding.writer
+    retried(
+        lambda: writer.write_shard(
+            ref.array, ref.index, data, lambda: check_lease(plan.store, holder)
+        )
+    )
+    retried(lambda: ledger.record(entry))
