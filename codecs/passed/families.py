@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.passed import jpeg2000, jpegls, jpegxl, webp
+from tilepress.codecs.passed import jpeg2000, jpegxl, webp
 from tilepress.codecs.passed.head import Head, Refused
 from tilepress.errors import UnsupportedFormat
 
@@ -39,7 +39,6 @@ FAMILIES = {
     "jpeg2000": Family(1, "JPEG 2000", "JPEG2K", jpeg2000.read_head, may_leave_out=True),
     "jpegxl": Family(2, "JPEG XL", "JPEGXL", jpegxl.read_head),
     "webp": Family(3, "WebP", "WEBP", webp.read_head),
-    "jpegls": Family(4, "JPEG-LS", "JPEGLS", jpegls.read_head),
 }
 
 
@@ -60,8 +59,6 @@ def decode(family: Family, data: bytes, head: Head, components: int) -> npt.NDAr
             found = library.jpeg2k_decode(data, numthreads=1)
         elif family.codec == "JPEGXL":
             found = library.jpegxl_decode(data, numthreads=1)
-        elif family.codec == "JPEGLS":
-            found = library.jpegls_decode(data)
         else:
             found = library.webp_decode(data, hasalpha=components == 4)
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:

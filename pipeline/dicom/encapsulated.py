@@ -16,11 +16,10 @@ from tilepress.pipeline.dicom.header import Instance
 
 __all__ = ["are_lossless", "encapsulation", "family_of", "with_streams"]
 
-_JPEG, _JPEG_LS, _JPEG_2000, _JPEG_XL = "jpeg", "jpegls", "jpeg2000", "jpegxl"
+_JPEG, _JPEG_2000, _JPEG_XL = "jpeg", "jpeg2000", "jpegxl"
 FAMILIES = {
     "1.2.840.10008.1.2.4.50": _JPEG,
     "1.2.840.10008.1.2.4.51": _JPEG,
-    "1.2.840.10008.1.2.4.81": _JPEG_LS,
     "1.2.840.10008.1.2.4.90": _JPEG_2000,
     "1.2.840.10008.1.2.4.91": _JPEG_2000,
     "1.2.840.10008.1.2.4.201": _JPEG_2000,
@@ -30,8 +29,8 @@ FAMILIES = {
     "1.2.840.10008.1.2.4.111": _JPEG_XL,
     "1.2.840.10008.1.2.4.112": _JPEG_XL,
 }
-"""Families of streams by transfer syntax: JPEG Baseline (8 bits) and Extended (12 bits), JPEG-LS
-within a bound, JPEG 2000 and its High-Throughput kind, JPEG XL."""
+"""Families of streams by transfer syntax: JPEG Baseline (8 bits) and Extended (12 bits), JPEG 2000
+and its High-Throughput kind, JPEG XL."""
 
 _LOSSLESS = frozenset(f"1.2.840.10008.1.2.4.{last}" for last in (90, 201, 202, 110))
 """Syntaxes that lose nothing: samples of theirs mostly take fewer bytes when they are recoded."""

@@ -12,7 +12,6 @@ ENCODERS = {
     "htj2k": (imagecodecs.htj2k_encode, imagecodecs.jpeg2k_decode),
     "jpegxl": (imagecodecs.jpegxl_encode, imagecodecs.jpegxl_decode),
     "webp": (imagecodecs.webp_encode, imagecodecs.webp_decode),
-    "jpegls": (imagecodecs.jpegls_encode, imagecodecs.jpegls_decode),
 }
 
 LOSSY: dict[str, dict[str, Any]] = {
@@ -20,13 +19,11 @@ LOSSY: dict[str, dict[str, Any]] = {
     "jpegxl": {"level": 80, "lossless": False},
     "webp": {"level": 60, "lossless": False},
 }
-# JPEG-LS within a bound loses something, but each decoder gives the same samples
 LOSSLESS: dict[str, dict[str, Any]] = {
     "jpeg2000": {"reversible": True},
     "htj2k": {},
     "jpegxl": {"lossless": True},
     "webp": {"lossless": True},
-    "jpegls": {"level": 2},
 }
 
 
