@@ -478,6 +478,7 @@ TESTED_ELSEWHERE = {
     "pipeline/geotiff/raster_file.py": "tests/pipeline/geotiff/test_source.py",
     "pipeline/geotiff/record.py": "tests/pipeline/geotiff/test_export.py",
     "pipeline/geotiff/ndpi_export.py": "tests/pipeline/geotiff/test_ndpi_streams.py",
+    "pipeline/geotiff/ndpi_head.py": "tests/pipeline/geotiff/test_ndpi.py",
     "pipeline/geotiff/ndpi_scan.py": "tests/pipeline/geotiff/test_ndpi_streams.py",
     "pipeline/geotiff/slide_record.py": "tests/pipeline/geotiff/test_slide_source.py",
     "pipeline/geotiff/slide_told.py": "tests/pipeline/geotiff/test_slide_source.py",

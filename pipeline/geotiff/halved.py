@@ -11,11 +11,12 @@ import os
 import struct
 from typing import BinaryIO
 
-__all__ = ["LONG8", "MAX_ENTRIES", "NDPI", "halved_directory", "halved_offset"]
+__all__ = ["LONG8", "MAX_ENTRIES", "NDPI", "halved_directory", "halved_offset", "text_elsewhere"]
 
 MAX_ENTRIES = 4096
 """Entries of one directory; real ones have a few dozen."""
 LONG, LONG8 = 4, 16
+HEAD_BYTES = 12
 NDPI = 65420
 """What every page of Hamamatsu's has."""
 
@@ -31,6 +32,20 @@ def halved_offset(file: BinaryIO, head: bytes) -> int:
     except (ValueError, struct.error):
         return 0
     return at if NDPI in raw else 0
+
+
+def text_elsewhere(file: BinaryIO, inline: bytes, count: int) -> bytes | None:
+    """Return the short text that an entry of NDPI points to; None where it holds it itself.
+
+    Hamamatsu writes texts out of their entries that would fit into them.
+    """
+    at = int.from_bytes(inline, "little")
+    if not HEAD_BYTES <= at <= file.seek(0, os.SEEK_END) - count:
+        return None
+    file.seek(at)
+    text = file.read(count)
+    is_text = text[-1:] == b"\0" and text.rstrip(b"\0").decode("latin-1").isprintable()
+    return text if is_text else None
 
 
 def halved_directory(file: BinaryIO, at: int) -> tuple[dict[int, bytes], int]:

@@ -20,7 +20,14 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.pipeline.geotiff.halved import LONG8, MAX_ENTRIES, halved_directory, halved_offset
+from tilepress.pipeline.geotiff.halved import (
+    LONG8,
+    MAX_ENTRIES,
+    NDPI,
+    halved_directory,
+    halved_offset,
+    text_elsewhere,
+)
 from tilepress.pipeline.storage.regular import open_regular
 
 __all__ = [
@@ -74,6 +81,7 @@ PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES = 317, 322, 323, 32
 SUB_IFDS, SAMPLE_FORMAT, JPEG_STREAM = 330, 339, 513
 FILL_ORDER, JPEG_TABLES, SUBSAMPLING = 266, 347, 530
 NOTES = (34665, 34853)
+ASCII = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,6 +512,12 @@ def _raw_directory(
 def _directory(file: BinaryIO, at: int, layout: _Layout, size: int) -> Directory:
     raw, _ = _raw_directory(file, at, layout, size)
     entries = {tag: _value(file, entry, layout, size) for tag, entry in raw.items()}
+    if NDPI in raw and layout.order == "<":
+        for tag, entry in entries.items():
+            if entry is not None and entry.kind == ASCII and entry.count <= 4:
+                inline = raw[tag][4 + layout.offset_bytes :]
+                text = text_elsewhere(file, inline, entry.count)
+                entries[tag] = entry if text is None else Entry(ASCII, entry.count, text)
     return Directory(layout.order, {tag: e for tag, e in entries.items() if e is not None})
 
 

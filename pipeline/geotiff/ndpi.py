@@ -9,7 +9,6 @@ frame header that says how large that is. Sizes are the directory's: those of a 
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -26,33 +25,37 @@ from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     LENGTH,
     PHOTOMETRIC,
+    ROWS_PER_STRIP,
     SAMPLES,
     STRIP_BYTES,
     STRIP_OFFSETS,
     WIDTH,
+    Entry,
     TiffHeader,
+)
+from tilepress.pipeline.geotiff.ndpi_head import (
+    BLOCK,
+    JPEG_END,
+    JpegHead,
+    parse_head,
+    restart_marker,
+    restart_markers,
 )
 from tilepress.pipeline.storage.regular import open_regular
 
 __all__ = [
-    "JPEG_END",
     "MCU_STARTS",
     "MCU_STARTS_HIGH",
     "NDPI_TILE",
-    "JpegHead",
     "NdpiLevel",
     "is_ndpi_level",
-    "parse_head",
-    "restart_marker",
-    "restart_markers",
+    "long_entry",
 ]
 
 NDPI_TILE = 512
 """Sides of the tiles that a level is written with, and read as far as GDAL is concerned."""
 MCU_STARTS, MCU_STARTS_HIGH = 65426, 65432
 JPEG, YCBCR = 7, 6
-SOF0, DHT, SOS, DQT, DRI = 0xC0, 0xC4, 0xDA, 0xDB, 0xDD
-JPEG_END = b"\xff\xd9"
 MAX_HEAD = 2**20
 """Bytes up to the first coded ones."""
 PIECE = 2048
@@ -61,41 +64,14 @@ MAX_PIECE_BYTES = 2**29
 """Decoded ones, at most."""
 MAX_SIDE = 65_500
 """Of what libjpeg decodes."""
+WIDE = 512
+"""Samples of an interval that is wide: chunks of it would be low."""
+LOW_ROWS = 256
+"""Rows of chunks of wide intervals with half of the rows of colours, at least: each border of rows
+is smoothed across, and has to be corrected."""
 MAX_UNIT_SAMPLES = 2**25
 """Of what streams are kept by, half of what a record may have: a level without markers is one."""
 SEARCHED_BYTES = 2**24
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JpegHead:
-    """A stream up to its coded bytes."""
-
-    data: bytes = field(repr=False)
-    size_at: int
-    """Where in it the height stands, and the width behind it."""
-    mcu: tuple[int, int]
-    """Rows and columns of an MCU."""
-    interval: int
-    """MCUs from one restart marker to the next; 0 where there is none."""
-    components: int
-
-    def sized(self, height: int, width: int) -> bytes:
-        """Return the head of a stream of another size."""
-        size = struct.pack(">HH", height, width)
-        return self.data[: self.size_at] + size + self.data[self.size_at + 4 :]
-
-    def bare(self) -> JpegHead:
-        """Return the head without what no decoder needs: texts, and whatever else has a marker."""
-        parts, at, size_at, length = [self.data[:2]], 2, 0, 2
-        while at < len(self.data):
-            size = 2 + int.from_bytes(self.data[at + 2 : at + 4], "big")
-            if self.data[at + 1] in (SOF0, DHT, SOS, DQT, DRI):
-                if at <= self.size_at < at + size:
-                    size_at = length + self.size_at - at
-                parts.append(self.data[at : at + size])
-                length += size
-            at += size
-        return replace(self, data=b"".join(parts), size_at=size_at)
 
 
 def is_ndpi_level(header: TiffHeader) -> bool:
@@ -138,6 +114,8 @@ class NdpiLevel:
         if min(height, width, offset, length) < 1:
             raise DamagedSource(f"open {path}: damaged: a level has no samples, or no stream")
         head = _read_head(path, offset, length)
+        if not head.interval and all(head.size):
+            height, width = head.size  # the directory rounds that of small levels in its own way
         if head.components != first.integer(SAMPLES, 1) or head.components not in (1, 3):
             raise UnsupportedSource(f"open {path}: its stream has {head.components} components")
         across = -(-width // head.mcu[1])
@@ -178,11 +156,18 @@ class NdpiLevel:
         return -(-self.width // self.columns)
 
     @property
-    def unit(self) -> tuple[int, int] | None:
-        """Rows and columns of what streams are kept by: an interval, or all of a level that is not
-        made of whole ones. None where none are kept."""
+    def interval(self) -> tuple[int, int]:
+        """Rows and columns of an interval; of the level where it is not made of whole ones."""
         is_one = self.down * self.across == 1
-        rows, columns = (self.height, self.width) if is_one else (self.rows, self.columns)
+        return (self.height, self.width) if is_one else (self.rows, self.columns)
+
+    @property
+    def unit(self) -> tuple[int, int] | None:
+        """Rows and columns of what streams are kept by: an interval or several, or all of a level
+        that is not made of whole ones. None where none are kept."""
+        rows, columns = self.interval
+        if self.head.mcu[0] > BLOCK and columns > WIDE and self.down * self.across > 1:
+            rows *= -(-LOW_ROWS // rows)
         if self.tail is None or self.order != "<":  # NDPI is little-endian
             return None
         return (
@@ -202,6 +187,15 @@ class NdpiLevel:
         if self.down * self.across > 1 and len(restart_markers(coded)) != count - 1:
             return None
         return head + coded + JPEG_END
+
+    def sized(self, header: TiffHeader) -> TiffHeader:
+        """Return the level's header with the size of its samples."""
+        first = header.first
+        if (first.integer(LENGTH), first.integer(WIDTH)) == (self.height, self.width):
+            return header
+        sizes = {LENGTH: self.height, WIDTH: self.width, ROWS_PER_STRIP: self.height}
+        told = {tag: long_entry(value, header.order) for tag, value in sizes.items()}
+        return replace(header, first=replace(first, entries={**first.entries, **told}))
 
     def read_into(self, bands: list[int], window: Window, out: npt.NDArray[Any]) -> None:
         """Read bands, from 1, into ``out``, (bands, y, x). Raises DamagedSource."""
@@ -284,15 +278,9 @@ class NdpiLevel:
         return found[np.newaxis] if found.ndim == 2 else np.moveaxis(found, -1, 0)
 
 
-def restart_marker(number: int) -> bytes:
-    """Return the marker behind an interval, by its number from 0."""
-    return bytes([0xFF, 0xD0 + number % 8])
-
-
-def restart_markers(coded: bytes) -> npt.NDArray[np.int64]:
-    """Return where restart markers are among coded bytes."""
-    data = np.frombuffer(coded, np.uint8)
-    return np.flatnonzero((data[:-1] == 0xFF) & (data[1:] & 0xF8 == 0xD0)).astype(np.int64)
+def long_entry(value: int, order: str) -> Entry:
+    """Return an entry of one number."""
+    return Entry(4, 1, np.array([value], f"{order}u4").tobytes())
 
 
 def _touched(start: int, stop: int, size: int, whole: int) -> range:
@@ -306,39 +294,6 @@ def _read_head(path: Path, offset: int, length: int) -> JpegHead:
         file.seek(offset)
         data = file.read(min(length, MAX_HEAD))
     return parse_head(data, f"open {path}")
-
-
-def parse_head(data: bytes, doing: str) -> JpegHead:
-    """Return the head of a stream. Raises DamagedSource or UnsupportedSource."""
-    at, interval, size_at = 2, 0, 0
-    mcu, components = (8, 8), 0
-    try:
-        while True:
-            mark, marker, size = struct.unpack_from(">BBH", data, at)
-            if mark != 0xFF:
-                raise DamagedSource(f"{doing}: damaged: its stream is no JPEG")
-            if marker == SOF0:
-                size_at, components = at + 5, data[at + 9]
-                factors = [data[at + 11 + 3 * n] for n in range(components)]
-                mcu = (8 * max(one & 15 for one in factors), 8 * max(one >> 4 for one in factors))
-                if data[at + 4] != 8 or not all(mcu):
-                    raise UnsupportedSource(f"{doing}: its stream has no samples of 8 bits")
-                if components == 1:
-                    mcu = (8, 8)  # T.81 A.2.2: of one component, an MCU is one block
-            elif 0xC1 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-                raise UnsupportedSource(f"{doing}: its stream is no baseline JPEG")
-            elif marker == DRI:
-                (interval,) = struct.unpack_from(">H", data, at + 4)
-            at += 2 + size
-            if marker == SOS:
-                break
-    except (struct.error, IndexError, ValueError) as error:
-        raise DamagedSource(f"{doing}: damaged: its stream is cut") from error
-    if not size_at or data[:2] != b"\xff\xd8":
-        raise DamagedSource(f"{doing}: damaged: its stream has no frame")
-    return JpegHead(
-        data=data[:at], size_at=size_at, mcu=mcu, interval=interval, components=components
-    )
 
 
 def _end_of(path: Path, offset: int, length: int) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tilepress.errors import DamagedStore
 from tilepress.pipeline.geotiff.halved import LONG, LONG8
-from tilepress.pipeline.geotiff.header import STRIP_BYTES, STRIP_OFFSETS, Entry
+from tilepress.pipeline.geotiff.header import ASCII, STRIP_BYTES, STRIP_OFFSETS, Entry
 from tilepress.pipeline.geotiff.ndpi_scan import NdpiScan, StripWriting
 from tilepress.pipeline.geotiff.slide_record import PageLayout, StoredSlide
 from tilepress.pipeline.image.source import ExportReader
@@ -79,13 +79,14 @@ def _write_stream(
 def _write_directory(file: BinaryIO, entries: Mapping[int, Entry], pointer: int) -> int:
     """Write a directory, to which the offset at ``pointer`` leads; return where the next is told.
 
-    A single number of 64 bits is one of 32, with its upper half behind the directory.
+    A single number of 64 bits is one of 32, with its upper half behind the directory. Texts never
+    stand in their entries, for Hamamatsu's do not, and readers know that.
     """
     lower, upper = [], []
     for tag, entry in sorted(entries.items()):
         halved = entry.kind == LONG8 and entry.count == 1
         value = entry.data
-        if len(value) > 4 and not halved:
+        if entry.kind == ASCII or (len(value) > 4 and not halved):
             value = struct.pack("<Q", _to_end(file))
             file.write(entry.data)
         value = value.ljust(8, b"\0")

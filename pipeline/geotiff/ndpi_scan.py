@@ -18,13 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.errors import SourceError
-from tilepress.pipeline.geotiff.header import TILE_LENGTH, TILE_WIDTH, Directory, Entry
-from tilepress.pipeline.geotiff.ndpi import (
+from tilepress.pipeline.geotiff.header import (
+    LENGTH,
+    ROWS_PER_STRIP,
+    TILE_LENGTH,
+    TILE_WIDTH,
+    WIDTH,
+    Directory,
+    Entry,
+)
+from tilepress.pipeline.geotiff.ndpi import MCU_STARTS, MCU_STARTS_HIGH, NdpiLevel
+from tilepress.pipeline.geotiff.ndpi_head import (
     JPEG_END,
-    MCU_STARTS,
-    MCU_STARTS_HIGH,
     JpegHead,
-    NdpiLevel,
     parse_head,
     restart_marker,
     restart_markers,
@@ -32,7 +38,6 @@ from tilepress.pipeline.geotiff.ndpi import (
 
 __all__ = ["OF_NDPI", "NdpiScan", "StripWriting", "entries_from_json", "entries_to_json"]
 
-ROWS_PER_STRIP = 278
 OF_NDPI = frozenset([ROWS_PER_STRIP, *range(65420, 65500)]) - {65421}
 """Rows of its one strip, and Hamamatsu's own, but for the magnification."""
 
@@ -59,13 +64,15 @@ class NdpiScan:
     @classmethod
     def of(cls, level: NdpiLevel, directory: Directory, most: int) -> NdpiScan | None:
         """Return what is kept of a level with entries of ``most`` bytes; None where nothing is."""
-        unit = level.unit
-        if unit is None or level.tail is None:
+        if level.unit is None or level.tail is None:
             return None
+        own = OF_NDPI
+        if (directory.integer(LENGTH), directory.integer(WIDTH)) != (level.height, level.width):
+            own |= {LENGTH, WIDTH}
         entries = {
             tag: entry
             for tag, entry in directory.entries.items()
-            if tag in OF_NDPI and len(entry.data) <= most
+            if tag in own and len(entry.data) <= most
         }
         first = None
         if level.told is not None:
@@ -77,8 +84,8 @@ class NdpiScan:
         return cls(
             head=level.head,
             tail=level.tail,
-            rows=unit[0],
-            columns=unit[1],
+            rows=level.interval[0],
+            columns=level.interval[1],
             first=first,
             is_high=MCU_STARTS_HIGH in directory.entries,
             entries=entries,

@@ -185,6 +185,7 @@ def open_directory(path: Path, offset: int) -> RasterFile:
         decoded: Decoded | None
         if is_ndpi_level(header):
             decoded = NdpiLevel.of(path, header)
+            header = decoded.sized(header)
             dataset = open_stand_in(header, raw=raw, tile=NDPI_TILE)
         else:
             blocks = StreamBlocks.of(path, header)

@@ -18,6 +18,7 @@ from tilepress.pipeline.geotiff.block_grid import BlockGrid
 from tilepress.pipeline.geotiff.header import (
     COMPRESSION,
     JPEG_TABLES,
+    LENGTH,
     PLANAR,
     STRIP_BYTES,
     STRIP_OFFSETS,
@@ -26,11 +27,12 @@ from tilepress.pipeline.geotiff.header import (
     TILE_LENGTH,
     TILE_OFFSETS,
     TILE_WIDTH,
+    WIDTH,
     Entry,
     Page,
     read_header,
 )
-from tilepress.pipeline.geotiff.ndpi import NDPI_TILE, NdpiLevel, is_ndpi_level
+from tilepress.pipeline.geotiff.ndpi import NDPI_TILE, NdpiLevel, is_ndpi_level, long_entry
 from tilepress.pipeline.geotiff.ndpi_scan import (
     OF_NDPI,
     NdpiScan,
@@ -112,6 +114,9 @@ class PageLayout:
             if isinstance(page.decoded, NdpiLevel):
                 scan = NdpiScan.of(page.decoded, header.first, MAX_ENTRY_BYTES)
             entries = {tag: one for tag, one in entries.items() if tag not in OF_NDPI}
+            sizes = {LENGTH: page.record["height"], WIDTH: page.record["width"]}
+            if any(header.first.integer(tag) != size for tag, size in sizes.items()):
+                entries |= {tag: long_entry(n, header.order) for tag, n in sizes.items()}
             side = np.array([NDPI_TILE], f"{header.order}u2").tobytes()
             entries |= dict.fromkeys((TILE_WIDTH, TILE_LENGTH), Entry(3, 1, side))
         return cls(

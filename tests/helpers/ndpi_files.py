@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tilepress.pipeline.geotiff.header import Entry, walk_directories
+from tilepress.pipeline.geotiff.header import Entry, Page, read_header, walk_directories
 from tilepress.pipeline.geotiff.slide_record import PageLayout
 from tilepress.pipeline.geotiff.tiff_writer import PageBlocks, TiffWriter
 
@@ -105,10 +105,13 @@ def pages_of(path: Path) -> list[tuple[dict[int, Entry], bytes]]:
     """Return the entries of each page but its offset, and its stream."""
     found = []
     with path.open("rb") as file:
-        for _, page in walk_directories(file, path.stat().st_size, range(254, 65536)):
-            file.seek(page.integer(273))
-            stream = file.read(page.integer(279))
-            entries = {tag: one for tag, one in page.entries.items() if tag != 273}
+        chain = list(walk_directories(file, path.stat().st_size, (256,)))
+        for start, _ in chain:
+            header = read_header(path, Page(0, start))
+            assert header is not None
+            file.seek(header.first.integer(273))
+            stream = file.read(header.first.integer(279))
+            entries = {tag: one for tag, one in header.first.entries.items() if tag != 273}
             found.append((entries, stream))
     return found
 

@@ -30,13 +30,16 @@ MICROGRAPHS = "public/med/*/breakhis*/*.png"
 SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 
-def tissue(shared: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield samples (bands, y, x), of whole intervals across."""
+def tissue(shared: Path) -> Iterator[tuple[str, list[np.ndarray], int]]:
+    """Yield a name, levels (bands, y, x), and how many samples of a row an interval has."""
     with openslide.OpenSlide(shared / SLIDE) as slide:
         region = slide.read_region((0, 0), 0, slide.dimensions)
-    yield "slide", np.moveaxis(np.asarray(region)[:, :2048, :3], -1, 0)
+    whole = np.moveaxis(np.asarray(region)[:, :2048, :3], -1, 0)
+    yield "one level of a slide", [whole], 2048
+    yield "a slide", [whole, halved(whole), halved(halved(whole))], 512
     images = [np.asarray(Image.open(path)) for path in sorted(shared.glob(MICROGRAPHS))]
-    yield "micrographs", np.moveaxis(np.concatenate([one[:448, :512] for one in images]), -1, 0)
+    whole = np.moveaxis(np.concatenate([one[:448, :512] for one in images]), -1, 0)
+    yield "micrographs", [whole, halved(whole), halved(halved(whole))], 512
 
 
 def halved(samples: np.ndarray) -> np.ndarray:
@@ -53,12 +56,10 @@ def bytes_of(store: Path) -> int:
 
 @pytest.mark.parametrize("subsampling", range(3))
 def test_take_fewer_bytes_than_their_files(shared_data: Path, tmp_path: Path, subsampling: int):
-    for name, whole in tissue(shared_data):
-        levels = [whole, halved(whole), halved(halved(whole))]
-        interval = 512 // (16 if subsampling else 8)
+    for name, levels, width in tissue(shared_data):
         path = write_ndpi(
-            tmp_path / name / "a.ndpi", levels, (20.0, 10.0, 5.0), interval=interval,
-            subsampling=subsampling,
+            tmp_path / name / "a.ndpi", levels, (20.0, 10.0, 5.0)[: len(levels)],
+            interval=width // (16 if subsampling else 8), subsampling=subsampling,
         )  # fmt: skip
         size = path.stat().st_size
         (image,) = compress(path, tmp_path / name / "out", workers=0).images

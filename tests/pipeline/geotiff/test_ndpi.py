@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,36 @@ class TestSamples:
         with opened(path) as source:
             box = Box((0, 20, 30), (3, 100, 200))
             np.testing.assert_array_equal(source.read(box), decoded(LEVELS[0], 4)[box.slices])
+
+    @pytest.mark.parametrize("interval", [0, 4])
+    def test_of_a_size_that_the_frame_says_otherwise(self, tmp_path: Path, interval: int):
+        """Directories of small levels are rounded otherwise: where there are no intervals, the
+        frame is right."""
+        sizes = {257: Entry(4, 1, (151).to_bytes(4, "little")), 278: Entry(4, 1, b"\x97\0\0\0")}
+        path = write_ndpi(
+            tmp_path / "a.ndpi", LEVELS[:1], (20.0,), interval=interval, changed=sizes
+        )
+        with opened(path) as source:
+            assert source.info.shape == (3, 151 if interval else 150, 256)
+            box = Box((0, 0, 0), (3, 150, 256))
+            np.testing.assert_array_equal(source.read(box), decoded(LEVELS[0], interval))
+
+    def test_of_texts_that_lie_elsewhere(self, tmp_path: Path):
+        """Hamamatsu's are never in their entries, however short."""
+        text = {65427: Entry(4, 1, (12).to_bytes(4, "little"))}
+        path = write_ndpi(tmp_path / "a.ndpi", LEVELS[:1], (20.0,), changed=text)
+        data = bytearray(path.read_bytes())
+        at = data.index(struct.pack("<HHII", 65427, 4, 1, 12))
+        data[at : at + 12] = struct.pack("<HHII", 65427, 2, 3, len(data))
+        path.write_bytes(data + b"No\0")
+        header = read_header(path)
+        assert header is not None
+        assert header.first.entries[65427] == Entry(2, 3, b"No\0")
+        data[at : at + 12] = struct.pack("<HHI", 65427, 2, 3) + b"Oh\0\0"
+        path.write_bytes(data)
+        header = read_header(path)
+        assert header is not None
+        assert header.first.entries[65427].data == b"Oh\0"
 
 
 class TestPages:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import openslide
 import pytest
+import rasterio
 
 import tilepress
 from tilepress.codecs.record import keeps_streams
@@ -106,6 +107,21 @@ class TestTheFile:
         (out,) = export(store, tmp_path / "back.ndpi")
         assert pages_of(out) == pages_of(path)
 
+    def test_has_what_directory_and_frame_say_otherwise(self, tmp_path: Path):
+        odd = {
+            256: Entry(4, 1, (255).to_bytes(4, "little")),
+            65430: Entry(2, 3, b"No\0"),
+        }
+        path = write_ndpi(tmp_path / "a.ndpi", LEVELS[:1], (20.0,), interval=0, changed=odd)
+        store = stored(path)
+        assert keeps_all(store)
+        check_holds(store, path)
+        (out,) = export(store, tmp_path / "back")
+        assert pages_of(out) == pages_of(path)
+        (tiles,) = export(store, tmp_path / "b.tif")
+        with rasterio.open(tiles) as file:
+            np.testing.assert_array_equal(file.read(), samples_of(path)[0])
+
     def test_is_read_by_openslide_as_it_was(self, tmp_path: Path):
         pages = [*LEVELS[:2], MACRO]
         path = write_ndpi(tmp_path / "a.ndpi", pages, (20.0, 10.0, -1.0), subsampling=1)
@@ -184,6 +200,18 @@ class TestChunks:
                 tmp_path / "a.ndpi", LEVELS[:1], (20.0,), interval=interval,
                 subsampling=subsampling, told=told,
             )  # fmt: skip
+            assert gives_its_stream_back(path)
+
+    def test_of_wide_intervals_are_not_low(self, tmp_path: Path):
+        """Colours of half of the rows are corrected at each border of rows."""
+        samples = np.pad(picture(300, 64), ((0, 0), (0, 0), (0, 1024 - 64)), mode="wrap")
+        for subsampling, rows in ((0, 8), (1, 8), (2, 256)):
+            path = write_ndpi(
+                tmp_path / "a.ndpi", [samples], (20.0,), interval=64 if subsampling else 128,
+                subsampling=subsampling,
+            )  # fmt: skip
+            with opened(path) as source:
+                assert source.info.stream_block == (3, rows, 1024)
             assert gives_its_stream_back(path)
 
     def test_have_no_texts_of_the_head(self, tmp_path: Path):
@@ -277,7 +305,7 @@ def gives_its_stream_back(path: Path) -> bool:
         info = source.info
         slide = parse_slide(dict(source.source_items())["slide-0"])
         ((page,),) = slide.levels
-        if info.stream_block is None or np.prod(info.shape) > 2**18:
+        if info.stream_block is None or np.prod(info.shape) > 2**20:
             return False
         assert page.scan is not None
         grid = choose_grid(info.shape, 1, tile=32, block=info.stream_block)
