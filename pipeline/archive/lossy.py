@@ -31,18 +31,25 @@ def measured_loss(plan: ImagePlan, loss: Lossy, entries: Iterable[ShardEntry]) -
     Raises CodecError where they are not as good as the target says.
     """
     difference, parts = [], []
+    size = samples = 0
     for entry in entries:
         if not is_image(entry.array) or entry.measured is None:
             continue  # masks, and bands that are lossless
         assert entry.difference is not None, "every shard was measured"
         difference.append(entry.difference)
+        size += entry.length
+        samples += entry.raw_bytes // plan.info.dtype.itemsize
         parts.append((first_band(plan, ShardRef(entry.array, entry.index)), entry.measured))
     measured = Measured.total(parts, plan.info.band_count)
     total = Difference.total(difference)
     assert loss.peak is not None, "a plan has a peak"
-    if not is_held(loss, total, measured.present):
-        raise CodecError(f"sealing {plan.store}: its samples do not hold {loss}")
+    bits = 8 * size / max(1, samples)
     psnr_db = total.psnr_db(measured.present, loss.peak)
+    if not is_held(loss, total, measured.present, bits):
+        raise CodecError(
+            f"sealing {plan.store}: it takes {bits:.4g} bits per sample at {_decibels(psnr_db)}, "
+            f"want {loss}; ask for less, or choose another codec"
+        )
     found: dict[str, Any] = {"max_error_measured": total.worst}
     if psnr_db is not None:
         found["psnr_db"] = round(psnr_db, 3)
