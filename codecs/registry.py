@@ -116,6 +116,7 @@ class Registered:
 
 CODECS = {
     "wave": Registered(1, "tilepress.codecs.wave.codec:WaveCoder", later=(4,)),
+    "ntc": Registered(6, "tilepress.codecs.ntc.codec:NtcCoder"),
 }
 
 KEPT = {

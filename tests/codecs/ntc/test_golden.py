@@ -1,0 +1,56 @@
+"""Bytes are for ever: every golden record of ``ntc`` decodes to its samples, on each machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tilepress.codecs.native.library import VARIABLE, instruction_set, instruction_sets
+from tilepress.codecs.record import samples_crc, unpack_record
+from tilepress.codecs.weights import load_named
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+INDEX = json.loads((GOLDEN / "ntc/index.json").read_text())
+
+_spec = importlib.util.spec_from_file_location("regenerate_ntc", GOLDEN / "regenerate_ntc.py")
+assert _spec is not None
+assert _spec.loader is not None
+regenerate = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(regenerate)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("name", sorted(INDEX))
+class TestGoldenRecords:
+    @pytest.mark.parametrize("instructions", instruction_sets())
+    def test_decodes_as_ever(self, name: str, instructions: str, monkeypatch) -> None:
+        monkeypatch.setenv(VARIABLE, instructions)
+        instruction_set.cache_clear()
+        try:
+            data = (GOLDEN / "ntc" / f"{name}.tp").read_bytes()
+            assert sha256(data) == INDEX[name]["record_sha256"], "a golden file changed"
+            samples = regenerate.decoded(data)
+        finally:
+            monkeypatch.undo()
+            instruction_set.cache_clear()
+        assert [samples.dtype.name, list(samples.shape)] == [
+            INDEX[name]["dtype"],
+            INDEX[name]["shape"],
+        ]
+        assert sha256(np.ascontiguousarray(samples).tobytes()) == INDEX[name]["samples_sha256"]
+        header = unpack_record(data)[0]
+        assert samples_crc(samples) == header.symbols_crc
+        assert header.model_id.hex() == load_named(INDEX[name]["model"]).sha256[:16]
+
+
+def test_none_is_missing() -> None:
+    files = {path.stem for path in (GOLDEN / "ntc").glob("*.tp")}
+    assert files == set(INDEX) == {case[0] for case in regenerate.cases()}
