@@ -86,4 +86,4 @@ class NtcCoder(ChunkCoder):
 
 def _nominal_step(level: float, peak: float) -> float:
     """Return the step whose error lies about 20 + level / 2 dB below a peak."""
-    return math.sqrt(12.0) * peak * 10.0 ** (-(20.0 + level / 2.0) / 20.0)
+    return math.sqrt(12.0) * peak * math.pow(10.0, -(20.0 + level / 2.0) / 20.0)

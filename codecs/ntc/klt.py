@@ -30,10 +30,10 @@ def fit(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     # one of two signs, the same whatever the library's
     largest = np.abs(vectors).argmax(axis=0)
     vectors = vectors * np.where(vectors[largest, np.arange(bands)] < 0, -1, 1)
-    return np.rint(vectors * (MATRIX_UNIT - 1)).astype(np.int16)
+    matrix: npt.NDArray[np.int16] = np.rint(vectors * (MATRIX_UNIT - 1)).astype(np.int16)
+    return matrix
 
 
 def analysis_matrix(matrix: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
     """Return the encoder's matrix, (components, bands)."""
-    inverse: npt.NDArray[np.float64] = np.linalg.inv(matrix.astype(np.float64) / MATRIX_UNIT)
-    return inverse
+    return np.asarray(np.linalg.inv(matrix.astype(np.float64) / MATRIX_UNIT), np.float64)

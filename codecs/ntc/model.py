@@ -156,7 +156,8 @@ class NtcModel:
         coded = tokens < self.used[:, None]
         costs = np.where(coded, -np.log2(share), ESCAPE_BITS - np.log2(escape)[:, None])
         costs = costs + np.array([raw_bits(t) + (t > 0) for t in range(TOKENS)])
-        return np.rint(costs * COST_UNIT).astype(np.int32)
+        whole: npt.NDArray[np.int32] = np.rint(costs * COST_UNIT).astype(np.int32)
+        return whole
 
     def _filled(self) -> _Structure:
         """Return the structure that native code takes; what it points to is held."""
@@ -246,7 +247,7 @@ def _check_tables(frequencies: npt.NDArray[np.uint16]) -> None:
 def _unpack_tables(
     flat: npt.NDArray[np.uint16], sizes: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.uint16]:
-    if (flat.dtype, sizes.dtype) != (np.uint16, np.uint8) or sizes.shape != (TABLES,):
+    if flat.dtype != np.uint16 or sizes.dtype != np.uint8 or sizes.shape != (TABLES,):
         raise ModelError("loading a model: tables have the wrong type")
     if sizes.max() > TOKENS + 1 or flat.shape != (int(sizes.sum()),) or np.any(flat == 0):
         raise ModelError("loading a model: tables have the wrong size")
