@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from tilepress.codecs.loss import Loss, Lossless, Within, bounded
+from tilepress.codecs.loss import WANTED, Loss, Lossless, Lossy, bounded, lossy, parse_target
 from tilepress.codecs.numbers import json_number, number_of, shown
 from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, coder_class
 from tilepress.codecs.weights import (
@@ -21,10 +21,11 @@ from tilepress.codecs.weights import (
 )
 from tilepress.errors import UnsupportedFormat
 
-__all__ = ["CodecConfig", "lossless_config"]
+__all__ = ["CodecConfig", "loss_of", "lossless_config", "without_target"]
 
-_VERSION = 1
+_VERSION, _LOSSY_VERSION = 1, 2
 _KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
+_LOSSY_KEYS = _KEYS | {"target"}
 _MODEL_KEYS = {"name", "sha256", "weights"}
 _LARGEST_ERROR = 2**31
 
@@ -35,15 +36,25 @@ class CodecConfig:
 
     codec: str
     tier: str
-    loss: Lossless | Within
+    loss: Loss
     nodata: float | int | None
     weights: Weights
 
     @classmethod
     def of(
-        cls, codec: str, max_error: float, nodata: float | int | None, tier: str, model: str
+        cls,
+        codec: str,
+        max_error: float,
+        nodata: float | int | None,
+        tier: str,
+        model: str,
+        targets: Mapping[str, float | None] | None = None,
+        peak: float | None = None,
     ) -> CodecConfig:
-        """Return the configuration of what a user chose; raises UnsupportedFormat, ModelError."""
+        """Return the configuration of what a user chose; raises UnsupportedFormat, ModelError.
+
+        targets : by name (loss.py); at most one has a value. With one, ``max_error`` is 0.
+        """
         if not isinstance(codec, str) or codec not in CODECS:
             raise _unwanted(f"got codec {shown(codec)}, want one of {tuple(CODECS)}")
         models = coder_class(codec).models
@@ -52,7 +63,7 @@ class CodecConfig:
         error = _number("max_error", max_error)
         if not 0 <= error < _LARGEST_ERROR:
             raise _unwanted(f"got max_error {shown(max_error)}, want 0 … 2^31")
-        loss = bounded(error)
+        loss = _wanted_loss(error, targets or {}, peak)
         if refusal := _refusal(codec, loss):
             raise _unwanted(refusal)
         absent = None if nodata is None else _number("nodata", nodata)
@@ -65,12 +76,14 @@ class CodecConfig:
     @classmethod
     def parse(cls, config: object) -> CodecConfig:
         """Return what ``to_json`` gave; raises UnsupportedFormat or ModelError."""
-        if not isinstance(config, dict) or set(config) != _KEYS:
+        if not isinstance(config, dict) or set(config) not in (_KEYS, _LOSSY_KEYS):
             found = sorted(config, key=str) if isinstance(config, dict) else config
             raise _refused(f"got {shown(found)}, want {sorted(_KEYS)}")
-        if type(config["version"]) is not int or config["version"] != _VERSION:
+        version = _LOSSY_VERSION if "target" in config else _VERSION
+        if type(config["version"]) is not int or config["version"] != version:
             raise _refused(
-                f"got version {shown(config['version'])}, this tilepress reads {_VERSION}; "
+                f"got version {shown(config['version'])}, this tilepress reads {_VERSION}, "
+                f"and {_LOSSY_VERSION} with a target; "
                 "a newer one may be needed: pip install -U tilepress"
             )
         codec, tier = config["codec"], config["tier"]
@@ -80,9 +93,15 @@ class CodecConfig:
         model, error = config["model"], config["max_error"]
         if not isinstance(model, dict) or set(model) != _MODEL_KEYS:
             raise _refused(f"got model {shown(model)}, want one with {sorted(_MODEL_KEYS)}")
-        if not _is_number(error) or not 0 <= error < _LARGEST_ERROR:
+        loss: Loss | None
+        if version == _LOSSY_VERSION:
+            loss = parse_target(config["target"])
+            if error is not None or loss is None:
+                raise _refused(f"got max_error {shown(error)}, target {shown(config['target'])}")
+        elif not _is_number(error) or not 0 <= error < _LARGEST_ERROR:
             raise _refused(f"got max_error {shown(error)}, want 0 … 2^31")
-        loss = bounded(error)
+        else:
+            loss = bounded(error)
         if refusal := _refusal(codec, loss):
             raise _refused(refusal)
         nodata = _parse_nodata(config["nodata"])
@@ -97,8 +116,9 @@ class CodecConfig:
         inline = None
         if self.weights.origin != "bundled" and len(self.weights.data) <= INLINE_LIMIT_BYTES:
             inline = inline_text(self.weights.data)
+        target = {"target": self.loss.target_json()} if isinstance(self.loss, Lossy) else {}
         return {
-            "version": _VERSION,
+            "version": _LOSSY_VERSION if target else _VERSION,
             "codec": self.codec,
             "tier": self.tier,
             "max_error": self.loss.max_error,
@@ -108,6 +128,7 @@ class CodecConfig:
                 "sha256": self.weights.sha256,
                 "weights": inline,
             },
+            **target,
         }
 
 
@@ -117,8 +138,33 @@ def lossless_config(config: Mapping[str, Any]) -> dict[str, Any]:
     Of the same codec where that can be lossless, else of the default one.
     """
     if _refusal(config["codec"], Lossless()) is None:
-        return {**config, "max_error": 0, "nodata": None}
+        return {**without_target(config), "max_error": 0, "nodata": None}
     return CodecConfig.of(DEFAULT_CODEC, 0, None, "standard", "auto").to_json()
+
+
+def loss_of(config: Mapping[str, Any]) -> Loss:
+    """Return the loss of a configuration, as JSON, that was parsed before."""
+    target = parse_target(config.get("target"))
+    return bounded(config["max_error"]) if target is None else target
+
+
+def without_target(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration, as JSON, without its target; what bound it has is to be set."""
+    return {**{k: v for k, v in config.items() if k != "target"}, "version": _VERSION}
+
+
+def _wanted_loss(max_error: float, targets: Mapping[str, float | None], peak: float | None) -> Loss:
+    given = {name: value for name, value in targets.items() if value is not None}
+    if not given:
+        return bounded(max_error)
+    if len(given) > 1 or max_error:
+        names = sorted([*given, *(["max_error"] if max_error else [])])
+        raise _unwanted(f"got {' and '.join(names)}, want one of them")
+    ((name, value),) = given.items()
+    found = lossy(name, _number(name, value), None if peak is None else _number("peak", peak))
+    if found is None:
+        raise _unwanted(f"got {name} {shown(value)}, want {WANTED[name]}")
+    return found
 
 
 def _refusal(codec: str, loss: Loss) -> str | None:
@@ -126,7 +172,7 @@ def _refusal(codec: str, loss: Loss) -> str | None:
     losses = coder_class(codec).losses
     if type(loss) in losses:
         return None
-    kinds = " or ".join(sorted(one.kind for one in losses))
+    kinds = " or ".join(sorted({one.kind for one in losses}))
     return f"codec {codec!r} is never {loss.kind}, it is {kinds}"
 
 

@@ -2,7 +2,9 @@
 
     Lossless     every sample comes back to the bit
     Within(k)    near-lossless: no present sample is off by more than k
-    Quality(q)   lossy: no bound on any one sample, the squares are measured
+    Quality(q)   lossy, at a level of the codec's own: no bound on any one sample, the squares
+    AtLeast(db)  lossy, never below a PSNR                are measured
+    AtMost(r)    lossy, never above so many bits a sample
 
 No loss makes or unmakes nodata, or NaN. Whoever asks what coding did compares here: the check after
 encoding, verification, repair, the benchmark.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -22,12 +24,18 @@ import numpy.typing as npt
 from tilepress.errors import CodecError
 
 __all__ = [
+    "WANTED",
+    "AtLeast",
+    "AtMost",
     "Difference",
     "Loss",
     "Lossless",
+    "Lossy",
     "Quality",
     "Within",
     "bounded",
+    "lossy",
+    "parse_target",
     "same_bits",
     "stated_loss",
 ]
@@ -67,7 +75,7 @@ class Difference:
 
 
 class _Loss(ABC):
-    """How decoded samples are compared with those given, in the three losses alike."""
+    """How decoded samples are compared with those given, in all losses alike."""
 
     __slots__ = ()
 
@@ -184,34 +192,100 @@ class Within(_Loss):
 
 
 @dataclass(frozen=True, slots=True)
-class Quality(_Loss):
-    """Lossy: as good as a codec makes it at ``level``; any one sample may be off by anything."""
+class Lossy(_Loss):
+    """Any one sample may be off by anything; a target says how good or how small all are."""
 
-    level: float
+    value: float
+    """What is asked of the target."""
+    peak: float | None = None
+    """The range that errors are measured against, in units of the samples; None: 255 for samples of
+    8 bits, else the range of those that are coded together."""
+    worst: float = field(default=math.inf, compare=False)
+    """The largest error that was measured, where that is known: samples that are off by more are
+    not those that were coded."""
 
     max_error: ClassVar[None] = None
     is_lossless: ClassVar[bool] = False
     kind: ClassVar[str] = "lossy"
     bound: ClassVar[str] = "none"
-    promise: ClassVar[str] = "no bound on any stored value"
+    target: ClassVar[str]
+    """What options, configurations and attributes call it."""
 
-    def __str__(self) -> str:
-        return f"quality {self.level:g}"
+    @property
+    def promise(self) -> str:
+        """What holds of the samples, as a text."""
+        return f"no bound on any stored value, {self}"
 
     def statement(self) -> dict[str, Any]:
         """Return what attributes say of the loss; ``stated_loss`` reads it."""
-        return {"lossless": False, "max_error": None, "quality": self.level}
+        return {"lossless": False, "max_error": None, "target": self.target_json()}
+
+    def target_json(self) -> dict[str, Any]:
+        """Return what attributes and configurations say of it; ``parse_target`` reads it."""
+        return {self.target: self.value, "peak": self.peak}
 
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         """Tell why samples of ``dtype`` cannot be coded so; None where they can."""
         return "lossy coding of bool makes no sense" if dtype.kind == "b" else None
 
+    def peak_of(self, present: Array) -> float:
+        """Return the range of errors for samples; ``present`` are those that are not absent."""
+        if self.peak is not None:
+            return self.peak
+        if present.dtype.itemsize == 1:
+            return 255.0
+        finite = present[np.isfinite(present)] if present.dtype.kind == "f" else present
+        span = float(finite.max()) - float(finite.min()) if finite.size else 0.0
+        return span or 1.0
+
     @property
     def limit(self) -> float:
-        return math.inf
+        return self.worst
 
 
-Loss: TypeAlias = Lossless | Within | Quality
+@dataclass(frozen=True, slots=True)
+class Quality(Lossy):
+    """As good as a codec makes it at a level of its own, 1 to 100."""
+
+    target: ClassVar[str] = "quality"
+
+    def __str__(self) -> str:
+        return f"quality {self.value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast(Lossy):
+    """A peak signal-to-noise ratio, in dB, of all present samples together, or a higher one."""
+
+    target: ClassVar[str] = "psnr"
+
+    def __str__(self) -> str:
+        return f"PSNR at least {self.value:g} dB"
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost(Lossy):
+    """So many bits a sample of what is coded together, absent samples counted, or fewer."""
+
+    target: ClassVar[str] = "bits_per_sample"
+
+    def __str__(self) -> str:
+        return f"at most {self.value:g} bits per sample"
+
+
+_LOSSY: dict[str, type[Lossy]] = {one.target: one for one in (Quality, AtLeast, AtMost)}
+_LIMITS = {"quality": (1.0, 100.0), "psnr": (0.0, 200.0), "bits_per_sample": (0.0, 64.0)}
+"""What targets may be: above 0, and within these."""
+
+WANTED = {
+    "quality": "1 to 100",
+    "psnr": "a number of dB above 0, up to 200",
+    "bits_per_sample": "a number above 0, up to 64",
+}
+"""The same for people."""
+
+
+Loss: TypeAlias = Lossless | Within | Lossy
 
 
 def bounded(max_error: float) -> Lossless | Within:
@@ -219,11 +293,40 @@ def bounded(max_error: float) -> Lossless | Within:
     return Within(max_error) if max_error else Lossless(max_error)
 
 
-def stated_loss(statement: Mapping[str, Any]) -> Loss:
-    """Return the loss that attributes state, its numbers as float."""
-    if statement["max_error"] is None:
-        return Quality(float(statement["quality"]))
-    return bounded(float(statement["max_error"]))
+def lossy(target: str, value: float, peak: float | None = None) -> Lossy | None:
+    """Return the loss of a target; None where there is no such target, value or peak."""
+    found, (low, high) = _LOSSY.get(target), _LIMITS.get(target, (0.0, 0.0))
+    if found is None or not (low <= value <= high and value > 0):
+        return None
+    if peak is not None and not 0 < peak < math.inf:
+        return None
+    return found(float(value), None if peak is None else float(peak))
+
+
+def parse_target(told: object) -> Lossy | None:
+    """Return the loss that ``Lossy.target_json`` told, not trusted; None where it is none."""
+    if not isinstance(told, Mapping) or len(told) != 2 or "peak" not in told:
+        return None
+    (target,) = set(told) - {"peak"}
+    value, peak = told[target], told["peak"]
+    for number in (value, 1 if peak is None else peak):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            return None
+    return lossy(target, value, peak) if isinstance(target, str) else None
+
+
+def stated_loss(statement: Mapping[str, Any], worst: float | None = None) -> Loss:
+    """Return the loss that attributes state, its numbers as float.
+
+    ``worst`` is the largest error that was measured, where they state one, too. Raises KeyError or
+    TypeError where they state no loss.
+    """
+    if statement["max_error"] is not None:
+        return bounded(float(statement["max_error"]))
+    found = parse_target(statement["target"])
+    if found is None:
+        raise KeyError("target")
+    return found if worst is None else replace(found, worst=float(worst))
 
 
 def same_bits(a: Array, b: Array) -> bool:

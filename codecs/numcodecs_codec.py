@@ -17,7 +17,8 @@ from tilepress.errors import UnsupportedArray, UnsupportedFormat
 
 __all__ = ["TilepressTile"]
 
-_ARGUMENTS = {"codec", "max_error", "nodata", "tier", "model"}
+_TARGETS = ("quality", "psnr", "bits_per_sample", "peak")
+_ARGUMENTS = {"codec", "max_error", "nodata", "tier", "model", *_TARGETS}
 """What a configuration that people write, without a version, may have."""
 
 
@@ -39,9 +40,14 @@ class TilepressTile(Codec):  # type: ignore[misc]
         nodata: float | int | None = None,
         tier: str = "standard",
         model: str = "auto",
+        **targets: float | None,
     ) -> None:
+        """Take the arguments of TileCodec that configurations have; raises TypeError for others."""
+        unknown = targets.keys() - set(_TARGETS)
+        if unknown:
+            raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
         self._inner = TilepressTileV3(
-            TileCodec(codec, max_error=max_error, nodata=nodata, tier=tier, model=model)
+            TileCodec(codec, max_error, nodata, tier, model, **_given(targets))
         )
 
     @classmethod
@@ -98,6 +104,10 @@ class TilepressTile(Codec):  # type: ignore[misc]
     def __repr__(self) -> str:
         config = self.get_config()
         return f"{type(self).__name__}(codec={config['codec']!r}, max_error={config['max_error']})"
+
+
+def _given(targets: dict[str, float | None]) -> dict[str, Any]:
+    return {name: value for name, value in targets.items() if value is not None}
 
 
 def _as_it_lies(chunk: npt.NDArray[Any]) -> npt.NDArray[Any]:

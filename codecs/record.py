@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
-from tilepress.codecs.registry import KEPT, known_coders
+from tilepress.codecs.registry import KEPT, known_coders, may_be_irreversible
 from tilepress.errors import ChecksumMismatch, InvalidRecord, UnsupportedFormat
 
 __all__ = [
@@ -85,10 +85,10 @@ class RecordHeader:
     """First eight bytes of the SHA-256 of the weights; zeros where none are needed."""
     symbols_crc: int
     """CRC-32C of the decoded samples of the coded box: little-endian, C order. With
-    ``irreversible``, of the streams that the record keeps."""
+    ``irreversible``, of the streams that the record keeps, or else of its payload."""
     irreversible: bool = False
-    """Whether the record keeps streams whose samples may differ from decoder to decoder, within
-    what their standard allows."""
+    """Whether the record has streams whose samples may differ from decoder to decoder, within what
+    their standard allows."""
 
 
 def pack_record(header: RecordHeader, payload: bytes) -> bytes:
@@ -142,7 +142,7 @@ def unpack_record(data: bytes | memoryview) -> tuple[RecordHeader, memoryview]:
         raise UnsupportedFormat(f"reading a record: must-understand flags {flags:#06x} unknown")
     if coder != CODER_STORED and coder not in known_coders():
         raise UnsupportedFormat(f"reading a record: coder {coder} unknown")
-    if flags & FLAG_IRREVERSIBLE and coder not in KEPT_NUMBERS:
+    if flags & FLAG_IRREVERSIBLE and not may_be_irreversible(coder):
         raise InvalidRecord("reading a record: it says to keep streams, and keeps none")
     if dtype_code >= len(DTYPES):
         raise UnsupportedFormat(f"reading a record: dtype code {dtype_code} unknown")

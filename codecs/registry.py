@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,15 @@ __all__ = [
     "DEFAULT_CODEC",
     "KEPT",
     "ChunkCoder",
+    "Coded",
+    "LevelCoder",
     "Registered",
     "check_weights",
     "coder_class",
     "kept_decoder",
     "kept_streams",
     "known_coders",
+    "may_be_irreversible",
 ]
 
 Array = npt.NDArray[Any]
@@ -51,6 +54,8 @@ class ChunkCoder(Protocol):
     former_models: ClassVar[Mapping[str, Sequence[str]]]
     """By tier, the bundled models that earlier versions had: a store that was written with one of
     them is what its line asks for."""
+    on_device: ClassVar[bool] = False
+    """Whether it can code on a GPU, too."""
     number: int
     """What the headers of its records call it, one of those of its ``Registered``."""
 
@@ -62,6 +67,10 @@ class ChunkCoder(Protocol):
     def check_weights(data: bytes) -> None:
         """Raise ModelError unless these are weights of this codec."""
         ...
+
+    def refusal(self, dtype: np.dtype[Any]) -> str | None:
+        """Tell why it takes no samples of ``dtype``, one that records know; None where it does."""
+        return None
 
     def encode(
         self, samples: Array, absent: Array | None, bands: int
@@ -97,6 +106,36 @@ class ChunkCoder(Protocol):
         ...
 
 
+class Coded(NamedTuple):
+    """A chunk that was coded at a level."""
+
+    payload: bytes
+    decoded: Array
+    """What it decodes to here."""
+    irreversible: bool
+    """Whether another decoder may give other samples, within what its standard allows."""
+
+
+@runtime_checkable
+class LevelCoder(ChunkCoder, Protocol):
+    """A coder that can be lossy: one number says how finely it codes.
+
+    It has ``Quality``, ``AtLeast`` and ``AtMost`` among its losses. Which level holds a target is
+    looked for by search.py; ``encode`` is asked for nothing lossy.
+    """
+
+    def encode_at(
+        self, samples: Array, absent: Array | None, bands: int, level: float, peak: float
+    ) -> Coded | None:
+        """Code samples at a level, 1 to 140 (levels.py), or as they are at ``EXACT``.
+
+        peak : the range that errors are measured against, in units of the samples.
+        What ``absent`` marks, NaN and infinities come back to the bit, and nothing becomes them.
+        Returns None where it cannot code such samples: they are stored as they are then.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Registered:
     """A codec of ``CODECS``."""
@@ -107,6 +146,8 @@ class Registered:
     """module:class of its ``ChunkCoder``."""
     later: tuple[int, ...] = ()
     """Numbers of formats that came after the first."""
+    irreversible: bool = False
+    """Whether its records may say that other decoders give other samples."""
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -114,10 +155,26 @@ class Registered:
         return (self.number, *self.later)
 
 
+_CLASSICAL = {
+    "jpegxl": "JpegXlCoder",
+    "jpeg2000": "Jpeg2000Coder",
+    "htj2k": "Htj2kCoder",
+    "jpegls": "JpegLsCoder",
+    "lerc": "LercCoder",
+    "webp": "WebPCoder",
+    "avif": "AvifCoder",
+    "zstd": "ZstdCoder",
+}
+
 CODECS = {
     "wave": Registered(1, "tilepress.codecs.wave.codec:WaveCoder", later=(4,)),
+    **{
+        name: Registered(5, f"tilepress.codecs.classical.codec:{coder}", irreversible=True)
+        for name, coder in _CLASSICAL.items()
+    },
     "ntc": Registered(6, "tilepress.codecs.ntc.codec:NtcCoder"),
 }
+"""Established codecs share a number: their payloads say which of them they are (FORMAT.md §14)."""
 
 KEPT = {
     "jpeg": Registered(2, "tilepress.codecs.jpeg.codec:decode_payload"),
@@ -141,6 +198,12 @@ def coder_class(codec: str) -> type[ChunkCoder]:
 def known_coders() -> frozenset[int]:
     """Return the numbers of all coders, as headers of records have them."""
     return frozenset(n for one in (*CODECS.values(), *KEPT.values()) for n in one.numbers)
+
+
+def may_be_irreversible(number: int) -> bool:
+    """Whether records of a coder may have streams that decoders make other samples of."""
+    kept = any(number in one.numbers for one in KEPT.values())
+    return kept or any(one.irreversible and number in one.numbers for one in CODECS.values())
 
 
 def kept_decoder(number: int) -> Callable[..., Array] | None:

@@ -13,18 +13,27 @@ import numpy.typing as npt
 from tilepress.codecs.budget import Budget, allowed_memory
 from tilepress.codecs.config import CodecConfig
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
-from tilepress.codecs.loss import Lossless, Within
+from tilepress.codecs.loss import Difference, Loss, Lossy
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.record import (
     CODER_STORED,
     DTYPES,
     NO_MODEL,
     RecordHeader,
+    crc32c,
     pack_record,
     samples_crc,
     unpack_record,
 )
-from tilepress.codecs.registry import CODECS, ChunkCoder, coder_class, kept_decoder
+from tilepress.codecs.registry import (
+    CODECS,
+    ChunkCoder,
+    Coded,
+    LevelCoder,
+    coder_class,
+    kept_decoder,
+)
+from tilepress.codecs.search import Together, Trial, find_level
 from tilepress.codecs.weights import Weights
 from tilepress.errors import (
     ChecksumMismatch,
@@ -34,7 +43,14 @@ from tilepress.errors import (
     UnsupportedFormat,
 )
 
-__all__ = ["CODEC_NAME", "TileCodec", "check_chunk", "decode_chunk", "encode_chunk"]
+__all__ = [
+    "CODEC_NAME",
+    "TileCodec",
+    "check_chunk",
+    "decode_chunk",
+    "encode_chunk",
+    "encode_chunk_at",
+]
 
 CODEC_NAME = "tilepress.tile"
 """What metadata call the codec of chunks."""
@@ -57,6 +73,12 @@ class TileCodec:
         registry.py.
     max_error : largest absolute error of any present sample: an integer in stored units for
         integers, a number in physical units for floats. 0 means lossless.
+    quality, psnr, bits_per_sample : at most one of them, and no max_error: lossy, by codecs that
+        can be. 1 to 100, of the codec's own scale; a PSNR in dB that present samples have at least;
+        bits that samples take at most, the record's overhead and absent samples counted. Each
+        record holds the target by itself. Absent samples, NaN and infinities stay exact.
+    peak : the range that the PSNR is over, in units of the samples; None: 255 for samples of 8
+        bits, else the range of each array's own.
     nodata : the value that marks absent samples; it is kept exactly, and no present sample ever
         decodes to it, nor the reverse.
     tier : "fast" (the fitted linear path alone), "standard", or "max" (a larger network): which
@@ -81,8 +103,15 @@ class TileCodec:
         model: str = "auto",
         device: Device = "auto",
         max_memory: int | str | None = None,
+        *,
+        quality: float | None = None,
+        psnr: float | None = None,
+        bits_per_sample: float | None = None,
+        peak: float | None = None,
     ) -> None:
-        self._setup(CodecConfig.of(codec, max_error, nodata, tier, model), device, max_memory)
+        targets = {"quality": quality, "psnr": psnr, "bits_per_sample": bits_per_sample}
+        config = CodecConfig.of(codec, max_error, nodata, tier, model, targets, peak)
+        self._setup(config, device, max_memory)
 
     def _setup(
         self, config: CodecConfig, device: Device, max_memory: int | str | None = None
@@ -98,12 +127,13 @@ class TileCodec:
         self._model_id = bytes.fromhex(config.weights.sha256)[:8]
 
     @property
-    def loss(self) -> Lossless | Within:
+    def loss(self) -> Loss:
         """What coding may change of the samples."""
         return self._config.loss
 
     @property
-    def max_error(self) -> float:
+    def max_error(self) -> float | None:
+        """None where there is no bound."""
         return self._config.loss.max_error
 
     @property
@@ -133,7 +163,7 @@ class TileCodec:
             raise UnsupportedArray(
                 f"coding a tile: dtype {dtype} is not supported; one of {', '.join(DTYPES)} is"
             )
-        if refusal := self.loss.refusal(dtype):
+        if refusal := self.loss.refusal(dtype) or self._coder.refusal(dtype):
             raise UnsupportedArray(f"coding a tile: {refusal}")
         self._absent(dtype)
 
@@ -154,17 +184,58 @@ class TileCodec:
         """
         return self._coder.map(lambda array: self._encode(array, bands), arrays)
 
+    def encode_at(
+        self, array: Array, level: float, *, bands: int = 1, peak: float
+    ) -> tuple[bytes, Difference]:
+        """Code an array as ``encode`` does, at a level of levels.py instead of for a target.
+
+        Returns the record, and how what it decodes to differs. ``peak`` is the range that errors
+        are measured against. For those who look for a level of many arrays together; raises
+        UnsupportedFormat for a codec that has no levels.
+        """
+        try:
+            return self._encode_whole(array, bands, level, peak)
+        except MemoryError as error:
+            raise _no_memory(array) from error
+
+    def peak_of(self, array: Array) -> float:
+        """Return the range that errors of an array are measured against."""
+        assert isinstance(self.loss, Lossy), "only lossy targets have a peak"
+        return self.loss.peak_of(array[self.present(array)])
+
+    def present(self, array: Array) -> npt.NDArray[np.bool_]:
+        """Mark the samples that are neither nodata nor NaN."""
+        marks = np.ones(array.shape, bool)
+        absent = self._absent(array.dtype)
+        if absent is not None:
+            marks &= array != absent
+        if array.dtype.kind == "f":
+            marks &= ~np.isnan(array)
+        return marks
+
     def _encode(self, array: Array, bands: int) -> bytes:
         try:
-            return self._encode_whole(array, bands)
+            if isinstance(self.loss, Lossy):
+                return self._encode_for_target(self.loss, array, bands)
+            return self._encode_whole(array, bands, None, 1.0)[0]
         except MemoryError as error:
-            shape = " × ".join(map(str, array.shape))
-            raise TooMuchMemory(
-                f"coding a tile of {shape} {array.dtype}: the machine has no memory left for it; "
-                "use fewer threads or smaller chunks"
-            ) from error
+            raise _no_memory(array) from error
 
-    def _encode_whole(self, array: Array, bands: int) -> bytes:
+    def _encode_for_target(self, loss: Lossy, array: Array, bands: int) -> bytes:
+        """Code an array at the level at which it holds the target by itself."""
+        self.check(array.dtype)
+        present, peak = int(np.count_nonzero(self.present(array))), self.peak_of(array)
+
+        def code(_: Sequence[int], level: float) -> list[Trial[bytes]]:
+            record, difference = self._encode_whole(array, bands, level, peak)
+            return [Trial(record, len(record), difference.squared)]
+
+        together = Together(samples=[array.size], present=[present], peak=peak, overhead=0)
+        return find_level(loss, code, together, "coding a tile")[0]
+
+    def _encode_whole(
+        self, array: Array, bands: int, level: float | None, peak: float
+    ) -> tuple[bytes, Difference]:
         self.check(array.dtype)
         if array.ndim not in (2, 3):
             raise UnsupportedArray(f"coding a tile: got {array.ndim} axes, want 2 or 3")
@@ -179,12 +250,15 @@ class TileCodec:
         mark = absent
         if mark is None and samples.dtype.kind == "f" and np.isnan(samples).any():
             mark = samples[np.isnan(samples)][0].reshape(())
-        result = self._coder.encode(samples, mark, bands) if samples.size else None
-        kind, payload, decoded = CODER_STORED, samples.tobytes(), samples
-        if result is not None and len(result[0]) < len(payload):
-            kind, (payload, decoded) = self._coder.number, result
-        if self.loss.is_lossless:  # whatever the coder says of itself
-            self.loss.check(samples, decoded)
+        kind, payload, decoded, irreversible = CODER_STORED, samples.tobytes(), samples, False
+        result = self._coded(samples, mark, bands, level, peak) if samples.size else None
+        if result is not None and len(result.payload) < len(payload):
+            kind, (payload, decoded, irreversible) = self._coder.number, result
+        difference = Difference()
+        if self.loss.is_lossless or level is not None:  # whatever the coder says of itself
+            difference = self.loss.check(samples, decoded, self.nodata)
+        told = difference.worst if level is not None else self.max_error
+        assert told is not None, "without a bound there is a level"
         header = RecordHeader(
             coder=kind,
             dtype=little.dtype,
@@ -192,11 +266,23 @@ class TileCodec:
             coded=coded,
             fill=fill.tobytes(),
             two_d=array.ndim == 2,
-            max_error=float(self.max_error),
+            max_error=float(told),
             model_id=NO_MODEL if kind == CODER_STORED else self._model_id,
-            symbols_crc=samples_crc(decoded),
+            symbols_crc=crc32c(payload) if irreversible else samples_crc(decoded),
+            irreversible=irreversible,
         )
-        return pack_record(header, payload)
+        return pack_record(header, payload), difference
+
+    def _coded(
+        self, samples: Array, absent: Array | None, bands: int, level: float | None, peak: float
+    ) -> Coded | None:
+        """Return what the codec makes of samples, with its loss or at a level."""
+        if level is not None and isinstance(self._coder, LevelCoder):
+            return self._coder.encode_at(samples, absent, bands, level, peak)
+        if level is not None:
+            raise UnsupportedFormat(f"making a codec: {self._config.codec!r} has no levels")
+        found = self._coder.encode(samples, absent, bands)
+        return None if found is None else Coded(*found, False)
 
     def decode(
         self,
@@ -303,6 +389,9 @@ class TileCodec:
             samples = self._coder.decode(
                 payload, header.coded, header.dtype, wanted, budget, header.coder
             )
+        own = header.irreversible and not kept_decoder(header.coder)
+        if own and crc32c(payload) != header.symbols_crc:
+            raise ChecksumMismatch("decoding a record: its payload does not match its crc32c")
         whole = planes is None or header.coder not in CODECS[self._config.codec].numbers
         whole = whole and not header.irreversible
         if whole and samples_crc(samples) != header.symbols_crc:
@@ -331,6 +420,14 @@ class TileCodec:
             raise UnsupportedArray(f"coding a tile: nodata is no value of {dtype}") from error
 
 
+def _no_memory(array: Array) -> TooMuchMemory:
+    shape = " × ".join(map(str, array.shape))
+    return TooMuchMemory(
+        f"coding a tile of {shape} {array.dtype}: the machine has no memory left for it; "
+        "use fewer threads or smaller chunks"
+    )
+
+
 def encode_chunk(codec: TileCodec, chunk: Array) -> bytes:
     """Encode a chunk of ≥ 2 axes, (…, y, x), as one record.
 
@@ -342,6 +439,18 @@ def encode_chunk(codec: TileCodec, chunk: Array) -> bytes:
         return codec.encode(np.ascontiguousarray(chunk))
     planes = np.ascontiguousarray(chunk).reshape(-1, *chunk.shape[-2:])
     return codec.encode(planes, bands=chunk.shape[-3])
+
+
+def encode_chunk_at(
+    codec: TileCodec, chunk: Array, level: float, peak: float
+) -> tuple[bytes, Difference]:
+    """Encode a chunk as ``encode_chunk`` does, at a level, as ``TileCodec.encode_at``."""
+    check_chunk(chunk.shape, chunk.dtype)
+    planes = np.ascontiguousarray(chunk)
+    if chunk.ndim == 2:
+        return codec.encode_at(planes, level, peak=peak)
+    planes = planes.reshape(-1, *chunk.shape[-2:])
+    return codec.encode_at(planes, level, bands=chunk.shape[-3], peak=peak)
 
 
 def decode_chunk(

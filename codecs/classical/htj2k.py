@@ -6,8 +6,9 @@ import imagecodecs
 import numpy as np
 
 from tilepress.codecs.classical.base import Anchor, Samples, SpeedSetting, verified
+from tilepress.codecs.classical.stream import Setting, Stream, as_array, size_of_codestream
 
-__all__ = ["ANCHOR"]
+__all__ = ["ANCHOR", "STREAM"]
 
 
 def _encode(samples: Samples) -> bytes:
@@ -26,4 +27,21 @@ ANCHOR = Anchor(
             decode=lambda data, _: np.asarray(imagecodecs.htj2k_decode(data)),
         )
     },
+)
+
+
+def _encode_stream(samples: Samples, setting: Setting) -> bytes:
+    if setting.is_exact:
+        return _encode(samples)
+    step = min(0.5, setting.step / 2 ** (8 * samples.dtype.itemsize))
+    return bytes(imagecodecs.htj2k_encode(samples, level=step, reversible=False, rgb=False))
+
+
+STREAM = Stream(
+    encode=_encode_stream,
+    decode=lambda data, like: as_array(imagecodecs.htj2k_decode(data), like),
+    size=size_of_codestream,
+    colours=True,
+    mixed=True,
+    irreversible=True,
 )

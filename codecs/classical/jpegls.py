@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 
 import imagecodecs
@@ -9,8 +10,9 @@ import jpeg_ls
 import numpy as np
 
 from tilepress.codecs.classical.base import Anchor, Measure, Samples, SpeedSetting, verified
+from tilepress.codecs.classical.stream import Setting, Stream, as_array
 
-__all__ = ["ANCHOR"]
+__all__ = ["ANCHOR", "STREAM"]
 
 _MAX_NEAR = 255
 
@@ -57,4 +59,27 @@ ANCHOR = Anchor(
             decode=lambda data, _: np.asarray(imagecodecs.jpegls_decode(data)),
         )
     },
+)
+
+
+def _encode_stream(samples: Samples, setting: Setting) -> bytes:
+    height, width = samples.shape
+    near = min(setting.largest_error, _MAX_NEAR, (2**setting.bits - 1) // 2)
+    return bytes(jpeg_ls.encode_buffer(samples.tobytes(), height, width, 1, setting.bits, near, 0))
+
+
+def _size_of(data: bytes) -> tuple[int, int] | None:
+    """Return rows and columns of the frame (ITU-T T.87, C.2.2)."""
+    at = data.find(b"\xff\xf7")
+    if data[:2] != b"\xff\xd8" or at < 0 or len(data) < at + 10:
+        return None
+    high, wide, components = struct.unpack_from(">HHB", data, at + 5)
+    return (high, wide) if components == 1 else None
+
+
+STREAM = Stream(
+    encode=_encode_stream,
+    decode=lambda data, like: as_array(imagecodecs.jpegls_decode(data), like),
+    size=_size_of,
+    bounded=True,
 )

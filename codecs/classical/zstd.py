@@ -6,8 +6,9 @@ import imagecodecs
 import numpy as np
 
 from tilepress.codecs.classical.base import Anchor, Samples, SpeedSetting
+from tilepress.codecs.classical.stream import Setting, Stream
 
-__all__ = ["ANCHOR"]
+__all__ = ["ANCHOR", "STREAM"]
 
 
 def _size(samples: Samples) -> int | None:
@@ -33,3 +34,16 @@ ANCHOR = Anchor(
         )
     },
 )
+
+
+def _encode_stream(samples: Samples, setting: Setting) -> bytes:
+    little = np.ascontiguousarray(samples, samples.dtype.newbyteorder("<"))
+    return bytes(imagecodecs.zstd_encode(little.tobytes(), level=9))
+
+
+def _decode_stream(data: bytes, like: Samples) -> Samples:
+    found = imagecodecs.zstd_decode(data, out=bytearray(like.nbytes))
+    return np.frombuffer(found, like.dtype.newbyteorder("<")).reshape(like.shape).astype(like.dtype)
+
+
+STREAM = Stream(encode=_encode_stream, decode=_decode_stream, size=None, loses=False, memory=4)

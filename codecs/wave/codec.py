@@ -81,6 +81,8 @@ class WaveCoder(ChunkCoder):
         {name: tier.former for name, tier in _TIERS.items()}
     )
 
+    on_device: ClassVar[bool] = True
+
     def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
         assert loss.max_error is not None, loss
         self._max_error, self._tier, self._weights = loss.max_error, _TIERS[tier], weights

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -14,13 +15,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.loss import Lossy
+from tilepress.codecs.registry import coder_class
 from tilepress.codecs.tile import TileCodec
+from tilepress.errors import CodecError
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import TileSource, read_level, streams_of
 from tilepress.pipeline.image.streams import Streams
 from tilepress.pipeline.storage.path import storage_path
-from tilepress.pipeline.store.keys import level_of
+from tilepress.pipeline.store.keys import is_image, level_of
 from tilepress.pipeline.store.shard import ShardBytes, compare_shard, encode_shard
 from tilepress.pipeline.store.writer import StoreWriter
 
@@ -58,8 +62,13 @@ class ImageCoding:
     def encode(
         self, source: TileSource, ref: ShardRef, where: Literal["auto", "cpu", "cuda"] = "auto"
     ) -> ShardBytes:
-        """Read a shard, code it and check every record; with "cuda" one of them on the CPU, too."""
+        """Read a shard, code it and check every record; with "cuda" one of them on the CPU, too.
+
+        Codecs that know no device code on the CPU wherever they are.
+        """
         plan, grid = self.plan, self.plan.grid_of(ref)
+        if not coder_class(plan.codec_config["codec"]).on_device:
+            where = "cpu"
         is_image = level_of(ref.array) is not None
         return encode_shard(
             self.codec(ref, where),
@@ -72,7 +81,12 @@ class ImageCoding:
             slab_axis=0 if is_image and plan.info.axes[0] in SLICE_AXES else -2,
             witness=self.codec(ref, "cpu") if where == "cuda" else None,
             streams=self.streams(source, ref),
+            band_axis=self._band_axis(ref),
         )
+
+    def _band_axis(self, ref: ShardRef) -> int | None:
+        axes = self.plan.info.axes
+        return axes.index("band") if is_image(ref.array) and "band" in axes else None
 
     def streams(self, source: TileSource, ref: ShardRef) -> Callable[[Box], Streams | None] | None:
         """Return what gives the streams that chunks of a shard consist of; None where of none."""
@@ -85,8 +99,10 @@ class ImageCoding:
         data: bytes,
         samples: npt.NDArray[Any],
         source: TileSource | None = None,
+        worst: float = math.inf,
     ) -> ShardBytes:
-        """Decode a shard that is stored and compare it with ``samples``, within its bound.
+        """Decode a shard that is stored and compare it with ``samples``, within its bound, or of
+        lossy coding within ``worst``, the largest error that was measured.
 
         Lossy streams that ``source`` has, too, are right whatever they decode to by now. Raises as
         ``compare_shard`` does.
@@ -94,7 +110,14 @@ class ImageCoding:
         grid, fill = self.plan.grid_of(ref), self.writer.fill(ref.array)
         level = level_of(ref.array)
         streams = None if source is None or level is None else streams_of(source, level)
-        return compare_shard(self.codec(ref), data, samples, grid, ref.index, fill, streams)
+        codec, axis = self.codec(ref), self._band_axis(ref)
+        found = compare_shard(codec, data, samples, grid, ref.index, fill, streams, axis)
+        if isinstance(codec.loss, Lossy) and found.difference.worst > worst:
+            raise CodecError(
+                f"checking a shard: decoding is off by {found.difference.worst:g}, more than the "
+                f"{worst:g} that was measured"
+            )
+        return found
 
     def is_lossy(self, ref: ShardRef) -> bool:
         """Whether a shard need not have the very samples of the source."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -36,6 +37,8 @@ class SourceSamples:
 
     plan: ImagePlan
     source: TileSource
+    worst: float = math.inf
+    """The largest error that the store says was measured, of lossy coding; inf: it does not say."""
 
     @cached_property
     def coding(self) -> ImageCoding:
@@ -65,7 +68,7 @@ class SourceSamples:
         Raises as ``compare_shard`` does, and OSError where the shard cannot be read.
         """
         data = retried(self.plan.shard_path(ref).read)
-        return self.coding.compare(ref, data, samples, self.source)
+        return self.coding.compare(ref, data, samples, self.source, self.worst)
 
 
 class Comparison:
@@ -170,7 +173,7 @@ def find_difference(
     """
     reader = reader or StoreReader.open(plan.store)
     manifest, plan = reader.manifest, replace(plan, separator=reader.separator)
-    samples = SourceSamples(plan, source)
+    samples = SourceSamples(plan, source, reader.worst)
     for ref in plan.shards():
         if samples.are_lossy(ref):
             same = _is_within_bound(samples, ref)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from tilepress.codecs.loss import Loss, Lossy
 from tilepress.errors import (
     DestinationConflict,
     StoreError,
@@ -334,7 +335,7 @@ def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
         if there[name] != config[name]:
             return f"it was written with {name} {there[name]}, this run has {config[name]}"
     if reader.loss != plan.loss:
-        return f"its max error is {reader.loss.bound}, this run's {plan.loss.bound}"
+        return _other_loss(reader.loss, plan.loss)
     if reader.exact.keys() != plan.info.exact.keys():
         there_are, will_be = _bands(reader.exact), _bands(plan.info.exact)
         return f"its bands that are lossless are {there_are}, this run's {will_be}"
@@ -343,6 +344,12 @@ def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
     if reader.chunk != plan.grid.chunk:
         return "its tiles have another size"
     return None
+
+
+def _other_loss(there: Loss, here: Loss) -> str:
+    if isinstance(there, Lossy) or isinstance(here, Lossy):
+        return f"it was written with {there}, this run has {here}"
+    return f"its max error is {there.bound}, this run's {here.bound}"
 
 
 def _told_of(deidentified: Mapping[str, Any] | None) -> str:

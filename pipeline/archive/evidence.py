@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from tilepress.codecs.loss import Lossy
 from tilepress.errors import (
     CodecError,
     DamagedStore,
@@ -108,7 +110,8 @@ class Evidence:
         except CodecError:
             self._foreign += 1
             return None
-        self._sound += 1
+        if self._samples.worst < math.inf or not isinstance(self._plan.loss, Lossy):
+            self._sound += 1  # else any samples would do
         return coded.entry(ref.array, ref.index)
 
     def disproof(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Find the bands that near-lossless coding would destroy: alpha, masks, flags, classes.
+"""Find the bands that lossy and near-lossless coding would destroy: alpha, masks, flags, classes.
 
 What the user names by a pattern and what the source says come first. Then samples are looked at: a
 bound that is as wide as all of a band's values leaves nothing of it, and few values that come again
@@ -23,7 +23,7 @@ from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.info import BandInfo, ImageInfo
 from tilepress.pipeline.image.source import TileSource
 
-__all__ = ["exact_bands", "with_exact"]
+__all__ = ["LOOKS", "LOOK_SIDE", "exact_bands", "with_exact"]
 
 LOOKS = 16
 """Windows that are looked at, at most; a band of many values takes one."""

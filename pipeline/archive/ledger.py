@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import islice
 
+from tilepress.codecs.measured import Measured
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder
 from tilepress.pipeline.storage.path import AnyPath
 from tilepress.pipeline.storage.retry import retried
@@ -67,7 +68,8 @@ class Ledger:
     def record(self, entry: ShardEntry) -> None:
         """Note a finished shard; on return it survives a power cut."""
         fields = asdict(entry)
-        for name in ("irreversible", "recoded"):
+        fields["measured"] = entry.measured and entry.measured.to_json()
+        for name in ("measured", "irreversible", "recoded"):
             if not fields[name]:
                 del fields[name]
         data = json.dumps(fields, separators=(",", ":")).encode("ascii")
@@ -129,6 +131,7 @@ def _parse_entry(data: bytes) -> ShardEntry:
         raw_bytes=int(fields["raw_bytes"]),
         max_error=float(fields["max_error"]),
         squared_error=float(fields["squared_error"]),
+        measured=Measured.from_json(fields["measured"]) if "measured" in fields else None,
         irreversible=fields.get("irreversible") is True,
         recoded=fields.get("recoded") is True,
     )

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
 
-from tilepress.codecs.loss import Lossless, Within, bounded
+from tilepress.codecs.loss import Loss, bounded, lossy
 from tilepress.pipeline.privacy.profile import Profile
 
 if TYPE_CHECKING:
@@ -23,12 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CODING_OPTIONS",
+    "LOSSES",
     "CodingOption",
     "CodingOptions",
     "Description",
     "EncodeOptions",
     "TuneOptions",
 ]
+
+
+LOSSES = ("max_error", "quality", "psnr", "bits_per_sample", "bpp")
+"""Options that say how much may be lost; they exclude each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,41 @@ class EncodeOptions:
             "0 is lossless.",
         ),
     ] = 0.0
+    quality: Annotated[
+        float,
+        Description(
+            metavar="Q",
+            help="Lossy: as good as the codec makes it at 1 to 100, of its own scale where it has "
+            "one, else about 20 + Q/2 dB. Absent samples, masks, flags and classes stay exact.",
+            since_later=True,
+        ),
+    ] = 0.0
+    psnr: Annotated[
+        float,
+        Description(
+            metavar="DB",
+            help="Lossy: no image has a lower PSNR. Its peak is 255 for 8 bits, else the range of "
+            "the image's values.",
+            since_later=True,
+        ),
+    ] = 0.0
+    bits_per_sample: Annotated[
+        float,
+        Description(
+            metavar="R",
+            help="Lossy: no image takes more bits a sample, absent ones counted; exact bands, "
+            "masks and headers come on top.",
+            since_later=True,
+        ),
+    ] = 0.0
+    bpp: Annotated[
+        float,
+        Description(
+            metavar="R",
+            help="Lossy: the same as bits a pixel, all its bands together.",
+            since_later=True,
+        ),
+    ] = 0.0
     tier: Annotated[
         str,
         Description(
@@ -88,7 +128,7 @@ class EncodeOptions:
         str,
         Description(
             metavar="PATTERNS",
-            help="With --max-error, files and bands that stay lossless, by name, e.g. "
+            help="With a loss, files and bands that stay lossless, by name, e.g. "
             "`'*SCL*,*QA*'`. Alpha, masks, flags and classes do so anyway.",
             since_later=True,
         ),
@@ -156,19 +196,41 @@ class EncodeOptions:
         return Profile.parse(self.deidentify) if self.deidentify else None
 
     @property
-    def loss(self) -> Lossless | Within:
-        """What coding may change."""
+    def loss(self) -> Loss:
+        """What coding may change; of bits a pixel as if there were one band."""
+        for name, value in self._targets(1).items():
+            if value and (found := lossy(name, value)) is not None:
+                return found
         return bounded(self.max_error)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Names of all options that were given which say how much may be lost."""
+        return tuple(name for name in LOSSES if getattr(self, name))
+
+    def _targets(self, bands: int) -> dict[str, float | None]:
+        """Return the targets of lossy coding by name, for an image of so many bands."""
+        rate = self.bits_per_sample or (self.bpp / bands)
+        found = {"quality": self.quality, "psnr": self.psnr, "bits_per_sample": rate}
+        return {name: value or None for name, value in found.items()}
 
     @property
     def lossless_patterns(self) -> tuple[str, ...]:
         """Patterns of names of what is lossless whatever the bound."""
         return tuple(one for text in self.lossless_for.split(",") if (one := text.strip()))
 
-    def tile_codec(self, nodata: float | int | None = None, *, lossless: bool = False) -> TileCodec:
+    def tile_codec(
+        self,
+        nodata: float | int | None = None,
+        *,
+        lossless: bool = False,
+        bands: int = 1,
+        peak: float | None = None,
+    ) -> TileCodec:
         """Return the codec of the tiles of an image; raises CodecError where there is none."""
         from tilepress.codecs.tile import TileCodec  # here: it loads the compiler
 
+        targets = {} if lossless else self._targets(bands)
         return TileCodec(
             codec=self.codec,
             # what was given for no error is told as it was given: it enters the digests of plans
@@ -176,6 +238,10 @@ class EncodeOptions:
             nodata=nodata,
             tier=self.tier,
             model=self.model,
+            peak=peak,
+            quality=targets.get("quality"),
+            psnr=targets.get("psnr"),
+            bits_per_sample=targets.get("bits_per_sample"),
         )
 
 
@@ -184,6 +250,10 @@ class CodingOptions(TypedDict, total=False):
 
     codec: str | None
     max_error: float
+    quality: float
+    psnr: float
+    bits_per_sample: float
+    bpp: float
     tier: str
     model: str
     tile: int

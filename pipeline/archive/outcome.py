@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +57,8 @@ class ImageResult:
     file_bytes: int | None = None
     """Size of the files that it was made of, compressed as they are; its even share of a file that
     holds several images. None where nobody has looked."""
+    loss: Mapping[str, Any] | None = None
+    """What lossy coding did to its samples; None where it is not lossy."""
 
     @property
     def ratio(self) -> float:
@@ -128,6 +131,8 @@ class SealedImage:
     """Of a store that was just sealed, or compared with its source; None where neither."""
     remarks: tuple[str, ...] = ()
     """What a user should know of how it was coded."""
+    loss: Mapping[str, Any] | None = None
+    """What lossy coding did to its samples; None where it is not lossy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +191,7 @@ def image_result(
         shards_reused=reused,
         remarks=(*plan.info.remarks, *sealed.remarks),
         files=len(plan.spec.paths),
+        loss=sealed.loss,
         tuned=plan.tuning.used if plan.tuning is not None else None,
         tuning_saved_bytes=plan.tuning.saved_bytes if plan.tuning is not None else None,
         stages=stages,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tilepress.codecs.loss import Lossless, Within
+from tilepress.codecs.loss import Loss
 from tilepress.pipeline.image.info import ImageInfo
 
 __all__ = ["kept_padding"]
 
 
-def kept_padding(
-    info: ImageInfo, loss: Lossless | Within
-) -> tuple[ImageInfo, float | int | None, bool]:
+def kept_padding(info: ImageInfo, loss: Loss) -> tuple[ImageInfo, float | int | None, bool]:
     """Return what is told of an image, the codec's nodata, and whether coding must be lossless.
 
     The codec keeps one value exactly, and lets no other sample become it. Where padding is a range

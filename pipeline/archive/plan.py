@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tilepress.codecs.loss import Lossless, Within, bounded
+from tilepress.codecs.config import loss_of
+from tilepress.codecs.loss import Loss, Lossy, bounded
 from tilepress.codecs.registry import coder_class
 from tilepress.pipeline.archive.exact import exact_bands, with_exact
 from tilepress.pipeline.archive.expansion import check_expansion
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.padding import kept_padding
+from tilepress.pipeline.archive.peak import peak_of
 from tilepress.pipeline.find.stacks import STACKED
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
@@ -124,9 +126,9 @@ class ImagePlan:
         return shards_of(self.grids)
 
     @property
-    def loss(self) -> Lossless | Within:
+    def loss(self) -> Loss:
         """What coding may change of the image's samples."""
-        return bounded(self.codec_config["max_error"])
+        return loss_of(self.codec_config)
 
     def shard_key(self, ref: ShardRef) -> str:
         """Return the key of a shard in the store."""
@@ -207,7 +209,13 @@ def make_plan(
         raise UnsupportedArray(f"planning with {options.loss}: {refusal}")
     info, nodata, padded = kept_padding(info, bounded(0) if lossless else options.loss)
     lossless = lossless or padded
-    config = options.tile_codec(nodata=nodata, lossless=lossless).to_config()
+    peak = None
+    if not lossless and isinstance(options.loss, Lossy):
+        peak = peak_of(source, info, nodata)
+    codec = options.tile_codec(nodata=nodata, lossless=lossless, bands=info.band_count, peak=peak)
+    if peak is not None:
+        codec.check(info.dtype)
+    config = codec.to_config()
     apart = not lossless and "band" in info.axes and bool(exact or info.band_nodata is not None)
     grid, *levels = (
         _cut(at, options, at.stream_block, apart=apart)

@@ -256,7 +256,7 @@ class _Repair:
             try:
                 self._check_unchanged(salvaged)
                 self._give_up(lease)
-                samples = SourceSamples(plan, source)
+                samples = SourceSamples(plan, source, salvaged.worst)
                 self._restoration = Restoration(samples, salvaged, lease.holder)
                 self._mend(self._restoration, Evidence(samples, salvaged), damaged, lease)
             finally:

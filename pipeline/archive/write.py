@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tilepress.codecs import threads as pool
-from tilepress.codecs.loss import Difference
+from tilepress.codecs.loss import Difference, Lossy
 from tilepress.errors import (
     DamagedSource,
     SourceError,
@@ -27,6 +27,7 @@ from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.device import device
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, LeaseLost, holds
 from tilepress.pipeline.archive.ledger import Ledger, remove_plans
+from tilepress.pipeline.archive.lossy import measured_loss, told_loss
 from tilepress.pipeline.archive.outcome import (
     SealedImage,
     ShardDone,
@@ -44,7 +45,7 @@ from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.storage.retry import retried
-from tilepress.pipeline.store.kept import IRREVERSIBLE, WHAT_IS_IRREVERSIBLE
+from tilepress.pipeline.store.kept import IRREVERSIBLE, WHAT_IS_IRREVERSIBLE, WHAT_IS_LOSSY
 from tilepress.pipeline.store.keys import is_image
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.seal import is_sealed, read_root, sealed_digest, store_bytes
@@ -133,7 +134,10 @@ def sealed_sizes(plan: ImagePlan, seal: str | None = None) -> SealedImage:
     ``seal`` is as in ``SealedImage``.
     """
     separator = None if plan.replaced is None else plan.separator
-    return SealedImage(plan.raw_bytes, store_bytes(plan.store, separator), seal)
+    loss = None
+    if isinstance(plan.loss, Lossy):
+        loss = told_loss(plan.loss, read_root(plan.store).statement)
+    return SealedImage(plan.raw_bytes, store_bytes(plan.store, separator), seal, loss=loss)
 
 
 def clear_leftovers(store: str, keeper: LeaseKeeper) -> None:
@@ -231,7 +235,8 @@ def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> s
             )
         attributes = {"plan_digest": plan.digest} | _loss(plan, entries)
         if any(entry.irreversible for entry in entries):
-            attributes[IRREVERSIBLE] = WHAT_IS_IRREVERSIBLE
+            is_lossy = isinstance(plan.loss, Lossy)
+            attributes[IRREVERSIBLE] = WHAT_IS_LOSSY if is_lossy else WHAT_IS_IRREVERSIBLE
         check = partial(_check_lease, plan, holder)
         try:
             return ImageCoding(plan).writer.seal(source.source_items(), entries, attributes, check)
@@ -244,10 +249,13 @@ def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> s
 def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, Any]:
     """Return what coding did to the samples: {} for lossless, else what the checks measured.
 
-    PSNR is over all samples of the image, against the whole range that they may take.
+    PSNR is over all samples of the image, against the whole range that they may take; that of lossy
+    coding over those that are present, in bands that are not lossless, against its own peak.
     """
     if plan.loss.is_lossless:
         return {}
+    if isinstance(plan.loss, Lossy):
+        return measured_loss(plan, plan.loss, entries)
     difference, samples = Difference(), 0
     for entry in entries:
         if is_image(entry.array):

@@ -22,9 +22,15 @@ from tilepress.pipeline.dicom.bytes import EXPLICIT_LITTLE, quiet_pydicom
 from tilepress.pipeline.dicom.stored import StoredFrames, StoredInstance
 from tilepress.pipeline.image.source import ExportReader
 
-__all__ = ["LOSSY_METHOD", "rewritten_header"]
+__all__ = ["lossy_method", "rewritten_header"]
 
-LOSSY_METHOD = "TILEPRESS_WAVE"
+_METHODS = {
+    "jpegls": "ISO_14495_1",
+    "jpeg2000": "ISO_15444_1",
+    "htj2k": "ISO_15444_15",
+    "jpegxl": "ISO_18181_1",
+}
+"""Defined terms of PS3.3 C.7.6.1.1.5.1 for codecs that have one, by their names."""
 """LossyImageCompressionMethod (0028,2114): no defined term names this coding, so our own does."""
 
 
@@ -184,7 +190,7 @@ def _describe_loss(
     ratios += ["1"] * (len(methods) - len(ratios))
     changed.LossyImageCompression = "01"
     changed.LossyImageCompressionRatio = [*ratios, f"{ratio:.4g}"]
-    changed.LossyImageCompressionMethod = [*methods, LOSSY_METHOD]
+    changed.LossyImageCompressionMethod = [*methods, lossy_method(reader)]
     note = f"tilepress {reader.loss.kind}: {reader.loss.promise}; ratio {ratio:.4g}"
     earlier = str(dataset.get("DerivationDescription", "") or "")
     changed.DerivationDescription = f"{earlier}; {note}"[-1024:].lstrip("; ")
@@ -215,6 +221,13 @@ def _derived_uid(source_uid: str, instance: StoredInstance, reader: ExportReader
     seed = f"{source_uid}|{instance.name}|{reader.loss.max_error!r}|{digest!r}"
     number = uuid.UUID(bytes=hashlib.sha256(seed.encode()).digest()[:16], version=4).int
     return f"2.25.{number}"
+
+
+def lossy_method(reader: ExportReader) -> str:
+    """Return how the image was compressed, as LossyImageCompressionMethod has it."""
+    statement = reader.attrs.get("tilepress", {})
+    codec = str(statement.get("codec", "wave")) if isinstance(statement, Mapping) else "wave"
+    return _METHODS.get(codec, f"TILEPRESS_{codec.upper()}"[:16])
 
 
 def _ratio(reader: ExportReader) -> float:

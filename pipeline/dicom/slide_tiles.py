@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGBaseline8Bit
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.dicom.rewrite import LOSSY_METHOD
+from tilepress.pipeline.dicom.rewrite import lossy_method
 from tilepress.pipeline.dicom.slide_header import Coding
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.slide import LevelToWrite, places_of_streams
@@ -53,7 +53,7 @@ class TileFrames:
             syntax = JPEGBaseline8Bit if level.family == "jpeg" else JPEG2000
             return Coding(syntax, self._photometric, methods, ratio)
         if not level.reader.loss.is_lossless:
-            methods += (LOSSY_METHOD,)
+            methods += (lossy_method(level.reader),)
         photometric = "YBR_RCT" if self._is_colour else "MONOCHROME2"
         return Coding(JPEG2000Lossless, photometric, methods, ratio)
 

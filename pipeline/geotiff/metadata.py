@@ -52,6 +52,8 @@ def write_metadata(dataset: DatasetWriter, part: FilePart, loss: Loss) -> None:
             _update_tags(dataset, 0, domain, tags)
     if loss.max_error:
         dataset.update_tags(TILEPRESS_MAX_ERROR=str(loss.max_error))
+    elif not loss.is_lossless:
+        dataset.update_tags(TILEPRESS_LOSS=str(loss))
     for number, band in enumerate(part.bands, 1):
         for domain, tags in record["band_tags"][band].items():
             kept = {k: v for k, v in tags.items() if not (changed and k.startswith("STATISTICS_"))}

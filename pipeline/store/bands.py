@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tilepress.codecs.config import without_target
 from tilepress.codecs.numbers import json_number
 from tilepress.pipeline.image.grid import ShardGrid
 
@@ -37,7 +38,7 @@ def band_config(
     """
     found = dict(config)
     if band in exact:
-        found["max_error"] = 0
+        found = {**without_target(found), "max_error": 0}
     if nodata is not None:
         found["nodata"] = json_number(nodata[band])
     return found

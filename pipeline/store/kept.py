@@ -14,6 +14,7 @@ from tilepress.pipeline.image.streams import Streams
 __all__ = [
     "IRREVERSIBLE",
     "WHAT_IS_IRREVERSIBLE",
+    "WHAT_IS_LOSSY",
     "are_recoded",
     "keep_streams",
     "kept_streams",
@@ -25,6 +26,9 @@ IRREVERSIBLE = "irreversible_streams"
 WHAT_IS_IRREVERSIBLE = (
     "lossy streams are kept: another decoder may give other samples, within their standard"
 )
+
+WHAT_IS_LOSSY = "coded lossily: another decoder may give other samples, within the codec's standard"
+"""The same of a store whose streams are its own."""
 
 
 def keep_streams(

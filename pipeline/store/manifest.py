@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.loss import Difference
+from tilepress.codecs.measured import Measured
 from tilepress.errors import DamagedStore
 from tilepress.pipeline.store.keys import (
     MANIFEST,
@@ -68,6 +69,8 @@ class ShardEntry:
     tell."""
     squared_error: float | None = field(default=None, compare=False)
     """Sum of the squares of those differences."""
+    measured: Measured | None = field(default=None, compare=False)
+    """What a check of lossy coding found beyond that; a manifest does not tell."""
     irreversible: bool = field(default=False, compare=False)
     """Whether another decoder may give other samples; a manifest does not tell."""
     recoded: bool = field(default=False, compare=False)

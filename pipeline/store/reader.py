@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,8 @@ from zarr.codecs import ShardingCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import WrapperStore
 
-from tilepress.codecs.loss import Loss, bounded, stated_loss
+from tilepress.codecs.config import loss_of
+from tilepress.codecs.loss import Loss, Lossy, stated_loss
 from tilepress.codecs.numbers import number_of
 from tilepress.codecs.record import is_irreversible, keeps_streams
 from tilepress.codecs.zarr_codec import TilepressTileV3
@@ -26,7 +28,7 @@ from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.bands import band_apart, band_config, exact_of
-from tilepress.pipeline.store.kept import kept_streams
+from tilepress.pipeline.store.kept import IRREVERSIBLE, kept_streams
 from tilepress.pipeline.store.keys import (
     MANIFEST,
     MASK,
@@ -109,6 +111,10 @@ _WITHOUT_CHUNK = re.compile(r"(^|/)spatial_ref/c$")
 def _store_name(store: Store) -> str:
     """Return e.g. "scene.zarr" for a store of that folder or prefix."""
     return re.split(r"[/\"]", str(store).rstrip('/)">'))[-1]
+
+
+_DECODERS_DIFFER = 0.05
+"""What another decoder of lossy streams may add to the largest error that was measured, or 1."""
 
 
 class StoreReader:
@@ -204,6 +210,17 @@ class StoreReader:
         return stated_loss(self.statement["loss"])
 
     @cached_property
+    def worst(self) -> float:
+        """What no present sample is off by more than, as far as the store tells.
+
+        Another decoder of lossy streams may be off by a little more than the one that measured.
+        """
+        told = self.statement.get("max_error_measured")
+        if not isinstance(told, int | float):
+            return math.inf
+        return told + (max(1.0, _DECODERS_DIFFER * told) if IRREVERSIBLE in self.statement else 0)
+
+    @cached_property
     def exact(self) -> Mapping[int, str]:
         """Bands, from 0, that are lossless though a bound was allowed, and why."""
         return exact_of(self.statement["loss"])
@@ -213,11 +230,16 @@ class StoreReader:
         codec = self.codec(array).codec
         band = band_apart(self.axes, self.grid(array)) if is_image(array) else None
         if band is None:
-            return codec.loss, codec.nodata
+            return self._known(codec.loss), codec.nodata
         given: Any = self.image.attrs.asdict().get("band_nodata")
         nodata = given and [None if value is None else number_of(value) for value in given]
         config = band_config(codec.to_config(), index[band], self.exact, nodata)
-        return bounded(config["max_error"]), config["nodata"] and number_of(config["nodata"])
+        loss = self._known(loss_of(config))
+        return loss, config["nodata"] and number_of(config["nodata"])
+
+    def _known(self, loss: Loss) -> Loss:
+        """Return a loss with what was measured of it: samples that are off by more are others."""
+        return replace(loss, worst=self.worst) if isinstance(loss, Lossy) else loss
 
     @property
     def has_mask(self) -> bool:
@@ -337,8 +359,10 @@ class StoreReader:
         return keeps_streams(self._record(index))
 
     def is_irreversible(self, index: tuple[int, ...]) -> bool:
-        """Whether another decoder may give other samples of a chunk of the image."""
-        return is_irreversible(self._record(index))
+        """Whether a chunk of the image keeps streams that another decoder may make other samples
+        of."""
+        record = self._record(index)
+        return keeps_streams(record) and is_irreversible(record)
 
     def streams(self, index: tuple[int, ...]) -> list[bytes | None]:
         """Return the streams that the record of a chunk of the image keeps, as they came."""

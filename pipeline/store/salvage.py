@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -145,6 +146,11 @@ class Salvaged:
     """What the store says that it was made of."""
     attributes: Mapping[str, Any] | None
     """Those of the image, as some document that can be read has them."""
+
+    @property
+    def worst(self) -> float:
+        """The largest error of lossy coding that was measured; inf where no sealed root tells."""
+        return math.inf if self.reader is None else self.reader.worst
 
 
 def salvage(store: StoragePath) -> Salvaged:

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.loss import Difference, same_bits
+from tilepress.codecs.loss import Difference, Lossy, same_bits
+from tilepress.codecs.measured import Measured
 from tilepress.codecs.record import crc32c, is_irreversible, keeps_streams
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk
@@ -29,6 +30,7 @@ from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.streams import Streams
 from tilepress.pipeline.store.kept import are_recoded, keep_streams, kept_streams
 from tilepress.pipeline.store.manifest import ShardEntry, sha256_hex
+from tilepress.pipeline.store.target import check_target, code_for_target
 
 __all__ = [
     "ShardBytes",
@@ -59,6 +61,8 @@ class ShardBytes:
     """Size of those samples in bytes."""
     difference: Difference
     """What the comparison found; none for lossless coding."""
+    measured: Measured | None = None
+    """What it found beyond that, of lossy coding; of bands from the shard's first one on."""
     irreversible: bool = False
     """Whether another decoder may give other samples: some records keep lossy streams as they came.
     """
@@ -86,6 +90,7 @@ class ShardBytes:
             raw_bytes=self.raw_bytes,
             max_error=self.difference.worst,
             squared_error=self.difference.squared,
+            measured=self.measured,
             irreversible=self.irreversible,
             recoded=self.recoded,
         )
@@ -97,6 +102,7 @@ class _CodedChunk:
     decoded: npt.NDArray[Any] | None
     """Clipped to the image; None where it equals the source."""
     difference: Difference
+    measured: Measured | None
     code_s: float
     check_s: float
 
@@ -146,6 +152,7 @@ def encode_shard(
     slab_axis: int = -2,
     witness: TileCodec | None = None,
     streams: Callable[[Box], Streams | None] | None = None,
+    band_axis: int | None = None,
 ) -> ShardBytes:
     """Code the samples of one shard and check every record by decoding it.
 
@@ -167,9 +174,12 @@ def encode_shard(
         kept in its record if that is possible and saves bytes. Those that are not recoded are kept
         by all chunks of a shard or by none, where all can, so that files come back as they were;
         a chunk that lacks all streams, of a sparse file, has no say.
+    band_axis :
+        The axis of bands: lossy coding is measured by band.
 
-    Raises CodecError where a record decodes to samples that the codec's loss does not allow:
-    nothing is returned that was not checked.
+    A target of lossy coding is held by all chunks together, at one level. Raises CodecError where a
+    record decodes to samples that the codec's loss does not allow, UnsupportedArray where no level
+    holds a target: nothing is returned that was not checked.
     """
     if callable(samples):
         assert dtype is not None, "what is read has a dtype"
@@ -181,7 +191,7 @@ def encode_shard(
             f"encoding shard {index}: got {array.shape} samples of {box}, want {grid.box(index)}"
         )
     reading = _Reading(array, read, box)
-    check = _Check(codec, witness)
+    check = _Check(codec, witness, band_axis)
     chunks: list[tuple[Chunk, Box]] = []
     in_streams: list[bool] = []
 
@@ -215,15 +225,33 @@ def encode_shard(
         clipped = array[place.slices]
         chunk = _fill_up(clipped, grid.chunk, fill)
         begun = time.perf_counter()
-        decoded, difference = check(chunk, record, is_first=is_first)
+        decoded, difference, measured = check(chunk, record, clipped.shape, is_first=is_first)
         if decoded is not None:
             decoded = decoded[tuple(slice(0, n) for n in clipped.shape)]
-        return _CodedChunk(
-            record, decoded, difference, ways.code_s, time.perf_counter() - begun
-        )  # fmt: skip
+        spent = time.perf_counter() - begun
+        return _CodedChunk(record, decoded, difference, measured, ways.code_s, spent)
 
-    found = map_chunks(code, places())
-    records = _chosen(found)
+    def keep(pair: tuple[Streams | None, npt.NDArray[Any]]) -> bytes | None:
+        return None if pair[0] is None else keep_streams(pair[0], pair[1], grid.chunk, fill)
+
+    def for_target(items: Sequence[tuple[Box, Streams | None, bool]]) -> list[_Ways]:
+        begun = time.perf_counter()
+        clipped = [array[place.slices] for place, _, _ in items]
+        pairs = [(kept, one) for (_, kept, _), one in zip(items, clipped, strict=True)]
+        kept_ones = map_chunks(keep, pairs)
+        plain = code_for_target(
+            codec,
+            clipped,
+            lambda one: _fill_up(one, grid.chunk, fill),
+            kept_ones,
+            16 * math.prod(grid.chunks_per_shard) + 4,
+        )
+        each_s = (time.perf_counter() - begun) / max(1, len(items))
+        return [_Ways(a, b, each_s) for a, b in zip(kept_ones, plain, strict=True)]
+
+    is_lossy = isinstance(codec.loss, Lossy)
+    found = for_target(list(places())) if is_lossy else map_chunks(code, places())
+    records = [one.smaller for one in found] if is_lossy else _chosen(found)
 
     def settle(number: int) -> _CodedChunk:
         ways = found[number].checked
@@ -242,15 +270,21 @@ def encode_shard(
         for (_, place), result in zip(chunks, results, strict=True):
             if result.decoded is not None:
                 stored[place.slices] = result.decoded
+    difference = Difference.total(c.difference for c in results)
+    measured = _total_measured(results)
+    if measured is not None:
+        check_target(codec, difference, measured.present)
     data = _join_records({chunk: c.record for chunk, c in coded.items()}, grid.chunks_per_shard)
     return ShardBytes(
         data=data,
         sha256=sha256_hex(data),
         samples_sha256=samples_sha256(stored),
         raw_bytes=array.nbytes,
-        difference=Difference.total(c.difference for c in results),
+        difference=difference,
+        measured=measured,
         read_s=reading.seconds,
-        irreversible=streams is not None and any(is_irreversible(c.record) for c in results),
+        irreversible=(streams is not None or is_lossy)
+        and any(is_irreversible(c.record) for c in results),
         recoded=any(
             came and not keeps_streams(c.record)
             for came, c in zip(in_streams, results, strict=True)
@@ -290,21 +324,37 @@ class _Reading:
 class _Check:
     """Decodes records and compares them with what they code."""
 
-    def __init__(self, codec: TileCodec, witness: TileCodec | None) -> None:
-        self._codec, self._witness = codec, witness
+    def __init__(self, codec: TileCodec, witness: TileCodec | None, band_axis: int | None) -> None:
+        self._codec, self._witness, self._band_axis = codec, witness, band_axis
 
     def __call__(
-        self, chunk: npt.NDArray[Any], record: bytes, *, is_first: bool
-    ) -> tuple[npt.NDArray[Any] | None, Difference]:
-        """Return the decoded samples, None where they are the same, and how they differ."""
+        self, chunk: npt.NDArray[Any], record: bytes, clip: tuple[int, ...], *, is_first: bool
+    ) -> tuple[npt.NDArray[Any] | None, Difference, Measured | None]:
+        """Return the decoded samples, None where they are the same, and how they differ.
+
+        ``clip`` is the shape of the part of the chunk that lies in the image: what is measured.
+        """
         decoded = decode_chunk(self._codec, record, chunk.shape, chunk.dtype)
         if is_first and self._witness is not None:
             other = decode_chunk(self._witness, record, chunk.shape, chunk.dtype)
             if not same_bits(decoded, other):
                 raise CodecError("checking a record: two devices decode it to different samples")
+        measured = None
+        if isinstance(self._codec.loss, Lossy):
+            inside = tuple(slice(0, n) for n in clip)
+            given = chunk[inside]
+            there = self._codec.present(given)
+            measured = Measured.of(given, decoded[inside], there, self._band_axis)
         if same_bits(chunk, decoded):
-            return None, Difference()
-        return decoded, self._codec.loss.check(chunk, decoded, self._codec.nodata)
+            return None, Difference(), measured
+        return decoded, self._codec.loss.check(chunk, decoded, self._codec.nodata), measured
+
+
+def _total_measured(results: Sequence[_CodedChunk]) -> Measured | None:
+    found = [one.measured for one in results if one.measured is not None]
+    if not found:
+        return None
+    return Measured.total([(0, one) for one in found], max(len(one.counts) for one in found))
 
 
 def _slabs(
@@ -339,6 +389,7 @@ def compare_shard(
     index: tuple[int, ...],
     fill: float | int | bool,
     streams: Callable[[Box], Streams | None] | None = None,
+    band_axis: int | None = None,
 ) -> ShardBytes:
     """Decode a shard that is stored and compare it with what it should code.
 
@@ -352,21 +403,23 @@ def compare_shard(
     records = split_shard(data, grid.chunks_per_shard)
     if records.keys() != {chunk for chunk, _ in inside}:
         raise DamagedStore("it has not the records of its place")
-    check = _Check(codec, None)
+    check = _Check(codec, None, band_axis)
 
     def compare(item: tuple[Chunk, Box]) -> _CodedChunk:
         chunk, place = item
         clipped = samples[place.slices]
         given = _fill_up(clipped, grid.chunk, fill)
         try:
-            decoded, difference = check(given, bytes(records[chunk]), is_first=False)
+            decoded, difference, measured = check(
+                given, bytes(records[chunk]), clipped.shape, is_first=False
+            )
         except CodecError:
             if not _keeps(records[chunk], streams, _clipped(place, grid.box(index))):
                 raise
-            decoded, difference = None, Difference()
+            decoded, difference, measured = None, Difference(), None
         if decoded is not None:
             decoded = decoded[tuple(slice(0, n) for n in clipped.shape)]
-        return _CodedChunk(b"", decoded, difference, 0.0, 0.0)
+        return _CodedChunk(b"", decoded, difference, measured, 0.0, 0.0)
 
     results = map_chunks(compare, inside)
     stored = samples.copy()
@@ -379,13 +432,14 @@ def compare_shard(
         samples_sha256=samples_sha256(stored),
         raw_bytes=samples.nbytes,
         difference=Difference.total(c.difference for c in results),
+        measured=_total_measured(results),
         irreversible=any(map(is_irreversible, records.values())),
     )
 
 
 def _keeps(record: memoryview, streams: Callable[[Box], Streams | None] | None, box: Box) -> bool:
     """Whether a record keeps the lossy streams of a box, which may decode to other samples."""
-    if streams is None or not is_irreversible(record):
+    if streams is None or not (is_irreversible(record) and keeps_streams(record)):
         return False
     given = streams(box)
     return given is not None and list(given.streams) == kept_streams(record)

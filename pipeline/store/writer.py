@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tilepress.codecs.config import lossless_config
-from tilepress.codecs.loss import Lossless, Within, bounded
+from tilepress.codecs.config import loss_of, lossless_config
+from tilepress.codecs.loss import Loss
 from tilepress.errors import (
     DamagedStore,
     DestinationConflict,
@@ -116,9 +116,9 @@ class StoreWriter:
             return config
         return band_config(config, index[band], info.exact, info.band_nodata)
 
-    def loss(self, array: str) -> Lossless | Within:
+    def loss(self, array: str) -> Loss:
         """Return what coding may change of an array's samples."""
-        return bounded(self.codec_config(array)["max_error"])
+        return loss_of(self.codec_config(array))
 
     def fill(self, array: str) -> float | int:
         """Return the fill value of an array: what edge chunks are filled up with."""

@@ -55,7 +55,10 @@ class TestAnythingElseIsRefused:
     @pytest.mark.parametrize(
         ("change", "text"),
         [
-            ({"version": 2}, "got version 2, this tilepress reads 1; a newer one may be needed"),
+            (
+                {"version": 2},
+                "got version 2, this tilepress reads 1, and 2 with a target; a newer one",
+            ),
             ({"codec": "x"}, "got codec 'x', tier 'standard'"),
             ({"tier": "x"}, "got codec 'wave', tier 'x'"),
             ({"codec": [], "tier": {}}, "got codec [], tier {}"),
@@ -88,7 +91,7 @@ class TestAnythingElseIsRefused:
     @pytest.mark.parametrize(
         ("options", "text"),
         [
-            ({"codec": "x"}, "got codec 'x', want one of ('wave',)"),
+            ({"codec": "x"}, "got codec 'x', want one of ('wave', 'jpegxl', "),
             ({"tier": "x"}, "got tier 'x', want one of ('fast', 'standard', 'max')"),
             ({"max_error": -1}, "got max_error -1, want 0 … 2^31"),
             ({"max_error": True}, "got max_error True, want a number"),

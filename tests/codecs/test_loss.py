@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.loss import (
+    AtLeast,
+    AtMost,
     Difference,
     Loss,
     Lossless,
@@ -21,7 +23,9 @@ from tilepress.codecs.loss import (
 )
 from tilepress.errors import CodecError
 
-LOSSES: list[Loss] = [Lossless(), Within(2), Within(0.25), Quality(80)]
+LOSSES: list[Loss] = [
+    Lossless(), Within(2), Within(0.25), Quality(80), AtLeast(45, 255), AtMost(0.5),
+]  # fmt: skip
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 FLOATS = ["float16", "float32", "float64"]
 
@@ -54,7 +58,18 @@ class TestWordsThatUsersKnow:
                 Within(0.25), "max error 0.25", "near-lossless", "0.25",
                 "each stored value within 0.25 of the source",
             ),
-            (Quality(80), "quality 80", "lossy", "none", "no bound on any stored value"),
+            (
+                Quality(80), "quality 80", "lossy", "none",
+                "no bound on any stored value, quality 80",
+            ),
+            (
+                AtLeast(45), "PSNR at least 45 dB", "lossy", "none",
+                "no bound on any stored value, PSNR at least 45 dB",
+            ),
+            (
+                AtMost(0.5), "at most 0.5 bits per sample", "lossy", "none",
+                "no bound on any stored value, at most 0.5 bits per sample",
+            ),
         ],
     )  # fmt: skip
     def test_texts(self, loss: Loss, text: str, kind: str, bound: str, promise: str) -> None:
@@ -85,7 +100,7 @@ class TestAStatementComesBack:
         assert statement["lossless"] is loss.is_lossless
 
     def test_only_what_loses_nothing_is_said_to_be_lossless(self) -> None:
-        assert [loss.is_lossless for loss in LOSSES] == [True, False, False, False]
+        assert [loss.is_lossless for loss in LOSSES] == [True, *[False] * 5]
 
     @pytest.mark.parametrize(("zero", "text"), [(0, "0"), (0.0, "0.0")])
     def test_zero_stays_as_it_was_written(self, zero: float, text: str) -> None:

@@ -123,3 +123,20 @@ class TestRoundTrip:
     def test_bytes_are_refused(self) -> None:
         with pytest.raises(UnsupportedArray, match="axes"):
             TilepressTile().encode(b"plain bytes")
+
+
+class TestLossy:
+    def test_a_target_comes_back(self) -> None:
+        y, x = np.mgrid[:40, :60]
+        image = (120 + 60 * np.sin(x / 7) + 40 * np.cos(y / 5)).astype(np.uint8)
+        codec = TilepressTile("jpegxl", psnr=40)
+        config = codec.get_config()
+        assert config["target"] == {"psnr": 40.0, "peak": None}
+        found = TilepressTile.from_config(config).decode(codec.encode(image))
+        assert 0 < np.square(found.astype(float) - image).mean() <= 255**2 / 1e4
+        plain = TilepressTile.from_config({"codec": "jpegxl", "psnr": 40})
+        assert plain.get_config() == config
+
+    def test_others_are_no_arguments(self) -> None:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'speed'"):
+            TilepressTile("jpegxl", speed=4.0)

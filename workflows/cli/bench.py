@@ -63,11 +63,26 @@ def bench(
             metavar="N", help="With --speed: threads of every codec; default one per processor."
         ),
     ] = None,
+    rd: Annotated[
+        bool,
+        typer.Option(
+            "--rd",
+            help="Compare lossy codecs by what they take at several PSNR: jpeg2000 (others are "
+            "measured against it), htj2k, jpegxl, avif, webp (the default), jpegls, lerc, zstd; "
+            ":apart after a name codes each band by itself.",
+        ),
+    ] = False,
+    psnr: Annotated[
+        str | None,
+        typer.Option(metavar="DB[,DB…]", help="With --rd: PSNR to compare at; 30,34,…,50."),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the sizes of other codecs here.")
     ] = None,
 ) -> None:
     """Compare codecs on your own images; every size is of data that decoded to the same samples.
+
+    With --rd lossy ones, by rate and distortion; --html shows curves and pictures.
 
     **Examples**
 
@@ -76,7 +91,18 @@ def bench(
         tilepress bench /archive/samples --max-error 1,2,4,16 --html near.html
 
         tilepress bench /archive/samples --no-sizes --speed 5
+
+        tilepress bench /archive/samples --rd --html rates.html
     """
+    if rd:
+        if manifest is not None or max_error != "0" or not sizes or speed or cache is not None:
+            raise UsageError(
+                "comparing rates: --rd goes with --codecs, --psnr, --json and --html alone"
+            )
+        _bench_rates(sources, codecs, psnr, json_file, html)
+        return
+    if psnr is not None:
+        raise UsageError("comparing codecs: --psnr goes with --rd")
     from tilepress.workflows.bench import compare as room
 
     progress = open_console(stderr=True)
@@ -99,6 +125,45 @@ def bench(
         console.print(table)
     for text in found.skipped:
         print(f"not near-lossless: {text}", file=sys.stderr)
+    for failure in found.failures:
+        complain(failure)
+    if found.failures:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _bench_rates(
+    sources: list[Path],
+    codecs: str | None,
+    psnr: str | None,
+    json_file: Path | None,
+    page: Path | None,
+) -> None:
+    from tilepress.workflows.bench.rate_distortion import RD_CODECS, TARGETS_DB, run_rd
+    from tilepress.workflows.bench.rate_page import rd_page
+    from tilepress.workflows.bench.rate_tables import rd_tables
+
+    progress = open_console(stderr=True)
+    try:
+        targets = TARGETS_DB if psnr is None else tuple(map(float, psnr.split(",")))
+    except ValueError as error:
+        raise UsageError(
+            f"comparing rates: got --psnr {psnr!r}, want numbers as in 30,40,50"
+        ) from error
+    found = run_rd(
+        sources,
+        codecs.split(",") if codecs else RD_CODECS,
+        targets,
+        on_step=lambda text: progress.print(text, markup=False, highlight=False, soft_wrap=True),
+    )
+    if json_file is not None:
+        json_file.write_text(json.dumps(found.to_json(), indent=2) + "\n")
+    if page is not None:
+        page.write_text(rd_page(found), encoding="utf-8")
+    console = open_console(pipe_width=WIDE)
+    for table in rd_tables(found):
+        console.print(table)
+    for text in found.skipped:
+        print(f"not measured: {text}", file=sys.stderr)
     for failure in found.failures:
         complain(failure)
     if found.failures:

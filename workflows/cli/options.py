@@ -156,7 +156,20 @@ Verbose = Annotated[
 ]
 
 FIRST = (
-    *("paths", "lossless", "max_error", "lossless_for", "codec", "tier", "model", "tune"),
+    *(
+        "paths",
+        "lossless",
+        "max_error",
+        "quality",
+        "psnr",
+        "bits_per_sample",
+        "bpp",
+        "lossless_for",
+        "codec",
+        "tier",
+        "model",
+        "tune",
+    ),
     *("stack", "tile"),
 )
 """What help lists first, and in which order; then come other options of coding, then the rest."""

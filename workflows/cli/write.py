@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive.options import LOSSES
 from tilepress.workflows.cli.console import EXIT_FAILED, Json, complain, open_console, tell
 from tilepress.workflows.cli.options import (
     CodingCommand,
@@ -150,6 +151,8 @@ def compress(
 
         tilepress compress ct-series/ out/ --max-error 2
 
+        tilepress compress scenes/ quicklooks/ --codec jpeg2000 --psnr 45
+
         tilepress compress LC08_scene/ out/ --stack '*_B*.TIF'
 
         tilepress compress series/ out/ --deidentify=basic,retain-uids
@@ -162,8 +165,10 @@ def compress(
 
     sources, destination = _split(paths, "compressing")
     coding = plain(coding)
-    if lossless and coding["max_error"]:
-        raise UsageError("compressing: --lossless and --max-error exclude each other")
+    for name in LOSSES:
+        if lossless and coding[name]:
+            option = name.replace("_", "-")
+            raise UsageError(f"compressing: --lossless and --{option} exclude each other")
     told = in_order(compress, {**locals(), **coding})
     del told["paths"], told["lossless"]  # max_error says it
     told |= {"sources": sources, "destination": destination}
@@ -371,7 +376,9 @@ def _conclude(
         if tuned:
             parts.append(_tuned(done))
         print(f"{', '.join(parts)}, {done.seconds:.1f} s", file=out)
-        for text in filter(None, (done.larger_text, done.kept.text, done.passed_over_text)):
+        for text in filter(
+            None, (done.loss_text, done.larger_text, done.kept.text, done.passed_over_text)
+        ):
             print(text, file=out)
         if done.stages.text:
             print(done.stages.text, file=out)

@@ -24,6 +24,7 @@ from tilepress.pipeline.packed.member import LeftOut
 from tilepress.pipeline.storage.atomic import make_directory, partial_of, sync_directory
 from tilepress.pipeline.storage.text import compared, size
 from tilepress.workflows.report.forecast import Forecast
+from tilepress.workflows.report.losses import Losses
 from tilepress.workflows.report.spool import Spool
 
 __all__ = [
@@ -83,6 +84,7 @@ class _Images(Spool[ImageResult]):
         self.stored_bytes = 0
         self.written = 0
         self.file_bytes: int | None = 0
+        self.lossy = Losses()
         self.larger = 0
         self.larger_bytes = 0
 
@@ -91,6 +93,8 @@ class _Images(Spool[ImageResult]):
         self.raw_bytes += entry.raw_bytes
         self.stored_bytes += entry.stored_bytes
         self.written += entry.status == "written"
+        if entry.loss is not None:
+            self.lossy.add(entry.loss)
         if entry.file_bytes is None:
             self.file_bytes = None
             return
@@ -236,6 +240,11 @@ class Report:
         return compared(self.raw_bytes, self.stored_bytes, self.file_bytes, of="files")
 
     @property
+    def loss_text(self) -> str:
+        """What to say of images that were coded lossily, or ""."""
+        return self.images.lossy.text
+
+    @property
     def larger_text(self) -> str:
         """What to say of stores that are larger than their files, or ""."""
         count = self.images.larger
@@ -280,6 +289,7 @@ class Report:
             "file_bytes": self.file_bytes,
             "file_ratio": None if self.file_ratio is None else round(self.file_ratio, 4),
             "larger_than_files": self.images.larger,
+            **({"lossy": self.images.lossy.to_json()} if self.images.lossy.count else {}),
             "written": self.written,
             "unchanged": self.unchanged,
             "shared": self.shared,

@@ -81,9 +81,15 @@ def compress(
     max_error :
         Largest difference of any sample that coding may make; 0 is lossless. In stored units for
         integers, physical ones for floats.
+    quality, psnr, bits_per_sample, bpp :
+        Lossy, by codecs that can be; at most one of these and ``max_error`` is not 0. 1 to 100, of
+        the codec's own scale where it has one; a PSNR in dB that no image is below, its peak 255
+        for 8 bits, else the range of the image's values; bits a sample, or bits a pixel of all
+        bands, that no image is above. Absent samples, masks, flags and classes stay exact.
     codec, tier, model :
-        How tiles are coded. None is the learned lossless codec. Tiers: "fast" (the fitted linear
-        path alone), "standard", "max" (a larger network).
+        How tiles are coded. None is the learned lossless codec; the others are "jpegxl",
+        "jpeg2000", "htj2k", "jpegls", "lerc", "zstd" and, of 8 bits, "webp" and "avif".
+        Tiers: "fast" (the fitted linear path alone), "standard", "max" (a larger network).
     deidentify :
         Remove what identifies a patient: "basic", the profile of DICOM PS3.15 Annex E, or with its
         options, "basic,retain-uids" (docs/privacy.md). "" keeps everything. Pixels stay.
@@ -94,7 +100,7 @@ def compress(
     tile :
         Rows and columns of one record, 16 to 2048.
     lossless_for :
-        With ``max_error``, patterns of files and bands that stay lossless: ``"*SCL*,*QA*"``. Alpha,
+        With a loss, patterns of files and bands that stay lossless: ``"*SCL*,*QA*"``. Alpha,
         flags and classes do so anyway.
     max_expansion :
         Refuse images that claim to hold over this many bytes of samples for each byte of their

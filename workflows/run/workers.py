@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from tilepress.codecs.registry import coder_class
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
 from tilepress.pipeline.archive.options import EncodeOptions
@@ -26,6 +27,10 @@ def make_executor(
 ) -> Executor:
     """Return what runs the tasks; nothing is started before the first one."""
     wanted = _device(device)
+    if not coder_class(options.codec).on_device:
+        if wanted == "cuda":
+            raise UsageError(f"compressing: codec {options.codec!r} knows no device")
+        wanted = "cpu"
     if workers == 0:
         if cluster is not None:
             raise UsageError(f"starting workers: --workers 0 does not go with --cluster {cluster}")

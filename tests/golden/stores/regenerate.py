@@ -5,6 +5,7 @@ Run: python tests/golden/stores/regenerate.py [FOLDER]
     sources.tar.xz    what they were made of
     KIND.tar.xz       lossless/KIND.zarr/…, and near/KIND.zarr/…, of which each sample may be off
     format-3.tar.xz   the same of two kinds as small images are stored
+    lossy.tar.xz      CODEC.zarr/… of one image, coded for a target
 
 Archives are never changed: the script adds those that are missing and leaves the others as they
 are. What it adds carries the versions of the libraries that are at work.
@@ -51,6 +52,9 @@ SEVERAL_SHARDS = ("geotiff", "dicom")
 MODEL = "wave-2"
 BOUNDS = {"lossless": 0, "near": 2}
 
+LOSSY = {"jpegls": {"psnr": 40.0}, "jpeg2000": {"bits_per_sample": 3.0}}
+"""Codecs, one whose decoders give the same samples and one whose may differ, and their targets."""
+
 LEAN = ("geotiff", "dicom")
 """Kinds of which there are stores of format 3."""
 
@@ -78,6 +82,15 @@ def main() -> None:
                 for loss, bound in BOUNDS.items():
                     write_store(kind, sources, lean / loss / f"{kind}.zarr", bound)
             pack(lean, folder / "format-3.tar.xz")
+        if not (folder / "lossy.tar.xz").exists():
+            lossy = Path(scratch) / "lossy"
+            for codec, target in LOSSY.items():
+                store = lossy / f"{codec}.zarr"
+                report = compress(
+                    sources / "scene.tif", store, workers=0, codec=codec, tile=48, **target
+                )
+                assert report.ok, list(report.failures)
+            pack(lossy, folder / "lossy.tar.xz")
 
 
 def write_store(kind: str, sources: Path, store: Path, max_error: float) -> None:

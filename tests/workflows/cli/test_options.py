@@ -95,7 +95,7 @@ class TestOptionsOfCoding:
 
     def test_a_new_one_needs_its_declaration_only(self, monkeypatch: pytest.MonkeyPatch):
         told = Description(metavar="Q", help="How alike the samples stay.")
-        toy = CodingOption(name="quality", type=float, default=1.0, description=told)
+        toy = CodingOption(name="likeness", type=float, default=1.0, description=told)
         monkeypatch.setattr(room, "CODING_OPTIONS", (*CODING_OPTIONS, toy))
         got: dict[str, Any] = {}
 
@@ -106,11 +106,12 @@ class TestOptionsOfCoding:
 
         command = typer.Typer()
         command.command()(takes_coding_options(toy_command))
-        line = ["a", "b", "--quality", "2.5", "--tier", "fast"]
+        line = ["a", "b", "--likeness", "2.5", "--tier", "fast"]
         assert CliRunner().invoke(command, line).exit_code == 0
         assert list(got) == [
-            *("paths", "max_error", "lossless_for", "codec", "tier", "model", "tile"),
-            *("max_expansion", "deidentify", "quality", "quiet"),
+            *("paths", "max_error", "quality", "psnr", "bits_per_sample", "bpp"),
+            *("lossless_for", "codec", "tier", "model", "tile"),
+            *("max_expansion", "deidentify", "likeness", "quiet"),
         ]
-        assert (got["quality"], got["tier"], type(got["tier"])) == (2.5, "fast", str)
+        assert (got["likeness"], got["tier"], type(got["tier"])) == (2.5, "fast", str)
         assert "How alike" in CliRunner().invoke(command, ["--help"]).output

@@ -150,7 +150,14 @@ class TestALongOneIsTheSame:
         images = [
             result(1, stages=Stages(code_s=1 / 3, read_bytes=2**60), remarks=("a", "b")),
             result(2, status="unchanged", shape=(3, 4, 5), axes=("z", "y", "x"), files=7),
-            result(3, tuned=True, tuning_saved_bytes=-4, seal="7f" * 32, file_bytes=2**40),
+            result(
+                3,
+                tuned=True,
+                tuning_saved_bytes=-4,
+                seal="7f" * 32,
+                file_bytes=2**40,
+                loss={"psnr_db": 41.0, "max_error": 9.0, "bits_per_sample": 0.5},
+            ),
             result(4, tuned=False, source="/in/\udce4.npy"),
         ]
         failures = [failure(number, shard=f"image-{number}") for number in range(4)]
@@ -164,7 +171,7 @@ class TestALongOneIsTheSame:
 
     def test_every_field_was_tried(self):
         """A field that is added and forgotten where results are read again must fail above."""
-        later = {"stages", "seal", "file_bytes"}
+        later = {"stages", "seal", "file_bytes", "loss"}
         assert {f.name for f in fields(ImageResult)} == FIRST_VERSION_IMAGE - {"ratio"} | later
         assert {f.name for f in fields(ImageFailure)} == FIRST_VERSION_FAILURE
 

@@ -1,0 +1,97 @@
+"""What lossy coding did to samples, measured: errors by size, and their mean by band."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Measured"]
+
+Array = npt.NDArray[Any]
+
+_OF_OCTAVE = 16
+"""Classes of errors to an octave: what is told of them is at most 4.5 % too large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Errors of the present samples of some bands."""
+
+    counts: tuple[int, ...]
+    """Present samples of each band."""
+    sums: tuple[float, ...]
+    """Sum of decoded − given of each band."""
+    classes: Mapping[int, int]
+    """How many errors lie below 2^((class + 1) / 16), and not in the class before; those of 0 are
+    not counted."""
+
+    @classmethod
+    def of(
+        cls, given: Array, decoded: Array, present: npt.NDArray[np.bool_], band_axis: int | None
+    ) -> Measured:
+        """Measure samples of one shape; ``present`` marks those that are not absent."""
+        with np.errstate(invalid="ignore"):
+            error = decoded.astype(np.float64) - given.astype(np.float64)
+        error[~present | (given == decoded)] = 0.0
+        axis = 0 if band_axis is None else band_axis
+        by_band = np.moveaxis(error, axis, 0) if band_axis is not None else error[None]
+        there = np.moveaxis(present, axis, 0) if band_axis is not None else present[None]
+        sizes = np.abs(error[error != 0])
+        classes = np.floor(np.log2(sizes) * _OF_OCTAVE + 1e-9).astype(np.int64)
+        numbers, counts = np.unique(classes, return_counts=True)
+        return cls(
+            tuple(int(np.count_nonzero(one)) for one in there),
+            tuple(float(one.sum()) for one in by_band),
+            dict(zip(numbers.tolist(), counts.tolist(), strict=True)),
+        )
+
+    @classmethod
+    def total(cls, parts: Sequence[tuple[int, Measured]], bands: int) -> Measured:
+        """Return what was measured of parts, each with its first band, together."""
+        counts, sums = [0] * bands, [list[float]() for _ in range(bands)]
+        classes: Counter[int] = Counter()
+        for first, part in parts:
+            for at, (count, total) in enumerate(zip(part.counts, part.sums, strict=True), first):
+                counts[at] += count
+                sums[at].append(total)
+            classes.update(part.classes)
+        return cls(tuple(counts), tuple(map(math.fsum, sums)), dict(sorted(classes.items())))
+
+    @property
+    def present(self) -> int:
+        """Samples that were measured."""
+        return sum(self.counts)
+
+    @property
+    def bias(self) -> list[float]:
+        """Mean of decoded − given of each band; 0 where it has no samples."""
+        pairs = zip(self.sums, self.counts, strict=True)
+        return [total / count if count else 0.0 for total, count in pairs]
+
+    def below(self, share: float) -> float:
+        """Return what at least this share of the errors does not exceed."""
+        left = math.floor((1.0 - share) * self.present + 1e-9)
+        for number, count in sorted(self.classes.items(), reverse=True):
+            left -= count
+            if left < 0:
+                return float(2.0 ** ((number + 1) / _OF_OCTAVE))
+        return 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        classes = {str(number): count for number, count in self.classes.items()}
+        return {"counts": list(self.counts), "sums": list(self.sums), "classes": classes}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Measured:
+        """Return what ``to_json`` told; raises KeyError, TypeError or ValueError."""
+        return cls(
+            tuple(map(int, told["counts"])),
+            tuple(map(float, told["sums"])),
+            {int(number): int(count) for number, count in told["classes"].items()},
+        )

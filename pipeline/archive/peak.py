@@ -1,0 +1,61 @@
+"""Find the range that errors of lossy coding are measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.pipeline.archive.exact import LOOK_SIDE, LOOKS
+from tilepress.pipeline.image.grid import Box, ShardGrid, choose_grid
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.pipeline.image.source import TileSource
+
+__all__ = ["peak_of"]
+
+
+def peak_of(source: TileSource, info: ImageInfo, nodata: float | int | None) -> float:
+    """Return the peak of an image's PSNR: 255 for samples of 8 bits, else the range of its values.
+
+    Values are those of a few windows, absent ones and bands that are lossless left out: their range
+    is never wider than that of all, so that a PSNR over it is never flattered. Raises SourceError.
+    """
+    if info.dtype.itemsize == 1:
+        return 255.0
+    low, high = np.inf, -np.inf
+    for present in _present(source, info, nodata):
+        if present.size:
+            low, high = min(low, float(present.min())), max(high, float(present.max()))
+    return high - low if high > low else 1.0
+
+
+def _present(
+    source: TileSource, info: ImageInfo, nodata: float | int | None
+) -> Iterator[npt.NDArray[Any]]:
+    at = info.axes.index("band") if "band" in info.axes else None
+    for box in _windows(info):
+        samples = source.read(box)
+        bands = range(1) if at is None else range(box.start[at], box.stop[at])
+        for band in bands:
+            if band in info.exact:
+                continue
+            part = samples if at is None else samples.take(band - box.start[at], axis=at)
+            values = part.reshape(-1)
+            if values.dtype.kind == "f":
+                values = values[np.isfinite(values)]
+            absent = info.band_nodata[band] if info.band_nodata is not None else nodata
+            if absent is not None:
+                with np.errstate(over="ignore"):  # as float64's lowest is of float32
+                    values = values[values != values.dtype.type(absent)]
+            yield values
+
+
+def _windows(info: ImageInfo) -> Iterator[Box]:
+    """Yield boxes drawn all over the image, along leading axes as long as those of chunks: none of
+    them reads a whole volume."""
+    *leading, height, width = info.shape
+    chunk = choose_grid(info.shape, info.dtype.itemsize).chunk[:-2]
+    sides = (*chunk, min(LOOK_SIDE, height), min(LOOK_SIDE, width))
+    return ShardGrid((*leading, height, width), sides, sides).sample_chunks(LOOKS)

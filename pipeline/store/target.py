@@ -1,0 +1,77 @@
+"""Code the chunks of a shard so that they hold a target of lossy coding together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.loss import AtLeast, Difference, Lossy
+from tilepress.codecs.search import Together, Trial, find_level
+from tilepress.codecs.threads import map_chunks
+from tilepress.codecs.tile import TileCodec, encode_chunk_at
+from tilepress.errors import CodecError
+
+__all__ = ["check_target", "code_for_target", "is_held"]
+
+Samples = npt.NDArray[Any]
+
+_ROUNDING = 1e-9
+"""dB that sums in another order may differ by."""
+
+
+def code_for_target(
+    codec: TileCodec,
+    chunks: Sequence[Samples],
+    fill_up: Callable[[Samples], Samples],
+    kept: Sequence[bytes | None],
+    overhead: int,
+) -> list[bytes]:
+    """Return a record of each chunk, at the level at which all hold the codec's target together.
+
+    Parameters
+    ----------
+    chunks : samples clipped to the image.
+    fill_up : makes a whole chunk of one that reaches beyond the image.
+    kept : records that keep the compressed streams of a chunk: they lose nothing, and stand where
+        they are shorter.
+    overhead : bytes of the shard beside its records.
+
+    Raises UnsupportedArray where no level holds the target.
+    """
+    loss = codec.loss
+    assert isinstance(loss, Lossy), "only lossy coding has a target"
+    present = map_chunks(lambda chunk: int(np.count_nonzero(codec.present(chunk))), chunks)
+    peak = loss.peak if loss.peak is not None else max(map(codec.peak_of, chunks), default=1.0)
+
+    def code(numbers: Sequence[int], level: float) -> list[Trial[bytes]]:
+        return map_chunks(lambda number: one(number, level), numbers)
+
+    def one(number: int, level: float) -> Trial[bytes]:
+        record, difference = encode_chunk_at(codec, fill_up(chunks[number]), level, peak)
+        stream = kept[number]
+        if stream is not None and len(stream) <= len(record):
+            return Trial(record, len(stream), 0.0)
+        return Trial(record, len(record), difference.squared)
+
+    together = Together(
+        samples=[chunk.size for chunk in chunks], present=present, peak=peak, overhead=overhead
+    )
+    return find_level(loss, code, together, "coding a shard")
+
+
+def is_held(loss: Lossy, difference: Difference, present: int) -> bool:
+    """Whether samples are as good as a target says, where it says so of their errors."""
+    if not isinstance(loss, AtLeast) or loss.peak is None:
+        return True
+    found = difference.psnr_db(present, loss.peak)
+    return found is None or found >= loss.value - _ROUNDING
+
+
+def check_target(codec: TileCodec, difference: Difference, present: int) -> None:
+    """Raise CodecError where what was decoded is not as good as the codec's target says."""
+    loss = codec.loss
+    if isinstance(loss, Lossy) and not is_held(loss, difference, present):
+        raise CodecError(f"checking a shard: what it decodes to does not hold {loss}")

@@ -1,0 +1,490 @@
+"""Lossy stores say what they lost, hold what was asked, keep what must be exact, and survive."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+import rasterio
+import xarray
+import zarr
+
+import tilepress
+from tilepress.codecs.loss import AtLeast, AtMost, Quality
+from tilepress.errors import UsageError
+from tilepress.pipeline.archive.repair import repair_stores
+from tilepress.pipeline.catalogue.listed import listed_store
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.summary import read_summary
+from tilepress.workflows.run.compress import compress
+from tilepress.workflows.run.parts import finish, plan
+
+from ..golden.stores import regenerate
+from ..pipeline.images import dicom
+
+Array = np.ndarray[Any, Any]
+
+NODATA = 0
+SIDE = 300
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TILEPRESS_GUESTS", "off")
+
+
+def _bands(count: int = 4) -> Array:
+    """Return bands of one scene, 16 bits, with a corner where nothing was seen."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    scene = 2000 + 900 * np.sin(x / 23) + 700 * np.cos(y / 31 + x / 57)
+    image = np.stack([scene * (1 - n / 9) + rng.normal(0, 25, scene.shape) for n in range(count)])
+    image = image.clip(1, 4000).astype(np.uint16)
+    image[:, :70, :90] = NODATA
+    return image
+
+
+def _geotiff(path: Path, image: Array, **options: Any) -> Path:
+    with rasterio.open(
+        path, "w", driver="GTiff", width=image.shape[-1], height=image.shape[-2],
+        count=len(image), dtype=image.dtype, crs="EPSG:32631",
+        transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6), **options,
+    ) as file:  # fmt: skip
+        file.write(image)
+    return path
+
+
+def _psnr(given: Array, found: Array, peak: float) -> float:
+    there = given != NODATA
+    error = found[there].astype(float) - given[there]
+    return float(10 * np.log10(peak**2 / np.square(error).mean()))
+
+
+def _shards(store: Path) -> list[Path]:
+    found = (path for path in store.glob("0/image/**/*") if path.is_file())
+    return sorted(path for path in found if path.name != "zarr.json")
+
+
+def _samples(store: Path) -> Array:
+    with xarray.open_zarr(store / "0", consolidated=False, chunks=None) as dataset:
+        return np.asarray(dataset["image"].values)
+
+
+def _statement(store: Path) -> dict[str, Any]:
+    found = zarr.open_group(store, mode="r").attrs["tilepress"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    return _geotiff(tmp_path / "scene.tif", _bands(), nodata=NODATA)
+
+
+@pytest.fixture
+def store(scene: Path, tmp_path: Path) -> Path:
+    store = tmp_path / "scene.zarr"
+    report = compress(scene, store, codec="jpeg2000", psnr=45, tile=128, workers=0)
+    assert report.ok, report.failures
+    return store
+
+
+@pytest.mark.parametrize("codec", ["jpeg2000", "htj2k", "jpegxl", "jpegls", "lerc", "zstd"])
+class TestATargetIsHeldByTheImage:
+    def test_of_psnr(self, codec: str, scene: Path, tmp_path: Path) -> None:
+        store = tmp_path / "one.zarr"
+        report = compress(scene, store, codec=codec, psnr=44, tile=128, workers=0)
+        assert report.ok, report.failures
+        statement, given, found = _statement(store), _bands(), _samples(store)
+        peak = statement["loss_measured"]["peak"]
+        assert peak <= np.ptp(given[given != NODATA].astype(int))
+        assert 44 <= _psnr(given, found, peak) < 46
+        assert np.array_equal(found == NODATA, given == NODATA)
+        assert tilepress.verify(store, scene) == []
+
+    def test_of_bits(self, codec: str, scene: Path, tmp_path: Path) -> None:
+        store = tmp_path / "one.zarr"
+        report = compress(scene, store, codec=codec, bpp=6.0, tile=128, workers=0)
+        assert report.ok, report.failures
+        size = sum(path.stat().st_size for path in _shards(store))
+        assert 0.8 * 1.5 < 8 * size / _bands().size <= 1.5  # four bands a pixel
+        assert _statement(store)["loss"]["bits_per_sample"] <= 1.5
+
+
+class TestItIsSaid:
+    def test_by_the_store(self, store: Path) -> None:
+        statement, given, found = _statement(store), _bands(), _samples(store)
+        there = given != NODATA
+        error = found.astype(float) - given
+        assert statement["loss"]["lossless"] is False
+        assert statement["loss"]["max_error"] is None
+        assert statement["loss"]["target"]["psnr"] == 45.0
+        assert statement["max_error_measured"] == np.abs(error).max()
+        measured = statement["loss_measured"]
+        assert statement["psnr_db"] == pytest.approx(
+            _psnr(given, found, measured["peak"]), abs=1e-3
+        )
+        assert measured["present_samples"] == there.sum()
+        bias = [error[band][there[band]].mean() for band in range(4)]
+        assert measured["bias"] == pytest.approx(bias, rel=1e-4, abs=1e-9)
+        sizes = np.abs(error[there])
+        assert np.mean(sizes <= measured["p999_error"]) >= 0.999
+        assert measured["p999_error"] <= 1.05 * np.quantile(sizes, 0.999, method="inverted_cdf")
+        assert zarr.open_group(store, mode="r")["0/image"].attrs["tilepress"]["lossless"] is False
+
+    def test_by_readers_and_lists(self, store: Path) -> None:
+        loss = StoreReader.open(store).loss
+        assert isinstance(loss, AtLeast)
+        assert loss.value == 45.0
+        assert listed_store("scene.zarr", read_summary(store)).cells()[5] == "lossy"
+
+    def test_by_the_report(self, scene: Path, tmp_path: Path) -> None:
+        report = compress(
+            scene, tmp_path / "two.zarr", codec="jpegxl", quality=70, workers=0,
+            report=tmp_path / "report.json",
+        )  # fmt: skip
+        assert report.loss_text.startswith("lossy: 1 image, PSNR ")
+        told = json.loads((tmp_path / "report.json").read_text())
+        assert told["lossy"]["images"] == 1
+        assert told["images"][0]["loss"]["target"] == "quality 70"
+        assert told["images"][0]["loss"]["psnr_db"] == _statement(tmp_path / "two.zarr")["psnr_db"]
+
+    def test_by_records(self, store: Path) -> None:
+        """Each tile has the error that was measured of it."""
+        from tilepress.codecs.record import unpack_record
+        from tilepress.pipeline.store.shard import split_shard
+
+        reader = StoreReader.open(store)
+        grid = reader.grid("image")
+        (shard,) = _shards(store)
+        given, found = _bands(), _samples(store)
+        error = np.abs(found.astype(float) - given)
+        for chunk, record in split_shard(shard.read_bytes(), grid.chunks_per_shard).items():
+            place = tuple(slice(i * n, i * n + n) for i, n in zip(chunk, grid.chunk, strict=True))
+            if error[place].size:
+                assert unpack_record(record)[0].max_error == error[place].max()
+
+
+class TestWhatMustBeExactIs:
+    def test_classes_and_alpha_beside_bands(self, tmp_path: Path) -> None:
+        rgb = (_bands(3) // 16).astype(np.uint8) + np.uint8(1)
+        alpha = np.where(np.indices(rgb.shape[1:]).sum(axis=0) % 97 < 60, 255, 0).astype(np.uint8)
+        path = tmp_path / "rgba.tif"
+        with rasterio.open(
+            path, "w", driver="GTiff", width=SIDE, height=SIDE, count=4, dtype="uint8",
+            photometric="rgb", alpha="unassociated", crs="EPSG:32631",
+            transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+        ) as file:  # fmt: skip
+            file.write(np.concatenate([rgb, alpha[None]]))
+        store = tmp_path / "rgba.zarr"
+        report = compress(path, store, codec="webp", psnr=35, workers=0)
+        assert report.ok, report.failures
+        found = _samples(store)
+        assert np.array_equal(found[3], alpha)
+        assert not np.array_equal(found[:3], rgb)
+        assert set(_statement(store)["loss"]["exact_bands"]) == {"4"}
+        assert _statement(store)["loss_measured"]["bias"][3] == 0
+        assert _psnr(rgb, found[:3], 255) >= 35
+        assert tilepress.verify(store, path) == []
+
+    def test_bands_that_a_pattern_names(self, scene: Path, tmp_path: Path) -> None:
+        store = tmp_path / "named.zarr"
+        compress(scene, store, codec="jpeg2000", psnr=30, lossless_for="scene*", workers=0)
+        assert np.array_equal(_samples(store), _bands())
+        assert _statement(store)["loss"]["lossless"] is True
+
+    def test_an_image_of_classes(self, tmp_path: Path) -> None:
+        classes = (_bands(1) // 700 * 3).astype(np.uint8)
+        path = _geotiff(tmp_path / "classes.tif", classes)
+        store = tmp_path / "classes.zarr"
+        compress(path, store, codec="jpegxl", quality=10, workers=0)
+        assert np.array_equal(_samples(store).reshape(classes.shape), classes)
+
+    def test_a_mask(self, tmp_path: Path) -> None:
+        image = _bands(1)
+        path = _geotiff(tmp_path / "masked.tif", image)
+        mask = np.where(image[0] > 1800, 255, 0).astype(np.uint8)
+        with rasterio.open(path, "r+") as file:
+            file.write_mask(mask)
+        store = tmp_path / "masked.zarr"
+        assert compress(path, store, codec="jpeg2000", psnr=40, workers=0).ok
+        assert np.array_equal(zarr.open_group(store, mode="r")["0/mask"][:], mask)
+
+    def test_values_stay_in_range(self, store: Path) -> None:
+        given, found = _bands(), _samples(store)
+        assert given[given != NODATA].min() <= found[found != NODATA].min()
+        assert found.max() <= given.max()
+
+
+class TestOthersReadIt:
+    def test_plain_zarr_in_a_process_without_torch(self, store: Path, tmp_path: Path) -> None:
+        script = (
+            "import sys; sys.modules['torch'] = None\n"
+            "import numpy, zarr\n"
+            f"image = zarr.open_array({str(store / '0/image')!r}, mode='r')[:]\n"
+            f"numpy.save({str(tmp_path / 'read.npy')!r}, image)\n"
+            "assert 'tilepress.pipeline' not in sys.modules\n"
+        )
+        subprocess.run([sys.executable, "-c", script], check=True)
+        assert np.array_equal(np.load(tmp_path / "read.npy"), _samples(store))
+
+    def test_zarr_writes_chunks_that_hold_a_target_each(self, tmp_path: Path) -> None:
+        from tilepress.codecs.tile import TileCodec
+        from tilepress.codecs.zarr_codec import TilepressTileV3
+
+        image = (_bands(1)[0] // 16).astype(np.uint8)
+        codec = TilepressTileV3(TileCodec("jpegxl", psnr=38, nodata=0))
+        array = zarr.create_array(
+            tmp_path / "plain.zarr", shape=image.shape, chunks=(100, 100), dtype="uint8",
+            serializer=codec, compressors=None, filters=None,
+        )  # fmt: skip
+        array[:] = image
+        found = zarr.open_array(tmp_path / "plain.zarr", mode="r")[:]
+        for y in range(0, SIDE, 100):
+            for x in range(0, SIDE, 100):
+                place = np.s_[y : y + 100, x : x + 100]
+                if (image[place] != NODATA).any():
+                    assert _psnr(image[place], found[place], 255) >= 38
+
+    def test_exports_say_so(self, store: Path, tmp_path: Path) -> None:
+        (out,) = tilepress.export(store, tmp_path / "back.tif")
+        with rasterio.open(out) as file:
+            assert file.tags()["TILEPRESS_LOSS"] == "PSNR at least 45 dB"
+            assert file.nodata == NODATA
+            assert np.array_equal(file.read(), _samples(store))
+
+
+class TestDicomSaysSo:
+    """PS3.3 C.7.6.1.1.5: a lossily compressed image is another one, and says how."""
+
+    @pytest.fixture
+    def series(self, tmp_path: Path) -> list[Path]:
+        paths = [dicom(tmp_path / f"in/{n}.dcm", 1, n) for n in range(1, 5)]
+        y, x = np.mgrid[:20, :30]
+        for n, path in enumerate(paths):
+            dataset = pydicom.dcmread(path)
+            noise = np.random.default_rng(n).normal(0, 9, (20, 30))
+            pixels = 900 + 400 * np.sin(x / 5 + n / 9) + 50 * y + noise
+            dataset.PixelData = pixels.astype(np.uint16).tobytes()
+            dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+            dataset.save_as(path)
+        return paths
+
+    @pytest.mark.parametrize(
+        ("codec", "method"),
+        [("jpeg2000", "ISO_15444_1"), ("jpegls", "ISO_14495_1"), ("zstd", "TILEPRESS_ZSTD")],
+    )
+    def test_on_export(self, codec: str, method: str, series: list[Path], tmp_path: Path) -> None:
+        out = tmp_path / "archive"
+        report = compress(tmp_path / "in", out, codec=codec, psnr=40, workers=0)
+        assert report.ok, report.failures
+        files = tilepress.export(report.images[0].store, tmp_path / "back")
+        sources = {pydicom.dcmread(path).SOPInstanceUID for path in series}
+        assert len(files) == 4
+        for file in files:
+            found = pydicom.dcmread(file)
+            assert found.LossyImageCompression == "01"
+            assert found.LossyImageCompressionMethod == method
+            assert float(found.LossyImageCompressionRatio) > 1
+            assert list(found.ImageType) == ["DERIVED", "PRIMARY", "AXIAL"]
+            assert found.SOPInstanceUID not in sources
+            assert "PSNR at least 40 dB" in found.DerivationDescription
+
+    def test_not_where_nothing_is_lost(self, series: list[Path], tmp_path: Path) -> None:
+        report = compress(tmp_path / "in", tmp_path / "archive", codec="jpegls", workers=0)
+        files = tilepress.export(report.images[0].store, tmp_path / "back")
+        found = {pydicom.dcmread(file).SOPInstanceUID for file in files}
+        assert found == {pydicom.dcmread(path).SOPInstanceUID for path in series}
+        assert {file.read_bytes() for file in map(Path, files)} == {
+            path.read_bytes() for path in series
+        }
+
+
+class TestItSurvives:
+    def test_running_again_changes_nothing(self, scene: Path, store: Path) -> None:
+        before = (store / "zarr.json").read_bytes()
+        again = compress(scene, store, codec="jpeg2000", psnr=45, tile=128, workers=0)
+        assert (again.written, again.unchanged) == (0, 1)
+        checked = compress(
+            scene, store, codec="jpeg2000", psnr=45, tile=128, workers=0, checksum=True
+        )
+        assert (checked.unchanged, (store / "zarr.json").read_bytes()) == (1, before)
+
+    def test_another_target_is_another_store(self, scene: Path, store: Path) -> None:
+        report = compress(scene, store, codec="jpeg2000", psnr=46, tile=128, workers=0)
+        (failure,) = report.failures
+        assert "it was written with PSNR at least 45 dB, this run has PSNR at least 46 dB" in (
+            failure.message
+        )
+
+    def test_a_source_that_changed_is_found(self, scene: Path, store: Path) -> None:
+        image = _bands()
+        image[2, 200, 200] += 1500
+        _geotiff(scene, image, nodata=NODATA)
+        (damage,) = tilepress.verify(store, scene)
+        assert damage.kind == "source"
+        assert "1 of 360000 samples differ, the first at [2, 200, 200]" in damage.detail
+
+    def test_damage_is_found_and_repaired(self, scene: Path, store: Path) -> None:
+        (shard,) = _shards(store)
+        whole = shard.read_bytes()
+        broken = bytearray(whole)
+        broken[len(broken) // 2] ^= 4
+        shard.write_bytes(broken)
+        assert tilepress.verify(store)
+        (repair,) = repair_stores(str(store), [str(scene)])
+        assert repair.ok, repair
+        assert shard.read_bytes() == whole
+        assert tilepress.verify(store, scene) == []
+
+    def test_a_store_without_its_root_is_sealed_as_it_was(self, scene: Path, store: Path) -> None:
+        root = (store / "zarr.json").read_bytes()
+        (store / "zarr.json").unlink()
+        (repair,) = repair_stores(str(store), [str(scene)])
+        assert repair.ok, repair
+        assert (store / "zarr.json").read_bytes() == root
+
+    def test_of_another_source_is_not_repaired(self, scene: Path, store: Path) -> None:
+        """Without a bound any samples would do: those that are further off are another image's."""
+        image = _bands()
+        image[3] = image[3] // 700  # classes: bands are coded apart, four shards
+        _geotiff(scene, image, nodata=NODATA)
+        apart = store.with_name("apart.zarr")
+        assert compress(scene, apart, codec="jpeg2000", psnr=45, workers=0).ok
+        first, *others = _shards(apart)
+        assert len(others) == 3
+        first.write_bytes(first.read_bytes()[:-9])
+        other = image.copy()
+        other[:3] = other[:3, ::-1]
+        _geotiff(scene, other, nodata=NODATA)
+        (repair,) = repair_stores(str(apart), [str(scene)])
+        assert not repair.ok
+        _geotiff(scene, image, nodata=NODATA)  # as it was, and touched
+        (repair,) = repair_stores(str(apart), [str(scene)])
+        assert repair.ok, repair
+        assert tilepress.verify(apart, scene) == []
+
+    def test_in_parts(self, tmp_path: Path) -> None:
+        for n in range(3):
+            _geotiff(tmp_path / f"in/{n}.tif" if (tmp_path / "in").exists() else _made(
+                tmp_path / "in") / f"{n}.tif", _bands()[:, n:], nodata=NODATA)  # fmt: skip
+        out, whole = tmp_path / "parts", tmp_path / "whole"
+        options: dict[str, Any] = {"codec": "jpeg2000", "bits_per_sample": 1.0, "tile": 128}
+        plan(tmp_path / "in", out, **options, workers=0)
+        for part in ("0/2", "1/2"):
+            compress(tmp_path / "in", out, **options, part=part)
+        finish(out, workers=0)
+        compress(tmp_path / "in", whole, **options, workers=0)
+        for n in range(3):
+            one, other = (_statement(folder / f"{n}.zarr") for folder in (out, whole))
+            assert one["plan_digest"] == other["plan_digest"]
+            assert one["loss_measured"] == other["loss_measured"]
+            assert (out / f"{n}.zarr/zarr.json").read_bytes() == (
+                whole / f"{n}.zarr/zarr.json"
+            ).read_bytes()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            ({"psnr": 40, "quality": 3}, "--quality and --psnr exclude each other"),
+            ({"bpp": 1, "max_error": 2}, "--max-error and --bpp exclude each other"),
+            ({"quality": 101}, "got quality 101.0, want 1 to 100"),
+            ({"bpp": -1}, "got bpp -1.0, want a number above 0"),
+        ],
+    )
+    def test_that_make_no_sense(self, options: dict[str, Any], text: str, scene: Path) -> None:
+        with pytest.raises(UsageError, match=text):
+            compress(scene, scene.with_suffix(".zarr"), codec="jpegxl", workers=0, **options)
+
+    def test_lossy_is_never_the_default(self, scene: Path, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="codec 'wave' is never lossy"):
+            compress(scene, tmp_path / "a.zarr", psnr=40, workers=0)
+        for codec in ("jpegxl", "jpeg2000", "htj2k", "jpegls", "lerc", "zstd"):
+            store = tmp_path / f"{codec}.zarr"
+            assert compress(scene, store, codec=codec, workers=0).ok
+            assert _statement(store)["loss"]["lossless"] is True
+            assert np.array_equal(_samples(store), _bands())
+
+    def test_a_device_that_a_codec_does_not_know(self, scene: Path, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="codec 'jpegxl' knows no device"):
+            compress(scene, tmp_path / "a.zarr", codec="jpegxl", device="cuda", workers=0)
+
+    def test_a_codec_of_8_bits_refuses_others_before_it_codes(
+        self, scene: Path, tmp_path: Path
+    ) -> None:
+        report = compress(scene, tmp_path / "a.zarr", codec="avif", quality=50, workers=0)
+        (failure,) = report.failures
+        assert "codec 'avif' takes uint8, the samples are uint16" in failure.message
+
+    def test_bits_that_are_too_few_are_a_failure_of_the_image(
+        self, scene: Path, tmp_path: Path
+    ) -> None:
+        report = compress(scene, tmp_path / "a.zarr", codec="lerc", bits_per_sample=1e-4, workers=0)
+        (failure,) = report.failures
+        assert "at its coarsest it takes" in failure.message
+
+    def test_losses_are_told_apart(self) -> None:
+        assert len({AtLeast(5.0), AtMost(5.0), Quality(5.0), AtLeast(5.0, 9.0)}) == 4
+
+
+class TestFloats:
+    """Features and embeddings: float arrays within a PSNR of their own range, or a bound."""
+
+    tensor = np.random.default_rng(5).normal(0, 1, (16, 40, 48)).astype(np.float32)
+
+    @pytest.mark.parametrize("options", [{"psnr": 60}, {"codec": "jpegls", "max_error": 0.01}])
+    def test_hold_what_is_asked(self, options: dict[str, Any], tmp_path: Path) -> None:
+        smooth = self.tensor.cumsum(-1).cumsum(-2) / 20
+        smooth[3, 5, 7:9] = np.nan, np.inf
+        np.save(tmp_path / "features.npy", smooth)
+        store = tmp_path / "features.zarr"
+        report = compress(
+            tmp_path / "features.npy", store, workers=0, **{"codec": "jpeg2000", **options}
+        )
+        assert report.ok, report.failures
+        found = _samples(store)
+        assert np.array_equal(np.isfinite(found), np.isfinite(smooth))
+        there = np.isfinite(smooth)
+        error = np.abs(found[there] - smooth[there])
+        if "max_error" in options:
+            assert error.max() <= 0.01
+        else:
+            peak = _statement(store)["loss_measured"]["peak"]
+            assert peak <= np.ptp(smooth[np.isfinite(smooth)])
+            assert 10 * np.log10(peak**2 / np.square(error).mean()) >= 60
+        assert tilepress.verify(store, tmp_path / "features.npy") == []
+        assert _samples(store).dtype == np.float32
+
+
+class TestGoldenStores:
+    """Stores are for ever: those that an earlier version wrote verify, and are what a line asks."""
+
+    @pytest.mark.parametrize("codec", sorted(regenerate.LOSSY))
+    def test_are_as_they_were(self, codec: str, tmp_path: Path) -> None:
+        regenerate.unpack(regenerate.FOLDER / "sources.tar.xz", tmp_path / "sources")
+        regenerate.unpack(regenerate.FOLDER / "lossy.tar.xz", tmp_path / "stores")
+        store, source = tmp_path / f"stores/{codec}.zarr", tmp_path / "sources/scene.tif"
+        assert tilepress.verify(store, source) == []
+        with rasterio.open(source) as file:
+            given = file.read(1)
+        statement, found = _statement(store), _samples(store)
+        worst = np.abs(found.astype(float) - given).max()
+        slack = 1 if "irreversible_streams" in statement else 0
+        assert worst <= statement["max_error_measured"] + slack
+        again = compress(
+            source, store, workers=0, codec=codec, tile=48, checksum=True, **regenerate.LOSSY[codec]
+        )
+        assert (again.unchanged, again.written) == (1, 0)

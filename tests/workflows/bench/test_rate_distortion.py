@@ -1,0 +1,148 @@
+"""Lossy codecs are compared at several rates, and one page shows it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from typer.testing import CliRunner
+
+from tilepress.errors import UsageError
+from tilepress.workflows.bench.rate_distortion import RdBench, run_rd
+from tilepress.workflows.bench.rate_page import rd_page
+from tilepress.workflows.bench.rate_tables import rd_tables
+from tilepress.workflows.cli.app import app
+
+CODECS = ("jpeg2000", "jpeg2000:apart", "webp", "htj2k")
+TARGETS = (28.0, 32.0, 36.0, 40.0, 44.0, 48.0)
+
+
+def _scene(folder: Path) -> Path:
+    """Write three bands of 8 bits that have much in common."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:150, :170]
+    base = 120 + 50 * np.sin(x / 13) + 40 * np.cos(y / 9 + x / 31) + rng.normal(0, 6, x.shape)
+    image = np.stack([base * (1 - n / 12) + rng.normal(0, 1, x.shape) for n in range(3)])
+    path = folder / "scene.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=170, height=150, count=3, dtype="uint8",
+        crs="EPSG:32631", transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+    ) as file:  # fmt: skip
+        file.write(image.clip(0, 255).astype(np.uint8))
+    return path
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> RdBench:
+    folder = tmp_path_factory.mktemp("rd")
+    scene = _scene(folder / "in")
+    np.save(folder / "in/flags.npy", np.indices((40, 40)).sum(axis=0) % 3 == 0)
+    np.save(folder / "in/wide.npy", (np.indices((64, 90)).prod(axis=0) % 9001).astype(np.uint16))
+    (folder / "in/broken.tif").write_bytes(scene.read_bytes()[:300])
+    return run_rd([folder / "in"], CODECS, TARGETS, tile=64)
+
+
+def _curve(bench: RdBench, codec: str) -> Any:
+    image = next(one for one in bench.images if one.dtype == "uint8")
+    return next(curve for curve in image.curves if curve.codec == codec)
+
+
+class TestWhatIsMeasured:
+    def test_six_rates_near_the_targets(self, bench: RdBench) -> None:
+        points = _curve(bench, "jpeg2000").points
+        assert len(points) == len(TARGETS)
+        for point, target in zip(points, TARGETS, strict=True):
+            assert point.psnr_db == pytest.approx(target, abs=1.5)
+
+    @pytest.mark.parametrize("codec", CODECS)
+    def test_more_bits_are_better(self, bench: RdBench, codec: str) -> None:
+        points = _curve(bench, codec).points
+        for name, direction in (("psnr_db", 1), ("ms_ssim", 1), ("gmsd", -1)):
+            values = [direction * getattr(point, name) for point in points]
+            assert values == sorted(values), name
+        rates = [point.bits_per_sample for point in points]
+        assert rates == sorted(rates)
+        assert all(point.spectral_angle_deg > 0 and point.seam > 0 for point in points)
+
+    def test_bands_in_common_pay(self, bench: RdBench) -> None:
+        assert _curve(bench, "jpeg2000:apart").bd_rate_percent > 20
+        assert bench.mean_bd_rate("jpeg2000:apart")[1] >= 1
+        assert _curve(bench, "jpeg2000").bd_rate_percent is None
+
+    def test_what_is_not_is_said(self, bench: RdBench) -> None:
+        texts = " ".join(bench.skipped)
+        assert "flags.npy" in texts
+        assert "codec 'webp' takes uint8, the samples are uint16" in texts
+        assert ["broken.tif" in one for one in bench.failures] == [True]
+
+
+class TestHowItIsTold:
+    def test_as_json(self, bench: RdBench) -> None:
+        told = json.loads(json.dumps(bench.to_json(), allow_nan=False))
+        assert told["anchor"] == "jpeg2000"
+        assert set(told["mean_bd_rate_percent"]) == set(CODECS[1:])
+
+    def test_in_tables(self, bench: RdBench) -> None:
+        tables = list(rd_tables(bench))
+        assert len(tables) == len(bench.images) + 1
+        assert tables[0].row_count >= 3
+
+    def test_on_a_page_that_loads_nothing(self, bench: RdBench) -> None:
+        page = rd_page(bench)
+        markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+        assert not re.findall(r"\b(?:src|href|url)\b", markup)
+        assert "http" not in page.replace("http-equiv", "")
+        assert page.count("<svg") == 2 * len(bench.images)
+        assert page.count("<polyline") >= 2 * len(CODECS)
+        for text in re.findall(r"<script type='application/json'>(.*?)</script>", page):
+            pictures = json.loads(text)
+            assert pictures[0]["text"] == "source"
+            assert all(one["picture"].startswith("data:image/png;base64,") for one in pictures)
+            assert all("difference" in one for one in pictures[1:])
+
+    def test_names_are_text(self, bench: RdBench) -> None:
+        other = RdBench(bench.codecs, bench.targets_db, list(bench.images))
+        image = other.images[0]
+        other.images[0] = type(image)("<b>&", image.shape, image.dtype, image.peak, image.curves)
+        assert "<h2>&lt;b&gt;&amp;</h2>" in rd_page(other)
+
+
+class TestTheCommand:
+    def test_writes_all(self, tmp_path: Path) -> None:
+        scene = _scene(tmp_path / "in")
+        line = [
+            *("bench", str(scene), "--rd", "--codecs", "htj2k,jpegls", "--psnr", "30,40"),
+            *("--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html")),
+        ]
+        done = CliRunner().invoke(app, line)
+        assert done.exit_code == 0, done.output
+        assert "BD-rate against htj2k" in done.stdout
+        assert json.loads((tmp_path / "a.json").read_text())["codecs"] == ["htj2k", "jpegls"]
+        assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
+
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            (["--rd", "--speed", "3"], "--rd goes with --codecs, --psnr, --json and --html alone"),
+            (["--psnr", "30,40"], "--psnr goes with --rd"),
+            (["--rd", "--psnr", "a,b"], "want numbers as in 30,40,50"),
+        ],
+    )
+    def test_refuses_what_makes_no_sense(
+        self, options: list[str], text: str, tmp_path: Path
+    ) -> None:
+        done = CliRunner().invoke(app, ["bench", str(tmp_path), *options])
+        assert isinstance(done.exception, UsageError)
+        assert text in str(done.exception)
+
+    def test_refuses_codecs_that_are_never_lossy(self) -> None:
+        with pytest.raises(UsageError, match="got codec 'wave', want some of avif, htj2k"):
+            run_rd([], ["wave"])
+        with pytest.raises(UsageError, match="want two numbers or more"):
+            run_rd([], ["jpegxl"], [40])

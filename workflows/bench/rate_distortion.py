@@ -1,0 +1,364 @@
+"""Measure lossy codecs on whole images: what they take at several qualities, and how good that is.
+
+Images are cut into the tiles that a store would have, all at one level, as a shard is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.levels import FINEST
+from tilepress.codecs.loss import AtLeast, Lossy
+from tilepress.codecs.metrics import bd_rate, gmsd, ms_ssim, psnr_db, seam, spectral_angle_deg
+from tilepress.codecs.registry import CODECS, coder_class
+from tilepress.codecs.threads import map_chunks
+from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk_at
+from tilepress.errors import UnsupportedArray, UsageError
+from tilepress.pipeline.image.grid import Box, choose_grid
+from tilepress.pipeline.image.info import ImageInfo
+from tilepress.workflows.bench.images import read_images
+
+__all__ = ["RD_CODECS", "TARGETS_DB", "Curve", "Picture", "Point", "RdBench", "RdImage", "run_rd"]
+
+Samples = npt.NDArray[Any]
+Plane = npt.NDArray[np.float64]
+
+RD_CODECS = ("jpeg2000", "htj2k", "jpegxl", "avif", "webp")
+"""Those that are compared where nobody says; the first is what the others are measured against."""
+
+APART = ":apart"
+"""After the name of a codec: each band is coded by itself."""
+
+TARGETS_DB = (30.0, 34.0, 38.0, 42.0, 46.0, 50.0)
+"""PSNR near which codecs are compared where nobody says."""
+
+TILE = 512
+_PLANES = 12
+"""Planes of an image that figures of pictures are the mean of, at most."""
+_SHOWN = 1
+"""Which point of each curve has pictures: the second coarsest."""
+_LOW = 8.0
+"""The coarsest level that is tried."""
+_CLOSE_DB = 0.5
+_TRIES = 6
+_SIDE = 512
+"""Rows and columns of the pictures that are shown, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A codec at one level."""
+
+    level: float
+    """As levels.py has it."""
+    bits_per_sample: float
+    bytes: int
+    psnr_db: float | None
+    """None where nothing differs."""
+    ms_ssim: float
+    gmsd: float
+    max_error: float
+    spectral_angle_deg: float | None
+    """None for one band."""
+    seam: float | None
+    """Error within 8 samples of borders of tiles over that in their interior; None for one tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is shown of an image: the middle of one plane, or of three, as it is and decoded."""
+
+    codec: str
+    """"" for the source."""
+    samples: Samples
+    """(y, x) or (y, x, 3)."""
+    point: Point | None = None
+
+
+@dataclass(slots=True)
+class Curve:
+    """A codec on one image."""
+
+    codec: str
+    points: list[Point] = field(default_factory=list)
+    bd_rate_percent: float | None = None
+    """Against the first codec; None for itself, and where they have no PSNR in common."""
+
+
+@dataclass(slots=True)
+class RdImage:
+    """All codecs on one image."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    peak: float
+    curves: list[Curve] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class RdBench:
+    """What was measured."""
+
+    codecs: tuple[str, ...]
+    targets_db: tuple[float, ...]
+    images: list[RdImage] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """What a codec does not take."""
+    failures: list[str] = field(default_factory=list)
+
+    def mean_bd_rate(self, codec: str) -> tuple[float | None, int]:
+        """Return the mean BD-rate of a codec in percent, and of how many images."""
+        found = [
+            curve.bd_rate_percent
+            for image in self.images
+            for curve in image.curves
+            if curve.codec == codec and curve.bd_rate_percent is not None
+        ]
+        return (sum(found) / len(found) if found else None), len(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the pictures."""
+        return {
+            "anchor": self.codecs[0],
+            "codecs": list(self.codecs),
+            "targets_db": list(self.targets_db),
+            "mean_bd_rate_percent": {name: self.mean_bd_rate(name)[0] for name in self.codecs[1:]},
+            "images": [
+                {
+                    "name": image.name,
+                    "shape": list(image.shape),
+                    "dtype": image.dtype,
+                    "peak": image.peak,
+                    "curves": [asdict(curve) for curve in image.curves],
+                }
+                for image in self.images
+            ],
+            "skipped": self.skipped,
+            "failures": self.failures,
+        }
+
+
+def run_rd(
+    sources: Sequence[str | Path],
+    codecs: Sequence[str] = RD_CODECS,
+    targets_db: Sequence[float] = TARGETS_DB,
+    *,
+    tile: int = TILE,
+    on_step: Callable[[str], None] | None = None,
+) -> RdBench:
+    """Measure every image below ``sources`` with every codec, near every target of PSNR.
+
+    codecs : names of codecs that can be lossy, ``:apart`` after those that are to code each band
+    by itself. The first is the anchor of BD-rates.
+    """
+    for name in codecs:
+        _check_name(name)
+    if len(targets_db) < 2 or not all(0 < target <= 200 for target in targets_db):
+        raise UsageError(
+            f"comparing rates: got {list(targets_db)} dB, want two numbers or more, 0 to 200"
+        )
+    bench = RdBench(tuple(codecs), tuple(sorted(targets_db)))
+    for found in read_images(sources):
+        if found.info is None or found.samples is None:
+            bench.failures.append(f"{found.name}: {found.failure}")
+            continue
+        if found.samples.dtype.kind == "b" or found.info.lossy_refusal:
+            reason = found.info.lossy_refusal or "lossy coding of bool makes no sense"
+            bench.skipped.append(f"{found.name}: {reason}")
+            continue
+        _measure(found.name, found.info, found.samples, bench, tile)
+        if on_step is not None:
+            on_step(found.name)
+    return bench
+
+
+def _check_name(name: str) -> None:
+    plain = name.removesuffix(APART)
+    known = [one for one in CODECS if any(issubclass(x, Lossy) for x in coder_class(one).losses)]
+    if plain not in known:
+        raise UsageError(
+            f"comparing rates: got codec {plain!r}, want some of {', '.join(sorted(known))}"
+        )
+
+
+def _measure(name: str, info: ImageInfo, samples: Samples, bench: RdBench, tile: int) -> None:
+    probe = TileCodec(RD_CODECS[0], psnr=bench.targets_db[0], nodata=info.nodata)
+    present = probe.present(samples)
+    if not present.any():
+        bench.skipped.append(f"{name}: no sample is present")
+        return
+    assert isinstance(probe.loss, AtLeast)
+    peak = probe.loss.peak_of(samples[present])
+    image = RdImage(name, samples.shape, samples.dtype.name, peak)
+    image.pictures.append(Picture("", _shown(info, samples)))
+    given = _Given(info, samples, present, peak, tile)
+    for codec in bench.codecs:
+        try:
+            ladder = _Ladder(codec, given)
+            curve = Curve(codec)
+            for number, rung in enumerate(ladder.near(bench.targets_db)):
+                point = _point(given, rung)
+                curve.points.append(point)
+                if number == _SHOWN:
+                    image.pictures.append(Picture(codec, _shown(info, rung.decoded), point))
+        except UnsupportedArray as error:
+            bench.skipped.append(f"{name}: {error}")
+            continue
+        image.curves.append(curve)
+    for curve in image.curves:
+        if curve.codec != bench.codecs[0] and image.curves[0].codec == bench.codecs[0]:
+            curve.bd_rate_percent = bd_rate(*_ends(image.curves[0]), *_ends(curve))
+    bench.images.append(image)
+
+
+def _ends(curve: Curve) -> tuple[list[float], list[float]]:
+    rates = [point.bits_per_sample for point in curve.points]
+    return rates, [math.inf if p.psnr_db is None else p.psnr_db for p in curve.points]
+
+
+class _Given(NamedTuple):
+    """An image that codecs are tried on."""
+
+    info: ImageInfo
+    samples: Samples
+    present: npt.NDArray[np.bool_]
+    peak: float
+    tile: int
+
+
+class _Rung(NamedTuple):
+    """An image, coded at a level."""
+
+    level: float
+    decoded: Samples
+    size: int
+    """Bytes of all records."""
+    psnr_db: float
+
+
+class _Ladder:
+    """A codec at the levels that were tried on an image."""
+
+    def __init__(self, name: str, given: _Given) -> None:
+        self._given, samples = given, given.samples
+        self._codec = TileCodec(
+            name.removesuffix(APART), psnr=1, peak=given.peak, nodata=given.info.nodata
+        )
+        self._codec.check(samples.dtype)
+        grid = choose_grid(
+            samples.shape, samples.dtype.itemsize, tile=given.tile, max_shard_bytes=2**62
+        )
+        if name.endswith(APART) and "band" in given.info.axes:
+            grid = grid.apart(given.info.axes.index("band"))
+        self._boxes = []
+        for index in grid.indices():
+            for box in grid.chunk_boxes(index):
+                ends = zip(box.stop, samples.shape, strict=True)
+                stop = tuple(min(a, n) for a, n in ends)
+                if all(a < b for a, b in zip(box.start, stop, strict=True)):
+                    self._boxes.append(Box(box.start, stop))
+        self._known: dict[float, _Rung] = {}
+
+    def near(self, targets_db: Sequence[float]) -> list[_Rung]:
+        """Return different rungs, one near each PSNR as far as the levels go, by rising level."""
+        found = {rung.level: rung for rung in map(self._near, targets_db)}
+        return [found[level] for level in sorted(found)]
+
+    def _near(self, target_db: float) -> _Rung:
+        ends = [self._at(level) for level in (_LOW, FINEST)]
+        for _ in range(_TRIES):
+            below = [one for one in self._known.values() if one.psnr_db <= target_db]
+            above = [one for one in self._known.values() if one.psnr_db > target_db]
+            if not below or not above:
+                break
+            low, high = max(below, key=_place), min(above, key=_place)
+            if min(target_db - low.psnr_db, high.psnr_db - target_db) <= _CLOSE_DB:
+                break
+            span = high.psnr_db - low.psnr_db
+            share = (target_db - low.psnr_db) / span if math.isfinite(span) else 0.5
+            level = low.level + min(0.9, max(0.1, share)) * (high.level - low.level)
+            if (level := round(level * 4) / 4) in self._known:
+                break
+            self._at(level)
+        known = (one for one in self._known.values() if math.isfinite(one.psnr_db))
+        return min(known, key=lambda one: abs(one.psnr_db - target_db), default=ends[0])
+
+    def _at(self, level: float) -> _Rung:
+        if level not in self._known:
+            given, codec = self._given, self._codec
+            decoded = np.empty_like(given.samples)
+
+            def code(box: Box) -> int:
+                chunk = np.ascontiguousarray(given.samples[box.slices])
+                record, _ = encode_chunk_at(codec, chunk, level, given.peak)
+                decoded[box.slices] = decode_chunk(codec, record, chunk.shape, chunk.dtype)
+                return len(record)
+
+            size = sum(map_chunks(code, self._boxes))
+            psnr = psnr_db(given.samples, decoded, given.present, given.peak)
+            self._known[level] = _Rung(level, decoded, size, psnr)
+        return self._known[level]
+
+
+def _place(rung: _Rung) -> tuple[float, float]:
+    """Return what rungs are ordered by: several levels may mean the same to a codec."""
+    return rung.psnr_db, rung.level
+
+
+def _point(given: _Given, rung: _Rung) -> Point:
+    info, samples, present, peak = given.info, given.samples, given.present, given.peak
+    planes = _planes(samples, rung.decoded, present)
+    wide = rung.decoded[present].astype(np.float64) - samples[present].astype(np.float64)
+    angle = None
+    if "band" in info.axes and info.band_count > 1:
+        axis = info.axes.index("band")
+        one, other, there = (
+            np.moveaxis(array, axis, 0).reshape(info.band_count, -1, samples.shape[-1])
+            for array in (samples, rung.decoded, present)
+        )
+        angle = spectral_angle_deg(one, other, there)
+    return Point(
+        level=rung.level,
+        bits_per_sample=8 * rung.size / samples.size,
+        bytes=rung.size,
+        psnr_db=rung.psnr_db if math.isfinite(rung.psnr_db) else None,
+        ms_ssim=float(np.mean([ms_ssim(one, other, peak) for one, other in planes])),
+        gmsd=float(np.mean([gmsd(one, other, peak) for one, other in planes])),
+        max_error=float(np.abs(wide).max(initial=0.0)),
+        spectral_angle_deg=angle,
+        seam=seam(samples, rung.decoded, present, given.tile),
+    )
+
+
+def _planes(
+    given: Samples, decoded: Samples, present: npt.NDArray[np.bool_]
+) -> list[tuple[Plane, Plane]]:
+    """Return pairs of planes (y, x), from all over the image, 0 where samples are absent."""
+    one, other, there = (a.reshape(-1, *given.shape[-2:]) for a in (given, decoded, present))
+    numbers = np.unique(np.linspace(0, len(one) - 1, min(len(one), _PLANES)).astype(int))
+    return [
+        (
+            np.where(there[n], one[n], 0).astype(np.float64),
+            np.where(there[n], other[n], 0).astype(np.float64),
+        )
+        for n in numbers
+    ]
+
+
+def _shown(info: ImageInfo, samples: Samples) -> Samples:
+    """Return the middle of an image as it is shown: three bands as colours, or one plane."""
+    flat = samples.reshape(-1, *samples.shape[-2:])
+    colours = info.band_count >= 3 and info.axes[-3:-2] == ("band",)
+    planes = flat[:3] if colours else flat[len(flat) // 2][None]
+    tops = [max(0, (n - _SIDE) // 2) for n in samples.shape[-2:]]
+    cut = planes[:, tops[0] : tops[0] + _SIDE, tops[1] : tops[1] + _SIDE]
+    return np.ascontiguousarray(np.moveaxis(cut, 0, -1) if colours else cut[0])

@@ -1,0 +1,54 @@
+"""Tables of rates and distortions, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from tilepress.workflows.bench.rate_distortion import Curve, Point, RdBench, RdImage
+
+__all__ = ["rd_tables"]
+
+
+def rd_tables(bench: RdBench) -> Iterator[Table]:
+    """Yield bits a sample and PSNR of each image, then the mean BD-rates."""
+    for image in bench.images:
+        yield _rates(image)
+    table = Table(title=f"BD-rate against {bench.codecs[0]}, %", title_justify="left")
+    table.add_column("codec")
+    table.add_column("mean", justify="right")
+    table.add_column("images", justify="right")
+    for name in bench.codecs[1:]:
+        mean, count = bench.mean_bd_rate(name)
+        table.add_row(name, "–" if mean is None else f"{mean:+.1f}", str(count))
+    yield table
+
+
+def _rates(image: RdImage) -> Table:
+    shape = "×".join(map(str, image.shape))
+    title = f"{image.name}, {shape} {image.dtype}: bits a sample, and PSNR over {image.peak:g}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("codec")
+    longest = max((len(curve.points) for curve in image.curves), default=0)
+    for number in range(longest):
+        table.add_column(f"rate {number + 1} (dB)", justify="right")
+    table.add_column("BD-rate, %", justify="right")
+    table.add_column("seam", justify="right")
+    for curve in image.curves:
+        cells = [_cell(point) for point in curve.points]
+        cells += [""] * (longest - len(cells))
+        bd = "" if curve.bd_rate_percent is None else f"{curve.bd_rate_percent:+.1f}"
+        table.add_row(curve.codec, *cells, bd, _seam(curve))
+    return table
+
+
+def _cell(point: Point) -> str:
+    psnr = "exact" if point.psnr_db is None else f"{point.psnr_db:.1f}"
+    return f"{point.bits_per_sample:.3f} ({psnr})"
+
+
+def _seam(curve: Curve) -> str:
+    """Return the worst seam figure of a curve."""
+    found = [point.seam for point in curve.points if point.seam is not None]
+    return f"{max(found):.2f}" if found else "–"
