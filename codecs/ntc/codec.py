@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
@@ -12,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
-from tilepress.codecs.loss import Loss, Quality
+from tilepress.codecs.levels import EXACT, nominal_step
+from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
 from tilepress.codecs.ntc.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.ntc.model import NtcModel
-from tilepress.codecs.registry import ChunkCoder
+from tilepress.codecs.registry import Coded, LevelCoder
 from tilepress.codecs.threads import map_chunks
 from tilepress.errors import UnsupportedFormat
 
@@ -32,10 +32,10 @@ def parse_model(data: bytes) -> NtcModel:
     return NtcModel.from_bytes(data)
 
 
-class NtcCoder(ChunkCoder):
+class NtcCoder(LevelCoder):
     """The lossy codec of linear transforms and a learned context model."""
 
-    losses: ClassVar[frozenset[type[Loss]]] = frozenset({Quality})
+    losses: ClassVar[frozenset[type[Loss]]] = frozenset({Quality, AtLeast, AtMost})
     models: ClassVar[Mapping[str, str | None]] = MappingProxyType({"standard": "ntc-1"})
     former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({"standard": ()})
     number = 6
@@ -44,24 +44,31 @@ class NtcCoder(ChunkCoder):
         parse_model(weights)
         if device == "cuda":
             raise UnsupportedFormat("making a codec: ntc runs on the CPU only, got device 'cuda'")
-        self._loss, self._weights = loss, weights
+        self._weights = weights
 
     @staticmethod
     def check_weights(data: bytes) -> None:
         parse_model(data)
 
+    def refusal(self, dtype: np.dtype[Any]) -> str | None:
+        if dtype.kind not in "iu" or dtype.itemsize > 4:
+            return f"codec 'ntc' takes integers of 8 to 32 bits, the samples are {dtype}"
+        return None
+
     def encode(
         self, samples: Array, absent: Array | None, bands: int
     ) -> tuple[bytes, Array] | None:
-        """Code at the level of ``Quality``, of the range that the present samples have."""
-        assert isinstance(self._loss, Quality), self._loss
-        present = samples if absent is None else samples[samples != absent]
-        if samples.dtype.kind not in "iu" or not present.size:
+        """Return None: nothing is coded without loss."""
+        return None
+
+    def encode_at(
+        self, samples: Array, absent: Array | None, bands: int, level: float, peak: float
+    ) -> Coded | None:
+        """Code with the step that a level means; None at ``EXACT``."""
+        if level == EXACT:
             return None
-        peak = (
-            255.0 if samples.dtype.itemsize == 1 else float(int(present.max()) - int(present.min()))
-        )
-        return self.encode_step(samples, absent, bands, _nominal_step(self._loss.level, peak))
+        coded = self.encode_step(samples, absent, bands, nominal_step(level, peak))
+        return None if coded is None else Coded(*coded, irreversible=False)
 
     def encode_step(
         self, samples: Array, absent: Array | None, bands: int, step: float
@@ -82,8 +89,3 @@ class NtcCoder(ChunkCoder):
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         return map_chunks(function, items)
-
-
-def _nominal_step(level: float, peak: float) -> float:
-    """Return the step whose error lies about 20 + level / 2 dB below a peak."""
-    return math.sqrt(12.0) * peak * math.pow(10.0, -(20.0 + level / 2.0) / 20.0)
