@@ -21,7 +21,7 @@ from tilepress.codecs.weights import (
 )
 from tilepress.errors import UnsupportedFormat
 
-__all__ = ["CodecConfig", "loss_of", "lossless_config", "without_target"]
+__all__ = ["CodecConfig", "loss_of", "lossless_codec", "lossless_config", "without_target"]
 
 _VERSION, _LOSSY_VERSION = 1, 2
 _KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
@@ -132,12 +132,17 @@ class CodecConfig:
         }
 
 
+def lossless_codec(codec: str) -> str:
+    """Return ``codec`` if it can be lossless, else the default one."""
+    return codec if _refusal(codec, Lossless()) is None else DEFAULT_CODEC
+
+
 def lossless_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration, as JSON, that codes losslessly and has no nodata: that of a mask.
 
     Of the same codec where that can be lossless, else of the default one.
     """
-    if _refusal(config["codec"], Lossless()) is None:
+    if lossless_codec(config["codec"]) == config["codec"]:
         return {**without_target(config), "max_error": 0, "nodata": None}
     return CodecConfig.of(DEFAULT_CODEC, 0, None, "standard", "auto").to_json()
 

@@ -172,6 +172,7 @@ CODECS = {
         name: Registered(5, f"tilepress.codecs.classical.codec:{coder}", irreversible=True)
         for name, coder in _CLASSICAL.items()
     },
+    "ntc": Registered(6, "tilepress.codecs.ntc.codec:NtcCoder"),
 }
 """Established codecs share a number: their payloads say which of them they are (FORMAT.md §14)."""
 

@@ -41,12 +41,17 @@ _NO_MEMORY = 100
 _ARRAYS = {
     letter: np.dtype(name)
     for letter, name in zip(
-        "bBhHiIld",
-        ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float64"),
+        "bBhHiIlds",
+        ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float64", "float32"),
         strict=True,
     )
 }
-_NUMBERS: dict[str, Any] = {"n": ctypes.c_int64, "w": ctypes.c_int32, "f": ctypes.c_double}
+_NUMBERS: dict[str, Any] = {
+    "n": ctypes.c_int64,
+    "w": ctypes.c_int32,
+    "f": ctypes.c_double,
+    "F": ctypes.c_float,
+}
 _RESULTS: dict[str, Any] = {"": None, "n": ctypes.c_int64, "w": ctypes.c_int32}
 
 
@@ -73,9 +78,10 @@ def _library() -> ctypes.CDLL:
 def bind(name: str, signature: str, result: str = "") -> Callable[..., int]:
     """Return a function of the library, which is opened at its first call.
 
-    A letter of ``signature`` each: an array of int8 … float64 (``b B h H i I l d``, contiguous, or
-    None), a number (``n`` 64 bits, ``w`` 32 bits, ``f`` a double), or ``p``, a structure. Another
-    kind of array is a TypeError: nothing is converted in silence, and nothing copied.
+    A letter of ``signature`` each: an array of int8 … float64 (``b B h H i I l d``) or float32
+    (``s``), contiguous, or None; a number (``n`` 64 bits, ``w`` 32 bits, ``f`` a double, ``F`` a
+    single); or ``p``, a structure. Another kind of array is a TypeError: nothing is converted in
+    silence, and nothing copied.
     """
     kinds = [_ARRAYS.get(letter) for letter in signature]
 

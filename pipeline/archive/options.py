@@ -254,9 +254,12 @@ class EncodeOptions:
         peak: float | None = None,
     ) -> TileCodec:
         """Return the codec of the tiles of an image; raises CodecError where there is none."""
-        from tilepress.codecs.tile import TileCodec  # here: it loads the compiler
+        from tilepress.codecs.config import lossless_codec  # here: they load the compiler
+        from tilepress.codecs.tile import TileCodec
 
         targets = {} if lossless else self._targets(bands)
+        if lossless and lossless_codec(self.codec) != self.codec:
+            return TileCodec(nodata=nodata)  # the other options are of a codec that always loses
         return TileCodec(
             codec=self.codec,
             # what was given for no error is told as it was given: it enters the digests of plans

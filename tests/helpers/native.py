@@ -36,7 +36,7 @@ def built(library: Path, *flags: str) -> Path:
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     objects, running = [], []
     for source in sorted(CODECS.glob("*/native/*.c")):
-        sets = {"plane_avx2": _AVX2, "plane_avx512": _AVX512}.get(source.stem, [])
+        sets = {"avx2": _AVX2, "avx512": _AVX512}.get(source.stem.rpartition("_")[2], [])
         if sets and not x86:
             continue
         if sets and "-DTP_EMULATED" in flags:

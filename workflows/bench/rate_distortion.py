@@ -30,7 +30,7 @@ __all__ = ["RD_CODECS", "TARGETS_DB", "Curve", "Picture", "Point", "RdBench", "R
 Samples = npt.NDArray[Any]
 Plane = npt.NDArray[np.float64]
 
-RD_CODECS = ("jpeg2000", "htj2k", "jpegxl", "avif", "webp")
+RD_CODECS = ("jpeg2000", "htj2k", "jpegxl", "avif", "webp", "ntc")
 """Those that are compared where nobody says; the first is what the others are measured against."""
 
 APART = ":apart"

@@ -40,7 +40,9 @@ def make_executor(
         return InProcessExecutor()
     if cluster in (None, "local", "cuda"):
         _check_shared_memory()
-    codec = {"codec": options.codec, "tier": options.tier, "model": options.model}
+    codec = None  # nothing to make warm
+    if coder_class(options.codec).on_device:
+        codec = {"codec": options.codec, "tier": options.tier, "model": options.model}
     note = None if progress is None else lambda text: progress.tell(Note(text))
     return DaskExecutor(
         choose_cluster(

@@ -46,14 +46,15 @@ def seeds() -> list[dict[str, Any]]:
             ("standard", 0, None), ("fast", 2, 0), ("max", 0.5, -9999.0), ("standard", 0, math.nan)
         )
     ]  # fmt: skip
-    data = known_models()[0].data
+    wave = next(model for model in known_models() if model.name.startswith("wave"))
+    data = wave.data
     inline = copy.deepcopy(found[0])
     inline["model"]["weights"] = base64.b64encode(data).decode()
     patched = copy.deepcopy(found[0])
     patch = base64.b64encode(zlib.compress(bytes(len(data)))).decode()
-    patched["model"]["weights"] = f"{known_models()[0].sha256}:{patch}"
+    patched["model"]["weights"] = f"{wave.sha256}:{patch}"
     for one in (inline, patched):
-        one["model"]["sha256"] = known_models()[0].sha256
+        one["model"]["sha256"] = wave.sha256
     return [*found, inline, patched]
 
 

@@ -1,0 +1,1 @@
+"""The native kernel of ``ntc``: what transforms and codes planes, in C."""

@@ -1,0 +1,204 @@
+"""Sizes of ``ntc`` at equal error beside JPEG 2000, with a KLT across bands too, and JPEG XL.
+
+python -m tilepress.workflows.bench.lossy NAME=FILE[,FILE...]... [--volume NAME...] [--model FILE]
+
+Files joined by a comma are the bands (or slices) of one image, whose middle of 512 × 512 is coded.
+The anchors get more than they have in practice: JPEG 2000 codes each plane at twenty qualities, or
+as its mean alone, and of all combinations those on the lower hull of bytes and error are taken,
+which no rate control finds. Sizes are those of the libraries' streams.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.budget import Budget
+from tilepress.codecs.ntc.chunk import Analysis, decode_chunk
+from tilepress.codecs.ntc.klt import analysis_matrix, fit
+from tilepress.codecs.ntc.model import NtcModel
+from tilepress.workflows.bench.rd import Point, bd_rate
+from tilepress.workflows.learn.train import images
+
+__all__ = ["curves", "main"]
+
+Samples = npt.NDArray[Any]
+
+_SIDE = 512
+_TARGETS_DB = (32.0, 36.0, 40.0, 44.0, 48.0, 52.0)
+_QUALITIES = 20
+
+
+class Image(NamedTuple):
+    """What is coded."""
+
+    name: str
+    samples: Samples
+    bands: int
+    peak: float
+
+
+def read(name: str, files: Sequence[str], volume: bool) -> Image:
+    """Return the middle of an image."""
+    parts = [planes for _, planes, _ in images([Path(f) for f in files], lambda line: None)]
+    planes = np.concatenate(parts)
+    y, x = (max(0, (n - _SIDE) // 2) for n in planes.shape[1:])
+    planes = np.ascontiguousarray(planes[:16, y : y + _SIDE, x : x + _SIDE])
+    peak = 255.0 if planes.dtype == np.uint8 else float(int(planes.max()) - int(planes.min()))
+    return Image(name, planes, 1 if volume else len(planes), peak)
+
+
+def _point(image: Image, size: float, squared: float) -> Point:
+    mean = max(squared / image.samples.size, 1e-9)
+    return Point(8 * size / image.samples.size, 10 * math.log10(image.peak**2 / mean))
+
+
+def _steps(image: Image) -> list[float]:
+    return [image.peak * 10 ** (-db / 20) * math.sqrt(12) for db in _TARGETS_DB]
+
+
+def ours(image: Image, model: NtcModel, kinds: Sequence[int] = (0, 1)) -> list[Point]:
+    """Return the curve of ``ntc``, every payload decoded again."""
+    analysis = Analysis.of(image.samples, None, image.bands)
+    assert analysis is not None
+    analysis.coefficients = {k: v for k, v in analysis.coefficients.items() if k in kinds}
+    points = []
+    for step in _steps(image):
+        payload, decoded = analysis.encode(step, model)
+        shape, dtype = image.samples.shape, image.samples.dtype
+        again = decode_chunk(memoryview(payload), shape, dtype, model, Budget("", 2**33))
+        if not np.array_equal(again, decoded):
+            raise AssertionError(f"{image.name}: decoded to other samples")
+        squared = float(np.square(decoded.astype(np.float64) - image.samples).sum())
+        points.append(_point(image, len(payload), squared))
+    return points
+
+
+def _ladder(plane: npt.NDArray[np.float64], peak: float) -> list[tuple[float, float, Any]]:
+    """Return bytes, squared error and decoded plane of a plane at many qualities of JPEG 2000."""
+    whole = np.rint(plane).astype(np.int64)
+    low, high = int(whole.min()), int(whole.max())
+    bits = max(8, int(high - low).bit_length())
+    shifted = (whole - low).astype(np.uint8 if bits <= 8 else np.uint16)
+    mean = np.full_like(plane, plane.mean())
+    found: list[tuple[float, float, Any]] = [(2, float(np.square(plane - mean).sum()), mean)]
+    for k in range(_QUALITIES if high > low else 0):
+        mse = (peak * 10 ** (-(26 + 34 * k / _QUALITIES) / 20)) ** 2
+        level = 10 * math.log10((2**bits - 1) ** 2 / mse)
+        if level < 1:
+            continue
+        data = imagecodecs.jpeg2k_encode(
+            shifted,
+            level=level,  # type: ignore[arg-type]  # dB, which need not be whole
+            codecformat="j2k",
+            reversible=False,
+            bitspersample=bits,
+        )
+        decoded = imagecodecs.jpeg2k_decode(data).astype(np.float64) + low
+        found.append((len(data), float(np.square(plane - decoded).sum()), decoded))
+    return found
+
+
+def _allocated(image: Image, ladders: list[Any], back: Callable[[Samples], Samples]) -> list[Point]:
+    """Return points of the lower hull over all planes' qualities together."""
+    points = []
+    for db in np.arange(26.0, 60.0, 1.0):
+        mse = (image.peak * 10 ** (-db / 20)) ** 2
+        price = 1.0 / (mse * 2 * math.log(2))  # bits that an error of one is worth at this error
+        best = [min(ladder, key=lambda one: 8 * one[0] + price * one[1]) for ladder in ladders]
+        planes = back(np.stack([one[2] for one in best]))
+        low, high = image.samples.min(), image.samples.max()
+        off = np.clip(np.rint(planes), low, high) - image.samples
+        point = _point(image, sum(one[0] for one in best), float(np.square(off).sum()))
+        points.append(point)
+    return sorted(set(points))
+
+
+def jpeg2000(image: Image) -> list[Point]:
+    """Return the curve of JPEG 2000, plane by plane."""
+    floats = image.samples.astype(np.float64)
+    return _allocated(image, [_ladder(p, image.peak) for p in floats], lambda planes: planes)
+
+
+def klt_jpeg2000(image: Image) -> list[Point]:
+    """Return the curve of JPEG 2000 on components of a KLT; those that do not pay are means."""
+    floats = image.samples.astype(np.float64)
+    means = floats.mean(axis=(1, 2))[:, None, None]
+    matrix = fit((floats - means).astype(np.float32))
+    turn = analysis_matrix(matrix)
+    flat = (turn @ (floats - means).reshape(len(floats), -1)).reshape(floats.shape)
+    undo = np.linalg.inv(turn)
+
+    def back(planes: Samples) -> Samples:
+        turned = undo @ planes.reshape(len(planes), -1)
+        return np.asarray(turned.reshape(planes.shape) + means)
+
+    return _allocated(image, [_ladder(p, image.peak) for p in flat], back)
+
+
+def jpegxl(image: Image) -> list[Point]:
+    """Return the curve of JPEG XL, effort 7: RGB together, other planes one by one."""
+    points = []
+    samples = image.samples
+    together = image.bands == 3 and samples.dtype == np.uint8
+    low = int(samples.min())
+    shifted = samples if samples.dtype == np.uint8 else (samples.astype(np.int64) - low)
+    scale = 1 if samples.dtype == np.uint8 else max(1, 65535 // max(1, int(image.peak)))
+    for distance in 0.05 * 1.5 ** np.arange(15):
+        size, squared = 0, 0.0
+        for part in [shifted.transpose(1, 2, 0)] if together else list(shifted):
+            given = np.ascontiguousarray(part * scale).astype(
+                np.uint8 if samples.dtype == np.uint8 else np.uint16
+            )
+            data = imagecodecs.jpegxl_encode(given, distance=float(distance), effort=7)
+            decoded = np.rint(imagecodecs.jpegxl_decode(data).astype(np.float64) / scale)
+            size += len(data)
+            squared += float(np.square(decoded.reshape(part.shape) - part).sum())
+        points.append(_point(image, size, squared))
+    return sorted(points)
+
+
+def curves(image: Image, model: NtcModel) -> dict[str, list[Point]]:
+    """Return every codec's curve of an image."""
+    found = {"ntc": ours(image, model), "jpeg2000": jpeg2000(image), "jpegxl": jpegxl(image)}
+    if image.bands > 1:
+        found["klt+jpeg2000"] = klt_jpeg2000(image)
+    found["lapped"] = ours(image, model, (0,))
+    found["wavelet"] = ours(image, model, (1,))
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", nargs="+")
+    parser.add_argument("--volume", nargs="*", default=[])
+    parser.add_argument("--model", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    model = NtcModel.from_bytes(given.model.read_bytes())
+    for text in given.images:
+        name, _, files = text.partition("=")
+        begun = time.process_time()
+        image = read(name, files.split(","), name in given.volume)
+        found = curves(image, model)
+        line = [f"{name:<16} {'×'.join(map(str, image.samples.shape)):>12}"]
+        for other in ("jpeg2000", "klt+jpeg2000", "jpegxl", "lapped", "wavelet"):
+            rate = bd_rate(found[other], found["ntc"]) if other in found else None
+            line.append(f"{other} {'–' if rate is None else f'{rate:+.1f} %'}")
+        line.append(" ".join(f"{p.rate:.3f}:{p.psnr:.2f}" for p in found["ntc"]))
+        sys.stdout.write("  ".join(line) + f"  {time.process_time() - begun:.0f} s\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
