@@ -427,6 +427,7 @@ class TestNobodyKnowsTheFormats:
 
 
 TESTED_ELSEWHERE = {
+    "pipeline/archive/lossy.py": "tests/system/test_lossy.py",
     "codecs/classical/exact.py": "tests/codecs/classical/test_codec.py",
     "codecs/classical/jpegxl.py": "tests/codecs/classical/test_codec.py",
     "codecs/classical/numbers.py": "tests/codecs/classical/test_codec.py",

@@ -79,8 +79,8 @@ class Comparison:
 
     def __init__(self, reader: StoreReader, source: TileSource) -> None:
         self._reader, self._source = reader, source
-        self._tally = Tally(source.info.band_count)
         self._all_compared = True
+        self._tally: Tally | None = None
 
     @cached_property
     def of_shape(self) -> str | None:
@@ -129,7 +129,9 @@ class Comparison:
     def of_image(self) -> str | None:
         """How the source differs from a lossy store in all its samples together, once each shard
         was compared and none differed by itself."""
-        return self._tally.contradiction(self._reader.statement) if self._all_compared else None
+        if self._tally is None or not self._all_compared:
+            return None
+        return self._tally.contradiction(self._reader.statement)
 
     def _count(
         self,
@@ -142,6 +144,8 @@ class Comparison:
         axes = self._reader.axes
         axis = axes.index("band") if is_image(array) and "band" in axes else None
         first = 0 if axis is None else box.start[axis]
+        if self._tally is None:
+            self._tally = Tally(self._source.info.band_count)
         self._tally.add(first, *Measured.by_blocks(given, stored, nodata, axis))
 
     def _stored(self, level: int | None, box: Box) -> npt.NDArray[Any]:
