@@ -74,6 +74,8 @@ def _export(store: AnyPath, out: Path, wanted: str | None, part: ExportPart) -> 
     promised = suffix in _OTHER_SUFFIXES or any(suffix in one.suffixes for one in known.values())
     if promised and suffix not in chosen.suffixes and not out.is_dir():
         raise UsageError(f"exporting {name}: got {out.name}, want {chosen.wanted}")
+    if not chosen.any_store:
+        reader = reader.as_it_came()
     origin = formats.format_of_kind(kind)
     if not chosen.any_store and (origin is None or chosen not in origin.exports):
         slide = None

@@ -31,6 +31,9 @@ _WHOLE = 2**20
 _WINDOW = 256
 """Rows and columns of each of the nine windows that are looked at of a larger one."""
 
+_MOST = 2**22
+"""Samples of all bands together at one place that are looked at: fewer of each of many."""
+
 _PLANES = 3
 """Places along an axis before the rows that are looked at, but for bands, which are all."""
 
@@ -178,7 +181,10 @@ def _range(samples: npt.NDArray[Any]) -> _Range:
 def _boxes(info: ImageInfo) -> Iterator[Box]:
     """Yield the windows that are looked at, evenly spread."""
     height, width = info.shape[-2:]
-    size = max(height, width) if height * width <= _WHOLE else _WINDOW
+    most = _MOST // info.band_count
+    size = max(height, width)
+    if height * width > min(_WHOLE, most):
+        size = min(_WINDOW, max(1, math.isqrt(most // 9)))
     rows, columns = _spread(height, size), _spread(width, size)
     places: list[tuple[tuple[int, int], ...]] = [()]
     for axis, length in zip(info.axes[:-2], info.shape[:-2], strict=True):

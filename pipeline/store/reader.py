@@ -26,6 +26,7 @@ from tilepress.codecs.record import is_irreversible, keeps_streams
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
+from tilepress.pipeline.image.made_levels import MADE_LEVELS
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.bands import band_apart, band_config, exact_of
 from tilepress.pipeline.store.kept import IRREVERSIBLE, kept_streams
@@ -141,8 +142,12 @@ class StoreReader:
         document: RootDocument,
         root: zarr.Group,
         level: int = 0,
+        *,
+        with_made: bool = True,
     ) -> None:
         self.path = path
+        self._with_made = with_made
+        """Whether levels count that were made, not kept."""
         self._document = document
         self._name = level_image(level)
         """Name of the array that is read as the image."""
@@ -171,11 +176,17 @@ class StoreReader:
     @cached_property
     def level_count(self) -> int:
         """How many levels there are, the full resolution among them."""
+        if not self._with_made and MADE_LEVELS in self.image.attrs:
+            return 1
         return next(n for n in itertools.count(1) if array_key(level_image(n)) not in self._root)
 
     def at_level(self, number: int) -> StoreReader:
         """Return what reads a level, 0 being the full resolution, as if it were the image."""
         return StoreReader(self.path, self._document, self._root, number)
+
+    def as_it_came(self) -> StoreReader:
+        """Return what reads the store without the levels that were made of it."""
+        return StoreReader(self.path, self._document, self._root, with_made=False)
 
     @cached_property
     def image(self) -> zarr.Array[Any]:

@@ -31,7 +31,7 @@ from tilepress.workflows.run.parts import finish
 from tilepress.workflows.run.parts import plan as plan_parts
 
 from ...helpers.samples import smooth
-from ...helpers.slide_files import pyramid, write_slide
+from ...helpers.slide_files import APERIO, pyramid, write_slide
 
 ABSENT = 5
 IMAGE = np.stack([smooth((90, 110), seed) for seed in (1, 2)]).astype(np.uint16)
@@ -117,6 +117,23 @@ class TestReaders:
         with rasterio.open(back) as one, rasterio.open(source) as other:
             np.testing.assert_array_equal(one.read(), other.read())
             assert one.overviews(1) == other.overviews(1) == []
+
+    @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+    @pytest.mark.parametrize("wanted", ["geotiff", "ome-tiff", "dicom", "zarr"])
+    def test_get_a_slide_of_one_level_back_as_it_came(self, tmp_path: Path, wanted: str):
+        """Its export gives the levels of its file, and no other."""
+        (whole,) = pyramid(70, 90, levels=1)
+        slide = write_slide(tmp_path / "in/a.svs", [whole], texts=[APERIO], tile=16)
+        assert compress(slide, tmp_path / "out", **OPTIONS).ok
+        (store,) = (tmp_path / "out").glob("*.zarr")
+        assert StoreReader.open(store).level_count == 3
+        name = {"zarr": "a.zarr", "dicom": "a"}.get(wanted, "a.tif")
+        found = export(store, tmp_path / "back" / name, wanted)
+        assert len(found) == 1
+        if wanted in ("geotiff", "ome-tiff"):
+            with rasterio.open(found[0]) as back:
+                np.testing.assert_array_equal(back.read(), whole)
+                assert back.overviews(1) == []
 
 
 class TestWhatIsAskedFor:

@@ -98,6 +98,13 @@ class TestTheRange:
         assert len(source.taken) == 3 * 9
         assert sum(np.prod(box.shape) for box in source.taken) < image.size / 10
 
+    @pytest.mark.parametrize(("bands", "side"), [(300, 70), (300, 200), (5, 1000)])
+    def test_of_many_bands_takes_less_of_each(self, bands: int, side: int):
+        image = np.broadcast_to(np.arange(side, dtype=np.uint16), (bands, side, side))
+        source = Samples(image, axes=("band", "y", "x"))
+        assert ranges(source)[-1] == pytest.approx((0.02 * side, 0.98 * side), abs=0.1 * side)
+        assert sum(np.prod(box.shape) for box in source.taken) <= 2**22
+
     def test_is_the_window_of_a_dicom_file_in_stored_values(self):
         told = {
             "window_center": [40.0, 300.0], "window_width": [400.0, 1500.0],
