@@ -36,6 +36,7 @@ __all__ = [
     "bounded",
     "lossy",
     "parse_target",
+    "present_samples",
     "same_bits",
     "stated_loss",
 ]
@@ -327,6 +328,16 @@ def stated_loss(statement: Mapping[str, Any], worst: float | None = None) -> Los
     if found is None:
         raise KeyError("target")
     return found if worst is None else replace(found, worst=float(worst))
+
+
+def present_samples(samples: Array, nodata: float | int | None) -> Marks:
+    """Mark the samples that are neither nodata nor NaN."""
+    marks = np.ones(samples.shape, bool)
+    if samples.dtype.kind == "f":
+        marks &= ~np.isnan(samples)
+    if nodata is not None and nodata == nodata:
+        marks &= samples != _sample(nodata, samples.dtype)
+    return marks
 
 
 def same_bits(a: Array, b: Array) -> bool:

@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.loss import Difference, present_samples
+
 __all__ = ["Measured"]
 
 Array = npt.NDArray[Any]
+
+_BLOCK = 2**22
+"""Samples that are measured at a time."""
 
 _OF_OCTAVE = 16
 """Classes of errors to an octave: what is told of them is at most 4.5 % too large."""
@@ -50,6 +55,26 @@ class Measured:
             tuple(float(one.sum()) for one in by_band),
             dict(zip(numbers.tolist(), counts.tolist(), strict=True)),
         )
+
+    @classmethod
+    def by_blocks(
+        cls, given: Array, decoded: Array, nodata: float | int | None, band_axis: int | None
+    ) -> tuple[Difference, Measured]:
+        """Measure large arrays (…, y, x) some rows at a time, and how they differ."""
+        bands = 1 if band_axis is None else given.shape[band_axis]
+        rows = max(1, _BLOCK * given.shape[-2] // max(1, given.size))
+        parts, differences = [], [Difference()]
+        for start in range(0, given.shape[-2], rows):
+            one, other = (array[..., start : start + rows, :] for array in (given, decoded))
+            there = present_samples(one, nodata)
+            parts.append((0, cls.of(one, other, there, band_axis)))
+            with np.errstate(invalid="ignore"):
+                error = np.abs(other.astype(np.float64) - one.astype(np.float64))
+            error[~there | (one == other)] = 0.0
+            differences.append(
+                Difference(float(error.max(initial=0)), float(np.vdot(error, error)))
+            )
+        return Difference.total(differences), cls.total(parts, bands)
 
     @classmethod
     def total(cls, parts: Sequence[tuple[int, Measured]], bands: int) -> Measured:

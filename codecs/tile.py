@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tilepress.codecs.budget import Budget, allowed_memory
 from tilepress.codecs.config import CodecConfig
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
-from tilepress.codecs.loss import Difference, Loss, Lossy
+from tilepress.codecs.loss import Difference, Loss, Lossy, present_samples
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.record import (
     CODER_STORED,
@@ -205,13 +205,7 @@ class TileCodec:
 
     def present(self, array: Array) -> npt.NDArray[np.bool_]:
         """Mark the samples that are neither nodata nor NaN."""
-        marks = np.ones(array.shape, bool)
-        absent = self._absent(array.dtype)
-        if absent is not None:
-            marks &= array != absent
-        if array.dtype.kind == "f":
-            marks &= ~np.isnan(array)
-        return marks
+        return present_samples(array, self.nodata)
 
     def _encode(self, array: Array, bands: int) -> bytes:
         try:

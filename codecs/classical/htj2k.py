@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import imagecodecs
 import numpy as np
 
@@ -9,6 +11,11 @@ from tilepress.codecs.classical.base import Anchor, Samples, SpeedSetting, verif
 from tilepress.codecs.classical.stream import Setting, Stream, as_array, size_of_codestream
 
 __all__ = ["ANCHOR", "STREAM"]
+
+_COD = 0xFF52
+_LIFT = 2**14
+"""Added to integers of 15 bits where they are coded lossily: the decoder lets what overshoots 16
+bits come out at the other end."""
 
 
 def _encode(samples: Samples) -> bytes:
@@ -33,13 +40,36 @@ ANCHOR = Anchor(
 def _encode_stream(samples: Samples, setting: Setting) -> bytes:
     if setting.is_exact:
         return _encode(samples)
-    step = min(0.5, setting.step / 2 ** (8 * samples.dtype.itemsize))
-    return bytes(imagecodecs.htj2k_encode(samples, level=step, reversible=False, rgb=False))
+    lifted = samples.astype(np.uint16) + np.uint16(_LIFT)
+    step = min(0.5, setting.step / 2**16)
+    return bytes(imagecodecs.htj2k_encode(lifted, level=step, reversible=False, rgb=False))
+
+
+def _decode_stream(data: bytes, like: Samples) -> Samples:
+    found = np.asarray(imagecodecs.htj2k_decode(data))
+    if not _is_irreversible(data):
+        return as_array(found, like)
+    if found.dtype != np.uint16:
+        raise ValueError("it has not 16 bits")
+    lowered = found.astype(np.int32) - _LIFT
+    return lowered.clip(0, np.iinfo(like.dtype).max).astype(like.dtype)
+
+
+def _is_irreversible(data: bytes) -> bool:
+    """Whether a codestream has the transform 9/7 (ISO/IEC 15444-1, A.6.1)."""
+    at = 2
+    while at + 14 <= len(data):
+        marker, length = struct.unpack_from(">HH", data, at)
+        if marker == _COD:
+            return data[at + 13] == 0
+        at += 2 + length
+    raise ValueError("it does not say how it is coded")
 
 
 STREAM = Stream(
     encode=_encode_stream,
-    decode=lambda data, like: as_array(imagecodecs.htj2k_decode(data), like),
+    decode=_decode_stream,
+    lossy_bits=15,
     size=size_of_codestream,
     colours=True,
     mixed=True,

@@ -121,10 +121,12 @@ def on_grid(values: npt.NDArray[np.float64], unit: float) -> tuple[Numbers, Wide
     return Numbers(REAL, low, unit), scaled.astype(np.uint64)
 
 
-def of_bits(values: npt.NDArray[np.float64], finest: float) -> tuple[Numbers, Wide]:
-    """Return the nearest of 2^16 levels of finite values, at steps of ``finest`` or wider."""
+def of_bits(
+    values: npt.NDArray[np.float64], finest: float, bits: int = PART_BITS
+) -> tuple[Numbers, Wide]:
+    """Return the nearest of 2^bits levels of finite values, at steps of ``finest`` or wider."""
     low, high = float(values.min()), float(values.max())
-    unit = max((high - low) / (2**PART_BITS - 1), finest)
+    unit = max((high - low) / (2**bits - 1), finest)
     return Numbers(REAL, low, unit), np.rint((values - low) / unit).astype(np.uint64)
 
 

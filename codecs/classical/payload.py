@@ -77,11 +77,13 @@ def encode_payload(
             lambda plane: (Numbers(0, 0, 1), plane.astype(np.uint64)), Setting(8, level, step)
         )
 
+    bits = stream_of(name).lossy_bits
+
     def narrow(plane: Array) -> tuple[Numbers, Wide] | None:
         whole = on_integer_grid(plane, 0) if is_integer else None
-        if whole is not None and int(whole[1].max()) < 2**PART_BITS:
+        if whole is not None and int(whole[1].max()) < 2**bits:
             return whole
-        return of_bits(plane.astype(np.float64), step / _FINE)
+        return of_bits(plane.astype(np.float64), step / _FINE, bits)
 
     return encoder.coded(narrow, Setting(0, level, step))
 
@@ -168,7 +170,7 @@ class _Encoder:
         assert self.at is not None, "only what is lossy is mixed"
         clamps = self._clamps()
         decoded = np.empty_like(self.samples)
-        least = nominal_error(level, self.at[1])
+        least, bits = nominal_error(level, self.at[1]), stream_of(self.name).lossy_bits
         for first in range(0, len(self.samples), self.group):
             members = range(first, first + self.group)
             block = np.stack([self._filled(at).astype(np.float64) for at in members])
@@ -178,7 +180,7 @@ class _Encoder:
             for component in components:
                 if component.var() <= least:  # its mean is as good, and costs nothing
                     component[...] = component.mean()
-                numbers, wide = of_bits(component, step / _FINE)
+                numbers, wide = of_bits(component, step / _FINE, bits)
                 self.parts.append(numbers.pack())
                 back = self._streams(wide, Setting(0, level, step), numbers.unit)
                 component[...] = numbers.to_real(back)

@@ -60,6 +60,8 @@ class Stream:
     """What a stream's head says, read before any library sees it, None of what is no head; or None
     where nothing is decoded beyond the array that is given."""
     most_bits: int = 16
+    lossy_bits: int = 16
+    """Of integers that are coded lossily, at most."""
     colours: bool = False
     """Whether it mixes three planes that are red, green and blue; those of codecs with ``mixed``
     only where nothing is lost."""

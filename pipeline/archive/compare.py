@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.loss import Lossy
+from tilepress.codecs.measured import Measured
 from tilepress.errors import (
     CodecError,
     DamagedStore,
@@ -18,6 +20,7 @@ from tilepress.errors import (
     UnsupportedFormat,
 )
 from tilepress.pipeline.archive.coding import ImageCoding
+from tilepress.pipeline.archive.lossy import Tally, first_band
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import TileSource, read_level, streams_of
@@ -76,6 +79,8 @@ class Comparison:
 
     def __init__(self, reader: StoreReader, source: TileSource) -> None:
         self._reader, self._source = reader, source
+        self._tally = Tally(source.info.band_count)
+        self._all_compared = True
 
     @cached_property
     def of_shape(self) -> str | None:
@@ -104,6 +109,7 @@ class Comparison:
             try:
                 stored = self._stored(level, box)
             except DamagedStore as error:
+                self._all_compared = False
                 return f"cannot be compared: {error}"
         source = self._source
         given = source.read_mask(box) if level is None else read_level(source, level, box)
@@ -111,10 +117,32 @@ class Comparison:
         wrong = loss.forbidden(given, stored, nodata)
         if level is not None and wrong.any():
             self._excuse_same_streams(array, level, index, wrong)
+        if isinstance(loss, Lossy) and not wrong.any():
+            self._count(array, box, given, stored, nodata)
         if not wrong.any():
             return None
+        self._all_compared = False
         first = [int(i[0]) + a for i, a in zip(np.nonzero(wrong), box.start, strict=True)]
         return f"{int(wrong.sum())} of {wrong.size} samples differ, the first at {first}"
+
+    @property
+    def of_image(self) -> str | None:
+        """How the source differs from a lossy store in all its samples together, once each shard
+        was compared and none differed by itself."""
+        return self._tally.contradiction(self._reader.statement) if self._all_compared else None
+
+    def _count(
+        self,
+        array: str,
+        box: Box,
+        given: npt.NDArray[Any],
+        stored: npt.NDArray[Any],
+        nodata: float | int | None,
+    ) -> None:
+        axes = self._reader.axes
+        axis = axes.index("band") if is_image(array) and "band" in axes else None
+        first = 0 if axis is None else box.start[axis]
+        self._tally.add(first, *Measured.by_blocks(given, stored, nodata, axis))
 
     def _stored(self, level: int | None, box: Box) -> npt.NDArray[Any]:
         if level is None:
@@ -174,20 +202,25 @@ def find_difference(
     reader = reader or StoreReader.open(plan.store)
     manifest, plan = reader.manifest, replace(plan, separator=reader.separator)
     samples = SourceSamples(plan, source, reader.worst)
+    tally = Tally(plan.info.band_count)
     for ref in plan.shards():
         if samples.are_lossy(ref):
-            same = _is_within_bound(samples, ref)
+            found = _within_bound(samples, ref)
+            same = found is not None
+            if found is not None and found.measured is not None:
+                tally.add(first_band(plan, ref), found.difference, found.measured)
         else:
             listed = manifest.arrays[ref.array].get(ref.array, ref.index)
             same = samples.are_those_of(listed)
         if not same and not differs_by_decoder(reader, source, ref):
             return f"they differ in {ref.name}"
-    return None
+    return tally.contradiction(reader.statement)
 
 
-def _is_within_bound(samples: SourceSamples, ref: ShardRef) -> bool:
+def _within_bound(samples: SourceSamples, ref: ShardRef) -> ShardBytes | None:
+    """Return what a comparison of a shard found; None where it is off by more than it may be."""
     try:
-        samples.compare(ref, samples.read(ref))
+        return samples.compare(ref, samples.read(ref))
     except (FileNotFoundError, DamagedStore, InvalidRecord) as error:
         raise DamagedStore(
             f"comparing {samples.plan.store} with its source: {ref.name} is damaged; "
@@ -196,5 +229,4 @@ def _is_within_bound(samples: SourceSamples, ref: ShardRef) -> bool:
     except (ModelError, UnsupportedFormat):
         raise
     except CodecError:
-        return False
-    return True
+        return None

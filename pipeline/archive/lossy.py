@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,15 +10,19 @@ from tilepress.codecs.loss import Difference, Lossy
 from tilepress.codecs.measured import Measured
 from tilepress.errors import CodecError
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
+from tilepress.pipeline.store.kept import IRREVERSIBLE
 from tilepress.pipeline.store.keys import is_image
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.target import is_held
 
-__all__ = ["measured_loss", "told_loss"]
+__all__ = ["Tally", "first_band", "measured_loss", "told_loss"]
 
 _MOST = 0.999
 """The share of errors that ``p999_error`` is not below."""
 _DIGITS = 6
+_ROUNDING, _DECODERS_DIFFER = 0.001, 0.05
+"""What sums of squares may be off by, and means in units of their roots: for numbers are stated
+rounded, and decoders of lossy streams differ."""
 
 
 def measured_loss(plan: ImagePlan, loss: Lossy, entries: Iterable[ShardEntry]) -> dict[str, Any]:
@@ -26,20 +31,25 @@ def measured_loss(plan: ImagePlan, loss: Lossy, entries: Iterable[ShardEntry]) -
     Raises CodecError where they are not as good as the target says.
     """
     difference, parts = [], []
-    axis = plan.info.axes.index("band") if "band" in plan.info.axes else None
+    size = samples = 0
     for entry in entries:
         if not is_image(entry.array) or entry.measured is None:
             continue  # masks, and bands that are lossless
         assert entry.difference is not None, "every shard was measured"
         difference.append(entry.difference)
-        grid = plan.grid_of(ShardRef(entry.array, entry.index))
-        parts.append((0 if axis is None else grid.box(entry.index).start[axis], entry.measured))
+        size += entry.length
+        samples += entry.raw_bytes // plan.info.dtype.itemsize
+        parts.append((first_band(plan, ShardRef(entry.array, entry.index)), entry.measured))
     measured = Measured.total(parts, plan.info.band_count)
     total = Difference.total(difference)
     assert loss.peak is not None, "a plan has a peak"
-    if not is_held(loss, total, measured.present):
-        raise CodecError(f"sealing {plan.store}: its samples do not hold {loss}")
+    bits = 8 * size / max(1, samples)
     psnr_db = total.psnr_db(measured.present, loss.peak)
+    if not is_held(loss, total, measured.present, bits):
+        raise CodecError(
+            f"sealing {plan.store}: it takes {bits:.4g} bits per sample at {_decibels(psnr_db)}, "
+            f"want {loss}; ask for less, or choose another codec"
+        )
     found: dict[str, Any] = {"max_error_measured": total.worst}
     if psnr_db is not None:
         found["psnr_db"] = round(psnr_db, 3)
@@ -50,6 +60,62 @@ def measured_loss(plan: ImagePlan, loss: Lossy, entries: Iterable[ShardEntry]) -
         "bias": [_rounded(one) for one in measured.bias],
     }
     return found
+
+
+def first_band(plan: ImagePlan, ref: ShardRef) -> int:
+    """Return the first band of a shard of the image, from 0."""
+    axes = plan.info.axes
+    return plan.grid_of(ref).box(ref.index).start[axes.index("band")] if "band" in axes else 0
+
+
+class Tally:
+    """What a source and a lossy store differ by, added up shard by shard.
+
+    That no sample is off by more than was measured tells little of a source that changed by less:
+    that all are off by as much as was measured, in the mean and by their squares, tells more.
+    """
+
+    def __init__(self, bands: int) -> None:
+        self._bands = bands
+        self._differences: list[Difference] = []
+        self._parts: list[tuple[int, Measured]] = []
+
+    def add(self, first_band: int, difference: Difference, measured: Measured) -> None:
+        """Count a shard."""
+        self._differences.append(difference)
+        self._parts.append((first_band, measured))
+
+    def contradiction(self, statement: Mapping[str, Any]) -> str | None:
+        """Tell how all shards together differ otherwise than a store states; None: they do not."""
+        told = statement.get("loss_measured")
+        if not isinstance(told, Mapping) or not self._parts:
+            return None
+        slack = _DECODERS_DIFFER if IRREVERSIBLE in statement else _ROUNDING
+        measured = Measured.total(self._parts, self._bands)
+        squared = Difference.total(self._differences).squared
+        stated_db, peak = statement.get("psnr_db"), float(told["peak"])
+        count = max(1, measured.present)
+        stated = 0.0 if stated_db is None else peak**2 * 10 ** (-stated_db / 10) * count
+        if measured.present != told["present_samples"]:
+            return (
+                f"{measured.present} samples are present, and {told['present_samples']} were "
+                "when it was coded"
+            )
+        if abs(squared - stated) > slack * stated:
+            found = Difference(0.0, squared).psnr_db(count, peak)
+            return (
+                f"its PSNR against this source is {_decibels(found)}, and was "
+                f"{_decibels(stated_db)} against that which it was coded from"
+            )
+        noise = slack * math.sqrt(stated / count)
+        for band, (mean, was) in enumerate(zip(measured.bias, told["bias"], strict=True), 1):
+            if abs(mean - was) > noise + slack * abs(was):
+                return f"band {band} is off by {mean:.4g} in the mean, and was by {was:.4g}"
+        return None
+
+
+def _decibels(value: float | None) -> str:
+    return "infinite" if value is None else f"{value:.3f} dB"
 
 
 def told_loss(loss: Lossy, statement: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,14 @@ class TuneOptions:
 class EncodeOptions:
     """What the user chose about coding; the same for every image of a run."""
 
-    codec: Annotated[str, Description(metavar="NAME", help="Codec of the tiles.")] = "wave"
+    codec: Annotated[
+        str,
+        Description(
+            metavar="NAME",
+            help="Codec of the tiles: wave, the learned one; or jpegxl, jpeg2000, htj2k, jpegls, "
+            "lerc, zstd, and of 8 bits webp and avif, lossless unless a loss is asked for.",
+        ),
+    ] = "wave"
     max_error: Annotated[
         float,
         Description(

@@ -356,6 +356,9 @@ class _Shards:
             yield Damage("changed", array_key(name), text)
             for index in grid.indices():
                 self._compare(name, index, None)
+        told = None if self._comparison is None else self._comparison.of_image
+        if told is not None:
+            self.differences.append(Damage("source", IMAGE, told))
 
     def _check_shard(self, entry: ShardEntry) -> Iterator[Damage]:
         """Check one shard's bytes, its index, and every record by decoding it."""

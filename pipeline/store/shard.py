@@ -245,6 +245,7 @@ def encode_shard(
             lambda one: _fill_up(one, grid.chunk, fill),
             kept_ones,
             16 * math.prod(grid.chunks_per_shard) + 4,
+            alone=grid.total == 1,
         )
         each_s = (time.perf_counter() - begun) / max(1, len(items))
         return [_Ways(a, b, each_s) for a, b in zip(kept_ones, plain, strict=True)]

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.loss import AtLeast, Difference, Lossy
+from tilepress.codecs.levels import COARSEST
+from tilepress.codecs.loss import AtLeast, AtMost, Difference, Lossy
 from tilepress.codecs.search import Together, Trial, find_level
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec, encode_chunk_at
-from tilepress.errors import CodecError
+from tilepress.errors import CodecError, UnsupportedArray
 
 __all__ = ["check_target", "code_for_target", "is_held"]
 
 Samples = npt.NDArray[Any]
+
+_ROOM = 1 / 64
+"""Of the bits of a shard, what is left to smaller ones."""
 
 _ROUNDING = 1e-9
 """dB that sums in another order may differ by."""
@@ -28,6 +33,8 @@ def code_for_target(
     fill_up: Callable[[Samples], Samples],
     kept: Sequence[bytes | None],
     overhead: int,
+    *,
+    alone: bool = True,
 ) -> list[bytes]:
     """Return a record of each chunk, at the level at which all hold the codec's target together.
 
@@ -38,11 +45,16 @@ def code_for_target(
     kept : records that keep the compressed streams of a chunk: they lose nothing, and stand where
         they are shorter.
     overhead : bytes of the shard beside its records.
+    alone : whether it is the only shard of its image. Among several a small one at the edge, where
+        records weigh more than samples, may take more bits than it should; the others leave room
+        for it, and whoever seals the image looks whether that was enough (``is_held``).
 
     Raises UnsupportedArray where no level holds the target.
     """
     loss = codec.loss
     assert isinstance(loss, Lossy), "only lossy coding has a target"
+    if isinstance(loss, AtMost) and not alone:
+        loss = replace(loss, value=loss.value * (1 - _ROOM))
     present = map_chunks(lambda chunk: int(np.count_nonzero(codec.present(chunk))), chunks)
     peak = loss.peak if loss.peak is not None else max(map(codec.peak_of, chunks), default=1.0)
 
@@ -59,11 +71,20 @@ def code_for_target(
     together = Together(
         samples=[chunk.size for chunk in chunks], present=present, peak=peak, overhead=overhead
     )
-    return find_level(loss, code, together, "coding a shard")
+    try:
+        return find_level(loss, code, together, "coding a shard")
+    except UnsupportedArray:
+        if alone or not isinstance(loss, AtMost):
+            raise
+    return [trial.result for trial in code(range(len(chunks)), COARSEST)]
 
 
-def is_held(loss: Lossy, difference: Difference, present: int) -> bool:
-    """Whether samples are as good as a target says, where it says so of their errors."""
+def is_held(
+    loss: Lossy, difference: Difference, present: int, bits_per_sample: float = 0.0
+) -> bool:
+    """Whether samples are as good, and as small, as a target says."""
+    if isinstance(loss, AtMost):
+        return bits_per_sample <= loss.value
     if not isinstance(loss, AtLeast) or loss.peak is None:
         return True
     found = difference.psnr_db(present, loss.peak)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pydicom
@@ -18,6 +19,7 @@ import zarr
 import tilepress
 from tilepress.codecs.loss import AtLeast, AtMost, Quality
 from tilepress.errors import UsageError
+from tilepress.pipeline.archive import plan as planning
 from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.catalogue.listed import listed_store
 from tilepress.pipeline.store.reader import StoreReader
@@ -115,6 +117,38 @@ class TestATargetIsHeldByTheImage:
         size = sum(path.stat().st_size for path in _shards(store))
         assert 0.8 * 1.5 < 8 * size / _bands().size <= 1.5  # four bands a pixel
         assert _statement(store)["loss"]["bits_per_sample"] <= 1.5
+
+
+class TestSeveralShards:
+    """Small ones at the edge weigh more by their records than by their samples."""
+
+    def compress(self, folder: Path, **options: Any) -> Any:
+        image = _bands()[:, :, : 2 * 128 + 3]  # the last shards are three columns wide
+        scene = _geotiff(folder / "narrow.tif", np.ascontiguousarray(image), nodata=NODATA)
+        with mock.patch.object(planning, "choose_grid", regenerate._shards_of_one_chunk):
+            return compress(scene, folder / "a.zarr", tile=128, workers=0, **options)
+
+    def test_hold_bits_together(self, tmp_path: Path) -> None:
+        report = self.compress(tmp_path, codec="jpeg2000", bits_per_sample=1.0)
+        assert report.ok, report.failures
+        assert len(_shards(tmp_path / "a.zarr")) == 9
+        assert 0.85 < _statement(tmp_path / "a.zarr")["loss"]["bits_per_sample"] <= 1.0
+
+    def test_or_fail(self, tmp_path: Path) -> None:
+        report = self.compress(tmp_path, codec="jpeg2000", bits_per_sample=0.05)
+        (failure,) = report.failures
+        assert "bits per sample at" in failure.message
+        assert "want at most 0.05 bits per sample" in failure.message
+
+    def test_hold_a_psnr_each(self, tmp_path: Path) -> None:
+        report = self.compress(tmp_path, codec="htj2k", psnr=42)
+        assert report.ok, report.failures
+        statement = _statement(tmp_path / "a.zarr")
+        assert 42 <= statement["psnr_db"] < 43.5
+        given = _bands()[:, :, : 2 * 128 + 3]
+        found = _samples(tmp_path / "a.zarr")
+        peak = statement["loss_measured"]["peak"]
+        assert _psnr(given, found, peak) == pytest.approx(statement["psnr_db"], abs=1e-3)
 
 
 class TestItIsSaid:
@@ -330,6 +364,29 @@ class TestItSurvives:
         (damage,) = tilepress.verify(store, scene)
         assert damage.kind == "source"
         assert "1 of 360000 samples differ, the first at [2, 200, 200]" in damage.detail
+
+    def test_so_is_one_that_changed_by_less_than_was_lost(
+        self, scene: Path, tmp_path: Path
+    ) -> None:
+        """No sample of it is off by more than was measured, but all together are."""
+        store = tmp_path / "one.zarr"
+        assert compress(scene, store, codec="jpegls", psnr=42, tile=128, workers=0).ok
+        found = _samples(store)
+        image = _bands()
+        image[:, 100:140, 100:140] = found[:, 100:140, 100:140]  # nothing is lost there
+        _geotiff(scene, image, nodata=NODATA)
+        (damage,) = tilepress.verify(store, scene)
+        assert (damage.kind, damage.key) == ("source", "0/image")
+        assert damage.detail.startswith("its PSNR against this source is 42.")
+        again = compress(scene, store, codec="jpegls", psnr=42, tile=128, workers=0, checksum=True)
+        assert not again.ok
+
+    def test_so_is_one_that_is_brighter(self, scene: Path, store: Path) -> None:
+        image = _bands()
+        image[image != NODATA] += 9
+        _geotiff(scene, image, nodata=NODATA)
+        (damage,) = tilepress.verify(store, scene)
+        assert damage.kind == "source"
 
     def test_damage_is_found_and_repaired(self, scene: Path, store: Path) -> None:
         (shard,) = _shards(store)

@@ -40,6 +40,8 @@ class Losses:
         images = "1 image" if self.count == 1 else f"{self.count} images"
         decibels = _span(self.least_db, self.most_db, ".1f")
         bits = f", {_span(*self.bits, '.3g')} bits a sample" if self.bits[0] <= self.bits[1] else ""
+        if math.isinf(self.least_db):
+            return f"lossy: {images}{bits}, no sample differs"
         return f"lossy: {images}, PSNR {decibels} dB{bits}, largest error {self.largest:g}"
 
     def to_json(self) -> dict[str, Any]:
@@ -51,5 +53,5 @@ class Losses:
 
 
 def _span(low: float, high: float, form: str) -> str:
-    texts = [format(one, form) for one in (low, high)]
+    texts = ["∞" if math.isinf(one) else format(one, form) for one in (low, high)]
     return texts[0] if texts[0] == texts[1] else " to ".join(texts)

@@ -63,5 +63,9 @@ def check_options(options: EncodeOptions, workers: int | None, tune: float | Non
         codec = options.tile_codec()
     except CodecError as error:
         raise UsageError(f"compressing: {error}") from error
+    if tune is not None and not codec.model.data:
+        raise UsageError(
+            f"compressing: codec {options.codec!r} has no weights that --tune could tune"
+        )
     if tune is not None:
         check_tune(tune, codec.model)

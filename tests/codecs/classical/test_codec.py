@@ -143,6 +143,22 @@ class TestFinerIsLarger:
         assert squares == sorted(squares, reverse=True)
 
 
+class TestTheWholeRange:
+    """Decoders that overshoot must not come out at the other end of 16 bits."""
+
+    @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
+    @pytest.mark.parametrize("name", NAMES)
+    def test_of_steep_edges(self, name: str, dtype: str) -> None:
+        limits = np.iinfo(dtype)
+        squares = np.indices((64, 64)).sum(axis=0) // 8 % 2
+        image = np.where(squares == 1, limits.max, limits.min).astype(dtype)
+        if name in OF_8_BITS and dtype != "uint8":
+            return
+        codec = TileCodec(name, psnr=40, peak=float(limits.max) - limits.min)
+        _, difference = codec.encode_at(image, 60, peak=codec.loss.peak)
+        assert difference.worst < 0.2 * (float(limits.max) - limits.min)
+
+
 class TestBandsThatHaveMuchInCommon:
     @pytest.mark.parametrize("name", ["jpeg2000", "htj2k"])
     def test_are_coded_once(self, name: str) -> None:
