@@ -52,7 +52,12 @@ _NUMBERS: dict[str, Any] = {
     "f": ctypes.c_double,
     "F": ctypes.c_float,
 }
-_RESULTS: dict[str, Any] = {"": None, "n": ctypes.c_int64, "w": ctypes.c_int32}
+_RESULTS: dict[str, Any] = {
+    "": None,
+    "n": ctypes.c_int64,
+    "w": ctypes.c_int32,
+    "f": ctypes.c_double,
+}
 
 
 @cache

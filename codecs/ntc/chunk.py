@@ -55,6 +55,7 @@ one. From 7 to 10 makes no difference of a third of a per cent."""
 _PLANE_BYTES = 4096
 _turn_bands = bind("tp_turn_bands", "snnws")
 _to_samples = bind("tp_to_samples", "snnnFFwwi")
+_squared = bind("tp_squared", "snnnsF", "f")
 _value_symbols = bind("tp_value_symbols", "iBniiHHIB", "n")
 
 
@@ -124,7 +125,8 @@ class Analysis:
             if high - low > MOST_SPAN:
                 return None
             above = plane.astype(np.int64) - low
-            mean = int(np.rint((present.astype(np.int64) - low).mean())) if present.size else 0
+            total = int(present.astype(np.int64).sum()) - low * present.size
+            mean = (2 * total + present.size) // (2 * present.size) if present.size else 0
             floats = (above - mean).astype(np.float32)
             if mask is not None:
                 floats = fill_absent(floats, mask) if present.size else np.zeros_like(floats)
@@ -172,8 +174,8 @@ class Analysis:
         return self._last[1]
 
     def _try(self, kind: int, step: float, model: NtcModel, price: float) -> _Trial:
-        scale = np.float32(1 / step)
-        made = self.coefficients[kind] * scale
+        scale = float(np.float32(1 / step))
+        made = self.coefficients[kind] * np.float32(scale)
         coded: list[CodedPlane] = []
         height, width = self.planes.shape[1:]
         squared = 0.0
@@ -182,8 +184,7 @@ class Analysis:
             maps = None if before is None else coded[before].maps
             coded.append(encode_plane(kind, plane, maps, model, price))
             inverse(kind, plane)
-            off = (plane[:height, :width] - self.planes[index] * scale).ravel()
-            squared += float(off @ off)
+            squared += _squared(plane, plane.shape[1], height, width, self.planes[index], scale)
         return _Trial(kind, made, coded, sum(c.bits for c in coded), squared)
 
 

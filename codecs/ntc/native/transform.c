@@ -334,3 +334,23 @@ EXPORT void tp_to_samples(const float *plane, int64_t pitch, int64_t height, int
             to[x] = to[x] == hole ? instead : to[x];
     }
 }
+
+/* Squared differences of a plane of ``pitch`` and another, (height, width), that is multiplied by ``by``. */
+EXPORT double tp_squared(const float *plane, int64_t pitch, int64_t height, int64_t width, const float *other, float by)
+{
+    double total = 0.0;
+    for (int64_t y = 0; y < height; y++) {
+        const float *a = plane + y * pitch, *b = other + y * width;
+        double sums[4] = {0.0, 0.0, 0.0, 0.0};
+        int64_t x = 0;
+        for (; x + 4 <= width; x += 4)
+            for (int k = 0; k < 4; k++) {
+                double off = (double)(a[x + k] - b[x + k] * by);
+                sums[k] += off * off;
+            }
+        for (; x < width; x++)
+            sums[0] += (double)(a[x] - b[x] * by) * (double)(a[x] - b[x] * by);
+        total += (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    }
+    return total;
+}

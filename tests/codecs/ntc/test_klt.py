@@ -35,3 +35,22 @@ class TestTheTransform:
         same = np.repeat(bands()[:1], 4, axis=0)
         apart = analysis_matrix(fit(same)) @ same.reshape(4, -1)
         assert np.abs(apart[1:]).max() < 0.1
+
+
+class TestNoLibraryDecides:
+    def test_sums_are_exact(self) -> None:
+        """The order of samples is no matter, as it would be to sums of floats."""
+        given = np.rint(bands())
+        turned = np.ascontiguousarray(given[:, ::-1, ::-1])
+        assert np.array_equal(fit(given), fit(turned))
+
+    def test_as_lapack_has_it(self) -> None:
+        given = np.rint(bands() * 100)
+        matrix = fit(given) / MATRIX_UNIT
+        _, vectors = np.linalg.eigh(np.cov(given.reshape(3, -1).astype(np.float64)))
+        assert np.allclose(np.abs(np.sum(matrix * vectors[:, ::-1], axis=0)), 1, atol=1e-3)
+        assert np.allclose(analysis_matrix(fit(given)), np.linalg.inv(matrix))
+
+    def test_planes_without_anything(self) -> None:
+        matrix = fit(np.zeros((4, 8, 8), np.float32))
+        assert np.array_equal(np.abs(matrix).sum(axis=0), [MATRIX_UNIT - 1] * 4)
