@@ -449,15 +449,20 @@ def encode_chunk(codec: TileCodec, chunk: Array) -> bytes:
 
 
 def encode_chunk_at(
-    codec: TileCodec, chunk: Array, level: float, peak: float
+    codec: TileCodec, chunk: Array, level: float, peak: float, *, bands: int | None = None
 ) -> tuple[bytes, Difference]:
-    """Encode a chunk as ``encode_chunk`` does, at a level, as ``TileCodec.encode_at``."""
+    """Encode a chunk as ``encode_chunk`` does, at a level, as ``TileCodec.encode_at``.
+
+    ``bands`` says how many planes go together, 1 for the slices of a volume; None: as many as the
+    last of the leading axes has.
+    """
     check_chunk(chunk.shape, chunk.dtype)
     planes = np.ascontiguousarray(chunk)
     if chunk.ndim == 2:
         return codec.encode_at(planes, level, peak=peak)
     planes = planes.reshape(-1, *chunk.shape[-2:])
-    return codec.encode_at(planes, level, bands=chunk.shape[-3], peak=peak)
+    bands = chunk.shape[-3] if bands is None else bands
+    return codec.encode_at(planes, level, bands=bands, peak=peak)
 
 
 def decode_chunk(

@@ -175,7 +175,8 @@ def encode_shard(
         by all chunks of a shard or by none, where all can, so that files come back as they were;
         a chunk that lacks all streams, of a sparse file, has no say.
     band_axis :
-        The axis of bands: lossy coding is measured by band.
+        The axis of bands: lossy coding is measured by band, and may mix them. Where there is none,
+        planes are slices, which it does not mix.
 
     A target of lossy coding is held by all chunks together, at one level. Raises CodecError where a
     record decodes to samples that the codec's loss does not allow, UnsupportedArray where no level
@@ -246,6 +247,7 @@ def encode_shard(
             kept_ones,
             16 * math.prod(grid.chunks_per_shard) + 4,
             alone=grid.total == 1,
+            bands=1 if band_axis is None else grid.chunk[band_axis],
         )
         each_s = (time.perf_counter() - begun) / max(1, len(items))
         return [_Ways(a, b, each_s) for a, b in zip(kept_ones, plain, strict=True)]

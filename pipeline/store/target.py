@@ -35,6 +35,7 @@ def code_for_target(
     overhead: int,
     *,
     alone: bool = True,
+    bands: int | None = None,
 ) -> list[bytes]:
     """Return a record of each chunk, at the level at which all hold the codec's target together.
 
@@ -48,6 +49,7 @@ def code_for_target(
     alone : whether it is the only shard of its image. Among several a small one at the edge, where
         records weigh more than samples, may take more bits than it should; the others leave room
         for it, and whoever seals the image looks whether that was enough (``is_held``).
+    bands : planes of a chunk that go together, as ``encode_chunk_at`` has it.
 
     Raises UnsupportedArray where no level holds the target.
     """
@@ -62,7 +64,9 @@ def code_for_target(
         return map_chunks(lambda number: one(number, level), numbers)
 
     def one(number: int, level: float) -> Trial[bytes]:
-        record, difference = encode_chunk_at(codec, fill_up(chunks[number]), level, peak)
+        record, difference = encode_chunk_at(
+            codec, fill_up(chunks[number]), level, peak, bands=bands
+        )
         stream = kept[number]
         if stream is not None and len(stream) <= len(record):
             return Trial(record, len(stream), 0.0)
