@@ -30,15 +30,16 @@ from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.find.others import OtherFiles
 from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.find.told import A_FILE
+from tilepress.pipeline.image.made_levels import MADE_LEVELS
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.kept.check import check_kept, differences_from, totals_of_kept
 from tilepress.pipeline.kept.index import FILES, FolderIndex, has_kept
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED
+from tilepress.pipeline.sources.levelled import with_made_levels
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import (
     IMAGE,
-    MANIFEST,
     ROOT_DOCUMENT,
     SIGNATURE,
     Separator,
@@ -134,7 +135,7 @@ def _verified(store: StoragePath, open_its_source: OpenSource | None) -> list[Da
     try:
         manifest = reader.manifest
     except DamagedStore as error:
-        return [Damage("changed", MANIFEST, str(error))]
+        return [Damage("changed", reader.manifest_key, str(error))]
     found = list(_check_objects(store, manifest, reader.separator))
     if found:
         found = list(_unexcused(store, manifest, found))
@@ -159,6 +160,7 @@ def source_among(sources: SourceFinder) -> OpenSource:
     @contextlib.contextmanager
     def open_it(reader: StoreReader) -> Iterator[TileSource]:
         spec = sources.find(reader.path, reader.origin)
+        spec = with_made_levels(spec, reader.attrs.get(MADE_LEVELS))
         with contextlib.closing(open_source(spec)) as source:
             yield source
 
