@@ -178,7 +178,8 @@ def _refusal(codec: str, loss: Loss) -> str | None:
     if type(loss) in losses:
         return None
     kinds = " or ".join(sorted({one.kind for one in losses}))
-    return f"codec {codec!r} is never {loss.kind}, it is {kinds}"
+    others = [name for name in CODECS if type(loss) in coder_class(name).losses]
+    return f"codec {codec!r} is never {loss.kind}, it is {kinds}; choose {' or '.join(others)}"
 
 
 def _unwanted(found: str) -> UnsupportedFormat:

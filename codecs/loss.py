@@ -331,10 +331,10 @@ def stated_loss(statement: Mapping[str, Any], worst: float | None = None) -> Los
 
 
 def present_samples(samples: Array, nodata: float | int | None) -> Marks:
-    """Mark the samples that are neither nodata nor NaN."""
+    """Mark the samples that errors are measured of: neither nodata nor NaN nor infinite."""
     marks = np.ones(samples.shape, bool)
     if samples.dtype.kind == "f":
-        marks &= ~np.isnan(samples)
+        marks &= np.isfinite(samples)
     if nodata is not None and nodata == nodata:
         marks &= samples != _sample(nodata, samples.dtype)
     return marks

@@ -46,7 +46,8 @@ def _encode_stream(samples: Samples, setting: Setting) -> bytes:
 
 
 def _decode_stream(data: bytes, like: Samples) -> Samples:
-    found = np.asarray(imagecodecs.htj2k_decode(data))
+    # by OpenJPEG: a forged stream brings OpenJPH down, and the reader with it
+    found = np.asarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
     if not _is_irreversible(data):
         return as_array(found, like)
     if found.dtype != np.uint16:

@@ -117,7 +117,7 @@ class Comparison:
         wrong = loss.forbidden(given, stored, nodata)
         if level is not None and wrong.any():
             self._excuse_same_streams(array, level, index, wrong)
-        if isinstance(loss, Lossy) and not wrong.any():
+        if isinstance(loss, Lossy) and level == 0 and not wrong.any():
             self._count(array, box, given, stored, nodata)
         if not wrong.any():
             return None
@@ -211,7 +211,7 @@ def find_difference(
         if samples.are_lossy(ref):
             found = _within_bound(samples, ref)
             same = found is not None
-            if found is not None and found.measured is not None:
+            if found is not None and found.measured is not None and level_of(ref.array) == 0:
                 tally.add(first_band(plan, ref), found.difference, found.measured)
         else:
             listed = manifest.arrays[ref.array].get(ref.array, ref.index)

@@ -11,7 +11,7 @@ from tilepress.codecs.measured import Measured
 from tilepress.errors import CodecError
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.store.kept import IRREVERSIBLE
-from tilepress.pipeline.store.keys import is_image
+from tilepress.pipeline.store.keys import level_of
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.target import is_held
 
@@ -26,15 +26,15 @@ rounded, and decoders of lossy streams differ."""
 
 
 def measured_loss(plan: ImagePlan, loss: Lossy, entries: Iterable[ShardEntry]) -> dict[str, Any]:
-    """Return what a store's attributes say of all shards together.
+    """Return what a store's attributes say of all shards of the full resolution together.
 
     Raises CodecError where they are not as good as the target says.
     """
     difference, parts = [], []
     size = samples = 0
     for entry in entries:
-        if not is_image(entry.array) or entry.measured is None:
-            continue  # masks, and bands that are lossless
+        if level_of(entry.array) != 0 or entry.measured is None:
+            continue  # masks, levels that are made of the image, and bands that are lossless
         assert entry.difference is not None, "every shard was measured"
         difference.append(entry.difference)
         size += entry.length

@@ -70,8 +70,9 @@ class EncodeOptions:
         str,
         Description(
             metavar="NAME",
-            help="Codec of the tiles: wave, the learned one; or jpegxl, jpeg2000, htj2k, jpegls, "
-            "lerc, zstd, and of 8 bits webp and avif, lossless unless a loss is asked for.",
+            help="Codec of the tiles: wave, the learned one; ntc, the learned one that always "
+            "loses; or jpegxl, jpeg2000, htj2k, jpegls, lerc, zstd, and of 8 bits webp and avif, "
+            "lossless unless a loss is asked for.",
         ),
     ] = "wave"
     max_error: Annotated[

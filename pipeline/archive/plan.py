@@ -204,6 +204,7 @@ def make_plan(
     Raises UnsupportedArray where the options make no sense for this image, UnsupportedSource where
     its files are too small for the samples that they claim to hold.
     """
+    from tilepress.codecs.config import lossless_codec
     from tilepress.errors import UnsupportedArray
 
     check_expansion(source, options.max_expansion)
@@ -215,6 +216,12 @@ def make_plan(
         raise UnsupportedArray(f"planning with {options.loss}: {refusal}")
     info, nodata, padded = kept_padding(info, bounded(0) if lossless else options.loss)
     lossless = lossless or padded
+    if exact and not lossless and lossless_codec(options.codec) != options.codec:
+        band, why = min(exact.items())
+        raise UnsupportedArray(
+            f"planning with {options.loss}: band {band + 1} must not lose anything ({why}), and "
+            f"codec {options.codec!r} always loses; choose jpegxl or jpeg2000"
+        )
     peak = None
     if not lossless and isinstance(options.loss, Lossy):
         peak = peak_of(source, info, nodata)

@@ -53,7 +53,7 @@ class TilepressBackend(BackendEntrypoint):
             where = Path(where)
         path: Any = HttpPath.parse(where) if is_http(where) else where
         reader = StoreReader.open(cast("StoragePath", path))
-        if not 0 <= level < reader.level_count:
+        if not isinstance(level, int) or not 0 <= level < reader.level_count:
             raise UsageError(
                 f"opening {where}: it has levels 0 … {reader.level_count - 1}, got {level}"
             )

@@ -7,6 +7,8 @@ that lie close together are one request, and Zarr then finds the bytes where it 
 
 from __future__ import annotations
 
+import errno
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -150,7 +152,10 @@ class FetchedObjects(WrapperStore["ObjectStore[Any]"]):
         found = self._found(key, byte_range)
         if found is not None:
             return prototype.buffer.from_bytes(found)
-        return await self._store.get(key, prototype, byte_range)
+        try:
+            return await self._store.get(key, prototype, byte_range)
+        except (_foreign_error(), OverflowError) as error:
+            raise _told(key, error) from None
 
     async def get_partial_values(
         self,
@@ -165,3 +170,17 @@ class FetchedObjects(WrapperStore["ObjectStore[Any]"]):
             next(others) if value is None else prototype.buffer.from_bytes(value)
             for value in values
         ]
+
+
+def _foreign_error() -> type[Exception]:
+    from obstore.exceptions import BaseError
+
+    return BaseError
+
+
+def _told(key: str, error: Exception) -> OSError:
+    """Return what went wrong in a line: obstore's texts quote requests, over several."""
+    status = re.search(r"status code: (\d{3}[ A-Za-z]*)", str(error))
+    found = f"status {status[1].strip()}" if status else type(error).__name__
+    wrong = "it takes no requests for ranges" if "Range" in str(error) else found
+    return OSError(errno.EIO, f"the server failed ({wrong})", key)

@@ -18,6 +18,7 @@ from tilepress.codecs.loss import (
     Quality,
     Within,
     bounded,
+    present_samples,
     same_bits,
     stated_loss,
 )
@@ -236,3 +237,10 @@ class TestFiguresOfParts:
             10 * math.log10(255**2 / mean), abs=1e-9
         )
         assert Difference().psnr_db(given.size, 255) is None
+
+
+class TestWhatErrorsAreMeasuredOf:
+    def test_neither_nodata_nor_what_is_no_number(self) -> None:
+        samples = np.array([1.0, np.nan, np.inf, -np.inf, 7.0, -0.0], np.float32)
+        assert present_samples(samples, 7).tolist() == [True, False, False, False, False, True]
+        assert present_samples(np.array([0, 7], np.uint8), None).all()

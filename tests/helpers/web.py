@@ -21,6 +21,8 @@ class WebServer:
     """Path and range of each request."""
     status: int | None = None
     """What it answers to everything, where that is said."""
+    ranges: bool = True
+    """Whether it knows ranges; else it sends the whole object, as toys do."""
 
 
 @contextmanager
@@ -44,7 +46,7 @@ def serving(folder: Path) -> Iterator[WebServer]:
                 self._send(running.status or 404, b"")
                 return
             data = file.read_bytes()
-            if said is None:
+            if said is None or not running.ranges:
                 self._send(200, data)
                 return
             match = re.fullmatch(r"bytes=(\d*)-(\d*)", said)

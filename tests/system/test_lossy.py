@@ -250,6 +250,15 @@ class TestWhatMustBeExactIs:
         assert compress(path, store, codec="jpeg2000", psnr=40, workers=0).ok
         assert np.array_equal(zarr.open_group(store, mode="r")["0/mask"][:], mask)
 
+    def test_a_codec_that_always_loses_says_which_band_it_cannot_take(self, tmp_path: Path) -> None:
+        image = _bands()
+        image[3] = 255
+        path = _geotiff(tmp_path / "a.tif", image.astype(np.uint8), photometric="RGB", alpha=True)
+        report = compress(path, tmp_path / "a.zarr", workers=0, codec="ntc", psnr=40)
+        (failure,) = report.failures
+        assert "band 4 must not lose anything" in str(failure)
+        assert "jpegxl" in str(failure)
+
     def test_values_stay_in_range(self, store: Path) -> None:
         given, found = _bands(), _samples(store)
         assert given[given != NODATA].min() <= found[found != NODATA].min()
@@ -338,6 +347,21 @@ class TestDicomSaysSo:
         assert {file.read_bytes() for file in map(Path, files)} == {
             path.read_bytes() for path in series
         }
+
+
+class TestLevels:
+    def test_what_is_stated_is_of_the_full_resolution(self, scene: Path, tmp_path: Path) -> None:
+        """Levels are lossy, too, and of other samples: they are no part of these figures."""
+        store = tmp_path / "levels.zarr"
+        report = compress(scene, store, workers=0, codec="jpegxl", psnr=40, levels="2")
+        assert report.ok, list(report.failures)
+        told = _statement(store)
+        with rasterio.open(scene) as file:
+            image = file.read()
+        found = _psnr(image, _samples(store), told["loss_measured"]["peak"])
+        assert told["psnr_db"] == pytest.approx(found, abs=0.01)
+        assert told["loss_measured"]["present_samples"] == np.count_nonzero(image != NODATA)
+        assert tilepress.verify(store, scene) == []
 
 
 class TestItSurvives:

@@ -75,6 +75,7 @@ def build(
             UsageError: _bad_request,
             TooMuchMemory: _too_much,
             TilepressError: _broken,
+            OSError: _unreadable,
         },
     )
     return Guard(app, hosts=hosts, token=token)
@@ -282,3 +283,8 @@ def _too_much(request: Request, error: Exception) -> Response:
 
 def _broken(request: Request, error: Exception) -> Response:
     return _failed(500, str(error))
+
+
+def _unreadable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    return _failed(500, f"reading the store: {error.strerror or type(error).__name__}")

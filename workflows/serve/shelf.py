@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.catalogue.index import Entry, Index
@@ -113,9 +115,23 @@ class Shelf:
                 raise NoSuchStore
         if not is_store(where) or not is_sealed(where):
             raise NoSuchStore
+        if isinstance(where, FolderPath) and _has_links(where.path):
+            raise NoSuchStore  # each of its objects could lie anywhere
         return where
 
     def _above(self, parts: list[str]) -> Iterator[StoragePath]:
         """Yield the folders between what is served and the store."""
         for count in range(1, len(parts)):
             yield self.path / "/".join(parts[:count])
+
+
+def _has_links(folder: Path) -> bool:
+    """Whether anything in a store on this machine is a link, or no file and no folder."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if _has_links(Path(entry.path)):
+                    return True
+            elif not entry.is_file(follow_symlinks=False):
+                return True
+    return False

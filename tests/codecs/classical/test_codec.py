@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -274,3 +275,13 @@ def _budget() -> Any:
     from tilepress.codecs.budget import Budget
 
     return Budget("decoding a test", 2**31)
+
+
+class TestHighThroughput:
+    def test_openjph_never_sees_a_foreign_stream(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It crashes the process for some that are forged; OpenJPEG refuses them."""
+        image = (np.indices((40, 50)).sum(0) * 3).astype(np.uint16)
+        codec = TileCodec("htj2k", psnr=45)
+        record = codec.encode(image)
+        monkeypatch.setattr(imagecodecs, "htj2k_decode", None)
+        assert np.abs(codec.decode(record).astype(int) - image).max() < 20

@@ -40,6 +40,11 @@ class TestTheEngine:
         assert not backend.guess_can_open("s3://bucket/image.zarr")
         assert not backend.guess_can_open({"a": 1})
 
+    @pytest.mark.parametrize("level", ["0", 1.0, None])
+    def test_what_is_no_level(self, remote_folder: Path, level: Any) -> None:
+        with pytest.raises(UsageError, match="it has levels"):
+            open_dataset(remote_folder / "image.zarr", level=level)
+
     def test_a_level_that_is_not_there(self, remote_folder: Path) -> None:
         with pytest.raises(UsageError, match="levels 0 … 0, got 1"):
             open_dataset(remote_folder / "image.zarr", level=1)

@@ -86,3 +86,14 @@ class TestWhatIsWrong:
         web.status = 403
         with pytest.raises(PermissionError, match="refused"):
             open_dataset(f"{web.address}/image.zarr")
+
+    def test_what_a_server_does_wrong_is_told_in_a_line(self, web: WebServer) -> None:
+        image = open_dataset(f"{web.address}/image.zarr").image
+        web.ranges = False
+        with pytest.raises(OSError, match="it takes no requests for ranges") as caught:
+            _ = image[0, :10, :10].values
+        assert "\n" not in str(caught.value)
+        web.ranges, web.status = True, 403
+        with pytest.raises(OSError, match="the server failed") as caught:
+            _ = image[0, 500:510, :10].values
+        assert "\n" not in str(caught.value)

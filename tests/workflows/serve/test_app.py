@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -12,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
 import tilepress
+from tilepress.pipeline.read.picture import Picture
 from tilepress.workflows.serve import app as application
 from tilepress.workflows.serve.app import build
 from tilepress.workflows.serve.shelf import Shelf
@@ -172,6 +176,24 @@ class TestRequestsThatMakeNoSense:
         ]
         assert 500 in broken
         assert client.get(f"/api/thumb/{VOLUME}").status_code == 200
+
+    def test_what_is_no_file_is_no_store(self, served: Path, tmp_path: Path) -> None:
+        shutil.copytree(served, tmp_path / "archive")
+        (tmp_path / "archive" / "pipe.zarr").mkdir()
+        os.mkfifo(tmp_path / "archive" / "pipe.zarr" / "zarr.json")
+        client = TestClient(build(Shelf(tmp_path / "archive")), base_url="http://localhost")
+        answer = client.get("/api/info/pipe.zarr")
+        assert 400 <= answer.status_code < 600
+        assert answer.json()["error"]
+
+    def test_storage_that_fails_is_told(self, client: TestClient, monkeypatch: Any) -> None:
+        def fail(*_: Any) -> None:
+            raise OSError(errno.EIO, "the disk is broken")
+
+        monkeypatch.setattr(Picture, "overview", fail)
+        answer = client.get(f"/api/thumb/{SCENE}?c=0:0:7")
+        assert answer.status_code == 500
+        assert answer.json() == {"error": "reading the store: the disk is broken"}
 
 
 class TestPages:

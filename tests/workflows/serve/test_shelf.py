@@ -52,6 +52,17 @@ class TestKeys:
             with pytest.raises(NoSuchStore):
                 shelf.picture(key)
 
+    @pytest.mark.parametrize("inside", ["0", "zarr.json", "0/image/c"])
+    def test_a_store_with_a_link_in_it(self, served: Path, tmp_path: Path, inside: str) -> None:
+        """Each of its objects could lie anywhere."""
+        shutil.copytree(served, tmp_path / "archive")
+        shutil.copytree(served / "scene.zarr", tmp_path / "secret.zarr")
+        target = tmp_path / "archive" / "scene.zarr" / inside
+        target.rename(tmp_path / "moved")
+        target.symlink_to(tmp_path / "secret.zarr" / inside)
+        with pytest.raises(NoSuchStore):
+            Shelf(tmp_path / "archive").picture("scene.zarr")
+
     def test_few_are_held_open(self, served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shelves, "MAX_OPEN", 1)
         shelf = Shelf(served)
