@@ -83,7 +83,8 @@ def test_a_command_that_ends_while_its_workers_start(
             process.kill()
     lines = told.splitlines()
     if number == signal.SIGKILL:
-        assert lines == []
+        # a process that was to get its orders finds none, which Python itself says
+        assert lines == [] or lines[-1] == "EOFError: Ran out of input", told
     else:
         assert process.returncode == 130
         assert lines[-1] == "tilepress: interrupted; run the same line again to go on"
