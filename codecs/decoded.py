@@ -9,8 +9,6 @@ belongs to the process, is bounded in bytes, and is let go in the order of last 
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.budget import parse_bytes
+from tilepress.codecs.recent import Recent
 from tilepress.codecs.record import HEADER_BYTES
 
 __all__ = [
@@ -68,38 +67,29 @@ class DecodedChunks:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.nbytes = 0
-        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
-        self._seen: OrderedDict[Key, None] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: Recent[Key, _Kept] = Recent(limit, lambda one: one.nbytes)
+        self._seen: Recent[Key, None] = Recent(_SEEN)
+
+    @property
+    def nbytes(self) -> int:
+        return self._kept.size
 
     def get(self, key: Key, record: memoryview) -> Array | None:
         """Return the samples of a record, read-only; None where they are not kept."""
-        with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
+        found = self._kept.get(key)
         if found is None or found.record != record:
             return None
         return found.samples
 
     def put(self, key: Key, record: memoryview, samples: Array) -> Array:
         """Keep the samples of a record, unless they are large; return them, read-only if kept."""
-        size = len(record) + samples.nbytes
-        if size > self.limit // 4:
+        if len(record) + samples.nbytes > self.limit // 4:
             return samples
         if samples.base is not None:  # a view would keep what it is cut from
             samples = samples.copy()
         samples.flags.writeable = False
-        kept = _Kept(bytes(record), samples)
-        with self._lock:
-            before = self._kept.pop(key, None)
-            self._kept[key] = kept
-            self.nbytes += size - (0 if before is None else before.nbytes)
-            self._seen.pop(key, None)
-            while self.nbytes > self.limit:
-                _, gone = self._kept.popitem(last=False)
-                self.nbytes -= gone.nbytes
+        self._kept.put(key, _Kept(bytes(record), samples))
+        self._seen.drop(key)
         return samples
 
     def seen(self, key: Key) -> bool:
@@ -108,15 +98,7 @@ class DecodedChunks:
         Who reads a part of it for the second time will want more: then all of it is decoded and
         kept.
         """
-        if not self.limit:
-            return False
-        with self._lock:
-            known = key in self._seen
-            self._seen[key] = None
-            self._seen.move_to_end(key)
-            if len(self._seen) > _SEEN:
-                self._seen.popitem(last=False)
-        return known
+        return self.limit > 0 and self._seen.put(key, None)
 
     def __len__(self) -> int:
         return len(self._kept)

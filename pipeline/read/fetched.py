@@ -8,9 +8,6 @@ that lie close together are one request, and Zarr then finds the bytes where it 
 from __future__ import annotations
 
 import errno
-import re
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,7 +18,9 @@ from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import ObjectStore, WrapperStore
 
+from tilepress.codecs.recent import Recent
 from tilepress.codecs.record import crc32c
+from tilepress.pipeline.storage.s3 import status_of
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -54,9 +53,7 @@ class FetchedObjects(WrapperStore["ObjectStore[Any]"]):
     def __init__(self, store: ObjectStore[Any]) -> None:
         super().__init__(store)
         self._indexes: dict[str, bytes] = {}
-        self._kept: OrderedDict[tuple[str, Range], bytes] = OrderedDict()
-        self._kept_bytes = 0
-        self._lock = threading.Lock()
+        self._kept: Recent[tuple[str, Range], bytes] = Recent(KEPT_BYTES, len)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (FetchedObjects, (self._store,))
@@ -98,7 +95,8 @@ class FetchedObjects(WrapperStore["ObjectStore[Any]"]):
                 self._store.store, key, starts=starts, ends=ends, coalesce=CLOSE_BYTES
             )
             for one, data in zip(ranges, found, strict=True):
-                self._keep((key, one), bytes(data))
+                if len(data) == one[1] - one[0]:
+                    self._kept.put((key, one), bytes(data))
 
     def _missing(
         self, key: str, chunks: Iterable[Chunk], chunks_per_shard: Sequence[int]
@@ -119,27 +117,12 @@ class FetchedObjects(WrapperStore["ObjectStore[Any]"]):
                 found.append((start, start + length))
         return sorted(found)
 
-    def _keep(self, name: tuple[str, Range], data: bytes) -> None:
-        if len(data) != name[1][1] - name[1][0]:
-            return
-        with self._lock:
-            if name not in self._kept:
-                self._kept_bytes += len(data)
-            self._kept[name] = data
-            while self._kept_bytes > KEPT_BYTES:
-                _, gone = self._kept.popitem(last=False)
-                self._kept_bytes -= len(gone)
-
     def _found(self, key: str, byte_range: ByteRequest | None) -> bytes | None:
         if isinstance(byte_range, SuffixByteRequest):
             index = self._indexes.get(key)
             return index if index is not None and len(index) == byte_range.suffix else None
         if isinstance(byte_range, RangeByteRequest):
-            name = (key, (byte_range.start, byte_range.end))
-            with self._lock:
-                if name in self._kept:
-                    self._kept.move_to_end(name)
-                return self._kept.get(name)
+            return self._kept.get((key, (byte_range.start, byte_range.end)))
         return None
 
     async def get(
@@ -180,7 +163,6 @@ def _foreign_error() -> type[Exception]:
 
 def _told(key: str, error: Exception) -> OSError:
     """Return what went wrong in a line: obstore's texts quote requests, over several."""
-    status = re.search(r"status code: (\d{3}[ A-Za-z]*)", str(error))
-    found = f"status {status[1].strip()}" if status else type(error).__name__
+    found = status_of(error) or type(error).__name__
     wrong = "it takes no requests for ranges" if "Range" in str(error) else found
     return OSError(errno.EIO, f"the server failed ({wrong})", key)

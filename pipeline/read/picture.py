@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.recent import Recent
 from tilepress.errors import TooMuchMemory, UsageError
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.read.look import (
@@ -53,8 +53,9 @@ class Picture:
     def __init__(self, reader: StoreReader) -> None:
         self.reader = reader
         self.levels = [reader.at_level(n) for n in range(reader.level_count)]
-        self._overviews: OrderedDict[tuple[Any, ...], tuple[Samples, Samples]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._overviews: Recent[tuple[Any, ...], tuple[Samples, Samples]] = Recent(
+            KEPT_OVERVIEWS, lambda pair: pair[0].nbytes + pair[1].nbytes
+        )
         self._making = threading.Lock()
 
     @property
@@ -195,23 +196,14 @@ class Picture:
     ) -> tuple[Samples, Samples]:
         """Return a whole plane of a level, averaged down to what an overview has, and keep it."""
         key = (level, tuple(bands), tuple(sorted(place.items())))
-        with self._lock:
-            if key in self._overviews:
-                self._overviews.move_to_end(key)
-                return self._overviews[key]
-        with self._making:  # a page asks for all its tiles at once
-            with self._lock:
-                if key in self._overviews:
-                    return self._overviews[key]
-            made = self._make_overview(level, bands, place)
-            with self._lock:
-                self._overviews[key] = made
-                while len(self._overviews) > 1 and self._bytes() > KEPT_OVERVIEWS:
-                    self._overviews.popitem(last=False)
-        return made
-
-    def _bytes(self) -> int:
-        return sum(a.nbytes + b.nbytes for a, b in self._overviews.values())
+        found = self._overviews.get(key)
+        if found is None:
+            with self._making:  # a page asks for all its tiles at once
+                found = self._overviews.get(key)
+                if found is None:
+                    found = self._make_overview(level, bands, place)
+                    self._overviews.put(key, found)
+        return found
 
     def _make_overview(
         self, level: int, bands: Sequence[int], place: Mapping[str, int]

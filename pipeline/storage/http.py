@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.storage.s3 import REQUEST_LIMIT_S, RETRY_FOR_S, clean_key
+from tilepress.pipeline.storage.s3 import REQUEST_LIMIT_S, RETRY_FOR_S, clean_key, status_of
 
 if TYPE_CHECKING:
     from obstore.store import HTTPStore
@@ -125,6 +125,5 @@ def _translated(where: str) -> Iterator[None]:
     except exceptions.PermissionDeniedError:
         raise PermissionError(errno.EACCES, "the server refused", where) from None
     except (exceptions.BaseError, OSError) as error:
-        found = re.search(r"status code: (\d{3}[ A-Za-z]*)|status (\d{3})", str(error))
-        told = f"status {(found[1] or found[2]).strip()}" if found else "no answer"
+        told = status_of(error) or "no answer"
         raise OSError(errno.EIO, f"the server failed ({told})", where) from None

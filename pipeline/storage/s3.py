@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from obstore.store import S3Store
     from zarr.abc.store import Store
 
-__all__ = ["BucketPath", "clean_key"]
+__all__ = ["BucketPath", "clean_key", "status_of"]
 
 RETRY_FOR_S = 60
 """Seconds for which obstore repeats a request that a server or network failed."""
@@ -312,17 +312,17 @@ def clean_key(key: str, where: str) -> str:
     return "/".join(parts)
 
 
+def status_of(error: Exception) -> str | None:
+    """Return e.g. "status 503 Service Unavailable": nothing else of an answer, or None."""
+    match = re.search(r"status code: (\d{3}[ A-Za-z]*)", str(error))
+    return None if match is None else f"status {match[1].strip()}"
+
+
 def _status(error: Exception) -> str:
-    """Return e.g. "status code: 503 Service Unavailable": nothing else of a service's answer."""
+    """Return what a service answered, or why it did not."""
     text = str(error)
-    match = re.search(r"status code: (\d{3}[ A-Za-z]*)", text)
-    if match is not None:
-        return f"status {match[1].strip()}"
-    return (
-        "no connection"
-        if "kind: Connect" in text or "error sending" in text
-        else (type(error).__name__)
-    )
+    unreached = "kind: Connect" in text or "error sending" in text
+    return status_of(error) or ("no connection" if unreached else type(error).__name__)
 
 
 def _is_credentials(error: Exception) -> bool:

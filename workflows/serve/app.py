@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from tilepress.codecs.recent import Recent
 from tilepress.errors import TilepressError, TooMuchMemory, UsageError
 from tilepress.pipeline.catalogue.index import Entry
 from tilepress.pipeline.catalogue.search import Wanted, parse_bbox, parse_span
@@ -39,6 +39,9 @@ THUMBNAIL = 256
 
 MAX_TILES = 2**26
 """Bytes of finished pictures that are kept."""
+
+MAX_LOOKS = 1000
+"""Stores whose usual look is kept."""
 
 WORKING = 4
 WAITING_S = 30.0
@@ -84,9 +87,8 @@ def build(
 class _Views:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._looks: OrderedDict[str, Look] = OrderedDict()
-        self._made: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
-        self._lock = threading.Lock()
+        self._looks: Recent[str, Look] = Recent(MAX_LOOKS)
+        self._made: Recent[tuple[Any, ...], bytes] = Recent(MAX_TILES, len)
         self._working = threading.BoundedSemaphore(WORKING)
 
     def page(self, request: Request) -> Response:
@@ -186,14 +188,10 @@ class _Views:
         key = request.path_params["key"]
         picture = self._shelf.picture(key)
         seal = str(picture.reader.statement.get("seal"))
-        with self._lock:
-            usual = self._looks.get(seal)
+        usual = self._looks.get(seal)
         if usual is None:
             usual = look_of(picture.reader)
-            with self._lock:
-                self._looks[seal] = usual
-                while len(self._looks) > 1000:
-                    self._looks.popitem(last=False)
+            self._looks.put(seal, usual)
         return picture, usual
 
     def _png(
@@ -203,17 +201,11 @@ class _Views:
         look = look_asked(request.query_params, picture.reader, usual)
         seal = str(picture.reader.statement.get("seal"))
         name = (seal, what, look.channels, look.difference, tuple(sorted(look.place.items())))
-        with self._lock:
-            data = self._made.get(name)
-            if data is not None:
-                self._made.move_to_end(name)
+        data = self._made.get(name)
         if data is None:
             with self._turn():
                 data = bytes(imagecodecs.png_encode(draw(picture, look), level=1))
-            with self._lock:
-                self._made[name] = data
-                while sum(map(len, self._made.values())) > MAX_TILES:
-                    self._made.popitem(last=False)
+            self._made.put(name, data)
         return Response(
             data, media_type="image/png", headers={"cache-control": "private, max-age=300"}
         )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
+from tilepress.codecs.recent import Recent
 from tilepress.errors import UsageError
 from tilepress.pipeline.catalogue.index import Entry, Index
 from tilepress.pipeline.catalogue.search import Wanted, search
@@ -42,8 +41,7 @@ class Shelf:
         self.is_store = is_store(self.path)
         if not self.is_store and next(walk_stores(self.path), None) is None:
             raise UsageError(f"serving {where}: it is no store, and there is none in it")
-        self._open: OrderedDict[str, Picture] = OrderedDict()
-        self._lock = threading.Lock()
+        self._open: Recent[str, Picture] = Recent(MAX_OPEN)
 
     @property
     def name(self) -> str:
@@ -54,15 +52,10 @@ class Shelf:
 
         Raises NoSuchStore, and what opening a store raises.
         """
-        with self._lock:
-            if key in self._open:
-                self._open.move_to_end(key)
-                return self._open[key]
-        picture = Picture(StoreReader.open(self._find(key)))
-        with self._lock:
-            self._open[key] = picture
-            while len(self._open) > MAX_OPEN:
-                self._open.popitem(last=False)
+        picture = self._open.get(key)
+        if picture is None:
+            picture = Picture(StoreReader.open(self._find(key)))
+            self._open.put(key, picture)
         return picture
 
     def listed(
