@@ -77,6 +77,11 @@ class ShardGrid:
     def chunks_per_shard(self) -> tuple[int, ...]:
         return tuple(s // c for s, c in zip(self.shard, self.chunk, strict=True))
 
+    def place_of(self, chunk: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the index of a chunk's shard, and of the chunk within it."""
+        sides = [divmod(i, n) for i, n in zip(chunk, self.chunks_per_shard, strict=True)]
+        return tuple(one for one, _ in sides), tuple(one for _, one in sides)
+
     def indices(self) -> Iterator[tuple[int, ...]]:
         """Yield every shard index in C order, as a stream."""
         return itertools.product(*(range(n) for n in self.counts))

@@ -80,8 +80,7 @@ class StoredArray(BackendArray):
         per_shard = self._grid.chunks_per_shard
         wanted: dict[Chunk, list[Chunk]] = {}
         for chunk in chunks:
-            shard = tuple(i // n for i, n in zip(chunk, per_shard, strict=True))
-            inside = tuple(i % n for i, n in zip(chunk, per_shard, strict=True))
+            shard, inside = self._grid.place_of(chunk)
             wanted.setdefault(shard, []).append(inside)
         whole = math.prod(per_shard)  # of such shards Zarr reads the object at once
         self._objects.fetch(

@@ -409,13 +409,12 @@ class StoreReader:
             raise DamagedStore(f"reading {self.path.name}: chunk {index}: {error}") from error
 
     def _record(self, index: tuple[int, ...]) -> memoryview:
-        per_shard = self.grid(self._name).chunks_per_shard
-        shard = tuple(i // n for i, n in zip(index, per_shard, strict=True))
-        inside = tuple(i % n for i, n in zip(index, per_shard, strict=True))
+        grid = self.grid(self._name)
+        shard, inside = grid.place_of(index)
         key = shard_key(self._name, shard, self.separator)
         try:
             if shard not in self._shards:
-                self._shards[shard] = split_shard((self.path / key).read(), per_shard)
+                self._shards[shard] = split_shard((self.path / key).read(), grid.chunks_per_shard)
                 while len(self._shards) > 1 and _bytes_of(self._shards) > MAX_SHARD_BYTES_HELD:
                     self._shards.popitem(last=False)
             return self._shards[shard][inside]

@@ -39,6 +39,14 @@ class TestEverySampleHasOnePlace:
         assert (seen[tuple(slice(0, n) for n in shape)] == 1).all()
 
 
+class TestChunks:
+    def test_each_has_one_place_in_one_shard(self) -> None:
+        grid = ShardGrid((9, 40, 70), (3, 8, 16), (3, 16, 64))
+        assert grid.place_of((2, 3, 4)) == ((2, 1, 1), (0, 1, 0))
+        places = {grid.place_of(chunk) for chunk in np.ndindex(grid.chunk_counts)}
+        assert len(places) == grid.total_chunks
+
+
 class TestSizes:
     def test_a_small_image_is_one_chunk_of_its_own_size(self):
         grid = choose_grid((3, 40, 60), 2)
