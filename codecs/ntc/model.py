@@ -6,17 +6,13 @@ features (22 logarithms) ──► dense 32, bias by band ──► relu ──�
 from __future__ import annotations
 
 import ctypes
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
 from tilepress.codecs.ntc.layout import (
     ESCAPE_BITS,
     FEATURES,
@@ -31,7 +27,7 @@ from tilepress.codecs.ntc.layout import (
     WAVELET_BANDS,
     raw_bits,
 )
-from tilepress.codecs.numbers import shown
+from tilepress.codecs.tensors import format_of, read_tensors, unpack_tables
 from tilepress.errors import ModelError
 
 __all__ = ["COST_UNIT", "Net", "NtcModel"]
@@ -210,27 +206,22 @@ class NtcModel:
     @classmethod
     def from_bytes(cls, data: bytes) -> NtcModel:
         """Parse a weights file; raises ModelError unless every tensor is as it must be."""
-        if len(data) > MAX_WEIGHTS_BYTES:
-            raise ModelError(f"loading a model: {len(data)} bytes, at most {MAX_WEIGHTS_BYTES}")
-        try:
-            tensors = load_tensors(data)
-        except (SafetensorError, ValueError, KeyError) as error:
-            what = shown(str(error))
-            raise ModelError(f"loading a model: not a safetensors file ({what})") from error
+        tensors = read_tensors(data)
         want = {f"{name}.{key}" for name in NETS for key in Net.__dataclass_fields__}
-        if set(tensors) != want | {"tables", "tables.sizes", "offsets"} or not _is_of_ntc(data):
+        if (
+            set(tensors) != want | {"tables", "tables.sizes", "offsets"}
+            or format_of(data) != _FORMAT
+        ):
             raise ModelError("loading a model: tensors are not those of an ntc model")
         nets = {
             name: Net(*(tensors[f"{name}.{key}"] for key in Net.__dataclass_fields__))
             for name in NETS
         }
-        tables = _unpack_tables(tensors["tables"], tensors["tables.sizes"])
+        flat, sizes = tensors["tables"], tensors["tables.sizes"]
+        if flat.dtype != np.uint16 or sizes.dtype != np.uint8:
+            raise ModelError("loading a model: tables have the wrong type")
+        tables = unpack_tables(flat, sizes, (TABLES, TOKENS + 1))
         return cls(nets, tables, tensors["offsets"])
-
-
-def _is_of_ntc(data: bytes) -> bool:
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return bool((header.get("__metadata__") or {}).get("format") == _FORMAT)
 
 
 def _check_tables(frequencies: npt.NDArray[np.uint16]) -> None:
@@ -242,15 +233,3 @@ def _check_tables(frequencies: npt.NDArray[np.uint16]) -> None:
     filled = np.arange(TOKENS + 1) < counts[:, None]
     if counts.min() < 2 or np.any((frequencies > 0) != filled):
         raise ModelError("loading a model: a table has holes or no escape")
-
-
-def _unpack_tables(
-    flat: npt.NDArray[np.uint16], sizes: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint16]:
-    if flat.dtype != np.uint16 or sizes.dtype != np.uint8 or sizes.shape != (TABLES,):
-        raise ModelError("loading a model: tables have the wrong type")
-    if sizes.max() > TOKENS + 1 or flat.shape != (int(sizes.sum()),) or np.any(flat == 0):
-        raise ModelError("loading a model: tables have the wrong size")
-    out = np.zeros((TABLES, TOKENS + 1), np.uint16)
-    out[np.arange(TOKENS + 1) < sizes[:, None]] = flat
-    return out

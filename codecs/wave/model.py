@@ -5,18 +5,14 @@ features (48 or 72, s7) ──► dense n ──► relu u7 ──► dense 3 �
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
-from tilepress.codecs.numbers import shown
+from tilepress.codecs.tensors import format_of, read_tensors, unpack_tables
 from tilepress.codecs.wave.layout import FEATURES, FORM, MAX_HIDDEN, REGRESSORS
 from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.symbols import ESCAPE_BITS, PHASED_CONTEXTS, PHASES, TOKENS
@@ -138,13 +134,7 @@ class WaveModel:
     @classmethod
     def from_bytes(cls, data: bytes) -> WaveModel:
         """Parse a weights file; raises ModelError unless every tensor is as it must be."""
-        if len(data) > MAX_WEIGHTS_BYTES:
-            raise ModelError(f"loading a model: {len(data)} bytes, at most {MAX_WEIGHTS_BYTES}")
-        try:
-            tensors = load_tensors(data)
-        except (SafetensorError, ValueError, KeyError) as error:
-            what = shown(str(error))
-            raise ModelError(f"loading a model: not a safetensors file ({what})") from error
+        tensors = read_tensors(data)
         want: dict[str, Any] = {"tables": np.uint16, "tables.sizes": np.uint8, "linear": np.int32}
         for name in _LAYERS:
             want |= {f"{name}.weight": np.int8, f"{name}.bias": np.int32, f"{name}.shift": np.int32}
@@ -154,24 +144,11 @@ class WaveModel:
             name: (tensors[f"{name}.weight"], tensors[f"{name}.bias"], tensors[f"{name}.shift"])
             for name in _LAYERS
         }
-        tables = _unpack_tables(tensors["tables"], tensors["tables.sizes"])
+        tables = unpack_tables(tensors["tables"], tensors["tables.sizes"], (TABLES, TOKENS + 1))
         return cls(layers, tables, tensors["linear"], _form_of(data))
 
 
 def _form_of(data: bytes) -> int:
     """Return the format that a safetensors file's metadata name; 2 where they name none."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    named = (header.get("__metadata__") or {}).get("format")
+    named = format_of(data)
     return next((form for form, name in _FORMATS.items() if name == named), 2)
-
-
-def _unpack_tables(
-    flat: npt.NDArray[np.uint16], sizes: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint16]:
-    if sizes.shape != (TABLES,) or sizes.max() > TOKENS + 1 or flat.shape != (int(sizes.sum()),):
-        raise ModelError("loading a model: tables have the wrong size")
-    if np.any(flat == 0):
-        raise ModelError("loading a model: a table has a frequency of 0")
-    out = np.zeros((TABLES, TOKENS + 1), np.uint16)
-    out[np.arange(TOKENS + 1) < sizes[:, None]] = flat
-    return out
