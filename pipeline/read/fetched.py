@@ -1,14 +1,15 @@
 """Objects of a bucket or web server, with the ranges that a window needs fetched at once.
 
-Zarr before 3.2 asks for the chunks of a shard one after another, a round trip each, and for the
-shard's index before each window. Whoever knows the window asks here first: indexes are kept, ranges
-that lie close together are one request, and Zarr then finds the bytes where it looks for them.
+Zarr before 3.3 asks for the chunks of a shard one after another, a round trip each, and every Zarr
+for the shard's index before each window. Whoever knows the window asks here first: indexes are
+kept, ranges that lie close together are one request, and Zarr then finds the bytes where it looks
+for them.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -153,6 +154,26 @@ class FetchedObjects(WrapperStore["ObjectStore[Any]"]):
             next(others) if value is None else prototype.buffer.from_bytes(value)
             for value in values
         ]
+
+    async def get_ranges(
+        self,
+        key: str,
+        byte_ranges: Sequence[ByteRequest | None],
+        *,
+        prototype: BufferPrototype,
+        **options: int,
+    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
+        """Yield ranges of one object with their places: Zarr from 3.3 on asks for chunks so."""
+        found = [self._found(key, one) for one in byte_ranges]
+        kept = [(place, data) for place, data in enumerate(found) if data is not None]
+        if kept:
+            yield [(place, prototype.buffer.from_bytes(data)) for place, data in kept]
+        rest = [place for place, data in enumerate(found) if data is None]
+        if rest:
+            store: Any = self._store
+            asked = [byte_ranges[place] for place in rest]
+            async for group in store.get_ranges(key, asked, prototype=prototype, **options):
+                yield [(rest[place], data) for place, data in group]
 
 
 def _foreign_error() -> type[Exception]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import obstore
 import pytest
 from tests.helpers.s3 import S3Server
 from tests.helpers.web import WebServer, serving
+from zarr.abc.store import RangeByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import ObjectStore
 
 from tilepress import compress
 from tilepress.errors import DamagedStore, StoreError
-from tilepress.pipeline.read.fetched import FetchedObjects
+from tilepress.pipeline.read.fetched import FetchedObjects, index_bytes
 from tilepress.pipeline.read.open import open_dataset
+from tilepress.pipeline.storage.http import HttpPath
 
 
 class TestRequests:
@@ -48,6 +54,43 @@ class TestRequests:
         assert s3_server.traffic()["requests"] - before <= 3
 
 
+class _AsksByRanges(ObjectStore):  # type: ignore[type-arg]
+    """A store whose ranges are asked for at once, as Zarr from 3.3 on does of any."""
+
+    async def get_ranges(
+        self, key: str, byte_ranges: Any, *, prototype: Any, **options: Any
+    ) -> Any:
+        for place, one in enumerate(byte_ranges):
+            yield [(place, await self.get(key, prototype, one))]
+
+
+class TestRangesAtOnce:
+    def test_what_is_kept_is_not_asked_for(self, web: WebServer) -> None:
+        remote = HttpPath.parse(f"{web.address}/image.zarr").zarr_store()
+        objects = FetchedObjects(_AsksByRanges(remote.store, read_only=True))
+        key = "0/image/c/0/0/0"
+        objects.fetch({key: [(0, 0, 0)]}, (1, 8, 8))
+        index = obstore.get(
+            remote.store, key, options={"range": {"suffix": index_bytes((1, 8, 8))}}
+        )
+        start, size = np.frombuffer(index.bytes().to_bytes(), "<u8", 2).tolist()
+        kept = RangeByteRequest(start, start + size)
+        asked = [RangeByteRequest(1, 9), kept, RangeByteRequest(2, 5)]
+
+        async def all_of_it() -> dict[int, bytes]:
+            prototype = default_buffer_prototype()
+            found = objects.get_ranges(key, asked, prototype=prototype)
+            return {
+                place: data.to_bytes() async for group in found for place, data in group if data
+            }
+
+        shard = obstore.get(remote.store, key).bytes().to_bytes()
+        web.asked.clear()
+        expected = {place: shard[one.start : one.end] for place, one in enumerate(asked)}
+        assert asyncio.run(all_of_it()) == expected
+        assert [name for _, name in web.asked] == ["bytes=1-8", "bytes=2-4"]
+
+
 class TestWhatIsWrong:
     def test_a_missing_shard_is_an_error(self, remote_folder: Path, tmp_path: Path) -> None:
         copy = tmp_path / "image.zarr"
@@ -74,8 +117,6 @@ class TestWhatIsWrong:
         lying = index.tobytes() + crc32c(index.tobytes()).to_bytes(4, "little")
         (tmp_path / "c").write_bytes(shard[:-size] + lying)
         with serving(tmp_path) as web:
-            from tilepress.pipeline.storage.http import HttpPath
-
             objects = FetchedObjects(HttpPath.parse(web.address).zarr_store())
             objects.fetch({"c": [(0, 0, 0)]}, (1, 8, 8))
             assert len(web.asked) == 1

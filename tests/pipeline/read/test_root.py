@@ -73,14 +73,18 @@ class TestTheRoot:
             _ = group["image"]
 
     def test_has_no_band_for_gdal_which_lists_the_image(self, found: Any):
-        """Zarr's driver of GDAL opens groups as lists; the codec it does not know."""
+        """Zarr's driver of GDAL opens groups as lists; the codec it does not know.
+
+        GDAL 3.12 leaves arrays out of the list whose codecs it does not know; 3.10 names them.
+        """
         path, _ = found
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path) as root:
                 assert root.count == 0
                 listed = [name.rpartition(":")[2] for name in root.subdatasets]
-        assert "/0/image" in listed, listed
+        gdal = tuple(int(part) for part in rasterio.__gdal_version__.split(".")[:2])
+        assert "/0/image" in listed or (gdal > (3, 10) and not listed), listed
         assert not any(name.count("/") < 2 for name in listed), "none lies at the root"
         with pytest.raises(RasterioIOError, match="codec"):
             rasterio.open(f'ZARR:"{os.fspath(path)}":/0/image')
