@@ -172,8 +172,14 @@ class FetchedObjects(WrapperStore["ObjectStore[Any]"]):
         if rest:
             store: Any = self._store
             asked = [byte_ranges[place] for place in rest]
-            async for group in store.get_ranges(key, asked, prototype=prototype, **options):
-                yield [(rest[place], data) for place, data in group]
+            try:
+                async for group in store.get_ranges(key, asked, prototype=prototype, **options):
+                    yield [(rest[place], data) for place, data in group]
+            except BaseExceptionGroup as errors:
+                wrong = errors.subgroup((_foreign_error(), OverflowError))
+                if wrong is None:
+                    raise
+                raise _told(key, wrong.exceptions[0]) from None
 
 
 def _foreign_error() -> type[Exception]:
@@ -182,7 +188,7 @@ def _foreign_error() -> type[Exception]:
     return BaseError
 
 
-def _told(key: str, error: Exception) -> OSError:
+def _told(key: str, error: BaseException) -> OSError:
     """Return what went wrong in a line: obstore's texts quote requests, over several."""
     found = status_of(error) or type(error).__name__
     wrong = "it takes no requests for ranges" if "Range" in str(error) else found

@@ -312,7 +312,7 @@ def clean_key(key: str, where: str) -> str:
     return "/".join(parts)
 
 
-def status_of(error: Exception) -> str | None:
+def status_of(error: BaseException) -> str | None:
     """Return e.g. "status 503 Service Unavailable": nothing else of an answer, or None."""
     match = re.search(r"status code: (\d{3}[ A-Za-z]*)", str(error))
     return None if match is None else f"status {match[1].strip()}"

@@ -219,7 +219,8 @@ class TestHalfFloats:
         (made, *_) = export_geotiff(older, tmp_path / "b.tif")
         with opened(made) as file:
             assert np.array_equal(file.read(1), samples)
-            assert file.tags(1, ns="IMAGE_STRUCTURE")["NBITS"] == "16"
+            bits = file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+            assert bits == "16" or file.dtypes == ("float16",)  # a type of GDAL's from 3.11 on
 
 
 def _all(source: GeoTiffSource) -> Any:

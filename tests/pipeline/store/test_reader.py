@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from zarr.abc.store import RangeByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import LocalStore
 
 from tilepress.errors import (
     DamagedStore,
@@ -20,6 +24,24 @@ from tilepress.pipeline.read.open import open_dataset
 from tilepress.pipeline.store.reader import SealedStore, StoreReader
 
 Make = Callable[..., Any]
+
+
+class _AsksByRanges(LocalStore):
+    """A store with the methods that stores of Zarr from 3.3 on have."""
+
+    def __init__(self, path: Path, *, answers: bool) -> None:
+        super().__init__(path, read_only=True)
+        self._answers = answers
+        """Whether an object is there that says of each range that it is not."""
+
+    async def get_ranges(self, key: str, byte_ranges: Any, *, prototype: Any) -> Any:
+        if not self._answers:
+            raise BaseExceptionGroup("reading", [FileNotFoundError(key)])
+        for place, one in enumerate(byte_ranges):
+            yield [(place, await self.get(key, prototype, one))]
+
+    def get_sync(self, key: str, *, prototype: Any = None, byte_range: Any = None) -> Any:
+        return asyncio.run(self.get(key, prototype, byte_range))
 
 
 def _files(store: Path) -> list[Path]:
@@ -177,6 +199,39 @@ class TestOurReaderRefusesWhatItCannotVouchFor:
         assert store.read_only
         with pytest.raises(DamagedStore, match="is missing"):
             zarr.open_array(store, path="0/image", mode="r")[:, 39, 0]
+
+    @pytest.mark.parametrize("gone", ["before", "after the index was read"])
+    def test_a_missing_shard_of_which_ranges_are_asked(self, geo_store: Any, gone: str) -> None:
+        """Zarr from 3.3 on takes a group of errors about absence for fill value."""
+        key = "0/image/c/0/1/0"
+        (geo_store.path / key).unlink()
+        store = SealedStore(_AsksByRanges(geo_store.path, answers=gone != "before"))
+
+        async def read() -> list[Any]:
+            ranges = [RangeByteRequest(0, 4), RangeByteRequest(4, 8)]
+            prototype = default_buffer_prototype()
+            return [group async for group in store.get_ranges(key, ranges, prototype=prototype)]
+
+        with pytest.raises(DamagedStore, match=f"{key} is missing"):
+            asyncio.run(read())
+        with pytest.raises(DamagedStore, match=f"{key} is missing"):
+            store.get_sync(key)
+
+    def test_ranges_are_what_lies_there(self, geo_store: Any) -> None:
+        key = "0/image/c/0/0/0"
+        data = (geo_store.path / key).read_bytes()
+        store = SealedStore(_AsksByRanges(geo_store.path, answers=True))
+        prototype = default_buffer_prototype()
+
+        async def read() -> dict[int, bytes]:
+            ranges = [RangeByteRequest(0, 4), RangeByteRequest(4, 8)]
+            found = store.get_ranges(key, ranges, prototype=prototype)
+            return {at: part.to_bytes() async for group in found for at, part in group if part}
+
+        assert asyncio.run(read()) == {0: data[:4], 1: data[4:8]}
+        whole = store.get_sync(key)
+        assert whole is not None
+        assert whole.to_bytes() == data
 
     def test_damage_names_store_array_and_place(self, geo_store: Any) -> None:
         path = geo_store.path / "0/image/c/0/0/0"
