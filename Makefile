@@ -1,6 +1,7 @@
 # The whole set-up, on a Linux machine with Python >= 3.11 and nothing else prepared:
 #   make demo    install, run the main job on bundled real images, print the table of sizes
 #   make test    install, run the tests
+#   make test-newest    the tests of reading, with Python 3.12 and the libraries that ask for it: zarr 3.4, GDAL 3.12
 #   make lint    ruff (check, format) and mypy (strict)
 #   make native  compile the native library into the source tree, for work on the code without installing
 #   make wheel   build a wheel for this machine into dist/; make wheels: for manylinux x86-64 and aarch64
@@ -14,6 +15,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv-make
+# A Python of which zarr 3.2 and later exist; pyenv's commands are there also where they refuse to run.
+PYTHON_NEWEST ?= $(firstword $(foreach one,python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12*/bin/python),$(shell $(one) -c 'print("$(one)")' 2>/dev/null)))
+VENV_NEWEST ?= .venv-make-newest
 OUT ?= demo-out
 SBOM ?= sbom.json
 # A file of tests runs in one process; many of them wait for other processes, so two share a processor well.
@@ -23,7 +27,7 @@ BIN := $(VENV)/bin
 TOOLS := $(VENV)-tools
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find build_backend src codecs pipeline workflows examples -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test test-slow lint native wheel wheels sbom audit install-demo install-test clean
+.PHONY: demo test test-slow test-newest lint native wheel wheels sbom audit install-demo install-test clean
 .DELETE_ON_ERROR:
 
 demo: install-demo
@@ -34,6 +38,16 @@ test: install-test
 
 test-slow: install-test
 	$(BIN)/python -m pytest -m "slow and not long" $(PYTEST_ARGS)
+
+test-newest: $(VENV_NEWEST)/.package
+	$(VENV_NEWEST)/bin/python -m pytest $(PYTEST_ARGS) tests/codecs/test_zarr_codec.py tests/codecs/test_numcodecs_codec.py \
+	  tests/codecs/test_golden.py tests/pipeline/read tests/pipeline/store tests/pipeline/arrays tests/pipeline/archive/test_replace.py
+
+$(VENV_NEWEST)/.package: constraints-newest.txt $(SOURCES)
+	@test -n "$(PYTHON_NEWEST)" || { echo "no Python 3.12 was found: make PYTHON_NEWEST=/path/to/python3.12 …" >&2; exit 1; }
+	test -x $(VENV_NEWEST)/bin/python || $(PYTHON_NEWEST) -m venv $(VENV_NEWEST)
+	$(VENV_NEWEST)/bin/python -m pip install --quiet -c constraints-newest.txt '.[test]'
+	touch $@
 
 lint: install-test
 	$(BIN)/ruff check
@@ -98,4 +112,4 @@ $(VENV)/.package: $(SOURCES) | $(VENV)/.dependencies
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(OUT) $(SBOM) build dist codecs/native/_kernel.so
+	rm -rf $(VENV) $(VENV_NEWEST) $(TOOLS) $(OUT) $(SBOM) build dist codecs/native/_kernel.so
