@@ -99,6 +99,12 @@ def compress(
         extra torch. Sealed stores stay as they are.
     tile :
         Rows and columns of one record, 16 to 2048.
+    planes_per_chunk :
+        Bands, slices or times of one record at most, 1 to 64; 0 is up to 16. With 1 a plane is
+        read without the others, and takes more bytes (docs/archive.md).
+    for_ :
+        "training" chooses tiles of 256 and the tier "fast" (docs/training.md); ``tile`` and
+        ``tier`` win over it.
     levels :
         Levels of lower resolution: "auto" makes some of images above 4096 × 4096, from a quarter of
         the rows and columns on; a number makes so many, each half of the one before; "none" none.
