@@ -179,6 +179,7 @@ TERMINAL = ("rich", "typer")
 KNOW_A_TERMINAL = (
     "workflows/cli",
     "workflows/report/progress.py",
+    "workflows/report/notebook.py",
     "workflows/bench/demo.py",
     "workflows/bench/rate_tables.py",
     "workflows/bench/tables.py",
@@ -593,6 +594,7 @@ ROOMS_OF_PIPELINE = (
     "find",  # what the user named → images
     "sources",  # one door to every image
     "read",  # samples of a store for people
+    "patches",  # samples of many stores for training
     "kept",  # files of an archive that are no images
     "catalogue",
     "archive",  # many stores together
@@ -605,6 +607,7 @@ ROOMS_OF_PIPELINE = (
 ROOMS_OF_WORKFLOWS = (
     "interrupts",
     "environment",  # what the command is started in
+    "unguarded",  # scripts that workers cannot read
     "report",  # what a run tells
     "cluster",  # where tasks run
     "learn",

@@ -163,7 +163,8 @@ def compress(
         names of their stores, and a table beside the report, or in the archive's private folder,
         says which files those are.
     progress :
-        What to tell while the run goes on; nothing by default.
+        What shows the run while it goes on. ``tilepress.compress`` takes True, too, for a bar in
+        the terminal or notebook, and False for nothing: by default notebooks show a bar.
 
     Returns
     -------
