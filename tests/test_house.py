@@ -598,9 +598,9 @@ ROOMS_OF_PIPELINE = (
     "find",  # what the user named → images
     "sources",  # one door to every image
     "read",  # samples of a store for people
-    "patches",  # samples of many stores for training
     "kept",  # files of an archive that are no images
     "catalogue",
+    "patches",  # samples of many stores for training
     "archive",  # many stores together
     "verify",
     "export",
