@@ -179,6 +179,7 @@ TERMINAL = ("rich", "typer")
 KNOW_A_TERMINAL = (
     "workflows/cli",
     "workflows/report/progress.py",
+    "workflows/report/notebook.py",
     "workflows/bench/demo.py",
     "workflows/bench/rate_tables.py",
     "workflows/bench/tables.py",
@@ -493,6 +494,10 @@ TESTED_ELSEWHERE = {
     "pipeline/image/source.py": "tests/pipeline/image/test_format.py",
     "pipeline/storage/local.py": "tests/pipeline/storage/test_path.py",
     "pipeline/storage/s3.py": "tests/pipeline/storage/test_path.py",
+    "pipeline/patches/chunks.py": "tests/pipeline/patches/test_patches.py",
+    "pipeline/patches/reader.py": "tests/pipeline/patches/test_patches.py",
+    "pipeline/patches/stored.py": "tests/pipeline/patches/test_patches.py",
+    "pipeline/patches/stores.py": "tests/pipeline/patches/test_patches.py",
     "pipeline/store/summary.py": "tests/pipeline/catalogue/test_stac.py",
     "workflows/bench/jpeg_streams.py": "tests/workflows/bench/test_jpeg.py",
     "workflows/cli/bench.py": "tests/workflows/bench/test_compare.py",
@@ -595,6 +600,7 @@ ROOMS_OF_PIPELINE = (
     "read",  # samples of a store for people
     "kept",  # files of an archive that are no images
     "catalogue",
+    "patches",  # samples of many stores for training
     "archive",  # many stores together
     "verify",
     "export",
@@ -605,6 +611,7 @@ ROOMS_OF_PIPELINE = (
 ROOMS_OF_WORKFLOWS = (
     "interrupts",
     "environment",  # what the command is started in
+    "unguarded",  # scripts that workers cannot read
     "report",  # what a run tells
     "cluster",  # where tasks run
     "learn",

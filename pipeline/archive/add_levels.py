@@ -8,6 +8,7 @@ is there the old store is whole; the same line goes on after a crash.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -219,8 +220,11 @@ class _Adding:
 
 
 def _cut(shape: tuple[int, ...], source: LevelledSource, image: Layout) -> ShardGrid:
-    """Return the grid of a level: tiles as the image has them, bands apart where its are."""
-    grid = choose_grid(shape, source.info.dtype.itemsize, tile=max(image.grid.chunk[-2:]))
+    """Return the grid of a level: tiles and planes as the image has them, bands apart where its
+    are."""
+    *leading, height, width = image.grid.chunk
+    size, planes = source.info.dtype.itemsize, math.prod(leading)
+    grid = choose_grid(shape, size, tile=max(height, width), planes=planes)
     band = band_apart(image.axes, image.grid)
     return grid if band is None else grid.apart(band)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
 
 from tilepress.codecs.loss import Loss, bounded, lossy
+from tilepress.errors import UsageError
 from tilepress.pipeline.image.made_levels import AUTO, parse_asked
 from tilepress.pipeline.privacy.profile import Profile
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CODING_OPTIONS",
     "LOSSES",
+    "PURPOSES",
     "CodingOption",
     "CodingOptions",
     "Description",
@@ -35,6 +37,10 @@ __all__ = [
 
 LOSSES = ("max_error", "quality", "psnr", "bits_per_sample", "bpp")
 """Options that say how much may be lost; they exclude each other."""
+
+
+PURPOSES: Mapping[str, Mapping[str, Any]] = {"training": {"tile": 256, "tier": "fast"}}
+"""What is coded otherwise for a purpose, unless that is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +139,26 @@ class EncodeOptions:
         int, Description(metavar="PIXELS", help="Rows and columns of one record, 16 to 2048.")
     ] = 512
 
+    planes_per_chunk: Annotated[
+        int,
+        Description(
+            metavar="N",
+            help="Bands, slices or times of one record at most, 1 to 64; 0: up to 16. 1 suits who "
+            "reads single planes, and takes more bytes, for no plane is predicted from another.",
+            since_later=True,
+        ),
+    ] = 0
+
+    for_: Annotated[
+        str,
+        Description(
+            metavar="PURPOSE",
+            help="training: tiles of 256 and the tier fast, from which random patches are read "
+            "several times as fast; --tile and --tier win over it.",
+            since_later=True,
+        ),
+    ] = ""
+
     lossless_for: Annotated[
         str,
         Description(
@@ -170,8 +196,8 @@ class EncodeOptions:
             metavar="PROFILE",
             help="Remove what identifies a patient, by the basic profile of DICOM PS3.15 and its "
             "options: clean-descriptors, and what comes after retain-: uids, "
-            "longitudinal-modified-dates, patient-characteristics, device-identity, "
-            "institution-identity; e.g. basic,retain-uids. Pixels stay as they are.",
+            "patient-characteristics, device-identity, institution-identity or "
+            "longitudinal-modified-dates (as in basic,retain-uids). Pixels stay as they are.",
             since_later=True,
         ),
     ] = ""
@@ -184,7 +210,7 @@ class EncodeOptions:
         """Return the options that a caller gave; None stands for a default.
 
         Raises TypeError for a name that is no option, as a call with explicit arguments would,
-        UsageError for a profile of de-identification that there is not.
+        UsageError for a purpose or a profile of de-identification that there is not.
         """
         types = {option.name: option.type for option in CODING_OPTIONS}
         values: dict[str, Any] = {}
@@ -193,6 +219,7 @@ class EncodeOptions:
                 raise TypeError(f"got an unexpected keyword argument {name!r}")
             if value is not None:
                 values[name] = float(value) if types[name] is float else value  # type: ignore[arg-type]
+        values = _for_purpose(values) | values
         if "levels" in values:
             values["levels"] = str(parse_asked(str(values["levels"])))
         if values.get("deidentify"):
@@ -287,6 +314,8 @@ class CodingOptions(TypedDict, total=False):
     tier: str
     model: str
     tile: int
+    planes_per_chunk: int
+    for_: str
     lossless_for: str
     max_expansion: float
     levels: str | int
@@ -301,6 +330,22 @@ class CodingOption:
     type: type
     default: Any
     description: Description
+
+    @property
+    def flag(self) -> str:
+        """How the command line calls it; an underscore at the end keeps Python from reading it."""
+        return "--" + self.name.rstrip("_").replace("_", "-")
+
+
+def _for_purpose(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a purpose suggests for options that are not given."""
+    purpose = given.get("for_", "")
+    if purpose not in ("", *PURPOSES):
+        raise UsageError(f"compressing: got --for {purpose!r}, want {' or '.join(PURPOSES)}")
+    suggested = dict(PURPOSES.get(purpose, {}))
+    if given.get("codec", "wave") != "wave" or given.get("model", "auto") != "auto":
+        suggested.pop("tier", None)  # a tier is one of wave's own models
+    return suggested
 
 
 def _declared() -> tuple[CodingOption, ...]:

@@ -290,10 +290,10 @@ def _cut(
 ) -> ShardGrid:
     """Return the grid of an image, on blocks of that shape if any; ``apart``: of single bands."""
     size = info.dtype.itemsize
-    if block is None:
-        grid = choose_grid(info.shape, size, tile=options.tile)
-    else:
-        grid = choose_grid(info.shape, size, tile=options.tile, block=block)
+    more: dict[str, Any] = {} if block is None else {"block": block}
+    if options.planes_per_chunk:
+        more["planes"] = options.planes_per_chunk
+    grid = choose_grid(info.shape, size, tile=options.tile, **more)
     return grid.apart(info.axes.index("band")) if apart else grid
 
 

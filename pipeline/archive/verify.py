@@ -66,9 +66,10 @@ class Damage:
 
     kind: str
     """"missing", "unexpected", "changed" (bytes), "undecodable" (a record), "samples" (decoded
-    samples are not those sealed) or "source" (they differ from the source). Append only."""
+    samples are not those sealed), "source" (they differ from the source), "damaged" (of an archive,
+    in words) or "unknown" (nothing can be told). Append only."""
     key: str
-    """The object below the store's root."""
+    """The object below the root of what was verified: a store, or an archive."""
     detail: str
     """What was found; for records the chunk within the shard, for samples the box."""
 
@@ -87,6 +88,8 @@ class StoreCheck:
     state: Literal["sound", "damaged", "unknown"]
     findings: tuple[str, ...] = ()
     """Each damage, or the reason why it cannot be told."""
+    damages: tuple[Damage, ...] = ()
+    """What of that is known by its key."""
     differs: bool = False
     """Whether all damage is that the source has other samples by now: the store itself is sound."""
     deidentified: bool = False
@@ -111,7 +114,20 @@ class StoreCheck:
         return [f"{self.store}: {text}" for text in (state, *self.findings)]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        told = asdict(self)
+        del told["damages"]  # the findings tell them
+        return told
+
+    def damages_below(self, archive: str) -> list[Damage]:
+        """Return what was found as damages of the archive; [] where all is sound."""
+        if self.state == "sound" or self.damages:
+            below = f"{self._key(archive)}/"
+            return [replace(one, key=below + one.key) for one in self.damages]
+        kind = "damaged" if self.state == "damaged" else "unknown"
+        return [Damage(kind, self._key(archive), text) for text in self.findings]
+
+    def _key(self, archive: str) -> str:
+        return self.store.removeprefix(archive.rstrip("/") + "/")
 
 
 def verify_store(store: StoragePath, open_its_source: OpenSource | None = None) -> list[Damage]:
@@ -255,7 +271,13 @@ def _check(store: StoragePath, sources: SourceFinder | None, *, in_archive: bool
     found = _checked(store, sources, in_archive=in_archive)
     if sources is None:
         return found
-    return replace(found, findings=tuple(sources.told(store, one) for one in found.findings))
+    return replace(
+        found,
+        findings=tuple(sources.told(store, one) for one in found.findings),
+        damages=tuple(
+            replace(one, detail=sources.told(store, one.detail)) for one in found.damages
+        ),
+    )
 
 
 def _checked(store: StoragePath, sources: SourceFinder | None, *, in_archive: bool) -> StoreCheck:
@@ -276,6 +298,7 @@ def _checked(store: StoragePath, sources: SourceFinder | None, *, in_archive: bo
         store=str(store),
         state=state,
         findings=tuple(map(str, damages)),
+        damages=tuple(damages),
         differs=bool(damages) and all(damage.kind == "source" for damage in damages),
         deidentified=deidentified,
     )

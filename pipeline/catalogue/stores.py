@@ -25,6 +25,7 @@ from tilepress.pipeline.store.summary import read_summary
 
 __all__ = [
     "CATALOGUE",
+    "COLUMNS",
     "READERS",
     "Totals",
     "find_stores",
@@ -48,7 +49,8 @@ READERS = 16
 WIDTH_ROWS = 500
 """Lines of a list that decide how wide its columns are."""
 
-_COLUMNS = ("store", "axes", "shape", "dtype", "ratio", "max error", "CRS / modality")
+COLUMNS = ("store", "axes", "shape", "dtype", "ratio", "max error", "CRS / modality")
+"""Heads of the columns that a store's ``cells`` fill."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -148,9 +150,9 @@ def list_lines(summaries: Iterable[ListedStore]) -> Iterator[str]:
     totals = Totals()
     stream = iter(summaries)
     first = list(islice(stream, WIDTH_ROWS))
-    rows = [_COLUMNS, *(summary.cells() for summary in first)]
+    rows = [COLUMNS, *(summary.cells() for summary in first)]
     widths = [max(map(len, column)) for column in zip(*(r for r in rows), strict=True)]
-    yield _line(_COLUMNS, widths)
+    yield _line(COLUMNS, widths)
     for summary in chain(first, stream):
         totals.add(summary)
         yield _line(summary.cells(), widths)

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tilepress.errors import SourceError, TilepressError, UnsupportedSource
+from tilepress.errors import NoSuchSource, SourceError, TilepressError, UnsupportedSource
 from tilepress.pipeline.find.patterns import has_wildcard, split_pattern
 from tilepress.pipeline.find.walk import (
     Batch,
@@ -186,8 +186,10 @@ def _named_path(text: str, relative: str) -> Iterator[InputFile | _Tree | Failur
             os.stat(text)
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or str(error)
-        found = "there is no such file" if isinstance(error, FileNotFoundError) else found
-        yield Failure(printable_name(text), SourceError(f"opening {printable_name(text)}: {found}"))
+        kind: type[SourceError] = SourceError
+        if isinstance(error, FileNotFoundError):
+            kind, found = NoSuchSource, "there is no such file"
+        yield Failure(printable_name(text), kind(f"opening {printable_name(text)}: {found}"))
         return
     if is_folder:
         yield _Tree(FolderWalk(text))
@@ -214,7 +216,7 @@ def _named_object(url: str) -> Iterator[InputFile | _Tree | _Found | Failure]:
             yield _Found(url)
         else:
             text = f"opening {printable_name(url)}: there is no such object, and none below it"
-            yield Failure(printable_name(url), SourceError(text))
+            yield Failure(printable_name(url), NoSuchSource(text))
     except OSError as error:
         yield Failure(
             printable_name(url), SourceError(f"opening {printable_name(url)}: {error.strerror}")
@@ -356,7 +358,7 @@ class _Found:
         if not any_match:
             shown = printable_name(self.pattern)
             text = "there is no such file, and as a pattern it matches no image"
-            yield Failure(shown, SourceError(f"opening {shown}: {text}"))
+            yield Failure(shown, NoSuchSource(f"opening {shown}: {text}"))
         yield End()
 
     def _walk(self) -> FolderWalk | BucketWalk:

@@ -12,7 +12,8 @@ import numpy as np
 __all__ = ["Box", "ShardGrid", "choose_grid"]
 
 MAX_PLANES_PER_CHUNK = 16
-"""Planes that one record holds at most (DESIGN §3): one read decodes no more than it must."""
+"""Planes that one record holds at most (DESIGN §3), unless the user says: one read decodes no more
+than it must."""
 
 MAX_SHARD_BYTES = 128 * 2**20
 """Decoded size of one shard at most: what one task holds in memory a few times over."""
@@ -132,22 +133,24 @@ def choose_grid(
     itemsize: int,
     *,
     tile: int = 512,
+    planes: int = 0,
     block: tuple[int, ...] | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> ShardGrid:
     """Choose chunk and shard for an image of ``shape`` (…, y, x) with ``itemsize`` bytes a sample.
 
-    The chunk is ``tile`` × ``tile`` × planes, planes balanced so that no chunk exceeds
-    ``MAX_PLANES_PER_CHUNK`` and inner leading axes stay whole first (bands of one slice go
-    together). The shard grows by whole chunks along x, then y, then the leading axes, while it
-    stays within ``max_shard_bytes``. With ``block``, the sides of what lies in the source as one
-    stream, chunks consist of whole blocks, and of ``tile`` × ``tile`` samples only if these have no
-    more.
+    The chunk is ``tile`` × ``tile`` × planes, planes balanced so that no chunk exceeds ``planes``,
+    or ``MAX_PLANES_PER_CHUNK`` where that is 0, and inner leading axes stay whole first (bands of
+    one slice go together). The shard grows by whole chunks along x, then y, then the leading axes,
+    while it stays within ``max_shard_bytes``. With ``block``, the sides of what lies in the source
+    as one stream, chunks consist of whole blocks, and of ``tile`` × ``tile`` samples only if these
+    have no more.
     """
     *leading, height, width = shape
     area = _whole_blocks(height, width, tile, block)
     chunk_leading: list[int] = []
-    room = max(1, min(MAX_PLANES_PER_CHUNK, MAX_PLANES_PER_CHUNK * tile**2 // math.prod(area)))
+    most = planes or MAX_PLANES_PER_CHUNK
+    room = max(1, min(most, most * tile**2 // math.prod(area)))
     if block is not None:
         room = max(room, math.prod(block[:-2]))
     for n in reversed(leading):

@@ -14,7 +14,7 @@ from xarray.core import indexing
 from tilepress.codecs.numbers import number_of
 from tilepress.errors import UsageError
 
-__all__ = ["physical"]
+__all__ = ["absent_value", "padding_range", "physical", "rescaling"]
 
 _SLOPE, _INTERCEPT = "rescale_slope", "rescale_intercept"
 
@@ -37,16 +37,16 @@ def physical(dataset: xr.Dataset, *, hu: bool, masked: bool, name: str) -> xr.Da
     image = dataset["image"]
     if image.dtype.kind not in "biuf":
         raise UsageError(f"opening {name}: samples of {image.dtype} have no physical values")
-    slope, intercept = _rescaling(dataset, name) if hu else (None, None)
+    slope, intercept = rescaling(dataset, name) if hu else (None, None)
     small = image.dtype.itemsize <= (4 if image.dtype.kind == "f" else 2)
     rule = _Rule(
         dims=tuple(map(str, image.dims)),
         dtype=np.dtype(np.float32 if small else np.float64),
         slope=slope,
         intercept=intercept,
-        absent=_absent(image) if masked else None,
+        absent=absent_value(image.attrs, tuple(map(str, image.dims))) if masked else None,
         mask=dataset["mask"].variable if masked and "mask" in dataset else None,
-        padding=_padding(image.attrs) if masked else None,
+        padding=padding_range(image.attrs) if masked else None,
     )
     attributes = dict(image.attrs)
     dropped = set(_OF_STORED) | {_SLOPE, _INTERCEPT} if hu else set()
@@ -119,7 +119,11 @@ class _Physical(BackendArray):
         return np.asarray(self._rule.of(self._stored.isel(by_dim).load(), by_dim).values)
 
 
-def _rescaling(dataset: xr.Dataset, name: str) -> tuple[xr.Variable, xr.Variable]:
+def rescaling(dataset: xr.Dataset, name: str) -> tuple[xr.Variable, xr.Variable]:
+    """Return slope and intercept: numbers, or one for each band or plane along their axes.
+
+    Raises UsageError where the image ``name`` tells none, or another way to its values.
+    """
     told = dataset["image"].attrs
     if "modality_lut" in told:
         raise UsageError(
@@ -150,20 +154,21 @@ def _number(dataset: xr.Dataset, key: str, neutral: float, name: str) -> xr.Vari
     raise UsageError(f"opening {name}: {key} has {len(numbers)} numbers for {sizes}")
 
 
-def _absent(image: xr.DataArray) -> xr.Variable | None:
+def absent_value(told: Mapping[str, Any], dims: tuple[str, ...]) -> xr.Variable | None:
     """Return the value of absent samples, of each band where they differ; None for none.
 
-    NaN, which is no band's value, stands where a band has none.
+    ``told`` are the attributes of an image with these axes. NaN, which is no band's value, stands
+    where a band has none.
     """
-    by_band = image.attrs.get("band_nodata")
-    if by_band is not None and "band" in image.dims:
+    by_band = told.get("band_nodata")
+    if by_band is not None and "band" in dims:
         values = [np.nan if one is None else number_of(one) for one in by_band]
         return xr.Variable(("band",), np.array(values, np.float64))
-    value = image.attrs.get("nodata")
+    value = told.get("nodata")
     return None if value is None else xr.Variable((), number_of(value))
 
 
-def _padding(told: Mapping[str, Any]) -> tuple[float, float] | None:
+def padding_range(told: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return the range of DICOM's pixel padding (PS3.3 C.7.5.1.1.2), in stored values."""
     value = told.get("pixel_padding_value")
     if not isinstance(value, (int, float)):

@@ -5,6 +5,7 @@
     tilepress.compress("scene.tif", "scene.zarr")      # lossless unless max_error says otherwise
     dataset = tilepress.open("scene.zarr")             # an xarray.Dataset, read lazily
     tilepress.verify("scene.zarr", source="scene.tif") # [] where everything is sound
+    tilepress.ls("archive"), tilepress.info("scene.zarr")
     tilepress.export("scene.zarr", "back.tif")         # the same pixels, tags and georeferencing
 
 Nothing is imported before it is used: a Zarr reader that only needs the codec pays for no more.
@@ -18,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tilepress.codecs.tile import TileCodec
     from tilepress.pipeline.catalogue.search import catalogue, find
+    from tilepress.pipeline.catalogue.told import info, ls
     from tilepress.pipeline.export import export
     from tilepress.pipeline.read.open import open_dataset as open  # noqa: A004  # as in xarray, rasterio
     from tilepress.pipeline.verify import verify
-    from tilepress.workflows.run.compress import compress
+    from tilepress.workflows.run.python import compress
 
     __version__: str
 
@@ -32,6 +34,8 @@ __all__ = [
     "compress",
     "export",
     "find",
+    "info",
+    "ls",
     "open",
     "verify",
 ]
@@ -39,9 +43,11 @@ __all__ = [
 _HOMES = {
     "TileCodec": ("tilepress.codecs.tile", "TileCodec"),
     "catalogue": ("tilepress.pipeline.catalogue.search", "catalogue"),
-    "compress": ("tilepress.workflows.run.compress", "compress"),
+    "compress": ("tilepress.workflows.run.python", "compress"),
     "export": ("tilepress.pipeline.export", "export"),
     "find": ("tilepress.pipeline.catalogue.search", "find"),
+    "info": ("tilepress.pipeline.catalogue.told", "info"),
+    "ls": ("tilepress.pipeline.catalogue.told", "ls"),
     "open": ("tilepress.pipeline.read.open", "open_dataset"),
     "verify": ("tilepress.pipeline.verify", "verify"),
 }
@@ -52,6 +58,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands f
         from importlib.metadata import version
 
         value: Any = version("tilepress")
+    elif name == "torch":  # tilepress.torch, which needs the extra of that name
+        value = import_module("tilepress.torch")
     elif name in _HOMES:
         module, attribute = _HOMES[name]
         value = getattr(import_module(module), attribute)

@@ -3,6 +3,7 @@
     TilepressError
     ├── UsageError               the request itself is wrong (exit code 2)
     ├── SourceError              an input cannot be read
+    │   ├── NoSuchSource         it names nothing that is there
     │   ├── UnsupportedSource    it is an image of a kind that we do not take, or not an image
     │   ├── DamagedSource        it is truncated or contradicts itself
     │   ├── SourceTooLarge       there is no memory for it
@@ -42,6 +43,7 @@ __all__ = [
     "FileInTheWay",
     "InvalidRecord",
     "ModelError",
+    "NoSuchSource",
     "SourceError",
     "SourceTooLarge",
     "StoreError",
@@ -80,6 +82,10 @@ class SourceError(TilepressError):
     """An input image cannot be read."""
 
     kind = "source"
+
+
+class NoSuchSource(SourceError):
+    """An input names no file, or as a pattern matches no image."""
 
 
 class UnsupportedSource(SourceError):

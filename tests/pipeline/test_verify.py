@@ -12,7 +12,9 @@ import pytest
 
 from tilepress.errors import SourceError, StoreError, UnsealedStore, UsageError
 from tilepress.pipeline.archive.verify import Damage
+from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.verify import verify
+from tilepress.workflows.run.compress import compress
 
 Make = Callable[..., Any]
 
@@ -152,3 +154,45 @@ class TestWhatCannotBeChecked:
     def test_no_store(self, tmp_path: Path) -> None:
         with pytest.raises(StoreError):
             verify(tmp_path / "none.zarr")
+
+
+class TestAnArchive:
+    """Every store is checked, and what cannot be told of one hides nothing of the others."""
+
+    @pytest.fixture
+    def archive(self, tmp_path: Path) -> Path:
+        (tmp_path / "in/deep").mkdir(parents=True)
+        for name in ("a", "deep/b", "c"):
+            image = np.random.default_rng(1).integers(0, 99, (20, 30), dtype=np.uint16)
+            np.save(tmp_path / "in" / f"{name}.npy", image)
+        (tmp_path / "in/readme.txt").write_text("kept")
+        assert compress(tmp_path / "in", tmp_path / "out", workers=0).ok
+        return tmp_path / "out"
+
+    def test_that_is_sound_has_no_damage(self, archive: Path):
+        assert verify(archive) == []
+        assert verify(archive, archive.parent / "in") == []
+
+    def test_damages_are_told_by_their_place_in_it(self, archive: Path):
+        (shard,) = (archive / "deep/b.zarr").rglob("c/0/0")
+        _flip(shard, 80)
+        (archive / "c.zarr/zarr.json").unlink()
+        (archive / "files/readme.txt").unlink()
+        shutil.rmtree(archive / "a.zarr")
+        found = verify(archive)
+        told = {(damage.kind, damage.key) for damage in found}
+        assert ("changed", "deep/b.zarr/0/image/c/0/0") in told
+        assert ("unknown", "c.zarr") in told
+        assert ("damaged", "a.zarr") in told
+        assert any(kind == "damaged" and "files" in key for kind, key in told)
+
+    def test_a_source_that_has_changed_is_told(self, archive: Path):
+        np.save(archive.parent / "in/c.npy", np.zeros((20, 30), np.uint16))
+        np.save(archive.parent / "in/d.npy", np.zeros((20, 30), np.uint16))
+        found = verify(archive, archive.parent / "in")
+        assert {(one.kind, one.key.partition("/")[0]) for one in found} >= {("source", "c.zarr")}
+        assert any(one.kind == "unknown" and "holds no store of it" in one.detail for one in found)
+
+    def test_takes_sources_as_paths(self, archive: Path):
+        with pytest.raises(UsageError, match="give its sources as paths"):
+            verify(archive, SourceFinder([archive.parent / "in"]))

@@ -40,7 +40,7 @@ from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import UsageError
 from tilepress.workflows.bench.images import read_images
 
-__all__ = ["ReadSpeed", "main", "measure"]
+__all__ = ["ReadSpeed", "first_plane", "main", "measure"]
 
 TILE = 512
 SCAN = 2048
@@ -187,7 +187,7 @@ def _by_rasterio(source: Any) -> Reader:  # noqa: ANN401  # rasterio has no type
     return read
 
 
-def _plane(file: Path, side: int) -> Plane:
+def first_plane(file: Path, side: int) -> Plane:
     """Return the first plane of a file's image, mirrored on and on up to ``side``²."""
     image = next(iter(read_images([file])), None)
     if image is None or image.samples is None:
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--patches", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args(arguments)
-    plane = _plane(given.file, given.side)
+    plane = first_plane(given.file, given.side)
     results = measure(plane, given.patches, given.rounds)
     patterns = list(results[0].speeds)
     lines = [f"{given.file.name}: {plane.shape[0]} × {plane.shape[1]} {plane.dtype}"]

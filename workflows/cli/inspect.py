@@ -52,22 +52,10 @@ def info(store: Store, as_json: Json = False) -> None:
 
         tilepress info out/scene.zarr --json
     """
-    from tilepress.pipeline.catalogue.stores import summarize
-    from tilepress.pipeline.store.reader import StoreReader
+    from tilepress.pipeline.catalogue.told import info as told_of
+    from tilepress.pipeline.catalogue.told import short
 
-    _must_exist(store)
-    reader = StoreReader.open(store)
-    summary = summarize(store, reader.path.name)
-    details = {
-        **summary.to_json(),
-        "path": str(store),
-        "chunk": list(reader.chunk),
-        "levels": [list(reader.at_level(n).shape) for n in range(1, reader.level_count)],
-        "has_mask": reader.has_mask,
-        "source": sorted(reader.source_names()),
-        "tilepress": dict(reader.statement),
-        "attributes": {k: v for k, v in reader.attrs.items() if k != "tilepress"},
-    }
+    details = told_of(store).to_json()
     if as_json:
         print(json.dumps(details, indent=2, default=str))
         return
@@ -77,9 +65,9 @@ def info(store: Store, as_json: Json = False) -> None:
         if isinstance(value, dict):
             print(f"{key}:")
             for name, item in value.items():
-                say(f"  {name}: {_short(item)}")
+                say(f"  {name}: {short(item)}")
         else:
-            say(f"{key}: {_short(value)}")
+            say(f"{key}: {short(value)}")
 
 
 def list_archive(
@@ -276,8 +264,3 @@ def _box(text: str | None) -> tuple[float, float, float, float] | None:
         wanted = "left,bottom,right,top in units of the CRS"
         raise UsageError(f"exporting: got --bbox {text!r}, want {wanted}") from None
     return left, bottom, right, top
-
-
-def _short(value: object, limit: int = 200) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.archive.options import CODING_OPTIONS, CodingOption
+from tilepress.pipeline.archive.options import CODING_OPTIONS, PURPOSES, CodingOption
 from tilepress.pipeline.privacy.profile import BASIC, OPTIONS
 
 __all__ = [
@@ -170,7 +170,7 @@ FIRST = (
         "model",
         "tune",
     ),
-    *("stack", "tile"),
+    *("stack", "tile", "planes_per_chunk", "for_"),
 )
 """What help lists first, and in which order; then come other options of coding, then the rest."""
 
@@ -196,7 +196,11 @@ class CodingCommand(TyperCommand):
     """A command that takes options of coding, of which one may stand without its value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  # the parser's
-        return super().parse_args(ctx, _spelled_out(args))
+        rest = super().parse_args(ctx, _spelled_out(args))
+        for name in PURPOSES.get(ctx.params.get("for_", ""), {}):
+            if ctx.get_parameter_source(name).name == "DEFAULT":
+                ctx.params[name] = None  # nobody gave it: the purpose chooses
+        return rest
 
 
 def _spelled_out(args: Sequence[str]) -> list[str]:
@@ -219,12 +223,12 @@ def _spelled_out(args: Sequence[str]) -> list[str]:
 
 def _parameter(option: CodingOption) -> inspect.Parameter:
     """Return an option of coding as the parser reads it: the type is its check of the value."""
-    told = option.description
+    told, flag = option.description, option.flag
     kind: Any = _words(option.name, told.choices) if told.choices else option.type
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=typer.Option(kind(option.default), metavar=told.metavar, help=told.help),
+        default=typer.Option(kind(option.default), flag, metavar=told.metavar, help=told.help),
         annotation=kind,
     )
 

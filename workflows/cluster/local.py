@@ -37,6 +37,7 @@ from tilepress.workflows.cluster.settings import (
 )
 from tilepress.workflows.cluster.worker_kinds import WorkerCounts
 from tilepress.workflows.interrupts import interrupts_stay_here
+from tilepress.workflows.unguarded import told_if_unguarded
 
 if TYPE_CHECKING:
     from distributed import SpecCluster
@@ -104,9 +105,10 @@ class LocalOpener:
     def open(self) -> Iterator[OpenedCluster]:
         """Start processes; stop them on leaving."""
         threads = _threads_of_each(self.expected.slots)
-        environment = worker_environment(threads) | guests.for_workers()
-        with environment_put_back(environment), self._opened(environment) as opened:
-            yield opened
+        with told_if_unguarded() as told:
+            environment = worker_environment(threads) | guests.for_workers() | told
+            with environment_put_back(environment), self._opened(environment) as opened:
+                yield opened
 
     @contextlib.contextmanager
     def _opened(self, environment: dict[str, Any]) -> Iterator[OpenedCluster]:

@@ -162,6 +162,8 @@ class Report:
     """Every image that is sealed now, an ``ImageResult`` each, in the order they were finished."""
     failures: Spool[ImageFailure] = field(default_factory=_failures)
     """Every input that failed."""
+    absent: int = 0
+    """How many of these named nothing: no file, or a pattern that matched no image."""
     excluded: Spool[ImageFailure] = field(default_factory=_failures)
     """Every image that was left out on purpose: labels of slides where images are de-identified."""
     seconds: float = 0.0
@@ -254,6 +256,12 @@ class Report:
             f"{count} stores are larger than their files"
         )  # fmt: skip
         return f"{stores}, by {size(self.images.larger_bytes)}: see file_ratio in the report"
+
+    def _repr_html_(self) -> str:
+        """Return the report as notebooks show it."""
+        from tilepress.workflows.report.page import html_of
+
+        return html_of(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole report as JSON-able values, in memory; ``write`` streams it."""

@@ -99,6 +99,12 @@ def compress(
         extra torch. Sealed stores stay as they are.
     tile :
         Rows and columns of one record, 16 to 2048.
+    planes_per_chunk :
+        Bands, slices or times of one record at most, 1 to 64; 0 is up to 16. With 1 a plane is
+        read without the others, and takes more bytes (docs/archive.md).
+    for_ :
+        "training" chooses tiles of 256 and the tier "fast" (docs/training.md); ``tile`` and
+        ``tier`` win over it.
     levels :
         Levels of lower resolution: "auto" makes some of images above 4096 × 4096, from a quarter of
         the rows and columns on; a number makes so many, each half of the one before; "none" none.
@@ -157,7 +163,8 @@ def compress(
         names of their stores, and a table beside the report, or in the archive's private folder,
         says which files those are.
     progress :
-        What to tell while the run goes on; nothing by default.
+        What shows the run while it goes on. ``tilepress.compress`` takes True, too, for a bar in
+        the terminal or notebook, and False for nothing: by default notebooks show a bar.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tilepress.errors import ExcludedSource, UsageError
+from tilepress.errors import ExcludedSource, NoSuchSource, UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.former import as_stored_before
@@ -113,6 +113,7 @@ def todos(
     for item in found:
         if isinstance(item, Failure):
             files += 1
+            run.report.absent += isinstance(item.error, NoSuchSource)
             run.fail(*labels.of_failure(item))
         elif skip_larger is not None and (item.source_bytes or 0) > skip_larger:
             files += len(item.paths)

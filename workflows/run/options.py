@@ -15,6 +15,9 @@ __all__ = ["check_options", "takes_coding_options"]
 MIN_TILE, MAX_TILE = 16, 2048
 """Rows and columns of one record."""
 
+MAX_PLANES = 64
+"""Bands, slices or times of one record: who reads one plane may have to decode all of these."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -53,6 +56,11 @@ def check_options(options: EncodeOptions, workers: int | None, tune: float | Non
         raise UsageError(f"compressing: got bpp {options.bpp}, want a number above 0")
     if not MIN_TILE <= options.tile <= MAX_TILE:
         raise UsageError(f"compressing: got tile {options.tile}, want {MIN_TILE} to {MAX_TILE}")
+    if not 0 <= options.planes_per_chunk <= MAX_PLANES:
+        raise UsageError(
+            f"compressing: got {options.planes_per_chunk} planes per chunk, want 1 to "
+            f"{MAX_PLANES}, or 0 for up to 16"
+        )
     if not options.max_expansion >= 0:
         raise UsageError(
             f"compressing: got max expansion {options.max_expansion}, want a ratio, or 0 for any"

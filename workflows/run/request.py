@@ -17,6 +17,7 @@ from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.workflows.environment import check_interpreter
 from tilepress.workflows.report.report import RunDescription
+from tilepress.workflows.unguarded import end_if_unguarded
 
 __all__ = ["CompressRequest", "PathLike"]
 
@@ -54,6 +55,7 @@ class CompressRequest:
         skip_larger: int | None = None,
     ) -> CompressRequest:
         """Return the request of a call; raise UsageError where it names nothing."""
+        end_if_unguarded()
         check_interpreter()
         if not str(destination).strip():
             raise UsageError("compressing: the destination is empty")

@@ -81,6 +81,13 @@ class TestAStoreWithoutLevels:
         (image,) = compress(source, store.parent, **OPTIONS, levels=2).images
         assert image.status == "unchanged"
 
+    def test_has_planes_together_as_the_store_has_them(self, tmp_path: Path):
+        np.save(tmp_path / "scene.npy", smooth((3, 90, 110)).astype(np.uint16))
+        assert compress(tmp_path / "scene.npy", tmp_path / "out", **OPTIONS, planes_per_chunk=1).ok
+        assert [one.ok for one in add_levels(tmp_path / "out", [tmp_path / "scene.npy"], 1)]
+        reader = StoreReader.open(tmp_path / "out/scene.zarr")
+        assert [reader.at_level(n).chunk for n in range(2)] == [(1, 32, 32)] * 2
+
     def test_is_left_alone_the_second_time(self, store: Path, source: Path):
         assert [one.ok for one in add_levels(store, [source], 2)] == [True]
         before = contents(store)

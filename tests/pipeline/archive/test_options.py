@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from tilepress.errors import UsageError
 from tilepress.pipeline.archive.options import CODING_OPTIONS, CodingOptions, EncodeOptions
 
 
@@ -52,3 +53,34 @@ class TestWhatIsGiven:
         told = EncodeOptions(tile=64).to_json()
         del told["tier"]
         assert EncodeOptions.from_json(told) == EncodeOptions(tile=64)
+
+
+class TestAPurpose:
+    """It suggests, and whoever says more knows better."""
+
+    def test_training_means_small_tiles_that_decode_fast(self):
+        options = EncodeOptions.of({"for_": "training"})
+        assert (options.tile, options.tier) == (256, "fast")
+        assert options.to_json()["for_"] == "training"
+        assert EncodeOptions.from_json(options.to_json()) == options
+
+    @pytest.mark.parametrize(
+        ("given", "tile", "tier"),
+        [
+            ({"tile": 512}, 512, "fast"),
+            ({"tier": "max"}, 256, "max"),
+            ({"tile": 128, "tier": "standard"}, 128, "standard"),
+            ({"tile": None}, 256, "fast"),
+        ],
+    )
+    def test_what_is_given_wins(self, given: CodingOptions, tile: int, tier: str):
+        options = EncodeOptions.of({"for_": "training", **given})
+        assert (options.tile, options.tier) == (tile, tier)
+
+    @pytest.mark.parametrize("given", [{"codec": "jpegxl"}, {"model": "wave-standard"}])
+    def test_a_tier_is_chosen_only_where_there_are_tiers(self, given: CodingOptions):
+        assert EncodeOptions.of({"for_": "training", **given}).tier == "standard"
+
+    def test_another_purpose_is_refused(self):
+        with pytest.raises(UsageError, match="got --for 'reading', want training"):
+            EncodeOptions.of({"for_": "reading"})

@@ -47,7 +47,7 @@ class TestDigestNamesTheBytes:
         os.utime(image, ns=(0, 1))
         assert plan(image, tmp_path / "a.zarr").digest != before
 
-    @pytest.mark.parametrize("change", [{"max_error": 2}, {"tile": 64}])
+    @pytest.mark.parametrize("change", [{"max_error": 2}, {"tile": 64}, {"planes_per_chunk": 1}])
     def test_it_tells_other_options(self, image: Path, tmp_path: Path, change: dict[str, object]):
         before = plan(image, tmp_path / "a.zarr").digest
         assert plan(image, tmp_path / "a.zarr", **change).digest != before

@@ -86,3 +86,22 @@ class TestSampleOfChunks:
         assert len(set(first)) == 32
         rows = [box.start[0] for box in first]
         assert min(rows) < 1024 < 3072 < max(rows)
+
+
+class TestPlanesOfAChunk:
+    """Who reads single slices or bands decodes no more than they were told to share a record."""
+
+    @pytest.mark.parametrize(
+        ("planes", "chunk"),
+        [(0, (9, 512, 512)), (1, (1, 512, 512)), (4, (4, 512, 512)), (32, (17, 512, 512))],
+    )
+    def test_there_are_no_more_than_asked_for(self, planes: int, chunk: tuple[int, ...]):
+        assert choose_grid((17, 600, 600), 2, planes=planes).chunk == chunk
+
+    def test_bands_go_together_before_slices_do(self):
+        assert choose_grid((20, 3, 600, 600), 2, planes=6).chunk == (2, 3, 512, 512)
+        assert choose_grid((20, 3, 600, 600), 2, planes=2).chunk == (1, 2, 512, 512)
+
+    def test_a_shard_still_has_as_much_as_it_may(self):
+        one, usual = (choose_grid((64, 600, 600), 2, planes=n).shard for n in (1, 0))
+        assert one == usual == (64, 1024, 1024)

@@ -8,7 +8,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tilepress.pipeline.archive.options import CODING_OPTIONS, CodingOption, Description
+from tilepress.pipeline.archive.options import (
+    CODING_OPTIONS,
+    CodingOption,
+    Description,
+    EncodeOptions,
+)
 from tilepress.workflows.cli import options as room
 from tilepress.workflows.cli.app import app
 from tilepress.workflows.cli.options import in_order, patterns, plain, takes_coding_options
@@ -28,7 +33,7 @@ class TestOptionsOfCoding:
         parameters = {parameter.name: parameter for parameter in commands[command].params}
         for option in CODING_OPTIONS:
             told = parameters[option.name]
-            assert told.opts == ["--" + option.name.replace("_", "-")]
+            assert told.opts == [option.flag]
             assert told.default == option.default
             assert told.help == option.description.help
             assert told.metavar == option.description.metavar
@@ -81,6 +86,25 @@ class TestOptionsOfCoding:
     @pytest.mark.parametrize(
         ("line", "told"),
         [
+            (["--for", "training"], (256, "fast")),
+            (["--for", "training", "--tile", "512"], (512, "fast")),
+            (["--tier", "standard", "--for=training"], (256, "standard")),
+            ([], (512, "standard")),
+        ],
+    )
+    def test_what_is_written_wins_over_a_purpose(
+        self, commands: dict[str, Any], line: list[str], told: object
+    ):
+        """Even where it is what would have been there without it."""
+        for command in ("compress", "plan"):
+            context = commands[command].make_context(command, ["a", "b", *line])
+            given = {option.name: context.params[option.name] for option in CODING_OPTIONS}
+            options = EncodeOptions.of(plain(given))  # type: ignore[arg-type]
+            assert (options.tile, options.tier) == told
+
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
             ([], None),
             (["--stack", "*_B*.TIF"], "*_B*.TIF"),
             (["--stack", "*_B*.TIF", "--stack", "auto"], ["*_B*.TIF", "auto"]),
@@ -110,8 +134,8 @@ class TestOptionsOfCoding:
         assert CliRunner().invoke(command, line).exit_code == 0
         assert list(got) == [
             *("paths", "max_error", "quality", "psnr", "bits_per_sample", "bpp"),
-            *("lossless_for", "codec", "tier", "model", "tile"),
-            *("max_expansion", "levels", "deidentify", "likeness", "quiet"),
+            *("lossless_for", "codec", "tier", "model", "tile", "planes_per_chunk"),
+            *("for_", "max_expansion", "levels", "deidentify", "likeness", "quiet"),
         ]
         assert (got["likeness"], got["tier"], type(got["tier"])) == (2.5, "fast", str)
         assert "How alike" in CliRunner().invoke(command, ["--help"]).output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import tilepress
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.options import CODING_OPTIONS
-from tilepress.workflows.run.parts import plan
+from tilepress.workflows.run.parts import finish, plan
 
 from .conftest import run
 
@@ -53,6 +54,7 @@ class TestImpossibleOptions:
     @pytest.mark.parametrize(
         "options", [{"max_error": -1}, {"max_error": float("nan")}, {"tile": 0}, {"workers": -2},
          {"max_error": float("inf")}, {"max_error": 2**31}, {"tile": 15}, {"tile": 2049},
+         {"planes_per_chunk": -1}, {"planes_per_chunk": 65}, {"for_": "reading"},
          {"codec": "jpeg"}, {"tier": "best"}, {"model": "no-such"}, {"model": "no.safetensors"}],
     )  # fmt: skip
     def test_impossible_options_are_usage_errors(
@@ -61,3 +63,36 @@ class TestImpossibleOptions:
         with pytest.raises(UsageError):
             run(image, tmp_path / "x.zarr", **options)
         assert [path.name for path in tmp_path.iterdir()] == [image.name]
+
+
+class TestPlanesOfARecord:
+    """Who reads single slices or bands may ask for records of few planes."""
+
+    def test_the_store_has_them_and_is_known_again(self, image: Path, tmp_path: Path):
+        store, options = tmp_path / "x.zarr", {"planes_per_chunk": 1}
+        assert run(image, store, **options).written == 1
+        assert tilepress.open(store)["image"].encoding["chunks"] == (1, 150, 200)
+        assert tilepress.verify(store, source=image) == []
+        assert run(image, store, **options).unchanged == 1
+
+    def test_another_number_is_another_plan(self, image: Path, tmp_path: Path):
+        store = tmp_path / "x.zarr"
+        assert run(image, store, planes_per_chunk=1).ok
+        (failure,) = run(image, store, planes_per_chunk=2).failures
+        assert failure.kind == "destination-conflict"
+        assert tilepress.open(store)["image"].encoding["chunks"] == (1, 150, 200)
+
+    def test_parts_keep_to_it(self, image: Path, tmp_path: Path):
+        out, options = tmp_path / "out", {"planes_per_chunk": 2, "for_": "training"}
+        for part in ("1/2", "0/2"):
+            run(image, out, part=part, workers=None, **options)
+        assert finish(out).ok
+        store = out / "scene.zarr"
+        assert tilepress.open(store)["image"].encoding["chunks"] == (2, 150, 200)
+        assert tilepress.verify(store, source=image) == []
+
+    def test_a_purpose_is_told_by_the_report(self, image: Path, tmp_path: Path):
+        done = run(image, tmp_path / "x.zarr", for_="training", report=tmp_path / "report.json")
+        options = json.loads((tmp_path / "report.json").read_text())["run"]["options"]
+        assert done.ok
+        assert (options["for_"], options["tile"], options["tier"]) == ("training", 256, "fast")

@@ -1,0 +1,119 @@
+"""Tell what a store or an archive holds, as values that notebooks show as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tilepress.errors import UsageError
+from tilepress.pipeline.catalogue.listed import ListedStore, listed_store
+from tilepress.pipeline.catalogue.stores import COLUMNS, Totals, is_store, list_stores
+from tilepress.pipeline.read.tables import paragraph, table
+from tilepress.pipeline.storage.path import AnyPath, storage_path
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.summary import read_summary
+
+__all__ = ["Listing", "StoreInfo", "info", "ls", "short"]
+
+SHOWN = 100
+"""Stores of a listing that a notebook shows."""
+
+
+class Listing(list[ListedStore]):
+    """The stores of an archive, whatever their state, in the order of their names."""
+
+    @property
+    def totals(self) -> Totals:
+        """Numbers and sizes of all."""
+        totals = Totals()
+        for store in self:
+            totals.add(store)
+        return totals
+
+    def _repr_html_(self) -> str:
+        rows = [store.cells() for store in self[:SHOWN]]
+        more = f"; the first {SHOWN} are shown" if len(self) > SHOWN else ""
+        return table(rows, COLUMNS) + paragraph(self.totals.line() + more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreInfo:
+    """What a sealed store holds."""
+
+    listed: ListedStore
+    """Shape, type, sizes, loss, place."""
+    path: str
+    chunk: tuple[int, ...]
+    levels: tuple[tuple[int, ...], ...]
+    """Shapes of the levels of lower resolution."""
+    bands: tuple[str, ...]
+    """Names, or numbers from 1."""
+    has_mask: bool
+    source: tuple[str, ...]
+    """Names of what is kept for export."""
+    statement: Mapping[str, Any]
+    """What the store says of itself: codec, model, loss, digests, versions."""
+    attributes: Mapping[str, Any]
+    """Those of the image."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``tilepress info --json`` tells."""
+        return {
+            **self.listed.to_json(),
+            "path": self.path,
+            "chunk": list(self.chunk),
+            "levels": list(map(list, self.levels)),
+            "has_mask": self.has_mask,
+            "source": list(self.source),
+            "tilepress": dict(self.statement),
+            "attributes": dict(self.attributes),
+        }
+
+    def _repr_html_(self) -> str:
+        told = {k: v for k, v in self.to_json().items() if k not in ("tilepress", "attributes")}
+        parts = [table((k, short(v)) for k, v in told.items() if v not in (None, {}, [], ""))]
+        for name, values in (("tilepress", self.statement), ("attributes", self.attributes)):
+            rows = table((key, short(value)) for key, value in values.items())
+            parts.append(f"<details><summary>{name}</summary>{rows}</details>")
+        return "".join(parts)
+
+
+def info(store: AnyPath) -> StoreInfo:
+    """Return what a store holds: shape, geometry, codec, loss statement, sizes.
+
+    Raises UsageError where there is nothing or an archive, which ``ls`` lists, and what opening a
+    store raises (UnsealedStore, DamagedStore, UnsupportedFormat, StoreError).
+    """
+    where = storage_path(store)
+    if not where.exists():
+        raise UsageError(f"opening {store}: no such file or folder")
+    if where.is_folder() and not is_store(where):
+        raise UsageError(f"opening {store}: it is no store; tilepress ls lists those of an archive")
+    reader, summary = StoreReader.open(where), read_summary(where)
+    return StoreInfo(
+        listed=listed_store(where.name, summary),
+        path=str(store),
+        chunk=reader.chunk,
+        levels=tuple(reader.at_level(n).shape for n in range(1, reader.level_count)),
+        bands=summary.bands,
+        has_mask=reader.has_mask,
+        source=tuple(sorted(reader.source_names())),
+        statement=dict(reader.statement),
+        attributes={k: v for k, v in reader.attrs.items() if k != "tilepress"},
+    )
+
+
+def ls(archive: AnyPath) -> Listing:
+    """Return the stores of an archive; those that are unfinished, unreadable or gone say so.
+
+    Raises UsageError where there is no folder.
+    """
+    return Listing(list_stores(archive))
+
+
+def short(value: object, limit: int = 200) -> str:
+    """Return a value as text that fits in a few lines."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -1,0 +1,1 @@
+"""Patches of many stores, for training: which, in which order, read with few decodings."""

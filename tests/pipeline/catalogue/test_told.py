@@ -1,0 +1,72 @@
+"""What a store or an archive holds, as values and as notebooks show them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import tilepress
+from tilepress.errors import StoreError, UsageError
+from tilepress.workflows.cli.app import app
+
+from ...helpers.samples import smooth
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("told")
+    (folder / "in").mkdir()
+    for name in ("a", "<b>"):
+        np.save(folder / "in" / f"{name}.npy", smooth((3, 40, 50)))
+    assert tilepress.compress(folder / "in", folder / "out", workers=0).ok
+    return folder / "out"
+
+
+class TestAList:
+    def test_has_every_store_and_the_totals(self, archive: Path):
+        found = tilepress.ls(archive)
+        assert [store.path for store in found] == ["<b>.zarr", "a.zarr"]
+        assert found[1].shape == (3, 40, 50)
+        assert found.totals.raw_bytes == 2 * 3 * 40 * 50 * 2
+        assert found.totals.states == {"sealed": 2}
+
+    def test_is_a_table_in_notebooks_and_names_are_escaped(self, archive: Path):
+        shown = tilepress.ls(archive)._repr_html_()
+        assert shown.count("<tr>") == 3
+        assert "&lt;b&gt;.zarr" in shown
+        assert "<b>" not in shown
+        assert "2 stores" in shown
+
+    def test_of_nothing_is_refused(self, tmp_path: Path):
+        with pytest.raises(UsageError, match="no folder at"):
+            tilepress.ls(tmp_path / "nothing")
+
+
+class TestAStore:
+    def test_tells_what_the_command_tells(self, archive: Path):
+        found = tilepress.info(archive / "a.zarr")
+        assert (found.listed.shape, found.chunk, found.levels) == ((3, 40, 50), (3, 40, 50), ())
+        assert found.statement["loss"]["lossless"] is True
+        told = CliRunner().invoke(app, ["info", str(archive / "a.zarr"), "--json"])
+        assert json.loads(told.stdout) == json.loads(json.dumps(found.to_json(), default=str))
+
+    def test_is_a_table_in_notebooks(self, archive: Path):
+        shown = tilepress.info(archive / "a.zarr")._repr_html_()
+        assert "[3, 40, 50]" in shown
+        assert "<summary>tilepress</summary>" in shown
+
+    def test_that_is_none_is_refused(self, archive: Path, tmp_path: Path):
+        with pytest.raises(UsageError, match="it is no store; tilepress ls"):
+            tilepress.info(archive)
+        with pytest.raises(UsageError, match="no such file or folder"):
+            tilepress.info(tmp_path / "x.zarr")
+        (tmp_path / "x.zarr").mkdir()
+        with pytest.raises(StoreError):
+            tilepress.info(tmp_path / "x.zarr")
+
+    def test_opened_is_a_table_in_notebooks(self, archive: Path):
+        assert "image" in tilepress.open(archive / "a.zarr")._repr_html_()
