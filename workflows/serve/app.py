@@ -27,6 +27,7 @@ from tilepress.pipeline.read.picture import Picture
 from tilepress.workflows.serve.access import Guard
 from tilepress.workflows.serve.asked import look_asked, number
 from tilepress.workflows.serve.described import described
+from tilepress.workflows.serve.dicomweb.routes import dicomweb_routes
 from tilepress.workflows.serve.mercator import MAX_ZOOM, map_tile
 from tilepress.workflows.serve.shelf import NoSuchStore, Shelf
 
@@ -50,13 +51,16 @@ WAITING_S = 30.0
 
 def build(
     shelf: Shelf, *, hosts: Sequence[str] | None = ("127.0.0.1", "localhost", "::1"),
-    token: str | None = None,
+    token: str | None = None, origins: Sequence[str] = (),
 ) -> ASGIApp:  # fmt: skip
     """Return the application that shows the stores of a shelf.
 
     ``hosts`` are the names that requests may call it by, None any; ``token`` is what requests must
-    have, None nothing.
+    have, None nothing; ``origins`` are those whose pages may read it. Raises UsageError where
+    anybody anywhere might ask: headers of DICOM files have names of patients.
     """
+    if hosts is None and token is None:
+        raise UsageError("serving: other machines need a token")
     views = _Views(shelf)
     routes = [
         Route("/", _page("index.html")),
@@ -68,6 +72,7 @@ def build(
         Route("/api/tile/{level}/{column}/{row}/{key:path}", views.tile),
         Route("/api/xyz/{zoom}/{column}/{row}/{key:path}", views.xyz),
         Route("/api/plane/{axis}/{number}/{key:path}", views.plane),
+        *dicomweb_routes(shelf, views.turn),
         Mount("/static", StaticFiles(directory=VIEWER)),
     ]
     app = Starlette(
@@ -81,7 +86,7 @@ def build(
             OSError: _unreadable,
         },
     )
-    return Guard(app, hosts=hosts, token=token)
+    return Guard(app, hosts=hosts, token=token, origins=origins)
 
 
 class _Views:
@@ -173,7 +178,7 @@ class _Views:
         count = picture.reader.shape[axes.index(axis)] if axis in axes else 0
         if axis not in ("z", "y", "x") or not count:
             raise UsageError(f"drawing: got axis {axis[:20]!r}, want z, y or x of a volume")
-        with self._turn():
+        with self.turn():
             samples = picture.plane(axis, number(params["number"], axis, count), look)
         little = np.ascontiguousarray(samples, samples.dtype.newbyteorder("<"))
         if little.dtype.itemsize > 4 or little.dtype.kind == "b" or little.dtype == np.float16:
@@ -203,14 +208,15 @@ class _Views:
         name = (seal, what, look.channels, look.difference, tuple(sorted(look.place.items())))
         data = self._made.get(name)
         if data is None:
-            with self._turn():
+            with self.turn():
                 data = bytes(imagecodecs.png_encode(draw(picture, look), level=1))
             self._made.put(name, data)
         return Response(
             data, media_type="image/png", headers={"cache-control": "private, max-age=300"}
         )
 
-    def _turn(self) -> _Turn:
+    def turn(self) -> _Turn:
+        """Return what holds one of the few places of those who work."""
         return _Turn(self._working)
 
 
