@@ -64,7 +64,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("palette")
     with rasterio.open(
         folder / "classes.tif", "w", driver="GTiff", width=10, height=10, count=1,
-        dtype="uint8",
+        dtype="uint8", transform=rasterio.Affine(1, 0, 0, 0, -1, 9),
     ) as file:  # fmt: skip
         file.write(CLASSES, 1)
         file.write_colormap(1, COLORS)
