@@ -220,7 +220,7 @@ class Planes:
             block, within = self._read_rest(start, [i + 1 for i in start]), (0,) * len(start)
         else:
             block, within = self._block(number)
-        plane = block[within]
+        plane: npt.NDArray[Any] = block[within]
         return plane if plane.ndim == 3 else plane[np.newaxis]
 
     def _block(self, number: int) -> tuple[npt.NDArray[Any], tuple[int, ...]]:

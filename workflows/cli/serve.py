@@ -83,6 +83,14 @@ def serve(
             f"${VARIABLE}.",
         ),
     ] = None,
+    original: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SRC",
+            help="Files or folders that stores were made of: shown beside stores that are within a "
+            "bound or lossy, and how far these are from it.",
+        ),
+    ] = None,
     cors: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,6 +116,8 @@ def serve(
 
         tilepress serve out/ --host 0.0.0.0 --token "$(openssl rand -hex 16)"
 
+        tilepress serve out/ --original /archive
+
         tilepress serve out/ --cors https://viewer.example.org
     """
     try:
@@ -119,6 +129,7 @@ def serve(
             "serving: the packages of the viewer are not installed; pip install 'tilepress[serve]'"
         ) from error
     from tilepress.workflows.serve.listening import listening
+    from tilepress.workflows.serve.originals import Originals
     from tilepress.workflows.serve.shelf import Shelf
 
     token = token or os.environ.get(VARIABLE) or None
@@ -127,6 +138,7 @@ def serve(
         token = secrets.token_urlsafe(16)
     origins = [_origin(text) for text in cors or ()]
     shelf = Shelf(where)
+    originals = Originals(shelf, original) if original else None
     with listening(host, port) as sock:
         number = sock.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
@@ -137,6 +149,7 @@ def serve(
             hosts=("127.0.0.1", "localhost", "::1") if here else None,
             token=token,
             origins=origins,
+            originals=originals,
         )
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         uvicorn.Server(config).run(sockets=[sock])

@@ -29,6 +29,7 @@ from tilepress.workflows.serve.asked import look_asked, number
 from tilepress.workflows.serve.described import described
 from tilepress.workflows.serve.dicomweb.routes import dicomweb_routes
 from tilepress.workflows.serve.mercator import MAX_ZOOM, map_tile
+from tilepress.workflows.serve.originals import Originals, what_asked
 from tilepress.workflows.serve.shelf import NoSuchStore, Shelf
 
 __all__ = ["TILE", "build"]
@@ -51,17 +52,18 @@ WAITING_S = 30.0
 
 def build(
     shelf: Shelf, *, hosts: Sequence[str] | None = ("127.0.0.1", "localhost", "::1"),
-    token: str | None = None, origins: Sequence[str] = (),
+    token: str | None = None, origins: Sequence[str] = (), originals: Originals | None = None,
 ) -> ASGIApp:  # fmt: skip
     """Return the application that shows the stores of a shelf.
 
     ``hosts`` are the names that requests may call it by, None any; ``token`` is what requests must
-    have, None nothing; ``origins`` are those whose pages may read it. Raises UsageError where
-    anybody anywhere might ask: headers of DICOM files have names of patients.
+    have, None nothing; ``origins`` are those whose pages may read it; ``originals`` show what
+    stores were made of. Raises UsageError where anybody anywhere might ask: headers of DICOM files
+    have names of patients.
     """
     if hosts is None and token is None:
         raise UsageError("serving: other machines need a token")
-    views = _Views(shelf)
+    views = _Views(shelf, originals)
     routes = [
         Route("/", _page("index.html")),
         Route("/view/{key:path}", views.page),
@@ -90,8 +92,8 @@ def build(
 
 
 class _Views:
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, shelf: Shelf, originals: Originals | None = None) -> None:
+        self._shelf, self._originals = shelf, originals
         self._looks: Recent[str, Look] = Recent(MAX_LOOKS)
         self._made: Recent[tuple[Any, ...], bytes] = Recent(MAX_TILES, len)
         self._working = threading.BoundedSemaphore(WORKING)
@@ -128,7 +130,9 @@ class _Views:
 
     def info(self, request: Request) -> Response:
         picture, usual = self._picture(request)
-        return JSONResponse(described(request.path_params["key"], picture, usual))
+        told = described(request.path_params["key"], picture, usual)
+        can_compare = self._originals is not None and not picture.reader.loss.is_lossless
+        return JSONResponse(told | {"original": can_compare, "worst": _worst(picture)})
 
     def thumb(self, request: Request) -> Response:
         return self._png(request, ("thumb",), lambda p, look: p.overview(THUMBNAIL, look))
@@ -205,6 +209,12 @@ class _Views:
         picture, usual = self._picture(request)
         look = look_asked(request.query_params, picture.reader, usual)
         seal = str(picture.reader.statement.get("seal"))
+        if request.query_params.get("of"):
+            of = what_asked(request.query_params["of"])
+            if self._originals is None:
+                raise HTTPException(404, "no original was named: serve with --original")
+            look = self._originals.look(look, picture, of)
+            picture, what = self._originals.picture(picture, of), (of, *what)
         name = (seal, what, look.channels, look.difference, tuple(sorted(look.place.items())))
         data = self._made.get(name)
         if data is None:
@@ -232,6 +242,12 @@ class _Turn:
 
     def __exit__(self, *_: object) -> None:
         self._working.release()
+
+
+def _worst(picture: Picture) -> float | None:
+    """Return what no sample is off by more than; None where the store does not tell."""
+    worst = picture.reader.worst
+    return worst if math.isfinite(worst) else None
 
 
 def _row(entry: Entry) -> dict[str, Any]:
