@@ -95,6 +95,11 @@ class Index:
         return self._head() is not None
 
     @property
+    def lies_there(self) -> bool:
+        """Whether there is an object of its name, whatever it holds."""
+        return (self._catalogue / HEAD).exists()
+
+    @property
     def name(self) -> str | None:
         """The name that the collection was given; None where there is no index."""
         head = self._head()

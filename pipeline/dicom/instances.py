@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,14 @@ from tilepress.pipeline.dicom.rewrite import rewritten_header
 from tilepress.pipeline.dicom.stored import StoredFrames, StoredInstance
 from tilepress.pipeline.image.source import ExportReader
 
-__all__ = ["instance_bytes"]
+__all__ = [
+    "Surroundings",
+    "instance_bytes",
+    "made_length",
+    "native_frame",
+    "pixel_value",
+    "surroundings",
+]
 
 MAX_PIXEL_BYTES = 2**32 - 2
 """Longest native pixel element (PS3.5 A.1: its length has 32 bits and is not undefined)."""
@@ -45,68 +53,112 @@ def instance_bytes(
         yield from with_streams(instance.encapsulation, instance.value_at, streams)
         yield instance.after
         return
-    body = _native_content(instance, planes)
-    if instance.encapsulated or not reader.loss.is_lossless:
-        meta, dataset, after = rewritten_header(instance, planes, reader)
-        if instance.encapsulated:
-            body, length = _plain_content(instance, planes)
-            dataset += _element_header(instance, length)
-        else:
-            dataset += instance.before[instance.element_offset :]
-    else:
-        at = instance.dataset_offset
-        meta, dataset, after = instance.before[:at], instance.before[at:], instance.after
-    yield meta
+    around = surroundings(instance, planes, reader)
+    body = pixel_value(instance, planes)
+    yield around.meta
     if instance.deflate is None:
-        yield dataset
+        yield around.dataset + around.pixel_header
         yield from body
-        yield after
+        yield around.after
         return
-    content = b"".join((dataset, *body, after))
+    content = b"".join((around.dataset, around.pixel_header, *body, around.after))
     yield deflated(content, instance.deflate["settings"])
     yield bytes.fromhex(instance.deflate["tail"])
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an instance is beside its pixels, as it is written where no streams are kept."""
+
+    meta: bytes
+    """Preamble and file meta information."""
+    dataset: bytes
+    """The elements before the pixel element."""
+    pixel_header: bytes
+    """Tag, VR and length of the pixel element."""
+    after: bytes
+    """The rest of the pixel value that is no sample, and the elements behind it."""
+
+
+def surroundings(
+    instance: StoredInstance, planes: StoredFrames, reader: ExportReader
+) -> Surroundings:
+    """Return all of an instance but its samples."""
+    at, end = instance.dataset_offset, instance.element_offset
+    header = _plain_header(instance) if instance.encapsulated else instance.before[end:]
+    if instance.encapsulated or not reader.loss.is_lossless:
+        meta, dataset, after = rewritten_header(instance, planes, reader)
+    else:
+        meta, dataset, after = instance.before[:at], instance.before[at:end], instance.after
+    return Surroundings(meta, dataset, header, after)
+
+
+def pixel_value(instance: StoredInstance, planes: StoredFrames) -> Iterator[bytes]:
+    """Yield the value of the pixel element, without what ``Surroundings.after`` has of it."""
+    if instance.encapsulated:
+        return _plain_content(instance, planes)
+    return _native_content(instance, planes)
+
+
+def native_frame(instance: StoredInstance, planes: StoredFrames, frame: int) -> bytes:
+    """Return one frame as Explicit VR Little Endian has it; of 1 bit, whole bytes of its own."""
+    words = _frame_words(instance, planes, frame)
+    if instance.pixels.allocated == 1:
+        return np.packbits(words.reshape(-1), bitorder="little").tobytes()
+    pixels = _plain_format(instance) if instance.encapsulated else instance.pixels
+    return pixels.native_bytes(words, order="<")
+
+
 def _native_content(instance: StoredInstance, planes: StoredFrames) -> Iterator[bytes]:
     """Yield the pixel value in the encoding of the original, without what ``after`` holds."""
-    if instance.encapsulated:
-        return
     pixels = instance.pixels
-    whole = pixels.frame_bits * len(instance.frames) // 8
-    if instance.swapped:
-        whole &= ~1
     frames = (_frame_words(instance, planes, i) for i in range(len(instance.frames)))
     stream = (
         _packed_bits(frames)
         if pixels.allocated == 1
         else (pixels.native_bytes(words, order=instance.order) for words in frames)
     )
+    whole = made_length(instance)
     yield from _trimmed(_swapped(stream) if instance.swapped else stream, whole)
 
 
-def _plain_content(instance: StoredInstance, planes: StoredFrames) -> tuple[Iterator[bytes], int]:
-    """Return the pixel value as Explicit VR Little Endian, band-interleaved, and its length."""
-    pixels, count = instance.pixels, len(instance.frames)
-    length = pixels.pixel_bytes(count)
-    if pixels.halved or pixels.planar:
-        config = pixels.to_config() | {"planar": False, "photometric": instance.photometric}
-        pixels = PixelFormat.from_config(config)
-        length = pixels.pixel_bytes(count)
-    if length + length % 2 > MAX_PIXEL_BYTES:
+def made_length(instance: StoredInstance) -> int:
+    """Return how many bytes of a native pixel value are made of samples; ``after`` has the rest."""
+    whole = instance.pixels.frame_bits * len(instance.frames) // 8
+    return whole & ~1 if instance.swapped else whole
+
+
+def _plain_format(instance: StoredInstance) -> PixelFormat:
+    """Return how the samples of a compressed file lie natively: band-interleaved."""
+    pixels = instance.pixels
+    if not pixels.halved and not pixels.planar:
+        return pixels
+    config = pixels.to_config() | {"planar": False, "photometric": instance.photometric}
+    return PixelFormat.from_config(config)
+
+
+def _plain_content(instance: StoredInstance, planes: StoredFrames) -> Iterator[bytes]:
+    """Yield the pixel value as Explicit VR Little Endian, band-interleaved."""
+    pixels, count = _plain_format(instance), len(instance.frames)
+    frames = (_frame_words(instance, planes, i) for i in range(count))
+    if pixels.allocated == 1:
+        yield from _packed_bits(frames, flush=True)
+    else:
+        yield from (pixels.native_bytes(words, order="<") for words in frames)
+    yield b"\0" * (pixels.pixel_bytes(count) % 2)
+
+
+def _plain_header(instance: StoredInstance) -> bytes:
+    """Return the header of the pixel element of samples that were compressed."""
+    length = _plain_format(instance).pixel_bytes(len(instance.frames))
+    length += length % 2
+    if length > MAX_PIXEL_BYTES:
         raise UsageError(
             f"exporting DICOM: {length} bytes of pixels do not fit a native pixel element "
             f"(at most {MAX_PIXEL_BYTES}); export to another format"
         )
-
-    def content() -> Iterator[bytes]:
-        frames = (_frame_words(instance, planes, i) for i in range(count))
-        if pixels.allocated == 1:
-            yield from _packed_bits(frames, flush=True)
-        else:
-            yield from (pixels.native_bytes(words, order="<") for words in frames)
-        yield b"\0" * (length % 2)
-
-    return content(), length + length % 2
+    vr = b"OB" if instance.pixels.allocated <= 8 else b"OW"
+    return struct.pack("<HH2sHI", 0x7FE0, 0x0010, vr, 0, length)
 
 
 def _frame_words(instance: StoredInstance, planes: StoredFrames, frame: int) -> npt.NDArray[Any]:
@@ -155,8 +207,3 @@ def _trimmed(stream: Iterator[bytes], length: int) -> Iterator[bytes]:
     for content in stream:
         yield content[:length]
         length -= min(length, len(content))
-
-
-def _element_header(instance: StoredInstance, length: int) -> bytes:
-    vr = b"OB" if instance.pixels.allocated <= 8 else b"OW"
-    return struct.pack("<HH2sHI", 0x7FE0, 0x0010, vr, 0, length)

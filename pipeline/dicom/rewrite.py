@@ -22,7 +22,7 @@ from tilepress.pipeline.dicom.bytes import EXPLICIT_LITTLE, quiet_pydicom
 from tilepress.pipeline.dicom.stored import StoredFrames, StoredInstance
 from tilepress.pipeline.image.source import ExportReader
 
-__all__ = ["lossy_method", "rewritten_header"]
+__all__ = ["derived_uid", "explicit_little", "lossy_method", "meta_of", "rewritten_header"]
 
 _METHODS = {
     "jpegls": "ISO_14495_1",
@@ -125,6 +125,25 @@ def _edited(
     return b"".join((*pieces, *waiting.values(), content[start:]))
 
 
+def explicit_little(content: bytes) -> bytes:
+    """Return elements in Implicit VR as Explicit VR Little Endian has them."""
+    return _encode(_parse(content, True, True), False, True) if content else b""
+
+
+def meta_of(prefix: bytes, dataset: Dataset) -> bytes:
+    """Return preamble and file meta information of an instance in Explicit VR Little Endian.
+
+    prefix : those that it had, or nothing of them.
+    """
+    start = 132 if prefix[128:132] == b"DICM" else 0
+    meta = _parse(prefix[start:], False, True)
+    meta.TransferSyntaxUID = EXPLICIT_LITTLE
+    if "MediaStorageSOPInstanceUID" not in meta:
+        meta.MediaStorageSOPClassUID = str(dataset.get("SOPClassUID", ""))
+        meta.MediaStorageSOPInstanceUID = str(dataset.get("SOPInstanceUID", ""))
+    return (prefix[:start] or bytes(128) + b"DICM") + _encode_meta(meta)
+
+
 def _encode_meta(meta: Dataset) -> bytes:
     stream = DicomBytesIO()
     write_file_meta_info(stream, FileMetaDataset(meta), enforce_standard=False)
@@ -177,7 +196,7 @@ def _describe_loss(
     source_uid = str(dataset.get("SOPInstanceUID", ""))
     ratio = _ratio(reader)
     changed.SourceImageSequence = DicomSequence([_reference(dataset, source_uid)])
-    changed.SOPInstanceUID = _derived_uid(source_uid, instance, reader)
+    changed.SOPInstanceUID = derived_uid(source_uid, instance, reader)
     kind = [str(v) for v in _several(dataset.get("ImageType"))]
     changed.ImageType = ["DERIVED", *(kind[1:] or ["SECONDARY"])]
     ratios, methods = (
@@ -214,7 +233,7 @@ def _code(value: str, meaning: str) -> Dataset:
     return code
 
 
-def _derived_uid(source_uid: str, instance: StoredInstance, reader: ExportReader) -> str:
+def derived_uid(source_uid: str, instance: StoredInstance, reader: ExportReader) -> str:
     """Return a UID (PS3.5 B.2) that is the same for the same instance, loss and store."""
     statement = reader.attrs.get("tilepress", {})
     digest = statement.get("source_digest") if isinstance(statement, Mapping) else None

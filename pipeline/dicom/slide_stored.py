@@ -63,10 +63,14 @@ def stored_tiles(reader: ExportReader) -> list[StoredTiles]:
 
 
 class SlidePlanes:
-    """Gives the frames of a slide by their numbers, as ``Planes`` gives those of a series."""
+    """Gives the frames of a slide by their numbers, as ``Planes`` gives those of a series.
 
-    def __init__(self, reader: ExportReader) -> None:
+    It reads rows of chunks, for whoever wants all of them; with ``alone`` the chunks of a frame.
+    """
+
+    def __init__(self, reader: ExportReader, *, alone: bool = False) -> None:
         assert isinstance(reader, StoredLevels), "asked before"
+        self._is_alone = alone
         self._tiles = stored_tiles(reader)
         self._readers = [reader.at_level(number) for number in range(reader.level_count)]
         self._margins = _margins(reader)
@@ -86,8 +90,12 @@ class SlidePlanes:
         side = reader.chunk[-2]
         for strip in range(top // side, -(-bottom // side)):
             first, last = max(top, strip * side), min(bottom, (strip + 1) * side)
-            samples = self._strip(level, plane, strip)[path * own : (path + 1) * own]
-            part = samples[:, first - strip * side : last - strip * side, left:right]
+            if self._is_alone:
+                samples = self._read(level, plane, (first, last), (left, right))
+                part = samples[path * own : (path + 1) * own]
+            else:
+                samples = self._strip(level, plane, strip)[path * own : (path + 1) * own]
+                part = samples[:, first - strip * side : last - strip * side, left:right]
             out[:, first - top : last - top, : right - left] = part
         if number in self._margins:
             _put_margin(out, self._margins[number], bottom - top, right - left)
@@ -161,16 +169,23 @@ class SlidePlanes:
             side = reader.chunk[-2]
             height, width = reader.shape[-2:]
             rows = (strip * side, min((strip + 1) * side, height))
-            bands = self._bands(reader)
-            ranges = {"z": (plane, plane + 1), "band": (0, bands), "y": rows, "x": (0, width)}
-            chosen = [ranges[axis] for axis in reader.axes]
-            box = Box(tuple(a for a, _ in chosen), tuple(b for _, b in chosen))
-            found = reader.read(box).reshape(bands, rows[1] - rows[0], width)
+            found = self._read(level, plane, rows, (0, width))
             self._strips[key] = found
             limit = MAX_CACHED_BYTES + found.nbytes
             while sum(one.nbytes for one in self._strips.values()) > limit:
                 self._strips.popitem(last=False)
         return self._strips[key]
+
+    def _read(
+        self, level: int, plane: int, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> npt.NDArray[Any]:
+        """Return the samples (bands, y, x) of a part of a focal plane."""
+        reader = self._readers[level]
+        bands = self._bands(reader)
+        ranges = {"z": (plane, plane + 1), "band": (0, bands), "y": rows, "x": columns}
+        chosen = [ranges[axis] for axis in reader.axes]
+        box = Box(tuple(a for a, _ in chosen), tuple(b for _, b in chosen))
+        return reader.read(box).reshape(bands, rows[1] - rows[0], columns[1] - columns[0])
 
 
 def _bytes_of(streams: Sequence[bytes | None]) -> int:

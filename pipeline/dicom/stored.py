@@ -149,10 +149,18 @@ def _total_planes(reader: ExportReader) -> int:
     return math.prod(leading_shape(reader))
 
 
-def planes_of(reader: ExportReader) -> StoredFrames:
-    """Return what gives the frames of a store's instances. Raises DamagedStore for nonsense."""
+def planes_of(
+    reader: ExportReader, *, cached_bytes: int = MAX_CACHED_BYTES, alone: bool = False
+) -> StoredFrames:
+    """Return what gives the frames of a store's instances. Raises DamagedStore for nonsense.
+
+    ``cached_bytes`` of decoded records are kept beside the one that is read from. ``alone`` is for
+    a few frames of many: only what they need is read.
+    """
     try:
-        return SlidePlanes(reader) if reader.origin["kind"] == SLIDE_KIND else Planes(reader)
+        if reader.origin["kind"] == SLIDE_KIND:
+            return SlidePlanes(reader, alone=alone)
+        return Planes(reader, cached_bytes=cached_bytes, alone=alone)
     except (KeyError, TypeError, ValueError) as exc:
         raise DamagedStore(
             f"exporting DICOM: source/ contradicts itself ({type(exc).__name__})"
@@ -184,10 +192,20 @@ class StoredFrames(Protocol):
 
 
 class Planes:
-    """Gives planes of an image; reads them by whole records, each once where memory allows."""
+    """Gives planes of an image; reads them by whole records, each once where memory allows.
 
-    def __init__(self, reader: ExportReader) -> None:
+    With ``alone`` it reads single planes, and keeps none.
+    """
+
+    def __init__(
+        self,
+        reader: ExportReader,
+        *,
+        cached_bytes: int = MAX_CACHED_BYTES,
+        alone: bool = False,
+    ) -> None:
         self._reader = reader
+        self._cached_bytes, self._is_alone = cached_bytes, alone
         self._leading = leading_shape(reader)
         self._chunk = reader.chunk[: len(self._leading)]
         self._blocks: OrderedDict[tuple[int, ...], npt.NDArray[Any]] = OrderedDict()
@@ -196,15 +214,26 @@ class Planes:
 
     def read(self, number: int) -> npt.NDArray[Any]:
         """Return samples (B, Y, X) of one plane."""
+        if self._is_alone:
+            index = np.unravel_index(number, self._leading) if self._leading else ()
+            start = [int(i) for i in index]
+            block, within = self._read_rest(start, [i + 1 for i in start]), (0,) * len(start)
+        else:
+            block, within = self._block(number)
+        plane: npt.NDArray[Any] = block[within]
+        return plane if plane.ndim == 3 else plane[np.newaxis]
+
+    def _block(self, number: int) -> tuple[npt.NDArray[Any], tuple[int, ...]]:
+        """Return the samples of the records that a plane lies in, and its place there."""
         key, within = self._places(number)
         block = self._blocks.get(key)
         if block is None:
             block = self._read_block(key)
             self._blocks[key] = block
-            while sum(b.nbytes for b in self._blocks.values()) > MAX_CACHED_BYTES + block.nbytes:
+            limit = self._cached_bytes + block.nbytes
+            while sum(b.nbytes for b in self._blocks.values()) > limit:
                 self._blocks.popitem(last=False)
-        plane: npt.NDArray[Any] = block[within]
-        return plane if plane.ndim == 3 else plane[np.newaxis]
+        return block, within
 
     def keep_streams(self, numbers: Sequence[int]) -> bool:
         """Whether the streams of all of these planes are kept."""
@@ -239,9 +268,13 @@ class Planes:
         return (*key, *[0] * (len(self._reader.shape) - len(key)))
 
     def _read_block(self, key: tuple[int, ...]) -> npt.NDArray[Any]:
-        shape = self._reader.shape
         start = [k * c for k, c in zip(key, self._chunk, strict=True)]
         stop = [min(a + c, n) for a, c, n in zip(start, self._chunk, self._leading, strict=True)]
+        return self._read_rest(start, stop)
+
+    def _read_rest(self, start: Sequence[int], stop: Sequence[int]) -> npt.NDArray[Any]:
+        """Return a range of places along the leading axes, with all bands, rows and columns."""
+        shape = self._reader.shape
         rest = len(shape) - len(start)
         return self._reader.read(Box((*start, *[0] * rest), (*stop, *shape[len(start) :])))
 

@@ -199,6 +199,18 @@ class _GeoTiff(Format):
 
         return slide_to_write(reader)
 
+    def colors(self, reader: ExportReader) -> Sequence[Sequence[int]] | None:
+        from tilepress.pipeline.geotiff.record import parse_record
+
+        files = reader.origin.get("files", ())
+        if reader.origin["kind"] != GEOTIFF_KIND or len(files) != 1:
+            return None
+        found: Sequence[Sequence[int]] | None = None
+        tables = parse_record(reader.source_bytes(files[0]["item"]))["colormaps"]
+        if len(tables) == 1:
+            (found,) = tables.values()
+        return found
+
     def acquired(self, reader: ExportReader) -> Acquired | None:
         from tilepress.pipeline.geotiff.acquired import acquired
 

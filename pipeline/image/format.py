@@ -361,6 +361,13 @@ class Format(Protocol):
         """Return a slide for another format to write; None for a store of anything else."""
         return None
 
+    def colors(self, reader: ExportReader) -> Sequence[Sequence[int]] | None:
+        """Return red, green, blue and opacity by stored value, as the source has them.
+
+        None where samples are no numbers of colours. Raises as reading ``source/`` does.
+        """
+        return None
+
     def acquired(self, reader: ExportReader) -> Acquired | None:
         """Return when a store's image was taken; None where its source does not say."""
         return None

@@ -10,16 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.read.channels import told_channels
 from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = [
     "Channel",
     "Look",
-    "band_count",
     "coloured",
     "look_of",
     "middle_of",
-    "palette_of",
     "reduced",
 ]
 
@@ -61,59 +60,22 @@ class Look:
 
 def look_of(reader: StoreReader) -> Look:
     """Return how a store asks to be shown, by its OME metadata; else by some of its samples."""
-    given = (reader.root_attributes.get("ome") or {}).get("omero")
-    bands = range(band_count(reader))
-    channels = list(_told(given, bands)) if isinstance(given, Mapping) else []
+    told = told_channels(reader)
+    channels = [
+        Channel(band, *one.window, one.color or (255, 255, 255))
+        for band, one in enumerate(told)
+        if one.window is not None and one.is_active
+    ]
     if not channels:
         low, high = _sampled(reader)
         channels = [Channel(0, low, high)]
     return Look(tuple(channels), middle_of(reader))
 
 
-def palette_of(table: Mapping[str, Any]) -> npt.NDArray[np.uint8] | None:
-    """Return (n, 4) colours by stored value of a store's ``color_table``; None for another."""
-    colors = {}
-    for value, text in table.items():
-        if not value.isdecimal() or int(value) > 65535 or not isinstance(text, str):
-            return None
-        try:
-            parts = bytes.fromhex(text.removeprefix("#"))
-        except ValueError:
-            return None
-        if len(parts) not in (3, 4):
-            return None
-        colors[int(value)] = (*parts, 255)[:4]
-    palette = np.zeros((max(colors, default=0) + 1, 4), np.uint8)
-    for number, color in colors.items():
-        palette[number] = color
-    return palette if colors else None
-
-
-def band_count(reader: StoreReader) -> int:
-    """Return how many bands the image has."""
-    axes = reader.axes
-    return reader.shape[axes.index("band")] if "band" in axes else 1
-
-
 def middle_of(reader: StoreReader) -> dict[str, int]:
     """Return where pictures are at first: the middle slice, the first of any other axis."""
     sides = zip(reader.axes[:-2], reader.shape[:-2], strict=True)
     return {name: (n - 1) // 2 if name == "z" else 0 for name, n in sides if name != "band"}
-
-
-def _told(omero: Mapping[str, Any], bands: range) -> list[Channel]:
-    found = []
-    channels = omero.get("channels")
-    for band, one in zip(bands, channels if isinstance(channels, list) else (), strict=False):
-        try:
-            window = one["window"]
-            color = tuple(bytes.fromhex(one.get("color", "FFFFFF")))
-            channel = Channel(band, float(window["start"]), float(window["end"]), color[:3])  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError):
-            return []
-        if one.get("active", True) and len(color) == 3:
-            found.append(channel)
-    return found
 
 
 def _sampled(reader: StoreReader) -> tuple[float, float]:

@@ -9,24 +9,24 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tilepress.codecs.recent import Recent
 from tilepress.errors import TooMuchMemory, UsageError
 from tilepress.pipeline.image.grid import Box
+from tilepress.pipeline.read.channels import band_count
 from tilepress.pipeline.read.look import (
     Look,
     Pixels,
     Samples,
-    band_count,
     coloured,
     middle_of,
-    palette_of,
     reduced,
 )
+from tilepress.pipeline.read.palette import Palette, palette_of
 from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = ["Picture"]
@@ -80,7 +80,7 @@ class Picture:
         bands = look.bands
         samples, present = self._read(bands, look.place, (y0, x0, y1, x1), factor)
         means, cover = reduced(samples, present, (rows, columns), self._is_classes)
-        return coloured(means, cover, look, self._palette)
+        return coloured(means, cover, look, self.palette)
 
     def overview(self, size: int, look: Look) -> Pixels:
         """Return the whole plane, its longer side ``size`` pixels at most."""
@@ -234,14 +234,12 @@ class Picture:
 
     @property
     def _is_classes(self) -> bool:
-        attributes = self.reader.attrs
-        return any(name in attributes for name in ("flag_values", "color_table", "palette"))
+        return self.palette is not None or "flag_values" in self.reader.attrs
 
-    @property
-    def _palette(self) -> npt.NDArray[np.uint8] | None:
-        """Return (n, 4) colours by stored value; None where the store has none."""
-        table = self.reader.attrs.get("color_table")
-        return palette_of(table) if isinstance(table, Mapping) else None
+    @cached_property
+    def palette(self) -> Palette | None:
+        """Colours by stored value; None where the store has none."""
+        return palette_of(self.reader) if band_count(self.reader) == 1 else None
 
 
 def _scaled(window: Window, scale: tuple[float, float], size: Sequence[int]) -> Window:

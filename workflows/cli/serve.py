@@ -7,6 +7,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -82,8 +83,27 @@ def serve(
             f"${VARIABLE}.",
         ),
     ] = None,
+    original: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SRC",
+            help="Files or folders that stores were made of: shown beside stores that are within a "
+            "bound or lossy, and how far these are from it.",
+        ),
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="A page of this origin may ask, too: a viewer that is served elsewhere, e.g. "
+            "http://localhost:3000.",
+        ),
+    ] = None,
 ) -> None:  # fmt: skip
     """Look at stores in a browser: an index, deep zoom, slices of volumes, map tiles.
+
+    DICOM stores are also there for DICOMweb clients, below /dicom-web: search, metadata, instances,
+    frames and pictures, with the names of patients that their files have.
 
     Nothing is written, and nothing outside of what is named is read. Ctrl-C ends it. Needs the
     extra serve: pip install 'tilepress[serve]'.
@@ -95,6 +115,10 @@ def serve(
         tilepress serve out/scene.zarr --port 0
 
         tilepress serve out/ --host 0.0.0.0 --token "$(openssl rand -hex 16)"
+
+        tilepress serve out/ --original /archive
+
+        tilepress serve out/ --cors https://viewer.example.org
     """
     try:
         import uvicorn
@@ -105,21 +129,38 @@ def serve(
             "serving: the packages of the viewer are not installed; pip install 'tilepress[serve]'"
         ) from error
     from tilepress.workflows.serve.listening import listening
+    from tilepress.workflows.serve.originals import Originals
     from tilepress.workflows.serve.shelf import Shelf
 
     token = token or os.environ.get(VARIABLE) or None
     here = _is_loopback(host)
     if token is None and not here:
         token = secrets.token_urlsafe(16)
+    origins = [_origin(text) for text in cors or ()]
     shelf = Shelf(where)
+    originals = Originals(shelf, original) if original else None
     with listening(host, port) as sock:
         number = sock.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
         say(f"serving {where} at {address} (Ctrl-C ends it)")
-        app = build(shelf, hosts=("127.0.0.1", "localhost", "::1") if here else None, token=token)
+        app = build(
+            shelf,
+            hosts=("127.0.0.1", "localhost", "::1") if here else None,
+            token=token,
+            origins=origins,
+            originals=originals,
+        )
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         uvicorn.Server(config).run(sockets=[sock])
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers write it; raises UsageError."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise UsageError(f"serving: got --cors {text!r}, want an origin, as https://host:port")
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _is_loopback(host: str) -> bool:

@@ -14,13 +14,20 @@ from pathlib import Path
 from tilepress.errors import TilepressError, UsageError
 from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.outcome import ImageFailure
+from tilepress.pipeline.catalogue.index import Index
+from tilepress.pipeline.catalogue.stores import CATALOGUE
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.storage import copies
+from tilepress.pipeline.storage.local import FolderPath
+from tilepress.pipeline.storage.path import StoragePath
 from tilepress.workflows.report.report import Report, RunDescription
 from tilepress.workflows.report.telling import Failed, Note, Progress
 from tilepress.workflows.run.driver import Run
 
 __all__ = ["ReportWriter", "finish_run", "report_when_stopped"]
+
+MAX_ABOVE = 8
+"""Folders above a store of its own name in which an archive's catalogue is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,11 @@ def finish_run(
         copies.clear()  # copies of remote images may hold what is private
     if archive is not None and not archive.is_store and report.images:
         _update_catalogue(archive, report, progress)
+    if archive is not None and archive.is_store and report.written and progress is not None:
+        around = _catalogued_archive(archive)
+        if around is not None:
+            text = f"the catalogue of {around} lists {archive.path.name} after the next run into it"
+            progress.tell(Note(text))
     writer.write(report)
     return report
 
@@ -83,6 +95,19 @@ def report_when_stopped(run: Run, writer: ReportWriter) -> Iterator[None]:
             text = f"{error.strerror or type(error).__name__}: {error.filename}"
             run.progress.tell(Note(text))
         raise
+
+
+def _catalogued_archive(store: Destination) -> StoragePath | None:
+    """Return the archive that a store was written into by its name; None where it has none.
+
+    Whether there is a catalogue is looked at, and nothing of it is opened: it was not named.
+    """
+    around = store.path
+    for _ in range(MAX_ABOVE if isinstance(around, FolderPath) else 0):
+        around = around.parent
+        if Index(around / CATALOGUE).lies_there:
+            return around
+    return None
 
 
 def _update_catalogue(archive: Destination, report: Report, progress: Progress | None) -> None:

@@ -3,22 +3,30 @@
 A page of another site could reach a server on the loopback interface by a name that it lets resolve
 to it (DNS rebinding), so that requests must name one of the hosts that we are called by. With a
 token nothing is answered without it; it comes once in the address, then in a cookie that scripts
-and other sites do not get.
+and other sites do not get, or with each request as ``Authorization: Bearer``. Pages of another
+origin read answers only where that origin was named.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["COOKIE", "Guard"]
 
 COOKIE = "tilepress-token"
+
+_PREFLIGHT = {
+    "access-control-allow-methods": "GET, HEAD",
+    "access-control-allow-headers": "accept, authorization, cache-control, content-type, pragma",
+    "access-control-max-age": "600",
+}
+"""What a browser is told that asks whether a page of another origin may ask."""
 
 MAX_QUERY = 4096
 """Bytes of an address behind its "?"."""
@@ -36,27 +44,51 @@ _HEADERS = {
 class Guard:
     """Wraps an application: hosts, token, methods, headers."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Sequence[str] | None, token: str | None) -> None:
-        """``hosts`` are the names that requests may give, without a port; None: any."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Sequence[str] | None,
+        token: str | None,
+        origins: Sequence[str] = (),
+    ) -> None:
+        """``hosts`` are the names that requests may give, without a port; None: any.
+
+        ``origins`` are those whose pages may read answers, beside the server's own.
+        """
         self.app = app
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
         self._token = token
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         request = Request(scope)
-        refused = self._refusal(request)
+        origin = request.headers.get("origin", "")
+        headers = dict(_HEADERS)
+        if origin in self._origins:
+            headers |= {
+                "access-control-allow-origin": origin,
+                "access-control-expose-headers": "content-location, warning",
+                "cross-origin-resource-policy": "cross-origin",
+            }
+        if self._origins:
+            headers["vary"] = "Origin"
+        told = _with_headers(send, headers)
+        refused = self._refusal(request, origin)
         if refused is not None:
-            await refused(scope, receive, _with_headers(send))
+            await refused(scope, receive, told)
             return
-        await self.app(scope, receive, _with_headers(send))
+        await self.app(scope, receive, told)
 
-    def _refusal(self, request: Request) -> PlainTextResponse | RedirectResponse | None:
+    def _refusal(self, request: Request, origin: str) -> Response | None:
+        if request.method == "OPTIONS" and origin in self._origins and self._knows(request):
+            return Response(None, 204, _PREFLIGHT)  # browsers send no token with this question
         if request.method not in ("GET", "HEAD"):
             return PlainTextResponse("only reading is possible here\n", 405, {"allow": "GET, HEAD"})
-        if self._hosts is not None and _host(request) not in self._hosts:
+        if not self._knows(request):
             return PlainTextResponse("this name is not one of this server's\n", 403)
         if len(request.scope.get("query_string", b"")) > MAX_QUERY:
             return PlainTextResponse("the address is too long\n", 414)
@@ -70,7 +102,18 @@ class Guard:
             return answer
         if self._is_token(request.cookies.get(COOKIE, "")):
             return None
-        return PlainTextResponse("add ?token=… with the token that the server was given\n", 401)
+        kind, _, bearer = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and self._is_token(bearer.strip()):
+            return None
+        return PlainTextResponse(
+            "add ?token=… or the header Authorization: Bearer … with the server's token\n",
+            401,
+            {"www-authenticate": "Bearer"},
+        )
+
+    def _knows(self, request: Request) -> bool:
+        """Whether a request calls the server by one of its names."""
+        return self._hosts is None or _host(request) in self._hosts
 
     def _is_token(self, given: str) -> bool:
         assert self._token is not None
@@ -85,11 +128,11 @@ def _host(request: Request) -> str:
     return name.strip("[]")
 
 
-def _with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:
+def _with_headers(send: Send, told: Mapping[str, str]) -> Callable[[Message], Awaitable[None]]:
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
+            for name, value in told.items():
                 headers.setdefault(name, value)
         await send(message)
 

@@ -27,7 +27,9 @@ from tilepress.pipeline.read.picture import Picture
 from tilepress.workflows.serve.access import Guard
 from tilepress.workflows.serve.asked import look_asked, number
 from tilepress.workflows.serve.described import described
+from tilepress.workflows.serve.dicomweb.routes import dicomweb_routes
 from tilepress.workflows.serve.mercator import MAX_ZOOM, map_tile
+from tilepress.workflows.serve.originals import Originals, what_asked
 from tilepress.workflows.serve.shelf import NoSuchStore, Shelf
 
 __all__ = ["TILE", "build"]
@@ -50,14 +52,18 @@ WAITING_S = 30.0
 
 def build(
     shelf: Shelf, *, hosts: Sequence[str] | None = ("127.0.0.1", "localhost", "::1"),
-    token: str | None = None,
+    token: str | None = None, origins: Sequence[str] = (), originals: Originals | None = None,
 ) -> ASGIApp:  # fmt: skip
     """Return the application that shows the stores of a shelf.
 
     ``hosts`` are the names that requests may call it by, None any; ``token`` is what requests must
-    have, None nothing.
+    have, None nothing; ``origins`` are those whose pages may read it; ``originals`` show what
+    stores were made of. Raises UsageError where anybody anywhere might ask: headers of DICOM files
+    have names of patients.
     """
-    views = _Views(shelf)
+    if hosts is None and token is None:
+        raise UsageError("serving: other machines need a token")
+    views = _Views(shelf, originals)
     routes = [
         Route("/", _page("index.html")),
         Route("/view/{key:path}", views.page),
@@ -68,6 +74,7 @@ def build(
         Route("/api/tile/{level}/{column}/{row}/{key:path}", views.tile),
         Route("/api/xyz/{zoom}/{column}/{row}/{key:path}", views.xyz),
         Route("/api/plane/{axis}/{number}/{key:path}", views.plane),
+        *dicomweb_routes(shelf, views.turn),
         Mount("/static", StaticFiles(directory=VIEWER)),
     ]
     app = Starlette(
@@ -81,12 +88,12 @@ def build(
             OSError: _unreadable,
         },
     )
-    return Guard(app, hosts=hosts, token=token)
+    return Guard(app, hosts=hosts, token=token, origins=origins)
 
 
 class _Views:
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, shelf: Shelf, originals: Originals | None = None) -> None:
+        self._shelf, self._originals = shelf, originals
         self._looks: Recent[str, Look] = Recent(MAX_LOOKS)
         self._made: Recent[tuple[Any, ...], bytes] = Recent(MAX_TILES, len)
         self._working = threading.BoundedSemaphore(WORKING)
@@ -123,7 +130,9 @@ class _Views:
 
     def info(self, request: Request) -> Response:
         picture, usual = self._picture(request)
-        return JSONResponse(described(request.path_params["key"], picture, usual))
+        told = described(request.path_params["key"], picture, usual)
+        can_compare = self._originals is not None and not picture.reader.loss.is_lossless
+        return JSONResponse(told | {"original": can_compare, "worst": _worst(picture)})
 
     def thumb(self, request: Request) -> Response:
         return self._png(request, ("thumb",), lambda p, look: p.overview(THUMBNAIL, look))
@@ -173,7 +182,7 @@ class _Views:
         count = picture.reader.shape[axes.index(axis)] if axis in axes else 0
         if axis not in ("z", "y", "x") or not count:
             raise UsageError(f"drawing: got axis {axis[:20]!r}, want z, y or x of a volume")
-        with self._turn():
+        with self.turn():
             samples = picture.plane(axis, number(params["number"], axis, count), look)
         little = np.ascontiguousarray(samples, samples.dtype.newbyteorder("<"))
         if little.dtype.itemsize > 4 or little.dtype.kind == "b" or little.dtype == np.float16:
@@ -200,17 +209,24 @@ class _Views:
         picture, usual = self._picture(request)
         look = look_asked(request.query_params, picture.reader, usual)
         seal = str(picture.reader.statement.get("seal"))
+        if request.query_params.get("of"):
+            of = what_asked(request.query_params["of"])
+            if self._originals is None:
+                raise HTTPException(404, "no original was named: serve with --original")
+            look = self._originals.look(look, picture, of)
+            picture, what = self._originals.picture(picture, of), (of, *what)
         name = (seal, what, look.channels, look.difference, tuple(sorted(look.place.items())))
         data = self._made.get(name)
         if data is None:
-            with self._turn():
+            with self.turn():
                 data = bytes(imagecodecs.png_encode(draw(picture, look), level=1))
             self._made.put(name, data)
         return Response(
             data, media_type="image/png", headers={"cache-control": "private, max-age=300"}
         )
 
-    def _turn(self) -> _Turn:
+    def turn(self) -> _Turn:
+        """Return what holds one of the few places of those who work."""
         return _Turn(self._working)
 
 
@@ -226,6 +242,12 @@ class _Turn:
 
     def __exit__(self, *_: object) -> None:
         self._working.release()
+
+
+def _worst(picture: Picture) -> float | None:
+    """Return what no sample is off by more than; None where the store does not tell."""
+    worst = picture.reader.worst
+    return worst if math.isfinite(worst) else None
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.read.look import Channel, Look, band_count
+from tilepress.pipeline.read.channels import band_count
+from tilepress.pipeline.read.look import Channel, Look
 from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = ["look_asked", "number"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilepress.pipeline.read.look import Look, band_count
+from tilepress.pipeline.read.channels import band_count, told_channels
+from tilepress.pipeline.read.look import Look
 from tilepress.pipeline.read.picture import Picture
 
 __all__ = ["described"]
@@ -48,20 +49,10 @@ def described(key: str, picture: Picture, look: Look) -> dict[str, Any]:
 
 def _bands(picture: Picture) -> list[dict[str, Any]]:
     """Return name and usual range of every band."""
-    reader = picture.reader
-    omero = (reader.root_attributes.get("ome") or {}).get("omero") or {}
-    channels = omero.get("channels") or []
     found = []
-    for band in range(band_count(reader)):
-        told = channels[band] if band < len(channels) else {}
-        window = told.get("window") or {}
-        found.append(
-            {
-                "name": told.get("label") or f"band {band + 1}",
-                "low": window.get("start"),
-                "high": window.get("end"),
-            }
-        )
+    for number, told in enumerate(told_channels(picture.reader), 1):
+        low, high = told.window or (None, None)
+        found.append({"name": told.label or f"band {number}", "low": low, "high": high})
     return found
 
 

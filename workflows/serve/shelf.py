@@ -14,6 +14,7 @@ from tilepress.pipeline.catalogue.stores import CATALOGUE, is_store, walk_stores
 from tilepress.pipeline.read.picture import Picture
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
+from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed
 
@@ -54,9 +55,18 @@ class Shelf:
         """
         picture = self._open.get(key)
         if picture is None:
-            picture = Picture(StoreReader.open(self._find(key)))
+            picture = Picture(self.reader(key))
             self._open.put(key, picture)
         return picture
+
+    def reader(self, key: str) -> StoreReader:
+        """Open a store. Raises NoSuchStore, and what opening a store raises."""
+        return StoreReader.open(self._find(key))
+
+    def tag(self, key: str) -> str | None:
+        """Return a mark that changes when a store of ``stores`` is replaced."""
+        where = self.path if self.is_store else self.path / key
+        return (where / ROOT_DOCUMENT).tag()
 
     def listed(
         self, wanted: Wanted, words: str, offset: int, limit: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,10 +11,11 @@ import imagecodecs
 import numpy as np
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.read.look import Channel, Look, Pixels, band_count, look_of
+from tilepress.pipeline.read.channels import band_count, told_channels
+from tilepress.pipeline.read.look import Channel, Look, Pixels, look_of
 from tilepress.pipeline.read.picture import Picture
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.workflows.serve.asked import look_asked, number
+from tilepress.workflows.serve.asked import look_asked
 
 __all__ = ["as_png", "as_text"]
 
@@ -57,15 +59,14 @@ def _in_bands(reader: StoreReader, usual: Look, bands: str) -> Look:
     if len(numbers) not in (1, 3):
         raise UsageError(f"showing: got --bands {bands!r}, want one band or three, from 1")
     count = band_count(reader)
-    places = [number(one.strip(), "band", count + 1) - 1 for one in numbers]
-    if min(places) < 0:
-        raise UsageError(f"showing: got --bands {bands!r}, bands are 1 … {count}")
+    texts = [one.strip() for one in numbers]
+    if not all(re.fullmatch("[0-9]{1,9}", one) and 1 <= int(one) <= count for one in texts):
+        raise UsageError(f"showing: got --bands {bands!r}, want bands of 1 … {count}")
+    places = [int(one) - 1 for one in texts]
     ranges = {c.band: c for c in usual.channels}
-    omero = (reader.root_attributes.get("ome") or {}).get("omero") or {}
-    for band, one in enumerate(omero.get("channels") or []):
-        window = one.get("window") or {}
-        if "start" in window:
-            ranges[band] = Channel(band, float(window["start"]), float(window["end"]))
+    for band, one in enumerate(told_channels(reader)):
+        if one.window is not None:
+            ranges[band] = Channel(band, *one.window)
     first = usual.channels[0]
     colors = _COLORS if len(places) == 3 else ((255, 255, 255),)
     channels = tuple(

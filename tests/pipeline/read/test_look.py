@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 
-from tilepress.pipeline.read.look import Channel, Look, coloured, look_of, palette_of, reduced
+from tilepress.pipeline.read.look import Channel, Look, coloured, look_of, reduced
 from tilepress.pipeline.store.reader import StoreReader
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -51,8 +50,7 @@ class TestColours:
         assert pixels[0, 3, 3] == 0  # 0 / 0
 
     def test_a_palette(self) -> None:
-        palette = palette_of({"0": "#000000ff", "2": "#ff8000"})
-        assert palette is not None
+        palette = np.array([[0, 0, 0, 255], [0, 0, 0, 0], [255, 128, 0, 255]], np.uint8)
         samples = np.array([[[0, 2, 1, 9]]], np.uint8)
         pixels = coloured(samples, _all(samples), Look((Channel(0, 0, 1),)), palette)
         assert pixels[0].tolist() == [
@@ -61,12 +59,6 @@ class TestColours:
             [0, 0, 0, 0],
             [255, 128, 0, 0],
         ]
-
-    @pytest.mark.parametrize(
-        "table", [{}, {"a": "#000000"}, {"1": "red"}, {"1": 5}, {"70000": "#000000"}]
-    )
-    def test_what_is_no_palette(self, table: Any) -> None:
-        assert palette_of(table) is None
 
 
 class TestReducing:

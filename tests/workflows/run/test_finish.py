@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from tilepress.pipeline.catalogue import update as cataloguing
+from tilepress.pipeline.catalogue.index import Index
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.workflows.cluster.contract import NoWorkers
 from tilepress.workflows.cluster.executor import InProcessExecutor
 from tilepress.workflows.report.events import EventLog, read_events
+from tilepress.workflows.report.telling import Event, Note, SilentProgress
 
 from .conftest import run
 
@@ -69,3 +72,34 @@ class TestInterruptedAtTheEnd:
             run(other, tmp_path / "out", report=tmp_path / "report.json")
         report = json.loads((tmp_path / "report.json").read_text())
         assert (report["interrupted"], report["ok"], report["unchanged"]) == (True, False, 1)
+
+
+class TestAStoreOfItsOwnNameInAnArchive:
+    """The archive was not named, so its catalogue stays as it is; that is told."""
+
+    class _Notes(SilentProgress):
+        def __init__(self) -> None:
+            self.texts: list[str] = []
+
+        def tell(self, event: Event) -> None:
+            if isinstance(event, Note):
+                self.texts.append(event.text)
+
+    def test_is_told_to_be_missing_in_its_catalogue(self, image: Path, tmp_path: Path) -> None:
+        run(image, tmp_path / "out")
+        notes = self._Notes()
+        run(image, tmp_path / "out" / "by-name" / "one.zarr", progress=notes)
+        (text,) = (text for text in notes.texts if "catalogue" in text)
+        assert (
+            text == f"the catalogue of {tmp_path / 'out'} lists one.zarr after the next run into it"
+        )
+        run(image, tmp_path / "out")
+        listed = [
+            entry.key for entry in Index(storage_path(tmp_path / "out" / "catalogue")).entries()
+        ]
+        assert "by-name/one.zarr" in listed
+
+    def test_elsewhere_nothing_is_said(self, image: Path, tmp_path: Path) -> None:
+        notes = self._Notes()
+        run(image, tmp_path / "alone" / "one.zarr", progress=notes)
+        assert not [text for text in notes.texts if "catalogue" in text]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from tilepress.errors import UsageError
 from tilepress.workflows.serve.access import COOKIE
 from tilepress.workflows.serve.app import build
 from tilepress.workflows.serve.shelf import Shelf
@@ -64,3 +65,51 @@ class TestMethodsAndHeaders:
 
     def test_a_long_address(self, client: TestClient) -> None:
         assert client.get("/api/stores?q=" + "x" * 5000).status_code == 414
+
+
+class TestOtherOrigins:
+    ORIGIN = "https://viewer.example"
+
+    @pytest.fixture
+    def open_to(self, served: Path) -> TestClient:
+        app = build(Shelf(served), token="s3cret", origins=[self.ORIGIN])
+        return TestClient(app, base_url="http://127.0.0.1")
+
+    def test_none_by_itself(self, client: TestClient) -> None:
+        answer = client.get("/api/stores", headers={"origin": self.ORIGIN})
+        assert "access-control-allow-origin" not in answer.headers
+        asked = client.options(
+            "/api/stores",
+            headers={"origin": self.ORIGIN, "access-control-request-method": "GET"},
+        )
+        assert asked.status_code == 405
+
+    def test_the_one_that_was_named(self, open_to: TestClient) -> None:
+        asked = open_to.options("/dicom-web/studies", headers={"origin": self.ORIGIN})
+        assert asked.status_code == 204
+        assert asked.headers["access-control-allow-origin"] == self.ORIGIN
+        assert "authorization" in asked.headers["access-control-allow-headers"]
+        headers = {"origin": self.ORIGIN, "authorization": "Bearer s3cret"}
+        answer = open_to.get("/api/stores", headers=headers)
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == self.ORIGIN
+        assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+        assert "access-control-allow-credentials" not in answer.headers
+
+    def test_no_other_and_nothing_without_the_token(self, open_to: TestClient) -> None:
+        for origin in ("https://evil.example", "null", self.ORIGIN + ".evil.example", "*"):
+            answer = open_to.get("/api/stores", headers={"origin": origin})
+            assert answer.status_code == 401
+            assert "access-control-allow-origin" not in answer.headers
+            assert answer.headers["vary"] == "Origin"
+            assert open_to.options("/", headers={"origin": origin}).status_code == 405
+        assert open_to.get("/api/stores", headers={"origin": self.ORIGIN}).status_code == 401
+        host = {"origin": self.ORIGIN, "host": "evil.example"}
+        assert open_to.options("/", headers=host).status_code in (403, 405)
+
+
+class TestOtherMachines:
+    def test_need_a_token(self, served: Path) -> None:
+        """Headers of DICOM files have names of patients."""
+        with pytest.raises(UsageError, match="need a token"):
+            build(Shelf(served), hosts=None)

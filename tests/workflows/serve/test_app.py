@@ -156,8 +156,8 @@ class TestRequestsThatMakeNoSense:
         monkeypatch.setattr(application, "WORKING", 1)
         monkeypatch.setattr(application, "WAITING_S", 0.01)
         views = application._Views(Shelf(served))
-        with views._turn(), pytest.raises(HTTPException) as caught:
-            views._turn().__enter__()
+        with views.turn(), pytest.raises(HTTPException) as caught:
+            views.turn().__enter__()
         assert caught.value.status_code == 503
 
     def test_a_damaged_store_is_told_and_the_rest_is_served(

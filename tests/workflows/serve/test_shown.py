@@ -33,7 +33,7 @@ class TestPng:
 
     @pytest.mark.parametrize("bands", ["0", "4", "1,2", "a", "1,2,3,1"])
     def test_what_are_no_bands(self, served: Path, bands: str) -> None:
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError, match=r"one band or three, from 1|bands of 1 … 3"):
             as_png(str(served / "scene.zarr"), 64, "", bands)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,13 @@ def address(served: Path) -> Iterator[str]:
     missing = missing_for_a_browser()
     if missing is not None:
         pytest.skip(missing)
-    command = [sys.executable, "-m", "tilepress", "serve", str(served), "--port", "0"]
+    with _serving(served) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def _serving(archive: Path, *options: str) -> Iterator[str]:
+    command = [sys.executable, "-m", "tilepress", "serve", str(archive), "--port", "0", *options]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stdout is not None
@@ -199,3 +207,57 @@ class TestAVolume:
         shown = _wait(browser, _DRAWN, canvas)  # nothing is drawn before its samples are there
         plane = tilepress.open(served / "deep" / "volume.zarr").image.values[4]
         assert shown == pytest.approx(float(np.mean(plane)) * 255 / 4096, abs=3)
+
+
+class TestAnOriginal:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def page(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+        """Return a page of a store within an error of 60, served beside its original."""
+        import tilepress
+
+        folder = tmp_path_factory.mktemp("beside")
+        (folder / "in").mkdir()
+        noise = np.random.default_rng(1).integers(0, 120, (200, 240))
+        np.save(folder / "in" / "noisy.npy", noise.astype(np.uint8))
+        tilepress.compress(folder / "in", folder / "out", workers=0, tier="fast", max_error=60)
+        with _serving(folder / "out", "--original", str(folder / "in")) as found:
+            yield f"{found}/view/noisy.zarr"
+
+    def test_under_a_swipe_is_left_of_what_is_stored(self, browser: Any, page: str) -> None:
+        browser.get(page)
+        _wait(browser, "return document.body.dataset.ready === 'image'")
+        shown = {}
+        for name in ("stored", "original", "difference"):
+            self._choose(browser, name)
+            shown[name] = self._settled(browser)
+        assert len(set(shown.values())) == 3
+        self._choose(browser, "swipe")
+        slide = browser.find_element("css selector", "input[aria-label='Swipe']")
+        for value, name in ((100, "original"), (0, "stored")):
+            browser.execute_script(
+                "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))",
+                slide, value,
+            )  # fmt: skip
+            assert self._settled(browser) == pytest.approx(shown[name], abs=0.3)
+        assert not [one for one in browser.get_log("browser") if one["level"] == "SEVERE"]
+
+    @staticmethod
+    def _choose(browser: Any, value: str) -> None:
+        browser.execute_script(
+            "const s = document.querySelector(\"select[aria-label='Original']\");"
+            "s.value = arguments[0]; s.dispatchEvent(new Event('change'))",
+            value,
+        )
+
+    @staticmethod
+    def _settled(browser: Any) -> float:
+        """Return the mean of the picture once it has stayed the same for a second."""
+        canvas = browser.find_element("css selector", "#deep canvas")
+        means: list[float] = []
+        for _ in range(120):
+            time.sleep(0.25)
+            means.append(_mean(browser, canvas))
+            if len(means) > 5 and len(set(means[-5:])) == 1:
+                return means[-1]
+        raise AssertionError("the picture never settled")

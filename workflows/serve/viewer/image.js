@@ -6,6 +6,7 @@ function showImage(info) {
     channels: info.channels.map((channel) => ({ ...channel })),
     difference: null,
     place: { ...info.place },
+    beside: "stored", swipe: 0.5,
   };
   const top = Math.ceil(Math.log2(Math.max(info.width, info.height, 2)));
   const stage = document.getElementById("stage");
@@ -20,8 +21,9 @@ function showImage(info) {
     return parts;
   }
 
-  function source() {
+  function source(of = "") {
     const asked = query();
+    if (of) asked.set("of", of);
     return {
       width: info.width, height: info.height, tileSize: 256, tileOverlap: 0, minLevel: 0, maxLevel: top,
       getTileUrl: (level, x, y) => `/api/tile/${level}/${x}/${y}/${pathOf(info.key)}?${asked}`,
@@ -38,7 +40,16 @@ function showImage(info) {
     try { await asked(event.tile.getUrl()); } catch (error) { say(error.message); }
   });
 
-  const redraw = later(150, () => viewer.addTiledImage({ tileSource: source(), index: 0, replace: true }));
+  const redraw = later(150, () => {
+    const alone = state.beside === "original" || state.beside === "difference" ? state.beside : "";
+    while (viewer.world.getItemCount() > 1) viewer.world.removeItem(viewer.world.getItemAt(1));
+    viewer.addTiledImage({ tileSource: source(alone), index: 0, replace: true });
+    if (state.beside === "swipe") viewer.addTiledImage({ tileSource: source("original"), success: cut });
+  });
+  function cut() {
+    const over = viewer.world.getItemAt(1);
+    if (over) over.setClip(new OpenSeadragon.Rect(0, 0, Math.max(1, info.width * state.swipe), info.height));
+  }
 
   const status = document.getElementById("status");
   function say(text) { status.textContent = text; }
@@ -93,8 +104,21 @@ function showImage(info) {
       channels.append(made("div", { class: "row" }, color, band, ...ends));
     }
     panel.append(channels);
+    if (info.original) panel.append(original());
     if (info.bands.length > 1) panel.append(presets(), difference());
     for (const [axis, at] of Object.entries(state.place)) panel.append(slider(axis, at));
+  }
+
+  function original() {
+    const choice = made("select", { "aria-label": "Original", onchange: () => { state.beside = choice.value; controls(); redraw(); } });
+    const ways = { stored: "as stored", original: "original", swipe: "original left of stored", difference: `difference, up to ${info.worst}` };
+    for (const [value, text] of Object.entries(ways)) choice.append(made("option", { value, text, selected: value === state.beside }));
+    const field = made("fieldset", {}, made("legend", { text: "Original" }), made("div", { class: "row" }, choice));
+    if (state.beside === "swipe") {
+      const range = made("input", { type: "range", min: 0, max: 100, value: 100 * state.swipe, "aria-label": "Swipe", oninput: () => { state.swipe = range.value / 100; cut(); } });
+      field.append(made("div", { class: "row" }, range));
+    }
+    return field;
   }
 
   function presets() {

@@ -1,0 +1,105 @@
+"""Answers that are streams of one part, or of many (multipart/related, RFC 2387).
+
+An answer is made as fast as it is read. Some are made at a time; what fails on the way cuts the
+answer short, so that its end is missing.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from tilepress.errors import DamagedStore, TilepressError
+
+__all__ = ["Part", "Streams"]
+
+STREAMS = 16
+WAITING_S = 30.0
+"""So many answers are made at a time; a request that waits longer is told to come again."""
+
+PIECE = 2**18
+"""Bytes that are sent at a time at least, but for the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of an answer."""
+
+    media_type: str
+    """With its parameters."""
+    location: str
+    """The address of this part alone."""
+    content: Callable[[], Iterator[bytes]]
+
+
+class Streams:
+    """Sends parts, some answers at a time."""
+
+    def __init__(self) -> None:
+        self._free = threading.BoundedSemaphore(STREAMS)
+
+    def related(self, request: Request, media: str, parts: Iterator[Part]) -> Response:
+        """Return a multipart answer."""
+        boundary = secrets.token_hex(16)
+        kind = f'multipart/related; type="{media}"; boundary={boundary}'
+        return self._sent(request, _joined(parts, boundary), kind, {})
+
+    def alone(self, request: Request, part: Part) -> Response:
+        """Return an answer that is one part."""
+        return self._sent(
+            request, part.content(), part.media_type, {"content-location": part.location}
+        )
+
+    def pieces(self, request: Request, media: str, content: Iterator[bytes]) -> Response:
+        """Return an answer of any content."""
+        return self._sent(request, content, media, {})
+
+    def _sent(
+        self, request: Request, content: Iterator[bytes], media: str, headers: dict[str, str]
+    ) -> Response:
+        if request.method == "HEAD":
+            return Response(None, headers=headers, media_type=media)
+        stream = self._guarded(content)
+        first = next(stream)  # what fails at once is told with a status of its own
+        return StreamingResponse(_from(first, stream), media_type=media, headers=headers)
+
+    def _guarded(self, content: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield what there is in pieces of a fair size, the last of which may be empty."""
+        if not self._free.acquire(timeout=WAITING_S):
+            raise HTTPException(503, "too many answers are being made; ask again")
+        try:
+            held: list[bytes] = []
+            size = 0
+            for piece in content:
+                held.append(piece)
+                size += len(piece)
+                if size >= PIECE:
+                    yield b"".join(held)
+                    held, size = [], 0
+            yield b"".join(held)
+        except (TilepressError, OSError):
+            raise
+        except Exception as error:  # its text may quote a header
+            raise DamagedStore(f"reading DICOM: {type(error).__name__}") from None
+        finally:
+            self._free.release()
+
+
+def _from(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _joined(parts: Iterator[Part], boundary: str) -> Iterator[bytes]:
+    for part in parts:
+        head = f"Content-Type: {part.media_type}\r\nContent-Location: {part.location}\r\n\r\n"
+        yield f"--{boundary}\r\n{head}".encode("latin-1")
+        yield from part.content()
+        yield b"\r\n"
+    yield f"--{boundary}--\r\n".encode("latin-1")
