@@ -24,6 +24,7 @@ __all__ = [
     "KEPT",
     "ChunkCoder",
     "Coded",
+    "ExactCoder",
     "LevelCoder",
     "Registered",
     "check_weights",
@@ -56,6 +57,8 @@ class ChunkCoder(Protocol):
     them is what its line asks for."""
     on_device: ClassVar[bool] = False
     """Whether it can code on a GPU, too."""
+    exact_beside: ClassVar[bool] = False
+    """Whether it is an ``ExactCoder``: bands that must be exact need no chunks of their own."""
     number: int
     """What the headers of its records call it, one of those of its ``Registered``."""
 
@@ -114,6 +117,10 @@ class Coded(NamedTuple):
     """What it decodes to here."""
     irreversible: bool
     """Whether another decoder may give other samples, within what its standard allows."""
+    number: int | None = None
+    """Which of the coders of its ``Registered`` the payload is of; None: its own."""
+    model_id: bytes | None = None
+    """First bytes of the SHA-256 of the weights that it needs; None: those of its own."""
 
 
 @runtime_checkable
@@ -136,6 +143,23 @@ class LevelCoder(ChunkCoder, Protocol):
         ...
 
 
+@runtime_checkable
+class ExactCoder(LevelCoder, Protocol):
+    """A lossy coder that keeps some bands of a chunk to the bit."""
+
+    def encode_beside(
+        self,
+        samples: Array,
+        absent: Array | None,
+        bands: int,
+        level: float,
+        peak: float,
+        exact: frozenset[int],
+    ) -> Coded | None:
+        """Code as ``encode_at`` does, and these of the bands, from 0, without any loss."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Registered:
     """A codec of ``CODECS``."""
@@ -148,6 +172,8 @@ class Registered:
     """Numbers of formats that came after the first."""
     irreversible: bool = False
     """Whether its records may say that other decoders give other samples."""
+    beside: tuple[int, ...] = ()
+    """Numbers of other codecs whose records may stand among its own (beside.py)."""
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -172,7 +198,7 @@ CODECS = {
         name: Registered(5, f"tilepress.codecs.classical.codec:{coder}", irreversible=True)
         for name, coder in _CLASSICAL.items()
     },
-    "ntc": Registered(6, "tilepress.codecs.ntc.codec:NtcCoder"),
+    "ntc": Registered(6, "tilepress.codecs.ntc.codec:NtcCoder", later=(7,), beside=(1, 4, 5)),
 }
 """Established codecs share a number: their payloads say which of them they are (FORMAT.md §14)."""
 

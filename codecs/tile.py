@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.beside import coder_numbered
 from tilepress.codecs.budget import Budget, allowed_memory
 from tilepress.codecs.config import CodecConfig
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
-from tilepress.codecs.loss import Difference, Loss, Lossy, present_samples
+from tilepress.codecs.loss import Difference, Loss, Lossless, Lossy, present_samples
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.record import (
     CODER_STORED,
@@ -31,6 +32,7 @@ from tilepress.codecs.registry import (
     CODECS,
     ChunkCoder,
     Coded,
+    ExactCoder,
     LevelCoder,
     coder_class,
     kept_decoder,
@@ -118,7 +120,11 @@ class TileCodec:
         self._setup(config, device, max_memory)
 
     def _setup(
-        self, config: CodecConfig, device: Device, max_memory: int | str | None = None
+        self,
+        config: CodecConfig,
+        device: Device,
+        max_memory: int | str | None = None,
+        exact: frozenset[int] = frozenset(),
     ) -> None:
         if not isinstance(device, str) or device not in _DEVICES:
             raise UnsupportedFormat(
@@ -129,6 +135,11 @@ class TileCodec:
         make = coder_class(config.codec)
         self._coder: ChunkCoder = make(config.loss, config.tier, config.weights.data, device)
         self._model_id = bytes.fromhex(config.weights.sha256)[:8]
+        self._exact = exact
+        if exact and not (isinstance(config.loss, Lossy) and self._coder.exact_beside):
+            raise UnsupportedFormat(
+                f"making a codec: {config.codec!r} keeps no bands exact beside others"
+            )
 
     @property
     def loss(self) -> Loss:
@@ -154,11 +165,21 @@ class TileCodec:
 
     @classmethod
     def from_config(
-        cls, config: object, *, device: Device = "auto", max_memory: int | str | None = None
+        cls,
+        config: object,
+        *,
+        device: Device = "auto",
+        max_memory: int | str | None = None,
+        exact: Iterable[int] = (),
     ) -> TileCodec:
-        """Build a codec from ``to_config``'s dictionary; raises UnsupportedFormat or ModelError."""
+        """Build a codec from ``to_config``'s dictionary; raises UnsupportedFormat or ModelError.
+
+        ``exact`` are bands, from 0, of chunks (…, bands, y, x) that come back to the bit whatever
+        the target: for codecs that can (``ntc``). Records say themselves what they are, so that no
+        reader needs to be told.
+        """
         codec = cls.__new__(cls)
-        codec._setup(CodecConfig.parse(config), device, max_memory)
+        codec._setup(CodecConfig.parse(config), device, max_memory, frozenset(exact))
         return codec
 
     def check(self, dtype: np.dtype[Any]) -> None:
@@ -208,8 +229,19 @@ class TileCodec:
         return self.loss.peak_of(array[self.present(array)])
 
     def present(self, array: Array) -> npt.NDArray[np.bool_]:
-        """Mark the samples that are neither nodata nor NaN."""
-        return present_samples(array, self.nodata)
+        """Mark the samples that errors are measured of: neither nodata nor NaN, and of no band,
+        of chunks (…, bands, y, x), that is exact."""
+        marks = present_samples(array, self.nodata)
+        for band in self._exact:
+            marks[..., band, :, :] = False
+        return marks
+
+    def check_loss(self, given: Array, decoded: Array) -> Difference:
+        """Return how decoded samples of a chunk differ; raises CodecError for what the loss, or an
+        exact band, does not allow."""
+        for band in self._exact:
+            Lossless().check(given[..., band, :, :], decoded[..., band, :, :])
+        return self.loss.check(given, decoded, self.nodata)
 
     def _encode(self, array: Array, bands: int) -> bytes:
         try:
@@ -250,8 +282,11 @@ class TileCodec:
             mark = samples[np.isnan(samples)][0].reshape(())
         kind, payload, decoded, irreversible = CODER_STORED, samples.tobytes(), samples, False
         result = self._coded(samples, mark, bands, level, peak) if samples.size else None
+        model_id = NO_MODEL
         if result is not None and len(result.payload) < len(payload):
-            kind, (payload, decoded, irreversible) = self._coder.number, result
+            payload, decoded, irreversible = result[:3]
+            kind = self._coder.number if result.number is None else result.number
+            model_id = self._model_id if result.model_id is None else result.model_id
         difference = Difference()
         if self.loss.is_lossless or level is not None:  # whatever the coder says of itself
             difference = self.loss.check(samples, decoded, self.nodata)
@@ -265,7 +300,7 @@ class TileCodec:
             fill=fill.tobytes(),
             two_d=array.ndim == 2,
             max_error=float(told),
-            model_id=NO_MODEL if kind == CODER_STORED else self._model_id,
+            model_id=model_id,
             symbols_crc=crc32c(payload) if irreversible else samples_crc(decoded),
             irreversible=irreversible,
         )
@@ -275,6 +310,9 @@ class TileCodec:
         self, samples: Array, absent: Array | None, bands: int, level: float | None, peak: float
     ) -> Coded | None:
         """Return what the codec makes of samples, with its loss or at a level."""
+        if level is not None and self._exact and isinstance(self._coder, ExactCoder):
+            exact = self._exact
+            return self._coder.encode_beside(samples, absent, bands, level, peak, exact)
         if level is not None and isinstance(self._coder, LevelCoder):
             return self._coder.encode_at(samples, absent, bands, level, peak)
         if level is not None:
@@ -371,12 +409,15 @@ class TileCodec:
         elif kept := kept_decoder(header.coder):
             samples = kept(payload, header, budget)
         else:
-            if header.coder not in CODECS[self._config.codec].numbers:
+            registered, coder = CODECS[self._config.codec], self._coder
+            if header.coder in registered.beside:
+                coder = coder_numbered(header.coder, header.model_id)
+            elif header.coder not in registered.numbers:
                 raise UnsupportedFormat(
                     f"decoding a record: its coder is {header.coder}, "
                     f"not that of codec {self._config.codec!r}"
                 )
-            if header.model_id != self._model_id:
+            elif header.model_id != self._model_id:
                 raise UnsupportedFormat(
                     f"decoding a record: it needs model {header.model_id.hex()}…, this codec has "
                     f"{self._model_id.hex()}… ({self.model.name})"
@@ -384,13 +425,14 @@ class TileCodec:
             if 0 in header.coded:
                 raise InvalidRecord("decoding a record: an empty box has a payload")
             wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
-            samples = self._coder.decode(
+            samples = coder.decode(
                 payload, header.coded, header.dtype, wanted, budget, header.coder
             )
         own = header.irreversible and not kept_decoder(header.coder)
         if own and crc32c(payload) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: its payload does not match its crc32c")
-        whole = planes is None or header.coder not in CODECS[self._config.codec].numbers
+        own_sums = CODECS[self._config.codec]
+        whole = planes is None or header.coder not in (*own_sums.numbers, *own_sums.beside)
         whole = whole and not header.irreversible
         if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")

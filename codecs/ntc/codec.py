@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
@@ -10,12 +11,14 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.beside import ID_BYTES
 from tilepress.codecs.budget import Budget
-from tilepress.codecs.levels import EXACT, nominal_step
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
 from tilepress.codecs.ntc.chunk import decode_chunk, encode_chunk
+from tilepress.codecs.ntc.mixed import Chunk, encode_mixed
 from tilepress.codecs.ntc.model import NtcModel
-from tilepress.codecs.registry import Coded, LevelCoder
+from tilepress.codecs.ntc.parts import NUMBER, decode_parts
+from tilepress.codecs.registry import Coded, ExactCoder
 from tilepress.codecs.threads import map_chunks
 from tilepress.errors import UnsupportedFormat
 
@@ -32,12 +35,13 @@ def parse_model(data: bytes) -> NtcModel:
     return NtcModel.from_bytes(data)
 
 
-class NtcCoder(LevelCoder):
+class NtcCoder(ExactCoder):
     """The lossy codec of linear transforms and a learned context model."""
 
     losses: ClassVar[frozenset[type[Loss]]] = frozenset({Quality, AtLeast, AtMost})
     models: ClassVar[Mapping[str, str | None]] = MappingProxyType({"standard": "ntc-1"})
     former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({"standard": ()})
+    exact_beside: ClassVar[bool] = True
     number = 6
 
     def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
@@ -45,6 +49,7 @@ class NtcCoder(LevelCoder):
         if device == "cuda":
             raise UnsupportedFormat("making a codec: ntc runs on the CPU only, got device 'cuda'")
         self._weights = weights
+        self._model_id = hashlib.sha256(weights).digest()[:ID_BYTES]
 
     @staticmethod
     def check_weights(data: bytes) -> None:
@@ -64,11 +69,21 @@ class NtcCoder(LevelCoder):
     def encode_at(
         self, samples: Array, absent: Array | None, bands: int, level: float, peak: float
     ) -> Coded | None:
-        """Code with the step that a level means; None at ``EXACT``."""
-        if level == EXACT:
-            return None
-        coded = self.encode_step(samples, absent, bands, nominal_step(level, peak))
-        return None if coded is None else Coded(*coded, irreversible=False)
+        """Code with the step that a level means; by the lossless codec at ``EXACT``, and where
+        samples span too much for that step."""
+        return self.encode_beside(samples, absent, bands, level, peak, frozenset())
+
+    def encode_beside(
+        self,
+        samples: Array,
+        absent: Array | None,
+        bands: int,
+        level: float,
+        peak: float,
+        exact: frozenset[int],
+    ) -> Coded | None:
+        own = (self.number, self._model_id, parse_model(self._weights))
+        return encode_mixed(Chunk(samples, absent, max(1, bands), exact), level, peak, own)
 
     def encode_step(
         self, samples: Array, absent: Array | None, bands: int, step: float
@@ -85,6 +100,8 @@ class NtcCoder(LevelCoder):
         budget: Budget,
         number: int,
     ) -> Array:
+        if number == NUMBER:
+            return decode_parts(payload, shape, dtype, (self, self._model_id), budget, planes)
         return decode_chunk(payload, shape, dtype, parse_model(self._weights), budget, planes)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

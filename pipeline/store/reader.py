@@ -28,7 +28,7 @@ from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.made_levels import MADE_LEVELS
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
-from tilepress.pipeline.store.bands import band_apart, band_config, exact_of
+from tilepress.pipeline.store.bands import band_apart, band_config, exact_beside, exact_of
 from tilepress.pipeline.store.kept import IRREVERSIBLE, kept_streams
 from tilepress.pipeline.store.keys import (
     MANIFEST,
@@ -267,6 +267,13 @@ class StoreReader:
         config = band_config(codec.to_config(), index[band], self.exact, nodata)
         loss = self._known(loss_of(config))
         return loss, config["nodata"] and number_of(config["nodata"])
+
+    def exact_beside(self, array: str) -> frozenset[int]:
+        """Return the bands, from 0, that are exact within the chunks of an array."""
+        if not is_image(array):
+            return frozenset()
+        config = self.codec(array).codec.to_config()
+        return exact_beside(config, self.axes, self.grid(array), self.exact)
 
     def _known(self, loss: Loss) -> Loss:
         """Return a loss with what was measured of it: samples that are off by more are others."""
