@@ -59,6 +59,8 @@ class ChunkCoder(Protocol):
     """Whether it can code on a GPU, too."""
     exact_beside: ClassVar[bool] = False
     """Whether it is an ``ExactCoder``: bands that must be exact need no chunks of their own."""
+    bounds_lossy: ClassVar[bool] = False
+    """Whether it holds a target of lossy coding within a bound on each sample, too."""
     number: int
     """What the headers of its records call it, one of those of its ``Registered``."""
 

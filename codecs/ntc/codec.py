@@ -42,13 +42,14 @@ class NtcCoder(ExactCoder):
     models: ClassVar[Mapping[str, str | None]] = MappingProxyType({"standard": "ntc-1"})
     former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({"standard": ()})
     exact_beside: ClassVar[bool] = True
+    bounds_lossy: ClassVar[bool] = True
     number = 6
 
     def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
         parse_model(weights)
         if device == "cuda":
             raise UnsupportedFormat("making a codec: ntc runs on the CPU only, got device 'cuda'")
-        self._weights = weights
+        self._weights, self._bound = weights, loss.max_error
         self._model_id = hashlib.sha256(weights).digest()[:ID_BYTES]
 
     @staticmethod
@@ -83,7 +84,9 @@ class NtcCoder(ExactCoder):
         exact: frozenset[int],
     ) -> Coded | None:
         own = (self.number, self._model_id, parse_model(self._weights))
-        return encode_mixed(Chunk(samples, absent, max(1, bands), exact), level, peak, own)
+        return encode_mixed(
+            Chunk(samples, absent, max(1, bands), exact, self._bound), level, peak, own
+        )
 
     def encode_step(
         self, samples: Array, absent: Array | None, bands: int, step: float

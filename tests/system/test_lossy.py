@@ -324,6 +324,38 @@ class TestWhatMustBeExactIs:
         assert found.max() <= given.max()
 
 
+class TestABoundBesideATarget:
+    """No sample is off by more than K, and the target holds, too."""
+
+    @pytest.mark.parametrize("target", [{"psnr": 40.0}, {"quality": 20.0}])
+    def test_of_the_image(self, target: dict[str, float], scene: Path, tmp_path: Path) -> None:
+        store = tmp_path / "a.zarr"
+        options: dict[str, Any] = {"codec": "ntc", "max_error": 30.0, "tile": 128, "workers": 0}
+        assert compress(scene, store, **options, **target).ok
+        given, found, statement = _bands(), _samples(store), _statement(store)
+        assert np.array_equal(found == NODATA, given == NODATA)
+        error = np.abs(found.astype(int) - given)
+        assert 0 < error.max() <= 30
+        assert statement["max_error_measured"] == error.max()
+        assert statement["loss"]["max_error"] == 30
+        assert set(statement["loss"]["target"]) == {*target, "peak"}
+        loss = StoreReader.open(store).loss
+        assert (loss.kind, loss.max_error) == ("lossy", 30)
+        assert tilepress.verify(store, scene) == []
+        again = compress(scene, store, **options, **target)
+        assert again.ok
+        other = compress(scene, store, **{**options, "max_error": 29.0}, **target)
+        (failure,) = other.failures
+        assert "max error 30" in failure.message
+
+    def test_is_told_of_an_export(self, scene: Path, tmp_path: Path) -> None:
+        store = tmp_path / "a.zarr"
+        assert compress(scene, store, codec="ntc", psnr=40, max_error=30, workers=0).ok
+        (out,) = tilepress.export(store, tmp_path / "back.tif")
+        with rasterio.open(out) as file:
+            assert float(file.tags()["TILEPRESS_MAX_ERROR"]) == 30
+
+
 class TestOthersReadIt:
     def test_plain_zarr_in_a_process_without_torch(self, store: Path, tmp_path: Path) -> None:
         script = (
@@ -540,7 +572,7 @@ class TestOptions:
         ("options", "text"),
         [
             ({"psnr": 40, "quality": 3}, "--quality and --psnr exclude each other"),
-            ({"bpp": 1, "max_error": 2}, "--max-error and --bpp exclude each other"),
+            ({"bpp": 1, "max_error": 2}, "has no max_error beside bits_per_sample"),
             ({"quality": 101}, "got quality 101.0, want 1 to 100"),
             ({"bpp": -1}, "got bpp -1.0, want a number above 0"),
         ],
