@@ -27,6 +27,7 @@ __all__ = [
     "ExactCoder",
     "LevelCoder",
     "Registered",
+    "RivalledCoder",
     "check_weights",
     "coder_class",
     "kept_decoder",
@@ -159,6 +160,27 @@ class ExactCoder(LevelCoder, Protocol):
         exact: frozenset[int],
     ) -> Coded | None:
         """Code as ``encode_at`` does, and these of the bands, from 0, without any loss."""
+        ...
+
+
+@runtime_checkable
+class RivalledCoder(LevelCoder, Protocol):
+    """A lossy coder that knows of others that are better at times."""
+
+    def encode_smaller(
+        self,
+        samples: Array,
+        absent: Array | None,
+        bands: int,
+        level: float,
+        peak: float,
+        found: tuple[int, float],
+    ) -> Coded | None:
+        """Return samples in fewer bytes at no more error than ``encode_at`` found at a level.
+
+        found : bytes of its payload, and the sum of its squared errors. None where there is no
+        such way, or none that is worth to look for.
+        """
         ...
 
 

@@ -15,7 +15,7 @@ from tilepress.codecs.levels import COARSEST, EXACT, FINEST, NOMINAL_DB
 from tilepress.codecs.loss import AtLeast, AtMost, Lossy, Quality
 from tilepress.errors import UnsupportedArray
 
-__all__ = ["Together", "Trial", "find_level"]
+__all__ = ["Together", "Trial", "find_level", "spread"]
 
 Result = TypeVar("Result")
 
@@ -87,7 +87,7 @@ def find_level(loss: Lossy, code: Code[Result], chunks: Together, doing: str) ->
     if isinstance(loss, Quality) or not everything:
         return [trial.result for trial in code(everything, loss.value)]
     finer = 1 if isinstance(loss, AtLeast) else -1  # where it is safer
-    sample = _spread(everything)
+    sample = spread(everything)
     at, best = _bracketed(loss, code, chunks, sample, finer)
     if len(sample) < len(everything):
         best = _proved(loss, code, chunks, min(max(at, 0), _STEPS), finer)
@@ -170,7 +170,7 @@ def _level(step: int) -> float:
     return COARSEST + _GRID * step
 
 
-def _spread(chunks: range) -> list[int]:
+def spread(chunks: range) -> list[int]:
     """Return a few of the chunks, from all over."""
     count = len(chunks)
     if count <= _SAMPLED:

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from tilepress.codecs.record import (
     CODER_STORED,
     DTYPES,
     NO_MODEL,
+    OVERHEAD_BYTES,
     RecordHeader,
     crc32c,
     pack_record,
@@ -34,6 +35,7 @@ from tilepress.codecs.registry import (
     Coded,
     ExactCoder,
     LevelCoder,
+    RivalledCoder,
     coder_class,
     kept_decoder,
 )
@@ -49,6 +51,7 @@ from tilepress.errors import (
 
 __all__ = [
     "CODEC_NAME",
+    "Levelled",
     "TileCodec",
     "check_chunk",
     "codec_of",
@@ -56,6 +59,7 @@ __all__ = [
     "decode_planes",
     "encode_chunk",
     "encode_chunk_at",
+    "smaller_chunk",
 ]
 
 CODEC_NAME = "tilepress.tile"
@@ -68,6 +72,27 @@ Device = Literal["auto", "cpu", "cuda"]
 _DEVICES = ("auto", "cpu", "cuda")
 _SMALL_BYTES = 2**23
 """What decoding takes beside arrays of samples: checksums work on copies of parts."""
+
+
+class Levelled(NamedTuple):
+    """A record that was coded at a level."""
+
+    record: bytes
+    level: float
+    difference: Difference
+
+
+class _Boxed(NamedTuple):
+    """An array as it is coded."""
+
+    samples: Array
+    """(planes, y, x) of the coded box, little-endian."""
+    absent: Array | None
+    """One sample that marks absent ones."""
+    fill: Array
+    """One sample, of which all is that lies outside of the box."""
+    shape: tuple[int, int, int]
+    two_d: bool
 
 
 class TileCodec:
@@ -256,16 +281,55 @@ class TileCodec:
         self.check(array.dtype)
         present, peak = int(np.count_nonzero(self.present(array))), self.peak_of(array)
 
-        def code(_: Sequence[int], level: float) -> list[Trial[bytes]]:
+        def code(_: Sequence[int], level: float) -> list[Trial[Levelled]]:
             record, difference = self._encode_whole(array, bands, level, peak)
-            return [Trial(record, len(record), difference.squared)]
+            return [Trial(Levelled(record, level, difference), len(record), difference.squared)]
 
         together = Together(samples=[array.size], present=[present], peak=peak, overhead=0)
-        return find_level(loss, code, together, "coding a tile")[0]
+        (found,) = find_level(loss, code, together, "coding a tile")
+        squared = found.difference.squared
+        other = self.smaller(
+            array, found.record, found.level, bands=bands, peak=peak, squared=squared
+        )
+        return found.record if other is None else other[0]
+
+    def smaller(
+        self,
+        array: Array,
+        record: bytes,
+        level: float,
+        *,
+        bands: int = 1,
+        peak: float,
+        squared: float,
+    ) -> tuple[bytes, Difference] | None:
+        """Return a record in fewer bytes than one that ``encode_at`` gave, at no more error.
+
+        squared : the sum of the squared errors of that record. None where the codec knows no such
+        way. Raises as ``encode_at`` does.
+        """
+        if not isinstance(self._coder, RivalledCoder) or self._exact:
+            return None
+        if unpack_record(record)[0].coder != self._coder.number:
+            return None
+        boxed = self._boxed(array)
+        size = len(record) - OVERHEAD_BYTES
+        found = self._coder.encode_smaller(
+            boxed.samples, boxed.absent, bands, level, peak, (size, squared)
+        )
+        return None if found is None else self._recorded(boxed, found, level)
 
     def _encode_whole(
         self, array: Array, bands: int, level: float | None, peak: float
     ) -> tuple[bytes, Difference]:
+        boxed = self._boxed(array)
+        found = None
+        if boxed.samples.size:
+            found = self._coded(boxed.samples, boxed.absent, bands, level, peak)
+        return self._recorded(boxed, found, level)
+
+    def _boxed(self, array: Array) -> _Boxed:
+        """Return the samples that are coded; raises UnsupportedArray."""
         self.check(array.dtype)
         if array.ndim not in (2, 3):
             raise UnsupportedArray(f"coding a tile: got {array.ndim} axes, want 2 or 3")
@@ -277,16 +341,20 @@ class TileCodec:
         fill = np.zeros((), little.dtype) if absent is None else absent
         coded = _coded_box(little, fill)
         samples = np.ascontiguousarray(little[: coded[0], : coded[1], : coded[2]])
-        mark = absent
-        if mark is None and samples.dtype.kind == "f" and np.isnan(samples).any():
-            mark = samples[np.isnan(samples)][0].reshape(())
-        kind, payload, decoded, irreversible = CODER_STORED, samples.tobytes(), samples, False
-        result = self._coded(samples, mark, bands, level, peak) if samples.size else None
-        model_id = NO_MODEL
-        if result is not None and len(result.payload) < len(payload):
-            payload, decoded, irreversible = result[:3]
-            kind = self._coder.number if result.number is None else result.number
-            model_id = self._model_id if result.model_id is None else result.model_id
+        if absent is None and samples.dtype.kind == "f" and np.isnan(samples).any():
+            absent = samples[np.isnan(samples)][0].reshape(())
+        return _Boxed(samples, absent, fill, little.shape, two_d=array.ndim == 2)
+
+    def _recorded(
+        self, boxed: _Boxed, found: Coded | None, level: float | None
+    ) -> tuple[bytes, Difference]:
+        """Return a record of samples, as they were coded or as they are if that is no smaller."""
+        samples = decoded = boxed.samples
+        kind, payload, irreversible, model_id = CODER_STORED, samples.tobytes(), False, NO_MODEL
+        if found is not None and len(found.payload) < len(payload):
+            payload, decoded, irreversible = found[:3]
+            kind = self._coder.number if found.number is None else found.number
+            model_id = self._model_id if found.model_id is None else found.model_id
         difference = Difference()
         if self.loss.is_lossless or level is not None:  # whatever the coder says of itself
             difference = self.loss.check(samples, decoded, self.nodata)
@@ -294,11 +362,11 @@ class TileCodec:
         assert told is not None, "without a bound there is a level"
         header = RecordHeader(
             coder=kind,
-            dtype=little.dtype,
-            shape=little.shape,
-            coded=coded,
-            fill=fill.tobytes(),
-            two_d=array.ndim == 2,
+            dtype=samples.dtype,
+            shape=boxed.shape,
+            coded=(samples.shape[0], samples.shape[1], samples.shape[2]),
+            fill=boxed.fill.tobytes(),
+            two_d=boxed.two_d,
             max_error=float(told),
             model_id=model_id,
             symbols_crc=crc32c(payload) if irreversible else samples_crc(decoded),
@@ -505,6 +573,21 @@ def encode_chunk_at(
     planes = planes.reshape(-1, *chunk.shape[-2:])
     bands = chunk.shape[-3] if bands is None else bands
     return codec.encode_at(planes, level, bands=bands, peak=peak)
+
+
+def smaller_chunk(
+    codec: TileCodec, chunk: Array, found: Levelled, peak: float, *, bands: int | None = None
+) -> Levelled:
+    """Return a record of a chunk in fewer bytes at no more error, or the one that there is."""
+    planes = np.ascontiguousarray(chunk)
+    if chunk.ndim > 2:
+        planes = planes.reshape(-1, *chunk.shape[-2:])
+    bands = (1 if chunk.ndim == 2 else chunk.shape[-3]) if bands is None else bands
+    squared = found.difference.squared
+    other = codec.smaller(
+        planes, found.record, found.level, bands=bands, peak=peak, squared=squared
+    )
+    return found if other is None else Levelled(other[0], found.level, other[1])
 
 
 def decode_chunk(

@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from tilepress.codecs.beside import ID_BYTES
 from tilepress.codecs.budget import Budget
+from tilepress.codecs.levels import nominal_step
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
 from tilepress.codecs.ntc.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.ntc.mixed import Chunk, encode_mixed
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import NUMBER, decode_parts
-from tilepress.codecs.registry import Coded, ExactCoder
+from tilepress.codecs.ntc.rivals import Beaten, encode_rival
+from tilepress.codecs.registry import Coded, ExactCoder, RivalledCoder
 from tilepress.codecs.threads import map_chunks
 from tilepress.errors import UnsupportedFormat
 
@@ -35,12 +37,16 @@ def parse_model(data: bytes) -> NtcModel:
     return NtcModel.from_bytes(data)
 
 
-class NtcCoder(ExactCoder):
+class NtcCoder(ExactCoder, RivalledCoder):
     """The lossy codec of linear transforms and a learned context model."""
 
     losses: ClassVar[frozenset[type[Loss]]] = frozenset({Quality, AtLeast, AtMost})
-    models: ClassVar[Mapping[str, str | None]] = MappingProxyType({"standard": "ntc-1"})
-    former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({"standard": ()})
+    models: ClassVar[Mapping[str, str | None]] = MappingProxyType(
+        {"standard": "ntc-1", "fast": "ntc-1"}
+    )
+    former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType(
+        {"standard": (), "fast": ()}
+    )
     exact_beside: ClassVar[bool] = True
     bounds_lossy: ClassVar[bool] = True
     number = 6
@@ -49,7 +55,7 @@ class NtcCoder(ExactCoder):
         parse_model(weights)
         if device == "cuda":
             raise UnsupportedFormat("making a codec: ntc runs on the CPU only, got device 'cuda'")
-        self._weights, self._bound = weights, loss.max_error
+        self._weights, self._bound, self._tier = weights, loss.max_error, tier
         self._model_id = hashlib.sha256(weights).digest()[:ID_BYTES]
 
     @staticmethod
@@ -87,6 +93,21 @@ class NtcCoder(ExactCoder):
         return encode_mixed(
             Chunk(samples, absent, max(1, bands), exact, self._bound), level, peak, own
         )
+
+    def encode_smaller(
+        self,
+        samples: Array,
+        absent: Array | None,
+        bands: int,
+        level: float,
+        peak: float,
+        found: tuple[int, float],
+    ) -> Coded | None:
+        """Code by an established codec: not with a bound, for its decoders differ."""
+        if self._tier == "fast" or self._bound is not None:
+            return None
+        beaten = Beaten(*found, nominal_step(level, peak))
+        return encode_rival(samples, absent, bands, peak, beaten)
 
     def encode_step(
         self, samples: Array, absent: Array | None, bands: int, step: float
