@@ -28,6 +28,7 @@ __all__ = [
     "LevelCoder",
     "Registered",
     "RivalledCoder",
+    "ScaledCoder",
     "check_weights",
     "coder_class",
     "kept_decoder",
@@ -180,6 +181,27 @@ class RivalledCoder(LevelCoder, Protocol):
 
         found : bytes of its payload, and the sum of its squared errors. None where there is no
         such way, or none that is worth to look for.
+        """
+        ...
+
+
+@runtime_checkable
+class ScaledCoder(ChunkCoder, Protocol):
+    """A coder that decodes at a lower resolution in less time."""
+
+    def decode_scaled(
+        self,
+        payload: memoryview,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        planes: frozenset[int] | None,
+        budget: Budget,
+        number: int,
+        scale: int,
+    ) -> Array:
+        """Return about the mean of ``scale`` × ``scale`` samples, 2, 4 or 8, for each of these.
+
+        The same on every machine, though no checksum tells of it. As ``decode`` in all else.
         """
         ...
 

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -29,6 +30,7 @@ from tilepress.codecs.record import (
     samples_crc,
     unpack_record,
 )
+from tilepress.codecs.reduce import Method, reduced
 from tilepress.codecs.registry import (
     CODECS,
     ChunkCoder,
@@ -36,6 +38,7 @@ from tilepress.codecs.registry import (
     ExactCoder,
     LevelCoder,
     RivalledCoder,
+    ScaledCoder,
     coder_class,
     kept_decoder,
 )
@@ -47,6 +50,7 @@ from tilepress.errors import (
     TooMuchMemory,
     UnsupportedArray,
     UnsupportedFormat,
+    UsageError,
 )
 
 __all__ = [
@@ -68,6 +72,9 @@ CODEC_NAME = "tilepress.tile"
 Array = npt.NDArray[Any]
 Expected = tuple[tuple[int, ...], np.dtype[Any]]
 Device = Literal["auto", "cpu", "cuda"]
+
+SCALES = (2, 4, 8)
+"""Rows and columns that one sample may stand for where a record is decoded at a scale."""
 
 _DEVICES = ("auto", "cpu", "cuda")
 _SMALL_BYTES = 2**23
@@ -395,8 +402,15 @@ class TileCodec:
         expect: Expected | None = None,
         planes: Sequence[int] | None = None,
         max_memory: int | str | None = None,
+        scale: int = 1,
     ) -> Array:
         """Decode a record to an array of the shape and dtype that were coded.
+
+        With a ``scale`` of 2, 4 or 8, so many rows and columns become one sample, at the ends of
+        the record fewer: of ``ntc`` about their mean, from low frequencies alone, which takes a
+        tenth of the time; of parts that are exact, the one in the middle; of other codecs their
+        mean. The same on every machine. ``expect`` is what the record holds at full resolution.
+        Raises UsageError for other scales.
 
         With ``planes``, only these of a (planes, y, x) record, in their order, and those that they
         refer to are decoded: each has a checksum of its own. Raises IndexError for one beyond it.
@@ -407,7 +421,11 @@ class TileCodec:
         Raises InvalidRecord, ChecksumMismatch, UnsupportedFormat, ModelError or TooMuchMemory;
         never returns samples that are not those coded.
         """
+        if scale not in (1, *SCALES):
+            raise UsageError(f"decoding a record: got scale {scale}, want 1, 2, 4 or 8")
         allowed = self._allowed(max_memory)
+        if scale > 1:
+            return self._decode(data, expect, allowed, planes, scale)
         if self._device == "cuda":
             decode = functools.partial(self._decode, expect=expect, allowed=allowed, planes=planes)
             return self._coder.map(decode, [data])[0]
@@ -433,13 +451,19 @@ class TileCodec:
         expect: Expected | None,
         allowed: int,
         planes: Sequence[int] | None = None,
+        scale: int = 1,
     ) -> Array:
         header, payload = unpack_record(data)
         budget = Budget(
             f"decoding a record of {_spelt(header)}, crc32c {header.symbols_crc:08x}", allowed
         )
         try:
-            return self._decode_within(header, payload, expect, planes, budget)
+            if scale > 1 and self._can_scale(header):
+                return self._decode_scaled(header, payload, expect, planes, budget, scale)
+            whole = self._decode_within(header, payload, expect, planes, budget)
+            if scale == 1:
+                return whole
+            return self._averaged(whole, scale)
         except MemoryError as error:
             raise budget.exhausted() from error
 
@@ -453,13 +477,7 @@ class TileCodec:
     ) -> Array:
         if planes is not None:
             _check_planes(planes, 0 if header.two_d else header.shape[0])
-        if expect is not None:
-            found = header.shape[1:] if header.two_d else header.shape
-            if found != tuple(expect[0]) or header.dtype.name != expect[1].name:
-                raise InvalidRecord(
-                    f"decoding a record: it holds {found} of {header.dtype.name}, "
-                    f"not {tuple(expect[0])} of {expect[1].name}"
-                )
+        _check_expected(header, expect)
         if header.coder == CODER_STORED or header.coded != header.shape:
             budget = budget.less(header.dtype.itemsize * math.prod(header.shape) + _SMALL_BYTES)
         if planes is not None:
@@ -486,10 +504,7 @@ class TileCodec:
                     f"not that of codec {self._config.codec!r}"
                 )
             elif header.model_id != self._model_id:
-                raise UnsupportedFormat(
-                    f"decoding a record: it needs model {header.model_id.hex()}…, this codec has "
-                    f"{self._model_id.hex()}… ({self.model.name})"
-                )
+                raise self._other_model(header)
             if 0 in header.coded:
                 raise InvalidRecord("decoding a record: an empty box has a payload")
             wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
@@ -506,6 +521,52 @@ class TileCodec:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
         restored = _restore(header, samples)
         return restored if planes is None else restored[list(planes)]
+
+    def _averaged(self, whole: Array, scale: int) -> Array:
+        """Return the means of blocks of decoded samples, of those that are present."""
+        absent = ~present_samples(whole, self.nodata)
+        method: Method = "average" if whole.dtype.kind in "iuf" else "nearest"
+        taken = None if self.nodata is None else (self.nodata, self.nodata)
+        return reduced(whole, scale, method, absent if absent.any() else None, taken)
+
+    def _can_scale(self, header: RecordHeader) -> bool:
+        """Whether the coder decodes at a scale by itself."""
+        numbers = CODECS[self._config.codec].numbers
+        return header.coder in numbers and isinstance(self._coder, ScaledCoder)
+
+    def _decode_scaled(
+        self,
+        header: RecordHeader,
+        payload: memoryview,
+        expect: Expected | None,
+        planes: Sequence[int] | None,
+        budget: Budget,
+        scale: int,
+    ) -> Array:
+        coder = self._coder
+        assert isinstance(coder, ScaledCoder), "asked only where it is one"
+        if planes is not None:
+            _check_planes(planes, 0 if header.two_d else header.shape[0])
+        _check_expected(header, expect)
+        if header.model_id != self._model_id:
+            raise self._other_model(header)
+        if 0 in header.coded:
+            raise InvalidRecord("decoding a record: an empty box has a payload")
+        budget = budget.less(header.dtype.itemsize * math.prod(header.shape))
+        wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
+        samples = coder.decode_scaled(
+            payload, header.coded, header.dtype, wanted, budget, header.coder, scale
+        )
+        shape = (header.shape[0], *(-(-n // scale) for n in header.shape[1:]))
+        coded = (header.coded[0], *(-(-n // scale) for n in header.coded[1:]))
+        restored = _restore(replace(header, shape=shape, coded=coded), samples)
+        return restored if planes is None else restored[list(planes)]
+
+    def _other_model(self, header: RecordHeader) -> UnsupportedFormat:
+        return UnsupportedFormat(
+            f"decoding a record: it needs model {header.model_id.hex()}…, this codec has "
+            f"{self._model_id.hex()}… ({self.model.name})"
+        )
 
     def _absent(self, dtype: np.dtype[Any]) -> Array | None:
         """Return nodata as one sample of ``dtype``, or None; refuses what the dtype cannot hold."""
@@ -640,6 +701,17 @@ def _check_planes(planes: Sequence[int], count: int) -> None:
     for plane in planes:
         if not 0 <= plane < count:
             raise IndexError(f"decoding a record: plane {plane} of {count}")
+
+
+def _check_expected(header: RecordHeader, expect: Expected | None) -> None:
+    if expect is None:
+        return
+    found = header.shape[1:] if header.two_d else header.shape
+    if found != tuple(expect[0]) or header.dtype.name != expect[1].name:
+        raise InvalidRecord(
+            f"decoding a record: it holds {found} of {header.dtype.name}, "
+            f"not {tuple(expect[0])} of {expect[1].name}"
+        )
 
 
 def _coded_box(samples: Array, fill: Array) -> tuple[int, int, int]:

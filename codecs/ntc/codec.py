@@ -20,7 +20,7 @@ from tilepress.codecs.ntc.mixed import Chunk, encode_mixed
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import NUMBER, decode_parts
 from tilepress.codecs.ntc.rivals import Beaten, encode_rival
-from tilepress.codecs.registry import Coded, ExactCoder, RivalledCoder
+from tilepress.codecs.registry import Coded, ExactCoder, RivalledCoder, ScaledCoder
 from tilepress.codecs.threads import map_chunks
 from tilepress.errors import UnsupportedFormat
 
@@ -37,7 +37,7 @@ def parse_model(data: bytes) -> NtcModel:
     return NtcModel.from_bytes(data)
 
 
-class NtcCoder(ExactCoder, RivalledCoder):
+class NtcCoder(ExactCoder, RivalledCoder, ScaledCoder):
     """The lossy codec of linear transforms and a learned context model."""
 
     losses: ClassVar[frozenset[type[Loss]]] = frozenset({Quality, AtLeast, AtMost})
@@ -124,9 +124,23 @@ class NtcCoder(ExactCoder, RivalledCoder):
         budget: Budget,
         number: int,
     ) -> Array:
+        return self.decode_scaled(payload, shape, dtype, planes, budget, number, 1)
+
+    def decode_scaled(
+        self,
+        payload: memoryview,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        planes: frozenset[int] | None,
+        budget: Budget,
+        number: int,
+        scale: int,
+    ) -> Array:
         if number == NUMBER:
-            return decode_parts(payload, shape, dtype, (self, self._model_id), budget, planes)
-        return decode_chunk(payload, shape, dtype, parse_model(self._weights), budget, planes)
+            own = (self, self._model_id)
+            return decode_parts(payload, shape, dtype, own, budget, planes, scale)
+        model = parse_model(self._weights)
+        return decode_chunk(payload, shape, dtype, model, budget, planes, scale)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         return map_chunks(function, items)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from tilepress.codecs.beside import ID_BYTES, coder_numbered
 from tilepress.codecs.budget import Budget
-from tilepress.codecs.registry import ChunkCoder
+from tilepress.codecs.reduce import reduced
+from tilepress.codecs.registry import ScaledCoder
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
 from tilepress.errors import InvalidRecord, UnsupportedFormat
@@ -238,37 +239,27 @@ def decode_parts(
     payload: memoryview,
     shape: tuple[int, int, int],
     dtype: np.dtype[Any],
-    own: tuple[ChunkCoder, bytes],
+    own: tuple[ScaledCoder, bytes],
     budget: Budget,
     planes: frozenset[int] | None,
+    scale: int = 1,
 ) -> Array:
     """Decode a payload, not trusted; with ``planes`` only these are right.
 
-    own : what decodes parts of coder 6, and the name of its weights. Raises CodecError alone.
+    own : what decodes parts of coder 6, and the name of its weights.
+    scale : with 2, 4 or 8 planes of coder 6 are decoded so, without what is added to them, and of
+    the others, which are exact, the samples in the middle are taken. Raises CodecError alone.
     """
     area = shape[1] * shape[2]
     budget = budget.less(dtype.itemsize * shape[0] * area)
     budget.check()
     parts = read_parts(payload, shape[0], dtype)
-    out = np.zeros(shape, dtype)
+    out = np.zeros((shape[0], *(-(-n // scale) for n in shape[1:])), dtype)
     for part in parts:
         wanted = [at for at, p in enumerate(part.planes) if planes is None or p in planes]
-        if not wanted:
+        if not wanted or (scale > 1 and isinstance(part.how, Added)):
             continue
-        inner = _inner_dtype(part, dtype)
-        whole = len(wanted) == len(part.planes)
-        within = budget.less(32 * len(wanted) * area if part.how is not None else 0)
-        coder = own[0]
-        if (part.coder, part.model_id) != (coder.number, own[1]):
-            coder = coder_numbered(part.coder, part.model_id)
-        samples = coder.decode(
-            memoryview(part.payload),
-            (len(part.planes), *shape[1:]),
-            inner,
-            None if whole else frozenset(wanted),
-            within,
-            part.coder,
-        )
+        samples = _decoded(part, wanted, shape, dtype, own, budget, scale)
         for at in wanted:
             plane, number = samples[at], part.planes[at]
             if isinstance(part.how, Shift):
@@ -277,6 +268,28 @@ def decode_parts(
                 plane = part.how.samples(at, out[number], plane)
             out[number] = plane
     return out
+
+
+def _decoded(
+    part: Part,
+    wanted: list[int],
+    shape: tuple[int, int, int],
+    dtype: np.dtype[Any],
+    own: tuple[ScaledCoder, bytes],
+    budget: Budget,
+    scale: int,
+) -> Array:
+    """Return what the coder of a part makes of it, of which some planes are wanted."""
+    area = shape[1] * shape[2]
+    inner, sides = _inner_dtype(part, dtype), (len(part.planes), *shape[1:])
+    some = None if len(wanted) == len(part.planes) else frozenset(wanted)
+    within = budget.less(32 * len(wanted) * area if part.how is not None else 0)
+    data = memoryview(part.payload)
+    if (part.coder, part.model_id) == (own[0].number, own[1]):
+        return own[0].decode_scaled(data, sides, inner, some, within, part.coder, scale)
+    coder = coder_numbered(part.coder, part.model_id)
+    samples = coder.decode(data, sides, inner, some, within, part.coder)
+    return samples if scale == 1 else reduced(samples, scale, "nearest")
 
 
 def _inner_dtype(part: Part, dtype: np.dtype[Any]) -> np.dtype[Any]:
