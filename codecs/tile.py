@@ -55,6 +55,7 @@ from tilepress.errors import (
 
 __all__ = [
     "CODEC_NAME",
+    "SCALES",
     "Levelled",
     "TileCodec",
     "check_chunk",
@@ -190,6 +191,11 @@ class TileCodec:
     @property
     def model(self) -> Weights:
         return self._config.weights
+
+    @property
+    def has_scales(self) -> bool:
+        """Whether decoding at a scale takes less time than decoding all."""
+        return isinstance(self._coder, ScaledCoder)
 
     def to_config(self) -> dict[str, Any]:
         """Return the closed, versioned configuration that a reader needs (FORMAT.md §1)."""

@@ -1,8 +1,9 @@
 """Tiles that an established codec makes smaller at the same error: they are stored by it then.
 
-Measured on public images, that happens to RGB of 8 bits: of photographs to many tiles, by AVIF or
-JPEG XL, of aerial images to few; and to no tile of one band or of more bands, where JPEG 2000, with
-or without a Karhunen–Loève transform, is the nearest (docs/decisions/059). Only those are tried.
+Measured on public images, that happens where samples have 8 bits: to photographs, by AVIF or JPEG
+XL, and to ultrasound with its letters and lines, by AVIF; and to no image of more bits or of more
+bands, where JPEG 2000 on a Karhunen–Loève transform is the nearest (docs/decisions/059). Only those
+are tried.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ Array = npt.NDArray[Any]
 
 NUMBER = 5
 """What records call established codecs."""
-_OF_COLOURS = ("avif", "jpegxl")
+_RIVALS = {1: ("avif",), 3: ("avif", "jpegxl")}
+"""By the number of bands, of samples of 8 bits."""
 _COARSEST, _FINEST = 5.0, 130.0
 _TRIES = 5
 _NEAR_DB = 2.0
@@ -47,8 +49,8 @@ class Beaten(NamedTuple):
 
 
 def has_rivals(samples: Array, bands: int) -> bool:
-    """Whether an established codec may win: for colours of 8 bits."""
-    return samples.dtype == np.uint8 and bands == 3 and len(samples) % 3 == 0
+    """Whether an established codec may win."""
+    return samples.dtype == np.uint8 and bands in _RIVALS and len(samples) % bands == 0
 
 
 def encode_rival(
@@ -58,7 +60,7 @@ def encode_rival(
     if not has_rivals(samples, bands) or not beaten.squared:
         return None
     best: Coded | None = None
-    for name in _OF_COLOURS:
+    for name in _RIVALS[bands]:
         found = _search(name, samples, absent, bands, peak, beaten)
         if found is not None:
             best, beaten = found, beaten._replace(size=len(found.payload))

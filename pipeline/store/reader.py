@@ -400,22 +400,32 @@ class StoreReader:
 
     def keeps_streams(self, index: tuple[int, ...]) -> bool:
         """Whether the record of a chunk of the image keeps the streams that it came in."""
-        return keeps_streams(self._record(index))
+        return keeps_streams(self.record(index))
 
     def is_irreversible(self, index: tuple[int, ...]) -> bool:
         """Whether a chunk of the image keeps streams that another decoder may make other samples
         of."""
-        record = self._record(index)
+        record = self.record(index)
         return keeps_streams(record) and is_irreversible(record)
 
     def streams(self, index: tuple[int, ...]) -> list[bytes | None]:
         """Return the streams that the record of a chunk of the image keeps, as they came."""
         try:
-            return kept_streams(self._record(index))
+            return kept_streams(self.record(index))
         except InvalidRecord as error:
-            raise DamagedStore(f"reading {self.path.name}: chunk {index}: {error}") from error
+            raise self.damaged(index, error) from error
 
-    def _record(self, index: tuple[int, ...]) -> memoryview:
+    @property
+    def image_name(self) -> str:
+        """What the array of the level that is read is called."""
+        return self._name
+
+    def damaged(self, index: tuple[int, ...], error: Exception) -> DamagedStore:
+        """Return the error of a chunk of the image that does not decode."""
+        return DamagedStore(f"reading {self.path.name}: chunk {index}: {error}")
+
+    def record(self, index: tuple[int, ...]) -> memoryview:
+        """Return the record of a chunk of the image; raises DamagedStore."""
         grid = self.grid(self._name)
         shard, inside = grid.place_of(index)
         key = shard_key(self._name, shard, self.separator)

@@ -73,7 +73,7 @@ class TestATileOfAnotherCodec:
 
 class TestWhereItIsTried:
     @pytest.mark.parametrize(
-        ("planes", "bands", "dtype"), [(1, 1, "uint8"), (3, 3, "uint16"), (4, 4, "uint8")]
+        ("planes", "bands", "dtype"), [(1, 1, "uint16"), (3, 3, "uint16"), (4, 4, "uint8")]
     )
     def test_not_where_none_wins(self, planes: int, bands: int, dtype: str) -> None:
         samples = image(40, 40, planes, dtype)
