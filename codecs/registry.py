@@ -24,6 +24,7 @@ __all__ = [
     "KEPT",
     "ChunkCoder",
     "Coded",
+    "EstimatingCoder",
     "ExactCoder",
     "LevelCoder",
     "Registered",
@@ -181,6 +182,20 @@ class RivalledCoder(LevelCoder, Protocol):
 
         found : bytes of its payload, and the sum of its squared errors. None where there is no
         such way, or none that is worth to look for.
+        """
+        ...
+
+
+@runtime_checkable
+class EstimatingCoder(LevelCoder, Protocol):
+    """A lossy coder that tells about what a level would give, in less time than coding takes."""
+
+    def estimate(
+        self, samples: Array, absent: Array | None, bands: int, peak: float
+    ) -> Callable[[float], tuple[float, float]] | None:
+        """Return a function of the level, to bytes of a payload and the sum of squared errors.
+
+        None where it cannot tell. What the function holds may be large.
         """
         ...
 

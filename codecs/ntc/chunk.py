@@ -290,7 +290,7 @@ def _decode(
     band = index % read.bands
     followers = read.bands - 1 - band + (0 if band else (count - 1 - index) // read.bands)
     full[...] = 0
-    bands = bands_for(read.kind, *full.shape, scale, followers)
+    bands = bands_for(read.kind, full.shape[0], full.shape[1], scale, followers)
     maps = decode_plane(read.kind, full, previous, model, stream, bands)
     made[...] = reduce_plane(read.kind, full, *sides, scale)
     return maps

@@ -15,12 +15,18 @@ from tilepress.codecs.beside import ID_BYTES
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.levels import nominal_step
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
-from tilepress.codecs.ntc.chunk import decode_chunk, encode_chunk
+from tilepress.codecs.ntc.chunk import Analysis, decode_chunk, encode_chunk
 from tilepress.codecs.ntc.mixed import Chunk, encode_mixed
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import NUMBER, decode_parts
 from tilepress.codecs.ntc.rivals import Beaten, encode_rival
-from tilepress.codecs.registry import Coded, ExactCoder, RivalledCoder, ScaledCoder
+from tilepress.codecs.registry import (
+    Coded,
+    EstimatingCoder,
+    ExactCoder,
+    RivalledCoder,
+    ScaledCoder,
+)
 from tilepress.codecs.threads import map_chunks
 from tilepress.errors import UnsupportedFormat
 
@@ -37,7 +43,7 @@ def parse_model(data: bytes) -> NtcModel:
     return NtcModel.from_bytes(data)
 
 
-class NtcCoder(ExactCoder, RivalledCoder, ScaledCoder):
+class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder):
     """The lossy codec of linear transforms and a learned context model."""
 
     losses: ClassVar[frozenset[type[Loss]]] = frozenset({Quality, AtLeast, AtMost})
@@ -93,6 +99,24 @@ class NtcCoder(ExactCoder, RivalledCoder, ScaledCoder):
         return encode_mixed(
             Chunk(samples, absent, max(1, bands), exact, self._bound), level, peak, own
         )
+
+    def estimate(
+        self, samples: Array, absent: Array | None, bands: int, peak: float
+    ) -> Callable[[float], tuple[float, float]] | None:
+        """Tell what the chosen values cost and miss: neither words nor samples are made of them."""
+        if self._bound is not None:
+            return None
+        group = bands if bands >= 1 and len(samples) % bands == 0 else 1
+        analysis = Analysis.of(samples, absent, group)
+        if analysis is None:
+            return None
+        rounding = samples.size / 12  # samples are integers, what the probe measures is not
+
+        def at(level: float) -> tuple[float, float]:
+            probe = analysis.probe(nominal_step(level, peak), parse_model(self._weights))
+            return probe.bits / 8, probe.squared + rounding
+
+        return at
 
     def encode_smaller(
         self,

@@ -288,7 +288,7 @@ def _decoded(
     if (part.coder, part.model_id) == (own[0].number, own[1]):
         return own[0].decode_scaled(data, sides, inner, some, within, part.coder, scale)
     coder = coder_numbered(part.coder, part.model_id)
-    samples = coder.decode(data, sides, inner, some, within, part.coder)
+    samples: Array = coder.decode(data, sides, inner, some, within, part.coder)
     return samples if scale == 1 else reduced(samples, scale, "nearest")
 
 

@@ -10,10 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.levels import COARSEST
-from tilepress.codecs.loss import AtLeast, AtMost, Difference, Lossy
+from tilepress.codecs.loss import AtLeast, AtMost, Difference, Lossy, Quality
 from tilepress.codecs.search import Together, Trial, find_level, spread
 from tilepress.codecs.threads import map_chunks
-from tilepress.codecs.tile import Levelled, TileCodec, encode_chunk_at, smaller_chunk
+from tilepress.codecs.tile import (
+    Levelled,
+    TileCodec,
+    encode_chunk_at,
+    estimate_chunk,
+    smaller_chunk,
+)
 from tilepress.errors import CodecError, UnsupportedArray
 
 __all__ = ["check_target", "code_for_target", "is_held"]
@@ -78,11 +84,14 @@ def code_for_target(
             codec, fill_up(chunks[number]), results[number], peak, bands=bands
         ).record
 
+    estimate = None
+    if not any(kept) and not isinstance(loss, Quality):
+        estimate = _estimate(codec, chunks, fill_up, peak, bands)
     together = Together(
         samples=[chunk.size for chunk in chunks], present=present, peak=peak, overhead=overhead
     )
     try:
-        results = find_level(loss, code, together, "coding a shard")
+        results = find_level(loss, code, together, "coding a shard", estimate)
     except UnsupportedArray:
         if alone or not isinstance(loss, AtMost):
             raise
@@ -95,6 +104,24 @@ def code_for_target(
     rest = [number for number in range(len(chunks)) if number not in others]
     others |= zip(rest, map_chunks(smaller, rest), strict=True)
     return [others[number] for number in range(len(chunks))]
+
+
+def _estimate(
+    codec: TileCodec,
+    chunks: Sequence[Samples],
+    fill_up: Callable[[Samples], Samples],
+    peak: float,
+    bands: int | None,
+) -> Callable[[Sequence[int], float], Sequence[Trial[None]]] | None:
+    """Return what tells about a few of the chunks, in less time; None where nothing does."""
+    numbers = spread(range(len(chunks)))
+    found = {}
+    for number in numbers:
+        one = estimate_chunk(codec, fill_up(chunks[number]), peak, bands=bands)
+        if one is None:
+            return None
+        found[number] = one
+    return lambda some, level: map_chunks(lambda number: found[number](level), some)
 
 
 def is_held(
