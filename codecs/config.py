@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -23,7 +23,7 @@ from tilepress.errors import UnsupportedFormat
 
 __all__ = ["CodecConfig", "loss_of", "lossless_codec", "lossless_config", "without_target"]
 
-_VERSION, _LOSSY_VERSION = 1, 2
+_VERSION, _LOSSY_VERSION, _BOUNDED_VERSION = 1, 2, 3
 _KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
 _LOSSY_KEYS = _KEYS | {"target"}
 _MODEL_KEYS = {"name", "sha256", "weights"}
@@ -79,11 +79,12 @@ class CodecConfig:
         if not isinstance(config, dict) or set(config) not in (_KEYS, _LOSSY_KEYS):
             found = sorted(config, key=str) if isinstance(config, dict) else config
             raise _refused(f"got {shown(found)}, want {sorted(_KEYS)}")
-        version = _LOSSY_VERSION if "target" in config else _VERSION
-        if type(config["version"]) is not int or config["version"] != version:
+        version = config["version"]
+        known = (_LOSSY_VERSION, _BOUNDED_VERSION) if "target" in config else (_VERSION,)
+        if type(version) is not int or version not in known:
             raise _refused(
-                f"got version {shown(config['version'])}, this tilepress reads {_VERSION}, "
-                f"and {_LOSSY_VERSION} with a target; "
+                f"got version {shown(version)}, this tilepress reads {_VERSION}, "
+                f"and {_LOSSY_VERSION} and {_BOUNDED_VERSION} with a target; "
                 "a newer one may be needed: pip install -U tilepress"
             )
         codec, tier = config["codec"], config["tier"]
@@ -98,6 +99,11 @@ class CodecConfig:
             loss = parse_target(config["target"])
             if error is not None or loss is None:
                 raise _refused(f"got max_error {shown(error)}, target {shown(config['target'])}")
+        elif version == _BOUNDED_VERSION:
+            target = parse_target(config["target"])
+            if not _is_number(error) or not 0 < error < _LARGEST_ERROR or target is None:
+                raise _refused(f"got max_error {shown(error)}, target {shown(config['target'])}")
+            loss = replace(target, within=error)
         elif not _is_number(error) or not 0 <= error < _LARGEST_ERROR:
             raise _refused(f"got max_error {shown(error)}, want 0 … 2^31")
         else:
@@ -117,8 +123,11 @@ class CodecConfig:
         if self.weights.origin != "bundled" and len(self.weights.data) <= INLINE_LIMIT_BYTES:
             inline = inline_text(self.weights.data)
         target = {"target": self.loss.target_json()} if isinstance(self.loss, Lossy) else {}
+        version = _VERSION
+        if isinstance(self.loss, Lossy):
+            version = _LOSSY_VERSION if self.loss.within is None else _BOUNDED_VERSION
         return {
-            "version": _LOSSY_VERSION if target else _VERSION,
+            "version": version,
             "codec": self.codec,
             "tier": self.tier,
             "max_error": self.loss.max_error,
@@ -149,8 +158,10 @@ def lossless_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def loss_of(config: Mapping[str, Any]) -> Loss:
     """Return the loss of a configuration, as JSON, that was parsed before."""
-    target = parse_target(config.get("target"))
-    return bounded(config["max_error"]) if target is None else target
+    target, bound = parse_target(config.get("target")), config["max_error"]
+    if target is None:
+        return bounded(bound)
+    return target if bound is None else replace(target, within=bound)
 
 
 def without_target(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,19 +173,26 @@ def _wanted_loss(max_error: float, targets: Mapping[str, float | None], peak: fl
     given = {name: value for name, value in targets.items() if value is not None}
     if not given:
         return bounded(max_error)
-    if len(given) > 1 or max_error:
-        names = sorted([*given, *(["max_error"] if max_error else [])])
-        raise _unwanted(f"got {' and '.join(names)}, want one of them")
+    if len(given) > 1:
+        raise _unwanted(f"got {' and '.join(sorted(given))}, want one of them")
     ((name, value),) = given.items()
     found = lossy(name, _number(name, value), None if peak is None else _number("peak", peak))
     if found is None:
         raise _unwanted(f"got {name} {shown(value)}, want {WANTED[name]}")
-    return found
+    return replace(found, within=max_error) if max_error else found
 
 
 def _refusal(codec: str, loss: Loss) -> str | None:
     """Tell why a codec may not be asked for a loss; None where it may."""
     losses = coder_class(codec).losses
+    if isinstance(loss, Lossy) and loss.within is not None and type(loss) in losses:
+        if coder_class(codec).bounds_lossy:
+            return None
+        bounding = [name for name in CODECS if coder_class(name).bounds_lossy]
+        return (
+            f"codec {codec!r} has no max_error beside {loss.target}; leave one of them out, or "
+            f"choose {' or '.join(bounding)}"
+        )
     if type(loss) in losses:
         return None
     kinds = " or ".join(sorted({one.kind for one in losses}))

@@ -204,22 +204,42 @@ class Lossy(_Loss):
     worst: float = field(default=math.inf, compare=False)
     """The largest error that was measured, where that is known: samples that are off by more are
     not those that were coded."""
+    within: float | None = None
+    """What no present sample is off by more than, whatever the target; None: there is no bound."""
 
-    max_error: ClassVar[None] = None
     is_lossless: ClassVar[bool] = False
     kind: ClassVar[str] = "lossy"
-    bound: ClassVar[str] = "none"
     target: ClassVar[str]
     """What options, configurations and attributes call it."""
+
+    def __str__(self) -> str:
+        return self.goal if self.within is None else f"{self.goal}, max error {self.bound}"
+
+    @property
+    def goal(self) -> str:
+        """The target, as a text."""
+        raise NotImplementedError
+
+    @property
+    def max_error(self) -> float | None:
+        """The largest error of any sample; None where there is no bound."""
+        return self.within
+
+    @property
+    def bound(self) -> str:
+        """The largest error of any sample, as a text."""
+        return "none" if self.within is None else f"{self.within:g}"
 
     @property
     def promise(self) -> str:
         """What holds of the samples, as a text."""
-        return f"no bound on any stored value, {self}"
+        if self.within is None:
+            return f"no bound on any stored value, {self}"
+        return f"each stored value within {self.bound} of the source, {self.goal}"
 
     def statement(self) -> dict[str, Any]:
         """Return what attributes say of the loss; ``stated_loss`` reads it."""
-        return {"lossless": False, "max_error": None, "target": self.target_json()}
+        return {"lossless": False, "max_error": self.within, "target": self.target_json()}
 
     def target_json(self) -> dict[str, Any]:
         """Return what attributes and configurations say of it; ``parse_target`` reads it."""
@@ -227,7 +247,9 @@ class Lossy(_Loss):
 
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         """Tell why samples of ``dtype`` cannot be coded so; None where they can."""
-        return "lossy coding of bool makes no sense" if dtype.kind == "b" else None
+        if dtype.kind == "b":
+            return "lossy coding of bool makes no sense"
+        return None if self.within is None else Within(self.within).refusal(dtype)
 
     def peak_of(self, present: Array) -> float:
         """Return the range of errors for samples; ``present`` are those that are not absent."""
@@ -241,7 +263,7 @@ class Lossy(_Loss):
 
     @property
     def limit(self) -> float:
-        return self.worst
+        return self.worst if self.within is None else min(self.worst, self.within)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +272,8 @@ class Quality(Lossy):
 
     target: ClassVar[str] = "quality"
 
-    def __str__(self) -> str:
+    @property
+    def goal(self) -> str:
         return f"quality {self.value:g}"
 
 
@@ -260,7 +283,8 @@ class AtLeast(Lossy):
 
     target: ClassVar[str] = "psnr"
 
-    def __str__(self) -> str:
+    @property
+    def goal(self) -> str:
         return f"PSNR at least {self.value:g} dB"
 
 
@@ -270,7 +294,8 @@ class AtMost(Lossy):
 
     target: ClassVar[str] = "bits_per_sample"
 
-    def __str__(self) -> str:
+    @property
+    def goal(self) -> str:
         return f"at most {self.value:g} bits per sample"
 
 
@@ -322,11 +347,14 @@ def stated_loss(statement: Mapping[str, Any], worst: float | None = None) -> Los
     ``worst`` is the largest error that was measured, where they state one, too. Raises KeyError or
     TypeError where they state no loss.
     """
-    if statement["max_error"] is not None:
-        return bounded(float(statement["max_error"]))
+    bound = statement["max_error"]
+    if bound is not None and "target" not in statement:
+        return bounded(float(bound))
     found = parse_target(statement["target"])
     if found is None:
         raise KeyError("target")
+    if bound is not None:
+        found = replace(found, within=float(bound))
     return found if worst is None else replace(found, worst=float(worst))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,15 +58,25 @@ class Measured:
 
     @classmethod
     def by_blocks(
-        cls, given: Array, decoded: Array, nodata: float | int | None, band_axis: int | None
+        cls,
+        given: Array,
+        decoded: Array,
+        nodata: float | int | None,
+        band_axis: int | None,
+        exact: Collection[int] = (),
     ) -> tuple[Difference, Measured]:
-        """Measure large arrays (…, y, x) some rows at a time, and how they differ."""
+        """Measure large arrays (…, y, x) some rows at a time, and how they differ.
+
+        Samples of ``exact`` bands, from 0, are left out.
+        """
         bands = 1 if band_axis is None else given.shape[band_axis]
         rows = max(1, _BLOCK * given.shape[-2] // max(1, given.size))
         parts, differences = [], [Difference()]
         for start in range(0, given.shape[-2], rows):
             one, other = (array[..., start : start + rows, :] for array in (given, decoded))
             there = present_samples(one, nodata)
+            if band_axis is not None:
+                np.moveaxis(there, band_axis, 0)[list(exact)] = False
             parts.append((0, cls.of(one, other, there, band_axis)))
             with np.errstate(invalid="ignore"):
                 error = np.abs(other.astype(np.float64) - one.astype(np.float64))

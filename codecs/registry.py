@@ -24,8 +24,12 @@ __all__ = [
     "KEPT",
     "ChunkCoder",
     "Coded",
+    "EstimatingCoder",
+    "ExactCoder",
     "LevelCoder",
     "Registered",
+    "RivalledCoder",
+    "ScaledCoder",
     "check_weights",
     "coder_class",
     "kept_decoder",
@@ -56,6 +60,10 @@ class ChunkCoder(Protocol):
     them is what its line asks for."""
     on_device: ClassVar[bool] = False
     """Whether it can code on a GPU, too."""
+    exact_beside: ClassVar[bool] = False
+    """Whether it is an ``ExactCoder``: bands that must be exact need no chunks of their own."""
+    bounds_lossy: ClassVar[bool] = False
+    """Whether it holds a target of lossy coding within a bound on each sample, too."""
     number: int
     """What the headers of its records call it, one of those of its ``Registered``."""
 
@@ -114,6 +122,10 @@ class Coded(NamedTuple):
     """What it decodes to here."""
     irreversible: bool
     """Whether another decoder may give other samples, within what its standard allows."""
+    number: int | None = None
+    """Which of the coders of its ``Registered`` the payload is of; None: its own."""
+    model_id: bytes | None = None
+    """First bytes of the SHA-256 of the weights that it needs; None: those of its own."""
 
 
 @runtime_checkable
@@ -136,6 +148,79 @@ class LevelCoder(ChunkCoder, Protocol):
         ...
 
 
+@runtime_checkable
+class ExactCoder(LevelCoder, Protocol):
+    """A lossy coder that keeps some bands of a chunk to the bit."""
+
+    def encode_beside(
+        self,
+        samples: Array,
+        absent: Array | None,
+        bands: int,
+        level: float,
+        peak: float,
+        exact: frozenset[int],
+    ) -> Coded | None:
+        """Code as ``encode_at`` does, and these of the bands, from 0, without any loss."""
+        ...
+
+
+@runtime_checkable
+class RivalledCoder(LevelCoder, Protocol):
+    """A lossy coder that knows of others that are better at times."""
+
+    def encode_smaller(
+        self,
+        samples: Array,
+        absent: Array | None,
+        bands: int,
+        level: float,
+        peak: float,
+        found: tuple[int, float],
+    ) -> Coded | None:
+        """Return samples in fewer bytes at no more error than ``encode_at`` found at a level.
+
+        found : bytes of its payload, and the sum of its squared errors. None where there is no
+        such way, or none that is worth to look for.
+        """
+        ...
+
+
+@runtime_checkable
+class EstimatingCoder(LevelCoder, Protocol):
+    """A lossy coder that tells about what a level would give, in less time than coding takes."""
+
+    def estimate(
+        self, samples: Array, absent: Array | None, bands: int, peak: float
+    ) -> Callable[[float], tuple[float, float]] | None:
+        """Return a function of the level, to bytes of a payload and the sum of squared errors.
+
+        None where it cannot tell. What the function holds may be large.
+        """
+        ...
+
+
+@runtime_checkable
+class ScaledCoder(ChunkCoder, Protocol):
+    """A coder that decodes at a lower resolution in less time."""
+
+    def decode_scaled(
+        self,
+        payload: memoryview,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        planes: frozenset[int] | None,
+        budget: Budget,
+        number: int,
+        scale: int,
+    ) -> Array:
+        """Return about the mean of ``scale`` × ``scale`` samples, 2, 4 or 8, for each of these.
+
+        The same on every machine, though no checksum tells of it. As ``decode`` in all else.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Registered:
     """A codec of ``CODECS``."""
@@ -148,6 +233,8 @@ class Registered:
     """Numbers of formats that came after the first."""
     irreversible: bool = False
     """Whether its records may say that other decoders give other samples."""
+    beside: tuple[int, ...] = ()
+    """Numbers of other codecs whose records may stand among its own (beside.py)."""
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -172,7 +259,7 @@ CODECS = {
         name: Registered(5, f"tilepress.codecs.classical.codec:{coder}", irreversible=True)
         for name, coder in _CLASSICAL.items()
     },
-    "ntc": Registered(6, "tilepress.codecs.ntc.codec:NtcCoder"),
+    "ntc": Registered(6, "tilepress.codecs.ntc.codec:NtcCoder", later=(7,), beside=(1, 4, 5)),
 }
 """Established codecs share a number: their payloads say which of them they are (FORMAT.md §14)."""
 

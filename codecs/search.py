@@ -15,7 +15,7 @@ from tilepress.codecs.levels import COARSEST, EXACT, FINEST, NOMINAL_DB
 from tilepress.codecs.loss import AtLeast, AtMost, Lossy, Quality
 from tilepress.errors import UnsupportedArray
 
-__all__ = ["Together", "Trial", "find_level"]
+__all__ = ["Together", "Trial", "find_level", "spread"]
 
 Result = TypeVar("Result")
 
@@ -77,22 +77,38 @@ class Together:
         return _LEVELS_OF_DB * (10 * math.log10(self.peak**2 * count / squared) - loss.value)
 
 
-def find_level(loss: Lossy, code: Code[Result], chunks: Together, doing: str) -> list[Result]:
+def find_level(
+    loss: Lossy,
+    code: Code[Result],
+    chunks: Together,
+    doing: str,
+    estimate: Code[None] | None = None,
+) -> list[Result]:
     """Return the results of all chunks at the coarsest level that holds a PSNR, or at the finest
     that holds a number of bits.
 
-    Raises UnsupportedArray where none does; ``doing`` is the beginning of its message.
+    estimate : tells about what ``code`` would give, in less time: then a level is looked for by it,
+    and proved by ``code`` alone. Raises UnsupportedArray where none does; ``doing`` is the
+    beginning of its message.
     """
     everything = range(len(chunks.samples))
     if isinstance(loss, Quality) or not everything:
         return [trial.result for trial in code(everything, loss.value)]
     finer = 1 if isinstance(loss, AtLeast) else -1  # where it is safer
-    sample = _spread(everything)
-    at, best = _bracketed(loss, code, chunks, sample, finer)
-    if len(sample) < len(everything):
+    sample = spread(everything)
+    best: Sequence[Trial[Result]] | None = None
+    if estimate is not None:
+        at, _ = _bracketed(loss, estimate, chunks, sample, finer)
+    else:
+        at, best = _bracketed(loss, code, chunks, sample, finer)
+    if len(sample) < len(everything) or estimate is not None:
         best = _proved(loss, code, chunks, min(max(at, 0), _STEPS), finer)
     if best is not None and not (finer > 0 and _may_be_exact(best, chunks)):
         return [trial.result for trial in best]
+    if best is not None and len(sample) < len(everything):
+        exact = code(sample, EXACT)
+        if sum(trial.size for trial in exact) > sum(best[n].size for n in sample):
+            return [trial.result for trial in best]
     trials = code(everything, EXACT if finer > 0 else COARSEST)
     if best is not None and sum(t.size for t in best) <= sum(t.size for t in trials):
         trials = best
@@ -170,7 +186,7 @@ def _level(step: int) -> float:
     return COARSEST + _GRID * step
 
 
-def _spread(chunks: range) -> list[int]:
+def spread(chunks: range) -> list[int]:
     """Return a few of the chunks, from all over."""
     count = len(chunks)
     if count <= _SAMPLED:

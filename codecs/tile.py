@@ -5,33 +5,41 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.beside import coder_numbered
 from tilepress.codecs.budget import Budget, allowed_memory
 from tilepress.codecs.config import CodecConfig
 from tilepress.codecs.limits import MAX_RECORD_SAMPLES, MAX_SIDE
-from tilepress.codecs.loss import Difference, Loss, Lossy, present_samples
+from tilepress.codecs.loss import Difference, Loss, Lossless, Lossy, Quality, present_samples
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.record import (
     CODER_STORED,
     DTYPES,
     NO_MODEL,
+    OVERHEAD_BYTES,
     RecordHeader,
     crc32c,
     pack_record,
     samples_crc,
     unpack_record,
 )
+from tilepress.codecs.reduce import Method, reduced
 from tilepress.codecs.registry import (
     CODECS,
     ChunkCoder,
     Coded,
+    EstimatingCoder,
+    ExactCoder,
     LevelCoder,
+    RivalledCoder,
+    ScaledCoder,
     coder_class,
     kept_decoder,
 )
@@ -43,10 +51,13 @@ from tilepress.errors import (
     TooMuchMemory,
     UnsupportedArray,
     UnsupportedFormat,
+    UsageError,
 )
 
 __all__ = [
     "CODEC_NAME",
+    "SCALES",
+    "Levelled",
     "TileCodec",
     "check_chunk",
     "codec_of",
@@ -54,6 +65,8 @@ __all__ = [
     "decode_planes",
     "encode_chunk",
     "encode_chunk_at",
+    "estimate_chunk",
+    "smaller_chunk",
 ]
 
 CODEC_NAME = "tilepress.tile"
@@ -63,9 +76,33 @@ Array = npt.NDArray[Any]
 Expected = tuple[tuple[int, ...], np.dtype[Any]]
 Device = Literal["auto", "cpu", "cuda"]
 
+SCALES = (2, 4, 8)
+"""Rows and columns that one sample may stand for where a record is decoded at a scale."""
+
 _DEVICES = ("auto", "cpu", "cuda")
 _SMALL_BYTES = 2**23
 """What decoding takes beside arrays of samples: checksums work on copies of parts."""
+
+
+class Levelled(NamedTuple):
+    """A record that was coded at a level."""
+
+    record: bytes
+    level: float
+    difference: Difference
+
+
+class _Boxed(NamedTuple):
+    """An array as it is coded."""
+
+    samples: Array
+    """(planes, y, x) of the coded box, little-endian."""
+    absent: Array | None
+    """One sample that marks absent ones."""
+    fill: Array
+    """One sample, of which all is that lies outside of the box."""
+    shape: tuple[int, int, int]
+    two_d: bool
 
 
 class TileCodec:
@@ -118,7 +155,11 @@ class TileCodec:
         self._setup(config, device, max_memory)
 
     def _setup(
-        self, config: CodecConfig, device: Device, max_memory: int | str | None = None
+        self,
+        config: CodecConfig,
+        device: Device,
+        max_memory: int | str | None = None,
+        exact: frozenset[int] = frozenset(),
     ) -> None:
         if not isinstance(device, str) or device not in _DEVICES:
             raise UnsupportedFormat(
@@ -129,6 +170,11 @@ class TileCodec:
         make = coder_class(config.codec)
         self._coder: ChunkCoder = make(config.loss, config.tier, config.weights.data, device)
         self._model_id = bytes.fromhex(config.weights.sha256)[:8]
+        self._exact = exact
+        if exact and not (isinstance(config.loss, Lossy) and self._coder.exact_beside):
+            raise UnsupportedFormat(
+                f"making a codec: {config.codec!r} keeps no bands exact beside others"
+            )
 
     @property
     def loss(self) -> Loss:
@@ -148,17 +194,32 @@ class TileCodec:
     def model(self) -> Weights:
         return self._config.weights
 
+    @property
+    def has_scales(self) -> bool:
+        """Whether decoding at a scale takes less time than decoding all."""
+        return isinstance(self._coder, ScaledCoder)
+
     def to_config(self) -> dict[str, Any]:
         """Return the closed, versioned configuration that a reader needs (FORMAT.md §1)."""
         return self._config.to_json()
 
     @classmethod
     def from_config(
-        cls, config: object, *, device: Device = "auto", max_memory: int | str | None = None
+        cls,
+        config: object,
+        *,
+        device: Device = "auto",
+        max_memory: int | str | None = None,
+        exact: Iterable[int] = (),
     ) -> TileCodec:
-        """Build a codec from ``to_config``'s dictionary; raises UnsupportedFormat or ModelError."""
+        """Build a codec from ``to_config``'s dictionary; raises UnsupportedFormat or ModelError.
+
+        ``exact`` are bands, from 0, of chunks (…, bands, y, x) that come back to the bit whatever
+        the target: for codecs that can (``ntc``). Records say themselves what they are, so that no
+        reader needs to be told.
+        """
         codec = cls.__new__(cls)
-        codec._setup(CodecConfig.parse(config), device, max_memory)
+        codec._setup(CodecConfig.parse(config), device, max_memory, frozenset(exact))
         return codec
 
     def check(self, dtype: np.dtype[Any]) -> None:
@@ -208,8 +269,19 @@ class TileCodec:
         return self.loss.peak_of(array[self.present(array)])
 
     def present(self, array: Array) -> npt.NDArray[np.bool_]:
-        """Mark the samples that are neither nodata nor NaN."""
-        return present_samples(array, self.nodata)
+        """Mark the samples that errors are measured of: neither nodata nor NaN, and of no band,
+        of chunks (…, bands, y, x), that is exact."""
+        marks = present_samples(array, self.nodata)
+        for band in self._exact:
+            marks[..., band, :, :] = False
+        return marks
+
+    def check_loss(self, given: Array, decoded: Array) -> Difference:
+        """Return how decoded samples of a chunk differ; raises CodecError for what the loss, or an
+        exact band, does not allow."""
+        for band in self._exact:
+            Lossless().check(given[..., band, :, :], decoded[..., band, :, :])
+        return self.loss.check(given, decoded, self.nodata)
 
     def _encode(self, array: Array, bands: int) -> bytes:
         try:
@@ -224,16 +296,82 @@ class TileCodec:
         self.check(array.dtype)
         present, peak = int(np.count_nonzero(self.present(array))), self.peak_of(array)
 
-        def code(_: Sequence[int], level: float) -> list[Trial[bytes]]:
+        def code(_: Sequence[int], level: float) -> list[Trial[Levelled]]:
             record, difference = self._encode_whole(array, bands, level, peak)
-            return [Trial(record, len(record), difference.squared)]
+            return [Trial(Levelled(record, level, difference), len(record), difference.squared)]
 
         together = Together(samples=[array.size], present=[present], peak=peak, overhead=0)
-        return find_level(loss, code, together, "coding a tile")[0]
+        told = None
+        if not isinstance(loss, Quality):
+            told = self.estimate(array, bands=bands, peak=peak)
+        estimate = None if told is None else lambda _, level: [told(level)]
+        (found,) = find_level(loss, code, together, "coding a tile", estimate)
+        squared = found.difference.squared
+        other = self.smaller(
+            array, found.record, found.level, bands=bands, peak=peak, squared=squared
+        )
+        return found.record if other is None else other[0]
+
+    def estimate(
+        self, array: Array, *, bands: int = 1, peak: float
+    ) -> Callable[[float], Trial[None]] | None:
+        """Return what tells about what ``encode_at`` gives at a level, in less time.
+
+        None where the codec cannot tell. It holds some ten times the samples.
+        """
+        if not isinstance(self._coder, EstimatingCoder) or self._exact:
+            return None
+        boxed = self._boxed(array)
+        found = None
+        if boxed.samples.size:
+            found = self._coder.estimate(boxed.samples, boxed.absent, bands, peak)
+        if found is None:
+            return None
+        at = found
+
+        def told(level: float) -> Trial[None]:
+            size, squared = at(level)
+            return Trial(None, round(size) + OVERHEAD_BYTES, squared)
+
+        return told
+
+    def smaller(
+        self,
+        array: Array,
+        record: bytes,
+        level: float,
+        *,
+        bands: int = 1,
+        peak: float,
+        squared: float,
+    ) -> tuple[bytes, Difference] | None:
+        """Return a record in fewer bytes than one that ``encode_at`` gave, at no more error.
+
+        squared : the sum of the squared errors of that record. None where the codec knows no such
+        way. Raises as ``encode_at`` does.
+        """
+        if not isinstance(self._coder, RivalledCoder) or self._exact:
+            return None
+        if unpack_record(record)[0].coder != self._coder.number:
+            return None
+        boxed = self._boxed(array)
+        size = len(record) - OVERHEAD_BYTES
+        found = self._coder.encode_smaller(
+            boxed.samples, boxed.absent, bands, level, peak, (size, squared)
+        )
+        return None if found is None else self._recorded(boxed, found, level)
 
     def _encode_whole(
         self, array: Array, bands: int, level: float | None, peak: float
     ) -> tuple[bytes, Difference]:
+        boxed = self._boxed(array)
+        found = None
+        if boxed.samples.size:
+            found = self._coded(boxed.samples, boxed.absent, bands, level, peak)
+        return self._recorded(boxed, found, level)
+
+    def _boxed(self, array: Array) -> _Boxed:
+        """Return the samples that are coded; raises UnsupportedArray."""
         self.check(array.dtype)
         if array.ndim not in (2, 3):
             raise UnsupportedArray(f"coding a tile: got {array.ndim} axes, want 2 or 3")
@@ -245,13 +383,20 @@ class TileCodec:
         fill = np.zeros((), little.dtype) if absent is None else absent
         coded = _coded_box(little, fill)
         samples = np.ascontiguousarray(little[: coded[0], : coded[1], : coded[2]])
-        mark = absent
-        if mark is None and samples.dtype.kind == "f" and np.isnan(samples).any():
-            mark = samples[np.isnan(samples)][0].reshape(())
-        kind, payload, decoded, irreversible = CODER_STORED, samples.tobytes(), samples, False
-        result = self._coded(samples, mark, bands, level, peak) if samples.size else None
-        if result is not None and len(result.payload) < len(payload):
-            kind, (payload, decoded, irreversible) = self._coder.number, result
+        if absent is None and samples.dtype.kind == "f" and np.isnan(samples).any():
+            absent = samples[np.isnan(samples)][0].reshape(())
+        return _Boxed(samples, absent, fill, little.shape, two_d=array.ndim == 2)
+
+    def _recorded(
+        self, boxed: _Boxed, found: Coded | None, level: float | None
+    ) -> tuple[bytes, Difference]:
+        """Return a record of samples, as they were coded or as they are if that is no smaller."""
+        samples = decoded = boxed.samples
+        kind, payload, irreversible, model_id = CODER_STORED, samples.tobytes(), False, NO_MODEL
+        if found is not None and len(found.payload) < len(payload):
+            payload, decoded, irreversible = found[:3]
+            kind = self._coder.number if found.number is None else found.number
+            model_id = self._model_id if found.model_id is None else found.model_id
         difference = Difference()
         if self.loss.is_lossless or level is not None:  # whatever the coder says of itself
             difference = self.loss.check(samples, decoded, self.nodata)
@@ -259,13 +404,13 @@ class TileCodec:
         assert told is not None, "without a bound there is a level"
         header = RecordHeader(
             coder=kind,
-            dtype=little.dtype,
-            shape=little.shape,
-            coded=coded,
-            fill=fill.tobytes(),
-            two_d=array.ndim == 2,
+            dtype=samples.dtype,
+            shape=boxed.shape,
+            coded=(samples.shape[0], samples.shape[1], samples.shape[2]),
+            fill=boxed.fill.tobytes(),
+            two_d=boxed.two_d,
             max_error=float(told),
-            model_id=NO_MODEL if kind == CODER_STORED else self._model_id,
+            model_id=model_id,
             symbols_crc=crc32c(payload) if irreversible else samples_crc(decoded),
             irreversible=irreversible,
         )
@@ -275,6 +420,9 @@ class TileCodec:
         self, samples: Array, absent: Array | None, bands: int, level: float | None, peak: float
     ) -> Coded | None:
         """Return what the codec makes of samples, with its loss or at a level."""
+        if level is not None and self._exact and isinstance(self._coder, ExactCoder):
+            exact = self._exact
+            return self._coder.encode_beside(samples, absent, bands, level, peak, exact)
         if level is not None and isinstance(self._coder, LevelCoder):
             return self._coder.encode_at(samples, absent, bands, level, peak)
         if level is not None:
@@ -289,8 +437,15 @@ class TileCodec:
         expect: Expected | None = None,
         planes: Sequence[int] | None = None,
         max_memory: int | str | None = None,
+        scale: int = 1,
     ) -> Array:
         """Decode a record to an array of the shape and dtype that were coded.
+
+        With a ``scale`` of 2, 4 or 8, so many rows and columns become one sample, at the ends of
+        the record fewer: of ``ntc`` about their mean, from low frequencies alone, which takes a
+        tenth of the time; of parts that are exact, the one in the middle; of other codecs their
+        mean. The same on every machine. ``expect`` is what the record holds at full resolution.
+        Raises UsageError for other scales.
 
         With ``planes``, only these of a (planes, y, x) record, in their order, and those that they
         refer to are decoded: each has a checksum of its own. Raises IndexError for one beyond it.
@@ -301,7 +456,11 @@ class TileCodec:
         Raises InvalidRecord, ChecksumMismatch, UnsupportedFormat, ModelError or TooMuchMemory;
         never returns samples that are not those coded.
         """
+        if scale not in (1, *SCALES):
+            raise UsageError(f"decoding a record: got scale {scale}, want 1, 2, 4 or 8")
         allowed = self._allowed(max_memory)
+        if scale > 1:
+            return self._decode(data, expect, allowed, planes, scale)
         if self._device == "cuda":
             decode = functools.partial(self._decode, expect=expect, allowed=allowed, planes=planes)
             return self._coder.map(decode, [data])[0]
@@ -327,13 +486,19 @@ class TileCodec:
         expect: Expected | None,
         allowed: int,
         planes: Sequence[int] | None = None,
+        scale: int = 1,
     ) -> Array:
         header, payload = unpack_record(data)
         budget = Budget(
             f"decoding a record of {_spelt(header)}, crc32c {header.symbols_crc:08x}", allowed
         )
         try:
-            return self._decode_within(header, payload, expect, planes, budget)
+            if scale > 1 and self._can_scale(header):
+                return self._decode_scaled(header, payload, expect, planes, budget, scale)
+            whole = self._decode_within(header, payload, expect, planes, budget)
+            if scale == 1:
+                return whole
+            return self._averaged(whole, scale)
         except MemoryError as error:
             raise budget.exhausted() from error
 
@@ -347,13 +512,7 @@ class TileCodec:
     ) -> Array:
         if planes is not None:
             _check_planes(planes, 0 if header.two_d else header.shape[0])
-        if expect is not None:
-            found = header.shape[1:] if header.two_d else header.shape
-            if found != tuple(expect[0]) or header.dtype.name != expect[1].name:
-                raise InvalidRecord(
-                    f"decoding a record: it holds {found} of {header.dtype.name}, "
-                    f"not {tuple(expect[0])} of {expect[1].name}"
-                )
+        _check_expected(header, expect)
         if header.coder == CODER_STORED or header.coded != header.shape:
             budget = budget.less(header.dtype.itemsize * math.prod(header.shape) + _SMALL_BYTES)
         if planes is not None:
@@ -371,31 +530,77 @@ class TileCodec:
         elif kept := kept_decoder(header.coder):
             samples = kept(payload, header, budget)
         else:
-            if header.coder not in CODECS[self._config.codec].numbers:
+            registered, coder = CODECS[self._config.codec], self._coder
+            if header.coder in registered.beside:
+                coder = coder_numbered(header.coder, header.model_id)
+            elif header.coder not in registered.numbers:
                 raise UnsupportedFormat(
                     f"decoding a record: its coder is {header.coder}, "
                     f"not that of codec {self._config.codec!r}"
                 )
-            if header.model_id != self._model_id:
-                raise UnsupportedFormat(
-                    f"decoding a record: it needs model {header.model_id.hex()}…, this codec has "
-                    f"{self._model_id.hex()}… ({self.model.name})"
-                )
+            elif header.model_id != self._model_id:
+                raise self._other_model(header)
             if 0 in header.coded:
                 raise InvalidRecord("decoding a record: an empty box has a payload")
             wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
-            samples = self._coder.decode(
+            samples = coder.decode(
                 payload, header.coded, header.dtype, wanted, budget, header.coder
             )
         own = header.irreversible and not kept_decoder(header.coder)
         if own and crc32c(payload) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: its payload does not match its crc32c")
-        whole = planes is None or header.coder not in CODECS[self._config.codec].numbers
+        own_sums = CODECS[self._config.codec]
+        whole = planes is None or header.coder not in (*own_sums.numbers, *own_sums.beside)
         whole = whole and not header.irreversible
         if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
         restored = _restore(header, samples)
         return restored if planes is None else restored[list(planes)]
+
+    def _averaged(self, whole: Array, scale: int) -> Array:
+        """Return the means of blocks of decoded samples, of those that are present."""
+        absent = ~present_samples(whole, self.nodata)
+        method: Method = "average" if whole.dtype.kind in "iuf" else "nearest"
+        taken = None if self.nodata is None else (self.nodata, self.nodata)
+        return reduced(whole, scale, method, absent if absent.any() else None, taken)
+
+    def _can_scale(self, header: RecordHeader) -> bool:
+        """Whether the coder decodes at a scale by itself."""
+        numbers = CODECS[self._config.codec].numbers
+        return header.coder in numbers and isinstance(self._coder, ScaledCoder)
+
+    def _decode_scaled(
+        self,
+        header: RecordHeader,
+        payload: memoryview,
+        expect: Expected | None,
+        planes: Sequence[int] | None,
+        budget: Budget,
+        scale: int,
+    ) -> Array:
+        coder = self._coder
+        assert isinstance(coder, ScaledCoder), "asked only where it is one"
+        if planes is not None:
+            _check_planes(planes, 0 if header.two_d else header.shape[0])
+        _check_expected(header, expect)
+        if header.model_id != self._model_id:
+            raise self._other_model(header)
+        if 0 in header.coded:
+            raise InvalidRecord("decoding a record: an empty box has a payload")
+        budget = budget.less(header.dtype.itemsize * math.prod(header.shape))
+        wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
+        samples = coder.decode_scaled(
+            payload, header.coded, header.dtype, wanted, budget, header.coder, scale
+        )
+        shape, coded = _scaled(header.shape, scale), _scaled(header.coded, scale)
+        restored = _restore(replace(header, shape=shape, coded=coded), samples)
+        return restored if planes is None else restored[list(planes)]
+
+    def _other_model(self, header: RecordHeader) -> UnsupportedFormat:
+        return UnsupportedFormat(
+            f"decoding a record: it needs model {header.model_id.hex()}…, this codec has "
+            f"{self._model_id.hex()}… ({self.model.name})"
+        )
 
     def _absent(self, dtype: np.dtype[Any]) -> Array | None:
         """Return nodata as one sample of ``dtype``, or None; refuses what the dtype cannot hold."""
@@ -457,12 +662,37 @@ def encode_chunk_at(
     last of the leading axes has.
     """
     check_chunk(chunk.shape, chunk.dtype)
+    planes, bands = _as_planes(chunk, bands)
+    return codec.encode_at(planes, level, bands=bands, peak=peak)
+
+
+def estimate_chunk(
+    codec: TileCodec, chunk: Array, peak: float, *, bands: int | None = None
+) -> Callable[[float], Trial[None]] | None:
+    """Return what tells about what ``encode_chunk_at`` gives, as ``TileCodec.estimate``."""
+    planes, bands = _as_planes(chunk, bands)
+    return codec.estimate(planes, bands=bands, peak=peak)
+
+
+def _as_planes(chunk: Array, bands: int | None) -> tuple[Array, int]:
+    """Return (planes, y, x) or (y, x) of a chunk, and how many planes go together."""
     planes = np.ascontiguousarray(chunk)
     if chunk.ndim == 2:
-        return codec.encode_at(planes, level, peak=peak)
-    planes = planes.reshape(-1, *chunk.shape[-2:])
+        return planes, 1
     bands = chunk.shape[-3] if bands is None else bands
-    return codec.encode_at(planes, level, bands=bands, peak=peak)
+    return planes.reshape(-1, *chunk.shape[-2:]), bands
+
+
+def smaller_chunk(
+    codec: TileCodec, chunk: Array, found: Levelled, peak: float, *, bands: int | None = None
+) -> Levelled:
+    """Return a record of a chunk in fewer bytes at no more error, or the one that there is."""
+    planes, bands = _as_planes(chunk, bands)
+    squared = found.difference.squared
+    other = codec.smaller(
+        planes, found.record, found.level, bands=bands, peak=peak, squared=squared
+    )
+    return found if other is None else Levelled(other[0], found.level, other[1])
 
 
 def decode_chunk(
@@ -515,6 +745,21 @@ def _check_planes(planes: Sequence[int], count: int) -> None:
     for plane in planes:
         if not 0 <= plane < count:
             raise IndexError(f"decoding a record: plane {plane} of {count}")
+
+
+def _scaled(sides: tuple[int, int, int], scale: int) -> tuple[int, int, int]:
+    return sides[0], -(-sides[1] // scale), -(-sides[2] // scale)
+
+
+def _check_expected(header: RecordHeader, expect: Expected | None) -> None:
+    if expect is None:
+        return
+    found = header.shape[1:] if header.two_d else header.shape
+    if found != tuple(expect[0]) or header.dtype.name != expect[1].name:
+        raise InvalidRecord(
+            f"decoding a record: it holds {found} of {header.dtype.name}, "
+            f"not {tuple(expect[0])} of {expect[1].name}"
+        )
 
 
 def _coded_box(samples: Array, fill: Array) -> tuple[int, int, int]:

@@ -38,7 +38,9 @@ from tilepress.codecs.ntc.plane import (
     maps_size,
     padded_sides,
 )
+from tilepress.codecs.ntc.reduced import bands_for, can_reduce, reduce_plane
 from tilepress.codecs.record import samples_crc
+from tilepress.codecs.reduce import all_of, reduced
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.rans import lanes_for, pack_raw, rans_encode
 from tilepress.errors import ChecksumMismatch
@@ -208,8 +210,12 @@ def decode_chunk(
     model: NtcModel,
     budget: Budget,
     planes: frozenset[int] | None = None,
+    scale: int = 1,
 ) -> Array:
     """Decode a payload, not trusted; with ``planes`` only these are right, the others zeros.
+
+    scale : 1, or 2, 4 or 8: of so many rows and columns about the mean becomes one sample, from low
+    frequencies alone; checksums of planes then tell nothing.
 
     Raises InvalidRecord, UnsupportedFormat, ChecksumMismatch or TooMuchMemory.
     """
@@ -223,7 +229,15 @@ def decode_chunk(
     sides = padded_sides(read.kind, height, width)
     last = count if planes is None else max(planes, default=-1) + 1
     last = -(-last // read.bands) * read.bands
-    made = np.zeros((last, *sides), np.float32)
+    if scale > 1 and not can_reduce(read.kind, *sides, scale):
+        whole = decode_chunk(payload, shape, dtype, model, budget, planes)
+        if read.absent is None:
+            return reduced(whole, scale, "average")
+        absent = int(read.absent)
+        return reduced(whole, scale, "average", whole == read.absent, (absent, absent))
+    small = (height, width) if scale == 1 else (-(-height // scale), -(-width // scale))
+    made = np.zeros((last, *(sides if scale == 1 else small)), np.float32)
+    full = None if scale == 1 else np.empty(sides, np.float32)
     maps: dict[int, Maps | None] = {}
     for index in range(last):
         stream, before = read.streams[index], _before(index, read.bands)
@@ -231,21 +245,55 @@ def decode_chunk(
         if stream is None:
             maps[index] = np.zeros(maps_size(read.kind, *sides), np.uint16)
         else:
-            maps[index] = decode_plane(read.kind, made[index], previous, model, stream)
-            inverse(read.kind, made[index])
+            maps[index] = _decode(
+                read, (index, last), (height, width), made[index], full, previous, model, scale
+            )
         for old in [k for k in maps if k < index and k != index // read.bands * read.bands]:
             del maps[old]
     masks = [
         None if head.mask is None else decode_bitmap(head.mask, height, width)
         for head in read.heads[:last]
     ]
-    out = np.zeros(shape, dtype)
+    if scale > 1:
+        masks = [None if mask is None else all_of(mask, scale) for mask in masks]
+    out = np.zeros((count, *small), dtype)
     wanted = range(last) if planes is None else sorted(planes)
     _finish(read, made, masks, out, wanted)
-    for index in wanted:
+    for index in wanted if scale == 1 else ():
         if samples_crc(out[index]) != read.heads[index].crc:
             raise ChecksumMismatch(f"decoding a record: plane {index} does not match its crc32c")
     return out
+
+
+def _decode(
+    read: Payload,
+    place: tuple[int, int],
+    sides: tuple[int, int],
+    made: Floats,
+    full: Floats | None,
+    previous: Maps | None,
+    model: NtcModel,
+    scale: int,
+) -> Maps:
+    """Decode a plane, in steps, in place: the first number of ``place``, of so many.
+
+    sides : rows and columns of the record.
+    full : room for all coefficients, where ``made`` is of a scale.
+    """
+    index, count = place
+    stream = read.streams[index]
+    assert stream is not None, "a plane of zeros has none"
+    if full is None:
+        maps = decode_plane(read.kind, made, previous, model, stream)
+        inverse(read.kind, made)
+        return maps
+    band = index % read.bands
+    followers = read.bands - 1 - band + (0 if band else (count - 1 - index) // read.bands)
+    full[...] = 0
+    bands = bands_for(read.kind, full.shape[0], full.shape[1], scale, followers)
+    maps = decode_plane(read.kind, full, previous, model, stream, bands)
+    made[...] = reduce_plane(read.kind, full, *sides, scale)
+    return maps
 
 
 def _finish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
@@ -10,12 +11,22 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.beside import ID_BYTES
 from tilepress.codecs.budget import Budget
-from tilepress.codecs.levels import EXACT, nominal_step
+from tilepress.codecs.levels import nominal_step
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
-from tilepress.codecs.ntc.chunk import decode_chunk, encode_chunk
+from tilepress.codecs.ntc.chunk import Analysis, decode_chunk, encode_chunk
+from tilepress.codecs.ntc.mixed import Chunk, encode_mixed
 from tilepress.codecs.ntc.model import NtcModel
-from tilepress.codecs.registry import Coded, LevelCoder
+from tilepress.codecs.ntc.parts import NUMBER, decode_parts
+from tilepress.codecs.ntc.rivals import Beaten, encode_rival
+from tilepress.codecs.registry import (
+    Coded,
+    EstimatingCoder,
+    ExactCoder,
+    RivalledCoder,
+    ScaledCoder,
+)
 from tilepress.codecs.threads import map_chunks
 from tilepress.errors import UnsupportedFormat
 
@@ -32,19 +43,26 @@ def parse_model(data: bytes) -> NtcModel:
     return NtcModel.from_bytes(data)
 
 
-class NtcCoder(LevelCoder):
+class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder):
     """The lossy codec of linear transforms and a learned context model."""
 
     losses: ClassVar[frozenset[type[Loss]]] = frozenset({Quality, AtLeast, AtMost})
-    models: ClassVar[Mapping[str, str | None]] = MappingProxyType({"standard": "ntc-1"})
-    former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({"standard": ()})
+    models: ClassVar[Mapping[str, str | None]] = MappingProxyType(
+        {"standard": "ntc-1", "fast": "ntc-1"}
+    )
+    former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType(
+        {"standard": (), "fast": ()}
+    )
+    exact_beside: ClassVar[bool] = True
+    bounds_lossy: ClassVar[bool] = True
     number = 6
 
     def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
         parse_model(weights)
         if device == "cuda":
             raise UnsupportedFormat("making a codec: ntc runs on the CPU only, got device 'cuda'")
-        self._weights = weights
+        self._weights, self._bound, self._tier = weights, loss.max_error, tier
+        self._model_id = hashlib.sha256(weights).digest()[:ID_BYTES]
 
     @staticmethod
     def check_weights(data: bytes) -> None:
@@ -64,11 +82,56 @@ class NtcCoder(LevelCoder):
     def encode_at(
         self, samples: Array, absent: Array | None, bands: int, level: float, peak: float
     ) -> Coded | None:
-        """Code with the step that a level means; None at ``EXACT``."""
-        if level == EXACT:
+        """Code with the step that a level means; by the lossless codec at ``EXACT``, and where
+        samples span too much for that step."""
+        return self.encode_beside(samples, absent, bands, level, peak, frozenset())
+
+    def encode_beside(
+        self,
+        samples: Array,
+        absent: Array | None,
+        bands: int,
+        level: float,
+        peak: float,
+        exact: frozenset[int],
+    ) -> Coded | None:
+        own = (self.number, self._model_id, parse_model(self._weights))
+        return encode_mixed(
+            Chunk(samples, absent, max(1, bands), exact, self._bound), level, peak, own
+        )
+
+    def estimate(
+        self, samples: Array, absent: Array | None, bands: int, peak: float
+    ) -> Callable[[float], tuple[float, float]] | None:
+        """Tell what the chosen values cost and miss: neither words nor samples are made of them."""
+        if self._bound is not None:
             return None
-        coded = self.encode_step(samples, absent, bands, nominal_step(level, peak))
-        return None if coded is None else Coded(*coded, irreversible=False)
+        group = bands if bands >= 1 and len(samples) % bands == 0 else 1
+        analysis = Analysis.of(samples, absent, group)
+        if analysis is None:
+            return None
+        rounding = samples.size / 12  # samples are integers, what the probe measures is not
+
+        def at(level: float) -> tuple[float, float]:
+            probe = analysis.probe(nominal_step(level, peak), parse_model(self._weights))
+            return probe.bits / 8, probe.squared + rounding
+
+        return at
+
+    def encode_smaller(
+        self,
+        samples: Array,
+        absent: Array | None,
+        bands: int,
+        level: float,
+        peak: float,
+        found: tuple[int, float],
+    ) -> Coded | None:
+        """Code by an established codec: not with a bound, for its decoders differ."""
+        if self._tier == "fast" or self._bound is not None:
+            return None
+        beaten = Beaten(*found, nominal_step(level, peak))
+        return encode_rival(samples, absent, bands, peak, beaten)
 
     def encode_step(
         self, samples: Array, absent: Array | None, bands: int, step: float
@@ -85,7 +148,23 @@ class NtcCoder(LevelCoder):
         budget: Budget,
         number: int,
     ) -> Array:
-        return decode_chunk(payload, shape, dtype, parse_model(self._weights), budget, planes)
+        return self.decode_scaled(payload, shape, dtype, planes, budget, number, 1)
+
+    def decode_scaled(
+        self,
+        payload: memoryview,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        planes: frozenset[int] | None,
+        budget: Budget,
+        number: int,
+        scale: int,
+    ) -> Array:
+        if number == NUMBER:
+            own = (self, self._model_id)
+            return decode_parts(payload, shape, dtype, own, budget, planes, scale)
+        model = parse_model(self._weights)
+        return decode_chunk(payload, shape, dtype, model, budget, planes, scale)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         return map_chunks(function, items)

@@ -23,8 +23,10 @@ __all__ = [
     "examine_plane",
     "forward",
     "inverse",
+    "inverse_but",
     "maps_size",
     "padded_sides",
+    "wavelet_levels",
 ]
 
 Floats = npt.NDArray[np.float32]
@@ -32,11 +34,12 @@ Maps = npt.NDArray[np.uint16]
 
 _int, _long, _at = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
 _ENCODE, _DECODE, _EXAMINE = range(3)
+_LEFT = 4
 _FAULTS = {
     1: "its words end too early",
     2: "its raw bits end too early",
     3: "it has a token that no encoder writes",
-    4: "it has bytes left over",
+    _LEFT: "it has bytes left over",
 }
 
 
@@ -100,6 +103,18 @@ def inverse(kind: int, plane: Floats) -> None:
         check_memory(_lapped_inverse(plane, *plane.shape))
     else:
         check_memory(_wavelet_inverse(plane, *plane.shape, _wavelet_levels(*plane.shape), 0))
+
+
+def inverse_but(plane: Floats, skipped: int) -> None:
+    """Turn coefficients of CDF 9/7 back but for the finest levels, in place: what is left is the
+    lowest band of these, at the top left."""
+    levels = _wavelet_levels(*plane.shape)
+    check_memory(_wavelet_inverse(plane, *plane.shape, levels, skipped))
+
+
+def wavelet_levels(height: int, width: int) -> int:
+    """Return the levels of CDF 9/7 that a plane has."""
+    return _wavelet_levels(height, width)
 
 
 def band_count(kind: int, height: int, width: int) -> int:
@@ -186,16 +201,26 @@ class Stream:
 
 
 def decode_plane(
-    kind: int, coefficients: Floats, previous: Maps | None, model: NtcModel, stream: Stream
+    kind: int,
+    coefficients: Floats,
+    previous: Maps | None,
+    model: NtcModel,
+    stream: Stream,
+    bands: int | None = None,
 ) -> Maps:
-    """Decode a plane's coefficients, in steps, in place; returns its maps, raises InvalidRecord."""
+    """Decode a plane's coefficients, in steps, in place; returns its maps, raises InvalidRecord.
+
+    bands : how many of those behind the lowest are wanted; the others are zeros. None: all.
+    """
     coding, maps = _coding(_DECODE, kind, coefficients, previous)
-    coding.band_count, coding.low_table = stream.bands, stream.low_table
+    is_whole = bands is None or bands >= stream.bands
+    coding.band_count = stream.bands if bands is None else min(bands, stream.bands)
+    coding.low_table = stream.low_table
     coding.states, coding.lanes = stream.states.ctypes.data, len(stream.states)
     coding.words, coding.word_count = stream.words.ctypes.data, len(stream.words)
     coding.raw, coding.raw_bytes = stream.raw.ctypes.data, len(stream.raw)
     fault = check_memory(_code_plane(ctypes.byref(coding), model.structure()))
-    if fault:
+    if fault and (is_whole or fault != _LEFT):
         raise InvalidRecord(f"decoding a plane of ntc: {_FAULTS[fault]}")
     return maps
 

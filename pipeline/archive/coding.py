@@ -126,7 +126,8 @@ class ImageCoding:
     def codec(self, ref: ShardRef, where: Literal["auto", "cpu", "cuda"] = "auto") -> TileCodec:
         """Return the codec of a shard: that of its array, or of its band where bands differ."""
         config = self.writer.shard_config(ref.array, ref.index)
-        return _codec(json.dumps(config, sort_keys=True), where)
+        exact = self.writer.exact_beside(ref.array)
+        return _codec(json.dumps(config, sort_keys=True), where, exact)
 
 
 def _reader_of(source: TileSource, ref: ShardRef) -> Callable[[Box], npt.NDArray[Any]]:
@@ -149,5 +150,5 @@ def _streams_of(
 
 
 @functools.lru_cache(maxsize=8)
-def _codec(config: str, where: Literal["auto", "cpu", "cuda"]) -> TileCodec:
-    return TileCodec.from_config(json.loads(config), device=where)
+def _codec(config: str, where: Literal["auto", "cpu", "cuda"], exact: frozenset[int]) -> TileCodec:
+    return TileCodec.from_config(json.loads(config), device=where, exact=exact)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.loss import Lossy
+from tilepress.codecs.loss import Lossless, Lossy
 from tilepress.codecs.measured import Measured
 from tilepress.errors import (
     CodecError,
@@ -115,10 +115,14 @@ class Comparison:
         given = source.read_mask(box) if level is None else read_level(source, level, box)
         loss, nodata = self._reader.loss_of(array, index)
         wrong = loss.forbidden(given, stored, nodata)
+        exact = self._reader.exact_beside(array)
+        for band in exact:
+            one, other = given[..., band, :, :], stored[..., band, :, :]
+            wrong[..., band, :, :] |= Lossless().forbidden(one, other)
         if level is not None and wrong.any():
             self._excuse_same_streams(array, level, index, wrong)
         if isinstance(loss, Lossy) and level == 0 and not wrong.any():
-            self._count(array, box, given, stored, nodata)
+            self._count(array, box, given, stored, nodata, exact)
         if not wrong.any():
             return None
         self._all_compared = False
@@ -140,13 +144,14 @@ class Comparison:
         given: npt.NDArray[Any],
         stored: npt.NDArray[Any],
         nodata: float | int | None,
+        exact: frozenset[int],
     ) -> None:
         axes = self._reader.axes
         axis = axes.index("band") if is_image(array) and "band" in axes else None
         first = 0 if axis is None else box.start[axis]
         if self._tally is None:
             self._tally = Tally(self._source.info.band_count)
-        self._tally.add(first, *Measured.by_blocks(given, stored, nodata, axis))
+        self._tally.add(first, *Measured.by_blocks(given, stored, nodata, axis, exact))
 
     def _stored(self, level: int | None, box: Box) -> npt.NDArray[Any]:
         if level is None:

@@ -12,7 +12,7 @@ line wants.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
 
 from tilepress.codecs.loss import Loss, bounded, lossy
@@ -86,7 +86,7 @@ class EncodeOptions:
         Description(
             metavar="K",
             help="No sample changes by more than K, in stored units (physical ones for floats); "
-            "0 is lossless.",
+            "0 is lossless. With codec ntc also beside --psnr, --quality or --bits-per-sample.",
         ),
     ] = 0.0
     quality: Annotated[
@@ -254,7 +254,7 @@ class EncodeOptions:
         """What coding may change; of bits a pixel as if there were one band."""
         for name, value in self._targets(1).items():
             if value and (found := lossy(name, value)) is not None:
-                return found
+                return replace(found, within=self.max_error) if self.max_error else found
         return bounded(self.max_error)
 
     @property

@@ -204,7 +204,6 @@ def make_plan(
     Raises UnsupportedArray where the options make no sense for this image, UnsupportedSource where
     its files are too small for the samples that they claim to hold.
     """
-    from tilepress.codecs.config import lossless_codec
     from tilepress.errors import UnsupportedArray
 
     check_expansion(source, options.max_expansion)
@@ -216,12 +215,6 @@ def make_plan(
         raise UnsupportedArray(f"planning with {options.loss}: {refusal}")
     info, nodata, padded = kept_padding(info, bounded(0) if lossless else options.loss)
     lossless = lossless or padded
-    if exact and not lossless and lossless_codec(options.codec) != options.codec:
-        band, why = min(exact.items())
-        raise UnsupportedArray(
-            f"planning with {options.loss}: band {band + 1} must not lose anything ({why}), and "
-            f"codec {options.codec!r} always loses; choose jpegxl or jpeg2000"
-        )
     peak = None
     if not lossless and isinstance(options.loss, Lossy):
         peak = peak_of(source, info, nodata)
@@ -229,8 +222,11 @@ def make_plan(
     if peak is not None:
         codec.check(info.dtype)
     config = codec.to_config()
-    apart = not lossless and "band" in info.axes and bool(exact or info.band_nodata is not None)
     every = list(map(info.at_level, range(1 + len(info.levels))))
+    apart = not lossless and "band" in info.axes
+    apart = apart and (info.band_nodata is not None or bool(exact))
+    if apart and info.band_nodata is None and isinstance(options.loss, Lossy):
+        apart = not _beside(every, options)
     cuts = [[_cut(at, options, at.stream_block, apart=apart) for at in every]]
     # versions before streams were kept cut all images alike, and those after the levels of NDPI
     without = [_cut(at, options, None, apart=apart) for at in every]
@@ -262,6 +258,16 @@ def make_plan(
         codec_config=config,
         level_grids=tuple(levels),
         seal_found=seal,
+    )
+
+
+def _beside(levels: Sequence[ImageInfo], options: EncodeOptions) -> bool:
+    """Whether exact bands may stand in one chunk with those that are not: all bands are in it."""
+    return coder_class(options.codec).exact_beside and all(
+        at.axes[-3:-2] == ("band",)
+        and _cut(at, options, block, apart=False).chunk[-3] == at.band_count
+        for at in levels
+        for block in (at.stream_block, None)
     )
 
 

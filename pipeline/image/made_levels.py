@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tilepress.codecs.reduce import METHODS, Method
 from tilepress.errors import DamagedStore, UsageError
 from tilepress.pipeline.image.info import ImageInfo
-from tilepress.pipeline.image.reduce import METHODS, Method
 
 __all__ = ["AUTO", "LEVELS", "MADE_LEVELS", "NO_LEVELS", "MadeLevels", "parse_asked"]
 

@@ -17,6 +17,7 @@ from zarr.storage import ObjectStore
 from tilepress.errors import UsageError
 from tilepress.pipeline.read.arrays import StoredArray
 from tilepress.pipeline.read.fetched import FetchedObjects
+from tilepress.pipeline.read.scaled import scaled_dataset
 from tilepress.pipeline.storage.http import HttpPath, is_http
 from tilepress.pipeline.storage.path import AnyPath, StoragePath
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT, array_key, level_image, shard_key
@@ -37,7 +38,7 @@ class TilepressBackend(BackendEntrypoint):
     description: ClassVar[str] = "Open stores of tilepress by their root"
     url: ClassVar[str] = "https://pypi.org/project/tilepress"
     open_dataset_parameters: ClassVar[tuple[str, ...]] = (
-        "filename_or_obj", "drop_variables", "level",
+        "filename_or_obj", "drop_variables", "level", "scale",
     )  # fmt: skip
 
     def open_dataset(  # type: ignore[override]  # xarray's is as wide as all backends
@@ -46,8 +47,9 @@ class TilepressBackend(BackendEntrypoint):
         *,
         drop_variables: str | Iterable[str] | None = None,
         level: int = 0,
+        scale: int = 1,
     ) -> xr.Dataset:
-        """Open a level of the store, 0 being the full resolution."""
+        """Open a level of the store, 0 being the full resolution, or 1 / ``scale`` of it."""
         where: Any = filename_or_obj
         if isinstance(where, os.PathLike):
             where = Path(where)
@@ -57,7 +59,11 @@ class TilepressBackend(BackendEntrypoint):
             raise UsageError(
                 f"opening {where}: it has levels 0 … {reader.level_count - 1}, got {level}"
             )
-        return _dataset(reader, level, drop_variables)
+        if scale == 1:
+            return _dataset(reader, level, drop_variables)
+        return scaled_dataset(
+            _dataset(reader, level, drop_variables), reader.at_level(level), scale
+        )
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ANN401  # whatever there is
         """Whether a path on this machine is the root of a store of ours."""

@@ -28,6 +28,7 @@ from tilepress.pipeline.read.look import (
 )
 from tilepress.pipeline.read.palette import Palette, palette_of
 from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.scaled import ScaledImage
 
 __all__ = ["Picture"]
 
@@ -53,6 +54,7 @@ class Picture:
     def __init__(self, reader: StoreReader) -> None:
         self.reader = reader
         self.levels = [reader.at_level(n) for n in range(reader.level_count)]
+        self._scaled: dict[tuple[int, int], ScaledImage] = {}
         self._overviews: Recent[tuple[Any, ...], tuple[Samples, Samples]] = Recent(
             KEPT_OVERVIEWS, lambda pair: pair[0].nbytes + pair[1].nbytes
         )
@@ -137,13 +139,23 @@ class Picture:
         reader = self.levels[number]
         scale = self.height / reader.shape[-2], self.width / reader.shape[-1]
         y0, x0, y1, x1 = _scaled(window, scale, reader.shape[-2:])
-        if len(bands) * (y1 - y0) * (x1 - x0) > MAX_READ:
+        by = self._scale(number, factor / self._step(number))
+        if len(bands) * (y1 - y0) * (x1 - x0) > MAX_READ * by**2:
             raise TooMuchMemory(
                 f"drawing {self.reader.path.name}: so much of it at once needs levels of lower "
                 "resolution: add them with tilepress levels"
             )
-        samples = self._planes(number, bands, place, (y0, x0, y1, x1))
+        samples = self._planes(number, bands, place, (y0, x0, y1, x1), by)
         return samples, self._present(number, bands, samples, (y0, x0, y1, x1))
+
+    def _scale(self, level: int, factor: float) -> int:
+        """Return the scale at which a level is read for pixels of ``factor``² of its samples: 1
+        where its codec has none, or samples are classes, or a mask says which are there."""
+        masked = self.reader.has_mask and level == 0
+        if factor < 2 or masked or self._is_classes:
+            return 1
+        known = ScaledImage.scales(self.levels[level])
+        return max((scale for scale in known if scale <= factor * 1.01), default=1)
 
     def _level(self, factor: float) -> int:
         """Return the coarsest level whose samples are not larger than the pixels."""
@@ -157,15 +169,25 @@ class Picture:
         )
 
     def _planes(
-        self, level: int, bands: Sequence[int], place: Mapping[str, int], window: Window
+        self,
+        level: int,
+        bands: Sequence[int],
+        place: Mapping[str, int],
+        window: Window,
+        scale: int = 1,
     ) -> Samples:
-        reader = self.levels[level]
+        """Return (bands, y, x) samples of a window of a level, at a scale of it."""
+        reader: StoreReader | ScaledImage = self.levels[level]
+        axes, shape = self.levels[level].axes, self.levels[level].shape
+        if scale > 1:
+            reader = self._scaled.setdefault((level, scale), ScaledImage(self.levels[level], scale))
+            window = _scaled(window, (scale, scale), reader.shape[-2:])
         y0, x0, y1, x1 = window
         at = {**middle_of(self.reader), **place}
         planes = []
         for band in bands:
-            start = [band if name == "band" else at.get(name, 0) for name in reader.axes[:-2]]
-            for name, number, count in zip(reader.axes, start, reader.shape, strict=False):
+            start = [band if name == "band" else at.get(name, 0) for name in axes[:-2]]
+            for name, number, count in zip(axes, start, shape, strict=False):
                 if not 0 <= number < count:
                     text = f"got {name} {number}, want 0 … {count - 1}"
                     raise UsageError(f"drawing {self.reader.path.name}: {text}")
@@ -217,12 +239,13 @@ class Picture:
             )
         step = math.ceil(max(height, width) / OVERVIEW)
         columns = math.ceil(width / step)
+        by = self._scale(level, step)
         rows_at_once = max(1, _STRIP // (width * len(bands) * step)) * step
         parts, covers = [], []
         for top in range(0, height, rows_at_once):
             bottom = min(height, top + rows_at_once)
             window = (top, 0, bottom, width)
-            samples = self._planes(level, bands, place, window)
+            samples = self._planes(level, bands, place, window, by)
             present = self._present(level, bands, samples, window)
             size = (math.ceil((bottom - top) / step), columns)
             part, cover = reduced(samples, present, size, self._is_classes)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.reduce import reduced
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo, Level
 from tilepress.pipeline.image.made_levels import LEVELS, MADE_LEVELS, MadeLevels
-from tilepress.pipeline.image.reduce import reduced
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.image.streams import Streams, StreamSource
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tilepress.codecs.config import without_target
+from tilepress.codecs.config import loss_of, lossless_config
+from tilepress.codecs.loss import Lossy
 from tilepress.codecs.numbers import json_number
 from tilepress.pipeline.image.grid import ShardGrid
 
-__all__ = ["band_apart", "band_config", "exact_of", "told_exact"]
+__all__ = ["band_apart", "band_config", "exact_beside", "exact_of", "told_exact"]
 
 _EXACT = "exact_bands"
 
@@ -38,10 +39,21 @@ def band_config(
     """
     found = dict(config)
     if band in exact:
-        found = {**without_target(found), "max_error": 0}
+        found = {**lossless_config(config), "nodata": config["nodata"]}
     if nodata is not None:
         found["nodata"] = json_number(nodata[band])
     return found
+
+
+def exact_beside(
+    config: Mapping[str, Any], axes: Sequence[str], grid: ShardGrid, exact: Mapping[int, str]
+) -> frozenset[int]:
+    """Return the bands, from 0, that are exact within chunks which have all bands.
+
+    None where bands are coded apart, or where the array loses nothing anyway.
+    """
+    together = band_apart(axes, grid) is None and isinstance(loss_of(config), Lossy)
+    return frozenset(exact) if together else frozenset()
 
 
 def told_exact(exact: Mapping[int, str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.made_levels import MADE_LEVELS
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
-from tilepress.pipeline.store.bands import band_apart, band_config, exact_of
+from tilepress.pipeline.store.bands import band_apart, band_config, exact_beside, exact_of
 from tilepress.pipeline.store.kept import IRREVERSIBLE, kept_streams
 from tilepress.pipeline.store.keys import (
     MANIFEST,
@@ -300,6 +300,13 @@ class StoreReader:
         loss = self._known(loss_of(config))
         return loss, config["nodata"] and number_of(config["nodata"])
 
+    def exact_beside(self, array: str) -> frozenset[int]:
+        """Return the bands, from 0, that are exact within the chunks of an array."""
+        if not is_image(array):
+            return frozenset()
+        config = self.codec(array).codec.to_config()
+        return exact_beside(config, self.axes, self.grid(array), self.exact)
+
     def _known(self, loss: Loss) -> Loss:
         """Return a loss with what was measured of it: samples that are off by more are others."""
         return replace(loss, worst=self.worst) if isinstance(loss, Lossy) else loss
@@ -425,22 +432,32 @@ class StoreReader:
 
     def keeps_streams(self, index: tuple[int, ...]) -> bool:
         """Whether the record of a chunk of the image keeps the streams that it came in."""
-        return keeps_streams(self._record(index))
+        return keeps_streams(self.record(index))
 
     def is_irreversible(self, index: tuple[int, ...]) -> bool:
         """Whether a chunk of the image keeps streams that another decoder may make other samples
         of."""
-        record = self._record(index)
+        record = self.record(index)
         return keeps_streams(record) and is_irreversible(record)
 
     def streams(self, index: tuple[int, ...]) -> list[bytes | None]:
         """Return the streams that the record of a chunk of the image keeps, as they came."""
         try:
-            return kept_streams(self._record(index))
+            return kept_streams(self.record(index))
         except InvalidRecord as error:
-            raise DamagedStore(f"reading {self.path.name}: chunk {index}: {error}") from error
+            raise self.damaged(index, error) from error
 
-    def _record(self, index: tuple[int, ...]) -> memoryview:
+    @property
+    def image_name(self) -> str:
+        """What the array of the level that is read is called."""
+        return self._name
+
+    def damaged(self, index: tuple[int, ...], error: Exception) -> DamagedStore:
+        """Return the error of a chunk of the image that does not decode."""
+        return DamagedStore(f"reading {self.path.name}: chunk {index}: {error}")
+
+    def record(self, index: tuple[int, ...]) -> memoryview:
+        """Return the record of a chunk of the image; raises DamagedStore."""
         grid = self.grid(self._name)
         shard, inside = grid.place_of(index)
         key = shard_key(self._name, shard, self.separator)

@@ -350,7 +350,7 @@ class _Check:
             measured = Measured.of(given, decoded[inside], there, self._band_axis)
         if same_bits(chunk, decoded):
             return None, Difference(), measured
-        return decoded, self._codec.loss.check(chunk, decoded, self._codec.nodata), measured
+        return decoded, self._codec.check_loss(chunk, decoded), measured
 
 
 def _total_measured(results: Sequence[_CodedChunk]) -> Measured | None:

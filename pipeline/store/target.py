@@ -10,10 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.levels import COARSEST
-from tilepress.codecs.loss import AtLeast, AtMost, Difference, Lossy
-from tilepress.codecs.search import Together, Trial, find_level
+from tilepress.codecs.loss import AtLeast, AtMost, Difference, Lossy, Quality
+from tilepress.codecs.search import Together, Trial, find_level, spread
 from tilepress.codecs.threads import map_chunks
-from tilepress.codecs.tile import TileCodec, encode_chunk_at
+from tilepress.codecs.tile import (
+    Levelled,
+    TileCodec,
+    encode_chunk_at,
+    estimate_chunk,
+    smaller_chunk,
+)
 from tilepress.errors import CodecError, UnsupportedArray
 
 __all__ = ["check_target", "code_for_target", "is_held"]
@@ -60,27 +66,62 @@ def code_for_target(
     present = map_chunks(lambda chunk: int(np.count_nonzero(codec.present(chunk))), chunks)
     peak = loss.peak if loss.peak is not None else max(map(codec.peak_of, chunks), default=1.0)
 
-    def code(numbers: Sequence[int], level: float) -> list[Trial[bytes]]:
+    def code(numbers: Sequence[int], level: float) -> list[Trial[Levelled]]:
         return map_chunks(lambda number: one(number, level), numbers)
 
-    def one(number: int, level: float) -> Trial[bytes]:
+    def one(number: int, level: float) -> Trial[Levelled]:
         record, difference = encode_chunk_at(
             codec, fill_up(chunks[number]), level, peak, bands=bands
         )
+        found = Levelled(record, level, difference)
         stream = kept[number]
         if stream is not None and len(stream) <= len(record):
-            return Trial(record, len(stream), 0.0)
-        return Trial(record, len(record), difference.squared)
+            return Trial(found, len(stream), 0.0)
+        return Trial(found, len(record), difference.squared)
 
+    def smaller(number: int) -> bytes:
+        return smaller_chunk(
+            codec, fill_up(chunks[number]), results[number], peak, bands=bands
+        ).record
+
+    estimate = None
+    if not any(kept) and not isinstance(loss, Quality):
+        estimate = _estimate(codec, chunks, fill_up, peak, bands)
     together = Together(
         samples=[chunk.size for chunk in chunks], present=present, peak=peak, overhead=overhead
     )
     try:
-        return find_level(loss, code, together, "coding a shard")
+        results = find_level(loss, code, together, "coding a shard", estimate)
     except UnsupportedArray:
         if alone or not isinstance(loss, AtMost):
             raise
-    return [trial.result for trial in code(range(len(chunks)), COARSEST)]
+        results = [trial.result for trial in code(range(len(chunks)), COARSEST)]
+    records = [found.record for found in results]
+    looked_at = spread(range(len(chunks)))
+    others = dict(zip(looked_at, map_chunks(smaller, looked_at), strict=True))
+    if all(records[number] is other for number, other in others.items()):
+        return records  # other codecs win nowhere, it seems
+    rest = [number for number in range(len(chunks)) if number not in others]
+    others |= zip(rest, map_chunks(smaller, rest), strict=True)
+    return [others[number] for number in range(len(chunks))]
+
+
+def _estimate(
+    codec: TileCodec,
+    chunks: Sequence[Samples],
+    fill_up: Callable[[Samples], Samples],
+    peak: float,
+    bands: int | None,
+) -> Callable[[Sequence[int], float], Sequence[Trial[None]]] | None:
+    """Return what tells about a few of the chunks, in less time; None where nothing does."""
+    numbers = spread(range(len(chunks)))
+    found = {}
+    for number in numbers:
+        one = estimate_chunk(codec, fill_up(chunks[number]), peak, bands=bands)
+        if one is None:
+            return None
+        found[number] = one
+    return lambda some, level: map_chunks(lambda number: found[number](level), some)
 
 
 def is_held(

@@ -29,7 +29,7 @@ from tilepress.errors import (
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
-from tilepress.pipeline.store.bands import band_apart, band_config
+from tilepress.pipeline.store.bands import band_apart, band_config, exact_beside
 from tilepress.pipeline.store.documents import compose
 from tilepress.pipeline.store.keys import (
     ROOT_DOCUMENT,
@@ -115,6 +115,13 @@ class StoreWriter:
         if band is None:
             return config
         return band_config(config, index[band], info.exact, info.band_nodata)
+
+    def exact_beside(self, array: str) -> frozenset[int]:
+        """Return the bands, from 0, that are exact within the chunks of an array."""
+        if not is_image(array):
+            return frozenset()
+        info = self.info
+        return exact_beside(self.codec_config(array), info.axes, self.grids[array], info.exact)
 
     def loss(self, array: str) -> Loss:
         """Return what coding may change of an array's samples."""

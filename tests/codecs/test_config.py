@@ -57,7 +57,7 @@ class TestAnythingElseIsRefused:
         [
             (
                 {"version": 2},
-                "got version 2, this tilepress reads 1, and 2 with a target; a newer one",
+                "got version 2, this tilepress reads 1, and 2 and 3 with a target; a newer one",
             ),
             ({"codec": "x"}, "got codec 'x', tier 'standard'"),
             ({"tier": "x"}, "got codec 'wave', tier 'x'"),

@@ -6,11 +6,13 @@ import math
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from tilepress.codecs.levels import COARSEST, EXACT, FINEST, nominal_error, nominal_step
 from tilepress.codecs.loss import AtLeast, AtMost, Lossy, Quality
 from tilepress.codecs.search import Together, Trial, find_level
+from tilepress.codecs.tile import TileCodec
 from tilepress.errors import UnsupportedArray
 
 SAMPLES = 1000
@@ -96,6 +98,48 @@ class TestItIsNear:
         model = Model([0.5] * 400)
         model.find(AtLeast(45.0))
         assert model.calls < 5 * 400
+
+
+class TestAnEstimate:
+    """A level is looked for by what tells about the result, and proved by the codec alone."""
+
+    @pytest.mark.parametrize("model", MODELS)
+    @pytest.mark.parametrize("off", [-9.0, -0.3, 0.0, 0.3, 9.0])
+    @pytest.mark.parametrize("loss", [AtLeast(40.0), AtMost(1.0)])
+    def test_holds_however_wrong_it_is(self, model: Model, off: float, loss: Lossy) -> None:
+        model = Model(model.busy, erratic=model.erratic)
+        told = Model(model.busy)
+        count = len(model.busy)
+        together = Together(
+            samples=[SAMPLES] * count, present=[SAMPLES] * count, peak=PEAK, overhead=0
+        )
+
+        def estimate(numbers: Sequence[int], level: float) -> list[Trial[None]]:
+            found = told(numbers, level + off)
+            return [Trial(None, one.size, one.squared) for one in found]
+
+        levels = find_level(loss, model, together, "coding a shard", estimate)
+        if isinstance(loss, AtLeast):
+            assert model.psnr(levels) >= loss.value
+        else:
+            assert model.bits(levels) <= loss.value
+        if abs(off) < 1 and not model.erratic and count <= 4:
+            assert model.calls <= 3 * count
+
+    def test_of_ntc_is_near(self) -> None:
+        y, x = np.mgrid[:90, :110]
+        samples = (2000 + 900 * np.sin(x / 9) + 500 * np.cos(y / 7)).astype(np.uint16)[None]
+        samples += np.random.default_rng(1).integers(0, 60, samples.shape).astype(np.uint16)
+        codec = TileCodec("ntc", psnr=40)
+        estimate = codec.estimate(samples, peak=4000.0)
+        assert estimate is not None
+        for level in (20.0, 50.0, 80.0):
+            record, difference = codec.encode_at(samples, level, peak=4000.0)
+            told = estimate(level)
+            assert abs(told.size / len(record) - 1) < 0.05
+            assert abs(told.squared / difference.squared - 1) < 0.1
+        assert TileCodec("jpegxl", psnr=40).estimate(samples, peak=4000.0) is None
+        assert TileCodec("ntc", psnr=40, max_error=4).estimate(samples, peak=1.0) is None
 
 
 class TestWhereNoLevelHolds:

@@ -250,19 +250,110 @@ class TestWhatMustBeExactIs:
         assert compress(path, store, codec="jpeg2000", psnr=40, workers=0).ok
         assert np.array_equal(zarr.open_group(store, mode="r")["0/mask"][:], mask)
 
-    def test_a_codec_that_always_loses_says_which_band_it_cannot_take(self, tmp_path: Path) -> None:
-        image = _bands()
-        image[3] = 255
-        path = _geotiff(tmp_path / "a.tif", image.astype(np.uint8), photometric="RGB", alpha=True)
-        report = compress(path, tmp_path / "a.zarr", workers=0, codec="ntc", psnr=40)
-        (failure,) = report.failures
-        assert "band 4 must not lose anything" in str(failure)
-        assert "jpegxl" in str(failure)
+    @pytest.mark.parametrize("target", [{"psnr": 38.0}, {"quality": 30.0}, {"bpp": 8.0}])
+    def test_a_codec_that_turns_bands_keeps_them_in_one_chunk(
+        self, target: dict[str, float], tmp_path: Path
+    ) -> None:
+        image = np.ascontiguousarray(_bands() // 16).astype(np.uint8)
+        y, x = np.mgrid[:SIDE, :SIDE]
+        image[3] = np.where((y - 150) ** 2 + (x - 130) ** 2 < 12000, 255, x // 2)
+        path = _geotiff(tmp_path / "a.tif", image, photometric="RGB", alpha="YES")
+        store = tmp_path / "a.zarr"
+        report = compress(path, store, workers=0, codec="ntc", tile=128, **target)
+        assert report.ok, report.failures
+        assert zarr.open_array(store / "0/image", mode="r").chunks[0] == 4
+        found = _samples(store)
+        assert np.array_equal(found[3], image[3])
+        assert not np.array_equal(found[:3], image[:3])
+        statement = _statement(store)
+        assert set(statement["loss"]["exact_bands"]) == {"4"}
+        assert statement["loss_measured"]["present_samples"] == image[:3].size
+        assert statement["loss_measured"]["bias"][3] == 0
+        error = np.square(found[:3].astype(float) - image[:3]).mean()
+        assert abs(10 * np.log10(255**2 / error) - statement["psnr_db"]) < 0.01
+        if "psnr" in target:
+            assert statement["psnr_db"] >= 38
+        if "bpp" in target:
+            assert sum(one.stat().st_size for one in _shards(store)) <= image[0].size
+        assert tilepress.verify(store, path) == []
+
+    def test_verification_minds_them(self, tmp_path: Path) -> None:
+        image = np.ascontiguousarray(_bands() // 16).astype(np.uint8)
+        image[3] = np.where(np.arange(SIDE) % 7 < 3, 255, 0)
+        path = _geotiff(tmp_path / "a.tif", image, photometric="RGB", alpha="YES")
+        store = tmp_path / "a.zarr"
+        assert compress(path, store, workers=0, codec="ntc", psnr=40).ok
+        image[3, 7, 9] ^= 1
+        other = _geotiff(tmp_path / "b.tif", image, photometric="RGB", alpha="YES")
+        (damage,) = (d for d in tilepress.verify(store, other) if "differ" in d.detail)
+        assert "1 of" in damage.detail
+        assert "[3, 7, 9]" in damage.detail
+
+    def test_damage_is_repaired_to_the_same_bytes(self, tmp_path: Path) -> None:
+        image = np.ascontiguousarray(_bands() // 16).astype(np.uint8)
+        image[3] = np.where(np.arange(SIDE) % 7 < 3, 255, 0)
+        path = _geotiff(tmp_path / "a.tif", image, photometric="RGB", alpha="YES")
+        store = tmp_path / "a.zarr"
+        assert compress(path, store, workers=0, codec="ntc", psnr=40, tile=128).ok
+        (shard,) = _shards(store)
+        before = shard.read_bytes()
+        shard.write_bytes(before[:500] + bytes([before[500] ^ 4]) + before[501:])
+        assert tilepress.verify(store)
+        (repair,) = repair_stores(str(store), [str(path)])
+        assert repair.ok, repair
+        assert shard.read_bytes() == before
+
+    def test_bands_of_a_nodata_of_their_own_are_coded_apart(self, tmp_path: Path) -> None:
+        image = _bands(3)
+        image[2] = np.where(image[1] > 2000, 21824, 0)
+        named = zip(("B2", "B3", "B4_QA"), image, (0, 3, 1), strict=True)
+        for name, band, nodata in named:
+            _geotiff(tmp_path / f"scene_{name}.TIF", band[None], nodata=nodata)
+        store = tmp_path / "out"
+        report = compress(tmp_path, store, workers=0, codec="ntc", psnr=40, stack="*_B*.TIF")
+        assert report.ok, report.failures
+        (one,) = store.glob("**/*.zarr")
+        assert zarr.open_array(one / "0/image", mode="r").chunks[0] == 1
+        assert np.array_equal(_samples(one)[2], image[2])
+        assert not np.array_equal(_samples(one)[1], image[1])
+        assert tilepress.verify(one, tmp_path) == []
 
     def test_values_stay_in_range(self, store: Path) -> None:
         given, found = _bands(), _samples(store)
         assert given[given != NODATA].min() <= found[found != NODATA].min()
         assert found.max() <= given.max()
+
+
+class TestABoundBesideATarget:
+    """No sample is off by more than K, and the target holds, too."""
+
+    @pytest.mark.parametrize("target", [{"psnr": 40.0}, {"quality": 20.0}])
+    def test_of_the_image(self, target: dict[str, float], scene: Path, tmp_path: Path) -> None:
+        store = tmp_path / "a.zarr"
+        options: dict[str, Any] = {"codec": "ntc", "max_error": 30.0, "tile": 128, "workers": 0}
+        assert compress(scene, store, **options, **target).ok
+        given, found, statement = _bands(), _samples(store), _statement(store)
+        assert np.array_equal(found == NODATA, given == NODATA)
+        error = np.abs(found.astype(int) - given)
+        assert 0 < error.max() <= 30
+        assert statement["max_error_measured"] == error.max()
+        assert statement["loss"]["max_error"] == 30
+        assert set(statement["loss"]["target"]) == {*target, "peak"}
+        loss = StoreReader.open(store).loss
+        assert (loss.kind, loss.max_error) == ("lossy", 30)
+        assert tilepress.verify(store, scene) == []
+        again = compress(scene, store, **options, **target)
+        assert again.ok
+        other = compress(scene, store, **{**options, "max_error": 29.0}, **target)
+        (failure,) = other.failures
+        assert "max error 30" in failure.message
+
+    def test_is_told_of_an_export(self, scene: Path, tmp_path: Path) -> None:
+        store = tmp_path / "a.zarr"
+        assert compress(scene, store, codec="ntc", psnr=40, max_error=30, workers=0).ok
+        (out,) = tilepress.export(store, tmp_path / "back.tif")
+        with rasterio.open(out) as file:
+            assert float(file.tags()["TILEPRESS_MAX_ERROR"]) == 30
 
 
 class TestOthersReadIt:
@@ -481,7 +572,7 @@ class TestOptions:
         ("options", "text"),
         [
             ({"psnr": 40, "quality": 3}, "--quality and --psnr exclude each other"),
-            ({"bpp": 1, "max_error": 2}, "--max-error and --bpp exclude each other"),
+            ({"bpp": 1, "max_error": 2}, "has no max_error beside bits_per_sample"),
             ({"quality": 101}, "got quality 101.0, want 1 to 100"),
             ({"bpp": -1}, "got bpp -1.0, want a number above 0"),
         ],

@@ -49,8 +49,9 @@ def check_options(options: EncodeOptions, workers: int | None, tune: float | Non
     """Raise UsageError for options that no image could be coded with."""
     if not 0 <= options.max_error < float("inf"):
         raise UsageError(f"compressing: got max error {options.max_error}, want 0 or more")
-    if len(options.losses) > 1:
-        names = " and ".join(f"--{name.replace('_', '-')}" for name in options.losses)
+    targets = [name for name in options.losses if name != "max_error"]
+    if len(targets) > 1:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in targets)
         raise UsageError(f"compressing: {names} exclude each other")
     if options.bpp < 0 or options.bpp == float("inf"):
         raise UsageError(f"compressing: got bpp {options.bpp}, want a number above 0")

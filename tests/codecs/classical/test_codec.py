@@ -207,7 +207,7 @@ class TestWhatIsRefused:
             ({"bits_per_sample": 0}, "got bits_per_sample 0, want a number above 0"),
             ({"quality": True}, "got quality True, want a number"),
             ({"psnr": 40, "quality": 40}, "got psnr and quality, want one of them"),
-            ({"psnr": 40, "max_error": 1}, "got max_error and psnr, want one of them"),
+            ({"psnr": 40, "max_error": 1}, "has no max_error beside psnr"),
             ({"max_error": 1}, "codec 'jpegxl' is never near-lossless, it is lossless or lossy"),
         ],
     )

@@ -48,8 +48,12 @@ class TestItsPromise:
         assert found == sorted(found)
         assert found[2] < 20 + 70 / 2 + 8
 
-    def test_nothing_is_coded_without_loss(self) -> None:
-        assert made().encode_at(image(8, 8), None, 1, EXACT, 1.0) is None
+    def test_what_must_not_lose_anything_is_another_coders(self) -> None:
+        samples = image(8, 8)
+        coded = made().encode_at(samples, None, 1, EXACT, 1.0)
+        assert coded is not None
+        assert coded.number == 4
+        assert np.array_equal(coded.decoded, samples)
 
     @pytest.mark.parametrize("dtype", ["float32", "uint64", "int64", "bool"])
     def test_what_it_takes(self, dtype: str) -> None:

@@ -11,12 +11,12 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+from tilepress.codecs.reduce import reduced
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import add_levels as room
 from tilepress.pipeline.archive import plan
 from tilepress.pipeline.archive.add_levels import add_levels
 from tilepress.pipeline.image import grid as geometry
-from tilepress.pipeline.image.reduce import reduced
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.cli.app import app

@@ -15,13 +15,13 @@ import zarr_cm
 from ome_zarr_models.v05.image import Image
 
 import tilepress
+from tilepress.codecs.reduce import reduced
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import plan, write
 from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.export import export
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.image import made_levels
-from tilepress.pipeline.image.reduce import reduced
 from tilepress.pipeline.storage import retry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed, read_root

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tilepress.codecs.reduce import reduced
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import BandInfo, GeoReference, MedicalGeometry
 from tilepress.pipeline.image.made_levels import LEVELS
-from tilepress.pipeline.image.reduce import reduced
 from tilepress.pipeline.image.source import LevelSource, read_level
 from tilepress.pipeline.sources import levelled as module
 from tilepress.pipeline.sources.levelled import LevelledSource, levelled, with_made_levels

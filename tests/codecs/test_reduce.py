@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tilepress.pipeline.image.reduce import reduced
+from tilepress.codecs.reduce import reduced
 
 
 def blocks(samples: npt.NDArray[Any], factor: int) -> list[list[npt.NDArray[Any]]]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["METHODS", "Method", "reduced"]
+__all__ = ["METHODS", "Method", "all_of", "reduced"]
 
 Method = Literal["average", "nearest", "mode"]
 
@@ -42,6 +42,11 @@ def reduced(
     if method == "mode":
         return _mode(samples, factor, absent, middle)
     return _average(samples, factor, absent, taken, middle)
+
+
+def all_of(marks: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]:
+    """Mark the blocks of marks (…, y, x) of which all are marked."""
+    return np.asarray(_sums((~marks).astype(np.int32), factor) == 0)
 
 
 def _nearest(samples: _Array, factor: int) -> _Array:

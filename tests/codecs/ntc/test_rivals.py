@@ -1,0 +1,94 @@
+"""A tile that an established codec makes smaller at the same error is stored by it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tilepress.codecs.levels import nominal_step
+from tilepress.codecs.ntc.rivals import Beaten, encode_rival, has_rivals
+from tilepress.codecs.record import is_irreversible, unpack_record
+from tilepress.codecs.registry import RivalledCoder
+from tilepress.codecs.tile import TileCodec
+
+from .pictures import image
+
+
+def drawing(side: int = 160) -> np.ndarray:
+    """Return colours with sharp borders at many angles, which waves code poorly."""
+    y, x = np.mgrid[:side, :side]
+    out = np.zeros((3, side, side), np.uint8)
+    for number in range(9):
+        angle = number * 0.7
+        inside = np.cos(angle) * (x - side / 2) + np.sin(angle) * (y - side / 2) > 4 * number - 20
+        for plane in range(3):
+            out[plane][inside] += np.uint8((37 * number * (plane + 1)) % 60)
+    return out
+
+
+def squared(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.square(a.astype(float) - b).sum())
+
+
+def made(tier: str = "standard") -> TileCodec:
+    return TileCodec("ntc", psnr=42, tier=tier)
+
+
+class TestATileOfAnotherCodec:
+    def test_takes_fewer_bytes_at_no_more_error(self) -> None:
+        samples = drawing()
+        record, difference = made().encode_at(samples, 44, bands=3, peak=255)
+        assert unpack_record(record)[0].coder == 6
+        found = made().smaller(samples, record, 44, bands=3, peak=255, squared=difference.squared)
+        assert found is not None
+        header = unpack_record(found[0])[0]
+        assert header.coder == 5
+        assert is_irreversible(found[0])
+        assert len(found[0]) < len(record)
+        decoded = TileCodec.from_config(made().to_config()).decode(found[0])
+        assert squared(decoded, samples) == found[1].squared <= difference.squared
+
+    def test_is_chosen_where_a_tile_is_coded_for_a_target(self) -> None:
+        samples = drawing()
+        record, fast = (made(tier).encode(samples, bands=3) for tier in ("standard", "fast"))
+        assert [unpack_record(one)[0].coder for one in (record, fast)] == [5, 6]
+        assert len(record) < len(fast)
+        decoded = made().decode(record)
+        assert 10 * np.log10(255**2 * samples.size / squared(decoded, samples)) >= 42
+        assert np.array_equal(made().decode(record, planes=[2, 0]), decoded[[2, 0]])
+
+    def test_absent_samples_stay(self) -> None:
+        samples = drawing()
+        samples[:, 20:60, 30:90] = 7
+        codec = TileCodec("ntc", psnr=42, nodata=7)
+        record = codec.encode(samples, bands=3)
+        assert unpack_record(record)[0].coder == 5
+        assert np.array_equal(codec.decode(record) == 7, samples == 7)
+
+    def test_never_where_a_bound_is_guaranteed(self) -> None:
+        """Decoders of lossy streams differ: what one of them gives is no promise."""
+        record = TileCodec("ntc", psnr=42, max_error=90).encode(drawing(), bands=3)
+        assert unpack_record(record)[0].coder != 5
+
+
+class TestWhereItIsTried:
+    @pytest.mark.parametrize(
+        ("planes", "bands", "dtype"), [(1, 1, "uint16"), (3, 3, "uint16"), (4, 4, "uint8")]
+    )
+    def test_not_where_none_wins(self, planes: int, bands: int, dtype: str) -> None:
+        samples = image(40, 40, planes, dtype)
+        assert not has_rivals(samples, bands)
+        assert encode_rival(samples, None, bands, 255.0, Beaten(10**6, 1e9, 1.0)) is None
+
+    def test_what_is_larger_is_not_returned(self) -> None:
+        samples = drawing()
+        step = nominal_step(44, 255)
+        assert encode_rival(samples, None, 3, 255.0, Beaten(20, 1000.0, step)) is None
+        assert encode_rival(samples, None, 3, 255.0, Beaten(10**6, 0.0, step)) is None
+
+    def test_a_codec_without_rivals_has_none(self) -> None:
+        codec = TileCodec("jpegxl", psnr=40)
+        assert not isinstance(codec._coder, RivalledCoder)
+        record, difference = codec.encode_at(drawing(), 40, bands=3, peak=255)
+        again = codec.smaller(drawing(), record, 40, bands=3, peak=255, squared=difference.squared)
+        assert again is None
