@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from tilepress.errors import UsageError
 from tilepress.pipeline.dicom.matching import Condition, parse_condition, parse_path
 from tilepress.pipeline.dicom.model import Model, json_model
-from tilepress.workflows.serve.dicomweb.holdings import Holdings, Series
+from tilepress.workflows.serve.dicomweb.holdings import Holdings, Instance, Series
 from tilepress.workflows.serve.dicomweb.levels import (
     INSTANCE_GIVEN,
     SERIES,
@@ -29,13 +30,16 @@ __all__ = ["Asked", "Level", "asked", "searched"]
 
 Level = Literal["study", "series", "instance"]
 
-MAX_RESULTS = 5000
+MAX_RESULTS = 1000
 """Results of one answer; by itself so many, too."""
 
-MAX_LOOKED = 50_000
-"""Headers of instances that one search reads."""
+MAX_LOOKED = 10_000
+"""Headers of instances that one search compares with what is wanted."""
 
 MAX_CONDITIONS = 64
+
+Found = Callable[[], Model]
+"""Gives what is told of something that is found: only of what is on the page that is asked for."""
 
 _RESERVED = frozenset(("limit", "offset", "includefield", "fuzzymatching", "accept", "charset"))
 _MODALITIES, _SOP_CLASSES = "00080061", "00080062"
@@ -119,10 +123,10 @@ def searched(
         studies = holdings.studies(_uids(wanted.conditions, STUDY_UID))
     else:
         studies = iter([holdings.find(study, series)])
-    found: Iterator[Model]
+    found: Iterator[Found]
     if level == "study":
         found = (
-            _study(one, wanted, root)
+            partial(_study, one, wanted, root)
             for one in studies
             if _takes(wanted.conditions, _study_model(one, root))
         )
@@ -131,7 +135,7 @@ def searched(
     else:
         found = _instances_found(holdings, studies, wanted, root, study, series)
     page = list(islice(found, wanted.offset, wanted.offset + wanted.limit + 1))
-    return page[: wanted.limit], len(page) > wanted.limit
+    return [one() for one in page[: wanted.limit]], len(page) > wanted.limit
 
 
 def _uids(conditions: Sequence[Condition], tag: str) -> list[str] | None:
@@ -181,7 +185,7 @@ def _study(group: Sequence[Series], wanted: Asked, root: str) -> Model:
 
 def _series_found(
     studies: Iterator[Sequence[Series]], wanted: Asked, root: str, *, with_study: bool
-) -> Iterator[Model]:
+) -> Iterator[Found]:
     for group in studies:
         above = _study_model(group, root)
         for one in group:
@@ -189,7 +193,7 @@ def _series_found(
             if _takes(wanted.conditions, above | own):
                 model = above | own if with_study else own | {STUDY_UID: above[STUDY_UID]}
                 usual = SERIES_GIVEN | STUDY_GIVEN if with_study else SERIES_GIVEN | {STUDY_UID}
-                yield _given(model, usual, wanted)
+                yield partial(_given, model, usual, wanted)
 
 
 def _instances_found(
@@ -199,7 +203,7 @@ def _instances_found(
     root: str,
     study: str | None,
     series: str | None,
-) -> Iterator[Model]:
+) -> Iterator[Found]:
     upper = STUDY | SERIES | _ADDED
     above = [one for one in wanted.conditions if one.path[0] in upper - {"00080016"}]
     own = [one for one in wanted.conditions if one not in above]
@@ -214,6 +218,9 @@ def _instances_found(
             if not _takes(above, of_series):
                 continue
             for instance in holdings.instances(one):
+                if not own:  # what is skipped is not read
+                    yield partial(_instance, instance, None, of_series, usual, wanted, root)
+                    continue
                 looked += 1
                 if looked > MAX_LOOKED:
                     raise HTTPException(
@@ -223,12 +230,25 @@ def _instances_found(
                     )
                 model = json_model(instance.data_set())
                 if _takes(own, model):
-                    model |= {tag: of_series[tag] for tag in _ADDED & of_series.keys()}
-                    model |= {
-                        _AVAILABILITY: _one("CS", "ONLINE"),
-                        _RETRIEVE: _one("UR", f"{root}/{instance.address}"),
-                    }
-                    yield _given(model, usual, wanted)
+                    yield partial(_instance, instance, model, of_series, usual, wanted, root)
+
+
+def _instance(
+    instance: Instance,
+    known: Model | None,
+    of_series: Model,
+    usual: frozenset[str],
+    wanted: Asked,
+    root: str,
+) -> Model:
+    """Return what is told of an instance; ``known`` is its header where that was read."""
+    model = json_model(instance.data_set()) if known is None else known
+    model |= {tag: of_series[tag] for tag in _ADDED & of_series.keys()}
+    model |= {
+        _AVAILABILITY: _one("CS", "ONLINE"),
+        _RETRIEVE: _one("UR", f"{root}/{instance.address}"),
+    }
+    return _given(model, usual, wanted)
 
 
 def _given(model: Model, usual: frozenset[str], wanted: Asked) -> Model:

@@ -139,6 +139,17 @@ class TestInstances:
         assert answer.status_code == 413
         assert dicomweb.get("instances?InstanceNumber=77&StudyInstanceUID=1.2.3").json() == []
 
+    def test_a_page_reads_its_own_headers_alone(
+        self, dicomweb: TestClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = []
+        real = searching.json_model
+        monkeypatch.setattr(searching, "json_model", lambda ds: read.append(1) or real(ds))
+        assert len(dicomweb.get("instances?offset=3&limit=2").json()) == 2
+        assert len(read) == 2
+        assert dicomweb.get(f"instances?offset={10**17}").json() == []
+        assert len(read) == 2
+
 
 class TestNonsense:
     @pytest.mark.parametrize(
