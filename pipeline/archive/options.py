@@ -32,6 +32,7 @@ __all__ = [
     "Description",
     "EncodeOptions",
     "TuneOptions",
+    "suggested",
 ]
 
 
@@ -219,7 +220,7 @@ class EncodeOptions:
                 raise TypeError(f"got an unexpected keyword argument {name!r}")
             if value is not None:
                 values[name] = float(value) if types[name] is float else value  # type: ignore[arg-type]
-        values = _for_purpose(values) | values
+        values |= suggested(values)
         if "levels" in values:
             values["levels"] = str(parse_asked(str(values["levels"])))
         if values.get("deidentify"):
@@ -337,15 +338,15 @@ class CodingOption:
         return "--" + self.name.rstrip("_").replace("_", "-")
 
 
-def _for_purpose(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a purpose suggests for options that are not given."""
+def suggested(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a purpose suggests for options that are not given; raises UsageError."""
     purpose = given.get("for_", "")
     if purpose not in ("", *PURPOSES):
         raise UsageError(f"compressing: got --for {purpose!r}, want {' or '.join(PURPOSES)}")
-    suggested = dict(PURPOSES.get(purpose, {}))
+    found = {k: v for k, v in PURPOSES.get(purpose, {}).items() if k not in given}
     if given.get("codec", "wave") != "wave" or given.get("model", "auto") != "auto":
-        suggested.pop("tier", None)  # a tier is one of wave's own models
-    return suggested
+        found.pop("tier", None)  # a tier is one of wave's own models
+    return found
 
 
 def _declared() -> tuple[CodingOption, ...]:

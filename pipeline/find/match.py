@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tilepress.errors import SourceError, UsageError
+from tilepress.errors import NoSuchSource, SourceError, UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.find.choose import ALL, Choice
 from tilepress.pipeline.find.discover import discover, store_path
@@ -184,7 +184,8 @@ class SourceFinder:
     def missing(self) -> list[Failure]:
         """The failures of arguments that name nothing: no such file, no match, no service."""
         named = {printable_name(str(path)) for path in self._paths}
-        return [f for f in self._failures if f.path in named and type(f.error) is SourceError]
+        kinds = (SourceError, NoSuchSource)
+        return [f for f in self._failures if f.path in named and type(f.error) in kinds]
 
     def left_over(self, stores: Collection[str] = ()) -> list[str]:
         """Return the images that no store was found to be of, by their first file, and page.

@@ -104,7 +104,7 @@ class Layout:
 
     def places(self, number: int) -> list[range]:
         """Return the planes of a block along each of those axes."""
-        ranges = []
+        ranges: list[range] = []
         for length, chunk in reversed(self.planes):
             number, at = divmod(number, -(-length // chunk))
             ranges.insert(0, range(at * chunk, min(length, (at + 1) * chunk)))
@@ -271,8 +271,9 @@ def random_epoch(
 
 
 def _shares(values: Sequence[float]) -> Weights:
-    found = np.array(values, np.float64)
-    return found / found.sum()
+    found: Weights = np.array(values, np.float64)
+    found /= found.sum()
+    return found
 
 
 def default_length(layouts: Sequence[Layout]) -> int:

@@ -99,8 +99,8 @@ class PatchStore:
         reader = whole.at_level(level)
         names = _names(reader)
         masks = masked and level == 0 and reader.has_mask
-        place = reader.level.get("spatial_ref")
-        place = {} if place is None else place.attrs.asdict()
+        node = reader.level.get("spatial_ref")
+        place: dict[str, Any] = {} if node is None else node.attrs.asdict()
         return cls(
             where=str(where),
             image=CodedArray.of(reader, level_image(level)),
@@ -286,7 +286,7 @@ def _values(path: Any, reader: StoreReader, level: int, *, hu: bool, masked: boo
     slope = intercept = None
     if hu:
         name = reader.path.name
-        slope, intercept = rescaling(open_dataset(reader_path(path), level=level), name)
+        slope, intercept = rescaling(open_dataset(_address(path), level=level), name)
     absent = absent_value(reader.attrs, reader.axes) if masked else None
     return Values(
         slope=aligned(slope),
@@ -296,7 +296,7 @@ def _values(path: Any, reader: StoreReader, level: int, *, hu: bool, masked: boo
     )
 
 
-def reader_path(path: Any) -> AnyPath:  # noqa: ANN401
+def _address(path: Any) -> AnyPath:  # noqa: ANN401
     return str(path) if isinstance(path, HttpPath) else path
 
 

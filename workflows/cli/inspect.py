@@ -55,6 +55,7 @@ def info(store: Store, as_json: Json = False) -> None:
     from tilepress.pipeline.catalogue.told import info as told_of
     from tilepress.pipeline.catalogue.told import short
 
+    _must_exist(store)
     details = told_of(store).to_json()
     if as_json:
         print(json.dumps(details, indent=2, default=str))

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.archive.options import CODING_OPTIONS, PURPOSES, CodingOption
+from tilepress.pipeline.archive.options import CODING_OPTIONS, CodingOption, suggested
 from tilepress.pipeline.privacy.profile import BASIC, OPTIONS
 
 __all__ = [
@@ -197,9 +197,12 @@ class CodingCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  # the parser's
         rest = super().parse_args(ctx, _spelled_out(args))
-        for name in PURPOSES.get(ctx.params.get("for_", ""), {}):
-            if ctx.get_parameter_source(name).name == "DEFAULT":
-                ctx.params[name] = None  # nobody gave it: the purpose chooses
+        given = {
+            name: value
+            for name, value in ctx.params.items()
+            if ctx.get_parameter_source(name).name != "DEFAULT"
+        }
+        ctx.params.update(suggested(given))
         return rest
 
 

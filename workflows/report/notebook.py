@@ -11,6 +11,7 @@ import sys
 import time
 from collections import deque
 from html import escape
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
@@ -47,10 +48,13 @@ class NotebookProgress(LogProgress):
         self._shown: deque[str] = deque(maxlen=LINES)
         self._handle: Any = None
 
-    def __enter__(self) -> Self:
-        from IPython.display import HTML, display
+    @property
+    def _display(self) -> Any:  # noqa: ANN401  # IPython has no types
+        return import_module("IPython.display")
 
-        self._handle = display(HTML(self._page()), display_id=True)
+    def __enter__(self) -> Self:
+        shown = self._display
+        self._handle = shown.display(shown.HTML(self._page()), display_id=True)
         return self
 
     def __exit__(
@@ -72,10 +76,8 @@ class NotebookProgress(LogProgress):
         self._shown.append(text)
 
     def _draw(self) -> None:
-        from IPython.display import HTML
-
         if self._handle is not None:
-            self._handle.update(HTML(self._page()))
+            self._handle.update(self._display.HTML(self._page()))
 
     def _page(self) -> str:
         meter = self._meter
