@@ -28,12 +28,12 @@ from tilepress.codecs.record import (
     unpack_record,
 )
 from tilepress.codecs.registry import (
-    CODECS,
     ChunkCoder,
     Coded,
     LevelCoder,
     coder_class,
     kept_decoder,
+    named,
 )
 from tilepress.codecs.search import Together, Trial, find_level
 from tilepress.codecs.weights import Weights
@@ -371,7 +371,7 @@ class TileCodec:
         elif kept := kept_decoder(header.coder):
             samples = kept(payload, header, budget)
         else:
-            if header.coder not in CODECS[self._config.codec].numbers:
+            if header.coder not in named(self._config.codec).numbers:
                 raise UnsupportedFormat(
                     f"decoding a record: its coder is {header.coder}, "
                     f"not that of codec {self._config.codec!r}"
@@ -390,7 +390,7 @@ class TileCodec:
         own = header.irreversible and not kept_decoder(header.coder)
         if own and crc32c(payload) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: its payload does not match its crc32c")
-        whole = planes is None or header.coder not in CODECS[self._config.codec].numbers
+        whole = planes is None or header.coder not in named(self._config.codec).numbers
         whole = whole and not header.irreversible
         if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
