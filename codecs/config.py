@@ -12,11 +12,11 @@ from tilepress.codecs.loss import WANTED, Loss, Lossless, Lossy, bounded, lossy,
 from tilepress.codecs.numbers import json_number, number_of, shown
 from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, canonical, coder_class
 from tilepress.codecs.weights import (
-    INLINE_LIMIT_BYTES,
     NO_WEIGHTS,
     Weights,
     find_model,
     inline_text,
+    keep,
     load_named,
 )
 from tilepress.errors import UnsupportedFormat
@@ -72,6 +72,8 @@ class CodecConfig:
             raise _unwanted(f"got model {shown(model)}, want a name, a path or 'auto'")
         name = models[tier] if model == "auto" else model
         weights = NO_WEIGHTS if name is None else load_named(name)
+        if weights.origin == "inline" and weights.data and not weights.travels:
+            keep(weights)  # too many for a configuration: readers look for them there
         return cls(codec, tier, loss, absent, weights)
 
     @classmethod
@@ -115,7 +117,7 @@ class CodecConfig:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it. Weights that are not bundled travel inside, if they are few."""
         inline = None
-        if self.weights.origin != "bundled" and len(self.weights.data) <= INLINE_LIMIT_BYTES:
+        if self.weights.travels:
             inline = inline_text(self.weights.data)
         target = {"target": self.loss.target_json()} if isinstance(self.loss, Lossy) else {}
         return {
