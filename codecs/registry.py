@@ -193,6 +193,7 @@ CODECS = {
         for name, coder in _CLASSICAL.items()
     },
     "ntc": Registered(6, "tilepress.codecs.ntc.codec:NtcCoder"),
+    "mlp": Registered(8, "tilepress.codecs.mlp.codec:MlpCoder"),
     "compressai": Registered(9, "tilepress.codecs.compressai.codec:CompressaiCoder"),
 }
 """Established codecs share a number: their payloads say which of them they are (FORMAT.md §14)."""
