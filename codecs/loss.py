@@ -227,7 +227,9 @@ class Lossy(_Loss):
 
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         """Tell why samples of ``dtype`` cannot be coded so; None where they can."""
-        return "lossy coding of bool makes no sense" if dtype.kind == "b" else None
+        if dtype.kind == "b":
+            return f"lossy coding of bool makes no sense; code it without {self.target}"
+        return None
 
     def peak_of(self, present: Array) -> float:
         """Return the range of errors for samples; ``present`` are those that are not absent."""

@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from tilepress.errors import UsageError
 from tilepress.pipeline.archive.options import CODING_OPTIONS, CodingOptions, EncodeOptions
 
 
@@ -52,3 +53,15 @@ class TestWhatIsGiven:
         told = EncodeOptions(tile=64).to_json()
         del told["tier"]
         assert EncodeOptions.from_json(told) == EncodeOptions(tile=64)
+
+
+class TestATargetOfNothing:
+    """0 stands for "not given" in the fields; nobody may say it and get a lossless store."""
+
+    @pytest.mark.parametrize("name", ["quality", "psnr", "bits_per_sample", "bpp"])
+    def test_is_refused(self, name: str) -> None:
+        for value in (0, 0.0, -3.0):
+            with pytest.raises(UsageError, match=f"got {name.replace('_', '-')} "):
+                EncodeOptions.of({name: value})  # type: ignore[misc]
+        assert EncodeOptions.of({name: None}).losses == ()  # type: ignore[misc]
+        assert EncodeOptions.of({"max_error": 0}).loss.is_lossless
