@@ -10,13 +10,13 @@ import numpy as np
 
 from tilepress.codecs.loss import WANTED, Loss, Lossless, Lossy, bounded, lossy, parse_target
 from tilepress.codecs.numbers import json_number, number_of, shown
-from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, coder_class
+from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, canonical, coder_class
 from tilepress.codecs.weights import (
-    INLINE_LIMIT_BYTES,
     NO_WEIGHTS,
     Weights,
     find_model,
     inline_text,
+    keep,
     load_named,
 )
 from tilepress.errors import UnsupportedFormat
@@ -55,8 +55,9 @@ class CodecConfig:
 
         targets : by name (loss.py); at most one has a value. With one, ``max_error`` is 0.
         """
-        if not isinstance(codec, str) or codec not in CODECS:
+        if (spelt := canonical(codec)) is None:
             raise _unwanted(f"got codec {shown(codec)}, want one of {tuple(CODECS)}")
+        codec = spelt
         models = coder_class(codec).models
         if not isinstance(tier, str) or tier not in models:
             raise _unwanted(f"got tier {shown(tier)}, want one of {tuple(models)}")
@@ -71,6 +72,8 @@ class CodecConfig:
             raise _unwanted(f"got model {shown(model)}, want a name, a path or 'auto'")
         name = models[tier] if model == "auto" else model
         weights = NO_WEIGHTS if name is None else load_named(name)
+        if weights.origin == "inline" and weights.data and not weights.travels:
+            keep(weights)  # too many for a configuration: readers look for them there
         return cls(codec, tier, loss, absent, weights)
 
     @classmethod
@@ -88,7 +91,7 @@ class CodecConfig:
                 "a newer one may be needed: pip install -U tilepress"
             )
         codec, tier = config["codec"], config["tier"]
-        named = isinstance(codec, str) and codec in CODECS and isinstance(tier, str)
+        named = isinstance(tier, str) and canonical(codec) == codec is not None
         if not named or tier not in coder_class(codec).models:
             raise _refused(f"got codec {shown(codec)}, tier {shown(tier)}")
         model, error = config["model"], config["max_error"]
@@ -120,7 +123,7 @@ class CodecConfig:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it. Weights that are not bundled travel inside, if they are few."""
         inline = None
-        if self.weights.origin != "bundled" and len(self.weights.data) <= INLINE_LIMIT_BYTES:
+        if self.weights.travels:
             inline = inline_text(self.weights.data)
         target = {"target": self.loss.target_json()} if isinstance(self.loss, Lossy) else {}
         version = _VERSION
@@ -195,9 +198,13 @@ def _refusal(codec: str, loss: Loss) -> str | None:
         )
     if type(loss) in losses:
         return None
-    kinds = " or ".join(sorted({one.kind for one in losses}))
     others = [name for name in CODECS if type(loss) in coder_class(name).losses]
-    return f"codec {codec!r} is never {loss.kind}, it is {kinds}; choose {' or '.join(others)}"
+    choose = f"choose {' or '.join(others)}"
+    if isinstance(loss, Lossy) and any(issubclass(one, Lossy) for one in losses):
+        known = sorted(one.target for one in losses if issubclass(one, Lossy))
+        return f"codec {codec!r} takes no {loss.target}, but {' or '.join(known)}; {choose}"
+    kinds = " or ".join(sorted({one.kind for one in losses}))
+    return f"codec {codec!r} is never {loss.kind}, it is {kinds}; {choose}"
 
 
 def _unwanted(found: str) -> UnsupportedFormat:

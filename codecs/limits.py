@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "MAX_CHECKPOINT_BYTES",
     "MAX_RECORD_SAMPLES",
     "MAX_SIDE",
     "MAX_SPLITS",
@@ -24,6 +25,9 @@ MAX_SPLITS = 4
 
 MAX_WEIGHTS_BYTES = 2**20
 """Size of a weights file at most; the shipped ones are tens of kilobytes."""
+
+MAX_CHECKPOINT_BYTES = 2**29
+"""Size of a file of CompressAI's weights at most; its own largest ones are some 120 MB."""
 
 MAX_TREE_NODES = 511
 """Nodes of a plane's context tree at most, so 512 leaves."""

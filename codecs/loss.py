@@ -248,7 +248,7 @@ class Lossy(_Loss):
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         """Tell why samples of ``dtype`` cannot be coded so; None where they can."""
         if dtype.kind == "b":
-            return "lossy coding of bool makes no sense"
+            return f"lossy coding of bool makes no sense; code it without {self.target}"
         return None if self.within is None else Within(self.within).refusal(dtype)
 
     def peak_of(self, present: Array) -> float:

@@ -100,20 +100,30 @@ def seam(given: Array, decoded: Array, present: Marks, tile: int, near: int = 8)
 def bd_rate(
     anchor_rates: Sequence[float],
     anchor_psnr: Sequence[float],
-    rates: Sequence[float],
+    tested_rates: Sequence[float],
     psnr: Sequence[float],
+    *,
+    rates: tuple[float, float] | None = None,
+    least_db: float = 0.0,
 ) -> float | None:
     """Return how many more bits than an anchor a codec takes for the same PSNR, in percent.
 
     G. Bjøntegaard, VCEG-M33, 2001: the mean distance of two curves of log rate over PSNR where both
     are; curves are monotone cubics through the points (F. N. Fritsch, R. E. Carlson, SIAM Journal
-    on Numerical Analysis 17, 1980). None where they have nothing in common.
+    on Numerical Analysis 17, 1980). None where they have nothing in common, or less than
+    ``least_db``.
+
+    rates : only where the anchor's rate is within these, its curve taken as straight in between.
     """
-    curves = [_curve(anchor_rates, anchor_psnr), _curve(rates, psnr)]
+    curves = [_curve(anchor_rates, anchor_psnr), _curve(tested_rates, psnr)]
     if any(len(x) < 2 for x, _ in curves):
         return None
     low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
-    if not low < high:
+    if rates is not None:
+        places, logs = curves[0]
+        ends = np.interp(np.log(rates), np.maximum.accumulate(logs), places)
+        low, high = max(low, float(ends[0])), min(high, float(ends[1]))
+    if not low < high or high - low < least_db:
         return None
     means = [_integral(x, y, low, high) / (high - low) for x, y in curves]
     return 100 * (math.exp(means[1] - means[0]) - 1)

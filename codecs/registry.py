@@ -6,6 +6,7 @@ A codec is a folder ``codecs/NAME/`` whose ``codec.py`` has a ``ChunkCoder``, on
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.loss import Loss
-from tilepress.errors import ModelError
+from tilepress.errors import ModelError, UnsupportedFormat
 
 __all__ = [
     "CODECS",
@@ -27,15 +28,18 @@ __all__ = [
     "EstimatingCoder",
     "ExactCoder",
     "LevelCoder",
+    "ParameterCoder",
     "Registered",
     "RivalledCoder",
     "ScaledCoder",
+    "canonical",
     "check_weights",
     "coder_class",
     "kept_decoder",
     "kept_streams",
     "known_coders",
     "may_be_irreversible",
+    "named",
 ]
 
 Array = npt.NDArray[Any]
@@ -221,6 +225,22 @@ class ScaledCoder(ChunkCoder, Protocol):
         ...
 
 
+class ParameterCoder(LevelCoder):
+    """A coder of which there are many: parameters after a codec's name say which.
+
+    They are what an encoder is asked for; a reader needs none of them.
+    """
+
+    parameters: ClassVar[str]
+    """In their one spelling; "" where none differs from its default."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, parameters: str) -> type[ParameterCoder]:
+        """Return the coder with parameters; raises UnsupportedFormat where it has none such."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Registered:
     """A codec of ``CODECS``."""
@@ -260,6 +280,8 @@ CODECS = {
         for name, coder in _CLASSICAL.items()
     },
     "ntc": Registered(6, "tilepress.codecs.ntc.codec:NtcCoder", later=(7,), beside=(1, 4, 5)),
+    "mlp": Registered(8, "tilepress.codecs.mlp.codec:MlpCoder"),
+    "compressai": Registered(9, "tilepress.codecs.compressai.codec:CompressaiCoder"),
 }
 """Established codecs share a number: their payloads say which of them they are (FORMAT.md §14)."""
 
@@ -275,11 +297,38 @@ beside it lies ``streams``, a function of a record."""
 DEFAULT_CODEC = "wave"
 
 
+def named(codec: str) -> Registered:
+    """Return the codec of a name; raises KeyError where there is none.
+
+    What stands after a colon are its parameters.
+    """
+    return CODECS[codec.partition(":")[0]]
+
+
 def coder_class(codec: str) -> type[ChunkCoder]:
-    """Import the coder of a codec."""
-    module, _, name = CODECS[codec].coder.partition(":")
+    """Import the coder of a codec; raises KeyError, or UnsupportedFormat for its parameters."""
+    module, _, name = named(codec).coder.partition(":")
     found: type[ChunkCoder] = getattr(import_module(module), name)
+    if issubclass(found, ParameterCoder):
+        return found.of(codec.partition(":")[2])
+    if ":" in codec:
+        raise UnsupportedFormat(
+            f"making a codec: got {codec!r}, but {codec.partition(':')[0]!r} has no parameters"
+        )
     return found
+
+
+def canonical(codec: object) -> str | None:
+    """Return a codec's name with its parameters in their one spelling; None: there is no such.
+
+    Raises UnsupportedFormat for parameters that it does not have.
+    """
+    if not isinstance(codec, str) or codec.partition(":")[0] not in CODECS:
+        return None
+    found = coder_class(codec)
+    plain = codec.partition(":")[0]
+    told = found.parameters if issubclass(found, ParameterCoder) else ""
+    return f"{plain}:{told}" if told else plain
 
 
 def known_coders() -> frozenset[int]:

@@ -32,7 +32,6 @@ from tilepress.codecs.record import (
 )
 from tilepress.codecs.reduce import Method, reduced
 from tilepress.codecs.registry import (
-    CODECS,
     ChunkCoder,
     Coded,
     EstimatingCoder,
@@ -42,6 +41,7 @@ from tilepress.codecs.registry import (
     ScaledCoder,
     coder_class,
     kept_decoder,
+    named,
 )
 from tilepress.codecs.search import Together, Trial, find_level
 from tilepress.codecs.weights import Weights
@@ -530,7 +530,7 @@ class TileCodec:
         elif kept := kept_decoder(header.coder):
             samples = kept(payload, header, budget)
         else:
-            registered, coder = CODECS[self._config.codec], self._coder
+            registered, coder = named(self._config.codec), self._coder
             if header.coder in registered.beside:
                 coder = coder_numbered(header.coder, header.model_id)
             elif header.coder not in registered.numbers:
@@ -549,7 +549,7 @@ class TileCodec:
         own = header.irreversible and not kept_decoder(header.coder)
         if own and crc32c(payload) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: its payload does not match its crc32c")
-        own_sums = CODECS[self._config.codec]
+        own_sums = named(self._config.codec)
         whole = planes is None or header.coder not in (*own_sums.numbers, *own_sums.beside)
         whole = whole and not header.irreversible
         if whole and samples_crc(samples) != header.symbols_crc:

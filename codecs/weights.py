@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
+from tilepress.codecs.compressai.checkpoint import converted, is_checkpoint, is_converted
+from tilepress.codecs.limits import MAX_CHECKPOINT_BYTES, MAX_WEIGHTS_BYTES
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.registry import DEFAULT_CODEC, check_weights, coder_class
 from tilepress.errors import ModelError
@@ -26,6 +27,7 @@ __all__ = [
     "add_model",
     "find_model",
     "inline_text",
+    "keep",
     "known_models",
     "load_named",
     "model_card",
@@ -48,7 +50,17 @@ class Weights:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
+        return _sha256(self.data)
+
+    @property
+    def travels(self) -> bool:
+        """Whether configurations carry them along: they are not bundled, and few."""
+        return self.origin != "bundled" and len(self.data) <= INLINE_LIMIT_BYTES
+
+
+@functools.lru_cache(maxsize=8)
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 NO_WEIGHTS = Weights("none", b"", "inline")
@@ -91,9 +103,10 @@ def model_card(name: str) -> str:
 def load_named(model: str) -> Weights:
     """Return weights by ``auto`` (those of the default codec), name or path; raises ModelError."""
     name = str(coder_class(DEFAULT_CODEC).models["standard"]) if model == "auto" else model
-    if name.endswith(".safetensors"):
+    if name.endswith(".safetensors") or is_checkpoint(name):
         path = Path(name)
-        weights = Weights(path.stem, _read_file(path), "inline")
+        data = converted(path) if is_checkpoint(name) else _read_file(path)
+        weights = Weights(path.stem.removesuffix(".pth"), data, "inline")
         check_weights(weights.data)
         return weights
     for weights in known_models():
@@ -108,15 +121,17 @@ def _read_file(path: Path) -> bytes:
     try:
         if not path.is_file():
             raise ModelError(f"loading a model: no file {shown(str(path))}")
+        limit = MAX_WEIGHTS_BYTES
         with path.open("rb") as file:
-            data = file.read(MAX_WEIGHTS_BYTES + 1)
+            data = file.read(limit + 1)
+            if len(data) > limit and is_converted(data):
+                limit = MAX_CHECKPOINT_BYTES
+                data += file.read(limit + 1 - len(data))
     except (OSError, ValueError) as error:  # ValueError: what no path may hold, as a zero byte
         what = error.strerror if isinstance(error, OSError) else "not a path"
         raise ModelError(f"loading a model: {shown(str(path))}: {what}") from error
-    if len(data) > MAX_WEIGHTS_BYTES:
-        raise ModelError(
-            f"loading a model: {shown(str(path))} is larger than {MAX_WEIGHTS_BYTES} bytes"
-        )
+    if len(data) > limit:
+        raise ModelError(f"loading a model: {shown(str(path))} is larger than {limit} bytes")
     return data
 
 
@@ -190,13 +205,22 @@ def _exclusive_or(a: bytes, b: bytes) -> bytes:
 
 def add_model(path: Path) -> Weights:
     """Copy a weights file into the user's model folder after checking it."""
-    weights = load_named(str(path))
+    return keep(load_named(str(path)))
+
+
+def keep(weights: Weights) -> Weights:
+    """Write weights to the user's model folder, where readers find them; raises ModelError."""
     folder = user_model_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{weights.name}.safetensors"
-    if target.exists() and target.read_bytes() != weights.data:
-        raise ModelError(f"adding a model: {target} exists and holds other weights")
-    temporary = target.with_suffix(f".{os.getpid()}.partial")
-    temporary.write_bytes(weights.data)
-    temporary.replace(target)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if target.exists() and target.read_bytes() != weights.data:
+            raise ModelError(f"adding a model: {target} exists and holds other weights")
+        temporary = target.with_suffix(f".{os.getpid()}.partial")
+        temporary.write_bytes(weights.data)
+        temporary.replace(target)
+    except OSError as error:
+        raise ModelError(
+            f"adding a model: {target}: {error.strerror}; TILEPRESS_MODELS names another folder"
+        ) from error
     return Weights(weights.name, weights.data, "user")

@@ -76,10 +76,12 @@ class EncodeOptions:
     codec: Annotated[
         str,
         Description(
-            metavar="NAME",
+            metavar="NAME[:…]",
             help="Codec of the tiles: wave, the learned one; ntc, the learned one that always "
-            "loses; or jpegxl, jpeg2000, htj2k, jpegls, lerc, zstd, and of 8 bits webp and avif, "
-            "lossless unless a loss is asked for.",
+            "loses; mlp, blocks through hidden units, for comparison; "
+            "compressai:ARCH, a checkpoint of CompressAI (--model FILE); or jpegxl, jpeg2000, "
+            "htj2k, jpegls, lerc, zstd, and of 8 bits webp and avif, lossless unless a loss is "
+            "asked for.",
         ),
     ] = "wave"
     max_error: Annotated[
@@ -112,8 +114,8 @@ class EncodeOptions:
         float,
         Description(
             metavar="R",
-            help="Lossy: no image takes more bits a sample, absent ones counted; exact bands, "
-            "masks and headers come on top.",
+            help="Lossy: no image takes more bits a sample, absent ones counted; levels, exact "
+            "bands, masks and headers come on top.",
             since_later=True,
         ),
     ] = 0.0
@@ -211,7 +213,8 @@ class EncodeOptions:
         """Return the options that a caller gave; None stands for a default.
 
         Raises TypeError for a name that is no option, as a call with explicit arguments would,
-        UsageError for a purpose or a profile of de-identification that there is not.
+        UsageError for a purpose or a profile of de-identification that there is not, and for a
+        target of 0.
         """
         types = {option.name: option.type for option in CODING_OPTIONS}
         values: dict[str, Any] = {}
@@ -220,6 +223,10 @@ class EncodeOptions:
                 raise TypeError(f"got an unexpected keyword argument {name!r}")
             if value is not None:
                 values[name] = float(value) if types[name] is float else value  # type: ignore[arg-type]
+        for name in LOSSES[1:]:  # 0 stands for "not given" in fields, and nobody may say it
+            if not values.get(name, 1.0) > 0:
+                told = f"{name.replace('_', '-')} {values[name]:g}"
+                raise UsageError(f"compressing: got {told}, want above 0, or no such option")
         values |= suggested(values)
         if "levels" in values:
             values["levels"] = str(parse_asked(str(values["levels"])))

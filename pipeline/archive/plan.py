@@ -212,7 +212,10 @@ def make_plan(
     lossless = options.loss.is_lossless or len(exact) == info.band_count
     # where bands are told of, those that must not lose anything are among the exact ones
     if not lossless and not info.bands and (refusal := info.refusal(options.loss)):
-        raise UnsupportedArray(f"planning with {options.loss}: {refusal}")
+        raise UnsupportedArray(
+            f"planning with {options.loss}: {refusal}, which nothing may change; "
+            "leave the loss out, or name it in --lossless-for"
+        )
     info, nodata, padded = kept_padding(info, bounded(0) if lossless else options.loss)
     lossless = lossless or padded
     peak = None

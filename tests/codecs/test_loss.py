@@ -82,7 +82,7 @@ class TestWordsThatUsersKnow:
             (Within(1), "bool", "near-lossless coding of bool makes no sense"),
             (Within(0.5), "uint16", "max_error 0.5 is no integer, the samples are"),
             (Within(128), "uint8", "max_error 128 exceeds the range of uint8"),
-            (Quality(80), "bool", "lossy coding of bool makes no sense"),
+            (Quality(80), "bool", "lossy coding of bool makes no sense; code it without quality"),
             (Within(127), "uint8", None),
             (Within(0.5), "float32", None),
             (Lossless(), "bool", None),

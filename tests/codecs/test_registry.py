@@ -57,7 +57,13 @@ class TestEveryRegisteredCodec:
 
     def test_numbers_of_records_are_as_the_format_says(self) -> None:
         numbers = {name: codec.number for name, codec in CODECS.items()}
-        assert numbers == {"wave": 1, "ntc": 6, **dict.fromkeys(STREAMS, 5)}
+        assert numbers == {
+            "wave": 1,
+            "ntc": 6,
+            "mlp": 8,
+            "compressai": 9,
+            **dict.fromkeys(STREAMS, 5),
+        }
 
     def test_the_default_is_lossless(self) -> None:
         """What nobody asked for must not cost samples."""

@@ -9,32 +9,24 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.levels import FINEST
-from tilepress.codecs.loss import AtLeast, Lossy
-from tilepress.codecs.metrics import bd_rate, gmsd, ms_ssim, psnr_db, seam, spectral_angle_deg
-from tilepress.codecs.registry import CODECS, coder_class
-from tilepress.codecs.threads import map_chunks
-from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk_at
+from tilepress.codecs.loss import AtLeast
+from tilepress.codecs.metrics import bd_rate, gmsd, ms_ssim, seam, spectral_angle_deg
+from tilepress.codecs.tile import TileCodec
 from tilepress.errors import UnsupportedArray, UsageError
-from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.workflows.bench.images import read_images
+from tilepress.workflows.bench.rate_codecs import PRESETS, RD_CODECS, Given, Rung, check_name, rungs
+from tilepress.workflows.bench.rate_kinds import hounsfield_bias, ndvi_error
 
-__all__ = ["RD_CODECS", "TARGETS_DB", "Curve", "Picture", "Point", "RdBench", "RdImage", "run_rd"]
+__all__ = ["TARGETS_DB", "Curve", "Picture", "Point", "RdBench", "RdImage", "run_rd"]
 
 Samples = npt.NDArray[Any]
 Plane = npt.NDArray[np.float64]
-
-RD_CODECS = ("jpeg2000", "htj2k", "jpegxl", "avif", "webp", "ntc")
-"""Those that are compared where nobody says; the first is what the others are measured against."""
-
-APART = ":apart"
-"""After the name of a codec: each band is coded by itself."""
 
 TARGETS_DB = (30.0, 34.0, 38.0, 42.0, 46.0, 50.0)
 """PSNR near which codecs are compared where nobody says."""
@@ -44,10 +36,6 @@ _PLANES = 12
 """Planes of an image that figures of pictures are the mean of, at most."""
 _SHOWN = 1
 """Which point of each curve has pictures: the second coarsest."""
-_LOW = 8.0
-"""The coarsest level that is tried."""
-_CLOSE_DB = 0.5
-_TRIES = 6
 _SIDE = 512
 """Rows and columns of the pictures that are shown, at most."""
 
@@ -66,7 +54,12 @@ class Point:
     gmsd: float
     max_error: float
     spectral_angle_deg: float | None
-    """None for one band."""
+    """The mean angle between spectra of pixels (SAM); None for one band."""
+    ndvi_error: float | None
+    """The mean size of what the vegetation index is off by; None where no bands are called red and
+    near infrared."""
+    hounsfield_bias: float | None
+    """What soft tissue is off by in the mean, in Hounsfield units; None where it is no CT."""
     seam: float | None
     """Error within 8 samples of borders of tiles over that in their interior; None for one tile."""
 
@@ -157,11 +150,11 @@ def run_rd(
 ) -> RdBench:
     """Measure every image below ``sources`` with every codec, near every target of PSNR.
 
-    codecs : names of codecs that can be lossy, ``:apart`` after those that are to code each band
-    by itself. The first is the anchor of BD-rates.
+    codecs : names as rate_codecs.py has them. The first is the anchor of BD-rates.
     """
+    codecs = [name for one in codecs for name in PRESETS.get(one, (one,))]
     for name in codecs:
-        _check_name(name)
+        check_name(name)
     if len(targets_db) < 2 or not all(0 < target <= 200 for target in targets_db):
         raise UsageError(
             f"comparing rates: got {list(targets_db)} dB, want two numbers or more, 0 to 200"
@@ -172,22 +165,13 @@ def run_rd(
             bench.failures.append(f"{found.name}: {found.failure}")
             continue
         if found.samples.dtype.kind == "b" or found.info.lossy_refusal:
-            reason = found.info.lossy_refusal or "lossy coding of bool makes no sense"
+            reason = found.info.lossy_refusal or "samples are true or false"
             bench.skipped.append(f"{found.name}: {reason}")
             continue
         _measure(found.name, found.info, found.samples, bench, tile)
         if on_step is not None:
             on_step(found.name)
     return bench
-
-
-def _check_name(name: str) -> None:
-    plain = name.removesuffix(APART)
-    known = [one for one in CODECS if any(issubclass(x, Lossy) for x in coder_class(one).losses)]
-    if plain not in known:
-        raise UsageError(
-            f"comparing rates: got codec {plain!r}, want some of {', '.join(sorted(known))}"
-        )
 
 
 def _measure(name: str, info: ImageInfo, samples: Samples, bench: RdBench, tile: int) -> None:
@@ -200,12 +184,11 @@ def _measure(name: str, info: ImageInfo, samples: Samples, bench: RdBench, tile:
     peak = probe.loss.peak_of(samples[present])
     image = RdImage(name, samples.shape, samples.dtype.name, peak)
     image.pictures.append(Picture("", _shown(info, samples)))
-    given = _Given(info, samples, present, peak, tile)
+    given = Given(info, samples, present, peak, tile)
     for codec in bench.codecs:
         try:
-            ladder = _Ladder(codec, given)
             curve = Curve(codec)
-            for number, rung in enumerate(ladder.near(bench.targets_db)):
+            for number, rung in enumerate(rungs(codec, given, bench.targets_db)):
                 point = _point(given, rung)
                 curve.points.append(point)
                 if number == _SHOWN:
@@ -225,96 +208,7 @@ def _ends(curve: Curve) -> tuple[list[float], list[float]]:
     return rates, [math.inf if p.psnr_db is None else p.psnr_db for p in curve.points]
 
 
-class _Given(NamedTuple):
-    """An image that codecs are tried on."""
-
-    info: ImageInfo
-    samples: Samples
-    present: npt.NDArray[np.bool_]
-    peak: float
-    tile: int
-
-
-class _Rung(NamedTuple):
-    """An image, coded at a level."""
-
-    level: float
-    decoded: Samples
-    size: int
-    """Bytes of all records."""
-    psnr_db: float
-
-
-class _Ladder:
-    """A codec at the levels that were tried on an image."""
-
-    def __init__(self, name: str, given: _Given) -> None:
-        self._given, samples = given, given.samples
-        self._codec = TileCodec(
-            name.removesuffix(APART), psnr=1, peak=given.peak, nodata=given.info.nodata
-        )
-        self._codec.check(samples.dtype)
-        grid = choose_grid(
-            samples.shape, samples.dtype.itemsize, tile=given.tile, max_shard_bytes=2**62
-        )
-        if name.endswith(APART) and "band" in given.info.axes:
-            grid = grid.apart(given.info.axes.index("band"))
-        self._boxes = []
-        for index in grid.indices():
-            for box in grid.chunk_boxes(index):
-                ends = zip(box.stop, samples.shape, strict=True)
-                stop = tuple(min(a, n) for a, n in ends)
-                if all(a < b for a, b in zip(box.start, stop, strict=True)):
-                    self._boxes.append(Box(box.start, stop))
-        self._known: dict[float, _Rung] = {}
-
-    def near(self, targets_db: Sequence[float]) -> list[_Rung]:
-        """Return different rungs, one near each PSNR as far as the levels go, by rising level."""
-        found = {rung.level: rung for rung in map(self._near, targets_db)}
-        return [found[level] for level in sorted(found)]
-
-    def _near(self, target_db: float) -> _Rung:
-        ends = [self._at(level) for level in (_LOW, FINEST)]
-        for _ in range(_TRIES):
-            below = [one for one in self._known.values() if one.psnr_db <= target_db]
-            above = [one for one in self._known.values() if one.psnr_db > target_db]
-            if not below or not above:
-                break
-            low, high = max(below, key=_place), min(above, key=_place)
-            if min(target_db - low.psnr_db, high.psnr_db - target_db) <= _CLOSE_DB:
-                break
-            span = high.psnr_db - low.psnr_db
-            share = (target_db - low.psnr_db) / span if math.isfinite(span) else 0.5
-            level = low.level + min(0.9, max(0.1, share)) * (high.level - low.level)
-            if (level := round(level * 4) / 4) in self._known:
-                break
-            self._at(level)
-        known = (one for one in self._known.values() if math.isfinite(one.psnr_db))
-        return min(known, key=lambda one: abs(one.psnr_db - target_db), default=ends[0])
-
-    def _at(self, level: float) -> _Rung:
-        if level not in self._known:
-            given, codec = self._given, self._codec
-            decoded = np.empty_like(given.samples)
-
-            def code(box: Box) -> int:
-                chunk = np.ascontiguousarray(given.samples[box.slices])
-                record, _ = encode_chunk_at(codec, chunk, level, given.peak)
-                decoded[box.slices] = decode_chunk(codec, record, chunk.shape, chunk.dtype)
-                return len(record)
-
-            size = sum(map_chunks(code, self._boxes))
-            psnr = psnr_db(given.samples, decoded, given.present, given.peak)
-            self._known[level] = _Rung(level, decoded, size, psnr)
-        return self._known[level]
-
-
-def _place(rung: _Rung) -> tuple[float, float]:
-    """Return what rungs are ordered by: several levels may mean the same to a codec."""
-    return rung.psnr_db, rung.level
-
-
-def _point(given: _Given, rung: _Rung) -> Point:
+def _point(given: Given, rung: Rung) -> Point:
     info, samples, present, peak = given.info, given.samples, given.present, given.peak
     planes = _planes(samples, rung.decoded, present)
     wide = rung.decoded[present].astype(np.float64) - samples[present].astype(np.float64)
@@ -335,6 +229,8 @@ def _point(given: _Given, rung: _Rung) -> Point:
         gmsd=float(np.mean([gmsd(one, other, peak) for one, other in planes])),
         max_error=float(np.abs(wide).max(initial=0.0)),
         spectral_angle_deg=angle,
+        ndvi_error=ndvi_error(info, samples, rung.decoded, present),
+        hounsfield_bias=hounsfield_bias(info, samples, rung.decoded, present),
         seam=seam(samples, rung.decoded, present, given.tile),
     )
 

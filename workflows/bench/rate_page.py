@@ -27,7 +27,9 @@ _METRICS = (
     ("ms_ssim", "MS-SSIM", "{:.4f}"),
     ("gmsd", "GMSD", "{:.4f}"),
     ("max_error", "largest error", "{:g}"),
-    ("spectral_angle_deg", "angle, °", "{:.3f}"),
+    ("spectral_angle_deg", "SAM, °", "{:.3f}"),
+    ("ndvi_error", "NDVI error", "{:.5f}"),
+    ("hounsfield_bias", "soft tissue, HU", "{:+.3f}"),
     ("seam", "seam", "{:.3f}"),
 )
 

@@ -34,18 +34,41 @@ def _rates(image: RdImage) -> Table:
     for number in range(longest):
         table.add_column(f"rate {number + 1} (dB)", justify="right")
     table.add_column("BD-rate, %", justify="right")
+    kinds = [kind for kind in _KINDS if any(_all(curve, kind) for curve in image.curves)]
+    for kind in kinds:
+        table.add_column(_KINDS[kind][0], justify="right")
     table.add_column("seam", justify="right")
     for curve in image.curves:
         cells = [_cell(point) for point in curve.points]
         cells += [""] * (longest - len(cells))
         bd = "" if curve.bd_rate_percent is None else f"{curve.bd_rate_percent:+.1f}"
-        table.add_row(curve.codec, *cells, bd, _seam(curve))
+        told = [_range(curve, kind) for kind in kinds]
+        table.add_row(curve.codec, *cells, bd, *told, _seam(curve))
     return table
 
 
 def _cell(point: Point) -> str:
     psnr = "exact" if point.psnr_db is None else f"{point.psnr_db:.1f}"
     return f"{point.bits_per_sample:.3f} ({psnr})"
+
+
+_KINDS = {
+    "spectral_angle_deg": ("SAM, °", ".3f"),
+    "ndvi_error": ("NDVI error", ".4f"),
+    "hounsfield_bias": ("soft tissue, HU", "+.2f"),
+}
+"""Figures of some images alone: titles, and how their numbers are written."""
+
+
+def _all(curve: Curve, kind: str) -> list[float]:
+    values = (getattr(point, kind) for point in curve.points)
+    return [value for value in values if value is not None]
+
+
+def _range(curve: Curve, kind: str) -> str:
+    """Return a figure at the coarsest and the finest point of a curve."""
+    found, form = _all(curve, kind), _KINDS[kind][1]
+    return f"{found[0]:{form}} … {found[-1]:{form}}" if found else "–"
 
 
 def _seam(curve: Curve) -> str:

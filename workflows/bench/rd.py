@@ -1,16 +1,14 @@
-"""Compare two curves of rate and distortion by one number: the Bjøntegaard delta rate.
+"""Curves of rate and distortion as lists of points, compared by the Bjøntegaard delta rate.
 
-G. Bjøntegaard, "Calculation of average PSNR differences between RD-curves", VCEG-M33, 2001. Between
-points the logarithm of the rate is taken as linear in the PSNR, so that no curve swings.
+The number itself is that of ``codecs/metrics.py``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
+from tilepress.codecs import metrics
 
 __all__ = ["Point", "bd_rate", "rising"]
 
@@ -41,16 +39,8 @@ def bd_rate(
     Over the PSNR that both have while the reference's rate is from ``least`` to ``most`` bits per
     sample. None where that is less than 1 dB.
     """
-    first, second = rising(reference), rising(tested)
-    if len(first) < 2 or len(second) < 2:
-        return None
-    low, high = max(first[0].psnr, second[0].psnr), min(first[-1].psnr, second[-1].psnr)
-    at = np.linspace(low, high, 1000)
-    rates = [
-        np.interp(at, [p.psnr for p in curve], [math.log(p.rate) for p in curve])
-        for curve in (first, second)
-    ]
-    meant = (rates[0] >= math.log(least)) & (rates[0] <= math.log(most))
-    if high - low <= 0 or meant.mean() * (high - low) < 1:
-        return None
-    return 100 * math.expm1(float((rates[1] - rates[0])[meant].mean()))
+    curves = []
+    for points in (reference, tested):
+        kept = rising(points)
+        curves += [[p.rate for p in kept], [p.psnr for p in kept]]
+    return metrics.bd_rate(*curves, rates=(least, most), least_db=1.0)

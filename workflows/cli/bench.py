@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,8 +69,9 @@ def bench(
         typer.Option(
             "--rd",
             help="Compare lossy codecs by what they take at several PSNR: jpeg2000 (others are "
-            "measured against it), htj2k, jpegxl, avif, webp (the default), jpegls, lerc, zstd; "
-            ":apart after a name codes each band by itself.",
+            "measured against it), htj2k, jpegxl, avif, webp, ntc, mlp (the default), jpeg, "
+            "jpegls, lerc, zstd, compressai:ARCH@FILE+FILE…; :apart after a name codes each band "
+            "by itself; survey: the learned ones beside JPEG.",
         ),
     ] = False,
     psnr: Annotated[
@@ -93,6 +95,8 @@ def bench(
         tilepress bench /archive/samples --no-sizes --speed 5
 
         tilepress bench /archive/samples --rd --html rates.html
+
+        tilepress bench /archive/samples --rd --codecs survey --html survey.html
     """
     if rd:
         if manifest is not None or max_error != "0" or not sizes or speed or cache is not None:
@@ -131,6 +135,11 @@ def bench(
         raise typer.Exit(EXIT_FAILED)
 
 
+def _codec_names(text: str) -> list[str]:
+    """Return the names of "a,b:x=1,y=2,c": parameters of one have commas of their own."""
+    return re.split(r",(?![a-z]+=)", text)
+
+
 def _bench_rates(
     sources: list[Path],
     codecs: str | None,
@@ -138,7 +147,8 @@ def _bench_rates(
     json_file: Path | None,
     page: Path | None,
 ) -> None:
-    from tilepress.workflows.bench.rate_distortion import RD_CODECS, TARGETS_DB, run_rd
+    from tilepress.workflows.bench.rate_codecs import RD_CODECS
+    from tilepress.workflows.bench.rate_distortion import TARGETS_DB, run_rd
     from tilepress.workflows.bench.rate_page import rd_page
     from tilepress.workflows.bench.rate_tables import rd_tables
 
@@ -151,7 +161,7 @@ def _bench_rates(
         ) from error
     found = run_rd(
         sources,
-        codecs.split(",") if codecs else RD_CODECS,
+        _codec_names(codecs) if codecs else RD_CODECS,
         targets,
         on_step=lambda text: progress.print(text, markup=False, highlight=False, soft_wrap=True),
     )

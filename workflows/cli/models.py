@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tilepress.errors import UsageError
+from tilepress.errors import UnsupportedFormat, UsageError
 from tilepress.workflows.cli.console import open_console
 
 __all__ = ["register", "train"]
@@ -24,6 +24,12 @@ def register(app: typer.Typer) -> None:
 def train(
     sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Images to learn from.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write the model to.")],
+    codec: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="What it is a model of: wave, or mlp (mlp:block=4, 8 or 16)."
+        ),
+    ] = "wave",
     base: Annotated[
         Path | None,
         typer.Option("--from", metavar="NAME|FILE", help="Go on from this model."),
@@ -32,7 +38,8 @@ def train(
         int | None,
         typer.Option(
             metavar="UNITS",
-            help="Hidden units of a new network: 8, 16, …; default that of standard.",
+            help="Hidden units of a new network: 8, 16, …; default that of standard. "
+            "Of mlp: 1 to the samples of a block; default all, at most 128.",
         ),
     ] = None,
     minutes: Annotated[float, typer.Option(metavar="MINUTES", help="How long to train.")] = 10.0,
@@ -44,7 +51,7 @@ def train(
         bool, typer.Option("--linear-only", help="Without the network: what it must beat.")
     ] = False,
 ) -> None:
-    """Train a model of the lossless codec on your own images (needs the extra torch).
+    """Train a model of a codec on your own images (needs the extra torch).
 
     Use it with compress --model; what it codes carries it along or needs it again (models add).
 
@@ -53,10 +60,13 @@ def train(
         tilepress train /archive/2024 --out mine.safetensors --minutes 30
 
         tilepress train /archive/2025 --from mine.safetensors --out newer.safetensors
+
+        tilepress train /archive/2025 --codec mlp:block=16 --minutes 3 --out blocks.safetensors
     """
     if not minutes > 0:
         raise UsageError(f"training: got {minutes} minutes, want more than 0")
     try:
+        from tilepress.workflows.learn.mlp import train_blocks
         from tilepress.workflows.learn.train import train as run_train
     except ModuleNotFoundError as error:
         if error.name != "torch":
@@ -69,6 +79,17 @@ def train(
     def tell(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    name, _, parameters = codec.partition(":")
+    if name == "mlp":
+        if base is not None or linear_only:
+            raise UsageError("training: mlp begins from nothing: no --from, no --linear-only")
+        train_blocks(
+            sources, out, minutes, tell, block=_block(codec), hidden=hidden, manifest=manifest
+        )
+        print(out)
+        return
+    if name != "wave" or parameters:
+        raise UsageError(f"training: got --codec {codec!r}, want wave, mlp or mlp:block=4, 8 or 16")
     run_train(
         sources,
         out,
@@ -80,6 +101,17 @@ def train(
         hidden=hidden,
     )
     print(out)
+
+
+def _block(codec: str) -> int:
+    """Return the rows of a block that ``mlp`` is to be trained for."""
+    from tilepress.codecs.mlp.codec import MlpCoder
+
+    try:
+        found = MlpCoder.of(codec.partition(":")[2])
+    except UnsupportedFormat as error:
+        raise UsageError(f"training: {error}") from error
+    return found.block
 
 
 @models_app.callback(invoke_without_command=True)

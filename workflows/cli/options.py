@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.archive.options import CODING_OPTIONS, CodingOption, suggested
+from tilepress.pipeline.archive.options import CODING_OPTIONS, LOSSES, CodingOption, suggested
 from tilepress.pipeline.privacy.profile import BASIC, OPTIONS
 
 __all__ = [
@@ -228,11 +228,13 @@ def _parameter(option: CodingOption) -> inspect.Parameter:
     """Return an option of coding as the parser reads it: the type is its check of the value."""
     told, flag = option.description, option.flag
     kind: Any = _words(option.name, told.choices) if told.choices else option.type
+    # a target has no default: 0 that was given is told from nothing that was
+    given = None if option.name in LOSSES[1:] else kind(option.default)
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=typer.Option(kind(option.default), flag, metavar=told.metavar, help=told.help),
-        annotation=kind,
+        default=typer.Option(given, flag, metavar=told.metavar, help=told.help),
+        annotation=kind | None if given is None else kind,
     )
 
 

@@ -84,3 +84,15 @@ class TestAPurpose:
     def test_another_purpose_is_refused(self):
         with pytest.raises(UsageError, match="got --for 'reading', want training"):
             EncodeOptions.of({"for_": "reading"})
+
+
+class TestATargetOfNothing:
+    """0 stands for "not given" in the fields; nobody may say it and get a lossless store."""
+
+    @pytest.mark.parametrize("name", ["quality", "psnr", "bits_per_sample", "bpp"])
+    def test_is_refused(self, name: str) -> None:
+        for value in (0, 0.0, -3.0):
+            with pytest.raises(UsageError, match=f"got {name.replace('_', '-')} "):
+                EncodeOptions.of({name: value})  # type: ignore[misc]
+        assert EncodeOptions.of({name: None}).losses == ()  # type: ignore[misc]
+        assert EncodeOptions.of({"max_error": 0}).loss.is_lossless

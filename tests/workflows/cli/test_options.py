@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from tilepress.pipeline.archive.options import (
     CODING_OPTIONS,
+    LOSSES,
     CodingOption,
     Description,
     EncodeOptions,
@@ -34,7 +35,8 @@ class TestOptionsOfCoding:
         for option in CODING_OPTIONS:
             told = parameters[option.name]
             assert told.opts == [option.flag]
-            assert told.default == option.default
+            # a target that was not given is told from one of 0, which is refused
+            assert told.default == (None if option.name in LOSSES[1:] else option.default)
             assert told.help == option.description.help
             assert told.metavar == option.description.metavar
             listed = CliRunner().invoke(app, [command, "--help"]).output

@@ -1,0 +1,1 @@
+"""``compressai``: a model of the package CompressAI as the codec of tiles."""

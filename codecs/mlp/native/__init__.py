@@ -1,0 +1,1 @@
+"""The native kernel of ``mlp``: what codes hidden units, in C."""

@@ -1,0 +1,201 @@
+"""Codecs at several levels on one image: those of tiles, and what only a comparison has.
+
+Names are those of ``--codec``, parameters and all; ``:apart`` after one codes each band by itself.
+``jpeg`` is baseline JPEG of 8 bits, quality by quality: what the oldest figures are told against.
+``compressai:ARCH@FILE+FILE…`` is a model with several checkpoints, a rate each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from tilepress.codecs.levels import FINEST
+from tilepress.codecs.loss import Lossy
+from tilepress.codecs.metrics import psnr_db
+from tilepress.codecs.registry import CODECS, coder_class
+from tilepress.codecs.threads import map_chunks
+from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk_at
+from tilepress.errors import CodecError, UnsupportedArray, UsageError
+from tilepress.pipeline.image.grid import Box, choose_grid
+from tilepress.pipeline.image.info import ImageInfo
+
+__all__ = ["APART", "PRESETS", "RD_CODECS", "Given", "Rung", "check_name", "rungs"]
+
+Samples = npt.NDArray[Any]
+Code = Callable[[Samples, float], tuple[int, Samples]]
+"""Codes a chunk at a level; returns its bytes, and what they decode to."""
+
+RD_CODECS = ("jpeg2000", "htj2k", "jpegxl", "avif", "webp", "ntc", "mlp")
+"""Those that are compared where nobody says; the first is what the others are measured against."""
+
+PRESETS = {"survey": ("jpeg", "jpeg2000", "avif", "mlp:block=4", "mlp", "ntc")}
+"""Names that stand for several: ``survey`` for the learned techniques beside what they are told
+against."""
+
+APART = ":apart"
+"""After the name of a codec: each band is coded by itself."""
+
+_JPEG = "jpeg"
+_LOW = 8.0
+"""The coarsest level that is tried."""
+_CLOSE_DB = 0.5
+_TRIES = 6
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for what is no lossy codec."""
+    plain = _plain(name)
+    if plain == _JPEG:
+        return
+    known = [one for one in CODECS if any(issubclass(x, Lossy) for x in coder_class(one).losses)]
+    if plain.partition(":")[0] not in known:
+        raise UsageError(
+            f"comparing rates: got codec {plain!r}, want some of {', '.join(sorted(known))}, jpeg, "
+            f"or {', '.join(PRESETS)}"
+        )
+    try:
+        coder_class(plain)
+    except CodecError as error:
+        raise UsageError(f"comparing rates: {error}") from error
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix(APART).partition("@")[0]
+
+
+def rungs(name: str, given: Given, targets_db: Sequence[float]) -> list[Rung]:
+    """Return different codings of an image, near each PSNR where a codec has levels, by rising
+    rate; raises UnsupportedArray where the codec does not take it."""
+    files = name.removesuffix(APART).partition("@")[2]
+    if files:  # a rate to each file
+        found = [
+            Ladder(name, given, _tiles(TileCodec(_plain(name), quality=50, model=file), given))
+            for file in files.split("+")
+        ]
+        return sorted((one.at(_LOW) for one in found), key=lambda rung: rung.size)
+    if _plain(name) == _JPEG:
+        if given.samples.dtype != np.uint8:
+            raise UnsupportedArray(
+                f"codec 'jpeg' takes uint8, the samples are {given.samples.dtype}"
+            )
+        return Ladder(name, given, _jpeg).near(targets_db)
+    codec = TileCodec(_plain(name), quality=50, peak=given.peak, nodata=given.info.nodata)
+    return Ladder(name, given, _tiles(codec, given)).near(targets_db)
+
+
+def _tiles(codec: TileCodec, given: Given) -> Code:
+    codec.check(given.samples.dtype)
+
+    def code(chunk: Samples, level: float) -> tuple[int, Samples]:
+        record, _ = encode_chunk_at(codec, chunk, level, given.peak)
+        return len(record), decode_chunk(codec, record, chunk.shape, chunk.dtype)
+
+    return code
+
+
+def _jpeg(chunk: Samples, level: float) -> tuple[int, Samples]:
+    """Code a chunk as JPEG streams of optimised tables, three bands as one without subsampling."""
+    planes = chunk.reshape(-1, *chunk.shape[-2:])
+    colours = chunk.ndim > 2 and chunk.shape[-3] == 3
+    size, out = 0, np.empty_like(planes)
+    for first in range(0, len(planes), 3 if colours else 1):
+        picture = planes[first]
+        if colours:
+            picture = np.ascontiguousarray(np.moveaxis(planes[first : first + 3], 0, -1))
+        quality = max(1, min(100, round(level)))
+        data = imagecodecs.jpeg8_encode(picture, level=quality, optimize=True, subsampling="444")
+        back = np.asarray(imagecodecs.jpeg8_decode(data))
+        size += len(data)
+        out[first : first + (3 if colours else 1)] = np.moveaxis(back, -1, 0) if colours else back
+    return size, out.reshape(chunk.shape)
+
+
+class Given(NamedTuple):
+    """An image that codecs are tried on."""
+
+    info: ImageInfo
+    samples: Samples
+    present: npt.NDArray[np.bool_]
+    peak: float
+    tile: int
+
+
+class Rung(NamedTuple):
+    """An image, coded at a level."""
+
+    level: float
+    decoded: Samples
+    size: int
+    """Bytes of all records."""
+    psnr_db: float
+
+
+class Ladder:
+    """A codec at the levels that were tried on an image."""
+
+    def __init__(self, name: str, given: Given, code: Code) -> None:
+        self._given, samples, self._code = given, given.samples, code
+        grid = choose_grid(
+            samples.shape, samples.dtype.itemsize, tile=given.tile, max_shard_bytes=2**62
+        )
+        if name.endswith(APART) and "band" in given.info.axes:
+            grid = grid.apart(given.info.axes.index("band"))
+        self._boxes = []
+        for index in grid.indices():
+            for box in grid.chunk_boxes(index):
+                ends = zip(box.stop, samples.shape, strict=True)
+                stop = tuple(min(a, n) for a, n in ends)
+                if all(a < b for a, b in zip(box.start, stop, strict=True)):
+                    self._boxes.append(Box(box.start, stop))
+        self._known: dict[float, Rung] = {}
+
+    def near(self, targets_db: Sequence[float]) -> list[Rung]:
+        """Return different rungs, one near each PSNR as far as the levels go, by rising level."""
+        found = {rung.level: rung for rung in map(self._near, targets_db)}
+        return [found[level] for level in sorted(found)]
+
+    def _near(self, target_db: float) -> Rung:
+        ends = [self.at(level) for level in (_LOW, FINEST)]
+        for _ in range(_TRIES):
+            below = [one for one in self._known.values() if one.psnr_db <= target_db]
+            above = [one for one in self._known.values() if one.psnr_db > target_db]
+            if not below or not above:
+                break
+            low, high = max(below, key=_place), min(above, key=_place)
+            if min(target_db - low.psnr_db, high.psnr_db - target_db) <= _CLOSE_DB:
+                break
+            span = high.psnr_db - low.psnr_db
+            share = (target_db - low.psnr_db) / span if math.isfinite(span) else 0.5
+            level = low.level + min(0.9, max(0.1, share)) * (high.level - low.level)
+            if (level := round(level * 4) / 4) in self._known:
+                break
+            self.at(level)
+        known = (one for one in self._known.values() if math.isfinite(one.psnr_db))
+        return min(known, key=lambda one: abs(one.psnr_db - target_db), default=ends[0])
+
+    def at(self, level: float) -> Rung:
+        """Return the image coded at a level."""
+        if level not in self._known:
+            given = self._given
+            decoded = np.empty_like(given.samples)
+
+            def code(box: Box) -> int:
+                chunk = np.ascontiguousarray(given.samples[box.slices])
+                size, decoded[box.slices] = self._code(chunk, level)
+                return size
+
+            size = sum(map_chunks(code, self._boxes))
+            psnr = psnr_db(given.samples, decoded, given.present, given.peak)
+            self._known[level] = Rung(level, decoded, size, psnr)
+        return self._known[level]
+
+
+def _place(rung: Rung) -> tuple[float, float]:
+    """Return what rungs are ordered by: several levels may mean the same to a codec."""
+    return rung.psnr_db, rung.level
