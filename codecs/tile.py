@@ -566,7 +566,7 @@ class TileCodec:
 
     def _can_scale(self, header: RecordHeader) -> bool:
         """Whether the coder decodes at a scale by itself."""
-        numbers = CODECS[self._config.codec].numbers
+        numbers = named(self._config.codec).numbers
         return header.coder in numbers and isinstance(self._coder, ScaledCoder)
 
     def _decode_scaled(
