@@ -44,15 +44,22 @@ SLIDE_KIND = "slide"
 """A slide of a TIFF file, with its levels."""
 
 
+_TIFF_SUFFIXES = (".tif", ".tiff")
+_SLIDE_SUFFIXES = (".svs", ".btf", ".tf8", ".ndpi")
+"""Endings of TIFF files that are slides."""
+
+
 def _write_geotiff(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
     if reader.origin["kind"] == SLIDE_KIND:
         from tilepress.pipeline.geotiff.slide_export import export_slide
 
         _refuse_parts(part)
         return export_slide(reader, out)
+    if out.suffix.lower() in _SLIDE_SUFFIXES and not out.is_dir():
+        raise UsageError(f"export: {out.name} is the name of a slide, and the store has none")
     from tilepress.pipeline.geotiff.export import export_geotiff
 
-    return export_geotiff(reader, out, bands=part.bands, bbox=part.bbox)
+    return export_geotiff(reader, out, bands=part.bands, bbox=part.bbox, bbox_crs=part.bbox_crs)
 
 
 def _write_ome(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
@@ -78,7 +85,7 @@ def _write_cog(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
         raise UsageError("export COG: a slide lies nowhere on the ground; ask for ome-tiff")
     from tilepress.pipeline.geotiff.cog import export_cog
 
-    return export_cog(reader, out, bands=part.bands, bbox=part.bbox)
+    return export_cog(reader, out, bands=part.bands, bbox=part.bbox, bbox_crs=part.bbox_crs)
 
 
 class _GeoTiff(Format):
@@ -94,15 +101,15 @@ class _GeoTiff(Format):
         Export(
             name=name,
             write=write,
-            suffixes=(".tif", ".tiff"),
+            suffixes=(*_TIFF_SUFFIXES, *suffixes),
             wanted="NAME.tif or a folder",
-            cuts=("bands", "bbox"),
+            cuts=("bands", "bbox", "bbox_crs"),
             write_slide=write_slide,
         )
-        for name, write, write_slide in (
-            (GEOTIFF_KIND, _write_geotiff, None),
-            ("cog", _write_cog, None),
-            ("ome-tiff", _write_ome, _write_slide),
+        for name, write, suffixes, write_slide in (
+            (GEOTIFF_KIND, _write_geotiff, _SLIDE_SUFFIXES, None),
+            ("cog", _write_cog, (), None),
+            ("ome-tiff", _write_ome, (), _write_slide),
         )
     )
 
