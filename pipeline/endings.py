@@ -82,7 +82,9 @@ def _own(kind: str) -> Mapping[str, Export]:
     """Return the ways of a store's own format, the usual one first; else those of any store."""
     origin = formats.format_of_kind(kind)
     ways = () if origin is None else origin.exports
-    ways = ways or tuple(one for one in formats.exports().values() if one.any_store)
+    if not ways:
+        every = [one for one in formats.exports().values() if one.any_store]
+        ways = tuple(sorted(every, key=lambda one: not one.keeps_levels))
     return {one.name: one for one in ways}
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from tilepress.errors import UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.endings import chosen_export, destination
-from tilepress.pipeline.image.band_choice import band_numbers
 from tilepress.pipeline.image.format import ExportPart
+from tilepress.pipeline.other_bands import bands_with_others
 from tilepress.pipeline.storage.atomic import make_directory
 from tilepress.pipeline.storage.path import AnyPath, is_url
 from tilepress.pipeline.storage.unfinished import sweep_unfinished
@@ -28,6 +28,7 @@ def export(
     bands: Sequence[int | str] | None = None,
     bbox: tuple[float, float, float, float] | None = None,
     bbox_crs: str | None = None,
+    resample: str | None = None,
     slices: Sequence[int] | slice | None = None,
     transfer_syntax: str | None = None,
 ) -> list[Path]:
@@ -49,6 +50,9 @@ def export(
     bbox, bbox_crs :
         Part of a raster: (left, bottom, right, top) in ``bbox_crs`` ("EPSG:4326": longitudes
         first), which is that of the image unless it is given.
+    resample :
+        How bands of other resolutions, in stores of the scene beside this one, are taken to its
+        grid: "nearest", "bilinear", "cubic", "average" or "mode". None: they are refused.
     slices :
         Part of a series or volume: numbers of slices from 0.
     transfer_syntax :
@@ -65,8 +69,13 @@ def export(
         make_directory(out)
     sweep_unfinished(out if out.is_dir() else out.parent)
     reader = StoreReader.open(store)
+    numbers, others = None, []
+    if bands is not None:
+        numbers, others = bands_with_others(reader, bands, resample=resample is not None)
     part = ExportPart(
-        bands=None if bands is None else band_numbers(reader, bands, reader.path.name),
+        bands=numbers,
+        others=others or None,
+        resample=resample if others else None,
         bbox=bbox,
         bbox_crs=bbox_crs,
         slices=slices,

@@ -96,7 +96,10 @@ def export_archive(
         )
     if out.exists() and not out.is_dir():
         raise UsageError(f"exporting {where.name}: {out} is a file; an archive goes into a folder")
-    if not is_url(archive) and Path(archive).resolve() in (out.resolve(), *out.resolve().parents):
+    if not is_url(archive) and Path(str(archive)).resolve() in (
+        out.resolve(),
+        *out.resolve().parents,
+    ):
         raise UsageError(f"exporting {where.name}: {out} lies in the archive; name another folder")
     stores = find_stores(where)
     try:
@@ -246,7 +249,8 @@ def _place(reader: StoreReader, key: str, out: Path, wanted: str | None) -> Path
         return folder / f"{stem}{chosen.suffixes[0]}"
     is_own = own is not None and chosen in own.exports
     if formats.has_private_names(kind) or (chosen.write_slide is not None and not is_own):
-        return folder / stem
+        folder = folder / stem
+        folder.mkdir(exist_ok=True)  # it may be called as a file: a.svs
     return folder
 
 

@@ -491,6 +491,8 @@ TESTED_ELSEWHERE = {
     "pipeline/geotiff/slide_told.py": "tests/pipeline/geotiff/test_slide_source.py",
     "pipeline/geotiff/tiff_writer.py": "tests/pipeline/geotiff/test_slide_export.py",
     "pipeline/image/source.py": "tests/pipeline/image/test_format.py",
+    "pipeline/dicom/frame_codecs.py": "tests/pipeline/dicom/test_recode.py",
+    "pipeline/export_ledger.py": "tests/pipeline/test_export_archive.py",
     "pipeline/storage/local.py": "tests/pipeline/storage/test_path.py",
     "pipeline/storage/s3.py": "tests/pipeline/storage/test_path.py",
     "pipeline/store/summary.py": "tests/pipeline/catalogue/test_stac.py",
@@ -588,7 +590,8 @@ ROOMS_OF_PIPELINE = (
     "openslide",
     "dicom",
     "arrays",
-    "formats",  # the list of the four above
+    "volumes",  # stores as NIfTI and NRRD
+    "formats",  # the list of the five above
     "guests",  # child processes that read foreign files
     "find",  # what the user named → images
     "sources",  # one door to every image
@@ -597,7 +600,11 @@ ROOMS_OF_PIPELINE = (
     "catalogue",
     "archive",  # many stores together
     "verify",
+    "endings",  # what a destination's name says
+    "other_bands",  # bands of a scene in stores beside an image's
     "export",
+    "export_ledger",  # what is written of an archive
+    "export_archive",
 )
 """The rooms of pipeline/, each above all that it may import."""
 

@@ -44,24 +44,38 @@ def export_cog(
         targets = [out / file.name for file in files] if into_folder else [out]
         for target in targets:
             _refuse(target)
+        sidecars = []
         for file, target in zip(files, targets, strict=True):
             make_directory(target.parent)
             made = folder / f"cog-{file.name}"
+            beside = file.with_name(f"{file.name}.aux.xml")
+            apart = folder / f"apart-{file.name}"
+            if _differs_in_nodata(file):  # of which a TIFF has one, and GDAL would take the first
+                beside.rename(apart)
             with gdal_calls("write", target, StoreError):
                 rasterio.shutil.copy(
                     str(file), str(made), driver="COG", compress="DEFLATE",
                     predictor=_predictor(file), bigtiff="IF_SAFER",
                 )  # fmt: skip
-            for beside in sorted(folder.glob(f"{glob.escape(made.name)}.*")):
-                place_new(beside, target.with_name(target.name + beside.name[len(made.name) :]))
+            if apart.exists():
+                apart.rename(made.with_name(f"{made.name}.aux.xml"))
+            for told in sorted(folder.glob(f"{glob.escape(made.name)}.*")):
+                place = target.with_name(target.name + told.name[len(made.name) :])
+                place_new(told, place)
+                sidecars.append(place)
             place_new(made, target)
-    return targets
+    return [*targets, *sidecars]
 
 
 def _refuse(target: Path) -> None:
     if os.path.lexists(target):
         text = f"exporting: {target} exists; remove it or choose another name"
         raise FileInTheWay(text, str(target))
+
+
+def _differs_in_nodata(path: Path) -> bool:
+    with open_raster(path, "GTiff") as file:
+        return len({repr(value) for value in file.nodatavals}) > 1
 
 
 def _predictor(path: Path) -> str:

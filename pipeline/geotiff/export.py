@@ -61,7 +61,7 @@ from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
 from tilepress.pipeline.storage.unfinished import unfinished
 
-__all__ = ["export_geotiff", "writes_into_folder"]
+__all__ = ["export_geotiff", "record_of", "writes_into_folder"]
 
 WINDOW_BYTES = 64 * 2**20
 """Samples that are read and written at a time."""
@@ -95,7 +95,7 @@ def export_geotiff(
     origin = reader.origin
     if origin.get("kind") not in ("geotiff", "stack"):
         raise UsageError(f"export GeoTIFF: the store was made of {origin.get('kind')!r}")
-    records = [_record(reader, str(file["item"])) for file in origin["files"]]
+    records = [record_of(reader, str(file["item"])) for file in origin["files"]]
     window = window_of(records[0], reader.shape[-2:], bbox, bbox_crs)
     if origin["kind"] == "stack" and not writes_into_folder(out):
         records = [joined_record(records, names_of_bands(reader), out.name)]
@@ -118,7 +118,8 @@ def export_geotiff(
     return [path for part in parts for path in _write_part(reader, part)]
 
 
-def _record(reader: ExportReader, item: str) -> dict[str, Any]:
+def record_of(reader: ExportReader, item: str) -> dict[str, Any]:
+    """Return the record of a file that a store was made of. Raises DamagedStore."""
     try:
         return parse_record(reader.source_bytes(item))
     except (KeyError, ValueError) as exc:

@@ -165,6 +165,10 @@ class ExportPart:
     """What PROJ knows the box's CRS by; None is that of the image."""
     slices: Sequence[int] | slice | None = None
     """Numbers from 0."""
+    others: Sequence[tuple[ExportReader, int, str]] | None = None
+    """Bands of other images, (image, number there from 1, name), that ``bands`` numbers on…"""
+    resample: str | None = None
+    """…and how they are taken to the image's grid."""
     transfer_syntax: str | None = None
     """What the frames of DICOM files are coded as; None as they came."""
 

@@ -35,6 +35,16 @@ class ExportFormat(StrEnum):
     npy = "npy"
 
 
+class Resample(StrEnum):
+    """How samples of another grid are taken."""
+
+    nearest = "nearest"
+    bilinear = "bilinear"
+    cubic = "cubic"
+    average = "average"
+    mode = "mode"
+
+
 class Syntax(StrEnum):
     """What the frames of DICOM files are coded as."""
 
@@ -84,6 +94,13 @@ def export(
             help="CRS of --bbox, e.g. EPSG:4326 (longitude first). Default: the image's.",
         ),
     ] = None,
+    resample: Annotated[
+        Resample | None,
+        typer.Option(
+            help="Take --bands of other resolutions, from stores of the scene beside this one, to "
+            "its grid. Default: refuse them."
+        ),
+    ] = None,
     transfer_syntax: Annotated[
         Syntax | None,
         typer.Option(help="Code the frames of DICOM files losslessly so. Default: as they came."),
@@ -110,6 +127,8 @@ def export(
 
         tilepress export out/landsat.zarr rgb.tif --bands B4,B3,B2 --format cog
 
+        tilepress export out/S2-10m.zarr x.tif --bands B04,B11 --resample bilinear
+
         tilepress export out/scene.zarr part.tif --bbox 8.4,47.3,8.6,47.4 --bbox-crs EPSG:4326
 
         tilepress export out/CT-0123456789ab.zarr ct.nii.gz --slices 10-59
@@ -125,10 +144,10 @@ def export(
         raise UsageError(f"opening {store}: no such file or folder")
     wanted = None if export_format is None else export_format.value
     if not is_store(store):
-        if bands or slices or bbox or bbox_crs or transfer_syntax:
+        if bands or slices or bbox or bbox_crs or resample or transfer_syntax:
             raise UsageError(
-                "exporting: --bands, --slices, --bbox, --bbox-crs and --transfer-syntax are of one "
-                "store"
+                "exporting: --bands, --slices, --bbox, --bbox-crs, --resample and "
+                "--transfer-syntax are of one store"
             )
         _export_archive(store, Path(out), wanted)
         return
@@ -140,6 +159,7 @@ def export(
         slices=_numbers("--slices", slices),
         bbox=_box(bbox),
         bbox_crs=bbox_crs,
+        resample=None if resample is None else resample.value,
         transfer_syntax=None if transfer_syntax is None else transfer_syntax.value,
     )
     if show_paths or (len(files) == 1 and files[0] == Path(out)):
