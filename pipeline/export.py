@@ -11,7 +11,7 @@ from tilepress.errors import UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.endings import chosen_export, destination
 from tilepress.pipeline.image.format import ExportPart
-from tilepress.pipeline.other_bands import bands_with_others
+from tilepress.pipeline.other_bands import OtherBand, bands_with_others
 from tilepress.pipeline.storage.atomic import make_directory
 from tilepress.pipeline.storage.path import AnyPath, is_url
 from tilepress.pipeline.storage.unfinished import sweep_unfinished
@@ -69,7 +69,8 @@ def export(
         make_directory(out)
     sweep_unfinished(out if out.is_dir() else out.parent)
     reader = StoreReader.open(store)
-    numbers, others = None, []
+    numbers: list[int] | None = None
+    others: list[OtherBand] = []
     if bands is not None:
         numbers, others = bands_with_others(reader, bands, resample=resample is not None)
     part = ExportPart(

@@ -31,7 +31,7 @@ from tilepress.pipeline.kept.check import export_kept
 from tilepress.pipeline.kept.index import FILES, has_kept
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
-from tilepress.pipeline.storage.placed import place_new
+from tilepress.pipeline.storage.placed import place_new, refuse_links
 from tilepress.pipeline.storage.unfinished import sweep_unfinished, unfinished
 from tilepress.pipeline.store.manifest import sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
@@ -107,6 +107,7 @@ def export_archive(
         sweep_unfinished(out)
         with ExportLedger.open(out) as ledger:
             yield from _Run(where, out, format, ledger).exported(stores)
+            sweep_unfinished(out)  # of a run that was killed a moment before this one began
     except OSError as error:
         raise StoreError(f"exporting to {out}: {error.strerror or error}") from error
 
@@ -174,7 +175,7 @@ class _Run:
             pairs = [(file, self._target(file, scratch, key)) for file in staged]
             marks = []
             for file, target in pairs:
-                self._check_way(target)
+                refuse_links(self._out, target, f"exporting {key}")
                 ours = self._ledger.is_ours(key, seal, self._wanted, target)
                 if os.path.lexists(target) and not ours:
                     text = f"exporting {key}: {target} exists; remove it or choose another folder"
@@ -202,15 +203,6 @@ class _Run:
         if target in self._written:
             return target.parent / Path(key).stem / target.name
         return target
-
-    def _check_way(self, target: Path) -> None:
-        """Refuse to write through a link, which may lead anywhere."""
-        for folder in target.parents:
-            if folder == self._out:
-                return
-            if folder.is_symlink():
-                text = f"exporting to {target.parent}: {folder} is a link, which may lead anywhere"
-                raise StoreError(text)
 
     def _is_full(self) -> bool:
         return shutil.disk_usage(self._out).free < ROOM_BYTES

@@ -20,6 +20,7 @@ from tilepress.pipeline.dicom.stored import (
     stored_instances,
 )
 from tilepress.pipeline.image.source import ExportReader
+from tilepress.pipeline.storage.placed import refuse_links
 from tilepress.pipeline.storage.unfinished import unfinished
 
 __all__ = ["export_dicom"]
@@ -55,6 +56,8 @@ def export_dicom(
         ``source/`` contradicts itself or the image
     DestinationConflict
         a file of that name with other content exists; nothing was replaced
+    StoreError
+        a folder below ``out_dir`` is a link
     """
     instances = stored_instances(reader)
     if syntax is not None and reader.origin["kind"] == SLIDE_KIND:
@@ -74,6 +77,8 @@ def export_dicom(
     for number, instance in enumerate(ordered, 1):
         path = out if single else out / instance.name
         shown = f"file {number} of {len(ordered)} in {out}"  # names of files may be patients'
+        if not single:
+            refuse_links(out, path, "exporting DICOM")
         with _naming(shown):
             if syntax is None:
                 content = instance_bytes(instance, planes, reader)

@@ -59,6 +59,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.names import path_to_write, safe_name
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
+from tilepress.pipeline.storage.placed import refuse_links
 from tilepress.pipeline.storage.unfinished import unfinished
 
 __all__ = ["export_geotiff", "record_of", "writes_into_folder"]
@@ -112,6 +113,8 @@ def export_geotiff(
     for part in parts:
         if targets.count(part.target) > 1:
             raise DestinationConflict(f"export: several files would be written as {part.target}")
+        if part.target != out:
+            refuse_links(out, part.target, "export")
         if os.path.lexists(part.target):
             text = f"export: {part.target} exists; remove it or choose another name"
             raise FileInTheWay(text, str(part.target))

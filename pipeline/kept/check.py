@@ -17,7 +17,7 @@ from tilepress.pipeline.kept.index import FILES, FolderIndex, KeptFile, folder_i
 from tilepress.pipeline.kept.reading import LeftOut, read
 from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.path import StoragePath
-from tilepress.pipeline.storage.placed import place_new
+from tilepress.pipeline.storage.placed import place_new, refuse_links
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.storage.unfinished import unfinished
 from tilepress.pipeline.store.manifest import sha256_hex
@@ -227,10 +227,7 @@ def _export(
     target = out.joinpath(*parts)
     if target in made:
         target = target.with_name(f"{target.stem}-{sha256_hex(data)[:12]}{target.suffix}")
-    if any(folder.is_symlink() for folder in target.parents if out in folder.parents):
-        raise StoreError(
-            f"exporting {FILES}/{file.key}: a folder on its way is a link, which may lead anywhere"
-        )
+    refuse_links(out, target, f"exporting {FILES}/{file.key}")
     target.parent.mkdir(parents=True, exist_ok=True)
     if _holds(target, data):
         return target

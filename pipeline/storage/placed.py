@@ -6,9 +6,9 @@ import errno
 import os
 from pathlib import Path
 
-from tilepress.errors import FileInTheWay
+from tilepress.errors import FileInTheWay, StoreError
 
-__all__ = ["place_new"]
+__all__ = ["place_new", "refuse_links"]
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
@@ -33,6 +33,20 @@ def place_new(made: Path, target: Path) -> None:
     if os.path.lexists(target):
         raise _in_the_way(target)
     made.rename(target)
+
+
+def refuse_links(folder: Path, target: Path, doing: str) -> None:
+    """Refuse to write below a folder through a link, which may lead anywhere.
+
+    The folder itself, which the user named, may be one. ``doing`` begins the error, which names no
+    folder: it may be called after a patient. Raises StoreError.
+    """
+    for above in target.parents:
+        if above == folder:
+            return
+        if above.is_symlink():
+            text = "a folder on its way is a link, which may lead anywhere"
+            raise StoreError(f"{doing}: {text}")
 
 
 def _in_the_way(target: Path) -> FileInTheWay:

@@ -78,7 +78,8 @@ def _header(volume: Volume, dtype: np.dtype[Any]) -> Nifti1Header:
 
     times, *space = volume.shape
     shape = (*reversed(space), times) if volume.has_times else tuple(reversed(space))
-    header = (Nifti1Header if max(shape) <= _MAX_SIZE_1 else Nifti2Header)(endianness="<")
+    kind: Any = Nifti1Header if max(shape) <= _MAX_SIZE_1 else Nifti2Header
+    header: Nifti1Header = kind(endianness="<")
     colour = np.dtype([(name, np.uint8) for name in "RGB"])
     header.set_data_dtype(colour if volume.colours > 1 else dtype)
     header.set_data_shape(shape)

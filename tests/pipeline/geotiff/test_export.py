@@ -27,6 +27,7 @@ from tilepress.errors import (
     DestinationConflict,
     FileInTheWay,
     SourceError,
+    StoreError,
     UsageError,
 )
 from tilepress.pipeline.geotiff.export import export_geotiff
@@ -344,6 +345,14 @@ class TestStacks:
         (tmp_path / "out").write_text("mine")
         with stack, pytest.raises(FileInTheWay, match="exists"):
             export_geotiff(MemoryReader(stack), tmp_path / "out")
+
+    def test_no_link_is_followed(self, tmp_path: Path, stack: StackSource) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "out/sub").symlink_to(tmp_path / "elsewhere")
+        with stack, pytest.raises(StoreError, match="is a link"):
+            export_geotiff(MemoryReader(stack), tmp_path / "out")
+        assert not list((tmp_path / "elsewhere").iterdir())
 
     def test_a_hostile_store_writes_nowhere_else(self, tmp_path: Path, stack: StackSource) -> None:
         with stack:
