@@ -13,6 +13,7 @@ from tilepress.pipeline.dicom.format import DICOM
 from tilepress.pipeline.geotiff.format import GEOTIFF
 from tilepress.pipeline.image.format import Candidate, Certainty, Export, FileImages, Format
 from tilepress.pipeline.openslide.format import OPENSLIDE
+from tilepress.pipeline.volumes.format import VOLUMES
 
 __all__ = [
     "ARRAY",
@@ -87,7 +88,8 @@ def has_private_names(kind: str) -> bool:
 
 def exports() -> dict[str, Export]:
     """Return every way to write a store by the name that users call it."""
-    return {export.name: export for format_ in FORMATS for export in format_.exports}
+    own = (export for format_ in FORMATS for export in format_.exports)
+    return {export.name: export for export in (*own, *VOLUMES)}
 
 
 def names() -> str:

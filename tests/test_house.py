@@ -500,6 +500,8 @@ TESTED_ELSEWHERE = {
     "pipeline/geotiff/slide_told.py": "tests/pipeline/geotiff/test_slide_source.py",
     "pipeline/geotiff/tiff_writer.py": "tests/pipeline/geotiff/test_slide_export.py",
     "pipeline/image/source.py": "tests/pipeline/image/test_format.py",
+    "pipeline/dicom/frame_codecs.py": "tests/pipeline/dicom/test_recode.py",
+    "pipeline/export_ledger.py": "tests/pipeline/test_export_archive.py",
     "pipeline/storage/local.py": "tests/pipeline/storage/test_path.py",
     "pipeline/storage/s3.py": "tests/pipeline/storage/test_path.py",
     "pipeline/patches/chunks.py": "tests/pipeline/patches/test_patches.py",
@@ -601,7 +603,8 @@ ROOMS_OF_PIPELINE = (
     "openslide",
     "dicom",
     "arrays",
-    "formats",  # the list of the four above
+    "volumes",  # stores as NIfTI and NRRD
+    "formats",  # the list of the five above
     "guests",  # child processes that read foreign files
     "find",  # what the user named → images
     "sources",  # one door to every image
@@ -611,7 +614,11 @@ ROOMS_OF_PIPELINE = (
     "patches",  # samples of many stores for training
     "archive",  # many stores together
     "verify",
+    "endings",  # what a destination's name says
+    "other_bands",  # bands of a scene in stores beside an image's
     "export",
+    "export_ledger",  # what is written of an archive
+    "export_archive",
 )
 """The rooms of pipeline/, each above all that it may import."""
 

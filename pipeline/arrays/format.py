@@ -42,15 +42,18 @@ class _Array(Format):
             name="zarr",
             write=_write_zarr,
             suffixes=(".zarr",),
-            wanted="NAME.zarr (--format says what else)",
+            wanted="NAME.zarr or a folder",
             any_store=True,
+            is_file=True,
+            keeps_levels=True,
         ),
         Export(
             name="npy",
             write=_write_npy,
             suffixes=(".npy",),
-            wanted="NAME.npy",
+            wanted="NAME.npy or a folder",
             any_store=True,
+            is_file=True,
         ),
     )
 

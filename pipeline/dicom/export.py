@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from tilepress.errors import DestinationConflict, UsageError
 from tilepress.pipeline.dicom.instances import instance_bytes
+from tilepress.pipeline.dicom.recode import recoded_bytes
 from tilepress.pipeline.dicom.slide_recipe import SLIDE_KIND
 from tilepress.pipeline.dicom.stored import (
     StoredInstance,
@@ -19,13 +20,18 @@ from tilepress.pipeline.dicom.stored import (
     stored_instances,
 )
 from tilepress.pipeline.image.source import ExportReader
+from tilepress.pipeline.storage.placed import refuse_links
 from tilepress.pipeline.storage.unfinished import unfinished
 
 __all__ = ["export_dicom"]
 
 
 def export_dicom(
-    reader: ExportReader, out_dir: Path, *, slices: Sequence[int] | slice | None = None
+    reader: ExportReader,
+    out_dir: Path,
+    *,
+    slices: Sequence[int] | slice | None = None,
+    syntax: str | None = None,
 ) -> list[Path]:
     """Write the DICOM files that a store was made from; return their paths.
 
@@ -34,35 +40,51 @@ def export_dicom(
     reader
         a sealed store, or whatever reads like one
     out_dir
-        a folder; a name ending in ``.dcm`` is the file itself where there is only one
+        a folder; a name ending in ``.dcm`` is the file itself, and there is only one
     slices
         numbers along "z" (or "t" where there is no "z") to write; multi-frame files come whole or
         not at all
+    syntax
+        what frames are coded as, losslessly (``frame_codecs.SYNTAXES``); None is as they came
 
     Raises
     ------
     UsageError
-        the store keeps no DICOM headers, or ``slices`` cuts a multi-frame file
+        the store keeps no DICOM headers, several files have one name, or ``slices`` cuts a
+        multi-frame file
     DamagedStore
         ``source/`` contradicts itself or the image
     DestinationConflict
         a file of that name with other content exists; nothing was replaced
+    StoreError
+        a folder below ``out_dir`` is a link
     """
     instances = stored_instances(reader)
+    if syntax is not None and reader.origin["kind"] == SLIDE_KIND:
+        raise UsageError("exporting DICOM: a slide keeps its transfer syntax; leave it out")
     if slices is not None:
         if reader.origin["kind"] == SLIDE_KIND:
             raise UsageError("exporting DICOM: a slide comes whole, not by slices")
         instances = _selected(instances, reader, slices)
     planes = planes_of(reader)
     out = Path(out_dir)
-    single = out.suffix.lower() == ".dcm" and len(instances) == 1 and not out.is_dir()
+    single = out.suffix.lower() == ".dcm" and not out.is_dir()
+    if single and len(instances) != 1:
+        text = f"got {out.name} for {len(instances)} files, want a folder"
+        raise UsageError(f"exporting DICOM: {text}")
     written = []
     ordered = sorted(instances, key=lambda one: min(one.frames))
     for number, instance in enumerate(ordered, 1):
         path = out if single else out / instance.name
         shown = f"file {number} of {len(ordered)} in {out}"  # names of files may be patients'
+        if not single:
+            refuse_links(out, path, "exporting DICOM")
         with _naming(shown):
-            _write_whole(path, instance_bytes(instance, planes, reader), shown)
+            if syntax is None:
+                content = instance_bytes(instance, planes, reader)
+            else:
+                content = recoded_bytes(instance, planes, reader, syntax)
+            _write_whole(path, content, shown)
         written.append(path)
     return written
 

@@ -39,7 +39,7 @@ SLIDE_KIND = "dicom-slide"
 def _write(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
     from tilepress.pipeline.dicom.export import export_dicom
 
-    return export_dicom(reader, out, slices=part.slices)
+    return export_dicom(reader, out, slices=part.slices, syntax=part.transfer_syntax)
 
 
 def _write_slide(slide: SlideToWrite, out: Path) -> list[Path]:
@@ -60,7 +60,7 @@ class _Dicom(Format):
             write=_write,
             suffixes=(".dcm",),
             wanted="a folder for its DICOM files (or NAME.dcm where it is one)",
-            cuts=("slices",),
+            cuts=("slices", "transfer_syntax"),
             write_slide=_write_slide,
         ),
     )

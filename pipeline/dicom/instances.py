@@ -41,13 +41,18 @@ MAX_PIXEL_BYTES = 2**32 - 2
 
 
 def instance_bytes(
-    instance: StoredInstance, planes: StoredFrames, reader: ExportReader
+    instance: StoredInstance,
+    planes: StoredFrames,
+    reader: ExportReader,
+    *,
+    decoded: bool = False,
 ) -> Iterator[bytes]:
     """Yield the bytes of one instance in order.
 
     ``planes`` may serve all instances of the store: they share the records that are decoded.
+    ``decoded`` asks for native pixels where the streams that it came in are kept, too.
     """
-    if instance.encapsulation and planes.keep_streams(instance.frames):
+    if not decoded and instance.encapsulation and planes.keep_streams(instance.frames):
         yield instance.before
         streams = (planes.stream(frame) for frame in instance.frames)
         yield from with_streams(instance.encapsulation, instance.value_at, streams)

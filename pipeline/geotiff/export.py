@@ -40,6 +40,7 @@ from tilepress.errors import (
 from tilepress.pipeline.geotiff.creation import creation_options, plain_options
 from tilepress.pipeline.geotiff.drivers import OPTED
 from tilepress.pipeline.geotiff.gdal import gdal_calls, gdal_errors
+from tilepress.pipeline.geotiff.join import joined_record
 from tilepress.pipeline.geotiff.metadata import (
     append_carried,
     write_band_nodata,
@@ -52,13 +53,16 @@ from tilepress.pipeline.geotiff.record import (
     parse_record,
 )
 from tilepress.pipeline.geotiff.stream_export import append_streams, stream_options
+from tilepress.pipeline.geotiff.window import transform_of, window_of
+from tilepress.pipeline.image.band_choice import names_of_bands
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.names import path_to_write, safe_name
 from tilepress.pipeline.image.source import ExportReader
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
+from tilepress.pipeline.storage.placed import refuse_links
 from tilepress.pipeline.storage.unfinished import unfinished
 
-__all__ = ["export_geotiff", "writes_into_folder"]
+__all__ = ["export_geotiff", "record_of", "writes_into_folder"]
 
 WINDOW_BYTES = 64 * 2**20
 """Samples that are read and written at a time."""
@@ -70,6 +74,7 @@ def export_geotiff(
     *,
     bands: Sequence[int] | None = None,
     bbox: tuple[float, float, float, float] | None = None,
+    bbox_crs: str | None = None,
 ) -> list[Path]:
     """Write the files that the store was made of; return them.
 
@@ -77,39 +82,47 @@ def export_geotiff(
     ----------
     out :
         File to write, or a folder, which gets the original name: one that exists, or whatever does
-        not end in ``.tif`` or ``.tiff`` (made where there is none). A stack needs a folder and
-        gives every file back under its own name. One page of a file of several images becomes a
-        file of its own, ``<stem>-page<n>.tif``.
+        not end in ``.tif`` or ``.tiff`` (made where there is none). A stack gives every file back
+        under its own name into a folder; as a file it is one raster of all bands. One page of a
+        file of several images becomes a file of its own, ``<stem>-page<n>.tif``.
     bands :
         Numbers from 1 along the image's ``band`` axis, in the order to write; None means all.
     bbox :
-        (left, bottom, right, top) in units of the CRS; the smallest window of whole pixels that
-        covers it is written. None means the whole image.
+        (left, bottom, right, top); the smallest window of whole pixels that covers it is written.
+        None means the whole image.
+    bbox_crs :
+        CRS of ``bbox``, as PROJ knows it ("EPSG:4326": longitudes first); None is the image's.
     """
     origin = reader.origin
     if origin.get("kind") not in ("geotiff", "stack"):
         raise UsageError(f"export GeoTIFF: the store was made of {origin.get('kind')!r}")
-    records = [_record(reader, str(file["item"])) for file in origin["files"]]
-    top, left, bottom, right = _window(reader, records[0], bbox)
+    records = [record_of(reader, str(file["item"])) for file in origin["files"]]
+    window = window_of(records[0], reader.shape[-2:], bbox, bbox_crs)
+    if origin["kind"] == "stack" and not writes_into_folder(out):
+        records = [joined_record(records, names_of_bands(reader), out.name)]
+        targets = [out]
+    else:
+        targets = _targets(out, origin)
     parts = []
-    for target, (record, first) in zip(
-        _targets(out, origin), _with_first_band(records), strict=True
-    ):
+    for target, (record, first) in zip(targets, _with_first_band(records), strict=True):
         chosen = _choose(record, first, bands)
         if chosen:
-            parts.append(FilePart(record, first, chosen, (top, left, bottom, right), target))
+            parts.append(FilePart(record, first, chosen, window, target))
     _refuse_bands(records, bands)
     targets = [part.target for part in parts]
     for part in parts:
         if targets.count(part.target) > 1:
             raise DestinationConflict(f"export: several files would be written as {part.target}")
-        if part.target.exists():
+        if part.target != out:
+            refuse_links(out, part.target, "export")
+        if os.path.lexists(part.target):
             text = f"export: {part.target} exists; remove it or choose another name"
             raise FileInTheWay(text, str(part.target))
     return [path for part in parts for path in _write_part(reader, part)]
 
 
-def _record(reader: ExportReader, item: str) -> dict[str, Any]:
+def record_of(reader: ExportReader, item: str) -> dict[str, Any]:
+    """Return the record of a file that a store was made of. Raises DamagedStore."""
     try:
         return parse_record(reader.source_bytes(item))
     except (KeyError, ValueError) as exc:
@@ -118,19 +131,10 @@ def _record(reader: ExportReader, item: str) -> dict[str, Any]:
 
 def _targets(out: Path, origin: Mapping[str, Any]) -> list[Path]:
     names = [_target_name(file) for file in origin["files"]]
-    if origin["kind"] == "stack":
-        if out.exists() and not out.is_dir():
-            raise UsageError(f"export: {out} is a file; a stack of {len(names)} needs a folder")
-        return [out / name for name in names]
-    return [out / names[0] if _is_folder(out) else out]
+    return [out / name for name in names] if writes_into_folder(out) else [out]
 
 
-def writes_into_folder(reader: ExportReader, out: Path) -> bool:
-    """Whether the files of a store go into a folder ``out`` rather than being that file."""
-    return reader.origin["kind"] == "stack" or _is_folder(out)
-
-
-def _is_folder(out: Path) -> bool:
+def writes_into_folder(out: Path) -> bool:
     """Whether a destination is a folder to write into, existing or not, rather than a file."""
     return out.is_dir() or (not out.exists() and out.suffix.lower() not in (".tif", ".tiff"))
 
@@ -173,34 +177,6 @@ def _refuse_bands(records: Sequence[Mapping[str, Any]], bands: Sequence[int] | N
         raise UsageError(f"export bands {list(bands or ())}: the image has bands 1 … {total}")
     if bands is not None and len(set(bands)) != len(bands):
         raise UsageError(f"export bands {list(bands)}: a band is named twice")
-
-
-def _window(
-    reader: ExportReader, record: Mapping[str, Any], bbox: tuple[float, float, float, float] | None
-) -> tuple[int, int, int, int]:
-    height, width = reader.shape[-2:]
-    if bbox is None:
-        return 0, 0, height, width
-    transform = _transform(record)
-    if transform is None:
-        raise UsageError("export with a bounding box: the image has no geotransform")
-    left, bottom, right, top = bbox
-    a, b, c, d, e, f = (~transform)[:6]
-    corners = [(x, y) for x in (left, right) for y in (bottom, top)]
-    columns = [a * x + b * y + c for x, y in corners]
-    rows = [d * x + e * y + f for x, y in corners]
-    # a box drawn on pixel borders must not gain a row by rounding
-    x0, y0 = (max(0, math.floor(min(v) + 1e-6)) for v in (columns, rows))
-    x1 = min(width, math.ceil(max(columns) - 1e-6))
-    y1 = min(height, math.ceil(max(rows) - 1e-6))
-    if x0 >= x1 or y0 >= y1:
-        raise UsageError(f"export with bounding box {bbox}: it lies outside the image")
-    return y0, x0, y1, x1
-
-
-def _transform(record: Mapping[str, Any]) -> Affine | None:
-    values = record["transform"]
-    return None if values is None else Affine(*(number_of(value) for value in values))
 
 
 def _write_part(reader: ExportReader, part: FilePart) -> list[Path]:
@@ -301,7 +277,7 @@ def _crs(part: FilePart) -> Any:  # noqa: ANN401 (rasterio is untyped)
 
 
 def _moved_transform(part: FilePart) -> Affine | None:
-    transform = _transform(part.record)
+    transform = transform_of(part.record)
     top, left = part.window[:2]
     if transform is None:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -44,22 +45,46 @@ SLIDE_KIND = "slide"
 """A slide of a TIFF file, with its levels."""
 
 
+_TIFF_SUFFIXES = (".tif", ".tiff")
+_OME_SUFFIXES = (".ome.tif", ".ome.tiff")
+_SLIDE_SUFFIXES = (".svs", ".btf", ".tf8", ".ndpi")
+"""Endings of TIFF files that are slides."""
+
+
 def _write_geotiff(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
     if reader.origin["kind"] == SLIDE_KIND:
         from tilepress.pipeline.geotiff.slide_export import export_slide
 
         _refuse_parts(part)
         return export_slide(reader, out)
+    if out.suffix.lower() in _SLIDE_SUFFIXES and not out.is_dir():
+        raise UsageError(f"export: {out.name} is the name of a slide, and the store has none")
+    _refuse_ome_name(out)
     from tilepress.pipeline.geotiff.export import export_geotiff
 
-    return export_geotiff(reader, out, bands=part.bands, bbox=part.bbox)
+    with _all_bands(reader, out, part) as reader:
+        return export_geotiff(reader, out, bands=part.bands, bbox=part.bbox, bbox_crs=part.bbox_crs)
 
 
 def _write_ome(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
+    if reader.origin["kind"] != SLIDE_KIND:
+        from tilepress.pipeline.geotiff.ome_planes import export_ome_planes
+
+        return [export_ome_planes(reader, _named(reader, out), part.slices)]
     from tilepress.pipeline.geotiff.slide_export import export_ome_tiff
 
     _refuse_parts(part)
     return export_ome_tiff(reader, out)
+
+
+def _named(reader: ExportReader, out: Path) -> Path:
+    """Return the file that an image is written to, which in a folder is called as its store."""
+    if out.suffix.lower() in _TIFF_SUFFIXES and not out.is_dir():
+        return out
+    from tilepress.pipeline.store.reader import StoreReader
+
+    assert isinstance(reader, StoreReader), "it has a name"
+    return out / f"{reader.path.stem}.ome.tif"
 
 
 def _write_slide(slide: SlideToWrite, out: Path) -> list[Path]:
@@ -68,17 +93,39 @@ def _write_slide(slide: SlideToWrite, out: Path) -> list[Path]:
     return write_slide(slide, out)
 
 
+def _refuse_ome_name(out: Path) -> None:
+    if out.name.lower().endswith(_OME_SUFFIXES) and not out.is_dir():
+        text = "a GeoTIFF is no OME-TIFF: name another, or ask for ome-tiff"
+        raise UsageError(f"export: got {out.name}, and {text}")
+
+
 def _refuse_parts(part: ExportPart) -> None:
-    if part.bands is not None or part.bbox is not None:
-        raise UsageError("export a slide: it comes whole; leave out bands and bounding box")
+    if part.bands is not None or part.bbox is not None or part.slices is not None:
+        raise UsageError("export a slide: it comes whole; leave out bands, box and slices")
 
 
 def _write_cog(reader: ExportReader, out: Path, part: ExportPart) -> list[Path]:
     if reader.origin["kind"] == SLIDE_KIND:
         raise UsageError("export COG: a slide lies nowhere on the ground; ask for ome-tiff")
+    _refuse_ome_name(out)
     from tilepress.pipeline.geotiff.cog import export_cog
 
-    return export_cog(reader, out, bands=part.bands, bbox=part.bbox)
+    with _all_bands(reader, out, part) as reader:
+        return export_cog(reader, out, bands=part.bands, bbox=part.bbox, bbox_crs=part.bbox_crs)
+
+
+def _all_bands(
+    reader: ExportReader, out: Path, part: ExportPart
+) -> AbstractContextManager[ExportReader]:
+    """Return what reads an image, with the bands of others that are wanted."""
+    if not part.others:
+        return nullcontext(reader)
+    from tilepress.pipeline.geotiff.export import writes_into_folder
+    from tilepress.pipeline.geotiff.other_grids import with_other_grids
+
+    if writes_into_folder(out):
+        raise UsageError("exporting: bands of several grids make one file; name OUT.tif")
+    return with_other_grids(reader, part.others, part.resample or "")
 
 
 class _GeoTiff(Format):
@@ -94,16 +141,26 @@ class _GeoTiff(Format):
         Export(
             name=name,
             write=write,
-            suffixes=(".tif", ".tiff"),
+            suffixes=(*_TIFF_SUFFIXES, *suffixes),
             wanted="NAME.tif or a folder",
-            cuts=("bands", "bbox"),
-            write_slide=write_slide,
+            cuts=("bands", "bbox", "bbox_crs", "others", "resample"),
         )
-        for name, write, write_slide in (
-            (GEOTIFF_KIND, _write_geotiff, None),
-            ("cog", _write_cog, None),
-            ("ome-tiff", _write_ome, _write_slide),
+        for name, write, suffixes in (
+            (GEOTIFF_KIND, _write_geotiff, _SLIDE_SUFFIXES),
+            ("cog", _write_cog, ()),
         )
+    )
+    exports += (
+        Export(
+            name="ome-tiff",
+            write=_write_ome,
+            suffixes=_TIFF_SUFFIXES,
+            implied=_OME_SUFFIXES,
+            wanted="NAME.ome.tif or a folder",
+            cuts=("slices",),
+            any_store=True,
+            write_slide=_write_slide,
+        ),
     )
 
     def reader_modules(self, paths: Sequence[str]) -> tuple[str, ...]:

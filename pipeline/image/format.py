@@ -155,11 +155,22 @@ class Stacking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportPart:
-    """What part of an image is wanted; None is all."""
+    """What part of an image is wanted, None being all, and how it is written."""
 
     bands: Sequence[int] | None = None
+    """Numbers from 1, in the order to write."""
     bbox: tuple[float, float, float, float] | None = None
+    """(left, bottom, right, top) in ``bbox_crs``."""
+    bbox_crs: str | None = None
+    """What PROJ knows the box's CRS by; None is that of the image."""
     slices: Sequence[int] | slice | None = None
+    """Numbers from 0."""
+    others: Sequence[tuple[ExportReader, int, str]] | None = None
+    """Bands of other images, (image, number there from 1, name), that ``bands`` numbers on…"""
+    resample: str | None = None
+    """…and how they are taken to the image's grid."""
+    transfer_syntax: str | None = None
+    """What the frames of DICOM files are coded as; None as they came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,10 +185,16 @@ class Export:
     """Endings of names that promise it."""
     wanted: str
     """What a destination may be called, for people who gave another name."""
+    implied: tuple[str, ...] | None = None
+    """Those of the endings that mean it where nobody names a format; None is all."""
     cuts: tuple[str, ...] = ()
-    """The fields of ``ExportPart`` that it can cut by."""
+    """The fields of ``ExportPart`` that it knows."""
     any_store: bool = False
     """Whether it takes a store of any origin."""
+    is_file: bool = False
+    """Whether it writes one file or store, called as the store is where a folder is given."""
+    keeps_levels: bool = False
+    """Whether it writes levels that were made of the image, too."""
     write_slide: Callable[[SlideToWrite, Path], list[Path]] | None = None
     """Writes a slide that came in another format, below a folder; None where it cannot."""
 

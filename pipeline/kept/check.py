@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,9 @@ from tilepress.pipeline.kept.index import FILES, FolderIndex, KeptFile, folder_i
 from tilepress.pipeline.kept.reading import LeftOut, read
 from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.path import StoragePath
+from tilepress.pipeline.storage.placed import place_new, refuse_links
 from tilepress.pipeline.storage.retry import retried
+from tilepress.pipeline.storage.unfinished import unfinished
 from tilepress.pipeline.store.manifest import sha256_hex
 
 __all__ = [
@@ -178,8 +181,8 @@ def export_kept(
 
     ``images`` and ``companions`` are files that this export wrote before. What is kept takes the
     place of a companion, for it is what that was, byte for byte; where an image has its name, it
-    gets digits of its digest. Nothing else is replaced. What is damaged is not written, and is an
-    item.
+    gets digits of its digest. Nothing else is replaced; what is there with the same bytes stays.
+    What is damaged is not written, and is an item.
     """
     made = set(images)
     written: set[str] = set()
@@ -224,19 +227,33 @@ def _export(
     target = out.joinpath(*parts)
     if target in made:
         target = target.with_name(f"{target.stem}-{sha256_hex(data)[:12]}{target.suffix}")
-    if any(folder.is_symlink() for folder in target.parents if out in folder.parents):
-        raise StoreError(
-            f"exporting {FILES}/{file.key}: a folder on its way is a link, which may lead anywhere"
-        )
+    refuse_links(out, target, f"exporting {FILES}/{file.key}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target in companions:
-        target.unlink(missing_ok=True)
-    with open(target, "xb") as opened:
-        opened.write(data)
-    if file.mark.isdecimal():
-        with contextlib.suppress(OSError, OverflowError):
-            os.utime(target, ns=(int(file.mark), int(file.mark)))
+    if _holds(target, data):
+        return target
+    with unfinished(out / "file") as partial:  # where a later run sweeps
+        with open(partial, "wb") as opened:
+            opened.write(data)
+            opened.flush()
+            os.fsync(opened.fileno())
+        if file.mark.isdecimal():
+            with contextlib.suppress(OSError, OverflowError):
+                os.utime(partial, ns=(int(file.mark), int(file.mark)))
+        if target in companions:
+            os.replace(partial, target)
+        else:
+            place_new(partial, target)
     return target
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether a file has these very bytes, of an earlier export as a rule."""
+    with contextlib.suppress(OSError):
+        found = path.lstat()
+        return (
+            stat.S_ISREG(found.st_mode) and found.st_size == len(data) and path.read_bytes() == data
+        )
+    return False
 
 
 def _objects(archive: StoragePath) -> Iterator[str]:

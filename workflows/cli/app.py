@@ -21,6 +21,7 @@ from tilepress.workflows.cli import (
     bench,
     cluster,
     demo,
+    export,
     find,
     inspect,
     levels,
@@ -97,7 +98,7 @@ def common(
 
 
 # as the help lists them
-for commands in (write, levels, inspect, find, serve, models, demo, bench, cluster):
+for commands in (write, levels, inspect, export, find, serve, models, demo, bench, cluster):
     commands.register(app)
 
 

@@ -1,10 +1,8 @@
-"""The commands that look at stores: info, ls, verify, export."""
+"""The commands that look at stores: info, ls, verify."""
 
 from __future__ import annotations
 
 import json
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,24 +12,12 @@ from tilepress.workflows.cli.console import (
     EXIT_CANNOT_TELL,
     EXIT_FAILED,
     Json,
-    complain,
     say,
     tell,
 )
 from tilepress.workflows.cli.options import Driver, Exclude, Include, ShowPaths, Stack, patterns
 
-__all__ = ["export", "info", "list_archive", "register", "verify"]
-
-
-class ExportFormat(StrEnum):
-    """What an export writes."""
-
-    geotiff = "geotiff"
-    cog = "cog"
-    ome_tiff = "ome-tiff"
-    dicom = "dicom"
-    zarr = "zarr"
-    npy = "npy"
+__all__ = ["info", "list_archive", "register", "verify"]
 
 
 Store = Annotated[str, typer.Argument(metavar="STORE", help="A store (*.zarr), a path or s3://…")]
@@ -42,7 +28,6 @@ def register(app: typer.Typer) -> None:
     app.command()(info)
     app.command("ls")(list_archive)
     app.command()(verify)
-    app.command()(export)
 
 
 def info(store: Store, as_json: Json = False) -> None:
@@ -153,115 +138,8 @@ def verify(
         raise typer.Exit(EXIT_CANNOT_TELL)
 
 
-def export(
-    store: Annotated[
-        str, typer.Argument(metavar="STORE|ARCHIVE", help="A store, or all of an archive.")
-    ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
-    export_format: Annotated[
-        ExportFormat | None,
-        typer.Option("--format", help="Default: what the source was."),
-    ] = None,
-    bands: Annotated[
-        str | None, typer.Option(metavar="N,N-N,…", help="Bands of a GeoTIFF, from 1, e.g. 4,2-3.")
-    ] = None,
-    slices: Annotated[
-        str | None,
-        typer.Option(metavar="N,N-N,…", help="Slices of a DICOM series, from 0, e.g. 0-9."),
-    ] = None,
-    bbox: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LEFT,BOTTOM,RIGHT,TOP", help="Part of a GeoTIFF, in units of its CRS."
-        ),
-    ] = None,
-    show_paths: ShowPaths = False,
-) -> None:
-    """Write a store, or all of an archive, back as what it was made of, or as another format.
-
-    GeoTIFF: OUT is the file where it ends in .tif or .tiff, else a folder, which is made and gets
-    the original name. DICOM: OUT is a folder; one file may be named OUT.dcm.
-
-    **Examples**
-
-        tilepress export out/scene.zarr scene.tif
-
-        tilepress export out/ originals/
-
-        tilepress export out/CT-0123456789ab.zarr series/
-
-        tilepress export out/scene.zarr part.tif --bands 4,3,2 --bbox 500000,4000000,530000,4030000
-    """
-    from tilepress.pipeline.catalogue.stores import is_store
-    from tilepress.pipeline.export import export as run_export
-    from tilepress.pipeline.export import told
-
-    _must_exist(store)
-    if not is_store(store):
-        if bands or slices or bbox:
-            raise UsageError("exporting: --bands, --slices and --bbox are of one store")
-        _export_archive(store, out, export_format.value if export_format else None)
-        return
-    files = run_export(
-        store,
-        out,
-        format=export_format.value if export_format else None,
-        bands=_numbers("--bands", bands),
-        slices=_numbers("--slices", slices),
-        bbox=_box(bbox),
-    )
-    if show_paths or (len(files) == 1 and files[0] == out):
-        for path in files:
-            say(str(path))
-    else:
-        for line in told(store, out, files):
-            say(line)
-
-
-def _export_archive(archive: str, out: Path, export_format: str | None) -> None:
-    """Write all of an archive back; exit with 1 where something could not be."""
-    from tilepress.pipeline.export import export_archive
-
-    failed = False
-    for done in export_archive(archive, out, export_format):
-        for line in done.lines(out):
-            say(line)
-        if done.problem is not None:
-            failed = True
-            complain(done.problem)
-    if failed:
-        raise typer.Exit(EXIT_FAILED)
-
-
 def _must_exist(where: str) -> None:
     from tilepress.pipeline.storage.path import storage_path
 
     if not storage_path(where).exists():
         raise UsageError(f"opening {where}: no such file or folder")
-
-
-def _numbers(option: str, text: str | None) -> list[int] | None:
-    """Return the numbers of "1,4-6" in the order given; None for None."""
-    if text is None:
-        return None
-    numbers: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(f"exporting: got {option} {text!r}, want numbers as in 1,4-6")
-        numbers += range(int(first), int(last if dash else first) + 1)
-    if not numbers:
-        raise UsageError(f"exporting: got {option} {text!r}, which names nothing")
-    return numbers
-
-
-def _box(text: str | None) -> tuple[float, float, float, float] | None:
-    """Return the four numbers of "left,bottom,right,top"; None for None."""
-    if text is None:
-        return None
-    try:
-        left, bottom, right, top = (float(part) for part in text.split(","))
-    except ValueError:
-        wanted = "left,bottom,right,top in units of the CRS"
-        raise UsageError(f"exporting: got --bbox {text!r}, want {wanted}") from None
-    return left, bottom, right, top

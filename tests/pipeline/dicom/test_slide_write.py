@@ -21,7 +21,8 @@ from tilepress.errors import DestinationConflict, UsageError
 from tilepress.pipeline.dicom.format import DICOM
 from tilepress.pipeline.dicom.slide_tiles import ADOBE_RGB
 from tilepress.pipeline.dicom.source import group_series
-from tilepress.pipeline.export import export, export_archive
+from tilepress.pipeline.export import export
+from tilepress.pipeline.export_archive import export_archive
 from tilepress.pipeline.geotiff.header import Entry, append_entries
 from tilepress.pipeline.geotiff.slide_source import SlideSource
 from tilepress.pipeline.image.grid import Box

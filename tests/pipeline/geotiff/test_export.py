@@ -22,7 +22,14 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 
 from tilepress.codecs.loss import bounded
-from tilepress.errors import DamagedStore, DestinationConflict, SourceError, UsageError
+from tilepress.errors import (
+    DamagedStore,
+    DestinationConflict,
+    FileInTheWay,
+    SourceError,
+    StoreError,
+    UsageError,
+)
 from tilepress.pipeline.geotiff.export import export_geotiff
 from tilepress.pipeline.geotiff.header import Entry, append_entries, read_header
 from tilepress.pipeline.geotiff.source import GeoTiffSource
@@ -336,8 +343,16 @@ class TestStacks:
 
     def test_a_file_is_no_folder(self, tmp_path: Path, stack: StackSource) -> None:
         (tmp_path / "out").write_text("mine")
-        with stack, pytest.raises(UsageError, match="folder"):
+        with stack, pytest.raises(FileInTheWay, match="exists"):
             export_geotiff(MemoryReader(stack), tmp_path / "out")
+
+    def test_no_link_is_followed(self, tmp_path: Path, stack: StackSource) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "out/sub").symlink_to(tmp_path / "elsewhere")
+        with stack, pytest.raises(StoreError, match="is a link"):
+            export_geotiff(MemoryReader(stack), tmp_path / "out")
+        assert not list((tmp_path / "elsewhere").iterdir())
 
     def test_a_hostile_store_writes_nowhere_else(self, tmp_path: Path, stack: StackSource) -> None:
         with stack:

@@ -9,7 +9,8 @@ import pytest
 import rasterio
 
 from tilepress.errors import DestinationConflict, StoreError, UsageError
-from tilepress.pipeline.export import export, export_archive
+from tilepress.pipeline.export import export
+from tilepress.pipeline.export_archive import export_archive
 from tilepress.pipeline.geotiff.header import find_entries, find_pages
 from tilepress.pipeline.geotiff.slide_pages import find_slides
 from tilepress.pipeline.geotiff.slide_record import parse_slide

@@ -13,7 +13,8 @@ import rasterio
 from pydicom.encaps import generate_frames
 
 from tilepress.errors import DestinationConflict, UsageError
-from tilepress.pipeline.export import export, export_archive
+from tilepress.pipeline.export import export
+from tilepress.pipeline.export_archive import export_archive
 from tilepress.pipeline.geotiff.slide_source import SlideSource
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec

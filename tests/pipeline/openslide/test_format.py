@@ -10,7 +10,8 @@ import rasterio
 import zarr
 
 from tilepress.errors import UnsupportedSource
-from tilepress.pipeline.export import export, export_archive
+from tilepress.pipeline.export import export
+from tilepress.pipeline.export_archive import export_archive
 from tilepress.pipeline.find.discover import Failure, discover
 from tilepress.pipeline.find.pieces import PIECES
 from tilepress.pipeline.image.grid import Box

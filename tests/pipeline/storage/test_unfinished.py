@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tilepress.pipeline.export import export, export_archive
+from tilepress.pipeline.export import export
+from tilepress.pipeline.export_archive import export_archive
+from tilepress.pipeline.export_ledger import LEDGER
 from tilepress.pipeline.storage import unfinished as module
 from tilepress.pipeline.storage.unfinished import sweep_unfinished, unfinished
 from tilepress.workflows.run.compress import compress
@@ -102,5 +104,5 @@ def test_exports_sweep_their_folders(tmp_path: Path):
     leave(tmp_path / "all")
     leave(tmp_path)
     assert [done.problem for done in export_archive(tmp_path / "out", tmp_path / "all")] == [None]
-    assert os.listdir(tmp_path / "all") == ["a.npy"]
+    assert sorted(os.listdir(tmp_path / "all")) == [LEDGER, "a.npy"]
     assert {*LEFT} <= {*os.listdir(tmp_path)}

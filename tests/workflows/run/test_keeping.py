@@ -12,7 +12,7 @@ import pytest
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.verify import check_stores
-from tilepress.pipeline.export import export_archive
+from tilepress.pipeline.export_archive import export_archive
 from tilepress.pipeline.find.choose import Choice
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.workflows.report.telling import Event, Note, SilentProgress

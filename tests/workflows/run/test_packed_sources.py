@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tilepress.pipeline.archive.verify import check_stores
-from tilepress.pipeline.export import export_archive
+from tilepress.pipeline.export_archive import export_archive
+from tilepress.pipeline.export_ledger import LEDGER
 from tilepress.workflows.run.parts import finish, plan
 
 from ...pipeline.images import dicom, tiff
@@ -109,5 +110,7 @@ class TestPackedSources:
         assert not any(one.problem for one in export_archive(tmp_path / "out", back))
         found = sorted(str(path.relative_to(back)) for path in back.rglob("*.tif"))
         assert found == ["scene.tif", "scene/scene.tif"]
-        problems = [one.problem for one in export_archive(tmp_path / "out", back) if one.problem]
-        assert ["exists" in text for text in problems] == [True, True]
+        assert [one.state for one in export_archive(tmp_path / "out", back)] == ["there", "there"]
+        (back / LEDGER).unlink()
+        problems = [one.problem for one in export_archive(tmp_path / "out", back)]
+        assert ["exists" in str(text) for text in problems] == [True, True]

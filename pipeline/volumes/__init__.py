@@ -1,0 +1,1 @@
+"""Stores written as volumes of the formats that neuroimaging and ITK read."""
