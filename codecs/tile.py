@@ -443,9 +443,9 @@ class TileCodec:
 
         With a ``scale`` of 2, 4 or 8, so many rows and columns become one sample, at the ends of
         the record fewer: of ``ntc`` about their mean, from low frequencies alone, which takes a
-        tenth of the time; of parts that are exact, the one in the middle; of other codecs their
-        mean. The same on every machine. ``expect`` is what the record holds at full resolution.
-        Raises UsageError for other scales.
+        sixth of the time at a quarter; of parts that are exact, the one in the middle; of other
+        codecs their mean. The same on every machine. ``expect`` is what the record holds at full
+        resolution. Raises UsageError for other scales.
 
         With ``planes``, only these of a (planes, y, x) record, in their order, and those that they
         refer to are decoded: each has a checksum of its own. Raises IndexError for one beyond it.

@@ -307,7 +307,8 @@ def _sums(before: Array, residual: Array) -> Array:
 
 
 def _read_sample(reader: Reader, dtype: np.dtype[Any]) -> Array:
-    return np.frombuffer(bytes(reader.take(dtype.itemsize)), dtype)[0].reshape(())
+    sample: Array = np.frombuffer(bytes(reader.take(dtype.itemsize)), dtype).reshape(())
+    return sample
 
 
 def _damaged(found: str) -> InvalidRecord:

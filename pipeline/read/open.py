@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tilepress.pipeline.storage.path import AnyPath
 
@@ -38,7 +38,8 @@ def open_dataset(
     from tilepress.pipeline.read.backend import TilepressBackend
     from tilepress.pipeline.read.physical import physical
 
+    where: Any = path  # a StoragePath, too
     dataset = xr.open_dataset(
-        path, engine=TilepressBackend, chunks=chunks, level=level, scale=scale
-    )  # type: ignore[arg-type]  # a StoragePath, too
+        where, engine=TilepressBackend, chunks=chunks, level=level, scale=scale
+    )
     return physical(dataset, hu=hu, masked=masked, name=str(path).rstrip("/").rpartition("/")[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def scaled_dataset(dataset: xr.Dataset, reader: StoreReader, scale: int) -> xr.D
     found = dataset.drop_vars("mask", errors="ignore")
     counts = dict(zip(_SIDES, image.shape[-2:], strict=True))
     found = found.isel({name: slice(0, n) for name, n in counts.items() if name in found.dims})
-    variables = {}
+    variables: dict[Hashable, xr.Variable] = {}
     for name, variable in dataset.variables.items():
         sides = [side for side in _SIDES if side in variable.dims]
         if name == _IMAGE:
@@ -43,7 +44,7 @@ def scaled_dataset(dataset: xr.Dataset, reader: StoreReader, scale: int) -> xr.D
         elif name in found.variables and sides:
             variables[name] = _means(variable, {side: counts[side] for side in sides}, scale)
     found = found.assign({str(k): v for k, v in variables.items() if k in found.data_vars})
-    found = found.assign_coords({k: v for k, v in variables.items() if k in found.coords})
+    found = found.assign_coords({str(k): v for k, v in variables.items() if k in found.coords})
     for name in found.variables:
         _move(found[name].attrs, scale)
     return found
@@ -53,7 +54,8 @@ def _means(variable: xr.Variable, counts: dict[str, int], scale: int) -> xr.Vari
     """Return the means of blocks along some dimensions."""
     windows = {side: min(scale, variable.sizes[side]) for side in counts}
     cut = variable.isel({side: slice(0, counts[side] * windows[side]) for side in counts})
-    means: Any = cut.coarsen(windows, np.mean, boundary="exact")
+    coarsen: Any = cut.coarsen  # it has no types
+    means = coarsen(windows, np.mean, boundary="exact")
     return xr.Variable(means.dims, means.values, variable.attrs)
 
 

@@ -1,11 +1,14 @@
 """Sizes of ``ntc`` at equal error beside JPEG 2000, with a KLT across bands too, and JPEG XL.
 
 python -m tilepress.workflows.bench.lossy NAME=FILE[,FILE...]... [--volume NAME...] [--model FILE]
+    [--scales]
 
 Files joined by a comma are the bands (or slices) of one image, whose middle of 512 × 512 is coded.
 The anchors get more than they have in practice: JPEG 2000 codes each plane at twenty qualities, or
 as its mean alone, and of all combinations those on the lower hull of bytes and error are taken,
-which no rate control finds. Sizes are those of the libraries' streams.
+which no rate control finds. Sizes are those of the libraries' streams. With --scales, instead: how
+much of the time decoding at 1/2, 1/4 and 1/8 takes, and how near it is to means of what all of it
+decodes to.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from tilepress.codecs.budget import Budget
 from tilepress.codecs.ntc.chunk import Analysis, decode_chunk
 from tilepress.codecs.ntc.klt import analysis_matrix, fit
 from tilepress.codecs.ntc.model import NtcModel
+from tilepress.codecs.ntc.reduced import SCALES
+from tilepress.codecs.reduce import reduced
 from tilepress.workflows.bench.rd import Point, bd_rate
 from tilepress.workflows.learn.train import images
 
@@ -36,6 +41,9 @@ Samples = npt.NDArray[Any]
 _SIDE = 512
 _TARGETS_DB = (32.0, 36.0, 40.0, 44.0, 48.0, 52.0)
 _QUALITIES = 20
+_AT_SCALES = 3
+"""Which of the targets is decoded at scales: 44 dB."""
+_ROUNDS = 5
 
 
 class Image(NamedTuple):
@@ -167,6 +175,37 @@ def jpegxl(image: Image) -> list[Point]:
     return sorted(points)
 
 
+def at_scales(image: Image, model: NtcModel) -> list[tuple[float, float]]:
+    """Return share of the time of decoding all, and PSNR against the means of that, by scale."""
+    payload, decoded = _encoded(image, model)
+    shape, dtype = image.samples.shape, image.samples.dtype
+
+    def timed(scale: int) -> tuple[float, Samples]:
+        seconds = math.inf
+        for _ in range(_ROUNDS):
+            begun = time.process_time()
+            found = decode_chunk(
+                memoryview(payload), shape, dtype, model, Budget("", 2**33), None, scale
+            )
+            seconds = min(seconds, time.process_time() - begun)
+        return max(seconds, 1e-9), found
+
+    whole_s, _ = timed(1)
+    out = []
+    for scale in SCALES:
+        seconds, found = timed(scale)
+        error = found.astype(np.float64) - reduced(decoded, scale, "average")
+        point = 10 * math.log10(image.peak**2 / max(float(np.square(error).mean()), 1e-9))
+        out.append((seconds / whole_s, point))
+    return out
+
+
+def _encoded(image: Image, model: NtcModel) -> tuple[bytes, Samples]:
+    analysis = Analysis.of(image.samples, None, image.bands)
+    assert analysis is not None, "it was read as integers"
+    return analysis.encode(_steps(image)[_AT_SCALES], model)
+
+
 def curves(image: Image, model: NtcModel) -> dict[str, list[Point]]:
     """Return every codec's curve of an image."""
     found = {"ntc": ours(image, model), "jpeg2000": jpeg2000(image), "jpegxl": jpegxl(image)}
@@ -183,12 +222,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("images", nargs="+")
     parser.add_argument("--volume", nargs="*", default=[])
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--scales", action="store_true")
     given = parser.parse_args(arguments)
     model = NtcModel.from_bytes(given.model.read_bytes())
     for text in given.images:
         name, _, files = text.partition("=")
         begun = time.process_time()
         image = read(name, files.split(","), name in given.volume)
+        if given.scales:
+            told = zip(SCALES, at_scales(image, model), strict=True)
+            texts = [f"1/{scale} {share:.3f} {db:.1f} dB" for scale, (share, db) in told]
+            sys.stdout.write(f"{name:<16} {'  '.join(texts)}\n")
+            continue
         found = curves(image, model)
         line = [f"{name:<16} {'×'.join(map(str, image.samples.shape)):>12}"]
         for other in ("jpeg2000", "klt+jpeg2000", "jpegxl", "lapped", "wavelet"):

@@ -8,7 +8,15 @@ import pytest
 from tilepress.codecs.ntc.codec import parse_model
 from tilepress.codecs.weights import load_named
 from tilepress.workflows.bench import lossy
-from tilepress.workflows.bench.lossy import Image, curves, jpeg2000, klt_jpeg2000, main, ours
+from tilepress.workflows.bench.lossy import (
+    Image,
+    at_scales,
+    curves,
+    jpeg2000,
+    klt_jpeg2000,
+    main,
+    ours,
+)
 from tilepress.workflows.bench.rd import bd_rate
 
 MODEL = parse_model(load_named("ntc-1").data)
@@ -57,3 +65,14 @@ class TestTheCommand:
         lines = capsys.readouterr().out.splitlines()
         assert [line.split()[0] for line in lines] == ["a", "b"]
         assert all("jpeg2000" in line and "%" in line for line in lines)
+
+    def test_tells_of_scales(self, tmp_path, capsys, monkeypatch) -> None:
+        monkeypatch.setattr(lossy, "images", lambda files, tell: [(files[0], pictured(1)[1], 1)])
+        weights = tmp_path / "m.safetensors"
+        weights.write_bytes(load_named("ntc-1").data)
+        assert main(["a=x.tif", "--model", str(weights), "--scales"]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        assert [word for word in line.split() if "/" in word] == ["1/2", "1/4", "1/8"]
+
+    def test_scales_are_near_to_means(self) -> None:
+        assert all(share > 0 and db > 25 for share, db in at_scales(pictured(2), MODEL))
