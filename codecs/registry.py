@@ -19,15 +19,18 @@ from tilepress.codecs.loss import Loss
 from tilepress.errors import ModelError
 
 __all__ = [
+    "BASE",
     "CODECS",
     "DEFAULT_CODEC",
     "KEPT",
     "ChunkCoder",
     "Coded",
+    "DecoderCoder",
     "LevelCoder",
     "Registered",
     "check_weights",
     "coder_class",
+    "has_decoders",
     "kept_decoder",
     "kept_streams",
     "known_coders",
@@ -136,6 +139,40 @@ class LevelCoder(ChunkCoder, Protocol):
         ...
 
 
+BASE = "base"
+"""The decoder that every codec has, which checksums and promises of loss are of."""
+
+
+@runtime_checkable
+class DecoderCoder(ChunkCoder, Protocol):
+    """A coder whose records may be decoded in other ways, by the reader's choice."""
+
+    def check_decoder(self, decoder: str) -> None:
+        """Raise UnsupportedFormat or ModelError unless it can decode so, here."""
+        ...
+
+    @staticmethod
+    def makes_up(decoder: str) -> bool:
+        """Whether a decoder shows detail that nothing in the record tells of."""
+        ...
+
+    def decode_by(
+        self,
+        decoder: str,
+        payload: memoryview,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        planes: frozenset[int] | None,
+        budget: Budget,
+    ) -> Array:
+        """Decode as ``decode`` does, but to the samples of another decoder than ``BASE``.
+
+        What the base decodes to is compared with its checksums before. Samples that records keep
+        exactly stay so.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Registered:
     """A codec of ``CODECS``."""
@@ -193,6 +230,11 @@ def coder_class(codec: str) -> type[ChunkCoder]:
     module, _, name = CODECS[codec].coder.partition(":")
     found: type[ChunkCoder] = getattr(import_module(module), name)
     return found
+
+
+def has_decoders(codec: object) -> bool:
+    """Whether a codec of that name can decode by others than ``BASE``."""
+    return isinstance(codec, str) and codec in CODECS and hasattr(coder_class(codec), "decode_by")
 
 
 def known_coders() -> frozenset[int]:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -28,9 +29,11 @@ from tilepress.codecs.record import (
     unpack_record,
 )
 from tilepress.codecs.registry import (
+    BASE,
     CODECS,
     ChunkCoder,
     Coded,
+    DecoderCoder,
     LevelCoder,
     coder_class,
     kept_decoder,
@@ -96,6 +99,10 @@ class TileCodec:
     device : "cpu", "cuda" (an NVIDIA GPU; refused where there is none), or "auto", which means
         the CPU: the GPU's speed has not been measured yet. Bytes are the same on both. The GPU
         is for ``encode_many`` and ``decode_many``: a plane alone fills a small part of it.
+    decoder : "base", or another way to decode that the codec has; it is no part of the
+        configuration, and of nothing that a record promises. Of ``ntc``: "net", a residual network
+        that comes closer to the original, "view", noise where values are zero, "gan", a network
+        that makes up texture, or a weights file of one's own (README.md).
     """
 
     def __init__(
@@ -112,13 +119,18 @@ class TileCodec:
         psnr: float | None = None,
         bits_per_sample: float | None = None,
         peak: float | None = None,
+        decoder: str = BASE,
     ) -> None:
         targets = {"quality": quality, "psnr": psnr, "bits_per_sample": bits_per_sample}
         config = CodecConfig.of(codec, max_error, nodata, tier, model, targets, peak)
-        self._setup(config, device, max_memory)
+        self._setup(config, device, max_memory, decoder)
 
     def _setup(
-        self, config: CodecConfig, device: Device, max_memory: int | str | None = None
+        self,
+        config: CodecConfig,
+        device: Device,
+        max_memory: int | str | None = None,
+        decoder: str = BASE,
     ) -> None:
         if not isinstance(device, str) or device not in _DEVICES:
             raise UnsupportedFormat(
@@ -129,6 +141,7 @@ class TileCodec:
         make = coder_class(config.codec)
         self._coder: ChunkCoder = make(config.loss, config.tier, config.weights.data, device)
         self._model_id = bytes.fromhex(config.weights.sha256)[:8]
+        self._decoder = self._checked(decoder)
 
     @property
     def loss(self) -> Loss:
@@ -152,13 +165,40 @@ class TileCodec:
         """Return the closed, versioned configuration that a reader needs (FORMAT.md §1)."""
         return self._config.to_json()
 
+    @property
+    def decoder(self) -> str:
+        """By what records are decoded where nobody says."""
+        return self._decoder
+
+    @property
+    def makes_up(self) -> bool:
+        """Whether the decoder shows detail that nothing in the records tells of."""
+        if self._decoder == BASE or not isinstance(self._coder, DecoderCoder):
+            return False
+        return self._coder.makes_up(self._decoder)
+
+    @property
+    def decoder_note(self) -> str | None:
+        """What to say of samples that the decoder made, wherever they go; None of the base's."""
+        if self._decoder == BASE:
+            return None
+        name = PurePath(self._decoder).stem  # of a file, for a path is nobody's business
+        if self.makes_up:
+            return f"decoder {name}: texture in it is made up, and was not in the original"
+        return f"decoder {name}: what is said of the loss holds for the decoder {BASE}"
+
     @classmethod
     def from_config(
-        cls, config: object, *, device: Device = "auto", max_memory: int | str | None = None
+        cls,
+        config: object,
+        *,
+        device: Device = "auto",
+        max_memory: int | str | None = None,
+        decoder: str = BASE,
     ) -> TileCodec:
         """Build a codec from ``to_config``'s dictionary; raises UnsupportedFormat or ModelError."""
         codec = cls.__new__(cls)
-        codec._setup(CodecConfig.parse(config), device, max_memory)
+        codec._setup(CodecConfig.parse(config), device, max_memory, decoder)
         return codec
 
     def check(self, dtype: np.dtype[Any]) -> None:
@@ -289,6 +329,7 @@ class TileCodec:
         expect: Expected | None = None,
         planes: Sequence[int] | None = None,
         max_memory: int | str | None = None,
+        decoder: str | None = None,
     ) -> Array:
         """Decode a record to an array of the shape and dtype that were coded.
 
@@ -297,15 +338,19 @@ class TileCodec:
 
         ``expect`` is the shape, (planes, y, x) or (y, x), and dtype that the record must have: who
         knows them should say so, for a record that claims others is then refused unread.
-        ``max_memory`` is the constructor's, for this record.
+        ``max_memory`` and ``decoder`` are the constructor's, for this record.
         Raises InvalidRecord, ChecksumMismatch, UnsupportedFormat, ModelError or TooMuchMemory;
-        never returns samples that are not those coded.
+        never returns samples that are not those coded, unless another decoder than "base" was asked
+        for: what this one decodes to is checked then, too.
         """
         allowed = self._allowed(max_memory)
+        by = None if decoder is None else self._checked(decoder)
         if self._device == "cuda":
-            decode = functools.partial(self._decode, expect=expect, allowed=allowed, planes=planes)
+            decode = functools.partial(
+                self._decode, expect=expect, allowed=allowed, planes=planes, decoder=by
+            )
             return self._coder.map(decode, [data])[0]
-        return self._decode(data, expect, allowed, planes)
+        return self._decode(data, expect, allowed, planes, by)
 
     def decode_many(
         self, records: Sequence[bytes | memoryview], *, expect: Expected | None = None
@@ -318,6 +363,18 @@ class TileCodec:
         allowed = self._allowed(None)
         return self._coder.map(lambda record: self._decode(record, expect, allowed), records)
 
+    def _checked(self, decoder: str) -> str:
+        """Return a decoder that this codec has; raises UnsupportedFormat or ModelError."""
+        if decoder == BASE:
+            return decoder
+        if not isinstance(decoder, str) or not isinstance(self._coder, DecoderCoder):
+            raise UnsupportedFormat(
+                f"choosing a decoder: got {shown(decoder)}, "
+                f"codec {self._config.codec!r} has {BASE!r} only"
+            )
+        self._coder.check_decoder(decoder)
+        return decoder
+
     def _allowed(self, max_memory: int | str | None) -> int:
         return allowed_memory(self._max_memory if max_memory is None else max_memory)
 
@@ -327,13 +384,15 @@ class TileCodec:
         expect: Expected | None,
         allowed: int,
         planes: Sequence[int] | None = None,
+        decoder: str | None = None,
     ) -> Array:
         header, payload = unpack_record(data)
         budget = Budget(
             f"decoding a record of {_spelt(header)}, crc32c {header.symbols_crc:08x}", allowed
         )
         try:
-            return self._decode_within(header, payload, expect, planes, budget)
+            by = self._decoder if decoder is None else decoder
+            return self._decode_within(header, payload, expect, planes, budget, by)
         except MemoryError as error:
             raise budget.exhausted() from error
 
@@ -344,7 +403,9 @@ class TileCodec:
         expect: Expected | None,
         planes: Sequence[int] | None,
         budget: Budget,
+        decoder: str,
     ) -> Array:
+        remade = False
         if planes is not None:
             _check_planes(planes, 0 if header.two_d else header.shape[0])
         if expect is not None:
@@ -384,14 +445,20 @@ class TileCodec:
             if 0 in header.coded:
                 raise InvalidRecord("decoding a record: an empty box has a payload")
             wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
-            samples = self._coder.decode(
-                payload, header.coded, header.dtype, wanted, budget, header.coder
-            )
+            if decoder != BASE and isinstance(self._coder, DecoderCoder):
+                remade = True
+                samples = self._coder.decode_by(
+                    decoder, payload, header.coded, header.dtype, wanted, budget
+                )
+            else:
+                samples = self._coder.decode(
+                    payload, header.coded, header.dtype, wanted, budget, header.coder
+                )
         own = header.irreversible and not kept_decoder(header.coder)
         if own and crc32c(payload) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: its payload does not match its crc32c")
         whole = planes is None or header.coder not in CODECS[self._config.codec].numbers
-        whole = whole and not header.irreversible
+        whole = whole and not header.irreversible and not remade
         if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
         restored = _restore(header, samples)
@@ -427,12 +494,12 @@ def _no_memory(array: Array) -> TooMuchMemory:
 
 
 @lru_cache(maxsize=64)
-def codec_of(configuration: str) -> TileCodec:
-    """Return the codec of a configuration (FORMAT.md) as JSON; one per process and text.
+def codec_of(configuration: str, decoder: str = BASE) -> TileCodec:
+    """Return the codec of a configuration (FORMAT.md) as JSON; one per process, text and decoder.
 
     Zarr's codecs hold the text alone, so that a pickled array stays small.
     """
-    return TileCodec.from_config(json.loads(configuration))
+    return TileCodec.from_config(json.loads(configuration), decoder=decoder)
 
 
 def encode_chunk(codec: TileCodec, chunk: Array) -> bytes:

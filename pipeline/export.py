@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tilepress.codecs.registry import BASE
 from tilepress.errors import FileInTheWay, TilepressError, UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.catalogue.stores import find_stores
 from tilepress.pipeline.image.format import Export, ExportPart
 from tilepress.pipeline.kept.check import export_kept
 from tilepress.pipeline.kept.index import FILES, has_kept
+from tilepress.pipeline.read.decoders import open_by, refuse_made_up
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.unfinished import sweep_unfinished
 from tilepress.pipeline.store.reader import StoreReader
@@ -30,6 +32,8 @@ def export(
     bands: Sequence[int] | None = None,
     bbox: tuple[float, float, float, float] | None = None,
     slices: Sequence[int] | slice | None = None,
+    decoder: str = BASE,
+    force_generative: bool = False,
 ) -> list[Path]:
     """Export a store; return the files or folders written.
 
@@ -47,6 +51,8 @@ def export(
         Part of a GeoTIFF: band numbers from 1; (left, bottom, right, top) in units of the CRS.
     slices :
         Part of a DICOM series: numbers of slices from 0.
+    decoder, force_generative :
+        How samples of the codec ``ntc`` are made, as ``tilepress.open`` says; files tell of it.
 
     Raises UsageError where the store has nothing to make the format of, StoreError where it is not
     sealed or damaged.
@@ -54,12 +60,20 @@ def export(
     if is_url(out):
         raise UsageError(f"exporting to {out}: want a path of this machine")
     sweep_unfinished(Path(out) if Path(out).is_dir() else Path(out).parent)
-    return _export(store, Path(out), format, ExportPart(bands=bands, bbox=bbox, slices=slices))
+    reader = open_by(store, decoder, force_generative=force_generative)
+    part = ExportPart(bands=bands, bbox=bbox, slices=slices)
+    return _export(reader, Path(out), format, part, force_generative=force_generative)
 
 
-def _export(store: AnyPath, out: Path, wanted: str | None, part: ExportPart) -> list[Path]:
+def _export(
+    reader: StoreReader,
+    out: Path,
+    wanted: str | None,
+    part: ExportPart,
+    *,
+    force_generative: bool = False,
+) -> list[Path]:
     """Export as ``export`` does, into a folder where nothing is left of killed ones."""
-    reader = StoreReader.open(store)
     kind, name = str(reader.origin["kind"]), reader.path.name
     known = formats.exports()
     chosen = known.get(wanted) if wanted is not None else _usual(kind, out)
@@ -67,6 +81,8 @@ def _export(store: AnyPath, out: Path, wanted: str | None, part: ExportPart) -> 
         raise UsageError(
             f"exporting {name}: format {wanted!r} is unknown, want one of {', '.join(known)}"
         )
+    if chosen in formats.DICOM.exports and not force_generative:
+        refuse_made_up(reader)
     for cut in ("bands", "bbox", "slices"):
         if getattr(part, cut) is not None and cut not in chosen.cuts:
             raise UsageError(f"exporting {name}: {chosen.name} cannot be cut by {cut}")
@@ -74,9 +90,16 @@ def _export(store: AnyPath, out: Path, wanted: str | None, part: ExportPart) -> 
     promised = suffix in _OTHER_SUFFIXES or any(suffix in one.suffixes for one in known.values())
     if promised and suffix not in chosen.suffixes and not out.is_dir():
         raise UsageError(f"exporting {name}: got {out.name}, want {chosen.wanted}")
+    origin = formats.format_of_kind(kind)
+    if reader.makes_up:
+        is_slide = origin is not None and origin.slide_to_write(reader) is not None
+        if not chosen.tells_decoder or (is_slide and not chosen.any_store):
+            raise UsageError(
+                f"exporting {name}: {chosen.name} has no place to say that decoder "
+                f"{reader.decoder!r} makes up detail; take --format zarr or another decoder"
+            )
     if not chosen.any_store:
         reader = reader.as_it_came()
-    origin = formats.format_of_kind(kind)
     if not chosen.any_store and (origin is None or chosen not in origin.exports):
         slide = None
         if origin is not None and chosen.write_slide is not None and part == ExportPart():
@@ -115,12 +138,15 @@ def export_archive(
     archive: AnyPath,
     out: Path | str,
     format: str | None = None,  # noqa: A002  # as above
+    *,
+    decoder: str = BASE,
+    force_generative: bool = False,
 ) -> Iterator[Exported]:
     """Export every store of an archive below a folder, and the files that it keeps.
 
     A raster or an array goes where it lay below its source, a DICOM series into a folder called as
     its store, a file that is no image where it lay, too. Nothing is replaced; what fails is an item
-    of the stream.
+    of the stream. ``decoder`` is for the stores whose codec has several.
     """
     if is_url(out):
         raise UsageError(f"exporting to {out}: want a path of this machine")
@@ -134,7 +160,8 @@ def export_archive(
             for folder in {place, place.parent if place != out else out} - swept:
                 sweep_unfinished(folder)
                 swept.add(folder)
-            files = _exported(store, place, format, written)
+            reader = open_by(store, decoder, force_generative=force_generative, any_codec=True)
+            files = _exported(reader, place, format, written, force_generative=force_generative)
         except TilepressError as error:
             yield Exported(key, problem=str(error))
         except OSError as error:
@@ -147,7 +174,12 @@ def export_archive(
 
 
 def _exported(
-    store: StoragePath, place: Path, wanted: str | None, written: Collection[Path]
+    reader: StoreReader,
+    place: Path,
+    wanted: str | None,
+    written: Collection[Path],
+    *,
+    force_generative: bool,
 ) -> list[Path]:
     """Export one store of an archive.
 
@@ -155,13 +187,13 @@ def _exported(
     into a folder called as the store.
     """
     try:
-        return _export(store, place, wanted, ExportPart())
+        return _export(reader, place, wanted, ExportPart(), force_generative=force_generative)
     except FileInTheWay as error:
         if Path(error.path) not in written or Path(error.path).parent != place:
             raise
-        folder = place / store.stem
+        folder = place / reader.path.stem
         folder.mkdir(exist_ok=True)
-        return _export(store, folder, wanted, ExportPart())
+        return _export(reader, folder, wanted, ExportPart(), force_generative=force_generative)
 
 
 def _place(store: StoragePath, key: str, out: Path, wanted: str | None) -> Path:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.native.library import bind
+from tilepress.codecs.ntc.decoders.remake import BasePlanes, Remake
 from tilepress.codecs.ntc.fill import fill_absent
 from tilepress.codecs.ntc.klt import MATRIX_UNIT, analysis_matrix, fit
 from tilepress.codecs.ntc.layout import LAPPED, WAVELET
@@ -208,9 +209,12 @@ def decode_chunk(
     model: NtcModel,
     budget: Budget,
     planes: frozenset[int] | None = None,
+    remake: Remake | None = None,
 ) -> Array:
     """Decode a payload, not trusted; with ``planes`` only these are right, the others zeros.
 
+    remake : what makes samples of the base's planes; None: the base itself, which alone is compared
+        with the checksums, with it, too.
     Raises InvalidRecord, UnsupportedFormat, ChecksumMismatch or TooMuchMemory.
     """
     count, height, width = shape
@@ -218,6 +222,8 @@ def decode_chunk(
     cells = lapped_sides[0] * lapped_sides[1]
     taken = dtype.itemsize * count * height * width + 4 * count * cells + _PLANE_BYTES * count
     budget = budget.less(taken + 4 * maps_size(LAPPED, *lapped_sides) + 32 * cells + len(payload))
+    if remake is not None:
+        budget = budget.less(4 * count * cells + remake.memory(cells))
     budget.check()
     read = unpack(payload, shape, dtype)
     sides = padded_sides(read.kind, height, width)
@@ -241,10 +247,15 @@ def decode_chunk(
     ]
     out = np.zeros(shape, dtype)
     wanted = range(last) if planes is None else sorted(planes)
+    kept = None if remake is None else made.copy()
     _finish(read, made, masks, out, wanted)
     for index in wanted:
         if samples_crc(out[index]) != read.heads[index].crc:
             raise ChecksumMismatch(f"decoding a record: plane {index} does not match its crc32c")
+    if remake is not None and kept is not None:
+        seeds = [head.crc for head in read.heads[:last]]
+        remade = remake(BasePlanes(read.kind, kept, read.bands, seeds, model))
+        _finish(read, remade, masks, out, wanted)
     return out
 
 

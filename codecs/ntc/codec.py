@@ -14,8 +14,9 @@ from tilepress.codecs.budget import Budget
 from tilepress.codecs.levels import EXACT, nominal_step
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
 from tilepress.codecs.ntc.chunk import decode_chunk, encode_chunk
+from tilepress.codecs.ntc.decoders.choose import is_generative, remake_of
 from tilepress.codecs.ntc.model import NtcModel
-from tilepress.codecs.registry import Coded, LevelCoder
+from tilepress.codecs.registry import Coded, DecoderCoder, LevelCoder
 from tilepress.codecs.threads import map_chunks
 from tilepress.errors import UnsupportedFormat
 
@@ -32,7 +33,7 @@ def parse_model(data: bytes) -> NtcModel:
     return NtcModel.from_bytes(data)
 
 
-class NtcCoder(LevelCoder):
+class NtcCoder(LevelCoder, DecoderCoder):
     """The lossy codec of linear transforms and a learned context model."""
 
     losses: ClassVar[frozenset[type[Loss]]] = frozenset({Quality, AtLeast, AtMost})
@@ -86,6 +87,26 @@ class NtcCoder(LevelCoder):
         number: int,
     ) -> Array:
         return decode_chunk(payload, shape, dtype, parse_model(self._weights), budget, planes)
+
+    def check_decoder(self, decoder: str) -> None:
+        remake_of(decoder)
+
+    @staticmethod
+    def makes_up(decoder: str) -> bool:
+        return is_generative(decoder)
+
+    def decode_by(
+        self,
+        decoder: str,
+        payload: memoryview,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        planes: frozenset[int] | None,
+        budget: Budget,
+    ) -> Array:
+        remake = remake_of(decoder)
+        model = parse_model(self._weights)
+        return decode_chunk(payload, shape, dtype, model, budget, planes, remake)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         return map_chunks(function, items)

@@ -44,6 +44,7 @@ class _Array(Format):
             suffixes=(".zarr",),
             wanted="NAME.zarr (--format says what else)",
             any_store=True,
+            tells_decoder=True,
         ),
         Export(
             name="npy",

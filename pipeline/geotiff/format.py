@@ -97,6 +97,7 @@ class _GeoTiff(Format):
             suffixes=(".tif", ".tiff"),
             wanted="NAME.tif or a folder",
             cuts=("bands", "bbox"),
+            tells_decoder=name != "ome-tiff",
             write_slide=write_slide,
         )
         for name, write, write_slide in (

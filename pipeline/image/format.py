@@ -178,6 +178,8 @@ class Export:
     """The fields of ``ExportPart`` that it can cut by."""
     any_store: bool = False
     """Whether it takes a store of any origin."""
+    tells_decoder: bool = False
+    """Whether what it writes says by which decoder samples were made, slides left out."""
     write_slide: Callable[[SlideToWrite, Path], list[Path]] | None = None
     """Writes a slide that came in another format, below a folder; None where it cannot."""
 

@@ -14,8 +14,10 @@ from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 from zarr.storage import ObjectStore
 
+from tilepress.codecs.registry import BASE
 from tilepress.errors import UsageError
 from tilepress.pipeline.read.arrays import StoredArray
+from tilepress.pipeline.read.decoders import open_by
 from tilepress.pipeline.read.fetched import FetchedObjects
 from tilepress.pipeline.storage.http import HttpPath, is_http
 from tilepress.pipeline.storage.path import AnyPath, StoragePath
@@ -37,7 +39,7 @@ class TilepressBackend(BackendEntrypoint):
     description: ClassVar[str] = "Open stores of tilepress by their root"
     url: ClassVar[str] = "https://pypi.org/project/tilepress"
     open_dataset_parameters: ClassVar[tuple[str, ...]] = (
-        "filename_or_obj", "drop_variables", "level",
+        "filename_or_obj", "drop_variables", "level", "decoder", "force_generative",
     )  # fmt: skip
 
     def open_dataset(  # type: ignore[override]  # xarray's is as wide as all backends
@@ -46,13 +48,15 @@ class TilepressBackend(BackendEntrypoint):
         *,
         drop_variables: str | Iterable[str] | None = None,
         level: int = 0,
+        decoder: str = BASE,
+        force_generative: bool = False,
     ) -> xr.Dataset:
-        """Open a level of the store, 0 being the full resolution."""
+        """Open a level of the store, 0 being the full resolution, by a decoder of its codec's."""
         where: Any = filename_or_obj
         if isinstance(where, os.PathLike):
             where = Path(where)
         path: Any = HttpPath.parse(where) if is_http(where) else where
-        reader = StoreReader.open(cast("StoragePath", path))
+        reader = open_by(cast("StoragePath", path), decoder, force_generative=force_generative)
         if not isinstance(level, int) or not 0 <= level < reader.level_count:
             raise UsageError(
                 f"opening {where}: it has levels 0 … {reader.level_count - 1}, got {level}"
@@ -77,7 +81,8 @@ def _dataset(reader: StoreReader, level: int, drop: str | Iterable[str] | None) 
     objects = reader.path.zarr_store()
     if isinstance(objects, ObjectStore):
         objects = FetchedObjects(objects)
-    store = SealedStore(objects, known={ROOT_DOCUMENT: reader.root_document})
+    known = {ROOT_DOCUMENT: reader.root_document}
+    store = SealedStore(objects, known=known, decoder=reader.decoder)
     dataset: xr.Dataset = xr.open_zarr(
         store,
         group=str(level),
@@ -87,6 +92,8 @@ def _dataset(reader: StoreReader, level: int, drop: str | Iterable[str] | None) 
         drop_variables=drop,
     )
     dataset.attrs["tilepress"] = dict(reader.statement)
+    if reader.decoder_note is not None:
+        dataset.attrs["tilepress_decoder"] = reader.decoder_note
     if not isinstance(objects, FetchedObjects):
         return dataset
     root = zarr.open_consolidated(store, mode="r", zarr_format=3)

@@ -19,6 +19,8 @@ def open_dataset(
     hu: bool = False,
     masked: bool = False,
     chunks: dict[str, int] | Literal["auto"] | None = None,
+    decoder: str = "base",
+    force_generative: bool = False,
 ) -> xr.Dataset:
     """Open a level of a sealed store with xarray, lazily: the full resolution, or one of a slide.
 
@@ -28,11 +30,25 @@ def open_dataset(
     chunks of a window are merged. ``chunks`` is xarray's: None reads lazily without Dask. With
     ``hu`` the image has physical values (Hounsfield units of a CT), with ``masked`` NaN where a
     sample is absent: floats, as lazy as the rest.
+
+    ``decoder`` is how samples of the codec ``ntc`` are made: "base", which the store's checksums
+    and its statement of loss are of, "net", a network that comes closer to the original, "view",
+    which fills in noise, "gan", a network that makes up texture, or the weights file of a network.
+    What is exact stays so: absent samples, masks, the range. Networks need torch, and differ in
+    last bits between machines. "view" and "gan" show texture that was not there: of medical images
+    they are refused without ``force_generative``. The attribute "tilepress_decoder" tells.
     """
     import xarray as xr
 
     from tilepress.pipeline.read.backend import TilepressBackend
     from tilepress.pipeline.read.physical import physical
 
-    dataset = xr.open_dataset(path, engine=TilepressBackend, chunks=chunks, level=level)  # type: ignore[arg-type]  # a StoragePath, too
+    dataset = xr.open_dataset(
+        path,  # type: ignore[arg-type]  # a StoragePath, too
+        engine=TilepressBackend,
+        chunks=chunks,
+        level=level,
+        decoder=decoder,
+        force_generative=force_generative,
+    )
     return physical(dataset, hu=hu, masked=masked, name=str(path).rstrip("/").rpartition("/")[2])

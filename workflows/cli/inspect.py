@@ -18,7 +18,16 @@ from tilepress.workflows.cli.console import (
     say,
     tell,
 )
-from tilepress.workflows.cli.options import Driver, Exclude, Include, ShowPaths, Stack, patterns
+from tilepress.workflows.cli.options import (
+    DecoderChoice,
+    Driver,
+    Exclude,
+    ForceGenerative,
+    Include,
+    ShowPaths,
+    Stack,
+    patterns,
+)
 
 __all__ = ["export", "info", "list_archive", "register", "verify"]
 
@@ -186,6 +195,8 @@ def export(
             metavar="LEFT,BOTTOM,RIGHT,TOP", help="Part of a GeoTIFF, in units of its CRS."
         ),
     ] = None,
+    decoder: DecoderChoice = "base",
+    force_generative: ForceGenerative = False,
     show_paths: ShowPaths = False,
 ) -> None:
     """Write a store, or all of an archive, back as what it was made of, or as another format.
@@ -211,7 +222,8 @@ def export(
     if not is_store(store):
         if bands or slices or bbox:
             raise UsageError("exporting: --bands, --slices and --bbox are of one store")
-        _export_archive(store, out, export_format.value if export_format else None)
+        wanted = export_format.value if export_format else None
+        _export_archive(store, out, wanted, decoder, force_generative=force_generative)
         return
     files = run_export(
         store,
@@ -220,6 +232,8 @@ def export(
         bands=_numbers("--bands", bands),
         slices=_numbers("--slices", slices),
         bbox=_box(bbox),
+        decoder=decoder,
+        force_generative=force_generative,
     )
     if show_paths or (len(files) == 1 and files[0] == out):
         for path in files:
@@ -229,12 +243,17 @@ def export(
             say(line)
 
 
-def _export_archive(archive: str, out: Path, export_format: str | None) -> None:
+def _export_archive(
+    archive: str, out: Path, export_format: str | None, decoder: str, *, force_generative: bool
+) -> None:
     """Write all of an archive back; exit with 1 where something could not be."""
     from tilepress.pipeline.export import export_archive
 
     failed = False
-    for done in export_archive(archive, out, export_format):
+    exported = export_archive(
+        archive, out, export_format, decoder=decoder, force_generative=force_generative
+    )
+    for done in exported:
         for line in done.lines(out):
             say(line)
         if done.problem is not None:

@@ -12,6 +12,7 @@ import typer
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import say
+from tilepress.workflows.cli.options import DecoderChoice, ForceGenerative
 
 __all__ = ["register", "serve", "show"]
 
@@ -40,6 +41,8 @@ def show(
     bands: Annotated[
         str, typer.Option(metavar="A,B,C", help="Bands, from 1, as red, green and blue, or one.")
     ] = "",
+    decoder: DecoderChoice = "base",
+    force_generative: ForceGenerative = False,
 ) -> None:
     """Show a store: in the terminal, or as a PNG file.
 
@@ -54,13 +57,15 @@ def show(
 
         tilepress show out/CT-0123456789ab.zarr --at z:40 --png slice.png
     """
+    from tilepress.pipeline.read.decoders import open_by
     from tilepress.workflows.serve.shown import as_png, as_text
 
+    reader = open_by(store, decoder, force_generative=force_generative)
     if png is None:
-        for line in as_text(store, at, bands):
+        for line in as_text(reader, at, bands):
             print(line)
         return
-    data = as_png(store, size, at, bands)
+    data = as_png(reader, size, at, bands)
     png.write_bytes(data)
     say(str(png))
 
@@ -82,6 +87,8 @@ def serve(
             f"${VARIABLE}.",
         ),
     ] = None,
+    decoder: DecoderChoice = "base",
+    force_generative: ForceGenerative = False,
 ) -> None:  # fmt: skip
     """Look at stores in a browser: an index, deep zoom, slices of volumes, map tiles.
 
@@ -111,7 +118,7 @@ def serve(
     here = _is_loopback(host)
     if token is None and not here:
         token = secrets.token_urlsafe(16)
-    shelf = Shelf(where)
+    shelf = Shelf(where, decoder, force_generative=force_generative)
     with listening(host, port) as sock:
         number = sock.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
