@@ -1,4 +1,7 @@
-"""``ntc`` as one of the codecs: what it promises, its weights, and the coder of a chunk."""
+"""``ntc`` as one of the codecs: what it promises, its weights, and the coder of a chunk.
+
+Records are coded on the CPU, for symbols come one after another; a GPU is for decoders' networks.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,10 @@ from tilepress.codecs.budget import Budget
 from tilepress.codecs.levels import EXACT, nominal_step
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
 from tilepress.codecs.ntc.chunk import decode_chunk, encode_chunk
-from tilepress.codecs.ntc.decoders.choose import is_generative, remake_of
+from tilepress.codecs.ntc.decoders.choose import check_cuda, is_generative, remake_of
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.registry import Coded, DecoderCoder, LevelCoder
 from tilepress.codecs.threads import map_chunks
-from tilepress.errors import UnsupportedFormat
 
 __all__ = ["NtcCoder", "parse_model"]
 
@@ -44,8 +46,9 @@ class NtcCoder(LevelCoder, DecoderCoder):
     def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
         parse_model(weights)
         if device == "cuda":
-            raise UnsupportedFormat("making a codec: ntc runs on the CPU only, got device 'cuda'")
+            check_cuda()
         self._weights = weights
+        self._device = "cuda" if device == "cuda" else "cpu"
 
     @staticmethod
     def check_weights(data: bytes) -> None:
@@ -89,7 +92,7 @@ class NtcCoder(LevelCoder, DecoderCoder):
         return decode_chunk(payload, shape, dtype, parse_model(self._weights), budget, planes)
 
     def check_decoder(self, decoder: str) -> None:
-        remake_of(decoder)
+        remake_of(decoder, self._device)
 
     @staticmethod
     def makes_up(decoder: str) -> bool:
@@ -104,7 +107,7 @@ class NtcCoder(LevelCoder, DecoderCoder):
         planes: frozenset[int] | None,
         budget: Budget,
     ) -> Array:
-        remake = remake_of(decoder)
+        remake = remake_of(decoder, self._device)
         model = parse_model(self._weights)
         return decode_chunk(payload, shape, dtype, model, budget, planes, remake)
 

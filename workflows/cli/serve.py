@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import secrets
@@ -60,12 +61,12 @@ def show(
     from tilepress.pipeline.read.decoders import open_by
     from tilepress.workflows.serve.shown import as_png, as_text
 
-    reader = open_by(store, decoder, force_generative=force_generative)
+    opened = functools.partial(open_by, decoder=decoder, force_generative=force_generative)
     if png is None:
-        for line in as_text(reader, at, bands):
+        for line in as_text(store, at, bands, opened):
             print(line)
         return
-    data = as_png(reader, size, at, bands)
+    data = as_png(store, size, at, bands, opened)
     png.write_bytes(data)
     say(str(png))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import resources, util
+from importlib import util
 from pathlib import Path
 
 from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
@@ -10,11 +10,12 @@ from tilepress.codecs.ntc.decoders.remake import Remake
 from tilepress.codecs.ntc.decoders.view import view
 from tilepress.codecs.ntc.decoders.weights import DecoderWeights
 from tilepress.codecs.numbers import shown
+from tilepress.codecs.weights import bundled_decoders
 from tilepress.errors import ModelError, UnsupportedFormat
 
-__all__ = ["BUNDLED", "is_generative", "remake_of"]
+__all__ = ["BUNDLED", "check_cuda", "is_generative", "remake_of"]
 
-BUNDLED: dict[str, str] = {}
+BUNDLED = {"net": "ntc-net-1"}
 """The bundled weights of decoders that are networks."""
 
 
@@ -37,6 +38,19 @@ def remake_of(decoder: str, device: str = "cpu") -> Remake:
     return network_of(data, device)
 
 
+def check_cuda() -> None:
+    """Raise UnsupportedFormat unless networks can run on a GPU here."""
+    if util.find_spec("torch") is not None:
+        import torch
+
+        if torch.cuda.is_available():
+            return
+    raise UnsupportedFormat(
+        "making a codec: got device 'cuda', which of ntc the networks of decoders run on; "
+        "torch finds no GPU here: take device 'cpu' or 'auto'"
+    )
+
+
 def is_generative(decoder: str) -> bool:
     """Whether a decoder makes up detail: what it shows was not there in the original."""
     if decoder in ("base", "net"):
@@ -48,8 +62,7 @@ def is_generative(decoder: str) -> bool:
 
 def _weights(decoder: str) -> bytes:
     if decoder in BUNDLED:
-        file = resources.files("tilepress.codecs.models") / f"{BUNDLED[decoder]}.safetensors"
-        return file.read_bytes()
+        return next(w.data for w in bundled_decoders() if w.name == BUNDLED[decoder])
     if not decoder.endswith(".safetensors"):
         names = ", ".join(("base", *BUNDLED, "view"))
         raise UnsupportedFormat(

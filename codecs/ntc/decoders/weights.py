@@ -1,13 +1,11 @@
 """The weights file of a decoder network: safetensors of halves, checked before anything is made.
 
 A tensor is called ``lapped.NAME`` or ``wavelet.NAME``, after the transform whose cells it is for.
-Metadata: ``format``, ``decoder`` ("net", or "gan" where samples are drawn), ``channels``,
-``blocks``, ``noise``.
+The metadata name the format alone, so that equal weights are equal bytes; sizes are the tensors'.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,14 +20,14 @@ from tilepress.codecs.numbers import shown
 from tilepress.codecs.tensors import format_of, read_tensors
 from tilepress.errors import ModelError
 
-__all__ = ["DECODER_FORMAT", "INPUTS", "DecoderWeights", "shapes_of"]
+__all__ = ["INPUTS", "DecoderWeights", "shapes_of"]
 
-DECODER_FORMAT = "tilepress-ntc-decoder-1"
+FORMATS = {"net": "tilepress-ntc-net-1", "gan": "tilepress-ntc-gan-1"}
+"""By the kind of decoder: one that comes closer to the original, one that makes texture up."""
 INPUTS = COEFFICIENTS - 1 + 4
 """Channels that a net is shown of a cell: its coefficients but the lowest, and how the lowest
 differs from its four neighbours."""
-_MOST = {"channels": 512, "blocks": 32, "noise": 64}
-_KINDS = ("net", "gan")
+_MOST_CHANNELS, _MOST_BLOCKS, _MOST_NOISE = 512, 32, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,7 @@ class DecoderWeights:
     """Weights of the nets of both transforms."""
 
     decoder: str
+    """One of ``FORMATS``."""
     channels: int
     blocks: int
     noise: int
@@ -48,22 +47,18 @@ class DecoderWeights:
         tensors: dict[str, npt.NDArray[Any]] = {
             f"{name}.{key}": value for name, net in self.nets.items() for key, value in net.items()
         }
-        sizes = {"channels": self.channels, "blocks": self.blocks, "noise": self.noise}
-        told = {key: str(value) for key, value in sizes.items()}
-        metadata = {"format": DECODER_FORMAT, "decoder": self.decoder, **told}
-        return bytes(save_tensors(tensors, metadata=metadata))
+        return bytes(save_tensors(tensors, metadata={"format": FORMATS[self.decoder]}))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> DecoderWeights:
         """Parse a file, not trusted; raises ModelError unless every tensor is as it must be."""
         tensors = read_tensors(data)
-        if format_of(data) != DECODER_FORMAT:
-            raise ModelError("loading a decoder: the file is not one of a decoder of ntc")
-        told = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        if told.get("decoder") not in _KINDS:
-            raise ModelError(f"loading a decoder: got decoder {shown(told.get('decoder'))}")
-        sizes = {key: _size(key, told.get(key)) for key in _MOST}
-        want = shapes_of(**sizes)
+        told = format_of(data)
+        decoder = next((name for name, value in FORMATS.items() if value == told), None)
+        if decoder is None:
+            raise ModelError(f"loading a decoder: got format {shown(told)}, which is none of ntc's")
+        channels, blocks, noise = sizes = _sizes(tensors)
+        want = shapes_of(*sizes)
         if set(tensors) != {f"{name}.{key}" for name in NETS for key in want}:
             raise ModelError("loading a decoder: tensors are not those of its nets")
         nets: dict[str, dict[str, npt.NDArray[np.float16]]] = {name: {} for name in NETS}
@@ -75,17 +70,26 @@ class DecoderWeights:
                 if not np.isfinite(tensor).all():
                     raise ModelError(f"loading a decoder: {name}.{key} is not finite")
                 nets[name][key] = tensor
-        return cls(told["decoder"], **sizes, nets=nets)
+        return cls(decoder, channels, blocks, noise, nets)
 
 
-def _size(key: str, value: object) -> int:
-    least = 0 if key == "noise" else 1
-    number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 5 else -1
-    if not least <= number <= _MOST[key]:
+def _sizes(tensors: Mapping[str, npt.NDArray[Any]]) -> tuple[int, int, int]:
+    """Return channels, blocks and channels of noise, as the first net of a file has them."""
+    name = next(iter(NETS))
+    first = tensors.get(f"{name}.first.weight")
+    if first is None or first.ndim != 4:
+        raise ModelError("loading a decoder: tensors are not those of its nets")
+    blocks = sum(key.startswith(f"{name}.blocks.") for key in tensors) // 10
+    channels, noise = first.shape[0], first.shape[1] - INPUTS
+    if not (
+        1 <= channels <= _MOST_CHANNELS
+        and 1 <= blocks <= _MOST_BLOCKS
+        and 0 <= noise <= _MOST_NOISE
+    ):
         raise ModelError(
-            f"loading a decoder: got {key} {shown(value)}, want {least} … {_MOST[key]}"
+            f"loading a decoder: got {channels} channels, {blocks} blocks, {noise} of noise"
         )
-    return number
+    return channels, blocks, noise
 
 
 def shapes_of(channels: int, blocks: int, noise: int) -> dict[str, tuple[int, ...]]:
