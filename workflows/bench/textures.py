@@ -42,7 +42,8 @@ def _rings(planes: Planes) -> Doubles:
     edges = np.linspace(0.5 / _RINGS / 2, 0.5, _RINGS + 1)
     rings = itertools.pairwise(edges)
     found = [power[(radius >= low) & (radius < high)].mean() for low, high in rings]
-    return np.maximum(np.array(found), 1e-9)
+    out: Doubles = np.maximum(np.array(found), 1e-9)
+    return out
 
 
 def gradient_ratio(given: Planes, decoded: Planes) -> float:
@@ -103,4 +104,5 @@ def _patches(planes: Planes, side: int) -> Doubles:
     down, across = height // side, width // side
     cut = planes[:, : down * side, : across * side].astype(np.float64)
     blocks = cut.reshape(count, down, side, across, side).swapaxes(2, 3)
-    return blocks.reshape(-1, side, side)
+    out: Doubles = blocks.reshape(-1, side, side)
+    return out

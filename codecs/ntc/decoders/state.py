@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -40,8 +41,10 @@ class State:
             return
         device = next(self._wanted.parameters()).device
         saved = torch.load(self.checkpoint, map_location=device, weights_only=True)
-        for name, part in [*self.nets.items(), *self.optimisers.items()]:
-            part.load_state_dict(saved[name])
+        for name, net in self.nets.items():
+            net.load_state_dict(saved[name])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(saved[name])
         self.mean, self.step, self.run = saved["mean"], saved["step"], saved["run"]
         self.made.set_state(saved["random"].cpu())
 
@@ -70,9 +73,9 @@ class State:
                 self._save(self.checkpoint)
 
     def _save(self, path: Path) -> None:
-        parts = {n: p.state_dict() for n, p in [*self.nets.items(), *self.optimisers.items()]}
-        random = self.made.get_state()
+        told: dict[str, Any] = {"mean": self.mean, "step": self.step, "run": self.run}
+        told |= {name: net.state_dict() for name, net in self.nets.items()}
+        told |= {name: one.state_dict() for name, one in self.optimisers.items()}
         partial = path.with_suffix(".partial")
-        told = {"mean": self.mean, "step": self.step, "run": self.run, "random": random}
-        torch.save({**parts, **told}, partial)
+        torch.save({**told, "random": self.made.get_state()}, partial)
         partial.replace(path)

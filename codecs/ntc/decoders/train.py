@@ -30,6 +30,7 @@ from tilepress.codecs.ntc.train import PRICE, Crop, drawn_crops
 __all__ = ["Pairs", "descend", "make_pairs", "share_left", "train_net"]
 
 Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 
 _RATE = 1.2e-3
 _SIDE = 16
@@ -57,7 +58,7 @@ class Pairs:
 def make_pairs(crops: Sequence[Crop], model: NtcModel, pieces: int, seed: int) -> dict[str, Pairs]:
     """Return about so many pieces of crops for each transform, coded and as they were."""
     rng = np.random.default_rng(seed)
-    found: dict[int, list[tuple[Floats, Floats]]] = {kind: [] for kind in NETS.values()}
+    found: dict[int, list[tuple[Floats, Halves]]] = {kind: [] for kind in NETS.values()}
     for kind, planes, wanted in drawn_crops(crops, rng):
         if wanted < _LEAST_SHARE:
             continue

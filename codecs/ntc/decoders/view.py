@@ -13,6 +13,7 @@ that a chunk looks alike whoever reads it, and whenever.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -146,25 +147,25 @@ def _tables(
     return found
 
 
-@functools.lru_cache(maxsize=8)
-def _places(kind: int, height: int, width: int) -> npt.NDArray[np.int64]:
+@functools.lru_cache(maxsize=4)
+def _places(kind: int, height: int, width: int) -> npt.NDArray[np.int32]:
     """Return where in a plane each value lies that ``examine_plane`` tells, in its order.
 
     Values of a lapped plane's means lie nowhere: what stands for them means nothing.
     """
-    found = np.zeros(height * width, np.int64)
+    found = np.zeros(height * width, np.int32)
     for shift in range(0, (height * width).bit_length(), _EXACT.bit_length() - 1):
-        digits = np.arange(height * width, dtype=np.int64) >> shift & (_EXACT - 1)
+        digits = np.arange(height * width, dtype=np.int32) >> shift & (_EXACT - 1)
         plane = digits.astype(np.float32).reshape(height, width)
         _, _, values, _ = examine_plane(kind, plane, None, 0.0)
-        found[: len(values)] |= values.astype(np.int64) << shift
+        found[: len(values)] |= values << shift
         count = len(values)
     found = found[:count]
     found.flags.writeable = False
     return found
 
 
-def hashed(seed: int, places: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+def hashed(seed: int, places: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint32]:
     """Return 32 bits for each place that look random (the finaliser of MurmurHash3)."""
     h = (places.astype(np.uint64) * np.uint64(0x9E3779B1)).astype(np.uint32)
     h ^= np.uint32(seed & 0xFFFFFFFF)

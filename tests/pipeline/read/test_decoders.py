@@ -11,6 +11,8 @@ import pytest
 import rasterio
 
 import tilepress
+from tilepress.codecs.ntc.decoders.weights import DecoderWeights, shapes_of
+from tilepress.codecs.ntc.layout import NETS
 from tilepress.codecs.zarr_codec import ChosenDecoder, TilepressTileV3, read_by
 from tilepress.errors import UnsupportedFormat, UsageError
 from tilepress.pipeline.export import export, export_archive
@@ -40,6 +42,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(plain / "plain.npy", noisy.astype(np.uint16))
     tilepress.compress([plain], out, workers=0, tier="fast")
     return out
+
+
+def made_up() -> DecoderWeights:
+    """Return an adversarial network that adds nothing."""
+    shapes = shapes_of(8, 1, 2)
+    net = {key: np.zeros(shape, np.float16) for key, shape in shapes.items()}
+    return DecoderWeights("gan", 8, 1, 2, dict.fromkeys(NETS, net))
 
 
 def scene(archive: Path) -> Path:
@@ -97,16 +106,40 @@ class TestReading:
             tilepress.open(scene(archive), decoder="gun")
 
 
+class TestNetworks:
+    def test_the_bundled_one_is_taken_for_medical_images(
+        self, archive: Path, tmp_path: Path
+    ) -> None:
+        pytest.importorskip("torch")
+        store = slice_of(archive)
+        base, seen = (tilepress.open(store, decoder=d).image.values for d in ("base", "net"))
+        assert not np.array_equal(base, seen)
+        assert np.abs(base.astype(int) - seen).mean() < 20
+        (path,) = export(store, tmp_path / "net.dcm", decoder="net")
+        told = pydicom.dcmread(path).DerivationDescription
+        assert "decoder net: what is said of the loss holds for the decoder base" in told
+
+    def test_a_file_is_called_by_its_name_alone(self, archive: Path, tmp_path: Path) -> None:
+        pytest.importorskip("torch")
+        path = tmp_path / "mine.safetensors"
+        path.write_bytes(made_up().to_bytes())
+        told = tilepress.open(scene(archive), decoder=str(path)).attrs["tilepress_decoder"]
+        assert told.startswith("decoder mine: texture in it is made up")
+
+
 class TestMedicalImages:
     def test_made_up_detail_is_refused(self, archive: Path, tmp_path: Path) -> None:
-        for decoder in ("view",):
+        pytest.importorskip("torch")
+        gan = tmp_path / "gan.safetensors"
+        gan.write_bytes(made_up().to_bytes())
+        for decoder in ("view", str(gan)):
             with pytest.raises(UsageError, match="makes up detail"):
                 tilepress.open(slice_of(archive), decoder=decoder)
             with pytest.raises(UsageError, match="makes up detail"):
                 export(slice_of(archive), tmp_path / "out", decoder=decoder)
             with pytest.raises(UsageError, match="makes up detail"):
                 export(slice_of(archive), tmp_path / "out.npy", "npy", decoder=decoder)
-        assert not list(tmp_path.iterdir())
+        assert list(tmp_path.iterdir()) == [gan]
 
     def test_unless_it_is_forced_and_then_it_is_told(self, archive: Path, tmp_path: Path) -> None:
         store = slice_of(archive)

@@ -11,7 +11,7 @@ from tilepress.codecs.ntc.decoders.choose import is_generative, remake_of
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import ChecksumMismatch, ModelError, TooMuchMemory, UnsupportedFormat
 
-from .pictures import image
+from ..pictures import image
 
 
 def coded(**options: object) -> tuple[TileCodec, bytes, np.ndarray]:

@@ -9,7 +9,7 @@ from tilepress.codecs.ntc.decoders.cells import from_cells, to_cells
 from tilepress.codecs.ntc.layout import LAPPED, WAVELET
 from tilepress.codecs.ntc.plane import forward
 
-from .pictures import image
+from ..pictures import image
 
 
 @pytest.mark.parametrize("kind", [LAPPED, WAVELET])

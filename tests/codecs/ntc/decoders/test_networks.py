@@ -16,7 +16,7 @@ from tilepress.codecs.ntc.layout import NETS
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import ModelError, UnsupportedFormat
 
-from .pictures import bundled, image
+from ..pictures import bundled, image
 
 torch = pytest.importorskip("torch")
 

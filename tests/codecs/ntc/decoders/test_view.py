@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tilepress.codecs.native.library import VARIABLE, instruction_set, instruction_sets
 from tilepress.codecs.ntc.decoders.view import _places, _tables, fill_zeros, hashed
 from tilepress.codecs.ntc.layout import LAPPED, WAVELET
 from tilepress.codecs.ntc.plane import encode_plane, examine_plane, forward, inverse
 from tilepress.codecs.tile import TileCodec
 
-from .pictures import bundled, image
+from ..pictures import bundled, image
 
 
 def decoded(kind: int, step: float, sides: tuple[int, int] = (96, 120)) -> np.ndarray:
@@ -65,6 +69,34 @@ class TestAPlane:
         plane = np.zeros((32, 32), np.float32)
         fill_zeros(kind, plane, None, bundled(), 7)
         assert not plane.any()
+
+
+GOLDEN = Path(__file__).parent.parent.parent / "golden/ntc"
+SEEN = {
+    "frames": "6889424d370b19ca",
+    "lapped-8": "2b6edfe9ea453565",
+    "lapped-absent": "23dcaf6b0fbb973a",
+    "lapped-bands": "18afd090a8764c86",
+    "wavelet-8": "67d56c261d265247",
+    "wavelet-bands": "a5b911afb4ecd40c",
+    "wavelet-slices": "f84f523264f9eb66",
+}
+"""What golden records look like: the beginning of the sha256 of their samples."""
+
+
+@pytest.mark.parametrize("name", SEEN)
+@pytest.mark.parametrize("instructions", instruction_sets())
+def test_it_is_the_same_on_every_machine(name: str, instructions: str, monkeypatch) -> None:
+    monkeypatch.setenv(VARIABLE, instructions)
+    instruction_set.cache_clear()
+    try:
+        record = (GOLDEN / f"{name}.tp").read_bytes()
+        seen = TileCodec("ntc", quality=50).decode(record, decoder="view")
+    finally:
+        monkeypatch.undo()
+        instruction_set.cache_clear()
+    found = hashlib.sha256(np.ascontiguousarray(seen).tobytes()).hexdigest()
+    assert found.startswith(SEEN[name])
 
 
 class TestARecord:
