@@ -15,7 +15,7 @@ from tilepress.errors import ModelError, UnsupportedFormat
 
 __all__ = ["BUNDLED", "check_cuda", "is_generative", "remake_of"]
 
-BUNDLED = {"net": "ntc-net-1"}
+BUNDLED = {"net": "ntc-net-1", "gan": "ntc-gan-1"}
 """The bundled weights of decoders that are networks."""
 
 

@@ -132,7 +132,7 @@ class TestMedicalImages:
         pytest.importorskip("torch")
         gan = tmp_path / "gan.safetensors"
         gan.write_bytes(made_up().to_bytes())
-        for decoder in ("view", str(gan)):
+        for decoder in ("view", "gan", str(gan)):
             with pytest.raises(UsageError, match="makes up detail"):
                 tilepress.open(slice_of(archive), decoder=decoder)
             with pytest.raises(UsageError, match="makes up detail"):

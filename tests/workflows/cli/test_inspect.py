@@ -242,4 +242,4 @@ class TestDecoders:
         done = call("export", store, tmp_path / "out.tif", "--decoder", "gun")
         assert done.returncode != 0
         assert len(done.stderr.splitlines()) == 1
-        assert "got 'gun', want base, net, view" in done.stderr
+        assert "got 'gun', want base, net, gan, view" in done.stderr

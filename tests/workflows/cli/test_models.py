@@ -30,10 +30,10 @@ class TestModels:
         assert len(done.stderr.splitlines()) == 1
 
     def test_the_card_of_a_decoder(self, call: Command):
-        (net, *_) = bundled_decoders()
-        shown = call("models", "show", net.name).stdout
-        assert net.sha256 in shown
-        assert "licence" in shown
+        for decoder in bundled_decoders():
+            shown = call("models", "show", decoder.name).stdout
+            assert decoder.sha256 in shown
+            assert "licence" in shown
 
     def test_what_is_no_model_is_not_added(self, call: Command, tmp_path: Path):
         path = tmp_path / "mine.safetensors"

@@ -70,6 +70,7 @@ class TestChoosing:
         assert codec.decoder_note is not None
         assert "made up" in codec.decoder_note
         assert is_generative("view")
+        assert is_generative("gan")
         assert not is_generative("base")
 
     def test_a_codec_without_any(self) -> None:

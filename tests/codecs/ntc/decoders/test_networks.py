@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from tilepress.codecs.ntc.decoders.choose import is_generative, remake_of
+from tilepress.codecs.ntc.decoders.choose import BUNDLED, is_generative, remake_of
 from tilepress.codecs.ntc.decoders.weights import DecoderWeights, shapes_of
 from tilepress.codecs.ntc.layout import NETS
 from tilepress.codecs.tile import TileCodec
+from tilepress.codecs.weights import bundled_decoders
 from tilepress.errors import ModelError, UnsupportedFormat
 
 from ..pictures import bundled, image
@@ -111,6 +112,27 @@ class TestFiles:
         path.write_bytes(bundled().to_bytes())
         with pytest.raises(ModelError, match="none of ntc's"):
             remake_of(str(path))
+
+
+class TestBundled:
+    def test_each_is_what_its_name_says(self) -> None:
+        found = {w.name: DecoderWeights.from_bytes(w.data) for w in bundled_decoders()}
+        assert set(found) == set(BUNDLED.values())
+        for decoder, name in BUNDLED.items():
+            assert found[name].decoder == decoder
+            assert (found[name].noise > 0) == (decoder == "gan")
+
+    def test_the_net_is_nearer_to_what_was_there(self) -> None:
+        y, x = np.mgrid[:256, :256]
+        smooth = (900 + 400 * np.sin(x / 7) * np.cos(y / 11) + 300 * (x > 2 * y)).astype(np.uint16)
+        codec = TileCodec("ntc", psnr=36)
+        record = codec.encode(smooth[None])
+        off = {
+            decoder: np.square(codec.decode(record, decoder=decoder) - smooth.astype(float)).mean()
+            for decoder in ("base", "net", "gan")
+        }
+        assert off["net"] < off["base"]
+        assert off["gan"] < 1.3 * off["base"]
 
 
 class TestSamples:
