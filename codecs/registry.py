@@ -20,11 +20,13 @@ from tilepress.codecs.loss import Loss
 from tilepress.errors import ModelError, UnsupportedFormat
 
 __all__ = [
+    "BASE",
     "CODECS",
     "DEFAULT_CODEC",
     "KEPT",
     "ChunkCoder",
     "Coded",
+    "DecoderCoder",
     "EstimatingCoder",
     "ExactCoder",
     "LevelCoder",
@@ -35,6 +37,7 @@ __all__ = [
     "canonical",
     "check_weights",
     "coder_class",
+    "has_decoders",
     "kept_decoder",
     "kept_streams",
     "known_coders",
@@ -225,6 +228,41 @@ class ScaledCoder(ChunkCoder, Protocol):
         ...
 
 
+BASE = "base"
+"""The decoder that every codec has, which checksums and promises of loss are of."""
+
+
+@runtime_checkable
+class DecoderCoder(ChunkCoder, Protocol):
+    """A coder whose records may be decoded in other ways, by the reader's choice."""
+
+    def check_decoder(self, decoder: str) -> None:
+        """Raise UnsupportedFormat or ModelError unless it can decode so, here."""
+        ...
+
+    @staticmethod
+    def makes_up(decoder: str) -> bool:
+        """Whether a decoder shows detail that nothing in the record tells of."""
+        ...
+
+    def decode_by(
+        self,
+        decoder: str,
+        payload: memoryview,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        planes: frozenset[int] | None,
+        budget: Budget,
+        number: int,
+    ) -> Array:
+        """Decode as ``decode`` does, but to the samples of another decoder than ``BASE``.
+
+        What the base decodes to is compared with its checksums before. Samples that records keep
+        exactly stay so.
+        """
+        ...
+
+
 class ParameterCoder(LevelCoder):
     """A coder of which there are many: parameters after a codec's name say which.
 
@@ -329,6 +367,12 @@ def canonical(codec: object) -> str | None:
     plain = codec.partition(":")[0]
     told = found.parameters if issubclass(found, ParameterCoder) else ""
     return f"{plain}:{told}" if told else plain
+
+
+def has_decoders(codec: object) -> bool:
+    """Whether a codec of that name can decode by others than ``BASE``."""
+    plain = codec.partition(":")[0] if isinstance(codec, str) else None
+    return plain in CODECS and hasattr(coder_class(plain), "decode_by")
 
 
 def known_coders() -> frozenset[int]:

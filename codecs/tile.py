@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -32,8 +33,10 @@ from tilepress.codecs.record import (
 )
 from tilepress.codecs.reduce import Method, reduced
 from tilepress.codecs.registry import (
+    BASE,
     ChunkCoder,
     Coded,
+    DecoderCoder,
     EstimatingCoder,
     ExactCoder,
     LevelCoder,
@@ -133,6 +136,10 @@ class TileCodec:
     device : "cpu", "cuda" (an NVIDIA GPU; refused where there is none), or "auto", which means
         the CPU: the GPU's speed has not been measured yet. Bytes are the same on both. The GPU
         is for ``encode_many`` and ``decode_many``: a plane alone fills a small part of it.
+    decoder : "base", or another way to decode that the codec has; it is no part of the
+        configuration, and of nothing that a record promises. Of ``ntc``: "net", a residual network
+        that comes closer to the original, "view", noise where values are zero, "gan", a network
+        that makes up texture, or a weights file of one's own (README.md).
     """
 
     def __init__(
@@ -149,10 +156,11 @@ class TileCodec:
         psnr: float | None = None,
         bits_per_sample: float | None = None,
         peak: float | None = None,
+        decoder: str = BASE,
     ) -> None:
         targets = {"quality": quality, "psnr": psnr, "bits_per_sample": bits_per_sample}
         config = CodecConfig.of(codec, max_error, nodata, tier, model, targets, peak)
-        self._setup(config, device, max_memory)
+        self._setup(config, device, max_memory, decoder=decoder)
 
     def _setup(
         self,
@@ -160,6 +168,7 @@ class TileCodec:
         device: Device,
         max_memory: int | str | None = None,
         exact: frozenset[int] = frozenset(),
+        decoder: str = BASE,
     ) -> None:
         if not isinstance(device, str) or device not in _DEVICES:
             raise UnsupportedFormat(
@@ -175,6 +184,7 @@ class TileCodec:
             raise UnsupportedFormat(
                 f"making a codec: {config.codec!r} keeps no bands exact beside others"
             )
+        self._decoder = self._checked(decoder)
 
     @property
     def loss(self) -> Loss:
@@ -197,11 +207,33 @@ class TileCodec:
     @property
     def has_scales(self) -> bool:
         """Whether decoding at a scale takes less time than decoding all."""
-        return isinstance(self._coder, ScaledCoder)
+        return self._decoder == BASE and isinstance(self._coder, ScaledCoder)
 
     def to_config(self) -> dict[str, Any]:
         """Return the closed, versioned configuration that a reader needs (FORMAT.md §1)."""
         return self._config.to_json()
+
+    @property
+    def decoder(self) -> str:
+        """By what records are decoded where nobody says."""
+        return self._decoder
+
+    @property
+    def makes_up(self) -> bool:
+        """Whether the decoder shows detail that nothing in the records tells of."""
+        if self._decoder == BASE or not isinstance(self._coder, DecoderCoder):
+            return False
+        return self._coder.makes_up(self._decoder)
+
+    @property
+    def decoder_note(self) -> str | None:
+        """What to say of samples that the decoder made, wherever they go; None of the base's."""
+        if self._decoder == BASE:
+            return None
+        name = PurePath(self._decoder).stem  # of a file, for a path is nobody's business
+        if self.makes_up:
+            return f"decoder {name}: texture in it is made up, and was not in the original"
+        return f"decoder {name}: what is said of the loss holds for the decoder {BASE}"
 
     @classmethod
     def from_config(
@@ -211,6 +243,7 @@ class TileCodec:
         device: Device = "auto",
         max_memory: int | str | None = None,
         exact: Iterable[int] = (),
+        decoder: str = BASE,
     ) -> TileCodec:
         """Build a codec from ``to_config``'s dictionary; raises UnsupportedFormat or ModelError.
 
@@ -219,7 +252,7 @@ class TileCodec:
         reader needs to be told.
         """
         codec = cls.__new__(cls)
-        codec._setup(CodecConfig.parse(config), device, max_memory, frozenset(exact))
+        codec._setup(CodecConfig.parse(config), device, max_memory, frozenset(exact), decoder)
         return codec
 
     def check(self, dtype: np.dtype[Any]) -> None:
@@ -438,6 +471,7 @@ class TileCodec:
         planes: Sequence[int] | None = None,
         max_memory: int | str | None = None,
         scale: int = 1,
+        decoder: str | None = None,
     ) -> Array:
         """Decode a record to an array of the shape and dtype that were coded.
 
@@ -452,19 +486,28 @@ class TileCodec:
 
         ``expect`` is the shape, (planes, y, x) or (y, x), and dtype that the record must have: who
         knows them should say so, for a record that claims others is then refused unread.
-        ``max_memory`` is the constructor's, for this record.
+        ``max_memory`` and ``decoder`` are the constructor's, for this record.
         Raises InvalidRecord, ChecksumMismatch, UnsupportedFormat, ModelError or TooMuchMemory;
-        never returns samples that are not those coded.
+        never returns samples that are not those coded, unless another decoder than "base" was asked
+        for: what this one decodes to is checked then, too.
         """
         if scale not in (1, *SCALES):
             raise UsageError(f"decoding a record: got scale {scale}, want 1, 2, 4 or 8")
         allowed = self._allowed(max_memory)
+        by = self._decoder if decoder is None else self._checked(decoder)
         if scale > 1:
+            if by != BASE:
+                raise UsageError(
+                    f"decoding a record: got scale {scale} with decoder {by!r}; only the decoder "
+                    f"{BASE!r} decodes at a scale"
+                )
             return self._decode(data, expect, allowed, planes, scale)
         if self._device == "cuda":
-            decode = functools.partial(self._decode, expect=expect, allowed=allowed, planes=planes)
+            decode = functools.partial(
+                self._decode, expect=expect, allowed=allowed, planes=planes, decoder=by
+            )
             return self._coder.map(decode, [data])[0]
-        return self._decode(data, expect, allowed, planes)
+        return self._decode(data, expect, allowed, planes, decoder=by)
 
     def decode_many(
         self, records: Sequence[bytes | memoryview], *, expect: Expected | None = None
@@ -477,6 +520,23 @@ class TileCodec:
         allowed = self._allowed(None)
         return self._coder.map(lambda record: self._decode(record, expect, allowed), records)
 
+    def _checked(self, decoder: str) -> str:
+        """Return a decoder that this codec has; raises UnsupportedFormat or ModelError."""
+        if decoder == BASE:
+            return decoder
+        if not isinstance(decoder, str) or not isinstance(self._coder, DecoderCoder):
+            raise UnsupportedFormat(
+                f"choosing a decoder: got {shown(decoder)}, "
+                f"codec {self._config.codec!r} has {BASE!r} only"
+            )
+        if self._config.loss.max_error is not None:
+            raise UnsupportedFormat(
+                f"choosing a decoder: got {decoder!r}, but samples are within a bound of the "
+                f"original, which holds for {BASE!r} alone"
+            )
+        self._coder.check_decoder(decoder)
+        return decoder
+
     def _allowed(self, max_memory: int | str | None) -> int:
         return allowed_memory(self._max_memory if max_memory is None else max_memory)
 
@@ -487,6 +547,7 @@ class TileCodec:
         allowed: int,
         planes: Sequence[int] | None = None,
         scale: int = 1,
+        decoder: str | None = None,
     ) -> Array:
         header, payload = unpack_record(data)
         budget = Budget(
@@ -495,10 +556,9 @@ class TileCodec:
         try:
             if scale > 1 and self._can_scale(header):
                 return self._decode_scaled(header, payload, expect, planes, budget, scale)
-            whole = self._decode_within(header, payload, expect, planes, budget)
-            if scale == 1:
-                return whole
-            return self._averaged(whole, scale)
+            by = self._decoder if decoder is None else decoder
+            whole = self._decode_within(header, payload, expect, planes, budget, by)
+            return whole if scale == 1 else self._averaged(whole, scale)
         except MemoryError as error:
             raise budget.exhausted() from error
 
@@ -509,7 +569,9 @@ class TileCodec:
         expect: Expected | None,
         planes: Sequence[int] | None,
         budget: Budget,
+        decoder: str,
     ) -> Array:
+        remade = False
         if planes is not None:
             _check_planes(planes, 0 if header.two_d else header.shape[0])
         _check_expected(header, expect)
@@ -543,15 +605,21 @@ class TileCodec:
             if 0 in header.coded:
                 raise InvalidRecord("decoding a record: an empty box has a payload")
             wanted = None if planes is None else frozenset(p for p in planes if p < header.coded[0])
-            samples = coder.decode(
-                payload, header.coded, header.dtype, wanted, budget, header.coder
-            )
+            remade = decoder != BASE and coder is self._coder
+            if remade and isinstance(coder, DecoderCoder):
+                samples = coder.decode_by(
+                    decoder, payload, header.coded, header.dtype, wanted, budget, header.coder
+                )
+            else:
+                samples = coder.decode(
+                    payload, header.coded, header.dtype, wanted, budget, header.coder
+                )
         own = header.irreversible and not kept_decoder(header.coder)
         if own and crc32c(payload) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: its payload does not match its crc32c")
         own_sums = named(self._config.codec)
         whole = planes is None or header.coder not in (*own_sums.numbers, *own_sums.beside)
-        whole = whole and not header.irreversible
+        whole = whole and not header.irreversible and not remade
         if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")
         restored = _restore(header, samples)
@@ -632,12 +700,12 @@ def _no_memory(array: Array) -> TooMuchMemory:
 
 
 @lru_cache(maxsize=64)
-def codec_of(configuration: str) -> TileCodec:
-    """Return the codec of a configuration (FORMAT.md) as JSON; one per process and text.
+def codec_of(configuration: str, decoder: str = BASE) -> TileCodec:
+    """Return the codec of a configuration (FORMAT.md) as JSON; one per process, text and decoder.
 
     Zarr's codecs hold the text alone, so that a pickled array stays small.
     """
-    return TileCodec.from_config(json.loads(configuration))
+    return TileCodec.from_config(json.loads(configuration), decoder=decoder)
 
 
 def encode_chunk(codec: TileCodec, chunk: Array) -> bytes:

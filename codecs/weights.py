@@ -25,6 +25,7 @@ __all__ = [
     "NO_WEIGHTS",
     "Weights",
     "add_model",
+    "bundled_decoders",
     "find_model",
     "inline_text",
     "keep",
@@ -75,13 +76,23 @@ def user_model_folder() -> Path:
 
 @functools.lru_cache(maxsize=1)
 def _bundled() -> tuple[Weights, ...]:
-    folder = resources.files("tilepress.codecs.models")
+    return _in_folder("")
+
+
+def _in_folder(name: str) -> tuple[Weights, ...]:
+    folder = resources.files("tilepress.codecs.models") / name
     files = sorted(
         (f for f in folder.iterdir() if f.name.endswith(".safetensors")), key=lambda f: f.name
     )
     return tuple(
         Weights(f.name.removesuffix(".safetensors"), f.read_bytes(), "bundled") for f in files
     )
+
+
+@functools.lru_cache(maxsize=1)
+def bundled_decoders() -> tuple[Weights, ...]:
+    """Return the bundled weights of decoders: no store needs them, any reader may take them."""
+    return _in_folder("decoders")
 
 
 def known_models() -> list[Weights]:
@@ -93,8 +104,12 @@ def known_models() -> list[Weights]:
 
 def model_card(name: str) -> str:
     """Return the card of a bundled model (data, licences, command, figures), or what is known."""
+    folder = resources.files("tilepress.codecs.models")
+    for decoder in bundled_decoders():
+        if decoder.name == name:
+            return (folder / "decoders" / f"{name}.md").read_text(encoding="utf-8")
     weights = load_named(name)
-    card = resources.files("tilepress.codecs.models") / f"{weights.name}.md"
+    card = folder / f"{weights.name}.md"
     if weights.origin == "bundled" and card.is_file():
         return card.read_text(encoding="utf-8")
     return f"{weights.name}\nsha256 {weights.sha256}\n{len(weights.data)} bytes, {weights.origin}\n"

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
+from zarr.registry import register_codec
 
 from tilepress.codecs.config import CodecConfig
 from tilepress.codecs.decoded import decoded_chunks, key_of
 from tilepress.codecs.numbers import shown
+from tilepress.codecs.registry import BASE, has_decoders
 from tilepress.codecs.threads import gather_chunks, run_chunk
 from tilepress.codecs.tile import (
     CODEC_NAME,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from zarr.core.dtype.wrapper import TBaseDType, TBaseScalar, ZDType
     from zarr.core.indexing import SelectorTuple
 
-__all__ = ["TilepressTileV3"]
+__all__ = ["ChosenDecoder", "TilepressTileV3", "read_by"]
 
 
 def _as_dict(config: object) -> dict[str, Any]:
@@ -65,17 +67,26 @@ class TilepressTileV3(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
 
     configuration: str
     """The codec configuration (FORMAT.md) as JSON text with sorted keys."""
+    decoder: str
+    """By what it decodes, as the reader chose: metadata of arrays never say it."""
 
-    def __init__(self, codec: TileCodec | Mapping[str, Any] | None = None) -> None:
-        """Take a TileCodec, or its configuration; None means the lossless default."""
+    def __init__(
+        self, codec: TileCodec | Mapping[str, Any] | None = None, decoder: str | None = None
+    ) -> None:
+        """Take a TileCodec, or its configuration; None means the lossless default.
+
+        ``decoder`` is by default the TileCodec's, else "base".
+        """
         codec = TileCodec() if codec is None else codec
         config = codec.to_config() if isinstance(codec, TileCodec) else _as_dict(codec)
+        chosen = codec.decoder if isinstance(codec, TileCodec) else BASE
         object.__setattr__(self, "configuration", json.dumps(config, sort_keys=True))
-        codec_of(self.configuration)
+        object.__setattr__(self, "decoder", chosen if decoder is None else decoder)
+        _ = self.codec  # what cannot be made is refused here
 
     @property
     def codec(self) -> TileCodec:
-        return codec_of(self.configuration)
+        return codec_of(self.configuration, self.decoder)
 
     @classmethod
     def from_dict(cls, data: dict[str, JSON]) -> Self:
@@ -129,7 +140,8 @@ class TilepressTileV3(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
         """
         data = memoryview(record.as_numpy_array())  # type: ignore[arg-type]  # numpy < 2.5 stubs
         shape, dtype = tuple(spec.shape), spec.dtype.to_native_dtype()
-        chunks, key = decoded_chunks(), key_of(self.configuration, data, shape, dtype)
+        by = self.configuration if self.decoder == BASE else f"{self.configuration}{self.decoder}"
+        chunks, key = decoded_chunks(), key_of(by, data, shape, dtype)
         kept = chunks.get(key, data)
         if kept is not None:
             return kept
@@ -177,6 +189,46 @@ class TilepressTileV3(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
 
     def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
         return run_chunk(self._encode, (chunk_data, chunk_spec))
+
+
+_CHOSEN_NAME = f"{CODEC_NAME}.chosen"
+
+
+class ChosenDecoder(TilepressTileV3):
+    """The codec of an array that is read by another decoder than the base.
+
+    No store has it in its metadata: ``read_by`` puts it into documents on their way to Zarr, and
+    Zarr knows it in processes alone that have imported this module.
+    """
+
+    @classmethod
+    def from_dict(cls, data: dict[str, JSON]) -> Self:
+        chosen: Any = data
+        return cls(chosen["configuration"], chosen["decoder"])
+
+    def to_dict(self) -> dict[str, JSON]:
+        return {**super().to_dict(), "name": _CHOSEN_NAME, "decoder": self.decoder}
+
+
+register_codec(_CHOSEN_NAME, ChosenDecoder)
+
+
+def read_by(document: bytes, decoder: str) -> bytes:
+    """Return a metadata document of which arrays of codecs with several decoders have this one."""
+
+    def chosen(node: object) -> object:
+        if isinstance(node, list):
+            return [chosen(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        config = node.get("configuration")
+        if node.get("name") == CODEC_NAME and isinstance(config, dict):
+            if not has_decoders(config.get("codec")):
+                return node
+            return {**node, "name": _CHOSEN_NAME, "decoder": decoder}
+        return {key: chosen(value) for key, value in node.items()}
+
+    return json.dumps(chosen(json.loads(document))).encode()
 
 
 def _planes_of(selection: SelectorTuple, shape: tuple[int, ...]) -> list[int] | None:

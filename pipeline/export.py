@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from tilepress.codecs.registry import BASE
 from tilepress.errors import UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.endings import chosen_export, destination
 from tilepress.pipeline.image.format import ExportPart
 from tilepress.pipeline.other_bands import OtherBand, bands_with_others
+from tilepress.pipeline.read.decoders import open_by, refuse_made_up
 from tilepress.pipeline.storage.atomic import make_directory
 from tilepress.pipeline.storage.path import AnyPath, is_url
 from tilepress.pipeline.storage.unfinished import sweep_unfinished
@@ -31,6 +33,8 @@ def export(
     resample: str | None = None,
     slices: Sequence[int] | slice | None = None,
     transfer_syntax: str | None = None,
+    decoder: str = BASE,
+    force_generative: bool = False,
 ) -> list[Path]:
     """Export a store; return the files or folders written. Nothing that is there is replaced.
 
@@ -57,6 +61,8 @@ def export(
         Part of a series or volume: numbers of slices from 0.
     transfer_syntax :
         What the frames of DICOM files are coded as, losslessly.
+    decoder, force_generative :
+        How samples of the codec ``ntc`` are made, as ``tilepress.open`` says; files tell of it.
 
     Raises UsageError where the store has nothing to make the format of, StoreError where it is not
     sealed or damaged, or a file is in the way.
@@ -68,7 +74,7 @@ def export(
     if folder:
         make_directory(out)
     sweep_unfinished(out if out.is_dir() else out.parent)
-    reader = StoreReader.open(store)
+    reader = open_by(store, decoder, force_generative=force_generative)
     numbers: list[int] | None = None
     others: list[OtherBand] = []
     if bands is not None:
@@ -82,10 +88,17 @@ def export(
         slices=slices,
         transfer_syntax=transfer_syntax,
     )
-    return export_part(reader, out, format, part)
+    return export_part(reader, out, format, part, force_generative=force_generative)
 
 
-def export_part(reader: StoreReader, out: Path, wanted: str | None, part: ExportPart) -> list[Path]:
+def export_part(
+    reader: StoreReader,
+    out: Path,
+    wanted: str | None,
+    part: ExportPart,
+    *,
+    force_generative: bool = False,
+) -> list[Path]:
     """Export as ``export`` does, into a folder where nothing is left of killed ones."""
     kind, name = str(reader.origin["kind"]), reader.path.name
     chosen = chosen_export(kind, name, out, wanted)
@@ -98,9 +111,18 @@ def export_part(reader: StoreReader, out: Path, wanted: str | None, part: Export
             )
     if part.bbox_crs is not None and part.bbox is None:
         raise UsageError(f"exporting {name}: a CRS of a bounding box is given, and no box")
+    origin = formats.format_of_kind(kind)
+    if chosen in formats.DICOM.exports and not force_generative:
+        refuse_made_up(reader)
+    if reader.makes_up:
+        is_slide = origin is not None and origin.slide_to_write(reader) is not None
+        if not chosen.tells_decoder or (is_slide and not chosen.any_store):
+            raise UsageError(
+                f"exporting {name}: {chosen.name} has no place to say that decoder "
+                f"{reader.decoder!r} makes up detail; take --format zarr or another decoder"
+            )
     if not chosen.keeps_levels:
         reader = reader.as_it_came()
-    origin = formats.format_of_kind(kind)
     if origin is not None and chosen in origin.exports:
         return chosen.write(reader, out, part)
     if origin is not None and chosen.write_slide is not None and part == ExportPart():

@@ -6,13 +6,15 @@ has its name is whole. A ledger (``export_ledger``) tells a later run what is th
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tilepress.codecs.registry import BASE
 from tilepress.errors import (
     NO_ROOM,
     FileInTheWay,
@@ -29,6 +31,7 @@ from tilepress.pipeline.export_ledger import COMPANIONS, ExportLedger, signature
 from tilepress.pipeline.image.format import ExportPart
 from tilepress.pipeline.kept.check import export_kept
 from tilepress.pipeline.kept.index import FILES, has_kept
+from tilepress.pipeline.read.decoders import open_by
 from tilepress.pipeline.storage.atomic import make_directory, sync_directory
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.placed import place_new, refuse_links
@@ -75,13 +78,16 @@ def export_archive(
     archive: AnyPath,
     out: Path | str,
     format: str | None = None,  # noqa: A002  # the word users type
+    *,
+    decoder: str = BASE,
+    force_generative: bool = False,
 ) -> Iterator[Exported]:
     """Export every store of an archive below a folder, and the files that it keeps.
 
     A raster or an array goes where it lay below its source, a DICOM series into a folder called as
     its store, a file that is no image where it lay, too. Nothing is replaced; what fails, or is of
     a kind that ``format`` is not for, is an item of the stream. What an earlier run into the same
-    folder has written is not written again.
+    folder has written is not written again. ``decoder`` is for the stores whose codec has several.
 
     Raises UsageError where there is no archive, or no folder to write to; StoreError where the
     folder cannot be written to.
@@ -106,7 +112,11 @@ def export_archive(
         make_directory(out)
         sweep_unfinished(out)
         with ExportLedger.open(out) as ledger:
-            yield from _Run(where, out, format, ledger).exported(stores)
+            opened = functools.partial(
+                open_by, decoder=decoder, force_generative=force_generative, any_codec=True
+            )
+            run = _Run(where, out, format, ledger, opened, force_generative=force_generative)
+            yield from run.exported(stores)
             sweep_unfinished(out)  # of a run that was killed a moment before this one began
     except OSError as error:
         raise StoreError(f"exporting to {out}: {error.strerror or error}") from error
@@ -116,9 +126,17 @@ class _Run:
     """One run: the archive, the folder, and what has been written there so far."""
 
     def __init__(
-        self, archive: StoragePath, out: Path, wanted: str | None, ledger: ExportLedger
+        self,
+        archive: StoragePath,
+        out: Path,
+        wanted: str | None,
+        ledger: ExportLedger,
+        opened: Callable[[StoragePath], StoreReader],
+        *,
+        force_generative: bool,
     ) -> None:
         self._archive, self._out, self._wanted, self._ledger = archive, out, wanted, ledger
+        self._opened, self._force_generative = opened, force_generative
         self._written: set[Path] = set()
         """Files of stores, by this run or an earlier one."""
 
@@ -149,8 +167,10 @@ class _Run:
             return Exported(key, tuple(files), problem, state, number, total, stops)
 
         try:
-            reader = StoreReader.open(store)
+            reader = self._opened(store)
             seal = sha256_hex(reader.root_document)
+            if reader.decoder_note is not None:  # which gives other samples of the same store
+                seal = f"{seal} {reader.decoder}"
             files = self._ledger.is_done(key, seal, self._wanted)
             if files is not None:
                 return told("there", files)
@@ -171,7 +191,13 @@ class _Run:
         """Write a store in a folder of its own, then move its files to where they belong."""
         with unfinished(self._out / "store", folder=True) as scratch:
             place = _place(reader, key, scratch, self._wanted)
-            staged = export_part(reader, place, self._wanted, ExportPart())
+            staged = export_part(
+                reader,
+                place,
+                self._wanted,
+                ExportPart(),
+                force_generative=self._force_generative,
+            )
             pairs = [(file, self._target(file, scratch, key)) for file in staged]
             marks = []
             for file, target in pairs:

@@ -63,7 +63,7 @@ def _beside(reader: StoreReader, asked: str) -> Iterator[OtherBand]:
         if name == reader.path.name or not _is_of(name, scene):
             continue
         try:
-            other = StoreReader.open(folder / name)
+            other = StoreReader.open(folder / name, decoder=reader.decoder)
             if "grid_mapping" not in other.attrs:
                 continue
             yield other, band_numbers(other, [_known_as(other, asked)], name)[0], asked

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.native.library import bind
+from tilepress.codecs.ntc.decoders.remake import BasePlanes, Remake
 from tilepress.codecs.ntc.fill import fill_absent
 from tilepress.codecs.ntc.klt import MATRIX_UNIT, analysis_matrix, fit
 from tilepress.codecs.ntc.layout import LAPPED, WAVELET
@@ -211,11 +212,14 @@ def decode_chunk(
     budget: Budget,
     planes: frozenset[int] | None = None,
     scale: int = 1,
+    remake: Remake | None = None,
 ) -> Array:
     """Decode a payload, not trusted; with ``planes`` only these are right, the others zeros.
 
     scale : 1, or 2, 4 or 8: of so many rows and columns about the mean becomes one sample, from low
     frequencies alone; checksums of planes then tell nothing.
+    remake : of scale 1, what makes samples of the base's planes; None: the base itself, which alone
+    is compared with the checksums, with it, too.
 
     Raises InvalidRecord, UnsupportedFormat, ChecksumMismatch or TooMuchMemory.
     """
@@ -224,6 +228,8 @@ def decode_chunk(
     cells = lapped_sides[0] * lapped_sides[1]
     taken = dtype.itemsize * count * height * width + 4 * count * cells + _PLANE_BYTES * count
     budget = budget.less(taken + 4 * maps_size(LAPPED, *lapped_sides) + 32 * cells + len(payload))
+    if remake is not None:
+        budget = budget.less(4 * count * cells + remake.memory(cells))
     budget.check()
     read = unpack(payload, shape, dtype)
     sides = padded_sides(read.kind, height, width)
@@ -258,10 +264,15 @@ def decode_chunk(
         masks = [None if mask is None else all_of(mask, scale) for mask in masks]
     out = np.zeros((count, *small), dtype)
     wanted = range(last) if planes is None else sorted(planes)
+    kept = None if remake is None else made.copy()
     _finish(read, made, masks, out, wanted)
     for index in wanted if scale == 1 else ():
         if samples_crc(out[index]) != read.heads[index].crc:
             raise ChecksumMismatch(f"decoding a record: plane {index} does not match its crc32c")
+    if remake is not None and kept is not None:
+        seeds = [head.crc for head in read.heads[:last]]
+        remade = remake(BasePlanes(read.kind, kept, read.bands, seeds, model))
+        _finish(read, remade, masks, out, wanted)
     return out
 
 

@@ -1,4 +1,7 @@
-"""``ntc`` as one of the codecs: what it promises, its weights, and the coder of a chunk."""
+"""``ntc`` as one of the codecs: what it promises, its weights, and the coder of a chunk.
+
+Records are coded on the CPU, for symbols come one after another; a GPU is for decoders' networks.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,20 @@ from tilepress.codecs.budget import Budget
 from tilepress.codecs.levels import nominal_step
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
 from tilepress.codecs.ntc.chunk import Analysis, decode_chunk, encode_chunk
+from tilepress.codecs.ntc.decoders.choose import check_cuda, is_generative, remake_of
 from tilepress.codecs.ntc.mixed import Chunk, encode_mixed
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import NUMBER, decode_parts
 from tilepress.codecs.ntc.rivals import Beaten, encode_rival
 from tilepress.codecs.registry import (
     Coded,
+    DecoderCoder,
     EstimatingCoder,
     ExactCoder,
     RivalledCoder,
     ScaledCoder,
 )
 from tilepress.codecs.threads import map_chunks
-from tilepress.errors import UnsupportedFormat
 
 __all__ = ["NtcCoder", "parse_model"]
 
@@ -43,7 +47,7 @@ def parse_model(data: bytes) -> NtcModel:
     return NtcModel.from_bytes(data)
 
 
-class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder):
+class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderCoder):
     """The lossy codec of linear transforms and a learned context model."""
 
     losses: ClassVar[frozenset[type[Loss]]] = frozenset({Quality, AtLeast, AtMost})
@@ -60,9 +64,10 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder):
     def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
         parse_model(weights)
         if device == "cuda":
-            raise UnsupportedFormat("making a codec: ntc runs on the CPU only, got device 'cuda'")
+            check_cuda()
         self._weights, self._bound, self._tier = weights, loss.max_error, tier
         self._model_id = hashlib.sha256(weights).digest()[:ID_BYTES]
+        self._device = "cuda" if device == "cuda" else "cpu"
 
     @staticmethod
     def check_weights(data: bytes) -> None:
@@ -165,6 +170,30 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder):
             return decode_parts(payload, shape, dtype, own, budget, planes, scale)
         model = parse_model(self._weights)
         return decode_chunk(payload, shape, dtype, model, budget, planes, scale)
+
+    def check_decoder(self, decoder: str) -> None:
+        remake_of(decoder, self._device)
+
+    @staticmethod
+    def makes_up(decoder: str) -> bool:
+        return is_generative(decoder)
+
+    def decode_by(
+        self,
+        decoder: str,
+        payload: memoryview,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        planes: frozenset[int] | None,
+        budget: Budget,
+        number: int,
+    ) -> Array:
+        if number == NUMBER:
+            own = (self, self._model_id)
+            return decode_parts(payload, shape, dtype, own, budget, planes, decoder=decoder)
+        remake = remake_of(decoder, self._device)
+        model = parse_model(self._weights)
+        return decode_chunk(payload, shape, dtype, model, budget, planes, remake=remake)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         return map_chunks(function, items)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tilepress.codecs.beside import ID_BYTES, coder_numbered
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.reduce import reduced
-from tilepress.codecs.registry import ScaledCoder
+from tilepress.codecs.registry import BASE, DecoderCoder, ScaledCoder
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
 from tilepress.errors import InvalidRecord, UnsupportedFormat
@@ -235,18 +235,24 @@ def read_parts(payload: memoryview, count: int, dtype: np.dtype[Any]) -> list[Pa
     return parts
 
 
+class Own(ScaledCoder, DecoderCoder, Protocol):
+    """What decodes payloads of coder 6."""
+
+
 def decode_parts(
     payload: memoryview,
     shape: tuple[int, int, int],
     dtype: np.dtype[Any],
-    own: tuple[ScaledCoder, bytes],
+    own: tuple[Own, bytes],
     budget: Budget,
     planes: frozenset[int] | None,
     scale: int = 1,
+    decoder: str = BASE,
 ) -> Array:
     """Decode a payload, not trusted; with ``planes`` only these are right.
 
     own : what decodes parts of coder 6, and the name of its weights.
+    decoder : of scale 1, by which planes of coder 6 are made; nothing may be added to them then.
     scale : with 2, 4 or 8 planes of coder 6 are decoded so, without what is added to them, and of
     the others, which are exact, the samples in the middle are taken. Raises CodecError alone.
     """
@@ -254,12 +260,17 @@ def decode_parts(
     budget = budget.less(dtype.itemsize * shape[0] * area)
     budget.check()
     parts = read_parts(payload, shape[0], dtype)
+    if decoder != BASE and any(isinstance(part.how, Added) for part in parts):
+        raise UnsupportedFormat(
+            f"decoding a record: what is added to its samples is added to those of {BASE!r}, not of "
+            f"decoder {decoder!r}"
+        )
     out = np.zeros((shape[0], *(-(-n // scale) for n in shape[1:])), dtype)
     for part in parts:
         wanted = [at for at, p in enumerate(part.planes) if planes is None or p in planes]
         if not wanted or (scale > 1 and isinstance(part.how, Added)):
             continue
-        samples = _decoded(part, wanted, shape, dtype, own, budget, scale)
+        samples = _decoded(part, wanted, shape, dtype, own, budget, scale, decoder)
         for at in wanted:
             plane, number = samples[at], part.planes[at]
             if isinstance(part.how, Shift):
@@ -275,9 +286,10 @@ def _decoded(
     wanted: list[int],
     shape: tuple[int, int, int],
     dtype: np.dtype[Any],
-    own: tuple[ScaledCoder, bytes],
+    own: tuple[Own, bytes],
     budget: Budget,
     scale: int,
+    decoder: str,
 ) -> Array:
     """Return what the coder of a part makes of it, of which some planes are wanted."""
     area = shape[1] * shape[2]
@@ -286,6 +298,8 @@ def _decoded(
     within = budget.less(32 * len(wanted) * area if part.how is not None else 0)
     data = memoryview(part.payload)
     if (part.coder, part.model_id) == (own[0].number, own[1]):
+        if decoder != BASE:
+            return own[0].decode_by(decoder, data, sides, inner, some, within, part.coder)
         return own[0].decode_scaled(data, sides, inner, some, within, part.coder, scale)
     coder = coder_numbered(part.coder, part.model_id)
     samples: Array = coder.decode(data, sides, inner, some, within, part.coder)

@@ -37,7 +37,7 @@ from tilepress.codecs.ntc.layout import (
 from tilepress.codecs.ntc.model import Net, NtcModel
 from tilepress.codecs.ntc.plane import CodedPlane, encode_plane, examine_plane, forward
 
-__all__ = ["PRICE", "Crop", "cut_crops", "train_ntc"]
+__all__ = ["PRICE", "Crop", "cut_crops", "drawn_crops", "train_ntc"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -109,7 +109,7 @@ class _Examples:
     weights: Floats
 
 
-def _drawn(
+def drawn_crops(
     crops: Sequence[Crop], rng: np.random.Generator
 ) -> Iterator[tuple[int, list[Floats], float]]:
     """Yield kind, coefficients of a crop's planes in steps, without end; groups weigh alike."""
@@ -153,7 +153,7 @@ def _examples(
     rng = np.random.default_rng(seed)
     parts: dict[str, list[tuple[npt.NDArray[np.generic], ...]]] = {name: [] for name in NETS}
     taken = dict.fromkeys(NETS, 0)
-    for kind, planes, _ in _drawn(crops, rng):
+    for kind, planes, _ in drawn_crops(crops, rng):
         before = None
         for plane in planes:
             rounding = float(rng.uniform(0.36, 0.46))
@@ -322,7 +322,7 @@ def _measured(
     rng = np.random.default_rng(seed)
     counts = np.zeros((TABLES, TOKENS))
     off, seen = np.zeros((TABLES, OFFSETS)), np.zeros((TABLES, OFFSETS))
-    for (kind, planes, _), _ in zip(_drawn(crops, rng), range(draws), strict=False):
+    for (kind, planes, _), _ in zip(drawn_crops(crops, rng), range(draws), strict=False):
         before = None
         for plane in planes:
             given = np.full(plane.size, np.nan, np.float32)

@@ -43,7 +43,7 @@ def export_zarr(reader: ExportReader, out: Path) -> Path:
     def write(target: Path) -> None:
         import zarr
 
-        root = zarr.create_group(target, attributes=_without_seal(store.root_attributes))
+        root = zarr.create_group(target, attributes=_root_attributes(store))
         for number in range(store.level_count):
             _copy_level(store.at_level(number), number, root)
         consolidate(root.store)
@@ -102,12 +102,15 @@ def _write_aside(out: Path, write: Callable[[Path], None]) -> Path:
     return out
 
 
-def _without_seal(attributes: dict[str, Any]) -> dict[str, Any]:
+def _root_attributes(store: StoreReader) -> dict[str, Any]:
     """Keep the statement of loss, and say where the image is; drop what speaks of files that are
-    not there."""
+    not there. Say by which decoder samples were made, if it is not the one of the statement."""
+    attributes = store.root_attributes
     statement = {
         key: attributes["tilepress"][key]
         for key in ("codec", "model", "loss", "source_digest")
         if key in attributes["tilepress"]
     }
+    if store.decoder_note is not None:
+        statement["decoder"] = store.decoder_note
     return {"comment": WHERE_THE_IMAGE_IS, **attributes, "tilepress": statement}

@@ -46,6 +46,7 @@ class _Array(Format):
             any_store=True,
             is_file=True,
             keeps_levels=True,
+            tells_decoder=True,
         ),
         Export(
             name="npy",

@@ -61,6 +61,7 @@ class _Dicom(Format):
             suffixes=(".dcm",),
             wanted="a folder for its DICOM files (or NAME.dcm where it is one)",
             cuts=("slices", "transfer_syntax"),
+            tells_decoder=True,
             write_slide=_write_slide,
         ),
     )

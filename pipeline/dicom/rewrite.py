@@ -211,6 +211,8 @@ def _describe_loss(
     changed.LossyImageCompressionRatio = [*ratios, f"{ratio:.4g}"]
     changed.LossyImageCompressionMethod = [*methods, lossy_method(reader)]
     note = f"tilepress {reader.loss.kind}: {reader.loss.promise}; ratio {ratio:.4g}"
+    if reader.decoder_note is not None:
+        note = f"{note}; {reader.decoder_note}"
     earlier = str(dataset.get("DerivationDescription", "") or "")
     changed.DerivationDescription = f"{earlier}; {note}"[-1024:].lstrip("; ")
     codes = list(dataset.get("DerivationCodeSequence") or ())
@@ -238,6 +240,8 @@ def derived_uid(source_uid: str, instance: StoredInstance, reader: ExportReader)
     statement = reader.attrs.get("tilepress", {})
     digest = statement.get("source_digest") if isinstance(statement, Mapping) else None
     seed = f"{source_uid}|{instance.name}|{reader.loss.max_error!r}|{digest!r}"
+    if reader.decoder_note is not None:
+        seed = f"{seed}|{reader.decoder_note}"
     number = uuid.UUID(bytes=hashlib.sha256(seed.encode()).digest()[:16], version=4).int
     return f"2.25.{number}"
 

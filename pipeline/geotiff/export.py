@@ -217,7 +217,7 @@ def _write_in(
                     Env(GDAL_TIFF_INTERNAL_MASK=internal),
                     _created(partial, part, options) as dataset,
                 ):
-                    write_metadata(dataset, part, reader.loss)
+                    write_metadata(dataset, part, reader.loss, reader.decoder_note)
                     _write_samples(dataset, reader, part, mask_only=streams)
                 if _swaps_nodata(options):
                     with warnings.catch_warnings():

@@ -144,6 +144,7 @@ class _GeoTiff(Format):
             suffixes=(*_TIFF_SUFFIXES, *suffixes),
             wanted="NAME.tif or a folder",
             cuts=("bands", "bbox", "bbox_crs", "others", "resample"),
+            tells_decoder=True,
         )
         for name, write, suffixes in (
             (GEOTIFF_KIND, _write_geotiff, _SLIDE_SUFFIXES),

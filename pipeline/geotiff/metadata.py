@@ -39,7 +39,9 @@ AREA_OR_POINT, POINT = "AREA_OR_POINT", "Point"
 GCP_AXES = ("col", "row", "x", "y", "z")
 
 
-def write_metadata(dataset: DatasetWriter, part: FilePart, loss: Loss) -> None:
+def write_metadata(
+    dataset: DatasetWriter, part: FilePart, loss: Loss, decoder_note: str | None = None
+) -> None:
     """Write everything beside samples; before them, so that the directory is written once."""
     record = part.record
     changed = not (loss.is_lossless and part.is_whole)
@@ -54,6 +56,8 @@ def write_metadata(dataset: DatasetWriter, part: FilePart, loss: Loss) -> None:
         dataset.update_tags(TILEPRESS_MAX_ERROR=str(loss.max_error))
     elif not loss.is_lossless:
         dataset.update_tags(TILEPRESS_LOSS=str(loss))
+    if decoder_note is not None:
+        dataset.update_tags(TILEPRESS_DECODER=decoder_note)
     for number, band in enumerate(part.bands, 1):
         for domain, tags in record["band_tags"][band].items():
             kept = {k: v for k, v in tags.items() if not (changed and k.startswith("STATISTICS_"))}

@@ -131,6 +131,7 @@ class _WithOthers:
         self.axes = ("band", "y", "x")
         self.shape = (self._own + len(others), *reader.shape[-2:])
         self.dtype, self.has_mask = reader.dtype, reader.has_mask
+        self.decoder_note = reader.decoder_note
         self.chunk = (1, *reader.chunk[-2:])
         losses = [reader.loss, *(one.loss for one in others)]
         self.loss = next((loss for loss in losses if not loss.is_lossless), reader.loss)

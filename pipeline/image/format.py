@@ -195,6 +195,8 @@ class Export:
     """Whether it writes one file or store, called as the store is where a folder is given."""
     keeps_levels: bool = False
     """Whether it writes levels that were made of the image, too."""
+    tells_decoder: bool = False
+    """Whether what it writes says by which decoder samples were made, slides left out."""
     write_slide: Callable[[SlideToWrite, Path], list[Path]] | None = None
     """Writes a slide that came in another format, below a folder; None where it cannot."""
 

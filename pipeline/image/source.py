@@ -141,6 +141,11 @@ class ExportReader(Protocol):
         ...
 
     @property
+    def decoder_note(self) -> str | None:
+        """What to say of samples that another decoder made than ``loss`` is of; else None."""
+        ...
+
+    @property
     def has_mask(self) -> bool: ...
 
     @property

@@ -14,8 +14,10 @@ from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 from zarr.storage import ObjectStore
 
+from tilepress.codecs.registry import BASE
 from tilepress.errors import UsageError
 from tilepress.pipeline.read.arrays import StoredArray
+from tilepress.pipeline.read.decoders import open_by
 from tilepress.pipeline.read.fetched import FetchedObjects
 from tilepress.pipeline.read.scaled import scaled_dataset
 from tilepress.pipeline.storage.http import HttpPath, is_http
@@ -38,7 +40,7 @@ class TilepressBackend(BackendEntrypoint):
     description: ClassVar[str] = "Open stores of tilepress by their root"
     url: ClassVar[str] = "https://pypi.org/project/tilepress"
     open_dataset_parameters: ClassVar[tuple[str, ...]] = (
-        "filename_or_obj", "drop_variables", "level", "scale",
+        "filename_or_obj", "drop_variables", "level", "scale", "decoder", "force_generative",
     )  # fmt: skip
 
     def open_dataset(  # type: ignore[override]  # xarray's is as wide as all backends
@@ -48,16 +50,26 @@ class TilepressBackend(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         level: int = 0,
         scale: int = 1,
+        decoder: str = BASE,
+        force_generative: bool = False,
     ) -> xr.Dataset:
-        """Open a level of the store, 0 being the full resolution, or 1 / ``scale`` of it."""
+        """Open a level of the store, 0 being the full resolution, or 1 / ``scale`` of it.
+
+        ``decoder`` is one of its codec's; only the base decodes at a scale.
+        """
         where: Any = filename_or_obj
         if isinstance(where, os.PathLike):
             where = Path(where)
         path: Any = HttpPath.parse(where) if is_http(where) else where
-        reader = StoreReader.open(cast("StoragePath", path))
+        reader = open_by(cast("StoragePath", path), decoder, force_generative=force_generative)
         if not isinstance(level, int) or not 0 <= level < reader.level_count:
             raise UsageError(
                 f"opening {where}: it has levels 0 … {reader.level_count - 1}, got {level}"
+            )
+        if scale != 1 and reader.decoder != BASE:
+            raise UsageError(
+                f"opening {where}: got scale {scale} with decoder {decoder!r}; only the decoder "
+                f"{BASE!r} decodes at a scale"
             )
         if scale == 1:
             return _dataset(reader, level, drop_variables)
@@ -83,7 +95,8 @@ def _dataset(reader: StoreReader, level: int, drop: str | Iterable[str] | None) 
     objects = reader.path.zarr_store()
     if isinstance(objects, ObjectStore):
         objects = FetchedObjects(objects)
-    store = SealedStore(objects, known={ROOT_DOCUMENT: reader.root_document})
+    known = {ROOT_DOCUMENT: reader.root_document}
+    store = SealedStore(objects, known=known, decoder=reader.decoder)
     dataset: xr.Dataset = xr.open_zarr(
         store,
         group=str(level),
@@ -93,6 +106,8 @@ def _dataset(reader: StoreReader, level: int, drop: str | Iterable[str] | None) 
         drop_variables=drop,
     )
     dataset.attrs["tilepress"] = dict(reader.statement)
+    if reader.decoder_note is not None:
+        dataset.attrs["tilepress_decoder"] = reader.decoder_note
     if not isinstance(objects, FetchedObjects):
         return dataset
     root = zarr.open_consolidated(store, mode="r", zarr_format=3)

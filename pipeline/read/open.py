@@ -20,6 +20,8 @@ def open_dataset(
     hu: bool = False,
     masked: bool = False,
     chunks: dict[str, int] | Literal["auto"] | None = None,
+    decoder: str = "base",
+    force_generative: bool = False,
 ) -> xr.Dataset:
     """Open a level of a sealed store with xarray, lazily: the full resolution, or one of a slide.
 
@@ -32,6 +34,13 @@ def open_dataset(
     has these); blocks that its end cuts, and a mask, are left out. With ``hu`` the image has
     physical values (Hounsfield units of a CT), with ``masked`` NaN where a sample is absent:
     floats, as lazy as the rest.
+
+    ``decoder`` is how samples of the codec ``ntc`` are made: "base", which the store's checksums
+    and its statement of loss are of, "net", a network that comes closer to the original, "view",
+    which fills in noise, "gan", a network that makes up texture, or the weights file of a network.
+    What is exact stays so: absent samples, masks, the range. Networks need torch, and differ in
+    last bits between machines. "view" and "gan" show texture that was not there: of medical images
+    they are refused without ``force_generative``. The attribute "tilepress_decoder" tells.
     """
     import xarray as xr
 
@@ -40,6 +49,12 @@ def open_dataset(
 
     where: Any = path  # a StoragePath, too
     dataset = xr.open_dataset(
-        where, engine=TilepressBackend, chunks=chunks, level=level, scale=scale
+        where,
+        engine=TilepressBackend,
+        chunks=chunks,
+        level=level,
+        scale=scale,
+        decoder=decoder,
+        force_generative=force_generative,
     )
     return physical(dataset, hu=hu, masked=masked, name=str(path).rstrip("/").rpartition("/")[2])

@@ -23,7 +23,8 @@ from tilepress.codecs.config import loss_of
 from tilepress.codecs.loss import Loss, Lossy, stated_loss
 from tilepress.codecs.numbers import number_of
 from tilepress.codecs.record import is_irreversible, keeps_streams
-from tilepress.codecs.zarr_codec import TilepressTileV3
+from tilepress.codecs.registry import BASE
+from tilepress.codecs.zarr_codec import TilepressTileV3, read_by
 from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.made_levels import MADE_LEVELS
@@ -79,13 +80,18 @@ class SealedStore(WrapperStore["Store"]):
         *,
         read_only: bool = True,
         known: Mapping[str, bytes] | None = None,
+        decoder: str = BASE,
     ) -> None:
-        """Take a Zarr store, or where one lies; ``known`` are objects that were read already."""
+        """Take a Zarr store, or where one lies; ``known`` are objects that were read already.
+
+        ``decoder`` is what arrays are decoded by that have several.
+        """
         if isinstance(store, zarr.abc.store.Store):
             super().__init__(store)
         else:
             super().__init__(storage_path(store).zarr_store(read_only=read_only))
         self._known = dict(known or {})
+        self._decoder = decoder
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": {}}  # every task of a graph would carry them
@@ -98,9 +104,19 @@ class SealedStore(WrapperStore["Store"]):
     ) -> Buffer | None:
         prototype = prototype or default_buffer_prototype()
         if byte_range is None and key in self._known:
-            return prototype.buffer.from_bytes(self._known[key])
+            return prototype.buffer.from_bytes(self._chosen(self._known[key]))
         value = await self._store.get(key, prototype, byte_range)
+        return self._answer(key, prototype, value, whole=byte_range is None)
+
+    def _answer(
+        self, key: str, prototype: BufferPrototype, value: Buffer | None, *, whole: bool
+    ) -> Buffer | None:
+        if value and self._decoder != BASE and whole and key.endswith(_DOCUMENT):
+            return prototype.buffer.from_bytes(self._chosen(value.to_bytes()))
         return self._present(key, value)
+
+    def _chosen(self, document: bytes) -> bytes:
+        return document if self._decoder == BASE else read_by(document, self._decoder)
 
     async def get_partial_values(
         self,
@@ -139,9 +155,10 @@ class SealedStore(WrapperStore["Store"]):
         """Return what ``get`` does, for pipelines of Zarr from 3.3 on that read without a loop."""
         prototype = prototype or default_buffer_prototype()
         if byte_range is None and key in self._known:
-            return prototype.buffer.from_bytes(self._known[key])
+            return prototype.buffer.from_bytes(self._chosen(self._known[key]))
         store: Any = self._store
-        return self._present(key, store.get_sync(key, prototype=prototype, byte_range=byte_range))
+        value = store.get_sync(key, prototype=prototype, byte_range=byte_range)
+        return self._answer(key, prototype, value, whole=byte_range is None)
 
     def _present(self, key: str, value: Buffer | None) -> Buffer | None:
         if (
@@ -152,6 +169,7 @@ class SealedStore(WrapperStore["Store"]):
         return value
 
 
+_DOCUMENT = "zarr.json"
 _WITHOUT_CHUNK = re.compile(r"(^|/)spatial_ref/c$")
 """The scalar that is its fill value: a lean store has no object for it."""
 
@@ -176,8 +194,11 @@ class StoreReader:
         level: int = 0,
         *,
         with_made: bool = True,
+        decoder: str = BASE,
     ) -> None:
         self.path = path
+        self.decoder = decoder
+        """By what samples are decoded that can be by several."""
         self._with_made = with_made
         """Whether levels count that were made, not kept."""
         self._document = document
@@ -192,18 +213,30 @@ class StoreReader:
         """Records of the shards that streams were asked of last, by the number of the shard."""
 
     @classmethod
-    def open(cls, path: AnyPath) -> StoreReader:
-        """Open a sealed store.
+    def open(cls, path: AnyPath, *, decoder: str = BASE) -> StoreReader:
+        """Open a sealed store, to be read by a decoder of its codec's (``TileCodec``).
 
         Raises UnsealedStore where the root document is missing, DamagedStore where it fails the
-        seal, UnsupportedFormat where another tilepress is needed, StoreError where there is no
-        store at all.
+        seal, UnsupportedFormat where another tilepress is needed, or the decoder cannot be had,
+        StoreError where there is no store at all.
         """
         path = storage_path(path)
         document = read_root(path)
         _ = document.statement  # first: it refuses what a newer tilepress wrote
-        store = SealedStore(path, known={ROOT_DOCUMENT: document.data})
-        return cls(path, document, zarr.open_consolidated(store, mode="r", zarr_format=3))
+        store = SealedStore(path, known={ROOT_DOCUMENT: document.data}, decoder=decoder)
+        root = zarr.open_consolidated(store, mode="r", zarr_format=3)
+        return cls(path, document, root, decoder=decoder)
+
+    @property
+    def decoder_note(self) -> str | None:
+        """What to say of samples that another decoder made than the one that the store's promises
+        are of; None where it is that one."""
+        return self.codec(self._name).codec.decoder_note
+
+    @property
+    def makes_up(self) -> bool:
+        """Whether the decoder shows detail that nothing in the store tells of."""
+        return self.codec(self._name).codec.makes_up
 
     @cached_property
     def level_count(self) -> int:
@@ -214,11 +247,13 @@ class StoreReader:
 
     def at_level(self, number: int) -> StoreReader:
         """Return what reads a level, 0 being the full resolution, as if it were the image."""
-        return StoreReader(self.path, self._document, self._root, number)
+        return StoreReader(self.path, self._document, self._root, number, decoder=self.decoder)
 
     def as_it_came(self) -> StoreReader:
         """Return what reads the store without the levels that were made of it."""
-        return StoreReader(self.path, self._document, self._root, with_made=False)
+        return StoreReader(
+            self.path, self._document, self._root, with_made=False, decoder=self.decoder
+        )
 
     @cached_property
     def image(self) -> zarr.Array[Any]:

@@ -34,7 +34,7 @@ from tilepress.codecs.reduce import reduced
 from tilepress.workflows.bench.rd import Point, bd_rate
 from tilepress.workflows.learn.train import images
 
-__all__ = ["curves", "main"]
+__all__ = ["Image", "curves", "main", "point_of", "read", "steps_of"]
 
 Samples = npt.NDArray[Any]
 
@@ -65,12 +65,14 @@ def read(name: str, files: Sequence[str], volume: bool) -> Image:
     return Image(name, planes, 1 if volume else len(planes), peak)
 
 
-def _point(image: Image, size: float, squared: float) -> Point:
+def point_of(image: Image, size: float, squared: float) -> Point:
+    """Return rate and PSNR of a size in bytes and a sum of squared errors."""
     mean = max(squared / image.samples.size, 1e-9)
     return Point(8 * size / image.samples.size, 10 * math.log10(image.peak**2 / mean))
 
 
-def _steps(image: Image) -> list[float]:
+def steps_of(image: Image) -> list[float]:
+    """Return the steps that the curve of an image is measured at."""
     return [image.peak * 10 ** (-db / 20) * math.sqrt(12) for db in _TARGETS_DB]
 
 
@@ -80,14 +82,14 @@ def ours(image: Image, model: NtcModel, kinds: Sequence[int] = (0, 1)) -> list[P
     assert analysis is not None
     analysis.coefficients = {k: v for k, v in analysis.coefficients.items() if k in kinds}
     points = []
-    for step in _steps(image):
+    for step in steps_of(image):
         payload, decoded = analysis.encode(step, model)
         shape, dtype = image.samples.shape, image.samples.dtype
         again = decode_chunk(memoryview(payload), shape, dtype, model, Budget("", 2**33))
         if not np.array_equal(again, decoded):
             raise AssertionError(f"{image.name}: decoded to other samples")
         squared = float(np.square(decoded.astype(np.float64) - image.samples).sum())
-        points.append(_point(image, len(payload), squared))
+        points.append(point_of(image, len(payload), squared))
     return points
 
 
@@ -126,7 +128,7 @@ def _allocated(image: Image, ladders: list[Any], back: Callable[[Samples], Sampl
         planes = back(np.stack([one[2] for one in best]))
         low, high = image.samples.min(), image.samples.max()
         off = np.clip(np.rint(planes), low, high) - image.samples
-        point = _point(image, sum(one[0] for one in best), float(np.square(off).sum()))
+        point = point_of(image, sum(one[0] for one in best), float(np.square(off).sum()))
         points.append(point)
     return sorted(set(points))
 
@@ -171,7 +173,7 @@ def jpegxl(image: Image) -> list[Point]:
             decoded = np.rint(imagecodecs.jpegxl_decode(data).astype(np.float64) / scale)
             size += len(data)
             squared += float(np.square(decoded.reshape(part.shape) - part).sum())
-        points.append(_point(image, size, squared))
+        points.append(point_of(image, size, squared))
     return sorted(points)
 
 
@@ -203,7 +205,7 @@ def at_scales(image: Image, model: NtcModel) -> list[tuple[float, float]]:
 def _encoded(image: Image, model: NtcModel) -> tuple[bytes, Samples]:
     analysis = Analysis.of(image.samples, None, image.bands)
     assert analysis is not None, "it was read as integers"
-    return analysis.encode(_steps(image)[_AT_SCALES], model)
+    return analysis.encode(steps_of(image)[_AT_SCALES], model)
 
 
 def curves(image: Image, model: NtcModel) -> dict[str, list[Point]]:

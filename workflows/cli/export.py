@@ -14,7 +14,7 @@ import typer
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_FAILED, complain, open_console, say
-from tilepress.workflows.cli.options import ShowPaths
+from tilepress.workflows.cli.options import DecoderChoice, ForceGenerative, ShowPaths
 
 if TYPE_CHECKING:
     from tilepress.pipeline.export_archive import Exported
@@ -105,6 +105,8 @@ def export(
         Syntax | None,
         typer.Option(help="Code the frames of DICOM files losslessly so. Default: as they came."),
     ] = None,
+    decoder: DecoderChoice = "base",
+    force_generative: ForceGenerative = False,
     show_paths: ShowPaths = False,
 ) -> None:
     """Write a store, or all of an archive, back as what it was made of, or as another format.
@@ -149,7 +151,7 @@ def export(
                 "exporting: --bands, --slices, --bbox, --bbox-crs, --resample and "
                 "--transfer-syntax are of one store"
             )
-        _export_archive(store, Path(out), wanted)
+        _export_archive(store, Path(out), wanted, decoder, force_generative=force_generative)
         return
     files = run_export(
         store,
@@ -161,6 +163,8 @@ def export(
         bbox_crs=bbox_crs,
         resample=None if resample is None else resample.value,
         transfer_syntax=None if transfer_syntax is None else transfer_syntax.value,
+        decoder=decoder,
+        force_generative=force_generative,
     )
     if show_paths or (len(files) == 1 and files[0] == Path(out)):
         for path in files:
@@ -170,7 +174,9 @@ def export(
             say(line)
 
 
-def _export_archive(archive: str, out: Path, wanted: str | None) -> None:
+def _export_archive(
+    archive: str, out: Path, wanted: str | None, decoder: str, *, force_generative: bool
+) -> None:
     """Write all of an archive back; exit with 1 where something was not."""
     from tilepress.pipeline.export_archive import export_archive
     from tilepress.pipeline.kept.index import FILES
@@ -179,7 +185,10 @@ def _export_archive(archive: str, out: Path, wanted: str | None) -> None:
     kept = stores = failed = 0
     stopped = False
     with _progress() as show:
-        for done in export_archive(archive, out, wanted):
+        exported = export_archive(
+            archive, out, wanted, decoder=decoder, force_generative=force_generative
+        )
+        for done in exported:
             show(done)
             for line in done.lines(out):
                 say(line)

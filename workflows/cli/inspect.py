@@ -15,7 +15,14 @@ from tilepress.workflows.cli.console import (
     say,
     tell,
 )
-from tilepress.workflows.cli.options import Driver, Exclude, Include, ShowPaths, Stack, patterns
+from tilepress.workflows.cli.options import (
+    Driver,
+    Exclude,
+    Include,
+    ShowPaths,
+    Stack,
+    patterns,
+)
 
 __all__ = ["info", "list_archive", "register", "verify"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,14 @@ from tilepress.errors import UnsupportedFormat, UsageError
 from tilepress.workflows.cli.console import open_console
 
 __all__ = ["register", "train"]
+
+
+class TrainingDevice(StrEnum):
+    """Where a network is trained."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
 
 models_app = typer.Typer(help="The learned models that this machine knows.")
 
@@ -27,7 +37,9 @@ def train(
     codec: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="What it is a model of: wave, or mlp (mlp:block=4, 8 or 16)."
+            metavar="NAME",
+            help="What it is a model of: wave, ntc, a decoder of ntc: ntc:net, ntc:gan "
+            "(sizes as in ntc:net,channels=96,blocks=4), or mlp (mlp:block=4, 8 or 16).",
         ),
     ] = "wave",
     base: Annotated[
@@ -50,6 +62,19 @@ def train(
     linear_only: Annotated[
         bool, typer.Option("--linear-only", help="Without the network: what it must beat.")
     ] = False,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of ntc: how long to train, in steps.")
+    ] = None,
+    device: Annotated[
+        TrainingDevice, typer.Option(help="Of decoders of ntc: where; on cuda in bfloat16.")
+    ] = TrainingDevice.cpu,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Of decoders of ntc: leave training there, and go on from there."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of ntc: of all random numbers.")] = 0,
 ) -> None:
     """Train a model of a codec on your own images (needs the extra torch).
 
@@ -62,6 +87,8 @@ def train(
         tilepress train /archive/2025 --from mine.safetensors --out newer.safetensors
 
         tilepress train /archive/2025 --codec mlp:block=16 --minutes 3 --out blocks.safetensors
+
+        tilepress train /archive/2025 --codec ntc:net --device cuda --out net.safetensors
     """
     if not minutes > 0:
         raise UsageError(f"training: got {minutes} minutes, want more than 0")
@@ -88,8 +115,17 @@ def train(
         )
         print(out)
         return
+    if codec.partition(":")[0] == "ntc":
+        if hidden is not None or linear_only:
+            raise UsageError("training: --hidden and --linear-only are of wave")
+        if base is not None and codec == "ntc":
+            raise UsageError("training: the context model of ntc begins from nothing: no --from")
+        _train_ntc(sources, out, tell, codec, steps, seed, device.value, manifest, base, checkpoint)
+        print(out)
+        return
     if name != "wave" or parameters:
-        raise UsageError(f"training: got --codec {codec!r}, want wave, mlp or mlp:block=4, 8 or 16")
+        want = "wave, ntc, ntc:net, ntc:gan, mlp or mlp:block=4, 8 or 16"
+        raise UsageError(f"training: got --codec {codec!r}, want {want}")
     run_train(
         sources,
         out,
@@ -114,6 +150,39 @@ def _block(codec: str) -> int:
     return found.block
 
 
+def _train_ntc(
+    sources: list[Path],
+    out: Path,
+    tell: Callable[[str], None],
+    codec: str,
+    steps: int | None,
+    seed: int,
+    device: str,
+    manifest: Path | None,
+    base: Path | None,
+    checkpoint: Path | None,
+) -> None:
+    """Train the context model of ntc, or one of its decoders."""
+    from tilepress.workflows.learn.ntc import DecoderPlan, train_context, train_decoder
+
+    what, *sizes = codec.removeprefix("ntc").removeprefix(":").split(",")
+    if what not in ("", "net", "gan") or (not what and sizes):
+        raise UsageError(f"training: got --codec {codec!r}, want ntc, ntc:net or ntc:gan")
+    if not what:
+        given = {} if steps is None else {"steps": steps}
+        train_context(sources, out, tell, manifest=manifest, seed=seed, **given)
+        return
+    numbers = {"steps": 10_000 if what == "gan" else 20_000} if steps is None else {"steps": steps}
+    for size in sizes:
+        name, _, value = size.partition("=")
+        if name not in ("channels", "blocks", "batch", "pieces") or not value.isdecimal():
+            want = "channels=, blocks=, batch= or pieces= and a number"
+            raise UsageError(f"training: got {size!r} in --codec, want {want}")
+        numbers[name] = int(value)
+    plan = DecoderPlan(adversarial=what == "gan", seed=seed, device=device, **numbers)
+    train_decoder(sources, out, tell, plan, manifest=manifest, base=base, checkpoint=checkpoint)
+
+
 @models_app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
     """List the models where no other command is given."""
@@ -123,11 +192,13 @@ def models(context: typer.Context) -> None:
 
 @models_app.command("list")
 def models_list() -> None:
-    """List bundled and added models."""
+    """List bundled and added models, and decoders (export --decoder)."""
     from tilepress.codecs import weights
 
     for model in weights.known_models():
         print(f"{model.name}  {model.sha256}  {model.origin}")
+    for decoder in weights.bundled_decoders():
+        print(f"{decoder.name}  {decoder.sha256}  decoder")
 
 
 @models_app.command("show")

@@ -19,9 +19,11 @@ from tilepress.pipeline.privacy.profile import BASIC, OPTIONS
 
 __all__ = [
     "CodingCommand",
+    "DecoderChoice",
     "Driver",
     "Events",
     "Exclude",
+    "ForceGenerative",
     "Include",
     "KeepFiles",
     "Quiet",
@@ -148,6 +150,23 @@ ShowPaths = Annotated[
         "--show-paths",
         help="Tell paths of DICOM files, too, which may hold patients' names; else a table that "
         "only its owner may read says which files are meant.",
+    ),
+]
+DecoderChoice = Annotated[
+    str,
+    typer.Option(
+        "--decoder",
+        metavar="NAME|FILE",
+        help="How samples coded by ntc are made: base, which the stated loss is of; net, closer to "
+        "the original (needs torch); view or gan, with texture that is made up; or the weights "
+        "file of a network.",
+    ),
+]
+ForceGenerative = Annotated[
+    bool,
+    typer.Option(
+        "--force-generative",
+        help="Take view or gan for medical images, too, of which they are refused.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]

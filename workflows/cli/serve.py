@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import secrets
@@ -13,6 +14,7 @@ import typer
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import say
+from tilepress.workflows.cli.options import DecoderChoice, ForceGenerative
 
 __all__ = ["register", "serve", "show"]
 
@@ -41,6 +43,8 @@ def show(
     bands: Annotated[
         str, typer.Option(metavar="A,B,C", help="Bands, from 1, as red, green and blue, or one.")
     ] = "",
+    decoder: DecoderChoice = "base",
+    force_generative: ForceGenerative = False,
 ) -> None:
     """Show a store: in the terminal, or as a PNG file.
 
@@ -55,13 +59,15 @@ def show(
 
         tilepress show out/CT-0123456789ab.zarr --at z:40 --png slice.png
     """
+    from tilepress.pipeline.read.decoders import open_by
     from tilepress.workflows.serve.shown import as_png, as_text
 
+    opened = functools.partial(open_by, decoder=decoder, force_generative=force_generative)
     if png is None:
-        for line in as_text(store, at, bands):
+        for line in as_text(store, at, bands, opened):
             print(line)
         return
-    data = as_png(store, size, at, bands)
+    data = as_png(store, size, at, bands, opened)
     png.write_bytes(data)
     say(str(png))
 
@@ -99,6 +105,8 @@ def serve(
             "http://localhost:3000.",
         ),
     ] = None,
+    decoder: DecoderChoice = "base",
+    force_generative: ForceGenerative = False,
 ) -> None:  # fmt: skip
     """Look at stores in a browser: an index, deep zoom, slices of volumes, map tiles.
 
@@ -137,7 +145,7 @@ def serve(
     if token is None and not here:
         token = secrets.token_urlsafe(16)
     origins = [_origin(text) for text in cors or ()]
-    shelf = Shelf(where)
+    shelf = Shelf(where, decoder, force_generative=force_generative)
     originals = Originals(shelf, original) if original else None
     with listening(host, port) as sock:
         number = sock.getsockname()[1]

@@ -1,6 +1,6 @@
-"""Train the context model of ``ntc`` on images of any kind that tilepress reads.
+"""Train for ``ntc`` on images of any kind that tilepress reads: its context model, its decoders.
 
-python -m tilepress.workflows.learn.ntc TRAIN... --manifest MANIFEST.tsv --out ntc-1.safetensors
+tilepress train TRAIN... --codec ntc --manifest MANIFEST.tsv --out ntc-1.safetensors
 
 The manifest groups images by class, so that no class outweighs the others, and says of which kind
 they are: planes of satellite images are bands, those of medical ones slices. Without it only three
@@ -9,56 +9,156 @@ planes of 8 bits are bands.
 
 from __future__ import annotations
 
-import argparse
 import csv
-import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from tilepress.codecs.ntc.codec import NtcCoder, parse_model
+from tilepress.codecs.ntc.decoders.net import ResidualNet
+from tilepress.codecs.ntc.decoders.networks import as_halves
+from tilepress.codecs.ntc.decoders.train import make_pairs, train_net
+from tilepress.codecs.ntc.decoders.train_gan import NOISE, train_gan
+from tilepress.codecs.ntc.decoders.weights import DecoderWeights, shapes_of
+from tilepress.codecs.ntc.layout import NETS
 from tilepress.codecs.ntc.payload import MOST_BANDS
 from tilepress.codecs.ntc.train import Crop, cut_crops, train_ntc
-from tilepress.errors import UsageError
+from tilepress.codecs.weights import load_named
+from tilepress.errors import ModelError, UsageError
 from tilepress.pipeline.storage.atomic import write_atomic
 from tilepress.workflows.learn.train import images
 
-__all__ = ["main"]
+__all__ = ["DecoderPlan", "train_context", "train_decoder"]
+
+_EXAMPLES = 3_000_000
+"""For each net and round of the context model."""
+
+Progress = Callable[[str], None]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Train, and write the file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sources", nargs="+", type=Path)
-    parser.add_argument("--manifest", type=Path)
-    parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument(
-        "--steps", type=int, default=6000, help="of each net, in each of two rounds"
+def train_context(
+    sources: Sequence[Path],
+    out: Path,
+    progress: Progress,
+    *,
+    manifest: Path | None = None,
+    steps: int = 6000,
+    seed: int = 0,
+) -> None:
+    """Train the context model and write it; ``steps`` of each net, in each of two rounds."""
+    crops = _crops(sources, manifest, seed, progress)
+    model = train_ntc(crops, steps=steps, examples=_EXAMPLES, seed=seed, progress=progress)
+    data = model.to_bytes()
+    write_atomic(out, data)
+    progress(f"{len(data)} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderPlan:
+    """How a decoder network is trained."""
+
+    adversarial: bool = False
+    channels: int = 64
+    blocks: int = 2
+    steps: int = 20_000
+    """Of the nets of each transform."""
+    pieces: int = 9000
+    """Of 128 × 128 samples that each learns from."""
+    batch: int = 12
+    seed: int = 0
+    device: str = "cpu"
+
+
+def train_decoder(
+    sources: Sequence[Path],
+    out: Path,
+    progress: Progress,
+    plan: DecoderPlan,
+    *,
+    manifest: Path | None = None,
+    base: Path | None = None,
+    checkpoint: Path | None = None,
+) -> None:
+    """Train a decoder network for records of the bundled context model, and write it.
+
+    base : a decoder's file to begin from; one that is adversarial needs a "net". ``checkpoint`` is
+    the beginning of names of files that training is left in now and then, and goes on from.
+    Raises UsageError where nothing can be learned from, or the plan cannot be had.
+    """
+    started = None if base is None else _begun(base)
+    if plan.adversarial and started is None:
+        raise UsageError("training: an adversarial decoder needs --from, the file of a net")
+    if plan.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("training: got device 'cuda', and torch finds none")
+    model = parse_model(load_named(str(NtcCoder.models["standard"])).data)
+    crops = _crops(sources, manifest, plan.seed, progress)
+    pairs = make_pairs(crops, model, plan.pieces, plan.seed)
+    made, sizes = {}, (plan.channels, plan.blocks)
+    for name in NETS:
+        torch.manual_seed(plan.seed)
+        net = ResidualNet(*sizes)
+        if started is not None:
+            net, sizes = _net_of(started, name), (started.channels, started.blocks)
+        progress(f"{name}: {len(pairs[name].decoded)} pieces, {net.kilo_macs():.2f} kMAC a sample")
+        state = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}-{name}")
+        train = train_gan if plan.adversarial else train_net
+        trained = train(
+            net,
+            pairs[name],
+            steps=plan.steps,
+            seed=plan.seed,
+            progress=progress,
+            device=plan.device,
+            batch=plan.batch,
+            checkpoint=state,
+        )
+        made[name] = as_halves(trained)
+    kind, noise = ("gan", NOISE) if plan.adversarial else ("net", 0)
+    data = DecoderWeights(kind, *sizes, noise, made).to_bytes()
+    write_atomic(out, data)
+    progress(f"{len(data)} bytes")
+
+
+def _begun(base: Path) -> DecoderWeights:
+    try:
+        found = DecoderWeights.from_bytes(base.read_bytes())
+    except (ModelError, OSError) as error:
+        raise UsageError(f"training: {base}: {error}") from error
+    if found.noise:
+        raise UsageError(f"training: {base} is adversarial; begin from a net")
+    return found
+
+
+def _net_of(weights: DecoderWeights, name: str) -> ResidualNet:
+    net = ResidualNet(weights.channels, weights.blocks)
+    net.load_state_dict(
+        {
+            key: torch.from_numpy(weights.nets[name][key].astype("float32"))
+            for key in shapes_of(weights.channels, weights.blocks, 0)
+        }
     )
-    parser.add_argument("--examples", type=int, default=3_000_000, help="for each net and round")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
+    return net
 
-    def progress(line: str) -> None:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
 
-    known = {} if given.manifest is None else _read_manifest(given.manifest)
+def _crops(
+    sources: Sequence[Path], manifest: Path | None, seed: int, progress: Progress
+) -> list[Crop]:
+    """Return pieces of all images; raises UsageError where there are none."""
+    known = {} if manifest is None else _read_manifest(manifest)
     crops: list[Crop] = []
-    for number, (path, planes, bands) in enumerate(images(given.sources, progress)):
+    for number, (path, planes, bands) in enumerate(images(sources, progress)):
         if planes.dtype.kind not in "iu":
             continue
         kind, group = known.get(path.resolve(), ("", str(path.parent)))
         if kind == "sat" and len(planes) <= MOST_BANDS:
             bands = len(planes)
-        crops += cut_crops(planes, bands, group, given.seed + number)
+        crops += cut_crops(planes, bands, group, seed + number)
     if not crops:
         raise UsageError("training: no image of at least 64 × 64 integer samples was found")
     progress(f"{len(crops)} crops, {sum(c.planes.size for c in crops)} samples")
-    model = train_ntc(
-        crops, steps=given.steps, examples=given.examples, seed=given.seed, progress=progress
-    )
-    data = model.to_bytes()
-    write_atomic(given.out, data)
-    progress(f"{len(data)} bytes")
-    return 0
+    return crops
 
 
 def _read_manifest(path: Path) -> dict[Path, tuple[str, str]]:
@@ -66,7 +166,3 @@ def _read_manifest(path: Path) -> dict[Path, tuple[str, str]]:
     with path.open(newline="") as table:
         rows = csv.DictReader(table, delimiter="\t")
         return {(path.parent / r["file"]).resolve(): (r["kind"], r["class"]) for r in rows}
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tilepress.codecs.recent import Recent
+from tilepress.codecs.registry import BASE
 from tilepress.errors import UsageError
 from tilepress.pipeline.catalogue.index import Entry, Index
 from tilepress.pipeline.catalogue.search import Wanted, search
 from tilepress.pipeline.catalogue.stores import CATALOGUE, is_store, walk_stores
+from tilepress.pipeline.read.decoders import open_by
 from tilepress.pipeline.read.picture import Picture
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
@@ -34,8 +36,14 @@ class NoSuchStore(Exception):
 class Shelf:
     """One store, or those of an archive. Any thread may ask."""
 
-    def __init__(self, where: AnyPath) -> None:
-        """Take a store or an archive; raises UsageError where there is neither."""
+    def __init__(
+        self, where: AnyPath, decoder: str = BASE, *, force_generative: bool = False
+    ) -> None:
+        """Take a store or an archive; raises UsageError where there is neither.
+
+        ``decoder`` is for the stores whose codec has several (``open_by``).
+        """
+        self._decoder, self._force_generative = decoder, force_generative
         self.path = storage_path(where)
         if not self.path.is_folder():
             raise UsageError(f"serving {where}: there is no such folder")
@@ -55,7 +63,13 @@ class Shelf:
         """
         picture = self._open.get(key)
         if picture is None:
-            picture = Picture(self.reader(key))
+            reader = open_by(
+                self._find(key),
+                self._decoder,
+                force_generative=self._force_generative,
+                any_codec=True,
+            )
+            picture = Picture(reader)
             self._open.put(key, picture)
         return picture
 

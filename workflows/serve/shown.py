@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import imagecodecs
@@ -22,18 +22,21 @@ __all__ = ["as_png", "as_text"]
 _COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 
 
-def as_png(store: str, size: int, at: str, bands: str) -> bytes:
+Opener = Callable[[str], StoreReader]
+
+
+def as_png(store: str, size: int, at: str, bands: str, opened: Opener = StoreReader.open) -> bytes:
     """Return a picture of a store, its longer side ``size`` pixels at most, as PNG."""
-    return bytes(imagecodecs.png_encode(_drawn(store, size, at, bands)))
+    return bytes(imagecodecs.png_encode(_drawn(opened(store), size, at, bands)))
 
 
-def as_text(store: str, at: str, bands: str) -> Iterator[str]:
+def as_text(store: str, at: str, bands: str, opened: Opener = StoreReader.open) -> Iterator[str]:
     """Yield the lines of a picture that fits the terminal: two rows of pixels in each.
 
     A half block has the colour of the upper pixel, its background that of the lower one.
     """
     columns, lines = shutil.get_terminal_size((80, 24))
-    picture = _drawn(store, max(16, min(columns, 2 * (lines - 2))), at, bands)
+    picture = _drawn(opened(store), max(16, min(columns, 2 * (lines - 2))), at, bands)
     if len(picture) % 2:
         picture = np.concatenate([picture, np.zeros_like(picture[:1])])
     solid = (picture[..., :3] * (picture[..., 3:] / 255)).astype(int)
@@ -45,8 +48,7 @@ def as_text(store: str, at: str, bands: str) -> Iterator[str]:
         yield "".join(cells) + "\x1b[0m"
 
 
-def _drawn(store: str, size: int, at: str, bands: str) -> Pixels:
-    reader = StoreReader.open(store)
+def _drawn(reader: StoreReader, size: int, at: str, bands: str) -> Pixels:
     usual = look_of(reader)
     look = look_asked({"at": at}, reader, _in_bands(reader, usual, bands))
     return Picture(reader).overview(size, look)

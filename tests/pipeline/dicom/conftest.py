@@ -26,7 +26,7 @@ ROOT_UID = "1.2.826.0.1.3680043.10.999"
 class MemoryReader:
     """What an exporter asks of a store, straight from a source."""
 
-    has_mask = False
+    has_mask, decoder_note = False, None
 
     def __init__(self, source: DicomSource, max_error: float = 0) -> None:
         self.axes, self.shape, self.dtype = source.info.axes, source.info.shape, source.info.dtype

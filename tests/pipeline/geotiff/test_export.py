@@ -42,6 +42,8 @@ UTM = {"crs": "EPSG:32621", "transform": Affine(30, 0, 500_000, 0, -30, 4_000_00
 class MemoryReader:
     """A store reader that holds the samples of a source in memory."""
 
+    decoder_note = None
+
     def __init__(self, source: GeoTiffSource, *, max_error: float = 0, chunk: int = 64) -> None:
         info = source.info
         self.axes, self.shape, self.dtype = info.axes, info.shape, info.dtype

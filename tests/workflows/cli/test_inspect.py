@@ -215,3 +215,31 @@ class TestShelf:
         with rasterio.open(tmp_path / "back.tif") as file:
             assert np.array_equal(file.read(1), smooth((100, 100)))
             assert file.crs.to_epsg() == 32631
+
+
+class TestDecoders:
+    """How lossy samples are made is a choice of export and show."""
+
+    @pytest.fixture
+    def store(self, call: Command, tmp_path: Path) -> Path:
+        write_tiff(tmp_path / "it.tif")
+        line = ("--codec", "ntc", "--psnr", 30, "--workers", 0)
+        done = call("compress", tmp_path / "it.tif", tmp_path / "it.zarr", *line)
+        assert done.returncode == 0, done.stderr
+        return tmp_path / "it.zarr"
+
+    def test_of_an_export_and_of_a_picture(self, call: Command, store: Path, tmp_path: Path):
+        done = call("export", store, tmp_path / "seen.tif", "--decoder", "view")
+        assert done.returncode == 0, done.stderr
+        with rasterio.open(tmp_path / "seen.tif") as file:
+            assert "made up" in file.tags()["TILEPRESS_DECODER"]
+        for decoder in ("base", "view"):
+            png = tmp_path / f"{decoder}.png"
+            assert call("show", store, "--png", png, "--decoder", decoder).returncode == 0
+        assert (tmp_path / "base.png").read_bytes() != (tmp_path / "view.png").read_bytes()
+
+    def test_one_that_nobody_knows(self, call: Command, store: Path, tmp_path: Path):
+        done = call("export", store, tmp_path / "out.tif", "--decoder", "gun")
+        assert done.returncode != 0
+        assert len(done.stderr.splitlines()) == 1
+        assert "got 'gun', want base, net, gan, view" in done.stderr

@@ -1,0 +1,1 @@
+"""Bundled weights of decoders: what the same records may be decoded by."""
