@@ -262,8 +262,8 @@ def decode_parts(
     parts = read_parts(payload, shape[0], dtype)
     if decoder != BASE and any(isinstance(part.how, Added) for part in parts):
         raise UnsupportedFormat(
-            f"decoding a record: what is added to its samples is added to those of {BASE!r}, not of "
-            f"decoder {decoder!r}"
+            f"decoding a record: what is added to its samples is added to those of {BASE!r}, not "
+            f"of decoder {decoder!r}"
         )
     out = np.zeros((shape[0], *(-(-n // scale) for n in shape[1:])), dtype)
     for part in parts:

@@ -15,7 +15,8 @@ from tilepress.codecs.ntc.decoders.weights import DecoderWeights, shapes_of
 from tilepress.codecs.ntc.layout import NETS
 from tilepress.codecs.zarr_codec import ChosenDecoder, TilepressTileV3, read_by
 from tilepress.errors import UnsupportedFormat, UsageError
-from tilepress.pipeline.export import export, export_archive
+from tilepress.pipeline.export import export
+from tilepress.pipeline.export_archive import export_archive
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.verify import verify
@@ -96,6 +97,19 @@ class TestReading:
         assert isinstance(codec, ChosenDecoder)
         assert ChosenDecoder.from_dict(codec.to_dict()) == codec
         assert codec != TilepressTileV3(codec.codec.to_config())
+
+    def test_at_a_scale_there_is_the_base_alone(self, archive: Path) -> None:
+        with pytest.raises(UsageError, match="got scale 2 with decoder 'view'"):
+            tilepress.open(scene(archive), decoder="view", scale=2)
+
+    def test_an_archive_exported_by_another_is_written_anew(
+        self, archive: Path, tmp_path: Path
+    ) -> None:
+        for decoder, state in (("base", "written"), ("base", "there"), ("view", "failed")):
+            done = {one.name: one for one in export_archive(archive, tmp_path, decoder=decoder)}
+            assert done["scene.zarr"].state == state
+        assert "exists" in str(done["scene.zarr"].problem)
+        assert done["plain.zarr"].state == "there", "its codec has the base alone"
 
     def test_a_codec_that_has_none(self, archive: Path) -> None:
         with pytest.raises(UsageError, match="no decoder 'view', only 'base'"):

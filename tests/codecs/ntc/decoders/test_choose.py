@@ -9,7 +9,13 @@ import pytest
 
 from tilepress.codecs.ntc.decoders.choose import is_generative, remake_of
 from tilepress.codecs.tile import TileCodec
-from tilepress.errors import ChecksumMismatch, ModelError, TooMuchMemory, UnsupportedFormat
+from tilepress.errors import (
+    ChecksumMismatch,
+    ModelError,
+    TooMuchMemory,
+    UnsupportedFormat,
+    UsageError,
+)
 
 from ..pictures import image
 
@@ -46,6 +52,35 @@ class TestWhatIsExact:
         samples = np.arange(4, dtype=np.uint8).reshape(1, 2, 2)
         record = codec.encode(samples)
         assert np.array_equal(codec.decode(record), samples)
+
+
+class TestRecordsOfParts:
+    def test_exact_bands_stay_so_beside_others(self) -> None:
+        samples = np.stack([image(90, 100)[0]] * 4)
+        samples[3] = np.random.default_rng(1).integers(0, 2, samples[3].shape) * 255
+        codec = TileCodec.from_config(TileCodec("ntc", psnr=30).to_config(), exact=[3])
+        record = codec.encode(samples, bands=4)
+        assert record[10] == 7, "it is one of parts"
+        base, seen = codec.decode(record), codec.decode(record, decoder="view")
+        assert not np.array_equal(base[:3], seen[:3])
+        assert np.array_equal(seen[3], samples[3])
+
+    def test_a_bound_is_that_of_the_base_alone(self) -> None:
+        codec = TileCodec("ntc", psnr=30, max_error=60)
+        record = codec.encode(image(90, 100))
+        with pytest.raises(UnsupportedFormat, match="within a bound"):
+            codec.decode(record, decoder="view")
+        other = TileCodec("ntc", psnr=30, decoder="view")
+        assert record[10] == 7, "something is added to its samples"
+        with pytest.raises(UnsupportedFormat, match="added to those of 'base'"):
+            other.decode(record)
+
+    def test_only_the_base_decodes_at_a_scale(self) -> None:
+        codec, record, _ = coded(decoder="view")
+        assert not codec.has_scales
+        with pytest.raises(UsageError, match="only the decoder 'base' decodes at a scale"):
+            codec.decode(record, scale=2)
+        assert codec.decode(record, scale=2, decoder="base").shape == (1, 45, 50)
 
 
 class TestChoosing:
