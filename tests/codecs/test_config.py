@@ -35,11 +35,11 @@ class TestBytesOfMetadata:
         ],
     )
     def test_are_as_ever(self, max_error: float, nodata: float | None, text: str) -> None:
-        sha256 = load_named("wave-3").sha256
+        sha256 = load_named("wave-4").sha256
         written = json.dumps(config(max_error, nodata).to_json(), allow_nan=False)
         assert written == (
             f'{{"version": 1, "codec": "wave", "tier": "standard", {text}, '
-            f'"model": {{"name": "wave-3", "sha256": "{sha256}", "weights": null}}}}'
+            f'"model": {{"name": "wave-4", "sha256": "{sha256}", "weights": null}}}}'
         )
         parsed = CodecConfig.parse(json.loads(written))
         assert json.dumps(parsed.to_json()) == written

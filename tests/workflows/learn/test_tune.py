@@ -181,8 +181,8 @@ class TestResume:
             run(scene, tmp_path / "out", tune=SECONDS, tile=128, progress=Notes(interrupt_after=1))
         kept = (tmp_path / "out" / ".tilepress").glob("tuned-*/*.safetensors")
         names = {path.stem for path in kept}
-        assert "wave-3-tuned-tables" in names  # a network that no step has changed is not kept
-        assert names <= set(weights.tuned_names("wave-3"))
+        assert "wave-4-tuned-tables" in names  # a network that no step has changed is not kept
+        assert names <= set(weights.tuned_names("wave-4"))
 
     def test_what_is_sealed_is_left_alone_without_tuning_again(
         self, scene: Path, misfit: Path, tmp_path: Path

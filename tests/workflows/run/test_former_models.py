@@ -18,8 +18,10 @@ TIERS = pytest.mark.parametrize(
     ("tier", "former", "now"),
     [
         ("fast", "wave-2-fast", "wave-3-fast"),
-        ("standard", "wave-2", "wave-3"),
-        ("max", "wave-2-max", "wave-3-max"),
+        ("standard", "wave-2", "wave-4"),
+        ("standard", "wave-3", "wave-4"),
+        ("max", "wave-2-max", "wave-4-max"),
+        ("max", "wave-3-max", "wave-4-max"),
     ],
 )
 
@@ -87,7 +89,7 @@ def test_parts_of_a_plan_that_replaces(source: Path, tmp_path: Path) -> None:
         done = run(source, out, tile=64, workers=None, part=part)
         assert done.ok, list(done.failures)
     assert finish(out, workers=0).ok
-    assert model_of(out, source) == "wave-3"
+    assert model_of(out, source) == "wave-4"
 
 
 def test_a_plan_of_an_earlier_version_is_finished(source: Path, tmp_path: Path) -> None:
