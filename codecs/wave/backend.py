@@ -45,6 +45,8 @@ class TreeEffort(NamedTuple):
     """A sample: a tree is tried up to that, for with more it saves a fraction of a percent."""
     samples: int
     """That it is grown on, at most."""
+    share: float = 0.0
+    """Of the plane's bits that it must save, for walking it takes time in decoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,9 @@ class LinearPath:
     """How many of FAR_TAPS these have beside the regressors."""
     up: int = 0
     """Of these: a sample weighs 4^up / its activity, by powers of four."""
+    blended: bool = False
+    """Whether these add to the first set, and what that gives is blended with what the sets of
+    the class map predict (FORMAT.md §5.6)."""
 
 
 class PlaneToEncode(NamedTuple):

@@ -44,7 +44,7 @@ class _Trial:
         return np.concatenate([planes[..., y : y + self.rows, :] for y in starts], axis=-2)
 
 
-_TRIALS = {2: _Trial(1, 64), 3: _Trial(8, 16)}
+_TRIALS = {2: _Trial(1, 64), 3: _Trial(8, 16), 4: _Trial(8, 16)}
 """By format; what was chosen for format 2 is chosen for ever, so that repairs give equal bytes."""
 _MARGIN = 0.005
 """Of what planes take as they are, what colours must save in a trial."""

@@ -61,7 +61,7 @@ def choose_coding(plane: PlaneToEncode, found: Prediction, model: WaveModel) -> 
         model.costs,
         plane.trees.samples,
     )
-    if grown is None or grown.bits >= bits:
+    if grown is None or grown.bits >= bits * (1 - plane.trees.share):
         return plain
     tree, leaves = grown.tree, grown.leaves
     own = tree.tables[leaves]

@@ -108,7 +108,7 @@ def decode_chunk(
 ) -> npt.NDArray[Any]:
     """Decode a payload to (planes, y, x) samples; with ``wanted`` only those are.
 
-    form : of the payload, 2 or 3.
+    form : of the payload, 2 … 4.
 
     Raises TooMuchMemory before anything is decoded where that is more than the budget has, the
     result counted.

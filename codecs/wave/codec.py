@@ -42,6 +42,8 @@ class _Tier:
     former: tuple[str, ...]
     """Those of earlier versions."""
     trees: TreeEffort
+    former_trees: TreeEffort | None = None
+    """With weights of wave 2 and wave 3, if others: what they wrote they write for ever."""
     quick: bool = False
     following: Following | None = None
 
@@ -49,14 +51,23 @@ class _Tier:
 _TIERS = {
     "fast": _Tier("wave-3-fast", ("wave-2-fast",), TreeEffort(2.0, 1 << 15), quick=True),
     "standard": _Tier(
-        "wave-3", ("wave-2",), TreeEffort(3.25, 1 << 18), following=Following(0.0025)
+        "wave-3",
+        ("wave-2",),
+        TreeEffort(5.0, 1 << 18, 0.0025),
+        TreeEffort(3.25, 1 << 18),
+        following=Following(0.0025),
     ),
-    "max": _Tier("wave-3-max", ("wave-2-max",), TreeEffort(8.0, 1 << 18), following=Following(0)),
+    "max": _Tier(
+        "wave-4-max",
+        ("wave-3-max", "wave-2-max"),
+        TreeEffort(8.0, 1 << 18),
+        following=Following(0),
+    ),
 }
 
-_NUMBERS = {2: 1, 3: 4}
-"""What records are called whose payloads have a format."""
-_FORMS = {number: form for form, number in _NUMBERS.items()}
+_NUMBERS = {2: 1, 3: 4, 4: 4}
+"""What records are called whose payloads have a format; wave 4 is wave 3 with one way more."""
+_FORMS = {1: 2, 4: 4}
 
 
 @functools.lru_cache(maxsize=8)
@@ -98,12 +109,13 @@ class WaveCoder(ChunkCoder):
     def encode(
         self, samples: Array, absent: Array | None, bands: int
     ) -> tuple[bytes, Array] | None:
+        model, tier = parse_model(self._weights), self._tier
         coder = Coder(
-            parse_model(self._weights),
-            quick=self._tier.quick,
+            model,
+            quick=tier.quick,
             backend=self._backend(),
-            trees=self._tier.trees,
-            following=self._tier.following,
+            trees=tier.trees if model.form > 3 else tier.former_trees or tier.trees,
+            following=tier.following,
         )
         return encode_chunk(samples, absent, self._max_error, coder, bands)
 

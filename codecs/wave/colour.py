@@ -32,7 +32,7 @@ Planes = npt.NDArray[np.int64]
 YCOCG, YCBCR, LESS_GREEN = range(3)
 """Co, Y, Cg of the reversible YCoCg; Cr, Y, Cb of the IJG's decoder; red and blue less green."""
 
-KINDS = {2: (YCOCG,), 3: (YCOCG, YCBCR, LESS_GREEN)}
+KINDS = {2: (YCOCG,), **dict.fromkeys((3, 4), (YCOCG, YCBCR, LESS_GREEN))}
 """Those that a format has."""
 
 _PARTS = {

@@ -23,6 +23,7 @@ from tilepress.codecs.wave.plane_format import (
     RAW,
     REPLICATED,
     SPLIT,
+    blends,
     block_count,
     follows,
     read_factors,
@@ -146,8 +147,10 @@ def _demand_of_blocks(
     # samples, errors, references and theirs, mask: four bytes each but for the mask, which has four
     # more while it is made
     loop = (8 + 8 * n_refs + 5) * places + _STEP_BYTES * (most_rows(*shape) + 1)
-    if flags & FITTED and follows(_kind_of_weights(reader, flags)):
+    kind = _kind_of_weights(reader, flags) if flags & FITTED else 0
+    if follows(kind):
         loop += _ROW_BYTES * shape[0] + _TURN_BYTES
+        loop += 8 * places if blends(kind) else 0  # errors of both predictions
         work += _FOLLOWED_WORK * samples
     done = _HELD * samples + levels
     return Demand(max(loop + 2 * samples, done + 4 * places) + left, work + samples)

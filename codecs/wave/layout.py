@@ -41,8 +41,8 @@ __all__ = [
     "regressor_count",
 ]
 
-FORM = 3
-"""The format that the encoder writes, "wave 3"; 2 is read for ever."""
+FORM = 4
+"""The format that the encoder writes, "wave 4"; 2 and 3 are read for ever."""
 
 SHEAR = 2
 """Sample (y, x) is coded at step t = x + SHEAR·y; all samples of one step are independent."""

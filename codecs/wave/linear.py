@@ -94,11 +94,12 @@ def fit_linear(
     step_bits: int,
     *,
     quick: bool = False,
+    most: int = MAX_SETS,
 ) -> LinearPath:
     """Return the linear path of one plane; weights are multiples of 2^-step_bits.
 
     ``prior`` has the form of one set of weights; fits are drawn to it where the plane says nothing.
-    ``quick`` fits one set to fewer samples.
+    ``quick`` fits one set to fewer samples. ``most`` : sets at most.
     """
     size = height * width
     stride = 1 if size < 1 << 14 else 16 if quick else 4
@@ -115,7 +116,7 @@ def fit_linear(
     least = max(_MIN_CELL_SAMPLES // stride, total // 100)
     if not quick and np.count_nonzero(cells.counts >= least) > 1:
         (start,) = sets.solved(start)
-        set_of_cell = _merged(cells, start, least, float(stride))
+        set_of_cell = _merged(cells, start, least, float(stride), most)
         sets = cells.joined(set_of_cell, int(set_of_cell.max()) + 1)
     fitted = sets.solved(start)
     unit = 1 << (WEIGHT_BITS - step_bits)
@@ -127,7 +128,7 @@ def fit_linear(
 
 
 def _merged(
-    cells: _Systems, whole: npt.NDArray[np.float64], least: int, stride: float
+    cells: _Systems, whole: npt.NDArray[np.float64], least: int, stride: float, most: int
 ) -> npt.NDArray[np.int64]:
     """Return the set of each cell, (CELLS,): cells with few samples go with others."""
     set_of_cell = np.zeros(CELLS, np.int64)
@@ -146,7 +147,7 @@ def _merged(
     n_taps = len(whole)
     cost = _COST_FACTOR * (24 + n_taps * _WEIGHT_COST_BITS)
     owner = np.zeros(len(kept), np.int64)
-    limits = (len(kept), n_taps, MAX_SETS, cost, stride)
+    limits = (len(kept), n_taps, most, cost, stride)
     systems = (merged.gram, merged.counts, merged.masses)
     check_memory(_merge_cells(*systems, whole, *limits, owner))
     number = np.searchsorted(np.unique(owner), owner)

@@ -25,7 +25,7 @@ CONTEXTS = 48 * 3
 TABLES = PHASED_CONTEXTS * PHASES + CONTEXTS - PHASED_CONTEXTS
 
 _LAYERS = ("hidden", "output")
-_FORMATS = {2: "tilepress-wave-2", 3: "tilepress-wave-3"}
+_FORMATS = {2: "tilepress-wave-2", 3: "tilepress-wave-3", 4: "tilepress-wave-4"}
 """What the metadata of a weights file call the format that it codes in."""
 _ACC_LIMIT = 2**20
 NO_NETWORK = tuple(np.zeros(size, np.int32) for size in ((0, FEATURES), 0, 0, (4, 0), 3, 3))
@@ -45,7 +45,7 @@ class WaveModel:
     linear: npt.NDArray[np.int32]
     """(3, REGRESSORS) default linear weights with 0, 1, 2 references, units of 2^-14."""
     form: int = FORM
-    """The format of what is coded with it, 2 or 3, which stays what it was."""
+    """The format of what is coded with it, 2 … 4, which stays what it was."""
     cumulative: npt.NDArray[np.int32] = field(init=False)
     used: npt.NDArray[np.int32] = field(init=False)
     lookup: npt.NDArray[np.uint8] = field(init=False)

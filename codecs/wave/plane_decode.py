@@ -96,7 +96,7 @@ def decode_body(
     """Decode a body; the inverse of ``encode_body``. Absent samples come back as anything.
 
     It takes the memory that ``demand.body_demand`` says, so nothing is kept longer than needed.
-    ``splits`` is how many bodies within bodies may still follow, ``form`` the format, 2 or 3.
+    ``splits`` is how many bodies within bodies may still follow, ``form`` the format, 2 … 4.
     """
     flags = reader.byte()
     if any(flags & one and flags & other for one, other in CONTRADICTIONS):

@@ -20,7 +20,7 @@ from tilepress.codecs.wave.bitmap import encode_bitmap
 from tilepress.codecs.wave.choices import MIN_FIT_SAMPLES, choose_coding
 from tilepress.codecs.wave.cpu import CPU
 from tilepress.codecs.wave.following import TRIAL_ROWS, Following, follows, may_follow
-from tilepress.codecs.wave.layout import MAX_RANGE
+from tilepress.codecs.wave.layout import MAX_RANGE, MAX_SETS
 from tilepress.codecs.wave.linear import fit_linear, plain_linear
 from tilepress.codecs.wave.model import WaveModel
 from tilepress.codecs.wave.plane_format import (
@@ -295,9 +295,11 @@ def _fitted(asked: _Asked) -> tuple[PlaneToEncode, bytes]:
         return plane, b""
     bits = 12 if size >= 1 << 16 else 10 if size >= 1 << 13 else 8
     prior = coder.model.linear[n_refs]
-    linear = fit_linear(*plane[:7], prior, bits, quick=coder.quick)
-    packed = pack_linear(linear, bits, n_refs)
     following = coder.following if coder.model.form > 2 else None
+    # one more may go along, to which weights that follow are added
+    most = MAX_SETS - (following is not None and coder.model.form > 3)
+    linear = fit_linear(*plane[:7], prior, bits, quick=coder.quick, most=most)
+    packed = pack_linear(linear, bits, n_refs)
     if following is not None and may_follow(plane.height, plane.width):
         alone = fit_linear(*plane[:7], prior, bits, quick=True)
         part = asked.middle(TRIAL_ROWS).plane()

@@ -48,6 +48,7 @@ __all__ = [
     "Mask",
     "Plane",
     "Stream",
+    "blends",
     "block_count",
     "follows",
     "pack_bits",
@@ -82,9 +83,9 @@ SPLIT_BITS = 16
 """Low bits that a split may have at most."""
 NO_MASK = np.zeros(0, np.uint8)
 """What a backend takes where no sample is absent."""
-_FAR_AT, _FOLLOWING = 4, 64
-"""Of the byte before fitted weights: where it says which of FAR_CHOICES there are, and the mark of
-weights that follow."""
+_FAR_AT, _FOLLOWING, _BLENDED = 4, 64, 128
+"""Of the byte before fitted weights: where it says which of FAR_CHOICES there are, the mark of
+weights that follow, and that of two predictions that are blended."""
 _MAX_GAIN = 15
 _AT_ONCE = 1 << 14
 """Values that are unpacked at one time, a multiple of 8: they begin at a byte."""
@@ -227,6 +228,7 @@ def pack_linear(linear: LinearPath, bits: int, n_refs: int) -> bytes:
     out = bytes([sets - 1])
     if linear.memory:
         kind = sets - 1 | FAR_CHOICES.index(linear.far) << _FAR_AT | _FOLLOWING
+        kind |= _BLENDED if linear.blended else 0
         out = bytes([kind, linear.memory, linear.up + MAX_UP])
     if sets > 1:
         out += linear.thresholds.astype(np.uint8).tobytes() + pack_bits(linear.set_of_cell, 4)
@@ -238,16 +240,25 @@ def follows(kind: int) -> bool:
     return bool(kind & _FOLLOWING)
 
 
+def blends(kind: int) -> bool:
+    """Whether that byte announces two predictions that are blended."""
+    return kind & (_FOLLOWING | _BLENDED) == _FOLLOWING | _BLENDED
+
+
 def unpack_linear(reader: Reader, n_refs: int, form: int) -> LinearPath:
     """Read fitted weights; in form 2 none follow."""
     kind, count = reader.byte(), regressor_count(n_refs)
     memory = far = up = 0
+    blended = False
     if form > 2 and follows(kind):
         memory, up = reader.byte(), reader.byte() - MAX_UP
         far = FAR_CHOICES[kind >> _FAR_AT & 3]
-        kind &= ~(_FOLLOWING | 3 << _FAR_AT)
+        blended = blends(kind)
+        kind &= ~(_BLENDED | _FOLLOWING | 3 << _FAR_AT)
         if not (1 <= memory <= 15 and up <= MAX_UP):
             raise InvalidRecord(f"decoding a plane: memory {memory}, weighed by {up}")
+        if blended and not kind:
+            raise InvalidRecord("decoding a plane: two predictions of one set of weights")
     sets = kind + 1
     if sets > MAX_SETS:
         raise InvalidRecord(f"decoding a plane: {sets} sets of weights, at most {MAX_SETS}")
@@ -258,7 +269,7 @@ def unpack_linear(reader: Reader, n_refs: int, form: int) -> LinearPath:
         if int(cells.max()) >= sets:
             raise InvalidRecord("decoding a plane: a cell beyond the last set of weights")
     weights = np.stack([_unpack_weights(reader, count) for _ in range(sets)])
-    return LinearPath(thresholds, cells, weights, memory, far, up)
+    return LinearPath(thresholds, cells, weights, memory, far, up, blended)
 
 
 def _pack_weights(weights: npt.NDArray[np.int64], bits: int, count: int) -> bytes:

@@ -159,9 +159,10 @@ def weights_of(data):  # §7, and the intervals of its tables' symbols
     return model | {"bounds": [[0, *np.cumsum(table).tolist()] for table in tables]}
 
 
-class Follower:  # §5.5: weights that follow the plane
-    def __init__(self, memory, up, far, terms, rows):
+class Follower:  # §5.5, §5.6: weights that follow the plane
+    def __init__(self, memory, up, far, blended, terms, rows):
         self.keep, self.up, self.far, k = memory / 16, up, far, terms + far
+        self.blended, self.both = blended, 0
         self.sums = np.zeros((-(-rows // 8) + 3, k, k + 1))  # strip s at s + 2; beside the plane, 0
         self.products = np.zeros(self.sums.shape, np.int64)
 
@@ -211,7 +212,16 @@ def predict(own, errors, refs, fit, top, m):  # §5: linear, and properties and 
     cell = 16 * (la >= limits[:, None]).sum(0) + (pattern & 3) + (pattern >> 4 & 12)
     linear = np.clip(64 * base + ((weights[classes[cell]].T * d).sum(0) + 128 >> 8), 0, 64 * top)
     if follower:
+        by_sets = linear
+        if follower.blended:
+            linear = 64 * base + ((weights[0][:, None] * d).sum(0) + 128 >> 8)
+            linear = np.clip(linear, 0, 64 * top)
         linear = np.clip(linear + follower.add(d, la, linear), 0, 64 * top)
+        if follower.blended:
+            follower.both = np.stack([by_sets, linear])
+            logs = [log(abs(v).sum(0) + abs(v[0]) + abs(v[1])) for v in follower.near]
+            share = np.clip(32 + 4 * (logs[1] - logs[0]), 0, 64)
+            linear = linear + ((by_sets - linear) * share + 32 >> 6)
     added, fine = linear - 64 * base, act >> np.maximum(e + 2, 0) << np.maximum(-e - 2, 0) & 127
     f = [scaled(d[:16], e), scaled(added, e + 6), scaled(d[16], e), (la >> 1) - 40, fine - 96]
     f += [log(3 * near) - log(far), scaled(linear, e + 7), scaled(64 * top - linear, e + 7)]
@@ -241,7 +251,9 @@ def decode_samples(reader, flags, absent, top, refs, model):  # §4.1: R and E
     if model["wave"] == 3 and flags & 64 and kind & 64:
         far, memory, up = (0, 8, 14, 28)[kind >> 4 & 3], reader.get("B"), reader.get("B") - 11
         need(0 < memory < 16 and up < 12 and rows <= 1 << 13, "weights that follow")
-        kind, follower = kind & 143, Follower(memory, up, far, terms, rows)
+        blended, kind = kind >> 7, kind & 15
+        need(kind >= blended, "two predictions")
+        follower = Follower(memory, up, far, blended, terms, rows)
     need((sets := kind + 1) <= 16, "sets of weights")
     limits, classes = (reader.packed(n, bits * (sets > 1)) for n, bits in ((3, 8), (64, 4)))
     fits = [(reader.get("B"), reader.packed(terms, w := reader.get("B")), w) for _ in range(sets)]
@@ -252,24 +264,27 @@ def decode_samples(reader, flags, absent, top, refs, model):  # §4.1: R and E
     ty, tx = TAPS_Y, TAPS_X
     if follower:
         ty, tx = np.vstack([ty, FAR_Y[: follower.far]]), np.vstack([tx, FAR_X[: follower.far]])
-    plane, outside = np.zeros((2, rows, columns), np.int64), np.array([first, 0])[:, None, None]
+    plane = np.zeros((4, rows, columns), np.int64)  # samples, errors, those of two predictions
+    outside = np.array([first, 0, 0, 0])[:, None, None]
     for t in range(columns + 2 * rows - 2):
         x = t - 2 * (y := np.arange(max(0, (t - columns + 2) // 2), min(rows - 1, t // 2) + 1))
         if follower and t % 16 == 0:
             follower.turn()
         at_y, at_x = y + ty - (x + tx < 0), np.clip(x + tx, 0, columns - 1)
-        own, near = np.where(at_y < 0, outside, plane[:, np.maximum(at_y, 0), at_x])
+        own, near, *both = np.where(at_y < 0, outside, plane[:, np.maximum(at_y, 0), at_x])
         if follower:
             far, own = own[16:], own[:16]
             w, n, nw, ne = own[:4]
             follower.y, follower.beyond = y, far - ((w + n + nw + ne + 2) >> 2)
+            follower.near = [errors[[*range(9), 11, 12]] for errors in both]
         at = np.clip(y + REFS[0], 0, rows - 1), np.clip(x + REFS[1], 0, columns - 1)
         seen = [(r[2][at], r[3][at][:5]) for r in refs]
         linear, known = predict(own, near[[*range(9), 11, 12]], seen, fit, top, model)
         value, live = (own[0] + own[1] + 1) >> 1, absent[y, x] == 0
         value[live] = reader.step(top, known[:, live])
-        plane[:, y, x] = value, np.where(live, 64 * value - linear, 0)
+        plane[:2, y, x] = value, np.where(live, 64 * value - linear, 0)
         if follower:
+            plane[2:, y, x] = np.where(live, 64 * value - follower.both, 0)
             follower.learn(value, live)
     need([*reader.words, *{*reader.states}] == [65536] and 0 < reader.bits < 256, "symbols left")
     return plane[0], (plane[1] + 31) >> 6

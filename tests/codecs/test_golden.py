@@ -17,7 +17,7 @@ from tilepress.codecs.wave.chunk import decode_chunk
 from tilepress.codecs.wave.codec import parse_model
 
 HERE = Path(__file__).parent / "golden"
-FOLDERS = ("v2", "v3")
+FOLDERS = ("v2", "v3", "v4")
 """Of the formats of payloads; former ones are written for archives that have them."""
 INDEX = {
     f"{folder}/{name}": entry
@@ -67,12 +67,15 @@ NOT_AS_THE_ENCODER_CHOOSES = {
     *(name for name, *_ in regenerate.of_colours()),
     *("sets-of-weights", "followed-references", "followed-16-bits", "followed-4-bits"),
     *("followed-replicated", "followed-narrow", "followed-near"),
+    *("blended-references", "blended-near", "blended-16-bits", "blended-4-bits"),
+    *("blended-replicated", "blended-narrow"),
+    "v4/escapes",  # a tree would take fewer bits since trees are tried beyond 3.25 bits a sample
 }
 """Records of other samples than they decode to, or of bands that the samples alone do not tell."""
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in INDEX if n.partition("/")[2] not in NOT_AS_THE_ENCODER_CHOOSES]
+    "name", [n for n in INDEX if not {n, n.partition("/")[2]} & NOT_AS_THE_ENCODER_CHOOSES]
 )
 def test_the_encoder_writes_the_same_bytes_as_ever(name: str) -> None:
     """``repair`` writes lost shards again, and their digests must be those of the manifest.

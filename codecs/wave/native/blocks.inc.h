@@ -23,6 +23,9 @@ typedef struct {
     D *system;              /* (pairs,) of DOUBLES strips */
     int32_t *fixed;         /* (rows,): what the weights that do not follow predicted in this step */
     int32_t *linear;        /* (rows,): for who has no other place for linear predictions */
+    int32_t *blended[2];    /* (rows,): both predictions of this step, where they are blended: by sets, and
+                               with weights that follow */
+    int32_t *errors[2];     /* sheared: those of both, so far */
     void *block;
 } Blocks;
 
@@ -42,7 +45,9 @@ static int blocks_open(Blocks *b, const Plane *plane)
     size_t pairs = (size_t)pairs_of(b->taps), taps = (size_t)b->taps;
     size_t system = pairs * sizeof(D), sums = pairs * (size_t)b->stride * 8, weights = (taps + 2) * (size_t)b->rows * 4;
     size_t batch = (size_t)(b->strips + 1) * (taps + 1) * BLOCK * 2;
-    char *at = calloc(1, 64 + system + sums + weights + batch);
+    size_t rows = plane->blended ? (size_t)b->rows : 0;
+    size_t cells = plane->blended ? (size_t)tp_sheared_size(plane->height, plane->width) : 0;
+    char *at = calloc(1, 64 + system + sums + weights + batch + 8 * (rows + cells));
     if (!at)
         return FAULT_MEMORY;
     b->block = at;
@@ -52,7 +57,10 @@ static int blocks_open(Blocks *b, const Plane *plane)
     b->weights = (int32_t *)(void *)(at + system + sums);
     b->fixed = b->weights + taps * (size_t)b->rows;
     b->linear = b->fixed + b->rows;
-    b->batch = (int16_t *)(void *)(at + system + sums + weights);
+    int32_t *more = (int32_t *)(void *)(at + system + sums + weights);
+    for (int k = 0; k < 2; k++, more += rows + cells)
+        b->blended[k] = more, b->errors[k] = more + rows;
+    b->batch = (int16_t *)(void *)more;
     return 0;
 }
 
@@ -167,8 +175,21 @@ static void blocks_turn(Blocks *b, const Plane *plane, int64_t t)
         solve_strips(b, s, to - s < DOUBLES ? to - s : DOUBLES);
 }
 
+/* Of two predictions of samples from cell ``at`` on, by sets of weights and with those that follow,
+   the mean, in which that one weighs more whose errors around were less: section 5.6. */
+INLINE V blend(Blocks *b, int64_t at, int64_t pitch, int64_t row, V by_sets, V following)
+{
+    Around around[2];
+    for (int k = 0; k < 2; k++)
+        around_of(b->errors[k], at, pitch, &around[k]);
+    V share = v_clip((BLENDED_WHOLE / 2) + BLENDED_STEP * (around[1].log - around[0].log), 0, BLENDED_WHOLE);
+    v_store(b->blended[0] + row, by_sets);
+    v_store(b->blended[1] + row, following);
+    return following + (((by_sets - following) * share + BLENDED_WHOLE / 2) >> BLENDED_BITS);
+}
+
 /* The linear predictions of the n samples of a step, from row y0 on, with fixed weights and those of
-   their strips: section 5.5. */
+   their strips: section 5.5. ``one``: those that follow add to the first set. */
 INLINE void follow_step(Blocks *b, const Plane *plane, const int32_t *own, int64_t at, int64_t pitch, int64_t y0,
                         int64_t n, int32_t *out, const int references, const int mode, const int one)
 {
@@ -180,7 +201,12 @@ INLINE void follow_step(Blocks *b, const Plane *plane, const int32_t *own, int64
         v_store(b->fixed + y0 + i, fixed);
         Rows rows = {b->weights + y0 + i, b->rows};
         V sum = fixed + linear_sum(plane, in.x, v_all(0), rows, regressors, plane->far, mode, OF_ROWS);
-        v_store(out + i, v_min(v_max(sum, v_all(0)), v_all(plane->top << FRACTION_BITS)));
+        V linear = v_min(v_max(sum, v_all(0)), v_all(plane->top << FRACTION_BITS));
+        if (one && plane->blended) {
+            V by_sets = linear_of(plane, &in, references, mode, OF_SETS);
+            linear = blend(b, at + i, pitch, y0 + i, by_sets, linear);
+        }
+        v_store(out + i, linear);
     }
 }
 
@@ -209,7 +235,7 @@ static void blocks_predict(Blocks *b, const Plane *plane, const int32_t *own, in
 {
     blocks_turn(b, plane, t);
     if (n > 0)
-        FOLLOW_OF[plane->references][b->mode][plane->sets == 1](b, plane, own, at, pitch, y0, n, out);
+        FOLLOW_OF[plane->references][b->mode][plane->sets == 1 || plane->blended](b, plane, own, at, pitch, y0, n, out);
 }
 
 /* What sums of products are of: value * 2^up >> down, within its limits. */
@@ -233,6 +259,15 @@ static void blocks_take(Blocks *b, const Plane *plane, const int32_t *own, int64
     enum { PART = LANES < STRIP ? LANES : STRIP, PARTS = LANES / PART };
     const int64_t y0 = tp_first_row(t, plane->width), y1 = tp_end_row(t, plane->height);
     const int taps = b->taps, up = plane->up;
+    for (int k = 0; k < 2 && plane->blended && y1 > y0; k++) {
+        int32_t *errors = b->errors[k], *linear = b->blended[k];
+        for (int64_t y = y0; y < y1; y++) {
+            int64_t cell = tp_position(t, y, pitch);
+            int absent = plane->mask && plane->mask[cell];
+            errors[cell] = absent ? 0 : (int32_t)((uint32_t)own[cell] << FRACTION_BITS) - linear[y];
+        }
+        pad_edges(errors, t, y0, y1 - y0, plane, pitch);
+    }
     for (int64_t y = y0 / STRIP * STRIP; y < y1; y += LANES) { /* as strips begin */
         Inputs in;
         int64_t at = tp_position(t, y, pitch);

@@ -22,6 +22,7 @@ typedef struct {
     int32_t memory;                /* of further weights, which follow the plane, in sixteenths; 0: none do */
     int32_t far;                   /* of FAR_TAPS that these have beside the regressors, 0 to all */
     int32_t up;                    /* of these: a sample weighs 4^up / its activity, by powers of four */
+    int32_t blended;               /* not 0: they add to the first set, and sets predict beside them */
     int32_t least_mode;            /* of the enum below; above 0 in tests only */
     int32_t hidden;                /* units of the network, a multiple of 8; 0: there is none */
     const int8_t *hidden_weight;   /* (hidden, FEATURES) */

@@ -27,6 +27,9 @@ enum {
     CELLS = 64,
     BATCH_LIMIT = 2047, /* of what sums of products are of, either way */
     MAX_WEIGHTS_SUM = 1 << 17, /* of a strip, in units of 2^-14 */
+    BLENDED_BITS = 6, /* of the share of one of two predictions that are blended ... */
+    BLENDED_WHOLE = 1 << BLENDED_BITS,
+    BLENDED_STEP = 4, /* ... which an eighth of an octave of their errors moves by so much */
     MAX_SETS = 16,
     OWN_FEATURES = 48,
     FEATURES = 72,

@@ -47,6 +47,7 @@ class PlaneStructure(ctypes.Structure):
         ("memory", _int),
         ("far", _int),
         ("up", _int),
+        ("blended", _int),
         ("least_mode", _int),
         ("hidden", _int),
         ("hidden_weight", _at),
@@ -218,4 +219,5 @@ def weights(linear: LinearPath, hold: Holder) -> dict[str, Any]:
         "memory": linear.memory,
         "far": linear.far,
         "up": linear.up,
+        "blended": linear.blended,
     }

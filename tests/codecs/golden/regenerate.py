@@ -29,6 +29,7 @@ from tilepress.codecs.wave import bodies, choices, chunk, cpu, grow, plane_decod
 from tilepress.codecs.wave.backend import LinearPath, PlaneToDecode, PlaneToEncode
 from tilepress.codecs.wave.codec import WaveCoder, load_model
 from tilepress.codecs.wave.colour import LESS_GREEN, YCBCR, YCOCG, Group, undone
+from tilepress.codecs.wave.following import blended
 from tilepress.codecs.wave.layout import OWN_PROPERTIES, PROPERTIES
 from tilepress.codecs.wave.linear import up_of
 from tilepress.codecs.wave.model import WaveModel
@@ -36,7 +37,7 @@ from tilepress.codecs.wave.native.fitting import plane_leaves, plane_properties
 from tilepress.codecs.wave.native.structures import Sheared
 from tilepress.codecs.weights import load_named
 
-FOLDER = Path(__file__).parent / "v3"
+FOLDER = Path(__file__).parent / "v4"
 VERSION = 2
 """Of the records: the major version of what is around payloads, byte 6."""
 TUNED = "tuned.safetensors"
@@ -55,7 +56,7 @@ WAYS = {
     "inline-weights", "tree", "tree-flags", "tree-tables", "tree-model-tables", "tree-mask",
     "tree-one-reference", "tree-two-references", "tree-every-property", "tree-largest",
     "tree-most-tables", "rare-levels", "colour-0", "colour-1", "colour-2",
-    "followed", "far-0", "far-8", "far-14", "far-28",
+    "followed", "far-0", "far-8", "far-14", "far-28", "blended",
 }  # fmt: skip
 """Every way that the records together take."""
 
@@ -106,15 +107,26 @@ def following(memory: int, far: int) -> Callable[..., LinearPath]:
     return path
 
 
+def blending(memory: int, far: int) -> Callable[..., LinearPath]:
+    """Return what stands in for ``follows``: such weights, blended with those that are fixed."""
+
+    def path(part: PlaneToEncode, fixed: LinearPath, alone: LinearPath, *_: Any) -> LinearPath:
+        up = up_of(fixed.thresholds)
+        return blended(fixed, replace(alone, memory=memory, far=far, up=up))
+
+    return path
+
+
 MOST = 2**24 - 1
 """Threshold of the most bits."""
 NO_TREE = (choices, "grow_tree", always(None))
 FORCED: dict[str, list[tuple[ModuleType, str, Any]]] = {
-    "colour-ycocg-near": [(bodies, "KINDS", {3: (YCOCG,)})],
+    "colour-ycocg-near": [(bodies, "KINDS", {3: (YCOCG,), 4: (YCOCG,)})],
     "gain-0": [(choices, "choose_gain", always(0))],
     "gain-15": [(choices, "choose_gain", always(15))],
     **{f"lanes-{lanes}": [(cpu, "lanes_for", always(lanes))] for lanes in (1, 4, 8, 32)},
     "lanes-32-of-few": [(cpu, "lanes_for", always(32)), NO_TREE],
+    "escapes": [NO_TREE],
     "match-flags": [NO_TREE],
     "sets-of-weights": [(plane_encode, "follows", always(None))],
     **{
@@ -125,6 +137,17 @@ FORCED: dict[str, list[tuple[ModuleType, str, Any]]] = {
             ("followed-4-bits", 1, 14),
             ("followed-replicated", 6, 8),
             ("followed-narrow", 6, 8),
+        )
+    },
+    **{
+        name: [(plane_encode, "follows", blending(memory, far))]
+        for name, memory, far in (
+            ("blended-references", 13, 8),
+            ("blended-near", 6, 0),
+            ("blended-16-bits", 15, 28),
+            ("blended-4-bits", 1, 14),
+            ("blended-replicated", 6, 8),
+            ("blended-narrow", 6, 8),
         )
     },
     "tree-every-property": [(choices, "grow_tree", asking(29))],
@@ -332,6 +355,30 @@ def of_following() -> Iterator[Case]:
     yield "followed-narrow", {}, narrow, 1, {"followed", "far-8"}
 
 
+def of_blends() -> Iterator[Case]:
+    """Yield planes of two predictions that are blended."""
+    plane = striped(10, (150, 170))
+    plane[:, 80:] += np.random.default_rng(10).integers(0, 400, (150, 90))
+    yield "blended", {}, plane.astype(np.uint16), 1, {"blended", "far-8"}
+    holes = striped(11, (141, 150)).astype(np.int16) - 900
+    holes[60:90, 20:100] = -9999
+    options = {"nodata": -9999, "max_error": 2, "tier": "max"}
+    yield "blended-near", options, holes, 1, {"blended", "far-0", "mask", "clamp"}
+    first, second = striped(12, (90, 77)), striped(13, (90, 77))
+    slices = np.stack([first, second, first // 3 + second // 2 + field(14, (90, 77), 60, 9)])
+    want = {"blended", "two-references"}
+    yield "blended-references", {}, slices.astype(np.int32), 1, want
+    wide = (striped(15, (70, 65)) * 65_535 // striped(15, (70, 65)).max()).astype(np.uint16)
+    yield "blended-16-bits", {}, wide, 1, {"blended", "far-28"}
+    few = striped(16, (64, 80))
+    few = (few * 15 // few.max()).astype(np.uint8)
+    yield "blended-4-bits", {}, few, 1, {"blended", "far-14"}
+    blocks = striped(17, (66, 70)).repeat(2, 0).repeat(3, 1).astype(np.uint16)
+    yield "blended-replicated", {}, blocks, 1, {"blended", "replicated"}
+    narrow = striped(18, (1030, 4)).astype(np.uint16)
+    yield "blended-narrow", {}, narrow, 1, {"blended", "far-8"}
+
+
 def of_shapes() -> Iterator[Case]:
     """Yield the sizes: from one sample to those that take every lane."""
     shapes = ((1, 1), (1, 37), (1, 131), (41, 1), (2, 3), (13, 17), (53, 47))
@@ -425,6 +472,7 @@ def cases(tuned: Path) -> Iterator[Case]:
     yield from of_models(tuned)
     yield from of_trees()
     yield from of_following()
+    yield from of_blends()
 
 
 def write_tuned(path: Path) -> None:
@@ -523,6 +571,7 @@ def _of_stream(args: tuple[Any, ...], result: Any) -> set[str]:
     }
     if plane.linear.memory:
         taken |= {"followed", f"far-{plane.linear.far}"}
+        taken |= {"blended"} if plane.linear.blended else set()
     nodes = plane.tree.nodes
     if len(nodes):
         tables = plane.tree.leaf_tables[: len(nodes) + 1]

@@ -165,4 +165,5 @@ class TestGroups:
         }
 
     def test_of_format_2_are_of_one_kind(self) -> None:
-        assert KINDS == {2: (YCOCG,), 3: (YCOCG, YCBCR, LESS_GREEN)}
+        every = (YCOCG, YCBCR, LESS_GREEN)
+        assert {2: (YCOCG,), 3: every, 4: every} == KINDS

@@ -187,6 +187,16 @@ class TestGrowingIsDeterministic:
         assert len(trees) == 2
 
 
+class TestTreesThatSaveLittle:
+    @pytest.mark.parametrize(("share", "taken"), [(0.0, True), (0.01, True), (0.9, False)])
+    def test_are_not_taken(self, share: float, taken: bool) -> None:
+        """They are walked for every sample; the share is of what the plane takes without."""
+        samples = posterised(11, (96, 97))
+        body, _ = there_and_back(samples, coder=Coder(MODEL, trees=TreeEffort(8, 1 << 14, share)))
+        without, _ = there_and_back(samples, coder=Coder(MODEL, trees=TreeEffort(0, 0)))
+        assert (body != without) == taken
+
+
 def grown_from(
     samples: np.ndarray, mask: np.ndarray | None, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[tuple[Any, ...], grow.GrownTree]:

@@ -30,11 +30,15 @@ def sheared(plane: np.ndarray, refs: list[np.ndarray]) -> tuple:
 
 
 def fit(
-    plane: np.ndarray, refs: list[np.ndarray], step_bits: int = 12, quick: bool = False
+    plane: np.ndarray,
+    refs: list[np.ndarray],
+    step_bits: int = 12,
+    quick: bool = False,
+    most: int = MAX_SETS,
 ) -> LinearPath:
     prior = MODEL.linear[len(refs)]
     return fit_linear(
-        *(*sheared(plane, refs), NO_MASK, *plane.shape, prior, step_bits), quick=quick
+        *(*sheared(plane, refs), NO_MASK, *plane.shape, prior, step_bits), quick=quick, most=most
     )
 
 
@@ -102,14 +106,13 @@ class TestSetsOfWeights:
         assert len(classes.weights) == 1
         assert not classes.set_of_cell.any()
 
-    def test_several_for_two_textures(self, monkeypatch) -> None:
+    def test_several_for_two_textures(self) -> None:
         plane = two_textures(192)
         classes = fit(plane, [])
         assert 2 <= len(classes.weights) <= MAX_SETS
         assert set(classes.set_of_cell) == set(range(len(classes.weights)))
         assert (np.diff(classes.thresholds) > 0).all()
-        monkeypatch.setattr(linear, "MAX_SETS", 1)
-        one = fit(plane, [])
+        one = fit(plane, [], most=1)
         assert len(one.weights) == 1
         bits = [np.log2(np.abs(errors(plane, [], c)) + 32.0).sum() for c in (classes, one)]
         assert bits[0] < 0.99 * bits[1]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tilepress.codecs.wave import linear, plane_encode, plane_format
+from tilepress.codecs.wave import plane_encode, plane_format
 from tilepress.codecs.wave.plane_decode import decode_body
 from tilepress.codecs.wave.plane_encode import Coder, encode_body
 from tilepress.codecs.wave.wire import Reader
@@ -86,9 +86,10 @@ class TestSetsOfWeights:
         left = rng.normal(size=(192, 96)).cumsum(0) * 40
         right = rng.normal(size=(192, 96)).cumsum(1) * 2
         samples = np.concatenate([left, right], 1).astype(np.int64)
-        body, _ = there_and_back(samples)
-        monkeypatch.setattr(linear, "MAX_SETS", 1)
-        one, _ = there_and_back(samples)
+        coder = Coder(MODEL, following=None)
+        body, _ = there_and_back(samples, coder=coder)
+        monkeypatch.setattr(plane_encode, "MAX_SETS", 1)
+        one, _ = there_and_back(samples, coder=coder)
         assert len(body) < len(one)
 
 

@@ -75,7 +75,8 @@ class TestSetsOfWeights:
             (b"\x40\x00\x0b", "memory 0"),
             (b"\x40\x10\x0b", "memory 16"),
             (b"\x40\x06\x17", "weighed by 12"),
-            (b"\xc0\x06\x0b", "129 sets"),
+            (b"\xc0\x06\x0b", "two predictions of one set"),
+            (b"\x80\x06\x0b", "129 sets"),
         ):
             with pytest.raises(InvalidRecord, match=words):
                 unpack_linear(Reader(memoryview(data + bytes(99))), 0, 3)

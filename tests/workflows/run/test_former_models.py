@@ -19,7 +19,8 @@ TIERS = pytest.mark.parametrize(
     [
         ("fast", "wave-2-fast", "wave-3-fast"),
         ("standard", "wave-2", "wave-3"),
-        ("max", "wave-2-max", "wave-3-max"),
+        ("max", "wave-2-max", "wave-4-max"),
+        ("max", "wave-3-max", "wave-4-max"),
     ],
 )
 

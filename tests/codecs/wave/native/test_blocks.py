@@ -1,4 +1,4 @@
-"""Weights that follow a plane: as FORMAT.md §5.5 says, once more in plain Python."""
+"""Weights that follow a plane: as FORMAT.md §5.5 and §5.6 say, once more in plain Python."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from tilepress.codecs.wave import wavefront
 from tilepress.codecs.wave.backend import PlaneToEncode
-from tilepress.codecs.wave.layout import FAR_CHOICES, FAR_TAPS, SHEAR
+from tilepress.codecs.wave.layout import FAR_CHOICES, FAR_TAPS, OWN_TAPS, SHEAR
 from tilepress.codecs.wave.native.fitting import plane_features
 from tilepress.codecs.wave.native.planes import predict_plane
 from tilepress.codecs.wave.native.structures import Sheared
 
-from .test_planes import Made, inputs_of, made, on_each_instruction_set, plainly
+from .test_planes import Made, inputs_of, logarithm, made, on_each_instruction_set, plainly
 
 __all__ = ["on_each_instruction_set"]
 
@@ -57,7 +57,10 @@ def solved(system: np.ndarray) -> list[int]:
 def followed(case: Made, first: int, top: int, absent: np.ndarray | None = None) -> np.ndarray:
     """Return the linear prediction of every sample, (y, x)."""
     plane, path = case.plane.astype(np.int64), case.asked.linear
-    fixed, _ = plainly(case.plane, case.refs, case.errors, first, path, top)
+    base = path
+    if path.blended:
+        base = replace(path, weights=path.weights[:1], set_of_cell=np.zeros_like(path.set_of_cell))
+    fixed, _ = plainly(case.plane, case.refs, case.errors, first, base, top)
     base, inputs, _, activity = inputs_of(case.plane, case.refs, case.errors, first)
     far = [neighbour(plane, first, *tap) - base for tap in FAR_TAPS[: path.far].tolist()]
     regressors = np.stack([*inputs, *far])
@@ -82,7 +85,18 @@ def followed(case: Made, first: int, top: int, absent: np.ndarray | None = None)
             here = (turn == now) & (strip == s) & there
             block = values[:, here] @ np.vstack([values[:, here], targets[here]]).T
             sums[s + 2] = sums[s + 2] * (path.memory / 16) + block
-    return out
+    if not path.blended:
+        return out
+    by_sets, _ = plainly(case.plane, case.refs, case.errors, first, path, top)
+    sizes = [around(np.where(there, 64 * plane - linear, 0)) for linear in (by_sets, out)]
+    share = np.clip(32 + 4 * (logarithm(sizes[1]) - logarithm(sizes[0])), 0, 64)
+    return out + (((by_sets - out) * share + 32) >> 6)
+
+
+def around(errors: np.ndarray) -> np.ndarray:
+    """Sum of the errors around every sample as FORMAT.md §5.3 weighs them, "both"."""
+    taps = [(0, -1), (-1, 0), *OWN_TAPS[:9].tolist(), (0, -3), (-3, 0)]  # the nearest two twice
+    return sum(np.abs(neighbour(errors, 0, *tap)) for tap in taps)
 
 
 def neighbour(plane: np.ndarray, first: int, dy: int, dx: int) -> np.ndarray:
@@ -95,9 +109,17 @@ def neighbour(plane: np.ndarray, first: int, dy: int, dx: int) -> np.ndarray:
     return out[5 + dy :, 5 + dx :][:height, :width]
 
 
-def following(n_refs: int, far: int, top: int, memory: int = 6, up: int = 6, sets: int = 1) -> Made:
+def following(
+    n_refs: int,
+    far: int,
+    top: int,
+    memory: int = 6,
+    up: int = 6,
+    sets: int = 1,
+    blended: bool = False,
+) -> Made:
     case = made(n_refs, sets, top, 2**11, seed=far)
-    path = replace(case.classes, memory=memory, far=far, up=up)
+    path = replace(case.classes, memory=memory, far=far, up=up, blended=blended)
     return case._replace(asked=case.asked._replace(linear=path))
 
 
@@ -146,6 +168,58 @@ class TestPredictions:
 
     def test_training_sees_the_same_errors(self) -> None:
         case = following(2, 8, 300, sets=5)
+        wanted = 64 * case.plane.astype(np.int64) - followed(case, int(case.plane[0, 0]), 300)
+        _, facts = plane_features(Sheared.of(case.asked), 300, case.asked.linear)
+        assert np.array_equal(facts[:, 0], wanted[case.order])
+
+
+class TestBlends:
+    """Two predictions of each sample, of which that weighs more which was nearer around it."""
+
+    @pytest.mark.parametrize("n_refs", [0, 1, 2])
+    @pytest.mark.parametrize("far", FAR_CHOICES)
+    def test_are_the_formats(self, n_refs: int, far: int) -> None:
+        case = following(n_refs, far, 300, sets=5, blended=True)
+        wanted = followed(case, int(case.plane[0, 0]), 300)
+        path = replace(case.asked.linear, blended=False)
+        unblended = followed(
+            case._replace(asked=case.asked._replace(linear=path)), int(case.plane[0, 0]), 300
+        )
+        assert np.array_equal(predict_plane(case.asked).linears, wanted[case.order])
+        assert (wanted != unblended).mean() > 0.5
+
+    @pytest.mark.parametrize(
+        ("top", "memory", "up", "sets"),
+        [(1, 15, 11, 2), (9, 1, 8, 5), (65535, 13, -4, 3), (2**17 - 1, 6, -11, 16)],
+    )
+    def test_of_any_range(self, top: int, memory: int, up: int, sets: int) -> None:
+        case = following(1, 8, top, memory, up, sets, blended=True)
+        wanted = followed(case, int(case.plane[0, 0]), top)
+        for mode in (0, 1, 2):  # of kernel.h: how sums are worked out
+            assert np.array_equal(predict_plane(case.asked, mode).linears, wanted[case.order])
+
+    def test_of_absent_samples(self) -> None:
+        """Their errors count as none."""
+        case = following(0, 8, 300, sets=4, blended=True)
+        absent = np.random.default_rng(3).random(case.plane.shape) < 0.3
+        mask = wavefront.shear(absent.astype(np.int32), 0).astype(np.uint8)
+        found = predict_plane(case.asked._replace(mask=mask))
+        wanted = followed(case, int(case.plane[0, 0]), 300, absent)
+        assert np.array_equal(found.linears, wanted[case.order][~absent[case.order]])
+
+    @pytest.mark.parametrize("shape", [(1, 70), (70, 1), (3, 3), (9, 17), (40, 5), (8, 16)])
+    def test_of_any_shape(self, shape: tuple[int, int]) -> None:
+        case = following(0, 14, 300, sets=3, blended=True)
+        plane = np.random.default_rng(shape).integers(0, 301, shape).astype(np.int32)
+        own = wavefront.shear(plane, int(plane[0, 0]))
+        asked: PlaneToEncode = case.asked._replace(own=own, height=shape[0], width=shape[1])
+        wanted = followed(case._replace(plane=plane, asked=asked), int(plane[0, 0]), 300)
+        y, x = np.indices(shape)
+        order = np.lexsort((y.ravel(), (x + SHEAR * y).ravel()))
+        assert np.array_equal(predict_plane(asked).linears, wanted.ravel()[order])
+
+    def test_training_sees_the_same_errors(self) -> None:
+        case = following(2, 8, 300, sets=5, blended=True)
         wanted = 64 * case.plane.astype(np.int64) - followed(case, int(case.plane[0, 0]), 300)
         _, facts = plane_features(Sheared.of(case.asked), 300, case.asked.linear)
         assert np.array_equal(facts[:, 0], wanted[case.order])
