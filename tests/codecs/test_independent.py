@@ -55,7 +55,7 @@ def weights_of(name: str) -> bytes:
 
 def example() -> tuple[bytes, np.ndarray]:
     """The record of the worked example, §11, and its samples, both from the text."""
-    text = TEXT.partition("## 11. ")[2]
+    text = TEXT.partition("## 11. ")[2].partition("\n## ")[0]
     record = "".join(re.findall(r"^    ([0-9a-f]+)$", text, re.MULTILINE))
     rows = re.findall(r"^    (\d+(?: +\d+)+)$", text, re.MULTILINE)
     return bytes.fromhex(record), np.array([row.split() for row in rows], np.uint32)

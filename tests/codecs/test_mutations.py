@@ -96,7 +96,7 @@ def valid_records() -> list[Valid]:
             if len(record) <= LARGEST_BYTES:
                 codec = TileCodec.from_config(entry["configuration"])
                 header, samples = unpack_record(record)[0], codec.decode(record)
-                found.append(Valid(name, record, codec, header, samples))
+                found.append(Valid(f"{folder.name}/{name}", record, codec, header, samples))
     return found
 
 

@@ -87,7 +87,7 @@ class TestColours:
         rgb = of_kind(LESS_GREEN)
         for colours, groups in ((9960, []), (9940, [Group(0, YCOCG)])):
             sizes = iter([10**6, 99 * 10**4, 10**6, 100 * colours, 10**6])
-            monkeypatch.setattr(bodies, "_TRIALS", {4: bodies._Trial(1, 99)})
+            monkeypatch.setattr(bodies, "_TRIALS", dict.fromkeys((3, 4), bodies._Trial(1, 99)))
             monkeypatch.setattr(bodies, "_bits", lambda *_, sizes=sizes, **more: next(sizes))
             assert chosen(rgb).groups == groups
 
@@ -111,7 +111,7 @@ class TestColours:
 
         monkeypatch.setattr(bodies, "_bits", bits_of)
         monkeypatch.setattr(bodies, "encode_planes", encode)
-        monkeypatch.setattr(bodies, "_TRIALS", {4: bodies._Trial(1, 99)})
+        monkeypatch.setattr(bodies, "_TRIALS", dict.fromkeys((3, 4), bodies._Trial(1, 99)))
         assert (chosen(rgb).groups == []) == trees
         assert tried == [TreeEffort(3.25, 1 << 13)] * (2 * trees)
         assert quick == [True] * 3 + [False] * (2 * (not trees))

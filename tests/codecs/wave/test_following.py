@@ -64,7 +64,7 @@ class TestWhereTheyPay:
         mixed = np.where(
             np.indices(PLANE.shape)[1] % 40 < 20, PLANE, field(4, PLANE.shape, 900, 90)
         )
-        body, _ = there_and_back(mixed)
+        body, _ = there_and_back(mixed, coder=Coder(load_model("wave-4")))
         unblended, _ = there_and_back(mixed, coder=Coder(load_model("wave-3")))
         assert len(body) < len(unblended)
         now, before = taken
