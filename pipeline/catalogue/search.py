@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tilepress.errors import StoreError, UsageError
 from tilepress.pipeline.catalogue.index import Entry, Index
@@ -46,9 +46,12 @@ class Wanted:
     identifiers: frozenset[str] | None = None
     """What stands for a study or series in this archive."""
     modality: str | None = None
+    kind: Literal["raster", "dicom"] | None = None
 
     def takes(self, entry: Entry) -> bool:
         """Whether a store is wanted. One that does not tell what is asked for is not."""
+        if self.kind not in (None, entry.kind):
+            return False
         if self.bbox is not None and (entry.bbox is None or not _meet(self.bbox, entry.bbox)):
             return False
         if self.span is not None and (entry.span is None or not _overlap(self.span, entry.span)):

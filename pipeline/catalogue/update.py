@@ -1,5 +1,6 @@
 """Bring the catalogue of an archive up to date: STAC for rasters, a study index for DICOM.
 
+    catalogue/catalog.json            STAC catalog whose child is the collection
     catalogue/collection.json         STAC collection of the rasters; links items, or pages of them
     catalogue/items/<store>.json      STAC item of a store; the folders mirror those of the stores
     catalogue/pages/<generation>/…    STAC catalogs that link items, where they are many
@@ -229,10 +230,12 @@ class _Update:
 
     def _is_whole(self) -> bool:
         """Whether the lists are there that should be."""
-        lists = {RASTER: stac.COLLECTION, SERIES: dicom_index.INDEX}
+        lists = [
+            (RASTER, stac.COLLECTION), (RASTER, stac.CATALOG), (SERIES, dicom_index.INDEX),
+        ]  # fmt: skip
         return all(
             (self._catalogue / name).exists() == (self._roll.count(kind) > 0)
-            for kind, name in lists.items()
+            for kind, name in lists
         )
 
     def _write_lists(self) -> None:
@@ -240,6 +243,7 @@ class _Update:
         if self._roll.count(RASTER):
             self._write_collection()
         else:
+            (self._catalogue / stac.CATALOG).remove()
             (self._catalogue / stac.COLLECTION).remove()
         if self._roll.count(SERIES):
             self._write_dicom()
@@ -261,6 +265,7 @@ class _Update:
             self._name, extent, stores=stores if one_page else (), pages=pages
         )
         self._write(stac.COLLECTION, document)
+        self._write(stac.CATALOG, stac.catalog_document(self._name))
 
     def _write_dicom(self) -> None:
         counts = {"studies": 0, "series": 0, "raw_bytes": 0, "stored_bytes": 0}
