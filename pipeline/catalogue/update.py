@@ -42,6 +42,8 @@ from tilepress.pipeline.catalogue.stores import (
     several,
     walk_stores,
 )
+from tilepress.pipeline.image.pseudonyms import Pseudonyms
+from tilepress.pipeline.privacy.key import known_pseudonyms
 from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
@@ -139,6 +141,9 @@ class _Update:
         self._marker = self._catalogue / MARKER
         self._marked = self._marker.exists()
         self._rebuild = rebuild
+        self._pseudonyms: Pseudonyms | None = None
+        with contextlib.suppress(OSError, TilepressError):  # whose key it is not lists no patients
+            self._pseudonyms = known_pseudonyms(archive)
         self._sweep = rebuild or self._marked or not self._index.exists
 
     def run(self) -> CatalogueUpdate:
@@ -177,6 +182,8 @@ class _Update:
         tag = (store / ROOT_DOCUMENT).tag()  # before the document: a later one has another tag
         if tag is None:
             return gone
+        if entry is not None and self._lacks_patient(entry):
+            entry = None  # of a catalogue that knew no patients
         if entry is not None and entry.tag == tag:
             return _Look(key, entry, changed=False)
         try:
@@ -185,6 +192,10 @@ class _Update:
             return _Look(key, self._described(store, key, tag), changed=True, written=True)
         except (*_UNREADABLE, FileNotFoundError, PermissionError):
             return gone
+
+    def _lacks_patient(self, entry: Entry) -> bool:
+        has_key = self._pseudonyms is not None and self._pseudonyms.key is not None
+        return has_key and entry.kind == SERIES and entry.patient is None
 
     def _described(self, store: StoragePath, key: str, tag: str) -> Entry:
         summary = read_summary(store)
@@ -214,7 +225,8 @@ class _Update:
         )
 
     def _series(self, store: StoragePath, key: str, tag: str, summary: StoreSummary) -> Entry:
-        known = dicom_index.identity(StoreReader.open(store))
+        reader = StoreReader.open(store)
+        known = dicom_index.identity(reader)
         series = dicom_index.SeriesEntry.of(key, summary, known)
         return Entry(
             summary=listed_store(key, summary),
@@ -223,6 +235,7 @@ class _Update:
             kind=SERIES,
             codec=str(summary.statement["codec"]),
             study=known.study,
+            patient=dicom_index.patient_of(reader, self._pseudonyms),
             series=series.to_json(),
         )
 
