@@ -10,16 +10,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tilepress.errors import TilepressError
 from tilepress.pipeline.dicom.bytes import EXPLICIT_BIG, foreign_errors, quiet_pydicom
 from tilepress.pipeline.dicom.header import hashed
-from tilepress.pipeline.image.pseudonyms import KEY_MARK
+from tilepress.pipeline.image.pseudonyms import KEY_MARK, NO_KEY, Pseudonyms
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import StoreSummary
 
-__all__ = ["INDEX", "Identity", "SeriesEntry", "identity", "index_document", "study_document"]
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+__all__ = [
+    "INDEX",
+    "Identity",
+    "SeriesEntry",
+    "identity",
+    "index_document",
+    "patient_of",
+    "pseudonym_of_patient",
+    "study_document",
+]
 
 INDEX = "dicom.json"
 """Its name in the catalogue's folder."""
@@ -29,8 +41,8 @@ INDEX_VERSION = 1
 MAX_HEADER_BYTES = 16 * 2**20
 """Bytes of an instance's header that are parsed for its identifiers at most."""
 
-STUDY, SERIES = 0x0020000D, 0x0020000E
-"""StudyInstanceUID, SeriesInstanceUID."""
+CHARACTER_SET, PATIENT, STUDY, SERIES = 0x00080005, 0x00100020, 0x0020000D, 0x0020000E
+"""SpecificCharacterSet, PatientID, StudyInstanceUID, SeriesInstanceUID."""
 
 _ATTRIBUTES = (
     "sop_class_uid",
@@ -115,6 +127,29 @@ def identity(reader: StoreReader) -> Identity:
         return Identity(None, None)
 
 
+def patient_of(reader: StoreReader, pseudonyms: Pseudonyms | None) -> str | None:
+    """Return what stands for the patient of a DICOM store: a keyed hash of the PatientID.
+
+    None without a key: there are so few identifiers of patients that any hash without one could be
+    looked up. Empty where the store tells nothing of itself or its header has no identifier.
+    """
+    if pseudonyms is None or pseudonyms.key is None:
+        return None
+    if reader.attrs.get(KEY_MARK) == NO_KEY:
+        return ""
+    try:
+        text = _first_header(reader, [PATIENT]).get("PatientID")
+    except (TilepressError, OSError, KeyError, IndexError, TypeError, ValueError):
+        return ""
+    return pseudonym_of_patient(str(text or ""), pseudonyms)
+
+
+def pseudonym_of_patient(patient: str, pseudonyms: Pseudonyms) -> str:
+    """Return the 12 hex digits that stand for a PatientID; "" for an empty one."""
+    plain = patient.strip()
+    return pseudonyms.of(hashed(f"patient {plain}")) if plain else ""
+
+
 def study_document(study: str | None, series: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the index says of one study; ``series`` are ``SeriesEntry.to_json``'s."""
     return {
@@ -151,6 +186,14 @@ def index_document(
 
 
 def _from_header(reader: StoreReader) -> Identity:
+    dataset = _first_header(reader, [STUDY, SERIES])
+    study = str(dataset.get("StudyInstanceUID") or "").strip()
+    series = str(dataset.get("SeriesInstanceUID") or "").strip()
+    return Identity(hashed(study) if study else None, hashed(series) if series else None)
+
+
+def _first_header(reader: StoreReader, tags: list[int]) -> Dataset:
+    """Return those elements of the first instance's header, none of which lies behind SERIES."""
     from pydicom.filereader import read_dataset
 
     first = reader.origin["instances"][0]
@@ -161,13 +204,13 @@ def _from_header(reader: StoreReader) -> Identity:
     stream.seek(int(first["dataset_offset"]))
     doing = "reading the identifiers of a DICOM series"
     with foreign_errors(doing, reader.path.name), quiet_pydicom():
-        dataset = read_dataset(
+        found = read_dataset(
             stream,
             bool(first["implicit"]),
             little,
             stop_when=lambda tag, vr, length: tag > SERIES,
-            specific_tags=[STUDY, SERIES],
+            specific_tags=[CHARACTER_SET, *tags],
         )
-        study = str(dataset.get("StudyInstanceUID") or "").strip()
-        series = str(dataset.get("SeriesInstanceUID") or "").strip()
-    return Identity(hashed(study) if study else None, hashed(series) if series else None)
+        for element in found:  # values are parsed as they are asked for
+            _ = element.value
+        return found

@@ -52,6 +52,8 @@ class Entry:
     """When a raster was taken, first and last moment, where that is known."""
     study: str | None = None
     """Hash of a DICOM series' study."""
+    patient: str | None = None
+    """Keyed hash of a DICOM series' PatientID; "": it has none, None: nobody looked with a key."""
     series: Mapping[str, Any] | None = None
     """What the DICOM index says of it."""
 
@@ -63,7 +65,17 @@ class Entry:
         """Return the entry as one line."""
         fields = {
             name: value
-            for name in ("tag", "seal", "kind", "codec", "bbox", "span", "study", "series")
+            for name in (
+                "tag",
+                "seal",
+                "kind",
+                "codec",
+                "bbox",
+                "span",
+                "study",
+                "patient",
+                "series",
+            )
             if (value := getattr(self, name)) is not None
         }
         fields["summary"] = self.summary.to_json()

@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tilepress.errors import StoreError, UsageError
-from tilepress.pipeline.catalogue.index import Entry, Index
+from tilepress.pipeline.catalogue.dicom_studies import pseudonym_of_patient
+from tilepress.pipeline.catalogue.index import SERIES, Entry, Index
 from tilepress.pipeline.catalogue.stores import CATALOGUE, is_store
 from tilepress.pipeline.dicom.header import hashed
-from tilepress.pipeline.image.pseudonyms import UNKEYED
+from tilepress.pipeline.image.pseudonyms import UNKEYED, Pseudonyms
 from tilepress.pipeline.privacy.key import known_pseudonyms
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 
@@ -45,10 +46,15 @@ class Wanted:
     span: Span | None = None
     identifiers: frozenset[str] | None = None
     """What stands for a study or series in this archive."""
+    patient: str | None = None
+    """What stands for a patient in this archive."""
     modality: str | None = None
+    kind: Literal["raster", "dicom"] | None = None
 
     def takes(self, entry: Entry) -> bool:
         """Whether a store is wanted. One that does not tell what is asked for is not."""
+        if self.kind not in (None, entry.kind):
+            return False
         if self.bbox is not None and (entry.bbox is None or not _meet(self.bbox, entry.bbox)):
             return False
         if self.span is not None and (entry.span is None or not _overlap(self.span, entry.span)):
@@ -59,6 +65,8 @@ class Wanted:
             series.get("series"),
         }:
             return False
+        if self.patient not in (None, entry.patient):
+            return False
         return self.modality is None or entry.summary.modality == self.modality.upper()
 
 
@@ -68,6 +76,8 @@ def find(
     bbox: Bbox | None = None,
     datetime: str | None = None,
     uid: str | None = None,
+    patient: str | None = None,
+    patient_hash: str | None = None,
     modality: str | None = None,
 ) -> list[StoragePath]:
     """Return the stores of an archive that meet every condition, in the order of their names.
@@ -77,6 +87,8 @@ def find(
     bbox : west, south, east, north in degrees (WGS 84) of a box that the image meets
     datetime : when it was taken, RFC 3339: ``2020-06``, ``2020-01-01/2020-06-30``, ``../2020``
     uid : StudyInstanceUID or SeriesInstanceUID, or the 12 digits that stand for one
+    patient : PatientID; the archive's key is needed
+    patient_hash : the 12 digits that stand for a PatientID, as ``catalogue`` has them
     modality : DICOM modality, as CT
 
     Raises UsageError for a condition that makes no sense, StoreError where there is no catalogue.
@@ -86,9 +98,19 @@ def find(
         bbox=None if bbox is None else _checked(bbox),
         span=None if datetime is None else parse_span(datetime),
         identifiers=None if uid is None else _identifiers(where, uid),
+        patient=_patient(where, patient, patient_hash),
         modality=modality,
     )
+    if wanted.patient is not None and any(map(_patient_unknown, _entries(where))):
+        raise StoreError(
+            f"searching {where}: its catalogue does not know the patients of all series; the next "
+            "run of compress, by whoever may read the archive's key, brings it up to date"
+        )
     return [where / entry.key for entry in search(where, wanted)]
+
+
+def _patient_unknown(entry: Entry) -> bool:
+    return entry.kind == SERIES and entry.patient is None
 
 
 def search(archive: StoragePath, wanted: Wanted) -> Iterator[Entry]:
@@ -102,8 +124,8 @@ def catalogue(archive: AnyPath) -> pd.DataFrame:
     Columns: ``store`` (its key below the archive), ``kind`` (raster or dicom), ``axes``,
     ``shape``, ``dtype``, ``codec``, ``max_error`` (0 is lossless, NaN without a bound),
     ``raw_bytes``, ``stored_bytes``, ``ratio``, ``crs``, ``west``, ``south``, ``east``, ``north``
-    (degrees, WGS 84; NaN without a place), ``start`` and ``end`` (UTC), ``modality``, ``study``
-    and ``series`` (what stands for their UIDs).
+    (degrees, WGS 84; NaN without a place), ``start`` and ``end`` (UTC), ``modality``,
+    ``patient``, ``study`` and ``series`` (what stands for PatientID and UIDs).
 
     Raises StoreError where there is no catalogue.
     """
@@ -119,7 +141,7 @@ def catalogue(archive: AnyPath) -> pd.DataFrame:
 _COLUMNS = (
     *("store", "kind", "axes", "shape", "dtype", "codec", "max_error", "raw_bytes"),
     *("stored_bytes", "ratio", "crs", "west", "south", "east", "north", "start", "end"),
-    *("modality", "study", "series"),
+    *("modality", "patient", "study", "series"),
 )
 
 
@@ -143,6 +165,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "start": start,
         "end": end,
         "modality": summary.modality,
+        "patient": entry.patient or None,
         "study": entry.study,
         "series": (entry.series or {}).get("series"),
     }
@@ -169,16 +192,39 @@ def _identifiers(archive: StoragePath, uid: str) -> frozenset[str]:
         raise UsageError("searching: the UID has other signs than digits and dots")
     plain = hashed(uid)
     found = {UNKEYED.of(plain)}
-    try:
-        known = known_pseudonyms(archive)
-    except PermissionError as error:
-        raise UsageError(
-            f"searching {archive}: its key, without which no UID can be looked up, is not yours to "
-            "read; ask for the 12 digits that stand for the study or series"
-        ) from error
+    known = _key(archive, "UID")
     if known is not None:
         found.add(known.of(plain))
     return frozenset(found)
+
+
+def _patient(archive: StoragePath, patient: str | None, digits: str | None) -> str | None:
+    """Return what stands for a patient; None where nobody is looked for."""
+    if patient is None:
+        if digits is None or _PSEUDONYM.fullmatch(digits):
+            return digits
+        raise UsageError("searching: a patient's hash has 12 digits and letters from a to f")
+    if digits is not None:
+        raise UsageError("searching: name a patient or a patient's hash, not both")
+    known = _key(archive, "patient")
+    if known is None or known.key is None:
+        raise UsageError(
+            f"searching {archive}: it has no key, and without one its catalogue knows no patients"
+        )
+    found = pseudonym_of_patient(patient, known)
+    if not found:
+        raise UsageError("searching: the PatientID is empty")
+    return found
+
+
+def _key(archive: StoragePath, what: str) -> Pseudonyms | None:
+    try:
+        return known_pseudonyms(archive)
+    except PermissionError as error:
+        raise UsageError(
+            f"searching {archive}: its key, without which no {what} can be looked up, is not yours "
+            "to read; ask for the 12 digits that stand for it"
+        ) from error
 
 
 # --- place -------------------------------------------------------------------------------------

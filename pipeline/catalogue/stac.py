@@ -32,13 +32,16 @@ from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import StoreSummary
 
 __all__ = [
+    "CATALOG",
     "COLLECTION",
     "ITEMS",
     "Extent",
     "acquired",
+    "catalog_document",
     "collection_document",
     "footprint_of",
     "item_document",
+    "item_id",
     "item_key",
     "page_document",
     "span_of",
@@ -51,6 +54,8 @@ RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 
 COLLECTION = "collection.json"
+CATALOG = "catalog.json"
+"""The document above the collection: clients that begin with a catalog open it."""
 
 PART_BYTES = 224
 """Length of a part of an item's key at most: names of files have 255 bytes, temporary ones more."""
@@ -175,7 +180,7 @@ def item_document(
         "type": "Feature",
         "stac_version": STAC_VERSION,
         "stac_extensions": [],
-        "id": _item_id(store),
+        "id": item_id(store),
         "geometry": None if outline is None else outline.geometry,
     }
     if outline is not None:
@@ -235,6 +240,17 @@ def collection_document(
     return document
 
 
+def catalog_document(name: str) -> dict[str, Any]:
+    """Return the STAC catalog whose one child is the collection of an archive."""
+    return {
+        "type": "Catalog",
+        "stac_version": STAC_VERSION,
+        "id": f"{name}-catalog",
+        "description": "An archive of images stored as Zarr by tilepress.",
+        "links": [_link("root", f"./{CATALOG}"), _link("child", f"./{COLLECTION}")],
+    }
+
+
 def _extensions(properties: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
     """Return the extensions of which an item has a field."""
     keys = {*properties, *data, *(key for band in data["bands"] for key in band)}
@@ -243,7 +259,7 @@ def _extensions(properties: Mapping[str, Any], data: Mapping[str, Any]) -> list[
     return [uri for prefix, uri in known.items() if prefix in prefixes]
 
 
-def _item_id(store: str) -> str:
+def item_id(store: str) -> str:
     """Return a name of its own without slashes: it becomes a part of URLs."""
     folder, _, name = store.rpartition("/")
     stem = name.removesuffix(".zarr")

@@ -1,5 +1,6 @@
 """Bring the catalogue of an archive up to date: STAC for rasters, a study index for DICOM.
 
+    catalogue/catalog.json            STAC catalog whose child is the collection
     catalogue/collection.json         STAC collection of the rasters; links items, or pages of them
     catalogue/items/<store>.json      STAC item of a store; the folders mirror those of the stores
     catalogue/pages/<generation>/…    STAC catalogs that link items, where they are many
@@ -41,6 +42,8 @@ from tilepress.pipeline.catalogue.stores import (
     several,
     walk_stores,
 )
+from tilepress.pipeline.image.pseudonyms import Pseudonyms
+from tilepress.pipeline.privacy.key import known_pseudonyms
 from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
@@ -138,6 +141,9 @@ class _Update:
         self._marker = self._catalogue / MARKER
         self._marked = self._marker.exists()
         self._rebuild = rebuild
+        self._pseudonyms: Pseudonyms | None = None
+        with contextlib.suppress(OSError, TilepressError):  # whose key it is not lists no patients
+            self._pseudonyms = known_pseudonyms(archive)
         self._sweep = rebuild or self._marked or not self._index.exists
 
     def run(self) -> CatalogueUpdate:
@@ -176,6 +182,8 @@ class _Update:
         tag = (store / ROOT_DOCUMENT).tag()  # before the document: a later one has another tag
         if tag is None:
             return gone
+        if entry is not None and self._lacks_patient(entry):
+            entry = None  # of a catalogue that knew no patients
         if entry is not None and entry.tag == tag:
             return _Look(key, entry, changed=False)
         try:
@@ -184,6 +192,10 @@ class _Update:
             return _Look(key, self._described(store, key, tag), changed=True, written=True)
         except (*_UNREADABLE, FileNotFoundError, PermissionError):
             return gone
+
+    def _lacks_patient(self, entry: Entry) -> bool:
+        has_key = self._pseudonyms is not None and self._pseudonyms.key is not None
+        return has_key and entry.kind == SERIES and entry.patient is None
 
     def _described(self, store: StoragePath, key: str, tag: str) -> Entry:
         summary = read_summary(store)
@@ -213,7 +225,8 @@ class _Update:
         )
 
     def _series(self, store: StoragePath, key: str, tag: str, summary: StoreSummary) -> Entry:
-        known = dicom_index.identity(StoreReader.open(store))
+        reader = StoreReader.open(store)
+        known = dicom_index.identity(reader)
         series = dicom_index.SeriesEntry.of(key, summary, known)
         return Entry(
             summary=listed_store(key, summary),
@@ -222,6 +235,7 @@ class _Update:
             kind=SERIES,
             codec=str(summary.statement["codec"]),
             study=known.study,
+            patient=dicom_index.patient_of(reader, self._pseudonyms),
             series=series.to_json(),
         )
 
@@ -229,10 +243,12 @@ class _Update:
 
     def _is_whole(self) -> bool:
         """Whether the lists are there that should be."""
-        lists = {RASTER: stac.COLLECTION, SERIES: dicom_index.INDEX}
+        lists = [
+            (RASTER, stac.COLLECTION), (RASTER, stac.CATALOG), (SERIES, dicom_index.INDEX),
+        ]  # fmt: skip
         return all(
             (self._catalogue / name).exists() == (self._roll.count(kind) > 0)
-            for kind, name in lists.items()
+            for kind, name in lists
         )
 
     def _write_lists(self) -> None:
@@ -240,6 +256,7 @@ class _Update:
         if self._roll.count(RASTER):
             self._write_collection()
         else:
+            (self._catalogue / stac.CATALOG).remove()
             (self._catalogue / stac.COLLECTION).remove()
         if self._roll.count(SERIES):
             self._write_dicom()
@@ -261,6 +278,7 @@ class _Update:
             self._name, extent, stores=stores if one_page else (), pages=pages
         )
         self._write(stac.COLLECTION, document)
+        self._write(stac.CATALOG, stac.catalog_document(self._name))
 
     def _write_dicom(self) -> None:
         counts = {"studies": 0, "series": 0, "raw_bytes": 0, "stored_bytes": 0}

@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ import zarr
 from zarr.core.array_spec import ArrayConfig, ArraySpec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.dtype import get_data_type_from_native_dtype
+from zarr.registry import register_ndbuffer
 from zarr.storage import MemoryStore
 
 from tilepress.codecs.tile import CODEC_NAME, TileCodec, decode_chunk, encode_chunk
@@ -154,3 +155,51 @@ class TestARecordMustBeTheChunkThatIsAskedFor:
         record = encode_chunk(TileCodec(), IMAGE[:, :16, :16])
         with pytest.raises(InvalidRecord, match="it holds"):
             decode_chunk(TileCodec(), record, shape, np.dtype(dtype))
+
+
+class _OnDevice(np.ndarray):
+    """An array that stands for one in the memory of a GPU."""
+
+
+class DeviceBuffer(zarr.core.buffer.cpu.NDBuffer):
+    """What ``zarr.config.enable_gpu()`` decodes into, without a GPU: samples have no way back."""
+
+    uploads: ClassVar[list[tuple[int, ...]]] = []
+
+    def __init__(self, array: Any) -> None:
+        super().__init__(np.asarray(array).view(_OnDevice))
+
+    @classmethod
+    def create(
+        cls, *, shape: Any, dtype: Any, order: Any = "C", fill_value: Any = None
+    ) -> DeviceBuffer:
+        array = np.empty(shape, dtype, order)
+        if fill_value is not None:
+            array.fill(fill_value)
+        return cls(array)
+
+    @classmethod
+    def from_numpy_array(cls, array_like: Any) -> DeviceBuffer:
+        cls.uploads.append(array_like.shape)
+        return cls(np.array(array_like))
+
+    def as_numpy_array(self) -> Any:
+        assert self.dtype == np.uint64, "only Zarr's index of a shard may go back to the host"
+        return np.asarray(self._data)
+
+
+class TestDevices:
+    @pytest.mark.parametrize("shards", [None, (3, 32, 32)])
+    def test_what_is_decoded_goes_to_the_memory_that_zarr_names(self, shards: Any) -> None:
+        array = _create(store := MemoryStore(), IMAGE, shards=shards)
+        register_ndbuffer(DeviceBuffer)
+        DeviceBuffer.uploads.clear()
+        name = f"{DeviceBuffer.__module__}.{DeviceBuffer.__qualname__}"
+        with zarr.config.set({"ndbuffer": name}):
+            found = zarr.open_array(store, mode="r")[:, 5:30, 10:40]
+            again = zarr.open_array(store, mode="r")[...]
+        assert isinstance(found, _OnDevice)
+        np.testing.assert_array_equal(found, IMAGE[:, 5:30, 10:40])
+        np.testing.assert_array_equal(np.from_dlpack(again.view(np.ndarray)), IMAGE)
+        assert (3, 16, 16) in DeviceBuffer.uploads, "a chunk at a time"
+        np.testing.assert_array_equal(array[...], IMAGE)  # as ever, on the host

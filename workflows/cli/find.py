@@ -46,6 +46,16 @@ def find(
             "stand for it.",
         ),
     ] = None,
+    patient: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Series of this PatientID; needs the archive's key."),
+    ] = None,
+    patient_hash: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIGITS", help="Series of the patient for whom these 12 digits stand."
+        ),
+    ] = None,
     modality: Annotated[
         str | None, typer.Option(metavar="NAME", help="Series of this DICOM modality, e.g. CT.")
     ] = None,
@@ -65,10 +75,21 @@ def find(
     """
     from tilepress.pipeline.catalogue import search
 
-    if (bbox, when, uid, modality) == (None, None, None, None):
-        raise UsageError("searching: say what to look for: --bbox, --datetime, --uid or --modality")
+    if (bbox, when, uid, patient, patient_hash, modality) == (None,) * 6:
+        raise UsageError(
+            "searching: say what to look for: --bbox, --datetime, --uid, --patient, "
+            "--patient-hash or --modality"
+        )
     box = None if bbox is None else search.parse_bbox(bbox)
-    stores = search.find(archive, bbox=box, datetime=when, uid=uid, modality=modality)
+    stores = search.find(
+        archive,
+        bbox=box,
+        datetime=when,
+        uid=uid,
+        patient=patient,
+        patient_hash=patient_hash,
+        modality=modality,
+    )
     if as_json:
         say(json.dumps([str(store) for store in stores]))
         return

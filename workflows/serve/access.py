@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["COOKIE", "Guard"]
+__all__ = ["COOKIE", "SEARCH", "Guard"]
 
 COOKIE = "tilepress-token"
 
@@ -27,6 +27,9 @@ _PREFLIGHT = {
     "access-control-max-age": "600",
 }
 """What a browser is told that asks whether a page of another origin may ask."""
+
+SEARCH = "/stac/search"
+"""The one address that takes POST, for clients of STAC ask so."""
 
 MAX_QUERY = 4096
 """Bytes of an address behind its "?"."""
@@ -86,7 +89,7 @@ class Guard:
     def _refusal(self, request: Request, origin: str) -> Response | None:
         if request.method == "OPTIONS" and origin in self._origins and self._knows(request):
             return Response(None, 204, _PREFLIGHT)  # browsers send no token with this question
-        if request.method not in ("GET", "HEAD"):
+        if request.method not in ("GET", "HEAD") and not _searches(request):
             return PlainTextResponse("only reading is possible here\n", 405, {"allow": "GET, HEAD"})
         if not self._knows(request):
             return PlainTextResponse("this name is not one of this server's\n", 403)
@@ -118,6 +121,11 @@ class Guard:
     def _is_token(self, given: str) -> bool:
         assert self._token is not None
         return hmac.compare_digest(given.encode(), self._token.encode())
+
+
+def _searches(request: Request) -> bool:
+    """Whether a request is a question that comes as a document: it changes nothing either."""
+    return request.method == "POST" and request.url.path == SEARCH
 
 
 def _host(request: Request) -> str:

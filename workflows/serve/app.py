@@ -31,6 +31,7 @@ from tilepress.workflows.serve.dicomweb.routes import dicomweb_routes
 from tilepress.workflows.serve.mercator import MAX_ZOOM, map_tile
 from tilepress.workflows.serve.originals import Originals, what_asked
 from tilepress.workflows.serve.shelf import NoSuchStore, Shelf
+from tilepress.workflows.serve.stac import stac_routes
 
 __all__ = ["TILE", "build"]
 
@@ -75,6 +76,7 @@ def build(
         Route("/api/xyz/{zoom}/{column}/{row}/{key:path}", views.xyz),
         Route("/api/plane/{axis}/{number}/{key:path}", views.plane),
         *dicomweb_routes(shelf, views.turn),
+        *stac_routes(shelf, tell_places=token is None),
         Mount("/static", StaticFiles(directory=VIEWER)),
     ]
     app = Starlette(

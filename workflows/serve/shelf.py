@@ -91,7 +91,7 @@ class Shelf:
         """
         found: list[Entry] = []
         count = 0
-        for entry in self._entries(wanted):
+        for entry in self.entries(wanted):
             key = entry.key.lower()
             if all(word in key for word in words.lower().split()):
                 if offset <= count < offset + min(limit, MAX_LISTED):
@@ -107,7 +107,8 @@ class Shelf:
     def has_catalogue(self) -> bool:
         return not self.is_store and Index(self.path / CATALOGUE).exists
 
-    def _entries(self, wanted: Wanted) -> Iterator[Entry]:
+    def entries(self, wanted: Wanted) -> Iterator[Entry]:
+        """Yield what the catalogue says of the stores that are wanted; nothing without one."""
         return search(self.path, wanted) if self.has_catalogue else iter(())
 
     def _find(self, key: str) -> StoragePath:

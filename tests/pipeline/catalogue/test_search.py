@@ -10,10 +10,12 @@ import pytest
 
 import tilepress
 from tilepress.errors import StoreError, UsageError
-from tilepress.pipeline.catalogue import search
+from tilepress.pipeline.catalogue import search, update
 from tilepress.pipeline.catalogue.search import Wanted, find, parse_bbox, parse_span
+from tilepress.pipeline.dicom.header import hashed
 
-from .test_update import STUDY, write_scene, write_series
+from ..dicom.conftest import build, save
+from .test_update import SAMPLES, STUDY, write_scene, write_series
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,62 @@ class TestIdentifiers:
         (modality,) = set(table.modality.dropna())
         assert len(_names(archive, modality=modality.lower())) == 2
         assert _names(archive, modality="XA" if modality != "XA" else "CT") == set()
+
+
+class TestPatients:
+    @pytest.fixture
+    def patients(self, tmp_path: Path) -> Path:
+        """Return an archive of two series of one patient, one of another and one of nobody."""
+        for number, patient in enumerate(["4711", "4711 ", "4712", ""], 1):
+            dataset = build(SAMPLES[0], series=number, instance=1, PatientID=patient)
+            save(dataset, tmp_path / f"in/{number}.dcm")
+        tilepress.compress(tmp_path / "in", tmp_path / "out", workers=0)
+        return tmp_path / "out"
+
+    def test_by_identifier_and_by_what_stands_for_it(self, patients: Path) -> None:
+        found = find(patients, patient="4711")
+        assert len(found) == 2
+        table = tilepress.catalogue(patients).set_index("store")
+        digits = set(table.loc[[store.name for store in found]].patient)
+        assert len(digits) == 1
+        assert table.patient.isna().sum() == 1
+        assert find(patients, patient_hash=digits.pop()) == found
+        assert len(find(patients, patient="4712")) == 1
+        assert find(patients, patient="4712", modality="XA") == []
+        assert find(patients, patient="4713") == []
+
+    def test_nothing_in_the_catalogue_tells_them(self, patients: Path) -> None:
+        texts = [p.read_text() for p in (patients / "catalogue").rglob("*.json")]
+        plain = hashed("patient 4711")[:12]
+        assert texts
+        assert not any(f'"{word}' in text for text in texts for word in ("4711", plain))
+
+    @pytest.mark.parametrize(
+        "wanted",
+        [{"patient": " "}, {"patient_hash": "4711"}, {"patient": "4711", "patient_hash": "0" * 12}],
+    )
+    def test_nonsense(self, patients: Path, wanted: Any) -> None:
+        with pytest.raises(UsageError) as caught:
+            find(patients, **wanted)
+        assert "4711" not in str(caught.value)
+
+    def test_a_catalogue_that_knows_none_says_so_until_it_does(
+        self, patients: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = find(patients, patient="4711")
+        with monkeypatch.context() as patched:
+            patched.setattr(update, "known_pseudonyms", lambda archive: None)
+            update.update_catalogue(patients, rebuild=True)
+        with pytest.raises(StoreError, match="does not know the patients"):
+            find(patients, patient="4711")
+        assert update.update_catalogue(patients).written == 4
+        assert find(patients, patient="4711") == before
+        assert update.update_catalogue(patients).written == 0
+
+    def test_an_archive_without_a_key_has_none(self, patients: Path) -> None:
+        (patients / ".tilepress/private/key.json").unlink()
+        with pytest.raises(UsageError, match="it has no key"):
+            find(patients, patient="4711")
 
 
 class TestTheTable:

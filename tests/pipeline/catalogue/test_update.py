@@ -148,6 +148,14 @@ class TestCatalogueSaysWhatIsThere:
         assert found["plain"].geometry is None
         assert Path(found["a"].assets["data"].get_absolute_href() or "").is_dir()
 
+    def test_a_catalog_above_the_collection_leads_to_it(self, archive: Path):
+        update_catalogue(archive)
+        path = archive / "catalogue" / "catalog.json"
+        validate(json.loads(path.read_text()))
+        (child,) = pystac.Catalog.from_file(str(path)).get_children()
+        assert isinstance(child, pystac.Collection)
+        assert len(list(child.get_items(recursive=True))) == 3
+
     def test_items_and_collection_are_valid(self, archive: Path):
         update_catalogue(archive)
         for document in items(archive).values():
@@ -296,7 +304,9 @@ class TestUpdateWritesOnlyWhatChanged:
         update_catalogue(copy)
         assert stamps(copy) == before
 
-    @pytest.mark.parametrize("lost", ["collection.json", "dicom.json", "index.json", "index"])
+    @pytest.mark.parametrize(
+        "lost", ["catalog.json", "collection.json", "dicom.json", "index.json", "index"]
+    )
     def test_lists_that_were_lost_are_written_again(self, archive: Path, lost: str):
         update_catalogue(archive)
         want = tree(archive)

@@ -40,7 +40,12 @@ class TestFind:
         assert "say what to look for" in done.stderr
 
     def test_nonsense_is_one_line(self, call: Command, archive: Path, tmp_path: Path) -> None:
-        for line in (["--bbox", "1,2"], ["--datetime", "soon"], ["--uid", "x"]):
+        for line in (
+            ["--bbox", "1,2"],
+            ["--datetime", "soon"],
+            ["--patient-hash", "x"],
+            ["--uid", "x"],
+        ):
             done = call("find", archive, *line)
             assert done.returncode == 2
             assert len(done.stderr.splitlines()) == 1
