@@ -2,7 +2,8 @@
 
 Names are those of ``--codec``, parameters and all; ``:apart`` after one codes each band by itself.
 ``jpeg`` is baseline JPEG of 8 bits, quality by quality: what the oldest figures are told against.
-``compressai:ARCH@FILE+FILE…`` is a model with several checkpoints, a rate each.
+``compressai:ARCH@FILE+FILE…`` is a model with several checkpoints, a rate each; ``ntc@gan`` is what
+another decoder (``net``, ``view``, ``gan``) makes of the same records.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ import numpy.typing as npt
 from tilepress.codecs.levels import FINEST
 from tilepress.codecs.loss import Lossy
 from tilepress.codecs.metrics import psnr_db
-from tilepress.codecs.registry import CODECS, coder_class
+from tilepress.codecs.ntc.decoders.choose import BUNDLED
+from tilepress.codecs.numbers import shown
+from tilepress.codecs.registry import BASE, CODECS, coder_class
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk_at
 from tilepress.errors import CodecError, UnsupportedArray, UsageError
 from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 
-__all__ = ["APART", "PRESETS", "RD_CODECS", "Given", "Rung", "check_name", "rungs"]
+__all__ = ["APART", "DECODERS", "PRESETS", "RD_CODECS", "Given", "Rung", "check_name", "rungs"]
 
 Samples = npt.NDArray[Any]
 Code = Callable[[Samples, float], tuple[int, Samples]]
@@ -34,14 +37,23 @@ Code = Callable[[Samples, float], tuple[int, Samples]]
 RD_CODECS = ("jpeg2000", "htj2k", "jpegxl", "avif", "webp", "ntc", "mlp")
 """Those that are compared where nobody says; the first is what the others are measured against."""
 
-PRESETS = {"survey": ("jpeg", "jpeg2000", "avif", "mlp:block=4", "mlp", "ntc")}
-"""Names that stand for several: ``survey`` for the learned techniques beside what they are told
-against."""
+PRESETS = {
+    "survey": (
+        *("jpeg", "jpeg2000", "avif", "mlp:block=4", "mlp"),
+        *("ntc", "ntc@net", "ntc@view", "ntc@gan"),
+    )
+}
+"""Names that stand for several: ``survey`` for the learned techniques (multilayer perceptrons, a
+learned context model, a convolutional net, made-up detail) beside what they are told against."""
 
 APART = ":apart"
 """After the name of a codec: each band is coded by itself."""
 
+DECODERS = (*BUNDLED, "view")
+"""What may be asked for after ``ntc@``."""
+
 _JPEG = "jpeg"
+_NTC = "ntc"
 _LOW = 8.0
 """The coarsest level that is tried."""
 _CLOSE_DB = 0.5
@@ -63,20 +75,32 @@ def check_name(name: str) -> None:
         coder_class(plain)
     except CodecError as error:
         raise UsageError(f"comparing rates: {error}") from error
+    after = _after(name)
+    if plain == _NTC and after and after not in DECODERS:
+        raise UsageError(
+            f"comparing rates: got {shown(after)} after ntc@, want a decoder: {', '.join(DECODERS)}"
+        )
 
 
 def _plain(name: str) -> str:
     return name.removesuffix(APART).partition("@")[0]
 
 
+def _after(name: str) -> str:
+    return name.removesuffix(APART).partition("@")[2]
+
+
 def rungs(name: str, given: Given, targets_db: Sequence[float]) -> list[Rung]:
-    """Return different codings of an image, near each PSNR where a codec has levels, by rising
-    rate; raises UnsupportedArray where the codec does not take it."""
-    files = name.removesuffix(APART).partition("@")[2]
-    if files:  # a rate to each file
+    """Return different codings of an image by rising rate, near each PSNR where a codec has levels.
+
+    Raises UnsupportedArray where the codec does not take it, UnsupportedFormat where a decoder
+    cannot run here.
+    """
+    after = _after(name)
+    if after and _plain(name) != _NTC:  # a rate to each file
         found = [
             Ladder(name, given, _tiles(TileCodec(_plain(name), quality=50, model=file), given))
-            for file in files.split("+")
+            for file in after.split("+")
         ]
         return sorted((one.at(_LOW) for one in found), key=lambda rung: rung.size)
     if _plain(name) == _JPEG:
@@ -85,7 +109,13 @@ def rungs(name: str, given: Given, targets_db: Sequence[float]) -> list[Rung]:
                 f"codec 'jpeg' takes uint8, the samples are {given.samples.dtype}"
             )
         return Ladder(name, given, _jpeg).near(targets_db)
-    codec = TileCodec(_plain(name), quality=50, peak=given.peak, nodata=given.info.nodata)
+    codec = TileCodec(
+        _plain(name),
+        quality=50,
+        peak=given.peak,
+        nodata=given.info.nodata,
+        decoder=after or BASE,
+    )
     return Ladder(name, given, _tiles(codec, given)).near(targets_db)
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tilepress.codecs.loss import AtLeast
 from tilepress.codecs.metrics import bd_rate, gmsd, ms_ssim, seam, spectral_angle_deg
 from tilepress.codecs.tile import TileCodec
-from tilepress.errors import UnsupportedArray, UsageError
+from tilepress.errors import UnsupportedArray, UnsupportedFormat, UsageError
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.workflows.bench.images import read_images
 from tilepress.workflows.bench.rate_codecs import PRESETS, RD_CODECS, Given, Rung, check_name, rungs
@@ -105,7 +105,7 @@ class RdBench:
     targets_db: tuple[float, ...]
     images: list[RdImage] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
-    """What a codec does not take."""
+    """What a codec does not take, or what cannot run here."""
     failures: list[str] = field(default_factory=list)
 
     def mean_bd_rate(self, codec: str) -> tuple[float | None, int]:
@@ -193,7 +193,7 @@ def _measure(name: str, info: ImageInfo, samples: Samples, bench: RdBench, tile:
                 curve.points.append(point)
                 if number == _SHOWN:
                     image.pictures.append(Picture(codec, _shown(info, rung.decoded), point))
-        except UnsupportedArray as error:
+        except (UnsupportedArray, UnsupportedFormat) as error:
             bench.skipped.append(f"{name}: {error}")
             continue
         image.curves.append(curve)

@@ -53,11 +53,12 @@ def _cell(point: Point) -> str:
 
 
 _KINDS = {
+    "gmsd": ("GMSD", ".3f"),
     "spectral_angle_deg": ("SAM, °", ".3f"),
     "ndvi_error": ("NDVI error", ".4f"),
     "hounsfield_bias": ("soft tissue, HU", "+.2f"),
 }
-"""Figures of some images alone: titles, and how their numbers are written."""
+"""Figures beside bits and PSNR, where an image has them: titles, and how they are written."""
 
 
 def _all(curve: Curve, kind: str) -> list[float]:

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 from typer.testing import CliRunner
 
+from tilepress.codecs.ntc.decoders import choose
 from tilepress.errors import UsageError
 from tilepress.workflows.bench.rate_codecs import PRESETS
 from tilepress.workflows.bench.rate_distortion import RdBench, run_rd
@@ -87,6 +88,7 @@ class TestWhatIsMeasured:
 class TestNamesOfCodecs:
     def test_a_preset_stands_for_several(self, tmp_path: Path) -> None:
         """One line puts the techniques side by side."""
+        pytest.importorskip("torch")
         scene = _scene(tmp_path / "in")
         found = run_rd([scene], ["survey"], (32.0, 40.0))
         assert found.codecs == PRESETS["survey"]
@@ -95,6 +97,31 @@ class TestNamesOfCodecs:
         assert rates["jpeg"] is None
         assert rates["mlp"] < 0
         assert rates["ntc"] < 0
+        assert rates["ntc@net"] < 0
+        assert rates["ntc@gan"] > rates["ntc"]  # texture that is made up is error, too
+
+    def test_decoders_are_tried_on_the_same_records(self, tmp_path: Path) -> None:
+        scene = _scene(tmp_path / "in")
+        found = run_rd([scene], ["ntc", "ntc@view"], (28.0, 32.0))
+        base, view = found.images[0].curves
+        for one in base.points:
+            for other in view.points:
+                if one.level == other.level:
+                    assert one.bytes == other.bytes
+                    assert one.psnr_db > other.psnr_db
+
+    @pytest.mark.parametrize("name", ["ntc@other", "ntc@model.safetensors"])
+    def test_unknown_decoders_are_refused_before(self, name: str) -> None:
+        with pytest.raises(UsageError, match="after ntc@, want a decoder: net, gan, view"):
+            run_rd([], [name])
+
+    def test_networks_are_left_out_without_torch(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(choose.util, "find_spec", lambda name: None)
+        found = run_rd([_scene(tmp_path / "in")], ["ntc@view", "ntc@gan"], (28.0, 32.0))
+        assert [curve.codec for curve in found.images[0].curves] == ["ntc@view"]
+        assert "'gan': torch is not installed" in " ".join(found.skipped)
 
     def test_jpeg_takes_8_bits(self, tmp_path: Path) -> None:
         np.save(tmp_path / "wide.npy", np.arange(4096, dtype=np.uint16).reshape(64, 64))
@@ -121,6 +148,7 @@ class TestHowItIsTold:
         tables = list(rd_tables(bench))
         assert len(tables) == len(bench.images) + 1
         assert tables[0].row_count >= 3
+        assert "GMSD" in [column.header for column in tables[0].columns]
 
     def test_on_a_page_that_loads_nothing(self, bench: RdBench) -> None:
         page = rd_page(bench)
