@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,9 +10,12 @@ import imagecodecs
 import numpy as np
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.catalogue.stores import is_store
+from tilepress.pipeline.image.band_choice import bands_called, names_of_bands
 from tilepress.pipeline.read.channels import band_count, told_channels
 from tilepress.pipeline.read.look import Channel, Look, Pixels, look_of
 from tilepress.pipeline.read.picture import Picture
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.serve.asked import look_asked
 
@@ -46,7 +48,12 @@ def as_text(store: str, at: str, bands: str) -> Iterator[str]:
 
 
 def _drawn(store: str, size: int, at: str, bands: str) -> Pixels:
-    reader = StoreReader.open(store)
+    where = storage_path(store)
+    if not where.exists():
+        raise UsageError(f"showing {store}: no such file or folder")
+    if where.is_folder() and not is_store(where):
+        raise UsageError(f"showing {store}: it is no store; tilepress ls lists those of an archive")
+    reader = StoreReader.open(where)
     usual = look_of(reader)
     look = look_asked({"at": at}, reader, _in_bands(reader, usual, bands))
     return Picture(reader).overview(size, look)
@@ -55,14 +62,17 @@ def _drawn(store: str, size: int, at: str, bands: str) -> Pixels:
 def _in_bands(reader: StoreReader, usual: Look, bands: str) -> Look:
     if not bands:
         return usual
-    numbers = bands.split(",")
-    if len(numbers) not in (1, 3):
-        raise UsageError(f"showing: got --bands {bands!r}, want one band or three, from 1")
-    count = band_count(reader)
-    texts = [one.strip() for one in numbers]
-    if not all(re.fullmatch("[0-9]{1,9}", one) and 1 <= int(one) <= count for one in texts):
-        raise UsageError(f"showing: got --bands {bands!r}, want bands of 1 … {count}")
-    places = [int(one) - 1 for one in texts]
+    asked = bands.split(",")
+    if len(asked) not in (1, 3):
+        raise UsageError(
+            f"showing: got --bands {bands!r}, want one band or three, by name or from 1"
+        )
+    count, names = band_count(reader), names_of_bands(reader)
+    found = [bands_called(one.strip(), names, count) for one in asked]
+    if not all(len(numbers) == 1 for numbers in found):
+        known = f", called {', '.join(names)}" if any(names) else ""
+        raise UsageError(f"showing: got --bands {bands!r}, want bands of 1 … {count}{known}")
+    places = [numbers[0] - 1 for numbers in found]
     ranges = {c.band: c for c in usual.channels}
     for band, one in enumerate(told_channels(reader)):
         if one.window is not None:
