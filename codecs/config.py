@@ -28,6 +28,8 @@ _KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
 _LOSSY_KEYS = _KEYS | {"target"}
 _MODEL_KEYS = {"name", "sha256", "weights"}
 _LARGEST_ERROR = 2**31
+_FIRST_CHOICE = "ntc"
+"""Of the codecs that can do what another cannot, the one that is named first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,11 @@ class CodecConfig:
         targets : by name (loss.py); at most one has a value. With one, ``max_error`` is 0.
         """
         if (spelt := canonical(codec)) is None:
-            raise _unwanted(f"got codec {shown(codec)}, want one of {tuple(CODECS)}")
+            raise _unwanted(f"got codec {shown(codec)}, want one of {', '.join(CODECS)}")
         codec = spelt
         models = coder_class(codec).models
         if not isinstance(tier, str) or tier not in models:
-            raise _unwanted(f"got tier {shown(tier)}, want one of {tuple(models)}")
+            raise _unwanted(f"got tier {shown(tier)}, want one of {', '.join(models)}")
         error = _number("max_error", max_error)
         if not 0 <= error < _LARGEST_ERROR:
             raise _unwanted(f"got max_error {shown(max_error)}, want 0 … 2^31")
@@ -199,11 +201,15 @@ def _refusal(codec: str, loss: Loss) -> str | None:
     if type(loss) in losses:
         return None
     others = [name for name in CODECS if type(loss) in coder_class(name).losses]
+    others.sort(key=lambda name: name != _FIRST_CHOICE)
     choose = f"choose {' or '.join(others)}"
     if isinstance(loss, Lossy) and any(issubclass(one, Lossy) for one in losses):
         known = sorted(one.target for one in losses if issubclass(one, Lossy))
         return f"codec {codec!r} takes no {loss.target}, but {' or '.join(known)}; {choose}"
     kinds = " or ".join(sorted({one.kind for one in losses}))
+    if not isinstance(loss, Lossy) and all(issubclass(one, Lossy) for one in losses):
+        known = " or ".join(sorted(one.target for one in losses if issubclass(one, Lossy)))
+        choose = f"say how much may be lost ({known}), or {choose}"
     return f"codec {codec!r} is never {loss.kind}, it is {kinds}; {choose}"
 
 

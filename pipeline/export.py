@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
+from operator import index
 from pathlib import Path
+from typing import Any
 
 from tilepress.codecs.registry import BASE
 from tilepress.errors import UsageError
@@ -27,7 +29,7 @@ def export(
     out: Path | str,
     format: str | None = None,  # noqa: A002  # the word users type
     *,
-    bands: Sequence[int | str] | None = None,
+    bands: Sequence[int | str] | str | None = None,
     bbox: tuple[float, float, float, float] | None = None,
     bbox_crs: str | None = None,
     resample: str | None = None,
@@ -50,7 +52,7 @@ def export(
         under a microscope and volumes; "zarr" a plain Zarr store with zstd, for readers without our
         codec; "npy" a NumPy file. None is what the ending says, or what the source was.
     bands :
-        Of a raster: numbers from 1 or names, in the order to write.
+        Of a raster: numbers from 1 or names, in the order to write; a text is one name.
     bbox, bbox_crs :
         Part of a raster: (left, bottom, right, top) in ``bbox_crs`` ("EPSG:4326": longitudes
         first), which is that of the image unless it is given.
@@ -69,6 +71,10 @@ def export(
     """
     if is_url(out):
         raise UsageError(f"exporting to {out}: want a path of this machine")
+    if bbox is not None and not _are(float, bbox, 4):
+        raise UsageError(f"exporting: got bbox {bbox!r}, want 4 numbers: left, bottom, right, top")
+    if slices is not None and not isinstance(slices, slice) and not _are(index, slices):
+        raise UsageError(f"exporting: got slices {slices!r}, want numbers from 0, or a slice")
     folder = str(out).endswith(("/", os.sep))
     out = Path(out)
     if folder:
@@ -78,6 +84,7 @@ def export(
     numbers: list[int] | None = None
     others: list[OtherBand] = []
     if bands is not None:
+        bands = [bands] if isinstance(bands, str) else bands
         numbers, others = bands_with_others(reader, bands, resample=resample is not None)
     part = ExportPart(
         bands=numbers,
@@ -89,6 +96,19 @@ def export(
         transfer_syntax=transfer_syntax,
     )
     return export_part(reader, out, format, part, force_generative=force_generative)
+
+
+def _are(kind: Callable[[Any], object], values: object, count: int | None = None) -> bool:
+    """Return whether all of a sequence are numbers of a kind, which texts are not."""
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        return False
+    given = list(values)
+    try:
+        for one in given:
+            kind("text" if isinstance(one, str) else one)
+    except (TypeError, ValueError):
+        return False
+    return count in (None, len(given))
 
 
 def export_part(

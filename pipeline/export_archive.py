@@ -25,7 +25,7 @@ from tilepress.errors import (
 )
 from tilepress.pipeline import formats
 from tilepress.pipeline.catalogue.stores import find_stores, gone_stores
-from tilepress.pipeline.endings import chosen_export
+from tilepress.pipeline.endings import chosen_export, known_endings
 from tilepress.pipeline.export import export_part
 from tilepress.pipeline.export_ledger import COMPANIONS, ExportLedger, signature_of
 from tilepress.pipeline.image.format import ExportPart
@@ -94,6 +94,7 @@ def export_archive(
     """
     if is_url(out):
         raise UsageError(f"exporting to {out}: want a path of this machine")
+    named_as_folder = str(out).endswith(("/", os.sep))
     where, out = storage_path(archive), Path(out)
     if format is not None and format not in formats.exports():
         listed = ", ".join(formats.exports())
@@ -102,6 +103,9 @@ def export_archive(
         )
     if out.exists() and not out.is_dir():
         raise UsageError(f"exporting {where.name}: {out} is a file; an archive goes into a folder")
+    if not named_as_folder and not out.is_dir() and out.name.lower().endswith(known_endings()):
+        text = f"got {out.name}, and an archive goes into a folder; {out.name}/ is one"
+        raise UsageError(f"exporting {where.name}: {text}")
     if not is_url(archive) and Path(str(archive)).resolve() in (
         out.resolve(),
         *out.resolve().parents,

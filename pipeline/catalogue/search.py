@@ -239,13 +239,18 @@ def parse_bbox(text: str) -> Bbox:
 
 
 def _checked(bbox: Bbox) -> Bbox:
-    west, south, east, north = bbox
+    try:
+        west, south, east, north = map(float, bbox)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"searching: got the box {bbox!r}, want the numbers west,south,east,north in degrees"
+        ) from error
     if not (-90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
         raise UsageError(
             f"searching: the box {west:g},{south:g},{east:g},{north:g} is none of degrees: want "
             "west,south,east,north with south ≤ north"
         )
-    return bbox
+    return west, south, east, north
 
 
 def _meet(a: Bbox, b: Bbox) -> bool:

@@ -98,6 +98,11 @@ class SourceFinder:
             return chosen
         if self._failures and not self._specs:
             raise self._told(self._failures[0])[1]
+        if self._archive is not None and not specs:
+            raise UsageError(
+                f"{self._doing} {where}: no image in {self._text} goes there; name the folder, or "
+                "the pattern, that the archive was made of"
+            )
         raise UsageError(
             f"{self._doing} {where}: got {len(specs)} images of kind {kind} in {self._text}, not "
             "one that alone fits the store; name the file that it was made of"

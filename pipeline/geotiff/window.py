@@ -57,8 +57,29 @@ def window_of(
     x1 = min(width, math.ceil(max(columns) - 1e-6))
     y1 = min(height, math.ceil(max(rows) - 1e-6))
     if x0 >= x1 or y0 >= y1:
-        raise UsageError(f"export with bounding box {bbox}: it lies outside the image")
+        text = f"it lies outside the image, {_extent(transform, width, height, record)}"
+        raise UsageError(f"export with bounding box {bbox}: {text}{_hint(record, bbox, bbox_crs)}")
     return y0, x0, y1, x1
+
+
+def _extent(transform: Affine, width: int, height: int, record: Mapping[str, Any]) -> str:
+    a, b, c, d, e, f = transform[:6]
+    corners = [(x, y) for x in (0, width) for y in (0, height)]
+    xs = [a * x + b * y + c for x, y in corners]
+    ys = [d * x + e * y + f for x, y in corners]
+    crs = parse_crs(record["crs_wkt"])
+    named = "" if crs is None else f" in {crs.to_string() if crs.to_epsg() else 'its CRS'}"
+    return f"which spans {min(xs):.10g},{min(ys):.10g},{max(xs):.10g},{max(ys):.10g}{named}"
+
+
+def _hint(record: Mapping[str, Any], bbox: Bounds, bbox_crs: str | None) -> str:
+    """Return what to add for a box that looks like one of degrees, where the image has others."""
+    crs = parse_crs(record["crs_wkt"])
+    if bbox_crs is not None or crs is None or crs.is_geographic:
+        return ""
+    left, bottom, right, top = bbox
+    degrees = left >= -180 and right <= 180 and bottom >= -90 and top <= 90
+    return "; if the box is in degrees, add --bbox-crs EPSG:4326" if degrees else ""
 
 
 def transform_of(record: Mapping[str, Any]) -> Affine | None:

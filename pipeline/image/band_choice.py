@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tilepress.errors import UsageError
 from tilepress.pipeline.image.source import ExportReader
 
-__all__ = ["band_numbers", "names_of_bands"]
+__all__ = ["band_numbers", "bands_called", "names_of_bands"]
 
 _NAMES_TOLD = 30
 """Bands that an error lists at most."""
@@ -41,21 +41,30 @@ def band_numbers(reader: ExportReader, asked: Sequence[int | str], name: str) ->
     return found
 
 
-def _number(asked: int | str, names: Sequence[str], count: int, name: str) -> int:
+def bands_called(asked: int | str, names: Sequence[str], count: int) -> list[int]:
+    """Return the numbers from 1 of the bands that may be meant: one, none, or several of a name.
+
+    ``names`` has "" for a band without a name, or is empty; ``count`` is how many bands there are.
+    """
     if isinstance(asked, str):
         for alike in (str, _plain):
             at = [n for n, one in enumerate(names, 1) if one and alike(one) == alike(asked)]
-            if len(at) > 1:
-                text = f"band {asked!r} may be any of {_listed(at)}: give its number"
-                raise UsageError(f"exporting {name}: {text}")
             if at:
-                return at[0]
+                return at
     number = int(asked) if isinstance(asked, int) or asked.isdecimal() else 0
-    if not 1 <= number <= count:
+    return [number] if 1 <= number <= count else []
+
+
+def _number(asked: int | str, names: Sequence[str], count: int, name: str) -> int:
+    found = bands_called(asked, names, count)
+    if len(found) > 1:
+        text = f"band {asked!r} may be any of {_listed(found)}: give its number"
+        raise UsageError(f"exporting {name}: {text}")
+    if not found:
         known = f", called {_listed(names)}" if any(names) else ""
         text = f"got band {asked!r}, and the image has bands 1 … {count}{known}"
         raise UsageError(f"exporting {name}: {text}")
-    return number
+    return found[0]
 
 
 def _plain(name: str) -> str:

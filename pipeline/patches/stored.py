@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.image.band_choice import bands_called
 from tilepress.pipeline.patches.chunks import Chunk, CodedArray
 from tilepress.pipeline.read.open import open_dataset
 from tilepress.pipeline.read.physical import absent_value, padding_range, rescaling
@@ -260,14 +261,17 @@ def _chosen(
         return tuple(range(len(names)))
     found = []
     for band in [bands] if isinstance(bands, str) else bands:
-        if isinstance(band, str) and names.count(band) == 1:
-            found.append(names.index(band))
-        elif isinstance(band, int) and 1 <= band <= len(names):
-            found.append(band - 1)
-        else:
+        numbers = bands_called(band, names, len(names))
+        if len(numbers) > 1:
+            raise UsageError(
+                f"opening {where}: band {band!r} may be any of "
+                f"{', '.join(map(str, numbers))}: give its number"
+            )
+        if not numbers:
             raise UsageError(
                 f"opening {where}: it has no band {band!r}; its bands are {', '.join(names)}"
             )
+        found.append(numbers[0] - 1)
     if not found:
         raise UsageError(f"opening {where}: bands names none")
     return tuple(found)

@@ -12,6 +12,7 @@ import pytest
 
 from tilepress.codecs.config import CodecConfig, lossless_config
 from tilepress.codecs.loss import Lossless, Within
+from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.weights import load_named
 from tilepress.errors import ModelError, UnsupportedFormat
 
@@ -88,11 +89,21 @@ class TestAnythingElseIsRefused:
         with pytest.raises(ModelError, match="models add"):
             CodecConfig.parse({**config().to_json(), "model": lost})
 
+    def test_a_codec_that_always_loses_asks_how_much(self) -> None:
+        want = "say how much may be lost (bits_per_sample or psnr or quality), or choose wave or "
+        for codec in ("ntc", "mlp"):
+            with pytest.raises(UnsupportedFormat, match=re.escape(want)):
+                TileCodec(codec)
+
+    def test_a_loss_that_a_codec_has_not_names_the_learned_one_first(self) -> None:
+        with pytest.raises(UnsupportedFormat, match=r"'wave' is never lossy, .*; choose ntc or "):
+            TileCodec("wave", psnr=40)
+
     @pytest.mark.parametrize(
         ("options", "text"),
         [
-            ({"codec": "x"}, "got codec 'x', want one of ('wave', 'jpegxl', "),
-            ({"tier": "x"}, "got tier 'x', want one of ('fast', 'standard', 'max')"),
+            ({"codec": "x"}, "got codec 'x', want one of wave, jpegxl, "),
+            ({"tier": "x"}, "got tier 'x', want one of fast, standard, max"),
             ({"max_error": -1}, "got max_error -1, want 0 … 2^31"),
             ({"max_error": True}, "got max_error True, want a number"),
             ({"nodata": "7"}, "got nodata '7', want a number"),

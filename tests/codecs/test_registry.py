@@ -151,7 +151,7 @@ class TestASecondCodec:
             TileCodec(toy, max_error=2, model="wave-2")
 
     def test_has_its_own_tiers_and_devices(self, toy: str) -> None:
-        with pytest.raises(UnsupportedFormat, match=re.escape("want one of ('standard',)")):
+        with pytest.raises(UnsupportedFormat, match=r"want one of standard$"):
             TileCodec(toy, max_error=2, tier="max")
         with pytest.raises(UnsupportedFormat, match="knows no device"):
             TileCodec(toy, max_error=2, device="cuda")

@@ -87,6 +87,14 @@ class TestGeoTiff:
         with pytest.raises(UsageError, match="cannot be cut by slices"):
             export(store, tmp_path / "other.tif", slices=[1])
 
+    def test_a_text_is_one_band(self, scene: Path, tmp_path: Path) -> None:
+        store = compress(scene, tmp_path / "scene.zarr")
+        (back,) = export(store, tmp_path / "part.tif", bands="2")
+        with rasterio.open(scene) as a, rasterio.open(back) as b:
+            np.testing.assert_array_equal(a.read(2), b.read(1))
+        with pytest.raises(UsageError, match="got band '1,2', and the image has bands 1 … 2"):
+            export(store, tmp_path / "x.tif", bands="1,2")
+
     def test_cog(self, scene: Path, tmp_path: Path) -> None:
         store = compress(scene, tmp_path / "scene.zarr")
         (back,) = export(store, tmp_path / "cog.tif", format="cog")
@@ -204,6 +212,24 @@ class TestRefusals:
         with pytest.raises(UsageError, match=f"got {name}, want {wanted}"):
             export(geo_store.path, tmp_path / name, format=format_)
         assert not (tmp_path / name).exists()
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            ({"slices": "1-2"}, "got slices '1-2', want numbers from 0, or a slice"),
+            ({"slices": [1, "2"]}, "want numbers from 0"),
+            ({"slices": 1}, "want numbers from 0"),
+            ({"bbox": "1,2,3,4"}, "want 4 numbers: left, bottom, right, top"),
+            ({"bbox": (1, 2, 3)}, "want 4 numbers"),
+            ({"bbox": (1, 2, 3, "4")}, "want 4 numbers"),
+        ],
+    )
+    def test_parts_as_the_command_line_has_them(
+        self, geo_store: Any, tmp_path: Path, options: dict[str, Any], told: str
+    ) -> None:
+        with pytest.raises(UsageError, match=told):
+            export(geo_store.path, tmp_path / "x/", **options)
+        assert not (tmp_path / "x").exists()
 
     def test_nothing_is_overwritten(self, geo_store: Any, tmp_path: Path) -> None:
         (tmp_path / "there").write_bytes(b"mine")

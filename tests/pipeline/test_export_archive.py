@@ -188,6 +188,20 @@ class TestAFormat:
         assert not (tmp_path / "back").exists()
 
 
+class TestTheNameOfAFile:
+    @pytest.mark.parametrize("name", ["x.tif", "x.nii.gz", "X.ZARR", "x.ome.tif"])
+    def test_is_refused_for_a_folder(self, archive: Path, tmp_path: Path, name: str):
+        with pytest.raises(UsageError, match=f"got {name}, and an archive goes into a folder"):
+            run(archive, tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+    def test_is_taken_where_it_is_a_folder(self, archive: Path, tmp_path: Path):
+        (tmp_path / "x.tif").mkdir()
+        assert states(run(archive, tmp_path / "x.tif")) == {"written": 4}
+        assert states(list(export_archive(archive, f"{tmp_path}/x.zarr/"))) == {"written": 4}
+        assert states(run(archive, tmp_path / "of.2024")) == {"written": 4}
+
+
 class TestAnInterruptedRun:
     def test_that_is_killed_anywhere_is_gone_on_with(self, archive: Path, tmp_path: Path):
         """Kill it after each of the steps that move files; nothing is torn, nothing in the way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
 import os
@@ -21,6 +22,9 @@ __all__ = ["register", "serve", "show"]
 VARIABLE = "TILEPRESS_TOKEN"
 """The token, where it should not stand on the command line."""
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+"""The first bytes of every PNG file."""
+
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
@@ -34,14 +38,19 @@ def show(
         Path | None, typer.Option(metavar="FILE", help="Write a PNG file instead.")
     ] = None,
     size: Annotated[
-        int, typer.Option(metavar="N", min=16, max=8192, help="Longer side of the picture.")
+        int,
+        typer.Option(metavar="N", min=16, max=8192, help="With --png: longer side of the picture."),
     ] = 1024,
     at: Annotated[
         str,
         typer.Option(metavar="AXIS:N,…", help="Places along further axes, from 0, e.g. z:12."),
     ] = "",
     bands: Annotated[
-        str, typer.Option(metavar="A,B,C", help="Bands, from 1, as red, green and blue, or one.")
+        str,
+        typer.Option(
+            metavar="A,B,C",
+            help="Bands, by name or by number from 1, as red, green and blue, or one.",
+        ),
     ] = "",
     decoder: DecoderChoice = "base",
     force_generative: ForceGenerative = False,
@@ -67,6 +76,8 @@ def show(
         for line in as_text(store, at, bands, opened):
             print(line)
         return
+    if png.is_file() and not _is_png(png):  # a slip would cost an original
+        raise UsageError(f"drawing: {png} is there, and no PNG file; choose another name")
     data = as_png(store, size, at, bands, opened)
     png.write_bytes(data)
     say(str(png))
@@ -160,7 +171,13 @@ def serve(
             originals=originals,
         )
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
-        uvicorn.Server(config).run(sockets=[sock])
+        with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+            uvicorn.Server(config).run(sockets=[sock])
+
+
+def _is_png(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_PNG)) in (_PNG, b"")
 
 
 def _origin(text: str) -> str:

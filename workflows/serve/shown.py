@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,9 +10,12 @@ import imagecodecs
 import numpy as np
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.catalogue.stores import is_store
+from tilepress.pipeline.image.band_choice import bands_called, names_of_bands
 from tilepress.pipeline.read.channels import band_count, told_channels
 from tilepress.pipeline.read.look import Channel, Look, Pixels, look_of
 from tilepress.pipeline.read.picture import Picture
+from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.serve.asked import look_asked
 
@@ -27,7 +29,7 @@ Opener = Callable[[str], StoreReader]
 
 def as_png(store: str, size: int, at: str, bands: str, opened: Opener = StoreReader.open) -> bytes:
     """Return a picture of a store, its longer side ``size`` pixels at most, as PNG."""
-    return bytes(imagecodecs.png_encode(_drawn(opened(store), size, at, bands)))
+    return bytes(imagecodecs.png_encode(_drawn(_opened(store, opened), size, at, bands)))
 
 
 def as_text(store: str, at: str, bands: str, opened: Opener = StoreReader.open) -> Iterator[str]:
@@ -36,7 +38,7 @@ def as_text(store: str, at: str, bands: str, opened: Opener = StoreReader.open) 
     A half block has the colour of the upper pixel, its background that of the lower one.
     """
     columns, lines = shutil.get_terminal_size((80, 24))
-    picture = _drawn(opened(store), max(16, min(columns, 2 * (lines - 2))), at, bands)
+    picture = _drawn(_opened(store, opened), max(16, min(columns, 2 * (lines - 2))), at, bands)
     if len(picture) % 2:
         picture = np.concatenate([picture, np.zeros_like(picture[:1])])
     solid = (picture[..., :3] * (picture[..., 3:] / 255)).astype(int)
@@ -48,6 +50,15 @@ def as_text(store: str, at: str, bands: str, opened: Opener = StoreReader.open) 
         yield "".join(cells) + "\x1b[0m"
 
 
+def _opened(store: str, opened: Opener) -> StoreReader:
+    where = storage_path(store)
+    if not where.exists():
+        raise UsageError(f"showing {store}: no such file or folder")
+    if where.is_folder() and not is_store(where):
+        raise UsageError(f"showing {store}: it is no store; tilepress ls lists those of an archive")
+    return opened(store)
+
+
 def _drawn(reader: StoreReader, size: int, at: str, bands: str) -> Pixels:
     usual = look_of(reader)
     look = look_asked({"at": at}, reader, _in_bands(reader, usual, bands))
@@ -57,14 +68,17 @@ def _drawn(reader: StoreReader, size: int, at: str, bands: str) -> Pixels:
 def _in_bands(reader: StoreReader, usual: Look, bands: str) -> Look:
     if not bands:
         return usual
-    numbers = bands.split(",")
-    if len(numbers) not in (1, 3):
-        raise UsageError(f"showing: got --bands {bands!r}, want one band or three, from 1")
-    count = band_count(reader)
-    texts = [one.strip() for one in numbers]
-    if not all(re.fullmatch("[0-9]{1,9}", one) and 1 <= int(one) <= count for one in texts):
-        raise UsageError(f"showing: got --bands {bands!r}, want bands of 1 … {count}")
-    places = [int(one) - 1 for one in texts]
+    asked = bands.split(",")
+    if len(asked) not in (1, 3):
+        raise UsageError(
+            f"showing: got --bands {bands!r}, want one band or three, by name or from 1"
+        )
+    count, names = band_count(reader), names_of_bands(reader)
+    found = [bands_called(one.strip(), names, count) for one in asked]
+    if not all(len(numbers) == 1 for numbers in found):
+        known = f", called {', '.join(names)}" if any(names) else ""
+        raise UsageError(f"showing: got --bands {bands!r}, want bands of 1 … {count}{known}")
+    places = [numbers[0] - 1 for numbers in found]
     ranges = {c.band: c for c in usual.channels}
     for band, one in enumerate(told_channels(reader)):
         if one.window is not None:

@@ -71,6 +71,11 @@ class TestPlace:
         with pytest.raises(UsageError, match="west,south,east,north"):
             parse_bbox(text)
 
+    @pytest.mark.parametrize("box", ["1,2,3,4", (1, 2, 3), (1, 2, 3, "a"), (0, 10, 1, 5), 7])
+    def test_what_is_no_box_of_python(self, archive: Path, box: Any) -> None:
+        with pytest.raises(UsageError, match=r"want .*west,south,east,north"):
+            find(archive, bbox=box)
+
 
 class TestTime:
     @pytest.mark.parametrize(

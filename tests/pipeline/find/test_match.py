@@ -79,6 +79,11 @@ class TestTheImageOfAStore:
         with pytest.raises(SourceError, match="no such"):
             SourceFinder([f"{where}/none.tif"]).find(f"{where}/out/a/scene.zarr")
 
+    def test_of_an_archive_of_another_folder_is_told(self, where: str) -> None:
+        sources = SourceFinder([f"{where}/in/a"], archive=f"{where}/out")
+        with pytest.raises(UsageError, match=r"no image in .*/in/a goes there; name the folder"):
+            sources.find(f"{where}/out/a/scene.zarr")
+
 
 class TestWhatCannotBeRead:
     def test_tells_what_names_nothing(self, where: str, archive: Path) -> None:

@@ -59,8 +59,14 @@ class TestNonsenseIsOneLine:
             ((0, 10, 10, 10), None, "bottom < top"),
             ((0, 0, math.nan, 1), None, "want left"),
             ((0, 0, math.inf, 1), "EPSG:4326", "want left"),
-            ((0, 0, 1, 1), None, "outside"),
-            ((0, 0, 1, 1), "EPSG:4326", "outside"),
+            (
+                (0, 0, 1, 1),
+                None,
+                "outside the image, which spans 500000,3990000,508000,4000000 in EPSG:32631; if "
+                "the box is in degrees, add --bbox-crs EPSG:4326$",
+            ),
+            ((0, 0, 1, 1), "EPSG:4326", "outside the image, which spans .* in EPSG:32631$"),
+            ((0, 0, 1000, 1), None, "outside the image, which spans .* in EPSG:32631$"),
             ((0, 0, 1, 1), "EPSG:99999999", "want a CRS as in EPSG:4326"),
             ((0, 0, 1, 1), "nonsense", "want a CRS as in EPSG:4326"),
             ((1e30, 1e30, 2e30, 2e30), "EPSG:3857", "cannot be taken|outside"),

@@ -45,8 +45,9 @@ class TestSamples:
 
     @pytest.mark.parametrize(
         ("bands", "numbers"),
-        [(["B4"], [2]), (["B4", "B2"], [2, 0]), ([2, "B2"], [1, 0]), (["B3"] * 2, [1, 1])],
-    )
+        [(["B4"], [2]), (["B4", "B2"], [2, 0]), ([2, "B2"], [1, 0]), (["B3"] * 2, [1, 1]),
+         (["B04", "b2"], [2, 0]), (["1"], [0])],
+    )  # fmt: skip
     def test_bands_come_by_name_or_number(self, geo_store: Any, bands: Any, numbers: list[int]):
         for patch in every(patches(geo_store.path, bands=bands)):
             wanted = geo_store.image[numbers][:, *here(patch.window)]
@@ -122,6 +123,11 @@ class TestAbsentSamples:
         store = make_store(image=np.full((1, 64, 64), 7, np.uint16), nodata=7)
         with pytest.raises(UsageError, match="64 random ones had less than 10% valid samples"):
             every(patches(store.path, min_valid=0.1))
+
+    def test_a_name_of_several_bands_is_refused(self, make_store: Make):
+        store = make_store(axes=("band", "y", "x"), attributes={"band_names": ["a", "a", "b"]})
+        with pytest.raises(UsageError, match="band 'a' may be any of 1, 2: give its number"):
+            patches(store.path, bands=["a"])
 
 
 class TestManyStores:

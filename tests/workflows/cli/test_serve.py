@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +38,23 @@ class TestShow:
             done = call("show", store, *line)
             assert done.returncode == 2
             assert len(done.stderr.splitlines()) == 1
-        assert call("show", tmp_path / "absent.zarr").returncode == 1
+        for path in (tmp_path / "absent.zarr", tmp_path):
+            done = call("show", path)
+            assert done.returncode == 2
+            assert len(done.stderr.splitlines()) == 1
+
+    def test_replaces_a_picture_and_nothing_else(self, call: Command, store: Path) -> None:
+        source, picture = store.with_name("map.tif"), store.with_name("map.png")
+        before = source.read_bytes()
+        done = call("show", store, "--png", source)
+        assert done.returncode == 2
+        assert f"drawing: {source} is there, and no PNG file" in done.stderr
+        assert source.read_bytes() == before
+        sizes = []
+        for size in (50, 20):
+            assert call("show", store, "--png", picture, "--size", size).returncode == 0
+            sizes.append(picture.stat().st_size)
+        assert sizes[1] < sizes[0]
 
 
 class TestServe:
@@ -69,6 +90,20 @@ class TestServe:
         done = call("serve", tmp_path / "absent", "--port", 0)
         assert done.returncode == 2
         assert "no such folder" in done.stderr
+
+    def test_ctrl_c_is_how_it_ends(self, store: Path) -> None:
+        line = [sys.executable, "-m", "tilepress", "serve", str(store), "--port", "0"]
+        with subprocess.Popen(
+            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        ) as server:  # fmt: skip
+            assert server.stdout is not None
+            address = re.search(r"http://\S+", server.stdout.readline())
+            assert address is not None
+            urllib.request.urlopen(address[0]).close()  # ours: it listens
+            server.send_signal(signal.SIGINT)
+            told = server.communicate(timeout=60)
+        assert (server.returncode, *told) == (0, "", "")
 
     def test_without_the_extra(
         self, call: Command, store: Path, monkeypatch: pytest.MonkeyPatch

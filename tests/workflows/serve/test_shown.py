@@ -8,6 +8,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+import rasterio
 
 import tilepress
 from tilepress.errors import UsageError
@@ -31,9 +32,27 @@ class TestPng:
         volume = str(served / "deep" / "volume.zarr")
         assert as_png(volume, 64, "z:0", "") != as_png(volume, 64, "z:8", "")
 
+    def test_of_bands_by_name(self, tmp_path: Path) -> None:
+        folder, store = tmp_path / "in", str(tmp_path / "scene.zarr")
+        folder.mkdir()
+        samples = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
+        for band, plane in zip(("B02", "B03", "B04"), samples, strict=True):
+            with rasterio.open(
+                folder / f"scene_{band}.tif", "w", driver="GTiff", width=64, height=64, count=1,
+                dtype="uint8", crs="EPSG:32631", transform=rasterio.Affine(10, 0, 5e5, 0, -10, 5e6),
+            ) as file:  # fmt: skip
+                file.write(plane, 1)
+        tilepress.compress(folder, store, stack="*_B*.tif", workers=0, tier="fast")
+        named, numbered = as_png(store, 64, "", "B4,B03,b2"), as_png(store, 64, "", "3,2,1")
+        assert named == numbered != as_png(store, 64, "", "1,2,3")
+        with pytest.raises(UsageError, match=r"bands of 1 … 3, called B02, B03, B04"):
+            as_png(store, 64, "", "B8")
+
     @pytest.mark.parametrize("bands", ["0", "4", "1,2", "a", "1,2,3,1"])
     def test_what_are_no_bands(self, served: Path, bands: str) -> None:
-        with pytest.raises(UsageError, match=r"one band or three, from 1|bands of 1 … 3"):
+        with pytest.raises(
+            UsageError, match=r"one band or three, by name or from 1|bands of 1 … 3"
+        ):
             as_png(str(served / "scene.zarr"), 64, "", bands)
 
 
