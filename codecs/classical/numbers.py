@@ -103,7 +103,7 @@ def are_reals(samples: Array) -> bool:
     """Whether ``of_real`` gives all of these: others are coded as integers."""
     if samples.dtype.kind not in "iu" or samples.dtype.itemsize < 8 or not samples.size:
         return True
-    return -_FARTHEST <= int(samples.min()) and int(samples.max()) <= _FARTHEST
+    return int(samples.min()) >= -_FARTHEST and int(samples.max()) <= _FARTHEST
 
 
 def rounded(values: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> npt.NDArray[np.float64]:
