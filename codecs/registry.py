@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
-from tilepress.codecs.loss import Loss
+from tilepress.codecs.loss import Loss, Lossless
 from tilepress.errors import ModelError, UnsupportedFormat
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "known_coders",
     "may_be_irreversible",
     "named",
+    "numbers_beside",
 ]
 
 Array = npt.NDArray[Any]
@@ -292,7 +294,7 @@ class Registered:
     irreversible: bool = False
     """Whether its records may say that other decoders give other samples."""
     beside: tuple[int, ...] = ()
-    """Numbers of other codecs whose records may stand among its own (beside.py)."""
+    """Numbers of other codecs whose records may stand among its own (``numbers_beside``)."""
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -373,6 +375,16 @@ def has_decoders(codec: object) -> bool:
     """Whether a codec of that name can decode by others than ``BASE``."""
     plain = codec.partition(":")[0] if isinstance(codec, str) else None
     return plain in CODECS and hasattr(coder_class(plain), "decode_by")
+
+
+@cache
+def numbers_beside(codec: str) -> tuple[int, ...]:
+    """Return the numbers of other codecs whose records may stand among those of a codec.
+
+    Where it is never lossless, the default one keeps its exact bands (``lossless_config``).
+    """
+    is_lossless = Lossless in coder_class(codec).losses
+    return named(codec).beside + (() if is_lossless else CODECS[DEFAULT_CODEC].numbers)
 
 
 def known_coders() -> frozenset[int]:

@@ -45,6 +45,7 @@ from tilepress.codecs.registry import (
     coder_class,
     kept_decoder,
     named,
+    numbers_beside,
 )
 from tilepress.codecs.search import Together, Trial, find_level
 from tilepress.codecs.weights import Weights
@@ -593,7 +594,7 @@ class TileCodec:
             samples = kept(payload, header, budget)
         else:
             registered, coder = named(self._config.codec), self._coder
-            if header.coder in registered.beside:
+            if header.coder in numbers_beside(self._config.codec):
                 coder = coder_numbered(header.coder, header.model_id)
             elif header.coder not in registered.numbers:
                 raise UnsupportedFormat(
@@ -617,8 +618,8 @@ class TileCodec:
         own = header.irreversible and not kept_decoder(header.coder)
         if own and crc32c(payload) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: its payload does not match its crc32c")
-        own_sums = named(self._config.codec)
-        whole = planes is None or header.coder not in (*own_sums.numbers, *own_sums.beside)
+        own_sums = (*named(self._config.codec).numbers, *numbers_beside(self._config.codec))
+        whole = planes is None or header.coder not in own_sums
         whole = whole and not header.irreversible and not remade
         if whole and samples_crc(samples) != header.symbols_crc:
             raise ChecksumMismatch("decoding a record: samples do not match their crc32c")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.image.names import stays_below
 
 __all__ = ["LEDGER", "ExportLedger", "Signature", "signature_of"]
 
@@ -33,7 +34,7 @@ def signature_of(path: Path) -> Signature | None:
     """Return what tells a file or folder from another of its name; None for nothing or a link."""
     try:
         found = path.lstat()
-    except OSError:
+    except (OSError, ValueError):  # a ledger may name what no file is called
         return None
     if stat.S_ISDIR(found.st_mode):
         return -1, found.st_mtime_ns
@@ -57,7 +58,8 @@ class ExportLedger:
         self._written: dict[str, _Written] = {}
         data = b"".join(iter(lambda: os.read(handle, 2**20), b""))
         for line in data.splitlines():
-            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+            # whoever may write to the folder may have written it: any type of error may come
+            with contextlib.suppress(Exception):
                 self._take(json.loads(line))
         if data and not data.endswith(b"\n"):
             os.write(handle, b"\n")  # a run was killed in the middle of a line
@@ -65,10 +67,15 @@ class ExportLedger:
     @classmethod
     @contextlib.contextmanager
     def open(cls, out: Path) -> Iterator[ExportLedger]:
-        """Open that of a folder; OSError where there is no way, UsageError where another run is."""
+        """Open that of a folder; OSError where there is no way, UsageError where another run is,
+        and where something else has its name."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         handle = os.open(out / LEDGER, flags, 0o600)
         try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # a pipe would never end
+                text = f"{LEDGER} is no file of ours; remove it or choose another folder"
+                raise UsageError(f"exporting to {out}: {text}")
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -107,6 +114,8 @@ class ExportLedger:
         files = entry["files"]
         assert isinstance(files, Mapping) or files is None
         marks = {str(n): (int(size), int(time)) for n, (size, time) in (files or {}).items()}
+        if not all(map(stays_below, marks)):
+            return
         wanted = entry["format"]
         known = _Written(str(entry["seal"]), None if wanted is None else str(wanted), marks)
         self._written[str(entry["store"])] = known

@@ -13,7 +13,18 @@ from tilepress.codecs.classical.put import ordered_bits
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
 from tilepress.errors import InvalidRecord
 
-__all__ = ["PART_BITS", "REAL", "Numbers", "as_it_is", "of_bits", "on_grid", "on_integer_grid"]
+__all__ = [
+    "PART_BITS",
+    "REAL",
+    "Numbers",
+    "are_reals",
+    "as_it_is",
+    "of_bits",
+    "of_real",
+    "on_grid",
+    "on_integer_grid",
+    "rounded",
+]
 
 Array = npt.NDArray[Any]
 Wide = npt.NDArray[np.uint64]
@@ -23,6 +34,8 @@ PART_BITS = 16
 
 INTEGER, REAL, ORDERED = range(3)
 _SIGNED = 2**63
+_FARTHEST = 2**62
+"""Integers that reals become are no further from 0."""
 
 
 class Numbers(NamedTuple):
@@ -80,9 +93,27 @@ def of_real(
         with np.errstate(over="ignore"):
             found = values.astype(dtype)
         return found if clamp is None else np.clip(found, *clamp).astype(dtype)
-    low, high = (-(2.0**62), 2.0**62) if clamp is None else map(float, clamp)
-    rounded = np.rint(np.clip(np.nan_to_num(values), low, high))
-    return _clamped(np.clip(rounded, -(2.0**62), 2.0**62).astype(np.int64), dtype, clamp)
+    most = float(_FARTHEST)
+    low, high = (-most, most) if clamp is None else map(float, clamp)
+    whole = np.rint(np.clip(np.nan_to_num(values), low, high))
+    return _clamped(np.clip(whole, -most, most).astype(np.int64), dtype, clamp)
+
+
+def are_reals(samples: Array) -> bool:
+    """Whether ``of_real`` gives all of these: others are coded as integers."""
+    if samples.dtype.kind not in "iu" or samples.dtype.itemsize < 8 or not samples.size:
+        return True
+    return int(samples.min()) >= -_FARTHEST and int(samples.max()) <= _FARTHEST
+
+
+def rounded(values: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> npt.NDArray[np.float64]:
+    """Return the nearest whole numbers that integers of ``dtype`` have."""
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    top = float(high)
+    if int(top) > high:  # the largest of 64 bits is none of float64
+        top = math.nextafter(top, 0.0)
+    whole: npt.NDArray[np.float64] = np.clip(np.rint(values), float(low), top)
+    return whole
 
 
 def _clamped(

@@ -25,11 +25,13 @@ from tilepress.codecs.classical.numbers import (
     PART_BITS,
     REAL,
     Numbers,
+    are_reals,
     as_it_is,
     of_bits,
     of_real,
     on_grid,
     on_integer_grid,
+    rounded,
 )
 from tilepress.codecs.classical.stream import Samples, Setting, Stream
 from tilepress.codecs.levels import EXACT, nominal_error, nominal_step
@@ -65,9 +67,12 @@ def encode_payload(
         )
     step = nominal_step(level, peak)
     encoder = _Encoder(name, samples, absent, bands, (level, peak))
-    if encoder.mixed:
+    is_real = are_reals(samples[~encoder.missing])
+    if encoder.mixed and is_real:
         return encoder.coded_mixed(level, step)
     is_integer = samples.dtype.kind in "iu"
+    if not is_real and not stream_of(name).loses:
+        return encoder.coded(as_it_is, Setting(0, EXACT, 1.0))
     if not stream_of(name).loses and not (is_integer and step <= 1):
         return encoder.coded(
             lambda plane: of_bits(plane.astype(np.float64), step), Setting(0, EXACT, 1.0)
@@ -81,7 +86,7 @@ def encode_payload(
 
     def narrow(plane: Array) -> tuple[Numbers, Wide] | None:
         whole = on_integer_grid(plane, 0) if is_integer else None
-        if whole is not None and int(whole[1].max()) < 2**bits:
+        if not is_real or (whole is not None and int(whole[1].max()) < 2**bits):
             return whole
         return of_bits(plane.astype(np.float64), step / _FINE, bits)
 
@@ -209,7 +214,7 @@ class _Encoder:
             around: Array = np.broadcast_to(present[:1] if present.size else 0, plane.shape)
         else:
             around = filled(np.where(missing, 0, plane).astype(np.float64), missing)
-            around = around if plane.dtype.kind == "f" else np.rint(around)
+            around = around if plane.dtype.kind == "f" else rounded(around, plane.dtype)
         out: Array = np.where(missing, around.astype(plane.dtype), plane)
         return out
 

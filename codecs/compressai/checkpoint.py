@@ -7,6 +7,8 @@ tables of the entropy coder are integers in the file: no reader makes them again
 from __future__ import annotations
 
 import json
+import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +47,18 @@ def check_file(data: bytes) -> dict[str, tuple[int, ...]]:
         header = json.loads(data[8 : 8 + size])
         meta = header.pop("__metadata__", None) or {}
         shapes = {str(k): tuple(int(n) for n in v["shape"]) for k, v in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError("loading a model: not a safetensors file") from error
+    except (
+        ArithmeticError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as e:
+        raise ModelError("loading a model: not a safetensors file") from e
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ModelError("loading a model: it is no CompressAI model that tilepress converted")
-    if not shapes.get(_TABLES, (0,))[0]:
+    if not math.prod(shapes.get(_TABLES, (0,))) or len(shapes[_TABLES]) != 2:
         raise ModelError(f"loading a model: it has no entropy tables ({_TABLES})")
     return shapes
 
@@ -64,6 +73,7 @@ def converted(path: Path) -> bytes:
         size = path.stat().st_size
     except (OSError, ValueError) as error:
         raise ModelError(f"{doing}: no such file") from error
+    size = max(size, _unpacked(path))
     if size > MAX_CHECKPOINT_BYTES:
         raise ModelError(f"{doing}: {size} bytes, at most {MAX_CHECKPOINT_BYTES}")
     try:
@@ -81,10 +91,15 @@ def converted(path: Path) -> bytes:
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in found.items()
     ):
         raise ModelError(f"{doing}: want a state dict, or one below 'state_dict'")
-    tensors = {k.removeprefix("module."): v.detach().contiguous().clone() for k, v in found.items()}
-    data = bytes(save(tensors, metadata={"format": FORMAT}))
-    if len(data) > MAX_CHECKPOINT_BYTES:
-        raise ModelError(f"{doing}: {len(data)} bytes of tensors, at most {MAX_CHECKPOINT_BYTES}")
+    size = sum(v.numel() * v.element_size() for v in found.values())
+    if size > MAX_CHECKPOINT_BYTES:  # a tensor may be many times what it is a view of
+        raise ModelError(f"{doing}: {size} bytes of tensors, at most {MAX_CHECKPOINT_BYTES}")
+    try:
+        tensors = {k.removeprefix("module."): v.detach().contiguous().clone()
+                   for k, v in found.items()}  # fmt: skip
+        data = bytes(save(tensors, metadata={"format": FORMAT}))
+    except Exception as error:  # sparse, quantised, without data, or with names that are no text
+        raise ModelError(f"{doing}: it has tensors that are no plain arrays") from error
     try:
         check_file(data)
     except ModelError as error:
@@ -93,3 +108,15 @@ def converted(path: Path) -> bytes:
             "before its state dict is saved"
         ) from error
     return data
+
+
+def _unpacked(path: Path) -> int:
+    """Return how many bytes the members of a zip archive become; 0 for what is none.
+
+    torch packs none of them, and reads packed ones: some kilobytes may be any number of bytes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return 0

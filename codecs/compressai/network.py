@@ -40,6 +40,9 @@ ARCHITECTURES: dict[str, str] = {
 MULTIPLE = 64
 """Rows and columns of pictures are multiples of this."""
 _SPARE = 64
+_TABLE_SUM, _SMALLEST_TABLE = 2**16, 3
+_FARTHEST = 2**24
+"""Symbols that a table begins with are no further from 0."""
 
 
 class Strings(NamedTuple):
@@ -68,8 +71,30 @@ def loaded(architecture: str, data: bytes) -> Any:  # noqa: ANN401  # a module o
         net = getattr(models, ARCHITECTURES[architecture]).from_state_dict(load(data))
     except Exception as error:  # torch has many kinds, which name every tensor
         raise ModelError(f"loading a model: its tensors are not those of {architecture}") from error
+    for part in net.modules():
+        _check_tables(part)
     with torch.no_grad():
         return net.eval().double()
+
+
+def _check_tables(part: Any) -> None:  # noqa: ANN401  # a module of torch
+    """Raise ModelError for tables that lead the entropy coder, which checks nothing, astray."""
+    if getattr(part, "_quantized_cdf", None) is None:
+        return
+    tables, sizes, offsets = (
+        np.asarray(one, np.int64) for one in (part._quantized_cdf, part._cdf_length, part._offset)
+    )
+    if tables.ndim != 2 or not tables.size or not sizes.shape == offsets.shape == tables.shape[:1]:
+        raise ModelError("loading a model: its entropy tables have the wrong shape")
+    for row, size, offset in zip(tables, sizes, offsets, strict=True):
+        sums = row[: max(size, 0)]
+        if (
+            not _SMALLEST_TABLE <= size <= len(row)
+            or (sums[0], sums[-1]) != (0, _TABLE_SUM)
+            or not (np.diff(sums) > 0).all()
+            or abs(offset) > _FARTHEST
+        ):
+            raise ModelError("loading a model: an entropy table holds no sums of frequencies")
 
 
 def writer() -> str:

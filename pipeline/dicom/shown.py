@@ -7,6 +7,7 @@ red, green and blue.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +25,11 @@ Pixels = npt.NDArray[np.uint8]
 """(Y, X) or (Y, X, 3)."""
 
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+
+
+MOST_ENTRIES, MOST_NUMBERS = 2**16, 2**18
+"""Of a table of colours: entries, and numbers that tell them by segments."""
+_DISCRETE, _INDIRECT = 0, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,8 @@ def drawn(
     """
     with quiet_pydicom(), foreign_errors("drawing a DICOM frame", "a store"):
         if photometric == "PALETTE COLOR" and "RedPaletteColorLookupTableDescriptor" in dataset:
+            for name in ("Red", "Green", "Blue", "Alpha"):
+                _check_segments(dataset, name)
             return _bytes_of(apply_color_lut(samples[0], dataset))
         if len(samples) >= 3:
             rgb = np.moveaxis(samples[:3], 0, -1)
@@ -57,6 +65,43 @@ def drawn(
             return _bytes_of(rgb, _stored_bits(dataset, samples.dtype))
         grey = _windowed(samples[0], dataset, window)
         return 255 - grey if photometric == "MONOCHROME1" else grey
+
+
+def _check_segments(dataset: Dataset, name: str) -> None:
+    """Raise ValueError for a table of segments (PS3.3 C.7.9.2) that becomes more than a table has.
+
+    A segment of a few numbers makes up to 65535 entries, and pydicom makes whatever is told.
+    """
+    data = dataset.get(f"Segmented{name}PaletteColorLookupTableData") or b""
+    wide = dataset.RedPaletteColorLookupTableDescriptor[2] > 8
+    numbers = np.frombuffer(data[: len(data) & -2], "<u2" if wide else "u1")
+    if len(numbers) > MOST_NUMBERS or _entries(numbers.tolist(), wide, len(numbers)) > MOST_ENTRIES:
+        raise ValueError("a table of segments is larger than any table")
+
+
+def _entries(numbers: Sequence[int], wide: bool, segments: int, *, again: bool = False) -> int:
+    """Return how many entries some segments become, and a little for the work that they make.
+
+    Those that are read ``again``, for one that repeats others, may repeat none themselves.
+    """
+    entries = at = 0
+    while at + 1 < len(numbers) and segments > 0 and entries <= MOST_ENTRIES:
+        kind, length = numbers[at : at + 2]
+        at += 2
+        segments -= 1
+        if kind != _INDIRECT:
+            entries += max(1, length)
+            at += length if kind == _DISCRETE else 1
+        elif again:
+            return MOST_ENTRIES + 1
+        else:
+            bits, told = (16, numbers[at : at + 2]) if wide else (8, numbers[at : at + 4])
+            start = sum(part << bits * place for place, part in enumerate(told))
+            entries += (
+                1 + len(numbers) // 1024 + _entries(numbers[start:], wide, length, again=True)
+            )
+            at += len(told)
+    return entries
 
 
 def _windowed(samples: npt.NDArray[Any], dataset: Dataset, given: Window | None) -> Pixels:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,11 @@ class CodedArray:
         fields = {name: getattr(self, name) for name in self.__slots__ if name != "opener"}
         return _unpickled, (fields,)
 
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of a record at most (FORMAT.md §2), with room to spare."""
+        return 2 * math.prod(self.grid.chunk) * self.dtype.itemsize + 2**20
+
     def key(self, shard: Chunk) -> str:
         return shard_key(self.name, shard, self.separator)
 
@@ -108,7 +114,7 @@ class Records:
         source = _File(array, key) if isinstance(array.store, FolderPath) else _Object(array, key)
         index = self._index(array, key, source)
         start, length = (int(number) for number in index[inside])
-        if start == _ABSENT or start + length > _ABSENT:
+        if start == _ABSENT or start + length > 2**63 or length > array.most_bytes:
             raise DamagedStore(f"reading {array.store.name}: {key}: no record of chunk {chunk}")
         record = source.read(start, length)
         if len(record) != length:
@@ -146,11 +152,13 @@ class _File:
 
     def _read(self, take: Any) -> bytes:  # noqa: ANN401  # what reads of an open file
         try:
-            file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError as error:
             text = f"reading {self._what} is missing, or the store was replaced: open it again"
             raise DamagedStore(text) from error
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):  # a pipe could be waited for for ever
+                raise DamagedStore(f"reading {self._what} is no file")
             found: bytes = take(file)
         finally:
             os.close(file)

@@ -38,8 +38,8 @@ def export_nifti(
     """Write a volume as ``.nii``, or ``.nii.gz``; return the file.
 
     Integers stay as they are stored, with slope and intercept in the header; where planes differ in
-    these, values are float64. Colours are RGB24. Raises UsageError for what is no volume, and where
-    nibabel is not installed.
+    these, or float32 does not have them, values are float64. Colours are RGB24. Raises UsageError
+    for what is no volume, and where nibabel is not installed.
     """
     volume = volume_of(reader, slices, "exporting NIfTI")
     try:
@@ -62,9 +62,23 @@ def export_nifti(
     return write_aside(out, write)
 
 
+def _is_told(volume: Volume) -> bool:
+    """Whether samples stay as they are stored, with slope and intercept in the header.
+
+    It has float32, where a number may be 0 that is not, and a slope of 0 means that there is none.
+    """
+    rescale = volume.rescale
+    if volume.colours > 1 or not rescale.is_one:
+        return volume.colours > 1
+    slope, intercept = abs(float(rescale.slope)), abs(float(rescale.intercept))
+    limits = np.finfo(np.float32)
+    smallest, largest = float(limits.tiny), float(limits.max)
+    return smallest <= slope <= largest and (not intercept or smallest <= intercept <= largest)
+
+
 def _dtype(volume: Volume) -> np.dtype[Any]:
     """Return the type of the samples in the file, without colours."""
-    if not volume.rescale.is_one:
+    if not _is_told(volume):
         return np.dtype("<f8")
     stored = volume.reader.dtype
     if stored == np.bool_:
@@ -91,7 +105,7 @@ def _header(volume: Volume, dtype: np.dtype[Any]) -> Nifti1Header:
         header.set_sform(affine, code=_SCANNER)
         header.set_qform(affine, code=_SCANNER, strip_shears=True)
     rescale = volume.rescale
-    if rescale.is_one and volume.colours == 1:
+    if _is_told(volume) and volume.colours == 1:
         header.set_slope_inter(float(rescale.slope), float(rescale.intercept))
     header["descrip"] = loss_text(volume.reader).encode("ascii", "replace")[:79]
     header.set_data_offset(header.single_vox_offset)
@@ -104,7 +118,7 @@ def _write(
     file.write(header.binaryblock)
     file.write(b"\0\0\0\0")  # no extensions
     for time, planes, samples in volume.slabs():
-        if not volume.rescale.is_one:
+        if not _is_told(volume):
             slope, intercept = volume.rescale.at(time, planes)
             samples = samples * slope + intercept
         file.write(np.ascontiguousarray(samples, dtype).data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -367,3 +368,51 @@ def test_a_second_signal_leaves_nothing_torn(archive: Path, tmp_path: Path):
     assert running.returncode in (0, 130), err
     done = run(archive, tmp_path / "back")
     assert not [one.problem for one in done if one.problem]
+
+
+class TestAForgedLedger:
+    """Whoever may write to the folder may have put it there."""
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b'{"store": "a.zarr", "seal": "", "format": null, "files": [1]}',
+            b'{"store": "a.zarr", "seal": "", "format": null, "files": {"a": [1e999, 0]}}',
+            b'{"store": "a.zarr", "seal": "", "format": null, "files": {"a": [1' + b"0" * 5000,
+            b"[" * 200_000,
+            b"\xff\x00",
+        ],
+        ids=["list", "infinite", "long", "deep", "binary"],
+    )
+    def test_lines_of_any_kind_are_passed_over(self, tmp_path: Path, line: bytes):
+        (tmp_path / LEDGER).write_bytes(line + b"\n")
+        with ExportLedger.open(tmp_path) as ledger:
+            ledger.add("b.zarr", "seal", None, [])
+        with ExportLedger.open(tmp_path) as ledger:
+            assert ledger.is_done("a.zarr", "", None) is None
+
+    @pytest.mark.parametrize("name", ["../x", "{0}/x", "a/../../x", "a\0b", "\ud800"])
+    def test_names_nothing_outside(self, tmp_path: Path, name: str):
+        outside, out = tmp_path / "x", tmp_path / "out"
+        outside.write_bytes(b"mine")
+        out.mkdir()
+        mark = [outside.stat().st_size, outside.stat().st_mtime_ns]
+        files = {name.format(tmp_path): mark}
+        entry = {"store": "a.zarr", "seal": "s", "format": None, "files": files}
+        (out / LEDGER).write_text(json.dumps(entry) + "\n")
+        with ExportLedger.open(out) as ledger:
+            assert ledger.is_done("a.zarr", "s", None) is None
+
+    def test_is_a_file_of_its_own(self, archive: Path, tmp_path: Path):
+        back = tmp_path / "back"
+        back.mkdir()
+        os.mkfifo(back / LEDGER)
+        with pytest.raises(UsageError, match="is no file of ours"):
+            run(archive, back)
+        (back / LEDGER).unlink()
+        mine = tmp_path / "mine"
+        mine.write_text("x")
+        os.link(mine, back / LEDGER)
+        with pytest.raises(UsageError, match="is no file of ours"):
+            run(archive, back)
+        assert mine.read_text() == "x"

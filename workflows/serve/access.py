@@ -10,6 +10,7 @@ origin read answers only where that origin was named.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.datastructures import MutableHeaders
@@ -30,6 +31,10 @@ _PREFLIGHT = {
 
 SEARCH = "/stac/search"
 """The one address that takes POST, for clients of STAC ask so."""
+
+
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s/?#@:\[\]\\]*))(?::[0-9]{0,5})?")
+"""An address in brackets, or a name, and a port."""
 
 MAX_QUERY = 4096
 """Bytes of an address behind its "?"."""
@@ -100,7 +105,8 @@ class Guard:
         given = request.query_params.get("token")
         if given is not None and self._is_token(given):
             plain = request.url.remove_query_params("token")
-            answer = RedirectResponse(f"{plain.path}?{plain.query}" if plain.query else plain.path)
+            path = "/" + plain.path.lstrip("/\\")  # two slashes would be the name of a host
+            answer = RedirectResponse(f"{path}?{plain.query}" if plain.query else path)
             answer.set_cookie(COOKIE, given, httponly=True, samesite="strict", path="/")
             return answer
         if self._is_token(request.cookies.get(COOKIE, "")):
@@ -129,11 +135,13 @@ def _searches(request: Request) -> bool:
 
 
 def _host(request: Request) -> str:
-    """Return the name that a request calls the server by, without a port; "" for none."""
-    name, _, port = request.headers.get("host", "").lower().rpartition(":")
-    if not name or "]" in port:  # no port
-        name = f"{name}:{port}" if name else port
-    return name.strip("[]")
+    """Return the name that a request calls the server by, without a port; "" for none.
+
+    What is behind the colon is digits: answers give addresses with it, and "localhost:x@elsewhere"
+    is another host.
+    """
+    found = _HOST.fullmatch(request.headers.get("host", "").lower())
+    return "" if found is None else found[1] or found[2]
 
 
 def _with_headers(send: Send, told: Mapping[str, str]) -> Callable[[Message], Awaitable[None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,39 @@ class TestReading:
                 converted(path)
         with pytest.raises(ModelError, match="not a checkpoint of tensors alone"):
             converted(saved(tmp_path, {"state_dict": NET, "more": Evil()}))
+
+    def test_no_small_file_becomes_a_large_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(checkpoint, "MAX_CHECKPOINT_BYTES", 2**20)
+        view = saved(tmp_path, {**NET, "a": torch.zeros(1).expand(2**40)}, "view.pth")
+        with pytest.raises(ModelError, match=f"{2**42 + 2560} bytes of tensors, at most"):
+            converted(view)
+        plain, packed = saved(tmp_path, {**NET, "a": torch.zeros(2**19)}), tmp_path / "packed.pth"
+        with zipfile.ZipFile(plain) as a, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as b:
+            for member in a.infolist():
+                b.writestr(member.filename, a.read(member))
+        assert packed.stat().st_size < 2**16
+        monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was unpacked"))
+        with pytest.raises(ModelError, match="bytes, at most"):
+            converted(packed)
+
+    @pytest.mark.parametrize("name", ["sparse", "meta", "text"])
+    def test_only_plain_arrays(self, tmp_path: Path, name: str) -> None:
+        odd = {
+            "sparse": {"a": torch.eye(3).to_sparse()},
+            "meta": {"a": torch.zeros(3, device="meta")},
+            "text": {"\ud800": torch.zeros(3)},
+        }[name]
+        with pytest.raises(ModelError, match="no plain arrays"):
+            converted(saved(tmp_path, {**NET, **odd}))
+
+    @pytest.mark.parametrize("shape", ["[1e999]", "[]", "[5]", "[0, 5]", "5", "{}", "null"])
+    def test_headers_of_any_kind(self, shape: str) -> None:
+        header = f'{{"entropy_bottleneck._quantized_cdf": {{"shape": {shape}}}, '
+        header += f'"__metadata__": {{"format": "{checkpoint.FORMAT}"}}}}'
+        with pytest.raises(ModelError):
+            check_file(len(header).to_bytes(8, "little") + header.encode())
 
     @pytest.mark.parametrize(
         ("what", "words"),

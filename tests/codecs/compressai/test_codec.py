@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tilepress.codecs.budget import Budget
 from tilepress.codecs.compressai import chunk, network
 from tilepress.codecs.compressai.network import ARCHITECTURES
 from tilepress.codecs.record import unpack_record
@@ -111,8 +112,6 @@ class TestWhatIsWritten:
 
 class TestHostileBytes:
     def test_end_in_our_errors(self, made) -> None:
-        from tilepress.codecs.budget import Budget
-
         codec = made("bmshj2018-hyperprior")
         samples = image(64, 64, 1, "uint8")
         samples[0, :9, :9] = 7
@@ -130,3 +129,45 @@ class TestHostileBytes:
                 continue
             assert np.array_equal(out, expected)
         assert refused > 15
+
+    def test_strings_that_are_missing(self, made) -> None:
+        """Its models assert how many there are."""
+        codec, samples = made(), image(64, 64, 1, "uint8")
+        payload = bytes(unpack_record(codec.encode(samples))[1])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chunk, "decompress", _asserts)
+            with pytest.raises(CodecError, match="its decoder refuses it"):
+                codec._coder.decode(
+                    memoryview(payload), samples.shape, samples.dtype, None, Budget("", 2**28), 9
+                )
+
+    @pytest.mark.parametrize(
+        ("name", "forge"),
+        [
+            ("_cdf_length", lambda t: t + 10_000),
+            ("_cdf_length", lambda t: -t),
+            ("_cdf_length", lambda t: t * 0),
+            ("_cdf_length", lambda t: t - 1),
+            ("_cdf_length", lambda t: t[:-1]),
+            ("_quantized_cdf", lambda t: t * 0),
+            ("_quantized_cdf", lambda t: t[:1]),
+            ("_quantized_cdf", lambda t: t.flip(1)),
+            ("_quantized_cdf", lambda t: t * 2),
+            ("_offset", lambda t: t * 0 - 2**31),
+        ],
+    )
+    def test_tables_that_lead_astray_are_refused(
+        self, name: str, forge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TILEPRESS_MODELS", str(tmp_path / "models"))
+        state = dict(checkpoint("mbt2018-mean"))
+        for part in ("entropy_bottleneck", "gaussian_conditional"):
+            forged = {**state, f"{part}.{name}": forge(state[f"{part}.{name}"]).contiguous()}
+            path = tmp_path / f"{part}.pth"
+            torch.save(forged, path)
+            with pytest.raises(CodecError, match=r"entropy table|not those of"):
+                TileCodec("compressai:mbt2018-mean", quality=50, model=str(path))
+
+
+def _asserts(*_: object) -> np.ndarray:
+    raise AssertionError

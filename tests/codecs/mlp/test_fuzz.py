@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tilepress.codecs.budget import Budget
 from tilepress.codecs.mlp.chunk import Asked, decode_chunk, encode_chunk
 from tilepress.codecs.mlp.codec import parse_model
 from tilepress.codecs.mlp.model import MlpModel
+from tilepress.codecs.mlp.payload import pack, unpack
 from tilepress.codecs.mlp.plane import Stream, decode_units, map_cells
 from tilepress.codecs.weights import load_named
 from tilepress.errors import CodecError, InvalidRecord, TooMuchMemory
@@ -115,6 +117,16 @@ class TestHostileBytes:
         data, samples, model = seeds()[0]
         with pytest.raises(TooMuchMemory):
             decode_chunk(memoryview(data), (1, 8000, 8000), samples.dtype, model, Budget("", 2**24))
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("step", [1e-300, 1e300, 1.7e308])
+    def test_a_forged_step_says_nothing_else(self, step: float) -> None:
+        for data, samples, model in seeds():
+            blocks = [-(-n // model.block) for n in samples.shape[1:]]
+            asked = (samples.shape, samples.dtype, model.units, blocks[0] * blocks[1])
+            forged = pack(replace(unpack(memoryview(data), *asked), step=step))
+            with pytest.raises(CodecError):
+                decode_chunk(memoryview(forged), *asked[:2], model, Budget("", 2**27))
 
     @pytest.mark.long
     @pytest.mark.timeout(3600)

@@ -70,3 +70,52 @@ class TestColours:
         ds.RedPaletteColorLookupTableDescriptor = [4, 0, 16]
         with pytest.raises(DamagedSource):
             drawn(np.zeros((1, 2, 2), np.uint8), ds, "PALETTE COLOR")
+
+
+def _segmented(numbers: list[int], bits: int = 16) -> Dataset:
+    ds = Dataset()
+    for name in ("Red", "Green", "Blue"):
+        setattr(ds, f"{name}PaletteColorLookupTableDescriptor", [4, 0, bits])
+        data = np.array(numbers, f"<u{bits // 8}").tobytes()
+        setattr(ds, f"Segmented{name}PaletteColorLookupTableData", data)
+    ds.set_original_encoding(False, True)
+    return ds
+
+
+class TestATableOfSegments:
+    INDEX = np.array([[[0, 1, 2, 3]]], np.uint8)
+
+    @pytest.mark.parametrize(
+        ("bits", "numbers"),
+        [
+            (16, [0, 1, 0, 1, 3, 768]),
+            (16, [0, 2, 0, 256, 0, 2, 512, 768]),
+            (8, [0, 1, 0, 1, 3, 3]),
+            (8, [0, 4, 0, 1, 2, 3]),
+        ],
+    )
+    def test_is_drawn(self, bits: int, numbers: list[int]) -> None:
+        shown = drawn(self.INDEX, _segmented(numbers, bits), "PALETTE COLOR")
+        assert shown[0, :, 0].tolist() == [0, 1, 2, 3]
+
+    def test_that_repeats_another_is_drawn(self) -> None:
+        wide = _segmented([0, 2, 0, 256, 2, 1, 0, 0])
+        narrow = _segmented([0, 2, 0, 1, 2, 1, 0, 0, 0, 0], 8)
+        for ds in (wide, narrow):
+            assert drawn(self.INDEX, ds, "PALETTE COLOR")[0, :, 0].tolist() == [0, 1, 0, 1]
+
+    @pytest.mark.parametrize(
+        "numbers",
+        [
+            [0, 1, 0] + [1, 65535, 9] * 2,  # 7 numbers, 131070 entries
+            [0, 1, 0] + [1, 65535, 9] * 80_000,
+            [0, 1, 0] + [2, 65535, 0, 0] * 10_000,  # itself
+            [0, 0] * 20 + [0, 1, 0] + [2, 65535, 0, 0] * 60_000,
+            [0, 1, 0, 2, 9, 3, 0],
+            [0, 1, 0] + [0, 0] * 130_000,
+        ],
+        ids=["two", "many", "itself", "zeros", "in a circle", "nothing"],
+    )
+    def test_that_would_be_too_large_is_refused(self, numbers: list[int]) -> None:
+        with pytest.raises(DamagedSource, match="ValueError"):
+            drawn(self.INDEX, _segmented(numbers), "PALETTE COLOR")

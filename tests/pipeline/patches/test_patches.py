@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 from collections.abc import Callable
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 
 import tilepress
+from tilepress.codecs.record import crc32c
 from tilepress.errors import DamagedStore, UsageError
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.info import GeoReference
 from tilepress.pipeline.patches.patches import Patches, PatchOptions
+from tilepress.pipeline.patches.stored import PatchStore
 
 SIZE = 9
 
@@ -94,6 +97,26 @@ class TestSamples:
         shard.unlink()
         with pytest.raises(DamagedStore, match="is missing, or the store was replaced"):
             every(patches(geo_store.path, seed=1))
+
+    @pytest.mark.parametrize("length", [2**62, 2**40])
+    def test_a_forged_index_takes_no_memory(self, geo_store: Any, length: int):
+        shard = next((geo_store.path / "0/image").rglob("c/0/0/0"))
+        data = shard.read_bytes()
+        count = 16 * math.prod(PatchStore.open(geo_store.path).image.grid.chunks_per_shard)
+        index = np.frombuffer(data[-count - 4 : -4], "<u8").copy()
+        index[1::2] = length
+        forged = index.tobytes() + crc32c(index.tobytes()).to_bytes(4, "little")
+        shard.write_bytes(data[: -count - 4] + forged)
+        with pytest.raises(DamagedStore, match="no record of chunk"):
+            every(patches(geo_store.path))
+
+    def test_a_pipe_is_not_waited_for(self, geo_store: Any):
+        made = patches(geo_store.path)
+        shard = next((geo_store.path / "0/image").rglob("c/0/0/0"))
+        shard.unlink()
+        os.mkfifo(shard)
+        with pytest.raises(DamagedStore, match="is no file"):
+            every(made)
 
     def test_many_at_once_decode_no_chunk_twice(self, geo_store: Any):
         """What is decoded for the last ones must not push out what the first ones need."""

@@ -29,6 +29,20 @@ class TestValues:
         found = itk.GetArrayFromImage(itk.ReadImage(str(out)))
         np.testing.assert_array_equal(found, samples() * 0.5 - 3.25)
 
+    @pytest.mark.parametrize(
+        ("slope", "intercept"),
+        [("0", "5"), ("1e-50", "0"), ("1e39", "1"), ("2", "1e39"), ("2", "-1e-50"), ("-1", "0")],
+    )
+    def test_that_the_header_has_not_are_applied(
+        self, tmp_path: Path, stored: Write, slope: str, intercept: str
+    ):
+        """Its numbers are float32, and 0 says that there is no slope."""
+        elements = {"RescaleSlope": slope, "RescaleIntercept": intercept}
+        folder = series(tmp_path / "s", samples(), ATTITUDES["axial"], **elements)
+        (out,) = tilepress.export(stored(folder), tmp_path / "x.nii")
+        wanted = samples() * float(slope) + float(intercept)
+        np.testing.assert_array_equal(np.asarray(nibabel.load(out).dataobj).T, wanted)
+
     def test_of_planes_with_slopes_of_their_own_are_physical(self, tmp_path: Path, stored: Write):
         slopes = [0.1, 0.25, 1.5, 2.0, 3.7, 10.0]
         folder = series(

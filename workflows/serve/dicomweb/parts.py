@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from tilepress.errors import DamagedStore, TilepressError
 
@@ -67,9 +68,9 @@ class Streams:
             return Response(None, headers=headers, media_type=media)
         stream = self._guarded(content)
         first = next(stream)  # what fails at once is told with a status of its own
-        return StreamingResponse(_from(first, stream), media_type=media, headers=headers)
+        return _Streamed(first, stream, media, headers)
 
-    def _guarded(self, content: Iterator[bytes]) -> Iterator[bytes]:
+    def _guarded(self, content: Iterator[bytes]) -> Generator[bytes, None, None]:
         """Yield what there is in pieces of a fair size, the last of which may be empty."""
         if not self._free.acquire(timeout=WAITING_S):
             raise HTTPException(503, "too many answers are being made; ask again")
@@ -89,6 +90,25 @@ class Streams:
             raise DamagedStore(f"reading DICOM: {type(error).__name__}") from None
         finally:
             self._free.release()
+
+
+class _Streamed(StreamingResponse):
+    """An answer that gives its place back when its client has gone, too.
+
+    What is cancelled stays in a cycle with its error until Python looks for such.
+    """
+
+    def __init__(
+        self, first: bytes, rest: Generator[bytes, None, None], media: str, headers: dict[str, str]
+    ) -> None:
+        super().__init__(_from(first, rest), media_type=media, headers=headers)
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._rest.close()  # no thread is in it: those are waited for before
 
 
 def _from(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +81,7 @@ def _asked(query: QueryParams, *, thumbnail: bool) -> _Asked:
             raise UsageError(f"drawing: want no parameters but {', '.join(sorted(_RESERVED))}")
     size, region = _viewport(query["viewport"]) if query.get("viewport") else (None, None)
     quality = query.get("quality") or "90"
-    if not quality.isdecimal() or not quality.isascii() or not 1 <= int(quality[:4]) <= 100:
+    if not re.fullmatch(r"[0-9]{1,3}", quality) or not 1 <= int(quality) <= 100:
         raise UsageError("drawing: quality is no number from 1 to 100")
     return _Asked(
         window=_window(query["window"]) if query.get("window") else None,

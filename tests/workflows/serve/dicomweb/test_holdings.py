@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 from starlette.testclient import TestClient
 
+from tilepress.pipeline.dicom.model import Model
 from tilepress.workflows.serve.app import build
 from tilepress.workflows.serve.dicomweb import holdings
 from tilepress.workflows.serve.shelf import Shelf
@@ -25,6 +28,23 @@ class TestStores:
         (store,) = made.archive.glob("SM-*.zarr")
         found = _client(store).get("studies").json()
         assert [model["0020000D"]["Value"] for model in found] == [["1.2.4"]]
+
+    def test_one_that_is_forged_hides_no_other(
+        self, made: Made, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = holdings.json_model
+
+        def forged(found: Dataset) -> Model:
+            if found.StudyInstanceUID == "1.2.4":
+                raise struct.error("Müller")  # parsers of headers raise nearly every type
+            return real(found)
+
+        monkeypatch.setattr(holdings, "json_model", forged)
+        answer = _client(made.archive).get("studies")
+        assert answer.status_code == 200
+        uids = [model["0020000D"]["Value"][0] for model in answer.json()]
+        assert "1.2.1" in uids
+        assert "1.2.4" not in uids
 
     def test_others_than_dicom_hold_nothing(self, made: Made) -> None:
         client = _client(made.archive / "other.zarr")

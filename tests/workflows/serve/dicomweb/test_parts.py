@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 import tilepress
 from tilepress.workflows.serve.app import build
@@ -43,6 +47,44 @@ class TestStreams:
     def test_all_are_given_back(self, dicomweb: TestClient) -> None:
         for _ in range(3 * sending.STREAMS):
             assert dicomweb.get(f"{CT}/metadata").status_code == 200
+
+    def test_a_client_that_goes_gives_its_place_back(self) -> None:
+        """At once: what is cancelled lies in a cycle until Python looks for such."""
+        closed = []
+
+        def endless() -> Iterator[bytes]:
+            try:
+                while True:
+                    yield bytes(sending.PIECE)
+            finally:
+                closed.append(True)
+
+        async def gone(streams: sending.Streams) -> None:
+            sent = asyncio.Event()
+
+            async def receive() -> Message:
+                await sent.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message: Message) -> None:
+                if message["type"] == "http.response.body":
+                    sent.set()
+                    await asyncio.sleep(60)  # nobody reads
+
+            scope = {
+                "type": "http",
+                "method": "GET",
+                "headers": [],
+                "asgi": {"spec_version": "2.3"},
+            }
+            answer = streams.pieces(Request(scope), "text/plain", endless())
+            kept.append(answer)  # as a cycle would
+            await answer(scope, receive, send)
+
+        streams, kept = sending.Streams(), []
+        for number in range(1, sending.STREAMS + 2):
+            asyncio.run(asyncio.wait_for(gone(streams), 30))
+            assert len(closed) == number
 
     def test_a_damaged_store_is_told_and_others_are_served(
         self, dicomweb: TestClient, made: Made, tmp_path: Path

@@ -85,6 +85,7 @@ class TestNonsense:
             *("viewport=5000,5000", "viewport=9,9,0,0,53,40", "viewport=9,9,-1,0,10,10"),
             *("viewport=9,9,0,0,0,0", "viewport=9,9,x,0,1,1", "quality=0", "quality=101"),
             *("quality=x", "quality=-1", "annotation=patient", "quality=" + "9" * 500),
+            *("quality=00500000", "quality=%D9%A3"),
         ],
     )
     def test_is_400(self, dicomweb: TestClient, query: str) -> None:
