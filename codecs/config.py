@@ -208,8 +208,8 @@ def _refusal(codec: str, loss: Loss) -> str | None:
         return f"codec {codec!r} takes no {loss.target}, but {' or '.join(known)}; {choose}"
     kinds = " or ".join(sorted({one.kind for one in losses}))
     if not isinstance(loss, Lossy) and all(issubclass(one, Lossy) for one in losses):
-        known = " or ".join(sorted(one.target for one in losses if issubclass(one, Lossy)))
-        choose = f"say how much may be lost ({known}), or {choose}"
+        targets = " or ".join(sorted(one.target for one in losses if issubclass(one, Lossy)))
+        choose = f"say how much may be lost ({targets}), or {choose}"
     return f"codec {codec!r} is never {loss.kind}, it is {kinds}; {choose}"
 
 
