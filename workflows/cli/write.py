@@ -254,7 +254,8 @@ def plan(
             complain(line)
     else:
         print(
-            f"{head.images} images to write in {head.shards} shards ({size(head.raw_bytes)}), "
+            f"{head.images} image{'' if head.images == 1 else 's'} to write in {head.shards} "
+            f"shard{'' if head.shards == 1 else 's'} ({size(head.raw_bytes)}), "
             f"{head.unchanged} unchanged, {len(head.failures)} failed"
         )
     if head.failures:

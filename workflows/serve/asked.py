@@ -85,6 +85,7 @@ def _place(text: str, reader: StoreReader) -> dict[str, int]:
     for part in text.split(","):
         axis, _, at = part.partition(":")
         if axis not in counts:
-            raise UsageError(f"drawing: got axis {axis[:40]!r}, want one of {sorted(counts)}")
+            known = f"want one of {', '.join(sorted(counts))}" if counts else "and there are none"
+            raise UsageError(f"drawing: got axis {axis[:40]!r}, {known}")
         found[axis] = number(at, axis, counts[axis])
     return found

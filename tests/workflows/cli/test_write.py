@@ -195,6 +195,10 @@ class TestLines:
         done = call("compress", image, tmp_path / "x.zarr", "--workers", 0)
         assert done.stderr.startswith(f"{image} → ")
 
+    def test_a_plan_counts_in_words(self, call: Command, image: Path, tmp_path: Path):
+        done = call("plan", image, tmp_path / "out")
+        assert done.stdout.startswith("1 image to write in 1 shard (")
+
     def test_quiet_is_not_silent_about_failures(self, call: Command, image: Path, tmp_path: Path):
         done = call("plan", image, tmp_path / "gone.tif", tmp_path / "out", "--quiet")
         assert done.returncode == 1

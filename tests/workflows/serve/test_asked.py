@@ -23,6 +23,12 @@ class TestLooks:
         volume = StoreReader.open(served / "deep" / "volume.zarr")
         assert look_asked({"at": "z:7"}, volume, look_of(volume)).place == {"z": 7}
 
+    def test_an_axis_that_is_not_there_is_told_with_those_that_are(self, served: Path) -> None:
+        for store, told in (("scene", "and there are none$"), ("deep/volume", "want one of z$")):
+            reader = StoreReader.open(served / f"{store}.zarr")
+            with pytest.raises(UsageError, match=f"got axis 't', {told}"):
+                look_asked({"at": "t:1"}, reader, look_of(reader))
+
     @pytest.mark.parametrize("text", ["", "-1", "3", "1.0", "1e0", "٣", "9" * 20, "0x1", " 1"])
     def test_what_is_no_number_below_three(self, text: str) -> None:
         with pytest.raises(UsageError, match="want 0 … 2"):
