@@ -17,7 +17,7 @@ from zarr.storage import MemoryStore
 
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.classical import STREAMS
-from tilepress.codecs.config import CodecConfig, lossless_config
+from tilepress.codecs.config import CodecConfig, lossless_codec, lossless_config
 from tilepress.codecs.loss import Lossless, Within
 from tilepress.codecs.numcodecs_codec import TilepressTile
 from tilepress.codecs.record import OVERHEAD_BYTES, unpack_record
@@ -160,8 +160,14 @@ class TestASecondCodec:
         record = TileCodec(toy, max_error=2).encode(IMAGE)
         with pytest.raises(UnsupportedFormat, match="its coder is 200, not that of codec 'wave'"):
             TileCodec().decode(record)
-        with pytest.raises(UnsupportedFormat, match="its coder is 4, not that of codec 'toy'"):
-            TileCodec(toy, max_error=2).decode(TileCodec(tier="fast").encode(IMAGE))
+        with pytest.raises(UnsupportedFormat, match="its coder is 5, not that of codec 'toy'"):
+            TileCodec(toy, max_error=2).decode(TileCodec("zstd").encode(IMAGE))
+
+    def test_reads_those_of_the_default_one_where_it_loses(self, toy: str) -> None:
+        """Its exact bands are coded so, as it cannot."""
+        assert lossless_codec(toy) == "wave"
+        found = TileCodec(toy, max_error=2).decode(TileCodec(tier="fast").encode(IMAGE))
+        np.testing.assert_array_equal(found, IMAGE)
 
     def test_is_unknown_where_it_is_not_registered(self) -> None:
         with registered() as name:
