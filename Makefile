@@ -1,6 +1,7 @@
 # The whole set-up, on a Linux machine with Python >= 3.11 and nothing else prepared:
 #   make demo    install, run the main job on bundled real images, print the table of sizes
 #   make test    install, run the tests
+#   make gpu-check    the tests that need a CUDA device; fails where there is none
 #   make test-newest    the tests of reading, with Python 3.12 and the libraries that ask for it: zarr 3.4, GDAL 3.12
 #   make lint    ruff (check, format) and mypy (strict)
 #   make native  compile the native library into the source tree, for work on the code without installing
@@ -27,7 +28,7 @@ BIN := $(VENV)/bin
 TOOLS := $(VENV)-tools
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find build_backend src codecs pipeline workflows examples -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test test-slow test-newest lint native wheel wheels sbom audit install-demo install-test clean
+.PHONY: demo test test-slow gpu-check test-newest lint native wheel wheels sbom audit install-demo install-test clean
 .DELETE_ON_ERROR:
 
 demo: install-demo
@@ -38,6 +39,10 @@ test: install-test
 
 test-slow: install-test
 	$(BIN)/python -m pytest -m "slow and not long" $(PYTEST_ARGS)
+
+gpu-check: install-test
+	$(BIN)/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'gpu-check: torch finds no CUDA device')"
+	$(BIN)/python -m pytest -m gpu tests/codecs
 
 test-newest: $(VENV_NEWEST)/.package
 	$(VENV_NEWEST)/bin/python -m pytest $(PYTEST_ARGS) tests/codecs/test_zarr_codec.py tests/codecs/test_numcodecs_codec.py \

@@ -165,6 +165,19 @@ class TestSamples:
         more = Networks(given, "cpu").corrections(0, cells, noise)
         assert np.abs(more).max() == 1
 
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("decoder", ["net", "gan"])
+    def test_on_a_device_they_are_near(self, decoder: str, record: bytes) -> None:
+        """Sums have another order and fewer bits there: of what is added, a small part."""
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device: networks ran on the CPU only")
+        there = TileCodec("ntc", psnr=34, device="cuda", decoder=decoder).decode(record)
+        here = TileCodec("ntc", psnr=34, decoder=decoder).decode(record)
+        added = here.astype(float) - TileCodec("ntc", psnr=34).decode(record)
+        assert np.std(there.astype(float) - here) < 0.05 * np.std(added)
+        again = TileCodec("ntc", psnr=34, device="cuda").encode(image(100, 90, 2), bands=1)
+        assert again == record
+
     def test_without_torch(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         path = tmp_path / "net.safetensors"
         path.write_bytes(weights().to_bytes())
