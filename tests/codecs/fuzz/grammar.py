@@ -99,7 +99,7 @@ def record(rng: np.random.Generator, codecs: list[TileCodec]) -> Written:
     out = np.full(outer, fill, dtype)
     out[:count, :height, :width] = samples
     header = RecordHeader(
-        coder=CODECS["wave"].numbers[FORMS.index(form)],
+        coder=CODECS["wave"].numbers[form > 2],
         dtype=dtype,
         shape=outer,
         coded=shape,

@@ -55,7 +55,7 @@ class TestCorpus:
     @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.tp")), ids=lambda p: p.stem)
     def test_records(self, path: Path) -> None:
         want = json.loads((CORPUS / "index.json").read_text())[path.stem]
-        (model,) = WaveCoder.former_models[want["tier"]]  # which they were written with
+        model = WaveCoder.former_models[want["tier"]][-1]  # which they were written with
         codec, record = TileCodec(tier=want["tier"], model=model), path.read_bytes()
         if want["kind"] == "samples":
             samples = codec.decode(record, max_memory="64MiB")
