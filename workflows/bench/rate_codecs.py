@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tilepress.codecs.levels import FINEST
 from tilepress.codecs.loss import Lossy
 from tilepress.codecs.metrics import psnr_db
-from tilepress.codecs.ntc.decoders.choose import BUNDLED
+from tilepress.codecs.ntc.decoders.choose import BUNDLED, is_generative
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.registry import BASE, CODECS, coder_class
 from tilepress.codecs.threads import map_chunks
@@ -28,7 +28,17 @@ from tilepress.errors import CodecError, UnsupportedArray, UsageError
 from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 
-__all__ = ["APART", "DECODERS", "PRESETS", "RD_CODECS", "Given", "Rung", "check_name", "rungs"]
+__all__ = [
+    "APART",
+    "DECODERS",
+    "PRESETS",
+    "RD_CODECS",
+    "Given",
+    "Rung",
+    "check_name",
+    "makes_up",
+    "rungs",
+]
 
 Samples = npt.NDArray[Any]
 Code = Callable[[Samples, float], tuple[int, Samples]]
@@ -88,6 +98,11 @@ def _plain(name: str) -> str:
 
 def _after(name: str) -> str:
     return name.removesuffix(APART).partition("@")[2]
+
+
+def makes_up(name: str) -> bool:
+    """Whether what is decoded shows texture that was never in the original."""
+    return _plain(name) == _NTC and bool(_after(name)) and is_generative(_after(name))
 
 
 def rungs(name: str, given: Given, targets_db: Sequence[float]) -> list[Rung]:

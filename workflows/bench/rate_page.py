@@ -13,6 +13,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.workflows.bench.rate_codecs import makes_up
 from tilepress.workflows.bench.rate_distortion import Curve, Picture, RdBench, RdImage
 
 __all__ = ["rd_page"]
@@ -254,7 +255,8 @@ def _said(picture: Picture) -> str:
     if point is None:
         return "source"
     psnr = "no difference" if point.psnr_db is None else f"{point.psnr_db:.1f} dB"
-    return f"{picture.codec}, {point.bits_per_sample:.3f} bits a sample, {psnr}"
+    made_up = ", texture in it is made up" if makes_up(picture.codec) else ""
+    return f"{picture.codec}, {point.bits_per_sample:.3f} bits a sample, {psnr}{made_up}"
 
 
 def _png(values: npt.NDArray[np.float64]) -> str:

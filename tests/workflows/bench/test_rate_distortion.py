@@ -102,13 +102,16 @@ class TestNamesOfCodecs:
 
     def test_decoders_are_tried_on_the_same_records(self, tmp_path: Path) -> None:
         scene = _scene(tmp_path / "in")
-        found = run_rd([scene], ["ntc", "ntc@view"], (28.0, 32.0))
+        found = run_rd([scene], ["ntc", "ntc@view"], (30.0, 44.0))
         base, view = found.images[0].curves
-        for one in base.points:
-            for other in view.points:
-                if one.level == other.level:
-                    assert one.bytes == other.bytes
-                    assert one.psnr_db > other.psnr_db
+        levels = {point.level: point for point in base.points}
+        pairs = [(levels[one.level], one) for one in view.points if one.level in levels]
+        assert pairs
+        for one, other in pairs:
+            assert one.bytes == other.bytes
+            assert one.psnr_db > other.psnr_db
+        told = re.findall(r'"text": "(ntc.*?)"', rd_page(found))
+        assert ["texture in it is made up" in one for one in told] == [False, True]
 
     @pytest.mark.parametrize("name", ["ntc@other", "ntc@model.safetensors"])
     def test_unknown_decoders_are_refused_before(self, name: str) -> None:

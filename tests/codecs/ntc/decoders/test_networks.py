@@ -174,7 +174,7 @@ class TestSamples:
         there = TileCodec("ntc", psnr=34, device="cuda", decoder=decoder).decode(record)
         here = TileCodec("ntc", psnr=34, decoder=decoder).decode(record)
         added = here.astype(float) - TileCodec("ntc", psnr=34).decode(record)
-        assert np.std(there.astype(float) - here) < 0.05 * np.std(added)
+        assert np.std(there.astype(float) - here) < 0.25 * np.std(added)  # rounding, too
         again = TileCodec("ntc", psnr=34, device="cuda").encode(image(100, 90, 2), bands=1)
         assert again == record
 
