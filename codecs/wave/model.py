@@ -13,7 +13,7 @@ import numpy.typing as npt
 from safetensors.numpy import save as save_tensors
 
 from tilepress.codecs.tensors import format_of, read_tensors, unpack_tables
-from tilepress.codecs.wave.layout import FEATURES, FORM, MAX_HIDDEN, REGRESSORS
+from tilepress.codecs.wave.layout import FEATURES, MAX_HIDDEN, REGRESSORS
 from tilepress.codecs.wave.rans import TABLE_BITS
 from tilepress.codecs.wave.symbols import ESCAPE_BITS, PHASED_CONTEXTS, PHASES, TOKENS
 from tilepress.errors import ModelError
@@ -44,8 +44,9 @@ class WaveModel:
     """(TABLES, TOKENS + 1); a row holds its symbols, then its escape, then zeros; sum 2^15."""
     linear: npt.NDArray[np.int32]
     """(3, REGRESSORS) default linear weights with 0, 1, 2 references, units of 2^-14."""
-    form: int = FORM
-    """The format of what is coded with it, 2 … 4, which stays what it was."""
+    form: int = 3
+    """The format of what is coded with it, 2 … 4, which stays what it was; a new model's is that of
+    ``standard``, for wave 4 takes readers longer."""
     cumulative: npt.NDArray[np.int32] = field(init=False)
     used: npt.NDArray[np.int32] = field(init=False)
     lookup: npt.NDArray[np.uint8] = field(init=False)

@@ -10,7 +10,10 @@ import xarray as xr
 
 pytest.importorskip("odc.geo.xr")
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),  # GDAL 3.12's
+]
 
 
 class TestGeoBox:
