@@ -44,7 +44,7 @@ class TestTraining:
             (["--codec", "mlp:block=5"], "block=5"),
             (["--codec", "mlp", "--hidden", "65"], "want 1 … 64"),
             (["--codec", "mlp", "--linear-only"], "begins from nothing"),
-            (["--codec", "jpegxl"], "want wave, mlp"),
+            (["--codec", "jpegxl"], "want wave, ntc, ntc:net, ntc:gan, mlp"),
         ],
     )
     def test_refuses_what_makes_no_sense(
