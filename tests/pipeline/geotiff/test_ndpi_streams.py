@@ -435,4 +435,4 @@ def test_a_record_keeps_what_it_should(tmp_path: Path):
 
 
 def _first_record(store: Path) -> bytes:
-    return bytes(StoreReader.open(store)._record((0, 0, 0)))
+    return bytes(StoreReader.open(store).record((0, 0, 0)))
