@@ -232,7 +232,8 @@ def _statement(
     config = stored.codec_config("image")
     info = stored.info
     images = [tables[level_image(level)] for level in range(1 + len(info.levels))]
-    bits = 8 * images[0].stored_bytes / max(1, math.prod(info.shape))  # levels come on top
+    samples = sum(math.prod(info.at_level(n).shape) for n in range(len(images)))
+    image_bytes = sum(image.stored_bytes for image in images)
     return {
         "format_version": version,
         "pip": _INSTALL,
@@ -240,7 +241,7 @@ def _statement(
         "tier": config["tier"],
         "model": {key: config["model"][key] for key in ("name", "sha256")},
         "loss": stored.loss("image").statement()
-        | {"bits_per_sample": round(bits, 4)}
+        | {"bits_per_sample": round(8 * image_bytes / max(1, samples), 4)}
         | told_exact(info.exact),
         "raw_bytes": sum(image.raw_bytes for image in images),
         "stored_bytes": sum(table.stored_bytes for table in tables.values()),

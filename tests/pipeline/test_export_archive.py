@@ -150,10 +150,10 @@ class TestAWholeArchive:
     ):
         real = module.export_part
 
-        def fails(reader, out, wanted, part):
+        def fails(reader, *arguments, **options):
             if "scene" in reader.path.name:
                 raise KeyError("DOE^JANE")
-            return real(reader, out, wanted, part)
+            return real(reader, *arguments, **options)
 
         monkeypatch.setattr(module, "export_part", fails)
         done = run(archive, tmp_path / "back")

@@ -578,7 +578,7 @@ class TestOptions:
             ({"psnr": 40, "quality": 3}, "--quality and --psnr exclude each other"),
             ({"bpp": 1, "max_error": 2}, "has no max_error beside bits_per_sample"),
             ({"quality": 101}, "got quality 101.0, want 1 to 100"),
-            ({"bpp": -1}, "got bpp -1.0, want a number above 0"),
+            ({"bpp": -1}, "got bpp -1, want above 0"),
         ],
     )
     def test_that_make_no_sense(self, options: dict[str, Any], text: str, scene: Path) -> None:
