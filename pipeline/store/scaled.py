@@ -45,8 +45,11 @@ class ScaledImage:
         self._lock = threading.Lock()
 
     @staticmethod
-    def scales(reader: StoreReader) -> tuple[int, ...]:
-        """Return the scales at which a level's image can be read: none where its codec has none."""
+    def scales(reader: object) -> tuple[int, ...]:
+        """Return the scales at which a level's image can be read: none where its codec has none, or
+        what reads it is no store."""
+        if not isinstance(reader, StoreReader):
+            return ()
         grid = reader.grid(reader.image_name)
         if not reader.codec(reader.image_name).codec.has_scales:
             return ()

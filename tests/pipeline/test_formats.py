@@ -16,7 +16,7 @@ from tilepress.pipeline.arrays.format import ARRAY
 from tilepress.pipeline.dicom.format import DICOM
 from tilepress.pipeline.geotiff.format import GEOTIFF
 from tilepress.pipeline.image.format import HEAD_BYTES, Candidate, Format
-from tilepress.workflows.cli.inspect import ExportFormat
+from tilepress.workflows.cli.export import ExportFormat
 
 from .images import dicom, npy, tiff
 

@@ -29,10 +29,10 @@ class ExportFormat(StrEnum):
     cog = "cog"
     ome_tiff = "ome-tiff"
     dicom = "dicom"
-    nifti = "nifti"
-    nrrd = "nrrd"
     zarr = "zarr"
     npy = "npy"
+    nifti = "nifti"
+    nrrd = "nrrd"
 
 
 class Resample(StrEnum):
