@@ -512,6 +512,7 @@ TESTED_ELSEWHERE = {
     "pipeline/patches/stored.py": "tests/pipeline/patches/test_patches.py",
     "pipeline/patches/stores.py": "tests/pipeline/patches/test_patches.py",
     "pipeline/store/summary.py": "tests/pipeline/catalogue/test_stac.py",
+    "pipeline/store/scaled.py": "tests/pipeline/read/test_scaled.py",
     "workflows/bench/jpeg_streams.py": "tests/workflows/bench/test_jpeg.py",
     "workflows/cli/bench.py": "tests/workflows/bench/test_compare.py",
 }
