@@ -36,7 +36,7 @@ from tilepress.codecs.mlp.layout import (
 from tilepress.codecs.mlp.model import MlpModel
 from tilepress.codecs.mlp.network import blocks_of
 from tilepress.codecs.mlp.plane import examine_units
-from tilepress.codecs.ntc.train import Crop
+from tilepress.codecs.ntc.train import Crop, step_for, varied
 
 __all__ = ["train_mlp"]
 
@@ -74,26 +74,10 @@ def train_mlp(
 def _drawn(
     crops: Sequence[Crop], block: int, rng: np.random.Generator
 ) -> Iterator[tuple[npt.NDArray[np.float32], float]]:
-    """Yield planes of a crop, of whole blocks, and a step, without end; groups weigh alike."""
-    groups: dict[str, list[Crop]] = {}
-    for crop in crops:
-        groups.setdefault(crop.group, []).append(crop)
-    names = sorted(groups)
-    share = np.sqrt([len(groups[name]) for name in names])
-    while True:
-        mine = groups[names[int(rng.choice(len(names), p=share / share.sum()))]]
-        planes = mine[int(rng.integers(0, len(mine)))].planes
-        for axis in (1, 2):
-            if rng.random() < 0.5:
-                planes = np.flip(planes, axis)
-        if rng.random() < 0.5:
-            planes = planes.swapaxes(1, 2)
-        height, width = (n // block * block for n in planes.shape[1:])
-        planes = np.ascontiguousarray(planes[:, :height, :width])
-        wanted = math.exp(rng.uniform(math.log(0.006), math.log(0.7)))
+    """Yield planes of a crop, of whole blocks, and a step, without end."""
+    for planes, wanted in varied(crops, rng, block):
         turned = _cosines(block).T @ blocks_of(planes[0].astype(np.float64), block)
-        step = max(float(np.quantile(np.abs(turned[1:]), 1 - wanted)) / 0.6, 0.25)
-        yield planes, step
+        yield planes, step_for(turned[1:], wanted)
 
 
 def _cosines(block: int) -> Doubles:

@@ -109,33 +109,48 @@ class _Examples:
     weights: Floats
 
 
-def drawn_crops(
-    crops: Sequence[Crop], rng: np.random.Generator
-) -> Iterator[tuple[int, list[Floats], float]]:
-    """Yield kind, coefficients of a crop's planes in steps, without end; groups weigh alike."""
+def varied(
+    crops: Sequence[Crop], rng: np.random.Generator, side: int
+) -> Iterator[tuple[Floats, float]]:
+    """Yield planes of a crop, flipped and turned, and the share of coefficients to be kept.
+
+    Without end; groups weigh alike by the square root of their sizes. Rows and columns are
+    multiples of ``side``.
+    """
     groups: dict[str, list[Crop]] = {}
     for crop in crops:
         groups.setdefault(crop.group, []).append(crop)
     names = sorted(groups)
     share = np.sqrt([len(groups[name]) for name in names])
     while True:
-        crop_list = groups[names[int(rng.choice(len(names), p=share / share.sum()))]]
-        planes = crop_list[int(rng.integers(0, len(crop_list)))].planes
+        mine = groups[names[int(rng.choice(len(names), p=share / share.sum()))]]
+        planes = mine[int(rng.integers(0, len(mine)))].planes
         for axis in (1, 2):
             if rng.random() < 0.5:
                 planes = np.flip(planes, axis)
         if rng.random() < 0.5:
             planes = planes.swapaxes(1, 2)
-        height, width = (n // 8 * 8 for n in planes.shape[1:])
+        height, width = (n // side * side for n in planes.shape[1:])
         planes = np.ascontiguousarray(planes[:, :height, :width])
-        wanted = math.exp(rng.uniform(math.log(0.006), math.log(0.7)))
+        yield planes, math.exp(rng.uniform(math.log(0.006), math.log(0.7)))
+
+
+def step_for(coefficients: Floats | npt.NDArray[np.float64], share: float) -> float:
+    """Return the step at which about a share of coefficients is not 0."""
+    return max(float(np.quantile(np.abs(coefficients), 1 - share)) / 0.6, 0.25)
+
+
+def drawn_crops(
+    crops: Sequence[Crop], rng: np.random.Generator
+) -> Iterator[tuple[int, list[Floats], float]]:
+    """Yield kind, coefficients of a crop's planes in steps, and the share kept, without end."""
+    for planes, wanted in varied(crops, rng, 8):
         for kind in (LAPPED, WAVELET):
             coefficients = [plane.copy() for plane in planes]
             for plane in coefficients:
                 forward(kind, plane)
             if kind == LAPPED:
-                sizes = np.abs(coefficients[0])
-                step = max(float(np.quantile(sizes, 1 - wanted)) / 0.6, 0.25)
+                step = step_for(coefficients[0], wanted)
             yield kind, [plane / np.float32(step) for plane in coefficients], wanted
 
 

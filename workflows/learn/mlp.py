@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tilepress.codecs.mlp.layout import BLOCKS, MOST_UNITS
 from tilepress.codecs.mlp.train import train_mlp
-from tilepress.codecs.ntc.payload import MOST_BANDS
-from tilepress.codecs.ntc.train import Crop, cut_crops
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage.atomic import write_atomic
-from tilepress.workflows.learn.train import images
+from tilepress.workflows.learn.crops import crops_of
 
 __all__ = ["train_blocks"]
 
@@ -49,18 +46,7 @@ def train_blocks(
     units = min(block * block, _MOST_UNASKED) if hidden is None else hidden
     if not 1 <= units <= min(block * block, MOST_UNITS):
         raise UsageError(f"training: got {hidden} hidden units, want 1 … {block * block}")
-    known = {} if manifest is None else _read_manifest(manifest)
-    crops: list[Crop] = []
-    for number, (path, planes, bands) in enumerate(images(sources, progress)):
-        if planes.dtype.kind not in "iu":
-            continue
-        kind, group = known.get(path.resolve(), ("", str(path.parent)))
-        if kind == "sat" and len(planes) <= MOST_BANDS:
-            bands = len(planes)
-        crops += cut_crops(planes, bands, group, seed + number)
-    if not crops:
-        raise UsageError("training: no image of at least 64 × 64 integer samples was found")
-    progress(f"{len(crops)} crops, {sum(c.planes.size for c in crops)} samples")
+    crops = crops_of(sources, manifest, seed, progress)
     model = train_mlp(
         crops,
         block=block,
@@ -73,10 +59,3 @@ def train_blocks(
     data = model.to_bytes()
     write_atomic(out, data)
     progress(f"{len(data)} bytes")
-
-
-def _read_manifest(path: Path) -> dict[Path, tuple[str, str]]:
-    """Return kind and class of the images that a table names."""
-    with path.open(newline="") as table:
-        rows = csv.DictReader(table, delimiter="\t")
-        return {(path.parent / r["file"]).resolve(): (r.get("kind", ""), r["class"]) for r in rows}

@@ -9,7 +9,6 @@ planes of 8 bits are bands.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +22,11 @@ from tilepress.codecs.ntc.decoders.train import make_pairs, train_net
 from tilepress.codecs.ntc.decoders.train_gan import NOISE, train_gan
 from tilepress.codecs.ntc.decoders.weights import DecoderWeights, shapes_of
 from tilepress.codecs.ntc.layout import NETS
-from tilepress.codecs.ntc.payload import MOST_BANDS
-from tilepress.codecs.ntc.train import Crop, cut_crops, train_ntc
+from tilepress.codecs.ntc.train import train_ntc
 from tilepress.codecs.weights import load_named
 from tilepress.errors import ModelError, UsageError
 from tilepress.pipeline.storage.atomic import write_atomic
-from tilepress.workflows.learn.train import images
+from tilepress.workflows.learn.crops import crops_of
 
 __all__ = ["DecoderPlan", "train_context", "train_decoder"]
 
@@ -48,7 +46,7 @@ def train_context(
     seed: int = 0,
 ) -> None:
     """Train the context model and write it; ``steps`` of each net, in each of two rounds."""
-    crops = _crops(sources, manifest, seed, progress)
+    crops = crops_of(sources, manifest, seed, progress)
     model = train_ntc(crops, steps=steps, examples=_EXAMPLES, seed=seed, progress=progress)
     data = model.to_bytes()
     write_atomic(out, data)
@@ -93,7 +91,7 @@ def train_decoder(
     if plan.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("training: got device 'cuda', and torch finds none")
     model = parse_model(load_named(str(NtcCoder.models["standard"])).data)
-    crops = _crops(sources, manifest, plan.seed, progress)
+    crops = crops_of(sources, manifest, plan.seed, progress)
     pairs = make_pairs(crops, model, plan.pieces, plan.seed)
     made, sizes = {}, (plan.channels, plan.blocks)
     for name in NETS:
@@ -140,29 +138,3 @@ def _net_of(weights: DecoderWeights, name: str) -> ResidualNet:
         }
     )
     return net
-
-
-def _crops(
-    sources: Sequence[Path], manifest: Path | None, seed: int, progress: Progress
-) -> list[Crop]:
-    """Return pieces of all images; raises UsageError where there are none."""
-    known = {} if manifest is None else _read_manifest(manifest)
-    crops: list[Crop] = []
-    for number, (path, planes, bands) in enumerate(images(sources, progress)):
-        if planes.dtype.kind not in "iu":
-            continue
-        kind, group = known.get(path.resolve(), ("", str(path.parent)))
-        if kind == "sat" and len(planes) <= MOST_BANDS:
-            bands = len(planes)
-        crops += cut_crops(planes, bands, group, seed + number)
-    if not crops:
-        raise UsageError("training: no image of at least 64 × 64 integer samples was found")
-    progress(f"{len(crops)} crops, {sum(c.planes.size for c in crops)} samples")
-    return crops
-
-
-def _read_manifest(path: Path) -> dict[Path, tuple[str, str]]:
-    """Return kind and class of the images that a table names."""
-    with path.open(newline="") as table:
-        rows = csv.DictReader(table, delimiter="\t")
-        return {(path.parent / r["file"]).resolve(): (r["kind"], r["class"]) for r in rows}

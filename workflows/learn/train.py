@@ -34,7 +34,7 @@ from tilepress.pipeline.storage.atomic import write_atomic
 from tilepress.workflows.learn.judge import compared, held_out
 from tilepress.workflows.learn.windows import MIN_SIDE, as_planes, colours
 
-__all__ = ["images", "train"]
+__all__ = ["images", "read_manifest", "train"]
 
 Samples = npt.NDArray[Any]
 
@@ -68,7 +68,8 @@ def train(
         raise UsageError(f"training: the folder of {out} does not exist")
     start = None if base is None else _start(str(base))
     _check_network(start, hidden, linear_only=linear_only)
-    groups = _groups(manifest)
+    known = {} if manifest is None else read_manifest(manifest)
+    groups = {path: group for path, (_, group) in known.items()}
     pool = []
     for path, image, bands in images(sources, progress):
         ready = _as_integers(_middle(image))
@@ -117,12 +118,11 @@ def _check_network(start: WaveModel | None, hidden: int | None, *, linear_only: 
         raise UsageError(f"training: got --hidden {hidden}, want 8, 16, … {MAX_HIDDEN}")
 
 
-def _groups(manifest: Path | None) -> dict[Path, str]:
-    if manifest is None:
-        return {}
-    with manifest.open(newline="") as table:
-        rows = list(csv.DictReader(table, delimiter="\t"))
-    return {(manifest.parent / row["file"]).resolve(): row["class"] for row in rows}
+def read_manifest(path: Path) -> dict[Path, tuple[str, str]]:
+    """Return kind, "" where none is told, and class of the images that a table names."""
+    with path.open(newline="") as table:
+        rows = csv.DictReader(table, delimiter="\t")
+        return {(path.parent / r["file"]).resolve(): (r.get("kind", ""), r["class"]) for r in rows}
 
 
 def images(

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 from tilepress.codecs.ntc.decoders.weights import DecoderWeights
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.errors import UsageError
-from tilepress.workflows.learn import ntc
+from tilepress.workflows.learn import crops, ntc
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def found(path: Path, planes: int):
 class TestTheContextModel:
     def test_writes_a_file(self, trained, tmp_path: Path, monkeypatch) -> None:
         files = [found(tmp_path / "a.zip", 1), found(tmp_path / "b.zip", 6)]
-        monkeypatch.setattr(ntc, "images", lambda sources, tell: files)
+        monkeypatch.setattr(crops, "images", lambda sources, tell: files)
         out = tmp_path / "m.safetensors"
         told: list[str] = []
         ntc.train_context([tmp_path], out, told.append, steps=7)
@@ -53,13 +53,13 @@ class TestTheContextModel:
         table = tmp_path / "MANIFEST.tsv"
         table.write_text("file\tkind\tclass\na.zip\tsat\tlandsat\nb.zip\tmed\tct_vol\n")
         files = [found(tmp_path / "a.zip", 6), found(tmp_path / "b.zip", 6)]
-        monkeypatch.setattr(ntc, "images", lambda sources, tell: files)
+        monkeypatch.setattr(crops, "images", lambda sources, tell: files)
         out = tmp_path / "m.safetensors"
         ntc.train_context([tmp_path], out, str, manifest=table)
         assert {crop.group for crop in trained["crops"]} == {"landsat", "ct_vol"}
 
     def test_without_images(self, trained, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.setattr(ntc, "images", lambda sources, tell: [])
+        monkeypatch.setattr(crops, "images", lambda sources, tell: [])
         with pytest.raises(UsageError, match="no image"):
             ntc.train_context([tmp_path], tmp_path / "m", str)
 
@@ -68,7 +68,7 @@ class TestDecoders:
     @pytest.fixture
     def plan(self, tmp_path: Path, monkeypatch):
         files = [found(tmp_path / "a.zip", 1), found(tmp_path / "b.zip", 2)]
-        monkeypatch.setattr(ntc, "images", lambda sources, tell: files)
+        monkeypatch.setattr(crops, "images", lambda sources, tell: files)
         return ntc.DecoderPlan(channels=8, blocks=1, steps=2, pieces=4, batch=2)
 
     def test_a_net_and_a_generator_that_begins_as_it(self, plan, tmp_path: Path) -> None:
