@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.loss import Loss, Lossless
+from tilepress.codecs.threads import map_chunks
 from tilepress.errors import ModelError, UnsupportedFormat
 
 __all__ = [
@@ -120,7 +121,7 @@ class ChunkCoder(Protocol):
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Call ``function``, which codes a chunk, for every item: as many at a time as pays."""
-        ...
+        return map_chunks(function, items)
 
 
 class Coded(NamedTuple):
@@ -144,6 +145,12 @@ class LevelCoder(ChunkCoder, Protocol):
     It has ``Quality``, ``AtLeast`` and ``AtMost`` among its losses. Which level holds a target is
     looked for by search.py; ``encode`` is asked for nothing lossy.
     """
+
+    def encode(
+        self, samples: Array, absent: Array | None, bands: int
+    ) -> tuple[bytes, Array] | None:
+        """Return None: nothing is coded without loss, unless a coder can."""
+        return None
 
     def encode_at(
         self, samples: Array, absent: Array | None, bands: int, level: float, peak: float
@@ -271,8 +278,17 @@ class ParameterCoder(LevelCoder):
     They are what an encoder is asked for; a reader needs none of them.
     """
 
+    name: ClassVar[str]
+    """What stands before the parameters."""
     parameters: ClassVar[str]
     """In their one spelling; "" where none differs from its default."""
+
+    def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
+        self._made_of = (loss, tier, weights, device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as name and parameters: a class that ``of`` makes is in no module."""
+        return _made, (f"{self.name}:{self.parameters}", self._made_of)
 
     @classmethod
     @abstractmethod
@@ -356,6 +372,10 @@ def coder_class(codec: str) -> type[ChunkCoder]:
             f"making a codec: got {codec!r}, but {codec.partition(':')[0]!r} has no parameters"
         )
     return found
+
+
+def _made(codec: str, made_of: tuple[Loss, str, bytes, str]) -> ChunkCoder:
+    return coder_class(codec)(*made_of)
 
 
 def canonical(codec: object) -> str | None:

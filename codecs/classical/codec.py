@@ -7,9 +7,9 @@ samples ─► absent and odd ones apart ─► integers of 16 bits ─► strea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,6 @@ from tilepress.codecs.classical.payload import decode_payload, encode_bounded, e
 from tilepress.codecs.levels import EXACT
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Lossless, Quality, Within
 from tilepress.codecs.registry import Coded, LevelCoder
-from tilepress.codecs.threads import map_chunks
 from tilepress.errors import ModelError, UnsupportedFormat
 
 __all__ = [
@@ -35,8 +34,6 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 _LOSSY: frozenset[type[Loss]] = frozenset({Quality, AtLeast, AtMost})
 
@@ -90,9 +87,6 @@ class _ClassicalCoder(LevelCoder):
         number: int,
     ) -> Array:
         return decode_payload(payload, shape, dtype, budget, planes)
-
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        return map_chunks(function, items)
 
 
 class JpegXlCoder(_ClassicalCoder):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,11 @@ from tilepress.codecs.levels import EXACT
 from tilepress.codecs.loss import Loss, Quality
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.registry import Coded, ParameterCoder
-from tilepress.codecs.threads import map_chunks
 from tilepress.errors import UnsupportedFormat
 
 __all__ = ["CompressaiCoder"]
 
 Array = npt.NDArray[Any]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class CompressaiCoder(ParameterCoder):
@@ -39,6 +36,7 @@ class CompressaiCoder(ParameterCoder):
     models: ClassVar[Mapping[str, str | None]] = MappingProxyType({"standard": None})
     former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
     number = 9
+    name = "compressai"
     parameters: ClassVar[str] = ""
 
     def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
@@ -54,12 +52,8 @@ class CompressaiCoder(ParameterCoder):
                 "making a codec: compressai brings no weights; name a checkpoint (--model FILE)"
             )
         loaded(self.parameters, weights)
+        super().__init__(loss, tier, weights, device)
         self._weights = weights
-        self._made_of = (loss, tier, weights, device)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travel as the architecture: its class is made here, and is in no module."""
-        return _made, (self.parameters, *self._made_of)
 
     @classmethod
     def of(cls, parameters: str) -> type[CompressaiCoder]:
@@ -72,12 +66,6 @@ class CompressaiCoder(ParameterCoder):
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         if dtype.kind not in "iu" or dtype.itemsize > 2:
             return f"codec 'compressai' takes integers of 8 or 16 bits, the samples are {dtype}"
-        return None
-
-    def encode(
-        self, samples: Array, absent: Array | None, bands: int
-    ) -> tuple[bytes, Array] | None:
-        """Return None: nothing is coded without loss."""
         return None
 
     def encode_at(
@@ -101,9 +89,6 @@ class CompressaiCoder(ParameterCoder):
         net = loaded(self.parameters, self._weights)
         return decode_chunk(payload, shape, dtype, net, budget, planes)
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        return map_chunks(function, items)
-
 
 @functools.cache
 def _with_architecture(name: str) -> type[CompressaiCoder]:
@@ -114,7 +99,3 @@ def _with_architecture(name: str) -> type[CompressaiCoder]:
             f"making a codec: got compressai:{shown(name)}, want one of {', '.join(ARCHITECTURES)}"
         )
     return type("CompressaiCoder", (CompressaiCoder,), {"parameters": name})
-
-
-def _made(name: str, *made_of: Any) -> CompressaiCoder:  # noqa: ANN401  # of the constructor
-    return _with_architecture(name)(*made_of)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,11 @@ from tilepress.codecs.mlp.layout import BLOCKS, MOST_UNITS
 from tilepress.codecs.mlp.model import MlpModel
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.registry import Coded, ParameterCoder
-from tilepress.codecs.threads import map_chunks
 from tilepress.errors import UnsupportedFormat
 
 __all__ = ["MlpCoder", "parse_model"]
 
 Array = npt.NDArray[Any]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 _MODELS = {4: "mlp-1-4", 8: "mlp-1", 16: "mlp-1-16"}
 """Bundled networks by the side of their blocks."""
@@ -51,6 +48,7 @@ class MlpCoder(ParameterCoder):
     models: ClassVar[Mapping[str, str | None]] = MappingProxyType({"standard": _MODELS[_BLOCK]})
     former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({"standard": ()})
     number = 8
+    name = "mlp"
     parameters: ClassVar[str] = ""
     block: ClassVar[int] = _BLOCK
     asked: ClassVar[Asked] = Asked(_ALL, _MOST_BITS)
@@ -64,12 +62,8 @@ class MlpCoder(ParameterCoder):
                 f"making a codec: the model has blocks of {model.block}, mlp is asked for "
                 f"{self.block}; say mlp:block={model.block}"
             )
+        super().__init__(loss, tier, weights, device)
         self._weights = weights
-        self._made_of = (loss, tier, weights, device)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travel as the parameters: their class is made here, and is in no module."""
-        return _made, (self.parameters, *self._made_of)
 
     @classmethod
     def of(cls, parameters: str) -> type[MlpCoder]:
@@ -81,12 +75,6 @@ class MlpCoder(ParameterCoder):
 
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         return "codec 'mlp' takes numbers, the samples are bool" if dtype.kind == "b" else None
-
-    def encode(
-        self, samples: Array, absent: Array | None, bands: int
-    ) -> tuple[bytes, Array] | None:
-        """Return None: nothing is coded without loss."""
-        return None
 
     def encode_at(
         self, samples: Array, absent: Array | None, bands: int, level: float, peak: float
@@ -108,9 +96,6 @@ class MlpCoder(ParameterCoder):
         number: int,
     ) -> Array:
         return decode_chunk(payload, shape, dtype, parse_model(self._weights), budget, planes)
-
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        return map_chunks(function, items)
 
 
 @functools.lru_cache(maxsize=64)
@@ -134,10 +119,6 @@ def _with_parameters(text: str) -> type[MlpCoder]:
     models = MappingProxyType({"standard": _MODELS[block]})
     members = {"parameters": spelt, "block": block, "asked": asked, "models": models}
     return type("MlpCoder", (MlpCoder,), members)
-
-
-def _made(parameters: str, *made_of: Any) -> MlpCoder:  # noqa: ANN401  # of the constructor
-    return _with_parameters(parameters)(*made_of)
 
 
 def _refused(text: str) -> UnsupportedFormat:

@@ -9,7 +9,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import NUMBER, decode_parts
 from tilepress.codecs.ntc.rivals import Beaten, encode_rival
 from tilepress.codecs.registry import (
+    BASE,
     Coded,
     DecoderCoder,
     EstimatingCoder,
@@ -32,13 +33,10 @@ from tilepress.codecs.registry import (
     RivalledCoder,
     ScaledCoder,
 )
-from tilepress.codecs.threads import map_chunks
 
 __all__ = ["NtcCoder", "parse_model"]
 
 Array = npt.NDArray[Any]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @functools.lru_cache(maxsize=8)
@@ -76,12 +74,6 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         if dtype.kind not in "iu" or dtype.itemsize > 4:
             return f"codec 'ntc' takes integers of 8 to 32 bits, the samples are {dtype}"
-        return None
-
-    def encode(
-        self, samples: Array, absent: Array | None, bands: int
-    ) -> tuple[bytes, Array] | None:
-        """Return None: nothing is coded without loss."""
         return None
 
     def encode_at(
@@ -153,7 +145,7 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
         budget: Budget,
         number: int,
     ) -> Array:
-        return self.decode_scaled(payload, shape, dtype, planes, budget, number, 1)
+        return self._decoded(payload, shape, dtype, planes, budget, number)
 
     def decode_scaled(
         self,
@@ -165,11 +157,7 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
         number: int,
         scale: int,
     ) -> Array:
-        if number == NUMBER:
-            own = (self, self._model_id)
-            return decode_parts(payload, shape, dtype, own, budget, planes, scale)
-        model = parse_model(self._weights)
-        return decode_chunk(payload, shape, dtype, model, budget, planes, scale)
+        return self._decoded(payload, shape, dtype, planes, budget, number, scale=scale)
 
     def check_decoder(self, decoder: str) -> None:
         remake_of(decoder, self._device)
@@ -188,12 +176,23 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
         budget: Budget,
         number: int,
     ) -> Array:
+        return self._decoded(payload, shape, dtype, planes, budget, number, decoder=decoder)
+
+    def _decoded(
+        self,
+        payload: memoryview,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        planes: frozenset[int] | None,
+        budget: Budget,
+        number: int,
+        *,
+        scale: int = 1,
+        decoder: str = BASE,
+    ) -> Array:
         if number == NUMBER:
             own = (self, self._model_id)
-            return decode_parts(payload, shape, dtype, own, budget, planes, decoder=decoder)
-        remake = remake_of(decoder, self._device)
+            return decode_parts(payload, shape, dtype, own, budget, planes, scale, decoder)
+        remake = None if decoder == BASE else remake_of(decoder, self._device)
         model = parse_model(self._weights)
-        return decode_chunk(payload, shape, dtype, model, budget, planes, remake=remake)
-
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        return map_chunks(function, items)
+        return decode_chunk(payload, shape, dtype, model, budget, planes, scale, remake)
