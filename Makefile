@@ -3,6 +3,7 @@
 #   make test    install, run the tests
 #   make gpu-check    the tests that need a CUDA device; fails where there is none
 #   make test-newest    the tests of reading, with Python 3.12 and the libraries that ask for it: zarr 3.4, GDAL 3.12
+#   make test-readers    that readers of other projects (napari, ome-zarr-py, s3fs, zarrita) read stores; needs Python 3.12
 #   make lint    ruff (check, format) and mypy (strict)
 #   make native  compile the native library into the source tree, for work on the code without installing
 #   make wheel   build a wheel for this machine into dist/; make wheels: for manylinux x86-64 and aarch64
@@ -19,6 +20,7 @@ VENV ?= .venv-make
 # A Python of which zarr 3.2 and later exist; pyenv's commands are there also where they refuse to run.
 PYTHON_NEWEST ?= $(firstword $(foreach one,python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12*/bin/python),$(shell $(one) -c 'print("$(one)")' 2>/dev/null)))
 VENV_NEWEST ?= .venv-make-newest
+VENV_READERS ?= .venv-make-readers
 OUT ?= demo-out
 SBOM ?= sbom.json
 # A file of tests runs in one process; many of them wait for other processes, so two share a processor well.
@@ -28,7 +30,7 @@ BIN := $(VENV)/bin
 TOOLS := $(VENV)-tools
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find build_backend src codecs pipeline workflows examples -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test test-slow gpu-check test-newest lint native wheel wheels sbom audit install-demo install-test clean
+.PHONY: demo test test-slow gpu-check test-newest test-readers lint native wheel wheels sbom audit install-demo install-test clean
 .DELETE_ON_ERROR:
 
 demo: install-demo
@@ -53,6 +55,19 @@ $(VENV_NEWEST)/.package: constraints-newest.txt $(SOURCES)
 	@test -n "$(PYTHON_NEWEST)" || { echo "no Python 3.12 was found: make PYTHON_NEWEST=/path/to/python3.12 …" >&2; exit 1; }
 	test -x $(VENV_NEWEST)/bin/python || $(PYTHON_NEWEST) -m venv $(VENV_NEWEST)
 	$(VENV_NEWEST)/bin/python -m pip install --quiet -c constraints-newest.txt '.[test]'
+	touch $@
+
+# Some of what they install would be in the way of the tests as plugins of pytest, and warn.
+test-readers: $(VENV_READERS)/.package
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PATH="$(abspath $(VENV_READERS))/bin:$$PATH" $(VENV_READERS)/bin/python -m pytest \
+	  -p pytest_timeout -W default -m readers tests/readers
+
+$(VENV_READERS)/.package: constraints-readers.txt tests/readers/package-lock.json $(SOURCES)
+	@test -n "$(PYTHON_NEWEST)" || { echo "no Python 3.12 was found: make PYTHON_NEWEST=/path/to/python3.12 …" >&2; exit 1; }
+	test -x $(VENV_READERS)/bin/python || $(PYTHON_NEWEST) -m venv $(VENV_READERS)
+	$(VENV_READERS)/bin/python -m pip install --quiet -c constraints-readers.txt '.[test-readers]'
+	cp tests/readers/package.json tests/readers/package-lock.json $(VENV_READERS)
+	PATH="$(abspath $(VENV_READERS))/bin:$$PATH" npm ci --silent --no-audit --no-fund --prefix $(VENV_READERS)
 	touch $@
 
 lint: install-test
@@ -118,4 +133,4 @@ $(VENV)/.package: $(SOURCES) | $(VENV)/.dependencies
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_NEWEST) $(TOOLS) $(OUT) $(SBOM) build dist codecs/native/_kernel.so
+	rm -rf $(VENV) $(VENV_NEWEST) $(VENV_READERS) $(TOOLS) $(OUT) $(SBOM) build dist codecs/native/_kernel.so
