@@ -22,6 +22,7 @@ import numpy as np
 from tilepress.errors import CodecError
 
 __all__ = [
+    "ABI",
     "FILE_VARIABLE",
     "VARIABLE",
     "bind",
@@ -29,6 +30,9 @@ __all__ = [
     "instruction_set",
     "instruction_sets",
 ]
+
+ABI = 1
+"""Number of the contract with the library: that of export.h, which says when it is raised."""
 
 VARIABLE = "TILEPRESS_INSTRUCTIONS"
 """Names the instruction set to use, of ``instruction_sets``; for tests and comparisons."""
@@ -62,7 +66,8 @@ _RESULTS: dict[str, Any] = {
 
 @cache
 def _library() -> ctypes.CDLL:
-    """Open the library; raises CodecError where it is missing or of another machine."""
+    """Open the library; raises CodecError where it is missing, of another machine, or built from
+    other sources than these modules call."""
     # beside this module, or where an editable installation has put it
     spec = find_spec("tilepress.codecs.native._kernel")
     file = Path(__file__).with_name("_kernel.so")
@@ -71,13 +76,22 @@ def _library() -> ctypes.CDLL:
     elif spec is not None and spec.origin is not None:
         file = Path(spec.origin)
     try:
-        return ctypes.CDLL(str(file))
+        library = ctypes.CDLL(str(file))
     except OSError as error:
         why = f"cannot be opened ({error})" if file.exists() else "is missing"
-        raise CodecError(
-            f"loading the native kernel: {file.name} {why}; install tilepress again "
-            "(pip install --force-reinstall tilepress), or, in a source tree, run make native"
-        ) from None
+        raise _unfit(file.name, why) from None
+    found = library.tp_abi() if hasattr(library, "tp_abi") else "none"
+    if found != ABI:
+        why = f"is of another build: it has ABI {found}, these modules call {ABI}"
+        raise _unfit(str(file), why)
+    return library
+
+
+def _unfit(file: str, why: str) -> CodecError:
+    return CodecError(
+        f"loading the native kernel: {file} {why}; install tilepress again (pip install "
+        "--force-reinstall tilepress), or, in a source tree, run make native or pip install ."
+    )
 
 
 def bind(name: str, signature: str, result: str = "") -> Callable[..., int]:

@@ -4,180 +4,47 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
-import zarr.abc.store
 from zarr.codecs import ShardingCodec
-from zarr.core.buffer import default_buffer_prototype
-from zarr.storage import WrapperStore
 
 from tilepress.codecs.config import loss_of
 from tilepress.codecs.loss import Loss, Lossy, stated_loss
 from tilepress.codecs.numbers import number_of
 from tilepress.codecs.record import is_irreversible, keeps_streams
 from tilepress.codecs.registry import BASE
-from tilepress.codecs.zarr_codec import TilepressTileV3, read_by
+from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.made_levels import MADE_LEVELS
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.bands import band_apart, band_config, exact_beside, exact_of
+from tilepress.pipeline.store.boxes import array_of, read_box, separator_of
+from tilepress.pipeline.store.held_shards import HeldShards
+from tilepress.pipeline.store.items import KeptItems
 from tilepress.pipeline.store.kept import IRREVERSIBLE, kept_streams
 from tilepress.pipeline.store.keys import (
-    MANIFEST,
     MASK,
-    ORIGIN,
     ROOT_DOCUMENT,
-    SEPARATOR,
-    SOURCE,
     Separator,
     array_key,
-    is_chunk,
     is_image,
     level_image,
     shard_key,
-    source_key,
 )
-from tilepress.pipeline.store.lean import (
-    LISTED,
-    copied_documents,
-    lean_source_key,
-    listed_in,
-    unpacked_source,
-)
-from tilepress.pipeline.store.manifest import Manifest, sha256_hex
-from tilepress.pipeline.store.packed import item_of, names_of, origin_of
-from tilepress.pipeline.store.seal import APART_VERSION, RootDocument, read_root
+from tilepress.pipeline.store.lean import LISTED
+from tilepress.pipeline.store.manifest import Manifest
+from tilepress.pipeline.store.seal import RootDocument, read_root
+from tilepress.pipeline.store.sealed import SealedStore
 from tilepress.pipeline.store.shard import split_shard
 
-if TYPE_CHECKING:
-    from zarr.abc.store import ByteRequest, Store
-    from zarr.core.buffer import Buffer, BufferPrototype
-
 __all__ = ["SealedStore", "StoreReader"]
-
-
-_Index = tuple[int, ...]
-
-MAX_SHARD_BYTES_HELD = 256 * 2**20
-"""Bytes of shards that are held while streams are asked for: a row of chunks crosses several."""
-
-
-class SealedStore(WrapperStore["Store"]):
-    """A Zarr store in which every chunk exists: absence is damage, never fill value."""
-
-    def __init__(
-        self,
-        store: Store | AnyPath,
-        *,
-        read_only: bool = True,
-        known: Mapping[str, bytes] | None = None,
-        decoder: str = BASE,
-    ) -> None:
-        """Take a Zarr store, or where one lies; ``known`` are objects that were read already.
-
-        ``decoder`` is what arrays are decoded by that have several.
-        """
-        if isinstance(store, zarr.abc.store.Store):
-            super().__init__(store)
-        else:
-            super().__init__(storage_path(store).zarr_store(read_only=read_only))
-        self._known = dict(known or {})
-        self._decoder = decoder
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_known": {}}  # every task of a graph would carry them
-
-    async def get(
-        self,
-        key: str,
-        prototype: BufferPrototype | None = None,
-        byte_range: ByteRequest | None = None,
-    ) -> Buffer | None:
-        prototype = prototype or default_buffer_prototype()
-        if byte_range is None and key in self._known:
-            return prototype.buffer.from_bytes(self._chosen(self._known[key]))
-        value = await self._store.get(key, prototype, byte_range)
-        return self._answer(key, prototype, value, whole=byte_range is None)
-
-    def _answer(
-        self, key: str, prototype: BufferPrototype, value: Buffer | None, *, whole: bool
-    ) -> Buffer | None:
-        if value and self._decoder != BASE and whole and key.endswith(_DOCUMENT):
-            return prototype.buffer.from_bytes(self._chosen(value.to_bytes()))
-        return self._present(key, value)
-
-    def _chosen(self, document: bytes) -> bytes:
-        return document if self._decoder == BASE else read_by(document, self._decoder)
-
-    async def get_partial_values(
-        self,
-        prototype: BufferPrototype,
-        key_ranges: Iterable[tuple[str, ByteRequest | None]],
-    ) -> list[Buffer | None]:
-        ranges = list(key_ranges)
-        values = await self._store.get_partial_values(prototype, ranges)
-        return [self._present(key, value) for (key, _), value in zip(ranges, values, strict=True)]
-
-    async def get_ranges(
-        self,
-        key: str,
-        byte_ranges: Sequence[ByteRequest | None],
-        *,
-        prototype: BufferPrototype,
-        **options: int,
-    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
-        """Yield ranges of one object with their places, as Zarr from 3.3 on asks for chunks."""
-        store: Any = self._store
-        try:
-            async for group in store.get_ranges(key, byte_ranges, prototype=prototype, **options):
-                yield [(place, self._present(key, value)) for place, value in group]
-        except BaseExceptionGroup as errors:
-            if errors.subgroup(FileNotFoundError):  # which Zarr takes for absence
-                self._present(key, None)
-            raise
-
-    def get_sync(
-        self,
-        key: str,
-        *,
-        prototype: BufferPrototype | None = None,
-        byte_range: ByteRequest | None = None,
-    ) -> Buffer | None:
-        """Return what ``get`` does, for pipelines of Zarr from 3.3 on that read without a loop."""
-        prototype = prototype or default_buffer_prototype()
-        if byte_range is None and key in self._known:
-            return prototype.buffer.from_bytes(self._chosen(self._known[key]))
-        store: Any = self._store
-        value = store.get_sync(key, prototype=prototype, byte_range=byte_range)
-        return self._answer(key, prototype, value, whole=byte_range is None)
-
-    def _present(self, key: str, value: Buffer | None) -> Buffer | None:
-        if (
-            not value and is_chunk(key) and not _WITHOUT_CHUNK.search(key)
-        ):  # Zarr takes an empty object for a missing one
-            found = "missing" if value is None else "cut"
-            raise DamagedStore(f"reading {_store_name(self._store)}: {key} is {found}")
-        return value
-
-
-_DOCUMENT = "zarr.json"
-_WITHOUT_CHUNK = re.compile(r"(^|/)spatial_ref/c$")
-"""The scalar that is its fill value: a lean store has no object for it."""
-
-
-def _store_name(store: Store) -> str:
-    """Return e.g. "scene.zarr" for a store of that folder or prefix."""
-    return re.split(r"[/\"]", str(store).rstrip('/)">'))[-1]
-
 
 _DECODERS_DIFFER = 0.05
 """What another decoder of lossy streams may add to the largest error that was measured, or 1."""
@@ -207,10 +74,7 @@ class StoreReader:
         self.statement = document.statement
         """``attrs["tilepress"]`` of the root: codec, model, loss, sizes, digests, versions."""
         self._root = root
-        self._shards: OrderedDict[tuple[int, ...], dict[tuple[int, ...], memoryview]] = (
-            OrderedDict()
-        )
-        """Records of the shards that streams were asked of last, by the number of the shard."""
+        self._shards = HeldShards(self._shard_records)
 
     @classmethod
     def open(cls, path: AnyPath, *, decoder: str = BASE) -> StoreReader:
@@ -363,8 +227,7 @@ class StoreReader:
     @cached_property
     def separator(self) -> Separator:
         """What stands between the numbers in the keys of chunks."""
-        encoding: object = getattr(self.image.metadata, "chunk_key_encoding", None)
-        return "." if getattr(encoding, "separator", SEPARATOR) == "." else SEPARATOR
+        return separator_of(self.image)
 
     def codec(self, array: str) -> TilepressTileV3:
         """Return the Zarr codec of a coded array."""
@@ -376,94 +239,42 @@ class StoreReader:
         return inner[0]
 
     @cached_property
+    def _kept(self) -> KeptItems:
+        return KeptItems(self.path, self._document, self._root)
+
+    @property
     def manifest(self) -> Manifest:
-        if self._document.is_lean:
-            return self._lean_manifest()
-        data = self._read_bytes(self._document.manifest)
-        if sha256_hex(data) != self.statement.get("manifest_sha256"):
-            raise DamagedStore(f"reading {self.path.name}: the manifest is not the one sealed")
-        return Manifest.parse(data)
+        return self._kept.manifest
 
     @property
     def manifest_key(self) -> str:
         """What a check calls the manifest: its array, or the root document that has it."""
         return ROOT_DOCUMENT if self._document.is_lean else self._document.manifest
 
-    @cached_property
+    @property
     def origin(self) -> Mapping[str, Any]:
-        origin = origin_of(self._origin_bytes)
-        if not isinstance(origin, dict) or "kind" not in origin:
-            raise DamagedStore(f"reading {self.path.name}: source/origin says no kind")
-        return origin
+        return self._kept.origin
 
     def source_names(self) -> tuple[str, ...]:
-        if self._document.is_lean:
-            return tuple(sorted(("origin", *names_of(self._origin_bytes))))
-        group = self._root[SOURCE]
-        assert isinstance(group, zarr.Group)
-        packed = () if self._is_first_format else names_of(self._origin_bytes)
-        names = (name for name in group.array_keys() if source_key(name) != MANIFEST)
-        return tuple(sorted((*names, *packed)))
+        return self._kept.names()
 
     def source_bytes(self, name: str) -> bytes:
         """Return one item of ``source/``; KeyError where there is none of that name."""
-        if source_key(name) in self._root:
-            return self._read_bytes(source_key(name))
-        if name == "origin":
-            return self._origin_bytes
-        if self._is_first_format:
-            raise KeyError(name)
-        try:
-            return item_of(self._origin_bytes, name)
-        except ValueError as error:
-            text = f"reading {self.path.name}: source/origin contradicts itself ({error})"
-            raise DamagedStore(text) from error
+        return self._kept.item(name)
 
     def source_start(self, name: str, length: int) -> bytes:
         """Return the first bytes of an item of ``source/``, and read no more than its chunks."""
-        if source_key(name) not in self._root:
-            return self.source_bytes(name)[:length]
-        node = self._array(source_key(name))
-        return self._read(node, Box((0,), (min(length, node.shape[0]),))).tobytes()
-
-    @property
-    def _is_first_format(self) -> bool:
-        return bool(self.statement["format_version"] == APART_VERSION)
-
-    def _lean_manifest(self) -> Manifest:
-        document = self._document
-        try:
-            listed = Manifest.parse(listed_in(document.data))
-            return replace(listed, documents=copied_documents(document.content))
-        except DamagedStore as error:
-            raise DamagedStore(f"reading {self.path.name}: {error}") from error
-        except (KeyError, TypeError, AttributeError) as error:
-            raise document.lacks(error) from error
-
-    def _lean_source(self) -> bytes:
-        key = lean_source_key(self.separator)
-        try:
-            return unpacked_source((self.path / key).read())
-        except (OSError, DamagedStore) as error:
-            raise DamagedStore(f"reading {self.path.name}: {key}: {error}") from error
-
-    @cached_property
-    def _origin_bytes(self) -> bytes:
-        if self._document.is_lean:
-            return self._lean_source()
-        if ORIGIN not in self._root:
-            raise KeyError("origin")
-        return self._read_bytes(ORIGIN)
+        return self._kept.start(name, length)
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Return the samples of ``box``, C-contiguous, native byte order."""
-        return self._read(self.image, box)
+        return read_box(self.image, box, self.path.name)
 
     def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
         """Return the validity mask of a (y, x) box; all 255 where the store has none."""
         if self._mask is None:
             return np.full(box.shape, 255, np.uint8)
-        return self._read(self._mask, box)
+        return read_box(self._mask, box, self.path.name)
 
     def keeps_streams(self, index: tuple[int, ...]) -> bool:
         """Whether the record of a chunk of the image keeps the streams that it came in."""
@@ -493,40 +304,16 @@ class StoreReader:
 
     def record(self, index: tuple[int, ...]) -> memoryview:
         """Return the record of a chunk of the image; raises DamagedStore."""
-        grid = self.grid(self._name)
-        shard, inside = grid.place_of(index)
+        shard, inside = self.grid(self._name).place_of(index)
         key = shard_key(self._name, shard, self.separator)
         try:
-            if shard not in self._shards:
-                self._shards[shard] = split_shard((self.path / key).read(), grid.chunks_per_shard)
-                while len(self._shards) > 1 and _bytes_of(self._shards) > MAX_SHARD_BYTES_HELD:
-                    self._shards.popitem(last=False)
-            return self._shards[shard][inside]
+            return self._shards.of(shard)[inside]
         except (OSError, KeyError, DamagedStore) as error:
             raise DamagedStore(f"reading {self.path.name}: {key}: {error}") from error
 
-    def _array(self, name: str) -> zarr.Array[Any]:
-        node = self._root.get(name)
-        if not isinstance(node, zarr.Array):
-            raise DamagedStore(f"reading {self.path.name}: there is no array {name}")
-        return node
+    def _shard_records(self, shard: tuple[int, ...]) -> Mapping[tuple[int, ...], memoryview]:
+        key = shard_key(self._name, shard, self.separator)
+        return split_shard((self.path / key).read(), self.grid(self._name).chunks_per_shard)
 
-    def _read_bytes(self, name: str) -> bytes:
-        node = self._array(name)
-        return self._read(node, Box((0,), node.shape)).tobytes()
-
-    def _read(self, node: zarr.Array[Any], box: Box) -> npt.NDArray[Any]:
-        if not all(
-            0 <= a <= b <= n for a, b, n in zip(box.start, box.stop, node.shape, strict=True)
-        ):
-            raise ValueError(f"reading {node.path}: {box} is not within {node.shape}")
-        try:
-            return np.ascontiguousarray(node[box.slices])
-        except (InvalidRecord, ValueError) as error:  # ValueError: Zarr's own crc32c
-            raise DamagedStore(
-                f"reading {self.path.name}/{node.path} {box.start}…{box.stop}: {error}"
-            ) from error
-
-
-def _bytes_of(shards: Mapping[Any, Mapping[Any, memoryview]]) -> int:
-    return sum(record.nbytes for records in shards.values() for record in records.values())
+    def _array(self, key: str) -> zarr.Array[Any]:
+        return array_of(self._root, key, self.path.name)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,11 +190,12 @@ class TestASecondCodec:
             def decode(self, *arguments: Any) -> np.ndarray:
                 return super().decode(*arguments) + 1
 
-        codec._coder = Forgetful(Within(2), "standard", b"", "cpu")
+        forgetful = Forgetful(Within(2), "standard", b"", "cpu")
+        codec._reader = replace(codec._reader, coder=forgetful)
         with pytest.raises(ChecksumMismatch):
             codec.decode(codec.encode(IMAGE))
         with pytest.raises(InvalidRecord):
-            codec._coder.decode(
+            forgetful.decode(
                 memoryview(b"x"), (1, 2, 3), np.dtype("u1"), None, Budget("decoding", 1 << 20), 200
             )
 

@@ -11,6 +11,9 @@ extern const Kernel tp_kernel_base;
 extern const Kernel tp_kernel_avx2, tp_kernel_avx512;
 #endif
 
+/* Number of the contract that this library was built for (export.h). */
+EXPORT int tp_abi(void) { return ABI; }
+
 /* How many kernels this machine can run, numbered from 0, the best last. */
 EXPORT int tp_kernels(void)
 {

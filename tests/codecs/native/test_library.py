@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tilepress.codecs.native import library
-from tilepress.codecs.native.library import VARIABLE, bind, instruction_set, instruction_sets
+from tilepress.codecs.native.library import (
+    FILE_VARIABLE,
+    VARIABLE,
+    bind,
+    instruction_set,
+    instruction_sets,
+)
 from tilepress.errors import CodecError
+
+from ...helpers.native import compiler
 
 MEANS = bind("tp_means", "iinwwi")
 
@@ -68,3 +79,25 @@ class TestWithoutTheLibrary:
         with pytest.raises(CodecError, match=f"_kernel.so {why}.*install tilepress again"):
             bind("tp_kernels", "", "w")()
         library._library.cache_clear()
+
+
+class TestALibraryOfOtherSources:
+    """It lies beside newer modules after an update of a source tree; calling it could crash."""
+
+    @pytest.mark.parametrize(
+        ("source", "found"), [("int tp_abi(void) { return 999; }", "999"), ("int a;", "none")]
+    )
+    def test_is_refused_in_one_line_that_says_what_to_run(
+        self, source: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "_kernel.so"
+        command = [*compiler(), "-shared", "-fPIC", "-x", "c", "-", "-o", str(file)]
+        subprocess.run(command, input=source.encode(), check=True)
+        monkeypatch.setenv(FILE_VARIABLE, str(file))
+        library._library.cache_clear()
+        with pytest.raises(CodecError) as caught:
+            bind("tp_kernels", "", "w")()
+        library._library.cache_clear()
+        assert f"it has ABI {found}, these modules call {library.ABI}; " in str(caught.value)
+        assert "make native or pip install ." in str(caught.value)
+        assert "\n" not in str(caught.value)
