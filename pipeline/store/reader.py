@@ -405,6 +405,14 @@ class StoreReader:
         names = (name for name in group.array_keys() if source_key(name) != MANIFEST)
         return tuple(sorted((*names, *packed)))
 
+    @property
+    def items_apart(self) -> tuple[str, ...]:
+        """The items of ``source/`` that are not in one object with "origin"."""
+        if self._document.is_lean:
+            return ()
+        packed = () if self._is_first_format else names_of(self._origin_bytes)
+        return tuple(name for name in self.source_names() if name not in {"origin", *packed})
+
     def source_bytes(self, name: str) -> bytes:
         """Return one item of ``source/``; KeyError where there is none of that name."""
         if source_key(name) in self._root:

@@ -20,8 +20,12 @@ def register(app: typer.Typer) -> None:
 def levels(
     store: Annotated[str, typer.Argument(metavar="STORE|ARCHIVE", help="What gets levels.")],
     source: Annotated[
-        list[str], typer.Option(metavar="SRC", help="What it was made of (repeatable).")
-    ],
+        list[str] | None,
+        typer.Option(
+            metavar="SRC",
+            help="What it was made of (repeatable). Default: a lossless store's own samples.",
+        ),
+    ] = None,
     asked: Annotated[
         str,
         typer.Option(
@@ -38,12 +42,14 @@ def levels(
 ) -> None:
     """Add levels of lower resolution to a store, or to each of an archive that has none.
 
-    The full resolution stays as it is coded; the store gets a new seal. Levels are made of the
-    source, which must be what the store was made of, and untouched.
+    The full resolution stays as it is coded; the store gets a new seal. A lossless store has all
+    that levels are made of. Others need their source, untouched.
 
-    **Example**
+    **Examples**
 
-        tilepress levels out/scene.zarr --source /archive/scene.tif
+        tilepress levels out/scene.zarr
+
+        tilepress levels out/ --source /archive
     """
     from tilepress.pipeline.archive.add_levels import add_levels
     from tilepress.pipeline.find.choose import Choice
@@ -51,7 +57,7 @@ def levels(
 
     found = add_levels(
         store,
-        source,
+        source or None,
         parse_asked(asked),
         patterns(stack),
         show_paths=show_paths,
