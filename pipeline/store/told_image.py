@@ -6,6 +6,7 @@ what is not the same to the last attribute is not believed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -58,12 +59,11 @@ def told_image(reader: StoreReader, *, wordy: bool) -> ImageInfo | None:
     ``wordy`` : whether the documents are as the first version wrote them.
     """
     arrays = dict(_arrays(reader))
-    for medical in (None, MedicalGeometry()):
-        info = _told(reader, arrays, medical)
-        if _is_the_same(reader, arrays, info, wordy=wordy):
-            return info
-        if info.geo is not None or info.medical not in (None, medical):
-            break
+    for medical in (None, MedicalGeometry()):  # one of which nothing is known has no attribute
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            info = _told(reader, arrays, medical)
+            if _is_the_same(reader, arrays, info, wordy=wordy):
+                return info
     return None
 
 

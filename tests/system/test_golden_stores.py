@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 import tilepress
-from tilepress.pipeline.archive import images
+from tilepress.pipeline.archive import add_levels, images
 from tilepress.pipeline.archive.plan import ImagePlan, make_plan, plan_digests
 from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.image.source import TileSource
@@ -192,6 +193,24 @@ class TestAStoreOfAnEarlierTilepress:
         assert done.state == "repaired", done
         assert done.resealed == (what == "root")
         assert golden.tree() == good
+
+    def test_gets_the_levels_of_its_source_from_itself(
+        self, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(add_levels, "READERS_S", 0)
+        other = tmp_path / "other" / golden.store.name
+        shutil.copytree(golden.store, other)
+        (one,) = add_levels.add_levels(
+            golden.store, [golden.source], 1, golden.options.get("stack")
+        )
+        (alone,) = add_levels.add_levels(other, None, 1)
+        if one.state == "unchanged":
+            assert alone.state == "unchanged"
+        elif golden.bound:
+            assert "--source" in str(alone.reason)
+        else:
+            assert alone.state == "written", alone
+            assert tree(other) == golden.tree()
 
     def test_exports(self, golden: Golden, tmp_path: Path):
         target = tmp_path / "export" / golden.source.name

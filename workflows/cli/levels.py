@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_FAILED, Json, tell
 from tilepress.workflows.cli.options import Driver, ShowPaths, Stack, patterns
 
@@ -55,6 +56,8 @@ def levels(
     from tilepress.pipeline.find.choose import Choice
     from tilepress.pipeline.image.made_levels import parse_asked
 
+    if not source and (stack or driver):
+        raise UsageError("adding levels: --stack and --driver say how --source is read; name it")
     found = add_levels(
         store,
         source or None,

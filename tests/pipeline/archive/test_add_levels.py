@@ -314,6 +314,8 @@ class TestAStoreAlone:
         assert "--source" in str(done.reason)
 
     def test_the_command(self, store: Path, source: Path):
+        refused = CliRunner().invoke(app, ["levels", str(store), "--stack", "*"])
+        assert isinstance(refused.exception, UsageError)
         done = CliRunner().invoke(app, ["levels", str(store), "--levels", "2"])
         assert done.exit_code == 0, done.output
         assert verify(store, source) == []
