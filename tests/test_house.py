@@ -519,7 +519,11 @@ TESTED_ELSEWHERE = {
     "pipeline/geotiff/tiff_writer.py": "tests/pipeline/geotiff/test_slide_export.py",
     "pipeline/image/source.py": "tests/pipeline/image/test_format.py",
     "pipeline/dicom/frame_codecs.py": "tests/pipeline/dicom/test_recode.py",
+    "pipeline/catalogue/lists.py": "tests/pipeline/catalogue/test_update.py",
+    "pipeline/catalogue/stac_assets.py": "tests/pipeline/catalogue/test_stac.py",
     "pipeline/export_ledger.py": "tests/pipeline/test_export_archive.py",
+    "pipeline/export_staging.py": "tests/pipeline/test_export_archive.py",
+    "pipeline/store/told_image.py": "tests/pipeline/archive/test_add_levels.py",
     "pipeline/storage/local.py": "tests/pipeline/storage/test_path.py",
     "pipeline/storage/s3.py": "tests/pipeline/storage/test_path.py",
     "pipeline/patches/chunks.py": "tests/pipeline/patches/test_patches.py",
@@ -531,6 +535,7 @@ TESTED_ELSEWHERE = {
     "pipeline/store/summary.py": "tests/pipeline/catalogue/test_stac.py",
     "pipeline/store/scaled.py": "tests/pipeline/read/test_scaled.py",
     "workflows/bench/jpeg_streams.py": "tests/workflows/bench/test_jpeg.py",
+    "workflows/report/report_file.py": "tests/workflows/report/test_report.py",
     "workflows/cli/bench.py": "tests/workflows/bench/test_compare.py",
 }
 """Modules that are parts of what another file of tests is about, and that file."""
@@ -638,6 +643,7 @@ ROOMS_OF_PIPELINE = (
     "endings",  # what a destination's name says
     "other_bands",  # bands of a scene in stores beside an image's
     "export",
+    "export_staging",  # a store of an archive, written aside
     "export_ledger",  # what is written of an archive
     "export_archive",
 )

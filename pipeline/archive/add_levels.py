@@ -1,5 +1,6 @@
-"""Add levels of lower resolution to sealed stores, from what the stores were made of.
+"""Add levels of lower resolution to sealed stores, from what they were made of or from themselves.
 
+A lossless store has the samples of its source, so what is made of either is the same, to the byte.
 The store with levels replaces the one without (``replace``): shards of the full resolution are
 copied as they are, under keys of their own, those of levels are coded. Until the new root document
 is there the old store is whole; the same line goes on after a crash.
@@ -22,7 +23,13 @@ from tilepress.pipeline.archive.destination import prepare_store
 from tilepress.pipeline.archive.exact import with_exact
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import Ledger
-from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder, plan_digest
+from tilepress.pipeline.archive.plan import (
+    ImagePlan,
+    ShardRef,
+    ledger_folder,
+    levels_digest,
+    plan_digest,
+)
 from tilepress.pipeline.archive.store_sources import StoreSources
 from tilepress.pipeline.archive.write import (
     check_lease,
@@ -36,14 +43,16 @@ from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.choose import ALL, Choice
 from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
+from tilepress.pipeline.image.made_levels import LEVELS
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.levelled import LevelledSource, levelled
 from tilepress.pipeline.sources.open import open_source
+from tilepress.pipeline.sources.stored import StoredSource
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.bands import band_apart
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT, level_of
-from tilepress.pipeline.store.manifest import sha256_hex
+from tilepress.pipeline.store.manifest import ShardEntry, sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Layout, Salvaged, salvage
 
@@ -79,7 +88,7 @@ class StoreLevels:
 
 def add_levels(
     path: AnyPath,
-    source: Sequence[str | Path],
+    source: Sequence[str | Path] | None,
     asked: str | int,
     stack: Stacks = None,
     *,
@@ -88,25 +97,30 @@ def add_levels(
 ) -> Iterator[StoreLevels]:
     """Add levels to a store, or to each of an archive that has none, from ``source``.
 
-    ``asked`` : "auto" or how many, as for compress. Raises UsageError where there is no store or no
-    source, and for a single store whose source cannot be found.
+    ``source`` : None for the samples of the stores; those that are not lossless, or do not tell
+    all that levels have to know, fail then. ``asked`` : "auto" or how many, as for compress.
+
+    Raises UsageError where there is no store or no source, and for a single store whose source
+    cannot be found.
     """
     root = storage_path(path)
     stores = [storage_path(store) for store in find_stores(root)] if root.is_folder() else []
     if not stores:
         raise UsageError(f"adding levels to {path}: it is no tilepress store or archive")
-    for missing in (one for one in source if not (is_url(one) or Path(one).exists())):
+    for missing in (one for one in source or () if not (is_url(one) or Path(one).exists())):
         raise UsageError(f"adding levels from {missing}: no such file or folder")
     archive = None if stores == [root] else root
-    sources = StoreSources(
-        source,
-        stack,
-        archive,
-        root.parent if archive is None else root,
-        doing="adding levels to",
-        show_paths=show_paths,
-        choice=choice,
-    )
+    sources = None
+    if source is not None:
+        sources = StoreSources(
+            source,
+            stack,
+            archive,
+            root.parent if archive is None else root,
+            doing="adding levels to",
+            show_paths=show_paths,
+            choice=choice,
+        )
     written: list[StoragePath] = []
     with LeaseKeeper() as keeper:
         for store in stores:
@@ -124,7 +138,7 @@ def add_levels(
 
 def _added(
     store: StoragePath,
-    sources: StoreSources,
+    sources: StoreSources | None,
     asked: str | int,
     keeper: LeaseKeeper,
     *,
@@ -135,7 +149,8 @@ def _added(
     except Exception as error:  # the edge of a store: one must not fail its neighbours
         if isinstance(error, UsageError) and alone:
             raise
-        reason = sources.told(store, describe_error(error)[1])
+        reason = describe_error(error)[1]
+        reason = reason if sources is None else sources.told(store, reason)
         return StoreLevels(store=str(store), state="failed", reason=reason)
     finally:
         close_sources()
@@ -147,7 +162,7 @@ class _Adding:
     def __init__(self, store: StoragePath, keeper: LeaseKeeper) -> None:
         self._store, self._keeper = store, keeper
 
-    def run(self, sources: StoreSources, asked: str | int) -> StoreLevels:
+    def run(self, sources: StoreSources | None, asked: str | int) -> StoreLevels:
         salvaged = salvage(self._store)
         reader = salvaged.reader
         if reader is None:
@@ -156,21 +171,29 @@ class _Adding:
         if reader.level_count > 1:
             clear_leftovers(str(self._store), self._keeper)
             return self._unchanged(reader.level_count - 1, None)
-        image = salvaged.layouts["image"]
-        spec = sources.find(self._store, salvaged, image)
-        with contextlib.closing(levelled(open_source(spec), asked)) as source:
+        opened = self._opened(sources, salvaged, reader)
+        with contextlib.closing(levelled(opened, asked)) as source:
             if not isinstance(source, LevelledSource):
                 return self._unchanged(0, "it is too small for levels, unless some are asked for")
             before = self._plan(source.source, salvaged, ())
             if before.digest != reader.statement.get("plan_digest"):
                 raise SourceError(
-                    f"adding levels to {self._store}: {spec.paths[0]} is not what it was made of, "
-                    "or was touched since; compress it with --force and --levels"
+                    f"adding levels to {self._store}: {source.spec.paths[0]} is not what it was "
+                    "made of, or was touched since; compress it with --force and --levels"
                 )
+            image = salvaged.layouts["image"]
             grids = tuple(_cut(at.shape, source, image) for at in source.info.levels)
             plan = self._plan(source, salvaged, grids)
-            self._replace(before, plan, salvaged, reader, source.source)
+            self._replace(before, plan, salvaged, reader, source)
         return StoreLevels(store=str(self._store), state="written", levels=len(grids))
+
+    def _opened(
+        self, sources: StoreSources | None, salvaged: Salvaged, reader: StoreReader
+    ) -> TileSource:
+        """Return what levels are made of."""
+        if sources is None:
+            return StoredSource(reader, wordy=salvaged.wordy)
+        return open_source(sources.find(self._store, salvaged, salvaged.layouts["image"]))
 
     def _unchanged(self, levels: int, reason: str | None) -> StoreLevels:
         return StoreLevels(store=str(self._store), state="unchanged", levels=levels, reason=reason)
@@ -180,11 +203,21 @@ class _Adding:
     ) -> ImagePlan:
         """Return the plan of the store with these levels; without any, of the one that is there."""
         image, mask = salvaged.layouts["image"], salvaged.layouts.get("mask")
+        info = with_exact(source.info, image.exact)
+        whole = source.source if isinstance(source, LevelledSource) else source
+        if isinstance(whole, StoredSource):
+            assert salvaged.reader is not None, "it is what was opened"
+            digest = str(salvaged.reader.statement.get("plan_digest"))
+            if levels:
+                digest = levels_digest(digest, levels, source.spec.options[LEVELS])
+            info = replace(source.info, exact=image.exact)  # with what is remarked on them
+        else:
+            digest = plan_digest(source, image.grid, image.config, image.exact, levels)
         return ImagePlan(
-            digest=plan_digest(source, image.grid, image.config, image.exact, levels),
+            digest=digest,
             store=str(self._store),
             spec=source.spec,
-            info=with_exact(source.info, image.exact),
+            info=info,
             grid=image.grid,
             mask_grid=None if mask is None else mask.grid,
             codec_config=image.config,
@@ -198,8 +231,9 @@ class _Adding:
         plan: ImagePlan,
         salvaged: Salvaged,
         reader: StoreReader,
-        source: TileSource,
+        source: LevelledSource,
     ) -> None:
+        given = source if isinstance(source.source, StoredSource) else None
         lease = self._keeper.acquire(ledger_folder(self._store), plan.digest)
         try:
             found = (self._store / ROOT_DOCUMENT).read_tagged()
@@ -207,13 +241,13 @@ class _Adding:
                 raise LeaseLost(f"adding levels to {self._store}: another process has written it")
             ready = retried(lambda: prepare_store(plan, force=True))
             assert ready is not None, "the store has no levels"
-            samples = SourceSamples(before, source)
+            samples = SourceSamples(before, source.source)
             for ref in ready.shards():
                 if level_of(ref.array):
-                    write_shard(ready, ref, lease.holder, pool.threads())
+                    write_shard(ready, ref, lease.holder, pool.threads(), given)
                 else:
                     _copy(ready, ref, samples, reader, lease.holder)
-            seal_image(ready, lease.holder)
+            seal_image(ready, lease.holder, source=given)
             self._keeper.release(lease, sealed=True)
         finally:
             self._keeper.release(lease)
@@ -245,6 +279,8 @@ def _copy(
         entry = samples.compare(ref, samples.read(ref)).entry(ref.array, ref.index)
     else:
         irreversible = may_differ(reader, ref.array)
+        if irreversible and isinstance(samples.source, StoredSource):
+            _check_decoder(samples, entry, plan.store)
         entry = replace(entry, max_error=0.0, squared_error=0.0, irreversible=irreversible)
     check_lease(plan.store, holder)
     writer = SourceSamples(plan, samples.source).coding.writer
@@ -254,3 +290,15 @@ def _copy(
         )
     )
     retried(lambda: ledger.record(entry))
+
+
+def _check_decoder(samples: SourceSamples, entry: ShardEntry, store: str) -> None:
+    """Raise SourceError where lossy streams in a shard decode otherwise than when it was written.
+
+    Levels would be of other samples than the store says it has.
+    """
+    if not samples.are_those_of(entry):
+        raise SourceError(
+            f"adding levels to {store}: streams that it keeps are decoded otherwise here; name "
+            "what it was made of with --source"
+        )

@@ -17,7 +17,7 @@ from tilepress.errors import (
     UsageError,
 )
 from tilepress.pipeline.archive.ledger import BEGUN, REPAIRS, REPLACES, Ledger, remove_plans
-from tilepress.pipeline.archive.plan import ImagePlan, ledger_folder, plan_digest
+from tilepress.pipeline.archive.plan import ImagePlan, ledger_folder, plan_digests
 from tilepress.pipeline.archive.private import archive_pseudonyms
 from tilepress.pipeline.archive.replace import (
     begin_replacement,
@@ -319,7 +319,7 @@ def _is_same_source(plan: ImagePlan) -> bool:
     spec = as_it_was(plan.spec, how, storage_path(plan.store).parent)
     spec = with_made_levels(spec, node.get("attributes", {}).get(MADE_LEVELS))
     with contextlib.closing(open_source(spec)) as source:
-        return plan_digest(source, image.grid, image.config, image.exact, levels) == digest
+        return digest in plan_digests(source, image.grid, image.config, image.exact, levels)
 
 
 def _levels(nodes: Mapping[str, Any]) -> Iterator[ShardGrid]:

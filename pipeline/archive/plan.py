@@ -38,9 +38,11 @@ __all__ = [
     "Tuning",
     "grids_of",
     "ledger_folder",
+    "levels_digest",
     "make_plan",
     "part_of",
     "plan_digest",
+    "plan_digests",
     "shards_of",
     "with_codec",
 ]
@@ -48,8 +50,9 @@ __all__ = [
 PLAN_VERSION = 1
 """Raised whenever the same inputs and options would give other bytes than before."""
 
-MADE_VERSION = 1
-"""The same of levels that are made."""
+MADE_VERSION = 2
+"""The same of levels that are made. Version 2 hashes the digest of the plan without them, which a
+store tells; version 1 hashed all at once."""
 
 _CALLED = {"name", "relative", STACKED, IDENTITY, PRIVATE, KEY_FOLDER, SIBLINGS, FORMER, BESIDE}
 
@@ -241,7 +244,7 @@ def make_plan(
         for of in (source, *bare)
         for one in (config, *_former_configs(config, options))
         for cut in cuts
-        if (digest := plan_digest(of, cut[0], one, exact, cut[1:] if of is source else ()))
+        for digest in plan_digests(of, cut[0], one, exact, cut[1:] if of is source else ())
     ]
     seal = sealed_digest(store) if not wanted and len(ways) > 1 and is_sealed(store) else None
     known = {wanted} if wanted else _begun(store) | ({seal} - {None} if not anew else set())
@@ -310,7 +313,10 @@ def with_codec(
     plan: ImagePlan, source: TileSource, codec_config: Mapping[str, Any], tuning: Tuning
 ) -> ImagePlan:
     """Return the plan of the same store with other weights."""
-    digest = plan_digest(source, plan.grid, codec_config, plan.info.exact, plan.level_grids)
+    digests = plan_digests(source, plan.grid, codec_config, plan.info.exact, plan.level_grids)
+    store = storage_path(plan.store)
+    known = _begun(store) | {sealed_digest(store) if len(digests) > 1 and is_sealed(store) else ""}
+    digest = next((one for one in digests if one in known), digests[0])
     return replace(plan, digest=digest, codec_config=codec_config, tuning=tuning)
 
 
@@ -326,6 +332,44 @@ def plan_digest(
     ``exact`` are the bands that are lossless whatever the configuration says, ``levels`` the grids
     of further levels.
     """
+    made = source.spec.options.get(LEVELS) if levels else None
+    if made is None:
+        return _hashed(_material(source, grid, codec_config, exact, levels))
+    full = _hashed(_material(source, grid, codec_config, exact, ()))
+    return levels_digest(full, levels, made)
+
+
+def plan_digests(
+    source: TileSource,
+    grid: ShardGrid,
+    codec_config: Mapping[str, Any],
+    exact: Mapping[int, str] | None = None,
+    levels: Sequence[ShardGrid] = (),
+) -> tuple[str, ...]:
+    """Return what ``plan_digest`` does, and then what earlier versions called the same plan."""
+    digest = plan_digest(source, grid, codec_config, exact, levels)
+    made = source.spec.options.get(LEVELS) if levels else None
+    if made is None:
+        return (digest,)
+    material = _material(source, grid, codec_config, exact, levels)
+    return digest, _hashed({**material, "made": [1, made]})
+
+
+def levels_digest(full: str, levels: Sequence[ShardGrid], made: Mapping[str, Any]) -> str:
+    """Return the digest of a plan with levels that are made, by that of the full resolution's.
+
+    ``levels`` are their grids, ``made`` says how (``MadeLevels.to_json``).
+    """
+    return _hashed({"full": full, "levels": _sides(levels), "made": [MADE_VERSION, made]})
+
+
+def _material(
+    source: TileSource,
+    grid: ShardGrid,
+    codec_config: Mapping[str, Any],
+    exact: Mapping[int, str] | None,
+    levels: Sequence[ShardGrid],
+) -> dict[str, Any]:
     spec, info = source.spec, source.info
     material = {
         "version": PLAN_VERSION,
@@ -343,8 +387,14 @@ def plan_digest(
     if exact:
         material["exact"] = sorted(exact)
     if levels:
-        material["levels"] = [(level.shape, level.chunk, level.shard) for level in levels]
-        if LEVELS in spec.options:  # those of its own it is known by already
-            material["made"] = [MADE_VERSION, spec.options[LEVELS]]
+        material["levels"] = _sides(levels)
+    return material
+
+
+def _sides(levels: Sequence[ShardGrid]) -> list[tuple[tuple[int, ...], ...]]:
+    return [(level.shape, level.chunk, level.shard) for level in levels]
+
+
+def _hashed(material: Mapping[str, Any]) -> str:
     text = json.dumps(material, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()

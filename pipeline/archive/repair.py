@@ -35,7 +35,7 @@ from tilepress.pipeline.archive.evidence import Evidence, difference_of_shape
 from tilepress.pipeline.archive.exact import with_exact
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import REPAIRS, REPLACES, Ledger
-from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder, plan_digest
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder, plan_digests
 from tilepress.pipeline.archive.repair_files import mended_files
 from tilepress.pipeline.archive.repaired import StoreRepair
 from tilepress.pipeline.archive.replace import give_up
@@ -258,8 +258,11 @@ class _Repair:
             wrong = "its levels are others"
         if wrong is not None:
             raise self._another(wrong)
+        digests = plan_digests(source, image.grid, image.config, image.exact, grids)
+        begun = ledger_folder(self.store)
+        known = {*salvaged.digests, *(begun.folders() if begun.is_folder() else ())}
         return ImagePlan(
-            digest=plan_digest(source, image.grid, image.config, image.exact, grids),
+            digest=next((one for one in digests if one in known), digests[0]),
             store=str(self.store),
             spec=source.spec,
             info=with_exact(source.info, image.exact),

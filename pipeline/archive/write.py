@@ -36,7 +36,7 @@ from tilepress.pipeline.archive.plan import (
     ImagePlan,
     ShardRef,
     ledger_folder,
-    plan_digest,
+    plan_digests,
 )
 from tilepress.pipeline.archive.replace import clear_replaced, going_on, put_documents_back
 from tilepress.pipeline.archive.stages import StageClock, Stages
@@ -90,15 +90,24 @@ class PoisonShard(TilepressError):
     kind = "killed"
 
 
-def write_shard(plan: ImagePlan, ref: ShardRef, holder: Holder, threads: int = 1) -> ShardDone:
-    """Read, code, check and write one shard, unless it is stored as the ledger says."""
+def write_shard(
+    plan: ImagePlan,
+    ref: ShardRef,
+    holder: Holder,
+    threads: int = 1,
+    source: TileSource | None = None,
+) -> ShardDone:
+    """Read, code, check and write one shard, unless it is stored as the ledger says.
+
+    ``source`` is read where the caller has it; else the plan's is opened, and kept open.
+    """
     code_with(threads)
     ledger = Ledger(plan)
     known = retried(lambda: ledger.get(ref))
     if known is not None and retried(lambda: _is_stored(plan, known)):
         return ShardDone.of(known, reused=True)
     with counted(plan, ledger, ref, holder):
-        entry, stages = put_shard(plan, ref, holder)
+        entry, stages = put_shard(plan, ref, holder, source)
         clock = StageClock()
         with clock.time("write"):
             retried(lambda: ledger.record(entry))
@@ -106,11 +115,15 @@ def write_shard(plan: ImagePlan, ref: ShardRef, holder: Holder, threads: int = 1
 
 
 def seal_image(
-    plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...] | None = None
+    plan: ImagePlan,
+    holder: Holder,
+    entries: tuple[ShardEntry, ...] | None = None,
+    source: TileSource | None = None,
 ) -> SealedImage:
     """Write what makes a store of the shards; refuse where the source is not what was planned.
 
     ``entries`` are those of all shards where the caller has them; else they are the ledger's.
+    ``source`` is one that the caller vouches for; else the plan's is opened anew, and looked at.
     """
     if entries is None:  # else the caller has just written a shard, and looked at the lease
         _check_lease(plan, holder)
@@ -123,7 +136,7 @@ def seal_image(
         return sealed_sizes(plan, read_root(plan.store).seal)
     known = tuple(Ledger(plan).entries(plan)) if entries is None else entries
     close_sources()  # the image is opened anew, by the reader that this one leaves
-    seal = retried(lambda: _seal(plan, holder, known))
+    seal = retried(lambda: _seal(plan, holder, known, source))
     remarks = (RECODED,) if any(entry.recoded for entry in known) else ()
     return replace(sealed_sizes(plan, seal), remarks=remarks)
 
@@ -168,10 +181,12 @@ def code_with(threads: int) -> None:
         pool.set_threads(threads)
 
 
-def put_shard(plan: ImagePlan, ref: ShardRef, holder: Holder) -> tuple[ShardEntry, Stages]:
+def put_shard(
+    plan: ImagePlan, ref: ShardRef, holder: Holder, source: TileSource | None = None
+) -> tuple[ShardEntry, Stages]:
     """Code a shard and put it where it belongs."""
     coding = ImageCoding(plan)
-    coded = retried(lambda: _encode(coding, ref))
+    coded = retried(lambda: _encode(coding, ref, source))
     clock = StageClock()
     with clock.time("write"):
         _check_lease(plan, holder)
@@ -190,7 +205,9 @@ def put_shard(plan: ImagePlan, ref: ShardRef, holder: Holder) -> tuple[ShardEntr
     return coded.entry(ref.array, ref.index), spent + clock.stages
 
 
-def _encode(coding: ImageCoding, ref: ShardRef) -> ShardBytes:
+def _encode(coding: ImageCoding, ref: ShardRef, source: TileSource | None) -> ShardBytes:
+    if source is not None:
+        return coding.encode(source, ref, device())
     try:
         return coding.encode(_source(coding.plan), ref, device())
     except (SourceError, OSError):
@@ -225,28 +242,40 @@ def counted(plan: ImagePlan, ledger: Ledger, ref: ShardRef, holder: Holder) -> I
 # the seal
 
 
-def _seal(plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...]) -> str:
+def _seal(
+    plan: ImagePlan,
+    holder: Holder,
+    entries: tuple[ShardEntry, ...],
+    given: TileSource | None,
+) -> str:
+    if given is not None:
+        return _seal_of(plan, holder, entries, given)
     with contextlib.closing(open_source(plan.spec)) as source:
         exact, levels = plan.info.exact, plan.level_grids
-        digest = plan_digest(source, plan.grid, plan.codec_config, exact, levels)
-        if digest != plan.digest:
+        if plan.digest not in plan_digests(source, plan.grid, plan.codec_config, exact, levels):
             raise DamagedSource(
                 f"sealing {plan.store}: {plan.source_name} changed while it was read; "
                 "run the same command again"
             )
-        attributes = {"plan_digest": plan.digest} | _loss(plan, entries)
-        if any(entry.irreversible for entry in entries):
-            is_lossy = isinstance(plan.loss, Lossy)
-            attributes[IRREVERSIBLE] = WHAT_IS_LOSSY if is_lossy else WHAT_IS_IRREVERSIBLE
-        check = partial(_check_lease, plan, holder)
-        try:
-            return ImageCoding(plan).writer.seal(
-                source.source_items(), entries, attributes, check, omero_of(source)
-            )
-        except BaseException:
-            if plan.replaced is not None:
-                put_documents_back(plan, check)
-            raise
+        return _seal_of(plan, holder, entries, source)
+
+
+def _seal_of(
+    plan: ImagePlan, holder: Holder, entries: tuple[ShardEntry, ...], source: TileSource
+) -> str:
+    attributes = {"plan_digest": plan.digest} | _loss(plan, entries)
+    if any(entry.irreversible for entry in entries):
+        is_lossy = isinstance(plan.loss, Lossy)
+        attributes[IRREVERSIBLE] = WHAT_IS_LOSSY if is_lossy else WHAT_IS_IRREVERSIBLE
+    check = partial(_check_lease, plan, holder)
+    try:
+        return ImageCoding(plan).writer.seal(
+            source.source_items(), entries, attributes, check, omero_of(source)
+        )
+    except BaseException:
+        if plan.replaced is not None:
+            put_documents_back(plan, check)
+        raise
 
 
 def _loss(plan: ImagePlan, entries: Iterable[ShardEntry]) -> dict[str, Any]:

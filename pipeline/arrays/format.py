@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tilepress.pipeline.arrays.zarr_nodes import names_own_codec
 from tilepress.pipeline.image.format import Candidate, Certainty, Export, ExportPart, Format
+from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
 from tilepress.pipeline.storage.path import is_url
 
@@ -68,6 +70,11 @@ class _Array(Format):
 
     def sniff(self, file: Candidate) -> Certainty:
         return Certainty.MARKED if file.head.startswith(NPY_MAGIC) else Certainty.NONE
+
+    def as_told(self, info: ImageInfo, reader: ExportReader) -> ImageInfo | None:
+        from tilepress.pipeline.arrays.source import refusal_of
+
+        return replace(info, lossy_refusal=refusal_of(info.dtype))
 
     def open(self, spec: SourceSpec) -> TileSource:
         from tilepress.pipeline.arrays.source import ArraySource

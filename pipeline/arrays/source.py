@@ -37,7 +37,7 @@ from tilepress.pipeline.storage.below import Below, below
 from tilepress.pipeline.storage.path import is_url
 from tilepress.pipeline.storage.regular import RefusedFile, open_regular, read_regular
 
-__all__ = ["ArraySource"]
+__all__ = ["ArraySource", "refusal_of"]
 
 _AXES = {
     2: ("y", "x"),
@@ -242,5 +242,10 @@ def _describe(path: Path, name: str, array: _Readable, names: tuple[str, ...] | 
         axes=names if names is not None else _AXES[len(array.shape)],
         shape=tuple(int(n) for n in array.shape),
         dtype=dtype.newbyteorder("="),
-        lossy_refusal="samples are true or false" if dtype.kind == "b" else None,
+        lossy_refusal=refusal_of(dtype),
     )
+
+
+def refusal_of(dtype: np.dtype[Any]) -> str | None:
+    """Say why near-lossless coding of such samples makes no sense; None where it does."""
+    return "samples are true or false" if dtype.kind == "b" else None

@@ -50,6 +50,8 @@ class Entry:
     """In WGS 84, of a raster with a place."""
     span: tuple[str, str] | None = None
     """When a raster was taken, first and last moment, where that is known."""
+    thumbnail: bool | None = None
+    """Whether a raster has one; None: nobody has tried to draw one."""
     study: str | None = None
     """Hash of a DICOM series' study."""
     patient: str | None = None
@@ -72,6 +74,7 @@ class Entry:
                 "codec",
                 "bbox",
                 "span",
+                "thumbnail",
                 "study",
                 "patient",
                 "series",

@@ -20,14 +20,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, unquote
 
-from tilepress.codecs.numbers import number_of
 from tilepress.pipeline.catalogue.footprint import Bbox, Footprint, footprint
+from tilepress.pipeline.catalogue.item_keys import (
+    ITEMS,
+    item_key,
+    quoted,
+    store_of_item,
+    thumbnail_key,
+)
 from tilepress.pipeline.catalogue.placing import fitted_place
+from tilepress.pipeline.catalogue.stac_assets import JSON_TYPE, assets_of, thumbnail_asset
 from tilepress.pipeline.formats import format_of_kind
 from tilepress.pipeline.image.info import Acquired
-from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import StoreSummary
 
@@ -57,19 +62,9 @@ COLLECTION = "collection.json"
 CATALOG = "catalog.json"
 """The document above the collection: clients that begin with a catalog open it."""
 
-PART_BYTES = 224
-"""Length of a part of an item's key at most: names of files have 255 bytes, temporary ones more."""
-ITEMS = "items"
-"""The folder of the items, which mirrors that of the stores; both lie in the catalogue's folder."""
-
-ZARR_TYPE = "application/vnd.zarr; version=3"
-JSON_TYPE = "application/json"
 GEOJSON_TYPE = "application/geo+json"
 
 UNKNOWN_START = "0001-01-01T00:00:00Z"
-SHA256_MULTIHASH = "1220"
-"""What a sha256 of 32 bytes begins with as a multihash."""
-
 MAX_SUMMARY = 50
 """Different values that a summary lists at most."""
 
@@ -124,29 +119,6 @@ def span_of(time: Acquired) -> tuple[str, str]:
     return _told(time.time), _told(time.until or time.time)
 
 
-def item_key(store: str) -> str:
-    """Return the key of a store's item below the catalogue's folder.
-
-    It is the store's own, with ``~20`` for a space and so on: clients do not agree whether a link
-    to a file is escaped, so that such a link must hold nothing to escape. A part that no file
-    system takes, long or escaped, is cut into folders: ``~/`` stands at each cut.
-    """
-    name = _quoted(store).replace("~", "%7E").replace("%", "~")
-    return f"{ITEMS}/{'/'.join(map(_cut, name.split('/')))}.json"
-
-
-def store_of_item(key: str) -> str | None:
-    """Return the store that an item of this key describes; None where the key is no item's."""
-    if not key.startswith(f"{ITEMS}/") or not key.endswith(".json"):
-        return None
-    name = key[len(ITEMS) + 1 : -len(".json")].replace("~/", "")
-    return unquote(name.replace("~", "%"), errors="surrogateescape")
-
-
-def _cut(part: str) -> str:
-    return "~/".join(part[at : at + PART_BYTES] for at in range(0, len(part), PART_BYTES))
-
-
 def footprint_of(summary: StoreSummary) -> Footprint | None:
     """Return the outline of a store's raster; None where it has no georeference."""
     attributes = summary.attributes
@@ -164,7 +136,12 @@ def footprint_of(summary: StoreSummary) -> Footprint | None:
 
 
 def item_document(
-    store: str, summary: StoreSummary, time: Acquired | None, now: datetime, collection: str
+    store: str,
+    summary: StoreSummary,
+    time: Acquired | None,
+    now: datetime,
+    collection: str,
+    thumbnail: bytes | None = None,
 ) -> dict[str, Any]:
     """Return the STAC item of a store.
 
@@ -173,6 +150,7 @@ def item_document(
     store : its key below the archive, e.g. "2024/scene.zarr"
     now : when the item is written, UTC
     collection : name of the collection
+    thumbnail : the picture that lies at ``thumbnail_key``, where there is one
     """
     outline = footprint_of(summary)
     up = "../" * item_key(store).count("/")
@@ -186,7 +164,9 @@ def item_document(
     if outline is not None:
         document["bbox"] = list(outline.bbox)
     properties = _times(time, now) | _projection(summary) | _statement(summary)
-    assets = _assets(f"{up}../{store}", summary)
+    assets = assets_of(f"{up}../{store}", summary)
+    if thumbnail is not None:
+        assets["thumbnail"] = thumbnail_asset(up + thumbnail_key(store), thumbnail)
     document["stac_extensions"] = _extensions(properties, assets["data"])
     return document | {
         "properties": properties,
@@ -321,86 +301,9 @@ def _statement(summary: StoreSummary) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _assets(href: str, summary: StoreSummary) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "href": _quoted(href),
-        "type": ZARR_TYPE,
-        "title": "Zarr store; the full resolution is the group 0",
-        "roles": ["data"],
-        "data_type": summary.dtype,
-        "file:size": summary.stored_bytes,
-    }
-    nodata = summary.attributes.get("nodata")
-    if nodata is not None:
-        # STAC's texts for what is not finite, "nan", "inf" and "-inf", are Python's
-        data["nodata"] = str(number_of(nodata)) if isinstance(nodata, str) else nodata
-    data |= _sampling(summary)
-    data["bands"] = _bands(summary)
-    root = {
-        "href": _quoted(f"{href}/{ROOT_DOCUMENT}"),
-        "type": JSON_TYPE,
-        "title": "Root document: statement of loss, digests, seal",
-        "roles": ["metadata"],
-        "file:size": summary.root_bytes,
-        "file:checksum": SHA256_MULTIHASH + summary.root_sha256,
-    }
-    return {"data": data, "metadata": root}
-
-
-def _sampling(summary: StoreSummary) -> dict[str, Any]:
-    """Return what all bands share: resolution, where it is the same along both axes, in metres."""
-    transform = summary.attributes.get("spatial:transform")
-    if not transform or not _in_metres(summary):
-        return {}
-    a, b, _, d, e, _ = (float(n) for n in transform)
-    across, down = math.hypot(a, d), math.hypot(b, e)
-    if not math.isclose(across, down, rel_tol=1e-6):
-        return {}
-    return {"raster:spatial_resolution": across}
-
-
-def _in_metres(summary: StoreSummary) -> bool:
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    with contextlib.suppress(CRSError):
-        name = summary.attributes.get("proj:wkt2") or summary.attributes.get("proj:code")
-        crs = CRS.from_user_input(name)
-        return bool(crs.is_projected and crs.axis_info[0].unit_name == "metre")
-    return False
-
-
-def _bands(summary: StoreSummary) -> list[dict[str, Any]]:
-    attributes = summary.attributes
-    names = summary.bands
-    bands: list[dict[str, Any]] = [{"name": name} for name in names]
-    for key, word in (
-        ("rescale_slope", "raster:scale"),
-        ("rescale_intercept", "raster:offset"),
-        ("units", "unit"),
-        ("band_units", "unit"),
-    ):
-        for band, value in zip(bands, _each(attributes.get(key), len(names)), strict=True):
-            if value not in (None, ""):
-                band[word] = value
-    return bands
-
-
-def _each(value: Any, count: int) -> list[Any]:  # noqa: ANN401  # what JSON holds
-    """Return one value per band of an attribute that holds one for all, or one for each."""
-    if not isinstance(value, list):
-        return [value] * count
-    return value if len(value) == count else [None] * count
-
-
 def _link(rel: str, href: str) -> dict[str, str]:
-    return {"rel": rel, "href": _quoted(href), "type": JSON_TYPE}
+    return {"rel": rel, "href": quoted(href), "type": JSON_TYPE}
 
 
 def _item_link(store: str, up: str) -> dict[str, str]:
-    return {"rel": "item", "href": _quoted(up + item_key(store)), "type": GEOJSON_TYPE}
-
-
-def _quoted(href: str) -> str:
-    """Escape what a URL cannot hold; a name that is no UTF-8 keeps its bytes."""
-    return quote(href, errors="surrogateescape")
+    return {"rel": "item", "href": quoted(up + item_key(store)), "type": GEOJSON_TYPE}

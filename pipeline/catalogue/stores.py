@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from tilepress.errors import TilepressError, UnsealedStore, UsageError
 from tilepress.pipeline.catalogue.index import Entry, Index, merged
+from tilepress.pipeline.catalogue.item_keys import THUMBNAILS
 from tilepress.pipeline.catalogue.listed import ListedStore, listed_store
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
@@ -99,7 +100,8 @@ def is_store(path: AnyPath) -> bool:
 
 def is_catalogue_object(key: str) -> bool:
     """Whether an object below an archive, named by its key, is a part of the catalogue."""
-    return key.startswith(f"{CATALOGUE}/") and key.endswith(".json")
+    is_picture = key.startswith(f"{CATALOGUE}/{THUMBNAILS}/") and key.endswith(".webp")
+    return is_picture or (key.startswith(f"{CATALOGUE}/") and key.endswith(".json"))
 
 
 def find_stores(path: AnyPath) -> list[StoragePath]:

@@ -19,6 +19,7 @@ from tilepress.pipeline.image.format import (
     FoundImages,
     Groups,
 )
+from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.objects import file_names_of
 from tilepress.pipeline.image.pseudonyms import PseudonymsOf
 from tilepress.pipeline.image.slide import SlideToWrite
@@ -144,6 +145,14 @@ class _Dicom(Format):
         from tilepress.pipeline.dicom.slide_out import slide_to_write
 
         return slide_to_write(reader)
+
+    def as_told(self, info: ImageInfo, reader: ExportReader) -> ImageInfo | None:
+        """Return an image with what its headers say of its samples."""
+        if reader.origin["kind"] == SLIDE_KIND:
+            return None
+        from tilepress.pipeline.dicom.as_told import as_told
+
+        return as_told(info, reader)
 
     def open(self, spec: SourceSpec) -> TileSource:
         if spec.kind == SLIDE_KIND:

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.errors import DamagedSource, ExcludedSource, SourceError, UnsupportedSource
+from tilepress.pipeline.dicom.as_told import padding_of, refusal_of
 from tilepress.pipeline.dicom.axes import Arrangement, arrange
 from tilepress.pipeline.dicom.bytes import open_file
 from tilepress.pipeline.dicom.encapsulated import are_lossless, encapsulation, family_of
@@ -360,9 +361,9 @@ class DicomSource:
             shape=tuple(sizes.values()),
             dtype=pixels.dtype,
             valid_range=_valid_range(self._instances),
-            padding=_padding(self._instances),
+            padding=padding_of([one.attributes for one in self._instances]),
             stream_block=self._stream_block(sizes),
-            lossy_refusal=_lossy_refusal(first),
+            lossy_refusal=refusal_of(first.pixels, first.attributes),
             medical=found.geometry,
             attributes=told(
                 _attributes(self._instances, found, self._photometric), self._spec.options
@@ -414,23 +415,6 @@ def _valid_range(instances: Sequence[Instance]) -> tuple[int, int] | None:
     if pixels.signed:
         return -(1 << (pixels.stored - 1)), (1 << (pixels.stored - 1)) - 1
     return 0, (1 << pixels.stored) - 1
-
-
-def _padding(instances: Sequence[Instance]) -> tuple[int, int] | None:
-    """Return the least and the largest value that one of the files pads with."""
-    names = ("pixel_padding_value", "pixel_padding_range_limit")
-    found = [one.attributes[name] for one in instances for name in names if name in one.attributes]
-    return (min(found), max(found)) if found else None
-
-
-def _lossy_refusal(instance: Instance) -> str | None:
-    if instance.pixels.photometric == "PALETTE COLOR":
-        return "samples are indices into a palette"
-    if instance.pixels.allocated == 1:
-        return "samples are bits of a mask"
-    if instance.attributes.get("segmentation_type") in ("LABELMAP", "BINARY"):
-        return "samples are labels"
-    return None
 
 
 def _attributes(

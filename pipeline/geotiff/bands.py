@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilepress.codecs.numbers import number_of
 from tilepress.pipeline.geotiff.pam import band_attributes, band_table
 from tilepress.pipeline.image.info import BandInfo
 
 if TYPE_CHECKING:
     from tilepress.pipeline.geotiff.raster_file import RasterFile
 
-__all__ = ["bands_of", "flags_of", "in_dtype"]
+__all__ = ["bands_of", "bands_of_record", "flags_of", "in_dtype", "refusal_of"]
 
 _STANDS_FOR = frozenset(
     {
@@ -34,7 +36,11 @@ _STANDS_FOR = frozenset(
 
 def bands_of(files: Sequence[RasterFile]) -> tuple[BandInfo, ...]:
     """Return what every band of an image is, in order."""
-    return tuple(band for file in files for band in _bands(file))
+    return tuple(
+        band
+        for file in files
+        for band in bands_of_record(file.record, file.path.name, file.count, file.dtype)
+    )
 
 
 def flags_of(files: Sequence[RasterFile]) -> dict[str, Any]:
@@ -75,16 +81,29 @@ def in_dtype(value: float | int | None, dtype: np.dtype[Any]) -> float | int | N
     return int(value) if limits.min <= value <= limits.max else None
 
 
-def _bands(file: RasterFile) -> Iterator[BandInfo]:
-    record = file.record
-    for at in range(file.count):
+def bands_of_record(
+    record: Mapping[str, Any], name: str, count: int, dtype: np.dtype[Any]
+) -> Iterator[BandInfo]:
+    """Yield what the bands of a file are, by its record (``record``), its name and their number."""
+    for at in range(count):
         description = record["descriptions"][at]
-        names = (file.path.name, description) if description else (file.path.name,)
+        nodata = record["nodata"][at]
         yield BandInfo(
-            names=names,
-            nodata=in_dtype(record["nodata"][at], file.dtype),
-            exact=_exact(record, at, file.path.stem if file.count == 1 else None),
+            names=(name, description) if description else (name,),
+            nodata=in_dtype(None if nodata is None else number_of(nodata), dtype),
+            exact=_exact(record, at, PurePath(name).stem if count == 1 else None),
         )
+
+
+def refusal_of(records: Iterable[Mapping[str, Any]]) -> str | None:
+    """Say why near-lossless coding of such files makes no sense; None where it does."""
+    for record in records:
+        # a palette that GDAL makes up for black and white counts too: both hold classes
+        if record["colormaps"] or "palette" in record["colors"]:
+            return "samples are indices into a colour table"
+        if record["layout"]["nbits"] == 1:
+            return "samples are single bits"
+    return None
 
 
 def _exact(record: Mapping[str, Any], at: int, file_name: str | None) -> str | None:

@@ -27,7 +27,7 @@ from tilepress.pipeline.image.format import (
     FoundImages,
     Stacking,
 )
-from tilepress.pipeline.image.info import Acquired
+from tilepress.pipeline.image.info import Acquired, ImageInfo
 from tilepress.pipeline.image.objects import is_pinned, objects_of, pinned
 from tilepress.pipeline.image.slide import SlideToWrite
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
@@ -268,6 +268,24 @@ class _GeoTiff(Format):
         if len(tables) == 1:
             (found,) = tables.values()
         return found
+
+    def as_told(self, info: ImageInfo, reader: ExportReader) -> ImageInfo | None:
+        """Return an image with its bands, which the records of its files tell of."""
+        if reader.origin["kind"] == SLIDE_KIND:
+            return None
+        from tilepress.pipeline.geotiff.bands import bands_of_record, refusal_of
+        from tilepress.pipeline.geotiff.record import parse_record
+
+        files = reader.origin["files"]
+        records = [parse_record(reader.source_bytes(file["item"])) for file in files]
+        bands = tuple(
+            band
+            for file, record in zip(files, records, strict=True)
+            for band in bands_of_record(
+                record, PurePosixPath(file["name"]).name, file["bands"], info.dtype
+            )
+        )
+        return replace(info, bands=bands, lossy_refusal=refusal_of(records))
 
     def acquired(self, reader: ExportReader) -> Acquired | None:
         from tilepress.pipeline.geotiff.acquired import acquired

@@ -24,7 +24,7 @@ from rasterio.windows import Window
 
 from tilepress.codecs.numbers import json_number
 from tilepress.errors import ExcludedSource, UnsupportedSource
-from tilepress.pipeline.geotiff.bands import bands_of, flags_of, in_dtype
+from tilepress.pipeline.geotiff.bands import bands_of, flags_of, in_dtype, refusal_of
 from tilepress.pipeline.geotiff.raster_file import RasterFile, open_rasters
 from tilepress.pipeline.geotiff.record import dump_record
 from tilepress.pipeline.geotiff.stack_names import band_labels, stack_name, stamp_of
@@ -215,7 +215,7 @@ class GeoTiffSource:
             dtype=first.dtype,
             nodata=nodata,
             valid_range=_valid_range(self._files),
-            lossy_refusal=_lossy_refusal(self._files),
+            lossy_refusal=refusal_of(file.record for file in self._files),
             geo=_georeference(first.record),
             attributes=attributes,
             coordinates={"band": np.arange(1, count + 1, dtype=np.int32)} if count > 1 else {},
@@ -272,16 +272,6 @@ def _valid_range(files: Sequence[RasterFile]) -> tuple[int, int] | None:
         return None
     (nbits,) = bits
     return (0, 2**nbits - 1) if nbits else None
-
-
-def _lossy_refusal(files: Sequence[RasterFile]) -> str | None:
-    for file in files:
-        # a palette that GDAL makes up for black and white counts too: both hold classes
-        if file.record["colormaps"] or "palette" in file.record["colors"]:
-            return "samples are indices into a colour table"
-        if file.record["layout"]["nbits"] == 1:
-            return "samples are single bits"
-    return None
 
 
 def _georeference(record: dict[str, Any]) -> GeoReference | None:

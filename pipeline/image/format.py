@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from tilepress.errors import SourceError
-from tilepress.pipeline.image.info import Acquired
+from tilepress.pipeline.image.info import Acquired, ImageInfo
 from tilepress.pipeline.image.pseudonyms import PseudonymsOf
 from tilepress.pipeline.image.slide import SlideToWrite
 from tilepress.pipeline.image.source import ExportReader, SourceSpec, TileSource
@@ -384,6 +384,12 @@ class Format(Protocol):
         """Return red, green, blue and opacity by stored value, as the source has them.
 
         None where samples are no numbers of colours. Raises as reading ``source/`` does.
+        """
+        return None
+
+    def as_told(self, info: ImageInfo, reader: ExportReader) -> ImageInfo | None:
+        """Return what is told of a store's image, and what no attribute tells: which samples stand
+        for something, and are never averaged. None where the source alone says so.
         """
         return None
 

@@ -258,6 +258,14 @@ class StoreReader:
     def source_names(self) -> tuple[str, ...]:
         return self._kept.names()
 
+    @property
+    def items_apart(self) -> tuple[str, ...]:
+        """The items of ``source/`` that are not in one object with "origin"."""
+        if self._document.is_lean:
+            return ()
+        packed = () if self._is_first_format else names_of(self._origin_bytes)
+        return tuple(name for name in self.source_names() if name not in {"origin", *packed})
+
     def source_bytes(self, name: str) -> bytes:
         """Return one item of ``source/``; KeyError where there is none of that name."""
         return self._kept.item(name)

@@ -13,17 +13,21 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import rasterio
+from pydicom.uid import RLELossless
 
 from tilepress.errors import StoreError, UsageError
 from tilepress.pipeline import export_archive as module
+from tilepress.pipeline import export_staging as staging
 from tilepress.pipeline.export_archive import Exported, export_archive
 from tilepress.pipeline.export_ledger import LEDGER, ExportLedger
+from tilepress.pipeline.export_staging import Wanted
 from tilepress.pipeline.storage import placed
 from tilepress.workflows.run.compress import compress
 
-from .images import dicom, npy, tiff
+from .images import IMAGE, dicom, npy, tiff
 
 
 @pytest.fixture
@@ -148,14 +152,14 @@ class TestAWholeArchive:
     def test_an_error_that_nobody_expected_fails_alone(
         self, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        real = module.export_part
+        real = staging.export_part
 
         def fails(reader, *arguments, **options):
             if "scene" in reader.path.name:
                 raise KeyError("DOE^JANE")
             return real(reader, *arguments, **options)
 
-        monkeypatch.setattr(module, "export_part", fails)
+        monkeypatch.setattr(staging, "export_part", fails)
         done = run(archive, tmp_path / "back")
         (problem,) = (one.problem for one in done if one.problem)
         assert "sub/scene.zarr" in str(problem)
@@ -186,6 +190,62 @@ class TestAFormat:
     def test_that_nobody_knows(self, archive: Path, tmp_path: Path):
         with pytest.raises(UsageError, match="'png' is unknown"):
             run(archive, tmp_path / "back", "png")
+        assert not (tmp_path / "back").exists()
+
+
+class TestStacks:
+    """Bands in files of their own come back so, or as one raster where that is asked for."""
+
+    @pytest.fixture
+    def bands(self, tmp_path: Path) -> Path:
+        for number in (1, 2):
+            tiff(tmp_path / f"scene/L_B{number}.tif", IMAGE + number)
+        tiff(tmp_path / "scene/other.tif")
+        assert compress(tmp_path / "scene", tmp_path / "out", workers=0, stack="*_B*.tif").ok
+        return tmp_path / "out"
+
+    @pytest.mark.parametrize("format_", [None, "geotiff", "cog"])
+    def test_are_one_raster(self, bands: Path, tmp_path: Path, format_: str | None):
+        wanted = Wanted(format=format_, join_stacks=True)
+        done = list(export_archive(bands, tmp_path / "back", wanted))
+        assert states(done) == {"written": 2}
+        assert sorted(tree(tmp_path / "back")) == ["L.tif", "other.tif"]
+        with rasterio.open(tmp_path / "back/L.tif") as file:
+            np.testing.assert_array_equal(file.read(), [IMAGE + 1, IMAGE + 2])
+        done = list(export_archive(bands, tmp_path / "back", wanted))
+        assert states(done) == {"there": 2}
+
+    def test_are_files_where_nobody_asks(self, bands: Path, tmp_path: Path):
+        run(bands, tmp_path / "back")
+        assert sorted(tree(tmp_path / "back")) == ["L_B1.tif", "L_B2.tif", "other.tif"]
+
+    def test_asked_for_both_ways_are_told_apart(self, bands: Path, tmp_path: Path):
+        run(bands, tmp_path / "back")
+        done = list(export_archive(bands, tmp_path / "back", Wanted(join_stacks=True)))
+        assert states(done) == {"there": 1, "written": 1}
+
+    def test_are_not_joined_in_another_format(self, bands: Path, tmp_path: Path):
+        with pytest.raises(UsageError, match="joined in geotiff or cog only"):
+            list(export_archive(bands, tmp_path / "back", Wanted(format="npy", join_stacks=True)))
+
+
+class TestATransferSyntax:
+    def test_is_that_of_every_series(self, archive: Path, tmp_path: Path):
+        wanted = Wanted(transfer_syntax="rle")
+        done = list(export_archive(archive, tmp_path / "back", wanted))
+        assert states(done) == {"written": 4}
+        for number in (1, 2):
+            found = pydicom.dcmread(series(tmp_path / "back") / f"{number}.dcm")
+            given = pydicom.dcmread(tmp_path / f"in/ct/{number}.dcm")
+            assert found.file_meta.TransferSyntaxUID == RLELossless
+            np.testing.assert_array_equal(found.pixel_array, given.pixel_array)
+        assert states(list(export_archive(archive, tmp_path / "back", wanted))) == {"there": 4}
+        assert states(run(archive, tmp_path / "back")) == {"there": 3, "failed": 1}
+
+    def test_of_a_format_that_has_none_is_refused(self, archive: Path, tmp_path: Path):
+        wanted = Wanted(format="nifti", transfer_syntax="rle")
+        with pytest.raises(UsageError, match="nifti has no transfer syntax"):
+            list(export_archive(archive, tmp_path / "back", wanted))
         assert not (tmp_path / "back").exists()
 
 
@@ -286,7 +346,7 @@ class TestWhereNothingCanBeWritten:
         def fails(*_: object) -> None:
             raise StoreError("write x.tif: GDAL cannot write it")
 
-        monkeypatch.setattr(module, "export_part", fails)
+        monkeypatch.setattr(staging, "export_part", fails)
         done = run(archive, tmp_path / "back")
         assert [one.stops for one in done] == [True]
 

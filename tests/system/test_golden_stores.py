@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,9 +18,10 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 import tilepress
-from tilepress.pipeline.archive import images
-from tilepress.pipeline.archive.plan import ImagePlan, make_plan
+from tilepress.pipeline.archive import add_levels, images
+from tilepress.pipeline.archive.plan import ImagePlan, make_plan, plan_digests
 from tilepress.pipeline.archive.repair import repair_stores
+from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.store import documents
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.run.compress import compress
@@ -148,9 +150,11 @@ class TestAStoreOfAnEarlierTilepress:
         for name in set(old.source_names()) - {"origin"}:
             assert new.source_bytes(name) == old.source_bytes(name)
 
-        def as_then(*arguments: Any, **options: Any) -> ImagePlan:
-            plan = make_plan(*arguments, **options)
-            return replace(plan, wordy=golden.version == 1, newest=golden.version)
+        def as_then(source: TileSource, *arguments: Any, **options: Any) -> ImagePlan:
+            plan = make_plan(source, *arguments, **options)
+            cut = (plan.grid, plan.codec_config, plan.info.exact, plan.level_grids)
+            digest = plan_digests(source, *cut)[-1]  # what a plan with levels was called then
+            return replace(plan, digest=digest, wordy=golden.version == 1, newest=golden.version)
 
         monkeypatch.setattr(images, "make_plan", as_then)
         again = tmp_path / "again" / golden.store.name
@@ -189,6 +193,24 @@ class TestAStoreOfAnEarlierTilepress:
         assert done.state == "repaired", done
         assert done.resealed == (what == "root")
         assert golden.tree() == good
+
+    def test_gets_the_levels_of_its_source_from_itself(
+        self, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(add_levels, "READERS_S", 0)
+        other = tmp_path / "other" / golden.store.name
+        shutil.copytree(golden.store, other)
+        (one,) = add_levels.add_levels(
+            golden.store, [golden.source], 1, golden.options.get("stack")
+        )
+        (alone,) = add_levels.add_levels(other, None, 1)
+        if one.state == "unchanged":
+            assert alone.state == "unchanged"
+        elif golden.bound:
+            assert "--source" in str(alone.reason)
+        else:
+            assert alone.state == "written", alone
+            assert tree(other) == golden.tree()
 
     def test_exports(self, golden: Golden, tmp_path: Path):
         target = tmp_path / "export" / golden.source.name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -14,10 +13,17 @@ import typer
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_FAILED, complain, open_console, say
-from tilepress.workflows.cli.options import DecoderChoice, ForceGenerative, ShowPaths
+from tilepress.workflows.cli.options import (
+    DecoderChoice,
+    ForceGenerative,
+    ReportFile,
+    ShowPaths,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from tilepress.pipeline.export_archive import Exported
+    from tilepress.pipeline.export_staging import Wanted
 
 __all__ = ["export", "register"]
 
@@ -105,8 +111,24 @@ def export(
         Syntax | None,
         typer.Option(help="Code the frames of DICOM files losslessly so. Default: as they came."),
     ] = None,
+    join_stacks: Annotated[
+        bool,
+        typer.Option(
+            "--join-stacks",
+            help="Of an archive: bands that came in files of their own become one GeoTIFF or COG.",
+        ),
+    ] = False,
+    fitting_only: Annotated[
+        bool,
+        typer.Option(
+            "--fitting-only",
+            help="Of an archive: that --format is not for some stores is no failure.",
+        ),
+    ] = False,
     decoder: DecoderChoice = "base",
     force_generative: ForceGenerative = False,
+    workers: Workers = None,
+    report: ReportFile = None,
     show_paths: ShowPaths = False,
 ) -> None:
     """Write a store, or all of an archive, back as what it was made of, or as another format.
@@ -124,6 +146,8 @@ def export(
         tilepress export out/scene.zarr scene.tif
 
         tilepress export out/ originals/
+
+        tilepress export out/ cogs/ --format cog --join-stacks --fitting-only
 
         tilepress export out/CT-0123456789ab.zarr series/
 
@@ -146,13 +170,25 @@ def export(
         raise UsageError(f"opening {store}: no such file or folder")
     wanted = None if export_format is None else export_format.value
     if not is_store(store):
-        if bands or slices or bbox or bbox_crs or resample or transfer_syntax:
-            raise UsageError(
-                "exporting: --bands, --slices, --bbox, --bbox-crs, --resample and "
-                "--transfer-syntax are of one store"
-            )
-        _export_archive(store, Path(out), wanted, decoder, force_generative=force_generative)
+        if bands or slices or bbox or bbox_crs or resample:
+            text = "--bands, --slices, --bbox, --bbox-crs and --resample are of one store"
+            raise UsageError(f"exporting: {text}")
+        from tilepress.pipeline.export_staging import Wanted
+
+        every = Wanted(
+            format=wanted,
+            transfer_syntax=None if transfer_syntax is None else transfer_syntax.value,
+            join_stacks=join_stacks,
+            decoder=decoder,
+            force_generative=force_generative,
+        )
+        _export_archive(store, out, every, workers, report, fitting_only=fitting_only)
         return
+    if join_stacks or fitting_only or workers is not None or report is not None:
+        raise UsageError(
+            "exporting: --join-stacks, --fitting-only, --workers and --report are of an archive; "
+            "one stack as NAME.tif is joined"
+        )
     files = run_export(
         store,
         out,
@@ -175,48 +211,39 @@ def export(
 
 
 def _export_archive(
-    archive: str, out: Path, wanted: str | None, decoder: str, *, force_generative: bool
+    archive: str,
+    out: Path,
+    wanted: Wanted,
+    workers: int | None,
+    report: Path | None,
+    *,
+    fitting_only: bool,
 ) -> None:
     """Write all of an archive back; exit with 1 where something was not."""
-    from tilepress.pipeline.export_archive import export_archive
-    from tilepress.pipeline.kept.index import FILES
+    from tilepress.workflows.report.exported import ExportSummary
+    from tilepress.workflows.run.export import export_archive
 
-    states: Counter[str] = Counter()
-    kept = stores = failed = 0
-    stopped = False
+    summary = ExportSummary(out, report)
+    interrupted = True
     with _progress() as show:
-        exported = export_archive(
-            archive, out, wanted, decoder=decoder, force_generative=force_generative
-        )
-        for done in exported:
-            show(done)
-            for line in done.lines(out):
-                say(line)
-            if done.problem is not None:
-                complain(done.problem)
-            stopped = stopped or done.stops
-            if done.name == FILES:
-                kept += len(done.files)
-                failed += done.problem is not None
-            else:
-                states[done.state] += 1
-                stores = max(stores, done.total)
-    say(_summary(out, states, stores, kept, failed))
-    if stopped:
+        try:
+            # closed at once where Ctrl-C comes: workers end before their folders are removed
+            with contextlib.closing(export_archive(archive, out, wanted, workers=workers)) as done:
+                for one in done:
+                    show(one)
+                    summary.add(one)
+                    for line in one.lines(out):
+                        say(line)
+            interrupted = False
+        finally:
+            summary.write(interrupted=interrupted)
+    for line in summary.problems():
+        complain(line)
+    say(summary.line())
+    if summary.stopped:
         complain("exporting stopped: make room and run the same line again to go on")
-    if failed or stopped or states["failed"] or states["left out"]:
+    if summary.failed(fitting_only=fitting_only):
         raise typer.Exit(EXIT_FAILED)
-
-
-def _summary(out: Path, states: Counter[str], stores: int, kept: int, failed: int) -> str:
-    """Return e.g. "back: 12 of 15 stores written, 2 there already, 1 failed; 3 other files"."""
-    parts = [f"{states['written']} of {stores} store{'' if stores == 1 else 's'} written"]
-    names = {"there": "there already", "left out": "left out", "failed": "failed"}
-    parts += [f"{states[state]} {name}" for state, name in names.items() if states[state]]
-    text = f"{out}: {', '.join(parts)}"
-    if kept or failed:
-        text += "; 1 file that is no image" if kept == 1 else f"; {kept} files that are no images"
-    return f"{text}, {failed} failed" if failed else text
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_FAILED, Json, tell
 from tilepress.workflows.cli.options import Driver, ShowPaths, Stack, patterns
 
@@ -20,8 +21,12 @@ def register(app: typer.Typer) -> None:
 def levels(
     store: Annotated[str, typer.Argument(metavar="STORE|ARCHIVE", help="What gets levels.")],
     source: Annotated[
-        list[str], typer.Option(metavar="SRC", help="What it was made of (repeatable).")
-    ],
+        list[str] | None,
+        typer.Option(
+            metavar="SRC",
+            help="What it was made of (repeatable). Default: a lossless store's own samples.",
+        ),
+    ] = None,
     asked: Annotated[
         str,
         typer.Option(
@@ -38,20 +43,24 @@ def levels(
 ) -> None:
     """Add levels of lower resolution to a store, or to each of an archive that has none.
 
-    The full resolution stays as it is coded; the store gets a new seal. Levels are made of the
-    source, which must be what the store was made of, and untouched.
+    The full resolution stays as it is coded; the store gets a new seal. A lossless store has all
+    that levels are made of. Others need their source, untouched.
 
-    **Example**
+    **Examples**
 
-        tilepress levels out/scene.zarr --source /archive/scene.tif
+        tilepress levels out/scene.zarr
+
+        tilepress levels out/ --source /archive
     """
     from tilepress.pipeline.archive.add_levels import add_levels
     from tilepress.pipeline.find.choose import Choice
     from tilepress.pipeline.image.made_levels import parse_asked
 
+    if not source and (stack or driver):
+        raise UsageError("adding levels: --stack and --driver say how --source is read; name it")
     found = add_levels(
         store,
-        source,
+        source or None,
         parse_asked(asked),
         patterns(stack),
         show_paths=show_paths,

@@ -18,14 +18,18 @@ from tilepress.pipeline.archive.options import CODING_OPTIONS, LOSSES, CodingOpt
 from tilepress.pipeline.privacy.profile import BASIC, OPTIONS
 
 __all__ = [
+    "Cluster",
     "CodingCommand",
     "DecoderChoice",
+    "Device",
+    "DeviceName",
     "Driver",
     "Events",
     "Exclude",
     "ForceGenerative",
     "Include",
     "KeepFiles",
+    "Lossless",
     "Quiet",
     "ReportFile",
     "ShowPaths",
@@ -33,6 +37,7 @@ __all__ = [
     "SkipLarger",
     "SourcesAndDestination",
     "Stack",
+    "Thumbnails",
     "Verbose",
     "Workers",
     "bytes_of",
@@ -144,6 +149,14 @@ Sign = Annotated[
         "what was sealed before only where it was compared with its source.",
     ),
 ]
+Thumbnails = Annotated[
+    bool | None,
+    typer.Option(
+        "--thumbnails/--no-thumbnails",
+        help="Small pictures of rasters on the ground in an archive's catalogue. Default: of those "
+        "with levels, which cost next to nothing; never of DICOM.",
+    ),
+]
 ShowPaths = Annotated[
     bool,
     typer.Option(
@@ -168,6 +181,30 @@ ForceGenerative = Annotated[
         "--force-generative",
         help="Take view or gan for medical images, too, of which they are refused.",
     ),
+]
+
+
+class DeviceName(StrEnum):
+    """Where tiles are coded."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Lossless = Annotated[
+    bool, typer.Option("--lossless", help="Every sample comes back as it was (the default).")
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE|ADDRESS",
+        help="Where workers run: local (the default), cuda, a profile.yaml of a batch system "
+        "(see tilepress cluster init), tcp://… of a running scheduler, or slurm-runner.",
+    ),
+]
+Device = Annotated[
+    DeviceName, typer.Option(help="Where tiles are coded; auto: on GPUs where workers have them.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Verbose = Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,12 +11,16 @@ from tilepress.errors import UsageError
 from tilepress.pipeline.archive.options import LOSSES
 from tilepress.workflows.cli.console import EXIT_FAILED, Json, complain, open_console, tell
 from tilepress.workflows.cli.options import (
+    Cluster,
     CodingCommand,
+    Device,
+    DeviceName,
     Driver,
     Events,
     Exclude,
     Include,
     KeepFiles,
+    Lossless,
     Quiet,
     ReportFile,
     ShowPaths,
@@ -25,6 +28,7 @@ from tilepress.workflows.cli.options import (
     SkipLarger,
     SourcesAndDestination,
     Stack,
+    Thumbnails,
     Verbose,
     Workers,
     bytes_of,
@@ -39,30 +43,6 @@ if TYPE_CHECKING:
     from tilepress.workflows.report.telling import Progress
 
 __all__ = ["compress", "finish", "plan", "register", "repair"]
-
-
-class DeviceName(StrEnum):
-    """Where tiles are coded."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-Lossless = Annotated[
-    bool, typer.Option("--lossless", help="Every sample comes back as it was (the default).")
-]
-Cluster = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME|FILE|ADDRESS",
-        help="Where workers run: local (the default), cuda, a profile.yaml of a batch system "
-        "(see tilepress cluster init), tcp://… of a running scheduler, or slurm-runner.",
-    ),
-]
-Device = Annotated[
-    DeviceName, typer.Option(help="Where tiles are coded; auto: on GPUs where workers have them.")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -126,6 +106,7 @@ def compress(
         ),
     ] = False,
     sign: Sign = None,
+    thumbnails: Thumbnails = None,
     report: ReportFile = None,
     events: Events = None,
     show_paths: ShowPaths = False,
@@ -192,6 +173,7 @@ def compress(
         checksum=checksum,
         dry_run=dry_run,
         sign=sign,
+        thumbnails=thumbnails,
         report=report,
         show_paths=show_paths,
         progress=_progress(events, told, quiet=quiet, verbose=verbose),
@@ -266,6 +248,7 @@ def finish(
     destination: Annotated[str, typer.Argument(metavar="DST", help="What the parts wrote to.")],
     workers: Workers = None,
     sign: Sign = None,
+    thumbnails: Thumbnails = None,
     report: ReportFile = None,
     events: Events = None,
     show_paths: ShowPaths = False,
@@ -284,6 +267,7 @@ def finish(
         destination,
         workers=workers,
         sign=sign,
+        thumbnails=thumbnails,
         report=report,
         show_paths=show_paths,
         progress=_progress(events, {"destination": destination}, quiet=quiet, verbose=verbose),

@@ -60,6 +60,7 @@ def compress(
     checksum: bool = False,
     dry_run: bool = False,
     sign: str | Path | None = None,
+    thumbnails: bool | None = None,
     report: str | Path | None = None,
     show_paths: bool = False,
     progress: Progress | None = None,
@@ -156,6 +157,9 @@ def compress(
         File of an ed25519 private key (OpenSSH or PEM) with which every store is signed that this
         run seals; with ``checksum`` also one that is there without a signature. A wrong signature
         that is there is a failure. The key stays in this process.
+    thumbnails :
+        Whether the catalogue of an archive has a small picture of each raster on the ground; None
+        of those that have levels, for which that costs next to nothing. Never of DICOM.
     report :
         File to write the report to, as JSON.
     show_paths :
@@ -192,6 +196,11 @@ def compress(
         skip_larger=skip_larger,
     )
     check_options(request.options, workers, tune)
+    if thumbnails and (part is not None or dry_run or request.destination.is_store):
+        raise UsageError(
+            "compressing: thumbnails go into the catalogue of an archive; of parts, tilepress "
+            "finish --thumbnails makes them"
+        )
     signer = None if sign is None else Signer.load(sign)
     writer = ReportWriter(
         path=None if report is None else Path(report),
@@ -285,7 +294,7 @@ def compress(
         if not (result.images or result.failures or result.excluded or result.kept.files):
             raise nothing_found("compressing", request, passed_over)
         with report_when_stopped(run, writer):
-            return finish_run(result, writer, target, progress)
+            return finish_run(result, writer, target, progress, thumbnails)
 
 
 def _missing(folder: StoragePath) -> list[StoragePath]:

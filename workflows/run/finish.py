@@ -16,6 +16,7 @@ from tilepress.pipeline.archive.destination import Destination
 from tilepress.pipeline.archive.outcome import ImageFailure
 from tilepress.pipeline.catalogue.index import Index
 from tilepress.pipeline.catalogue.stores import CATALOGUE
+from tilepress.pipeline.catalogue.thumbnails import thumbnails_asked
 from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.storage import copies
 from tilepress.pipeline.storage.local import FolderPath
@@ -52,12 +53,16 @@ def finish_run(
     writer: ReportWriter,
     archive: Destination | None = None,
     progress: Progress | None = None,
+    thumbnails: bool | None = None,
 ) -> Report:
-    """Bring the catalogue of an archive up to date, and write the report; return it."""
+    """Bring the catalogue of an archive up to date, and write the report; return it.
+
+    ``thumbnails`` : whether stores on the ground get one there; None for those with levels.
+    """
     with contextlib.suppress(OSError):
         copies.clear()  # copies of remote images may hold what is private
     if archive is not None and not archive.is_store and report.images:
-        _update_catalogue(archive, report, progress)
+        _update_catalogue(archive, report, progress, thumbnails)
     if archive is not None and archive.is_store and report.written and progress is not None:
         around = _catalogued_archive(archive)
         if around is not None:
@@ -110,9 +115,11 @@ def _catalogued_archive(store: Destination) -> StoragePath | None:
     return None
 
 
-def _update_catalogue(archive: Destination, report: Report, progress: Progress | None) -> None:
+def _update_catalogue(
+    archive: Destination, report: Report, progress: Progress | None, thumbnails: bool | None
+) -> None:
     """Bring the catalogue up to date; a failure is listed: every store is sealed without it."""
-    problem = why_not_updated(archive.path)
+    problem = why_not_updated(archive.path, thumbnails_asked(thumbnails))
     if problem is not None:
         failure = ImageFailure(
             source=str(archive.path),

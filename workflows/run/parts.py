@@ -93,15 +93,16 @@ def finish(
     *,
     workers: int | None = None,
     sign: str | Path | None = None,
+    thumbnails: bool | None = None,
     report: str | Path | None = None,
     show_paths: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Seal what the parts of a plan have written; what they have not is listed as failures.
 
-    ``sign`` is as in ``compress``; what parts have sealed and not signed is compared with its
-    source first. May be called again after more parts have run. The plan is removed once everything
-    is sealed, and signed.
+    ``sign`` and ``thumbnails`` are as in ``compress``; what parts have sealed and not signed is
+    compared with its source first. May be called again after more parts have run. The plan is
+    removed once everything is sealed, and signed.
     """
     started = time.monotonic()
     if report is not None:
@@ -119,7 +120,7 @@ def finish(
         with progress or SilentProgress() as told:
             unsigned = "" if signer is None else f"; none is signed by this: {BY_COMPRESS}"
             told.tell(Note(_nothing(target) + unsigned))
-            return finish_run(Report(), writer, target, told)
+            return finish_run(Report(), writer, target, told, thumbnails)
     if head is None:
         raise UsageError(
             f"finishing {target.path}: there is no plan of parts; "
@@ -161,7 +162,7 @@ def finish(
         if not result.images and not result.failures and not result.kept.files:
             told.tell(Note(_nothing(target)))
         with report_when_stopped(run, writer):
-            return finish_run(result, writer, target, told)
+            return finish_run(result, writer, target, told, thumbnails)
 
 
 def _nothing(target: Destination) -> str:

@@ -13,7 +13,7 @@ from tilepress.workflows.cluster.executor import DaskExecutor, Executor, InProce
 from tilepress.workflows.cluster.worker import set_up
 from tilepress.workflows.report.telling import Note, Progress
 
-__all__ = ["make_executor"]
+__all__ = ["check_shared_memory", "make_executor"]
 
 
 def make_executor(
@@ -39,7 +39,7 @@ def make_executor(
         set_up(wanted, has_gpu=wanted == "cuda" or (wanted == "auto" and bool(visible_gpus())))
         return InProcessExecutor()
     if cluster in (None, "local", "cuda"):
-        _check_shared_memory()
+        check_shared_memory()
     codec = None  # nothing to make warm
     if coder_class(options.codec).on_device:
         codec = {"codec": options.codec, "tier": options.tier, "model": options.model}
@@ -51,7 +51,7 @@ def make_executor(
     )
 
 
-def _check_shared_memory() -> None:
+def check_shared_memory() -> None:
     """Raise UsageError where processes cannot share locks: Dask's workers would fail one by one."""
     import multiprocessing
 

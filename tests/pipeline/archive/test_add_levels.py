@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
+import rasterio
 import xarray as xr
+from rasterio.control import GroundControlPoint
 from typer.testing import CliRunner
 
 from tilepress.codecs.reduce import reduced
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import add_levels as room
-from tilepress.pipeline.archive import plan
+from tilepress.pipeline.archive import plan, write
 from tilepress.pipeline.archive.add_levels import add_levels
+from tilepress.pipeline.archive.plan import plan_digests
+from tilepress.pipeline.archive.repair import repair_stores
+from tilepress.pipeline.geotiff.format import GEOTIFF
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.verify import verify
@@ -23,7 +31,7 @@ from tilepress.workflows.cli.app import app
 from tilepress.workflows.run.compress import compress
 
 from ...helpers.samples import smooth
-from ..images import tiff
+from ..images import dicom, npy, tiff
 
 IMAGE = smooth((90, 110), 1).astype(np.uint16)
 OPTIONS: dict[str, Any] = {"workers": 0, "tile": 32}
@@ -51,6 +59,10 @@ def source(tmp_path: Path) -> Path:
 def store(source: Path, tmp_path: Path) -> Path:
     assert compress(source, tmp_path / "out", **OPTIONS).ok
     return tmp_path / "out/scene.zarr"
+
+
+def tiff_of_one_band(path: Path) -> Path:
+    return tiff(path, IMAGE)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -109,6 +121,239 @@ class TestAStoreWithoutLevels:
         assert [one.state for one in found] == ["written", "written"]
         for name in ("scene", "other"):
             assert verify(tmp_path / f"out/{name}.zarr", tmp_path / f"in/{name}.tif") == []
+
+
+def rgb_with_alpha(path: Path) -> Path:
+    samples = np.stack([smooth((90, 110), seed) for seed in range(4)]).astype(np.uint8)
+    return raster(path, samples, photometric="RGB", alpha="YES")
+
+
+def with_a_mask(path: Path) -> Path:
+    mask = np.full(IMAGE.shape, 255, np.uint8)
+    mask[:30, :40] = 0
+    return raster(path, IMAGE[np.newaxis], mask)
+
+
+def with_nodata_by_band(path: Path) -> Path:
+    raster(path, np.stack([IMAGE, IMAGE + 1]).astype(np.float32), nodata=np.nan)
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = ("B04", "SCL")
+        file.scales, file.units = (0.1, 0.1), ("K", "K")
+    return path
+
+
+def with_a_palette(path: Path) -> Path:
+    raster(path, (IMAGE[np.newaxis] % 7).astype(np.uint8))
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {n: (n, n, n, 255) for n in range(256)})
+    return path
+
+
+def with_control_points(path: Path) -> Path:
+    points = [GroundControlPoint(r, c, 4 + c / 100, 50 - r / 100, 0) for r, c in CORNERS]
+    return raster(path, IMAGE[np.newaxis], gcps=points, crs="EPSG:4326", transform=None)
+
+
+def of_jpeg(path: Path) -> Path:
+    samples = np.stack([smooth((96, 128), seed) for seed in range(3)]).astype(np.uint8)
+    return raster(path, samples, compress="JPEG", tiled=True, blockxsize=32, blockysize=32)
+
+
+def of_no_place(path: Path) -> Path:
+    return raster(path, IMAGE[np.newaxis], crs=None, transform=None)
+
+
+def without_axes(path: Path) -> Path:
+    return npy(path.with_suffix(".npy"), smooth((3, 90, 110)).astype(np.int16))
+
+
+def of_bits(path: Path) -> Path:
+    return npy(path.with_suffix(".npy"), IMAGE.mean() < IMAGE)
+
+
+def of_a_patient(path: Path) -> Path:
+    for number in range(3):
+        dicom(path.parent / f"{number}.dcm", 1, number)
+    return path.parent
+
+
+def that_is_padded(path: Path) -> Path:
+    for number in range(3):
+        file = dicom(path.parent / f"{number}.dcm", 1, number)
+        dataset = pydicom.dcmread(file)
+        dataset.RescaleSlope, dataset.RescaleIntercept = 2, -1000
+        dataset.add_new("PixelPaddingValue", "US", 7)
+        dataset.save_as(file)
+    return path.parent
+
+
+CORNERS = [(0, 0), (0, 110), (90, 0), (90, 110)]
+KINDS = [
+    rgb_with_alpha, with_a_mask, with_nodata_by_band, with_a_palette, with_control_points, of_jpeg,
+    of_no_place, without_axes, of_bits, of_a_patient, that_is_padded,
+]  # fmt: skip
+
+
+def raster(path: Path, samples: np.ndarray, mask: np.ndarray | None = None, **more: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    profile: dict[str, Any] = {
+        "crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6), **more,
+    }  # fmt: skip
+    profile = {key: value for key, value in profile.items() if value is not None}
+    with rasterio.open(
+        path, "w", driver="GTiff", width=samples.shape[-1], height=samples.shape[-2],
+        count=len(samples), dtype=samples.dtype, **profile,
+    ) as file:  # fmt: skip
+        file.write(samples)
+        if mask is not None:
+            file.write_mask(mask)
+    return path
+
+
+class TestAStoreAlone:
+    """A lossless store has all that its source had: whoever has lost that need not do without."""
+
+    @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+    @pytest.mark.parametrize("made", [tiff_of_one_band, *KINDS], ids=lambda one: one.__name__)
+    def test_gets_the_levels_that_its_source_gives_to_the_byte(
+        self, tmp_path: Path, made: Callable[[Path], Path]
+    ):
+        source = made(tmp_path / "in/scene.tif")
+        assert compress(source, tmp_path / "out", **OPTIONS).ok
+        shutil.copytree(tmp_path / "out", tmp_path / "other")
+        (one,) = add_levels(tmp_path / "out", [source], 2)
+        (other,) = add_levels(tmp_path / "other", None, 2)
+        assert (one.state, other.state) == ("written", "written"), other
+        wanted, found = stored(tmp_path / "out"), stored(tmp_path / "other")
+        assert wanted.keys() == found.keys()
+        assert [key for key in wanted if wanted[key] != found[key]] == []
+        assert verify(tmp_path / "other") == []
+
+    def test_is_known_to_compress_repair_and_verify(self, store: Path, source: Path):
+        assert [one.ok for one in add_levels(store, None, 2)] == [True]
+        assert verify(store, source) == []
+        (image,) = compress(source, store.parent, **OPTIONS, levels=2).images
+        assert image.status == "unchanged"
+        shard = next(key for key in stored(store) if key.startswith("1/image/c"))
+        before = (store / shard).read_bytes()
+        (store / shard).write_bytes(before[:-1])
+        (repaired,) = repair_stores(store, [source])
+        assert (repaired.state, repaired.resealed) == ("repaired", False)
+        assert (store / shard).read_bytes() == before
+
+    def test_goes_on_with_what_the_source_began_and_the_other_way_round(
+        self, store: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        for first, second in (([source], None), (None, [source])):
+            copy = store.parent.parent / f"copy-{first is None}/scene.zarr"
+            shutil.copytree(store, copy)
+            with monkeypatch.context() as patched:
+                patched.setattr(room, "seal_image", _killed)
+                (done,) = add_levels(copy, first, 2)
+            assert done.state == "failed"
+            assert verify(copy, source) == []
+            written: list[Any] = []
+
+            def noted(
+                *arguments: Any, right: Any = room.write_shard, known: list[Any] = written
+            ) -> Any:
+                known.append(right(*arguments))
+                return known[-1]
+
+            with monkeypatch.context() as patched:
+                patched.setattr(room, "write_shard", noted)
+                (done,) = add_levels(copy, second, 2)
+            assert done.state == "written", done
+            assert all(one.reused for one in written)
+            assert verify(copy, source) == []
+
+    @pytest.mark.parametrize("at", ["_copy", "write_shard", "seal_image"])
+    def test_is_whole_while_it_gets_them(
+        self, store: Path, source: Path, monkeypatch: pytest.MonkeyPatch, at: str
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(room, at, _killed)
+            (done,) = add_levels(store, None, 2)
+        assert done.state == "failed"
+        assert verify(store, source) == []
+        assert StoreReader.open(store).level_count == 1
+        (done,) = add_levels(store, None, 2)
+        assert done.state == "written", done
+        assert verify(store, source) == []
+        assert not (store.parent / ".tilepress/scene.zarr").exists()
+
+    def test_that_is_not_lossless_is_refused_and_says_what_to_do(
+        self, source: Path, tmp_path: Path
+    ):
+        assert compress(source, tmp_path / "out", **OPTIONS, max_error=2).ok
+        before = contents(tmp_path / "out")
+        (done,) = add_levels(tmp_path / "out", None, 2)
+        assert done.state == "failed"
+        assert "--source" in str(done.reason)
+        assert contents(tmp_path / "out") == before
+
+    def test_whose_documents_do_not_tell_all_is_refused(
+        self, store: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(GEOTIFF.__class__, "as_told", lambda *_: None)
+        (done,) = add_levels(store, None, 2)
+        assert "--source" in str(done.reason)
+
+    def test_of_files_that_differ_in_padding_is_refused(self, tmp_path: Path):
+        folder = that_is_padded(tmp_path / "in/scene")
+        dataset = pydicom.dcmread(folder / "1.dcm")
+        dataset["PixelPaddingValue"].value = 9
+        dataset.save_as(folder / "1.dcm")
+        assert compress(folder, tmp_path / "out", **OPTIONS).ok
+        (done,) = add_levels(tmp_path / "out", None, 1)
+        assert "--source" in str(done.reason)
+
+    def test_that_was_deidentified_is_refused(self, source: Path, tmp_path: Path):
+        assert compress(source, tmp_path / "out", **OPTIONS, deidentify="basic").ok
+        (done,) = add_levels(tmp_path / "out", None, 1)
+        assert "--source" in str(done.reason)
+
+    def test_the_command(self, store: Path, source: Path):
+        refused = CliRunner().invoke(app, ["levels", str(store), "--stack", "*"])
+        assert isinstance(refused.exception, UsageError)
+        done = CliRunner().invoke(app, ["levels", str(store), "--levels", "2"])
+        assert done.exit_code == 0, done.output
+        assert verify(store, source) == []
+
+
+class TestStoresOfTheVersionBefore:
+    """Plans of levels had another digest: their stores are the ones that the same line makes."""
+
+    def test_are_unchanged_and_repaired(
+        self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(plan, "plan_digests", lambda *all_: (former_digest(*all_),))
+            patched.setattr(write, "plan_digests", lambda *all_: (former_digest(*all_),))
+            assert compress(source, tmp_path / "out", **OPTIONS, levels=2).ok
+        store = tmp_path / "out/scene.zarr"
+        (image,) = compress(source, store.parent, **OPTIONS, levels=2).images
+        assert image.status == "unchanged"
+        shard = store / "1/image/c/0/0"
+        before = shard.read_bytes()
+        shard.unlink()
+        (repaired,) = repair_stores(store, [source])
+        assert (repaired.state, repaired.resealed) == ("repaired", False)
+        assert shard.read_bytes() == before
+
+
+def former_digest(*arguments: Any) -> str:
+    return plan_digests(*arguments)[-1]
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    """Return what stores hold, without the catalogue, which tells when it was written."""
+    found = contents(folder)
+    return {key: data for key, data in found.items() if not key.startswith("catalogue/")}
+
+
+def _killed(*_: Any, **__: Any) -> None:
+    raise OSError(5, "killed")
 
 
 class TestWhatIsNotItsSource:

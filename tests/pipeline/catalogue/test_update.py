@@ -23,6 +23,7 @@ from affine import Affine
 import tilepress
 from tilepress.errors import DamagedStore, UsageError
 from tilepress.pipeline.catalogue import index as catalogue_index
+from tilepress.pipeline.catalogue import lists
 from tilepress.pipeline.catalogue import stores as catalogue
 from tilepress.pipeline.catalogue import update as cataloguing
 from tilepress.pipeline.catalogue.index import Entry, Index, merged
@@ -185,7 +186,7 @@ class TestCatalogueSaysWhatIsThere:
             assert "1.2.826.0.1" not in text
 
     def test_many_items_are_listed_in_pages(self, archive: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(cataloguing, "PAGE", 2)
+        monkeypatch.setattr(lists, "PAGE", 2)
         monkeypatch.setattr(catalogue_index, "SEGMENT", 2)
         update_catalogue(archive)
         path = archive / "catalogue" / "collection.json"

@@ -17,6 +17,7 @@ from tilepress.codecs.zarr_codec import ChosenDecoder, TilepressTileV3, read_by
 from tilepress.errors import UnsupportedFormat, UsageError
 from tilepress.pipeline.export import export
 from tilepress.pipeline.export_archive import export_archive
+from tilepress.pipeline.export_staging import Wanted
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.verify import verify
@@ -106,7 +107,9 @@ class TestReading:
         self, archive: Path, tmp_path: Path
     ) -> None:
         for decoder, state in (("base", "written"), ("base", "there"), ("view", "failed")):
-            done = {one.name: one for one in export_archive(archive, tmp_path, decoder=decoder)}
+            done = {
+                one.name: one for one in export_archive(archive, tmp_path, Wanted(decoder=decoder))
+            }
             assert done["scene.zarr"].state == state
         assert "exists" in str(done["scene.zarr"].problem)
         assert done["plain.zarr"].state == "there", "its codec has the base alone"
@@ -196,7 +199,7 @@ class TestExports:
             export(scene(archive), tmp_path / "seen.npy", "npy", decoder="view")
 
     def test_of_an_archive_where_there_is_one(self, archive: Path, tmp_path: Path) -> None:
-        done = {one.name: one for one in export_archive(archive, tmp_path, decoder="view")}
+        done = {one.name: one for one in export_archive(archive, tmp_path, Wanted(decoder="view"))}
         assert done["scene.zarr"].problem is None
         assert done["plain.zarr"].problem is None
         assert "makes up detail" in str(done[slice_of(archive).name].problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,16 @@ class TestAnArchive:
         (line,) = done.stderr.splitlines()
         assert "a.zarr" in line
 
+    def test_with_a_store_of_no_such_format_ends_with_0_where_that_is_asked_for(
+        self, call: Command, archive: Path, tmp_path: Path
+    ):
+        line = ["export", archive, tmp_path / "back", "--format", "cog", "--fitting-only"]
+        done = call(*line, "--report", tmp_path / "report.json", "--workers", "0")
+        assert done.returncode == 0, done.stderr
+        assert "1 of 2 stores written, 1 left out" in done.stdout
+        found = json.loads((tmp_path / "report.json").read_text())
+        assert [one["state"] for one in found["results"]] == ["left out", "written", "written"]
+
     def test_with_a_damaged_store_ends_with_1(self, call: Command, archive: Path, tmp_path: Path):
         (archive / "a.zarr/zarr.json").write_text("{}")
         done = call("export", archive, tmp_path / "back")
@@ -64,13 +75,27 @@ class TestAnArchive:
             ["--bands", "1"],
             ["--bbox", "0,0,1,1"],
             ["--bbox-crs", "EPSG:4326"],
-            ["--transfer-syntax", "htj2k"],
+            ["--format", "cog", "--transfer-syntax", "htj2k"],
+            ["--format", "npy", "--join-stacks"],
+            ["--report", "s3://bucket/report.json"],
         ):
             assert call("export", archive, tmp_path / "back", *line).returncode == 2
         assert not (tmp_path / "back").exists()
 
 
 class TestAStore:
+    def test_takes_no_option_of_archives(self, call: Command, archive: Path, tmp_path: Path):
+        for line in (
+            ["--join-stacks"],
+            ["--fitting-only"],
+            ["--workers", "2"],
+            ["--report", str(tmp_path / "report.json")],
+        ):
+            done = call("export", archive / "map.zarr", tmp_path / "x.tif", *line)
+            assert done.returncode == 2
+            assert "of an archive" in done.stderr
+        assert not (tmp_path / "x.tif").exists()
+
     def test_of_an_unknown_ending_is_refused_in_one_line(
         self, call: Command, archive: Path, tmp_path: Path
     ):
