@@ -172,7 +172,10 @@ class _Views:
         column = number(request.path_params["column"], "column", picture.width)
         values = picture.value(row, column, look)
         shown = [v if not isinstance(v, float) or math.isfinite(v) else None for v in values]
-        return JSONResponse({"values": shown})
+        told: dict[str, Any] = {"values": shown}
+        if look.index is not None:
+            told["index"] = picture.index(row, column, look)
+        return JSONResponse(told)
 
     def plane(self, request: Request) -> Response:
         """Samples of a slice, little-endian, C order; dtype and shape are in the headers."""
@@ -217,7 +220,7 @@ class _Views:
                 raise HTTPException(404, "no original was named: serve with --original")
             look = self._originals.look(look, picture, of)
             picture, what = self._originals.picture(picture, of), (of, *what)
-        name = (seal, what, look.channels, look.difference, tuple(sorted(look.place.items())))
+        name = (seal, what, look.channels, look.index, tuple(sorted(look.place.items())))
         data = self._made.get(name)
         if data is None:
             with self.turn():

@@ -99,7 +99,7 @@ class Originals:
             return look
         limit = _limit(stored.reader) or 1.0
         channels = tuple(replace(one, low=0.0, high=limit) for one in look.channels)
-        return replace(look, channels=channels, difference=None)
+        return replace(look, channels=channels, index=None)
 
 
 class _Beside:

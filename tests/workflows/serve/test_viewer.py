@@ -149,6 +149,38 @@ class TestAnImage:
         assert values == image.isel(x=column, y=row).values.tolist()
         assert "EPSG:32631" in text
 
+    def test_shows_an_index_by_name_or_by_formula(self, open_page: Any, served: Path) -> None:
+        from selenium.webdriver import ActionChains
+        from selenium.webdriver.common.keys import Keys
+
+        import tilepress
+
+        browser = open_page("/view/scene.zarr")
+        canvas = browser.find_element("css selector", "#deep canvas")
+        plain = self._settled(browser, canvas)
+        browser.find_element(
+            "css selector", "select[aria-label='Index'] option[value=vari]"
+        ).click()
+        self._settled(browser, canvas, lambda mean: abs(mean - plain) > 1)
+        formula = browser.find_element("css selector", "input[aria-label='Formula']")
+        assert formula.get_attribute("value") == "(green - red) / (green + red - blue)"
+        formula.clear()
+        formula.send_keys("(b1 - b3) / (b1 + b9)", Keys.ENTER)
+        _wait(browser, "return document.querySelector('.wrong').textContent.includes(\"'b9'\")")
+        browser.get_log("browser")  # the 400 itself
+        formula.clear()
+        formula.send_keys("(b1 - b3) / (b1 + 2*b2)", Keys.ENTER)
+        _wait(browser, "return document.querySelector(\"input[aria-label='Brown at']\") !== null")
+        ActionChains(browser).move_to_element(canvas).move_by_offset(5, 5).perform()
+        _wait(browser, "return document.getElementById('status').textContent.includes('index')")
+        text = browser.find_element("id", "status").text
+        column, row = (int(n) for n in re.findall(r"(?:column|row) (\d+)", text))
+        b1, b2, b3 = (
+            tilepress.open(served / "scene.zarr").image.values[:, row, column].astype(float)
+        )
+        shown = float(re.findall(r"index: (\S+)", text)[0])
+        assert shown == pytest.approx((b1 - b3) / (b1 + 2 * b2), rel=1e-3)
+
     @staticmethod
     def _settled(
         browser: Any, canvas: Any, enough: Callable[[float], bool] = lambda mean: mean > 1
