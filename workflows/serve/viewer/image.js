@@ -108,21 +108,9 @@ function showImage(info) {
       channels.append(made("div", { class: "row" }, color, band, ...ends));
     }
     panel.append(channels);
-    if (info.original) panel.append(original());
+    if (info.original) panel.append(originalField(info, state, (beside) => { state.beside = beside; controls(); redraw(); }, (swipe) => { state.swipe = swipe; cut(); }));
     if (info.bands.length > 1) panel.append(presets(), indices());
     for (const [axis, at] of Object.entries(state.place)) panel.append(slider(axis, at));
-  }
-
-  function original() {
-    const choice = made("select", { "aria-label": "Original", onchange: () => { state.beside = choice.value; controls(); redraw(); } });
-    const ways = { stored: "as stored", original: "original", swipe: "original left of stored", difference: `difference, up to ${info.worst}` };
-    for (const [value, text] of Object.entries(ways)) choice.append(made("option", { value, text, selected: value === state.beside }));
-    const field = made("fieldset", {}, made("legend", { text: "Original" }), made("div", { class: "row" }, choice));
-    if (state.beside === "swipe") {
-      const range = made("input", { type: "range", min: 0, max: 100, value: 100 * state.swipe, "aria-label": "Swipe", oninput: () => { state.swipe = range.value / 100; cut(); } });
-      field.append(made("div", { class: "row" }, range));
-    }
-    return field;
   }
 
   function presets() {
