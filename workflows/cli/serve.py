@@ -188,6 +188,7 @@ def serve(
     from tilepress.workflows.serve.listening import listening
     from tilepress.workflows.serve.originals import Originals
     from tilepress.workflows.serve.shelf import Shelf
+    from tilepress.workflows.serve.warm import warm_beside
 
     token = token or os.environ.get(VARIABLE) or None
     here = _is_loopback(host)
@@ -208,6 +209,7 @@ def serve(
             origins=origins,
             originals=originals,
         )
+        warm_beside(shelf)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
             uvicorn.Server(config).run(sockets=[sock])

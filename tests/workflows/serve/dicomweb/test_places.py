@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -66,8 +66,8 @@ def _asking(port: int, count: int) -> socket.socket:
 
 
 def _is_whole(port: int, count: int) -> bool:
-    answer = httpx.get(f"http://127.0.0.1:{port}/pieces/{count}", timeout=60)
-    return answer.status_code == 200 and len(answer.content) == count * sending.PIECE
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/pieces/{count}", timeout=60) as answer:
+        return len(answer.read()) == count * sending.PIECE
 
 
 class TestSlowClients:
