@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from tilepress.pipeline.geotiff.kept_record import parse_record
 from tilepress.pipeline.geotiff.product_names import acquired_by_name
-from tilepress.pipeline.geotiff.record import parse_record
 from tilepress.pipeline.image.info import Acquired
 from tilepress.pipeline.image.source import ExportReader
 

@@ -41,6 +41,7 @@ from tilepress.pipeline.geotiff.creation import creation_options, plain_options
 from tilepress.pipeline.geotiff.drivers import OPTED
 from tilepress.pipeline.geotiff.gdal import gdal_calls, gdal_errors
 from tilepress.pipeline.geotiff.join import joined_record
+from tilepress.pipeline.geotiff.kept_record import parse_record
 from tilepress.pipeline.geotiff.metadata import (
     append_carried,
     write_band_nodata,
@@ -50,7 +51,6 @@ from tilepress.pipeline.geotiff.metadata import (
 from tilepress.pipeline.geotiff.part import FilePart
 from tilepress.pipeline.geotiff.record import (
     parse_crs,
-    parse_record,
 )
 from tilepress.pipeline.geotiff.stream_export import append_streams, stream_options
 from tilepress.pipeline.geotiff.window import transform_of, window_of

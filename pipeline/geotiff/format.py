@@ -258,7 +258,7 @@ class _GeoTiff(Format):
         return slide_to_write(reader)
 
     def colors(self, reader: ExportReader) -> Sequence[Sequence[int]] | None:
-        from tilepress.pipeline.geotiff.record import parse_record
+        from tilepress.pipeline.geotiff.kept_record import parse_record
 
         files = reader.origin.get("files", ())
         if reader.origin["kind"] != GEOTIFF_KIND or len(files) != 1:

@@ -21,6 +21,7 @@ from rasterio.io import DatasetReader
 from tilepress.codecs.numbers import json_number
 from tilepress.pipeline.geotiff.gdal import ask
 from tilepress.pipeline.geotiff.header import Directory, Entry, TiffHeader
+from tilepress.pipeline.geotiff.kept_record import RECORD_VERSION
 from tilepress.pipeline.geotiff.placing import placing_entries
 
 __all__ = [
@@ -32,11 +33,9 @@ __all__ = [
     "describe_raster",
     "dump_record",
     "parse_crs",
-    "parse_record",
     "placed_entries",
 ]
 
-RECORD_VERSION = 1
 
 MAX_CARRIED_BYTES = 16 * 2**20
 """Longest value of a single TIFF entry that is kept (vendor tags; Photoshop layers are longer)."""
@@ -127,14 +126,6 @@ def dump_record(record: Mapping[str, Any]) -> bytes:
     """Return the record as JSON bytes, the same for the same record."""
     text = json.dumps(_encoded(record), ensure_ascii=False, allow_nan=False, sort_keys=True)
     return text.encode("utf-8", "backslashreplace")
-
-
-def parse_record(data: bytes) -> dict[str, Any]:
-    """Return the record that ``dump_record`` wrote."""
-    record = json.loads(data)
-    if not isinstance(record, dict) or record.get("version") != RECORD_VERSION:
-        raise ValueError(f"no raster record of version {RECORD_VERSION}")
-    return record
 
 
 def carried_entries(record: Mapping[str, Any]) -> dict[int, Entry]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.read.channels import told_channels
+from tilepress.pipeline.read.indices import Index
 from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = [
@@ -47,14 +48,14 @@ class Look:
     """Their colours are added."""
     place: Mapping[str, int] = field(default_factory=dict)
     """Number along each axis that is neither band, y nor x; the middle where none is said."""
-    difference: tuple[int, int] | None = None
-    """Bands a and b whose (a − b) / (a + b) is shown from brown over white to green."""
+    index: Index | None = None
+    """What is shown in place of the channels, from brown over white to green."""
 
     @property
     def bands(self) -> list[int]:
         """The bands that are read."""
-        if self.difference is not None:
-            return list(self.difference)
+        if self.index is not None:
+            return list(self.index.expression.bands)
         return [channel.band for channel in self.channels]
 
 
@@ -137,12 +138,12 @@ def coloured(
     """Return the pixels of (bands, y, x) samples of which ``cover`` says how much is there."""
     rows, columns = samples.shape[-2:]
     pixels = np.zeros((rows, columns, 4), np.float32)
-    if look.difference is not None:
-        a, b = samples[0].astype(np.float32), samples[1].astype(np.float32)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            index = (a - b) / (a + b)
-        known = np.isfinite(index)
-        pixels[..., :3] = _diverging(np.where(known, index, 0))
+    if look.index is not None:
+        values = look.index.values(samples)
+        known = np.isfinite(values)
+        span = (look.index.high - look.index.low) or 1.0
+        weight = 2 * (np.where(known, values, 0) - look.index.low) / span - 1
+        pixels[..., :3] = _diverging(weight.astype(np.float32))
         pixels[..., 3] = 255 * cover.min(axis=0) * known
     elif palette is not None and len(samples) == 1:
         numbers = np.clip(samples[0], 0, len(palette) - 1).astype(int)
@@ -163,8 +164,8 @@ _BROWN, _WHITE, _GREEN = (
 )
 
 
-def _diverging(index: Samples) -> Samples:
+def _diverging(values: Samples) -> Samples:
     """Return colours of −1 … 1: brown, white, green."""
-    weight = np.clip(index, -1, 1)[..., np.newaxis]
+    weight = np.clip(values, -1, 1)[..., np.newaxis]
     below = _WHITE + (_WHITE - _BROWN) * weight
     return np.asarray(np.where(weight < 0, below, _WHITE + (_GREEN - _WHITE) * weight))

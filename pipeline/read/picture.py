@@ -81,6 +81,8 @@ class Picture:
         rows, columns = max(1, round((y1 - y0) / factor)), max(1, round((x1 - x0) / factor))
         bands = look.bands
         samples, present = self._read(bands, look.place, (y0, x0, y1, x1), factor)
+        if look.index is not None:  # a mean of it is one of places where every band is
+            present = np.broadcast_to(present.min(axis=0), present.shape)
         means, cover = reduced(samples, present, (rows, columns), self._is_classes)
         return coloured(means, cover, look, self.palette)
 
@@ -122,6 +124,17 @@ class Picture:
         window = (y, x, y + 1, x + 1)
         samples = self._planes(0, list(range(band_count(self.reader))), look.place, window)
         return [one.item() for one in samples.reshape(-1)]
+
+    def index(self, y: int, x: int, look: Look) -> float | None:
+        """Return the index at a place; None where there is none."""
+        if look.index is None:
+            return None
+        window = (y, x, y + 1, x + 1)
+        samples = self._planes(0, look.bands, look.place, window)
+        if not self._present(0, look.bands, samples, window).all():
+            return None
+        value = float(look.index.values(samples)[0, 0])
+        return value if math.isfinite(value) else None
 
     # --- reading -------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from tilepress.codecs.numbers import shown as shown_text
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import say
 from tilepress.workflows.cli.options import DecoderChoice, ForceGenerative
@@ -21,6 +22,9 @@ __all__ = ["register", "serve", "show"]
 
 VARIABLE = "TILEPRESS_TOKEN"
 """The token, where it should not stand on the command line."""
+
+INDICES = "ndvi, evi, savi, ndwi, ndmi, nbr, ndsi, vari"
+"""Names of ``pipeline.read.indices``, for a help that loads nothing."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 """The first bytes of every PNG file."""
@@ -52,6 +56,28 @@ def show(
             help="Bands, by name or by number from 1, as red, green and blue, or one.",
         ),
     ] = "",
+    index: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"An index, where it is known which bands it is of: {INDICES}.",
+        ),
+    ] = "",
+    expression: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMULA",
+            help="An index of your own: numbers, bands by name (nir), as b4 or as [4], + - * / "
+            "( ), sqrt, abs, min, max.",
+        ),
+    ] = "",
+    rescale: Annotated[
+        str,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Values of an index that are brown and green; white is halfway. -1,1 by itself.",
+        ),
+    ] = "",
     decoder: DecoderChoice = "base",
     force_generative: ForceGenerative = False,
 ) -> None:
@@ -67,18 +93,30 @@ def show(
         tilepress show out/scene.zarr --png scene.png --bands 4,3,2
 
         tilepress show out/CT-0123456789ab.zarr --at z:40 --png slice.png
+
+        tilepress show out/scene.zarr --index ndvi --png ndvi.png
+
+        tilepress show out/scene.zarr --expression "(b4-b3)/(b4+b3)" --rescale=-0.5,0.5
     """
     from tilepress.pipeline.read.decoders import open_by
-    from tilepress.workflows.serve.shown import as_png, as_text
+    from tilepress.workflows.serve.shown import Shown, as_png, as_text
+
+    if sum(map(bool, (bands, index, expression))) > 1:
+        raise UsageError("showing: give one of --bands, --index and --expression")
+    if index and index.strip().lower() not in INDICES.split(", "):
+        raise UsageError(f"showing: got --index {shown_text(index)}, want one of {INDICES}")
+    if rescale and not (index or expression):
+        raise UsageError("showing: --rescale is of an index; give --index or --expression")
+    shown = Shown(at=at, bands=bands, expression=index or expression, rescale=rescale)
 
     opened = functools.partial(open_by, decoder=decoder, force_generative=force_generative)
     if png is None:
-        for line in as_text(store, at, bands, opened):
+        for line in as_text(store, shown, opened):
             print(line)
         return
     if png.is_file() and not _is_png(png):  # a slip would cost an original
         raise UsageError(f"drawing: {png} is there, and no PNG file; choose another name")
-    data = as_png(store, size, at, bands, opened)
+    data = as_png(store, size, shown, opened)
     png.write_bytes(data)
     say(str(png))
 
@@ -150,6 +188,7 @@ def serve(
     from tilepress.workflows.serve.listening import listening
     from tilepress.workflows.serve.originals import Originals
     from tilepress.workflows.serve.shelf import Shelf
+    from tilepress.workflows.serve.warm import warm_beside
 
     token = token or os.environ.get(VARIABLE) or None
     here = _is_loopback(host)
@@ -170,6 +209,7 @@ def serve(
             origins=origins,
             originals=originals,
         )
+        warm_beside(shelf)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
             uvicorn.Server(config).run(sockets=[sock])

@@ -29,7 +29,7 @@ from tilepress.workflows.serve.asked import look_asked, number
 from tilepress.workflows.serve.described import described
 from tilepress.workflows.serve.dicomweb.routes import dicomweb_routes
 from tilepress.workflows.serve.mercator import MAX_ZOOM, map_tile
-from tilepress.workflows.serve.originals import Originals, what_asked
+from tilepress.workflows.serve.originals import Originals, What, what_asked
 from tilepress.workflows.serve.shelf import NoSuchStore, Shelf
 from tilepress.workflows.serve.stac import stac_routes
 
@@ -172,10 +172,14 @@ class _Views:
         column = number(request.path_params["column"], "column", picture.width)
         values = picture.value(row, column, look)
         shown = [v if not isinstance(v, float) or math.isfinite(v) else None for v in values]
-        return JSONResponse({"values": shown})
+        told: dict[str, Any] = {"values": shown}
+        if look.index is not None:
+            told["index"] = picture.index(row, column, look)
+        return JSONResponse(told)
 
     def plane(self, request: Request) -> Response:
-        """Samples of a slice, little-endian, C order; dtype and shape are in the headers."""
+        """Samples of a slice, of its original or how far they are apart, little-endian, C order;
+        dtype and shape are in the headers."""
         picture, usual = self._picture(request)
         look = look_asked(request.query_params, picture.reader, usual)
         params = request.path_params
@@ -184,6 +188,7 @@ class _Views:
         count = picture.reader.shape[axes.index(axis)] if axis in axes else 0
         if axis not in ("z", "y", "x") or not count:
             raise UsageError(f"drawing: got axis {axis[:20]!r}, want z, y or x of a volume")
+        picture, look, _ = self._beside(request, picture, look)
         with self.turn():
             samples = picture.plane(axis, number(params["number"], axis, count), look)
         little = np.ascontiguousarray(samples, samples.dtype.newbyteorder("<"))
@@ -211,13 +216,8 @@ class _Views:
         picture, usual = self._picture(request)
         look = look_asked(request.query_params, picture.reader, usual)
         seal = str(picture.reader.statement.get("seal"))
-        if request.query_params.get("of"):
-            of = what_asked(request.query_params["of"])
-            if self._originals is None:
-                raise HTTPException(404, "no original was named: serve with --original")
-            look = self._originals.look(look, picture, of)
-            picture, what = self._originals.picture(picture, of), (of, *what)
-        name = (seal, what, look.channels, look.difference, tuple(sorted(look.place.items())))
+        picture, look, of = self._beside(request, picture, look)
+        name = (seal, of, what, look.channels, look.index, tuple(sorted(look.place.items())))
         data = self._made.get(name)
         if data is None:
             with self.turn():
@@ -226,6 +226,17 @@ class _Views:
         return Response(
             data, media_type="image/png", headers={"cache-control": "private, max-age=300"}
         )
+
+    def _beside(
+        self, request: Request, picture: Picture, look: Look
+    ) -> tuple[Picture, Look, What | None]:
+        """Return what is asked for in place of the stored samples; None where these are."""
+        if not request.query_params.get("of"):
+            return picture, look, None
+        of = what_asked(request.query_params["of"])
+        if self._originals is None:
+            raise HTTPException(404, "no original was named: serve with --original")
+        return self._originals.picture(picture, of), self._originals.look(look, picture, of), of
 
     def turn(self) -> _Turn:
         """Return what holds one of the few places of those who work."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.read.channels import band_count
+from tilepress.pipeline.read.indices import index_of, normalized
 from tilepress.pipeline.read.look import Channel, Look
 from tilepress.pipeline.store.reader import StoreReader
 
@@ -23,7 +24,9 @@ def look_asked(query: Mapping[str, str], reader: StoreReader, usual: Look) -> Lo
     """Return the look that the parameters of an address ask for.
 
     ``c`` : channels, parted by ";", each ``band:low:high`` or ``band:low:high:rrggbb``
-    ``nd`` : two bands ``a,b`` for (a − b) / (a + b)
+    ``nd`` : two bands ``a,b``, from 0, for (a − b) / (a + b)
+    ``expression`` : an index by its name, or a formula over bands (``index_of``)
+    ``rescale`` : ``low,high``, the values of the index that are brown and green
     ``at`` : places along axes, e.g. ``z:5,t:0``
 
     Raises UsageError.
@@ -37,7 +40,10 @@ def look_asked(query: Mapping[str, str], reader: StoreReader, usual: Look) -> Lo
         if len(parts) != 2:
             raise UsageError(f"drawing: got nd={query['nd'][:40]}, want two bands")
         a, b = (number(part, "band", bands) for part in parts)
-        look = replace(look, difference=(a, b))
+        look = replace(look, index=normalized(a, b))
+    if query.get("expression"):
+        low, high = _range(query.get("rescale", ""))
+        look = replace(look, index=index_of(reader, query["expression"], low=low, high=high))
     if query.get("at"):
         look = replace(look, place={**look.place, **_place(query["at"], reader)})
     return look
@@ -66,6 +72,16 @@ def _channels(text: str, bands: int) -> tuple[Channel, ...]:
         red, green, blue = bytes.fromhex(color)
         found.append(Channel(band, low, high, (red, green, blue)))
     return tuple(found)
+
+
+def _range(text: str) -> tuple[float | None, float | None]:
+    if not text:
+        return None, None
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise UsageError(f"drawing: got rescale={text[:40]!r}, want low,high")
+    low, high = (_finite(part) for part in parts)
+    return low, high
 
 
 def _finite(text: str) -> float:

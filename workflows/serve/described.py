@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tilepress.pipeline.read.channels import band_count, told_channels
+from tilepress.pipeline.read.indices import presets_of
 from tilepress.pipeline.read.look import Look
 from tilepress.pipeline.read.picture import Picture
 
@@ -35,6 +36,10 @@ def described(key: str, picture: Picture, look: Look) -> dict[str, Any]:
         "channels": [
             {"band": c.band, "low": c.low, "high": c.high, "color": bytes(c.color).hex()}
             for c in look.channels
+        ],
+        "indices": [
+            {"name": name, "title": one.title, "text": one.text, "low": one.low, "high": one.high}
+            for name, one in presets_of(reader).items()
         ],
         "place": dict(look.place),
         "is_volume": sides.get("z", 1) > 1 and band_count(reader) == 1,

@@ -99,7 +99,7 @@ class Originals:
             return look
         limit = _limit(stored.reader) or 1.0
         channels = tuple(replace(one, low=0.0, high=limit) for one in look.channels)
-        return replace(look, channels=channels, difference=None)
+        return replace(look, channels=channels, index=None)
 
 
 class _Beside:
@@ -135,13 +135,24 @@ class _Beside:
             apart = np.abs(samples.astype(np.float64) - stored.astype(np.float64))
         same = (samples == stored) | ((samples != samples) & (stored != stored))  # NaN is itself
         apart[same] = 0
-        if not bool((apart <= _limit(self._reader)).all()):
+        if not bool((apart <= _limits(self._reader, box)).all()):
             raise HTTPException(
                 409,
                 "what was named is not the original of this store: samples are further from it "
                 "than coding could bring them",
             )
         return samples if self._what == "original" else apart.astype(np.float32)
+
+
+def _limits(reader: StoreReader, box: Box) -> npt.NDArray[np.float64]:
+    """Return what samples of a box are off by at most; bands that are exact by nothing."""
+    limits = np.full([1] * len(reader.axes), _limit(reader))
+    if "band" in reader.axes and reader.exact:
+        at = reader.axes.index("band")
+        bands = range(box.start[at], box.stop[at])
+        by_band = [0.0 if band in reader.exact else _limit(reader) for band in bands]
+        limits = np.reshape(by_band, [-1 if n == at else 1 for n in range(len(reader.axes))])
+    return limits
 
 
 def _limit(reader: StoreReader) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import imagecodecs
 import numpy as np
@@ -19,7 +19,7 @@ from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.serve.asked import look_asked
 
-__all__ = ["as_png", "as_text"]
+__all__ = ["Shown", "as_png", "as_text"]
 
 _COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 
@@ -27,18 +27,32 @@ _COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 Opener = Callable[[str], StoreReader]
 
 
-def as_png(store: str, size: int, at: str, bands: str, opened: Opener = StoreReader.open) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What of a store is shown, as people write it; what is empty is as the store asks."""
+
+    at: str = ""
+    """Places along axes: ``z:12,t:0``."""
+    bands: str = ""
+    """One band or three, by name or by number from 1."""
+    expression: str = ""
+    """An index by its name, or a formula over bands."""
+    rescale: str = ""
+    """The values of the index that are brown and green: ``low,high``."""
+
+
+def as_png(store: str, size: int, shown: Shown, opened: Opener = StoreReader.open) -> bytes:
     """Return a picture of a store, its longer side ``size`` pixels at most, as PNG."""
-    return bytes(imagecodecs.png_encode(_drawn(_opened(store, opened), size, at, bands)))
+    return bytes(imagecodecs.png_encode(_drawn(_opened(store, opened), size, shown)))
 
 
-def as_text(store: str, at: str, bands: str, opened: Opener = StoreReader.open) -> Iterator[str]:
+def as_text(store: str, shown: Shown, opened: Opener = StoreReader.open) -> Iterator[str]:
     """Yield the lines of a picture that fits the terminal: two rows of pixels in each.
 
     A half block has the colour of the upper pixel, its background that of the lower one.
     """
     columns, lines = shutil.get_terminal_size((80, 24))
-    picture = _drawn(_opened(store, opened), max(16, min(columns, 2 * (lines - 2))), at, bands)
+    picture = _drawn(_opened(store, opened), max(16, min(columns, 2 * (lines - 2))), shown)
     if len(picture) % 2:
         picture = np.concatenate([picture, np.zeros_like(picture[:1])])
     solid = (picture[..., :3] * (picture[..., 3:] / 255)).astype(int)
@@ -59,9 +73,10 @@ def _opened(store: str, opened: Opener) -> StoreReader:
     return opened(store)
 
 
-def _drawn(reader: StoreReader, size: int, at: str, bands: str) -> Pixels:
-    usual = look_of(reader)
-    look = look_asked({"at": at}, reader, _in_bands(reader, usual, bands))
+def _drawn(reader: StoreReader, size: int, shown: Shown) -> Pixels:
+    usual = _in_bands(reader, look_of(reader), shown.bands)
+    query = {"at": shown.at, "expression": shown.expression, "rescale": shown.rescale}
+    look = look_asked(query, reader, usual)
     return Picture(reader).overview(size, look)
 
 

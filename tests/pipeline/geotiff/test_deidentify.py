@@ -14,7 +14,7 @@ import rasterio
 from tilepress.errors import ExcludedSource
 from tilepress.pipeline.geotiff.deidentify import band_of_name, deidentified_record, shows_label
 from tilepress.pipeline.geotiff.header import Entry, append_entries
-from tilepress.pipeline.geotiff.record import parse_record
+from tilepress.pipeline.geotiff.kept_record import parse_record
 from tilepress.pipeline.geotiff.slide_source import SlideSource
 from tilepress.pipeline.geotiff.source import GeoTiffSource
 from tilepress.pipeline.geotiff.stack import StackSource

@@ -107,7 +107,7 @@ class TestAStackAsOneFile:
 
 class TestARecordOfSeveral:
     def test_without_names_has_descriptions_where_files_do(self, stack: Path):
-        from tilepress.pipeline.geotiff.record import parse_record
+        from tilepress.pipeline.geotiff.kept_record import parse_record
         from tilepress.pipeline.store.reader import StoreReader
 
         reader = StoreReader.open(stack)

@@ -8,8 +8,8 @@ import pytest
 
 from tilepress import compress
 from tilepress.errors import DamagedStore
+from tilepress.pipeline.geotiff.kept_record import parse_record
 from tilepress.pipeline.geotiff.part import FilePart
-from tilepress.pipeline.geotiff.record import parse_record
 from tilepress.pipeline.geotiff.stream_export import append_streams, stream_options
 from tilepress.pipeline.store.reader import StoreReader
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tilepress.pipeline.read.indices import normalized
 from tilepress.pipeline.read.look import Channel, Look, coloured, look_of, reduced
 from tilepress.pipeline.store.reader import StoreReader
 
@@ -42,7 +43,7 @@ class TestColours:
 
     def test_an_index_of_two_bands(self) -> None:
         samples = np.array([[[10, 5, 0, 0]], [[0, 5, 10, 0]]], np.uint16)
-        look = Look((Channel(0, 0, 1),), difference=(0, 1))
+        look = Look((Channel(0, 0, 1),), index=normalized(0, 1))
         pixels = coloured(samples, _all(samples), look, None)
         assert pixels[0, 0].tolist() == [1, 102, 94, 255]
         assert pixels[0, 1].tolist() == [245, 245, 245, 255]

@@ -94,6 +94,28 @@ class TestPictures:
         first = _pixels(client, f"/api/thumb/{VOLUME}?at=z:0")
         assert not np.array_equal(first, _pixels(client, f"/api/thumb/{VOLUME}?at=z:8"))
 
+    def test_an_expression(self, client: TestClient, served: Path) -> None:
+        image = tilepress.open(served / SCENE).image.values.astype(float)
+        asked = "expression=2*(b2-b1)/(b3%2B1)&rescale=0,4"
+        tile = _pixels(client, f"/api/tile/10/1/2/{SCENE}?{asked}")
+        b1, b2, b3 = image[:, 512:600, 256:500]
+        weight = np.clip(2 * (2 * (b2 - b1) / (b3 + 1)) / 4 - 1, -1, 1)[..., np.newaxis]
+        white, brown, green = (245, 245, 245), (140, 81, 10), (1, 102, 94)
+        ends = np.where(weight < 0, np.array(brown), np.array(green))
+        want = np.array(white) + (ends - np.array(white)) * np.abs(weight)
+        np.testing.assert_allclose(tile[..., :3], want, atol=0.51)
+        assert _pixels(client, f"/api/xyz/11/1041/732/{SCENE}?{asked}").shape == (256, 256, 4)
+        told = client.get(f"/api/value/7/9/{SCENE}?{asked}").json()
+        b1, b2, b3 = image[:, 7, 9]
+        assert told["values"] == [b1, b2, b3]
+        assert told["index"] == pytest.approx(2 * (b2 - b1) / (b3 + 1))
+        none = client.get(f"/api/value/7/9/{SCENE}?expression=b1/(b2-b2)").json()
+        assert none["index"] is None
+        nowhere = _pixels(client, f"/api/thumb/{SCENE}?expression=b1/(b2-b2)")
+        assert not nowhere[..., 3].any()
+        known = {one["name"] for one in client.get(f"/api/info/{SCENE}").json()["indices"]}
+        assert known == {"vari"}, "it is red, green and blue"
+
     def test_a_map_tile(self, client: TestClient) -> None:
         info = client.get(f"/api/info/{SCENE}").json()
         assert info["attributes"]["proj:code"] == "EPSG:32631"
@@ -131,6 +153,13 @@ class TestRequestsThatMakeNoSense:
             "/api/tile/10/0/0/scene.zarr?nd=1",
             "/api/tile/10/0/0/scene.zarr?nd=0,7",
             "/api/tile/10/0/0/scene.zarr?at=z:0",
+            "/api/tile/10/0/0/scene.zarr?expression=b4",
+            "/api/tile/10/0/0/scene.zarr?expression=ndvi",
+            "/api/tile/10/0/0/scene.zarr?expression=__import__(os)",
+            f"/api/tile/10/0/0/scene.zarr?expression={'(' * 400}b1{')' * 90}",
+            f"/api/tile/10/0/0/scene.zarr?expression={'b1*' * 300}b1",
+            "/api/tile/10/0/0/scene.zarr?expression=b1&rescale=1",
+            "/api/tile/10/0/0/scene.zarr?expression=b1&rescale=1,nan",
             "/api/thumb/deep/volume.zarr?at=z:9",
             "/api/thumb/deep/volume.zarr?at=y:0",
             "/api/plane/z/9/deep/volume.zarr",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tilepress.errors import UsageError
+from tilepress.pipeline.read.indices import normalized
 from tilepress.pipeline.read.look import Channel, look_of
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.workflows.serve.asked import look_asked, number
@@ -19,7 +20,7 @@ class TestLooks:
         assert look_asked({}, scene, usual) == usual
         look = look_asked({"c": "2:1:9.5;0:-3:1e3:0a0B0c", "nd": "2,1"}, scene, usual)
         assert look.channels == (Channel(2, 1, 9.5), Channel(0, -3, 1000, (10, 11, 12)))
-        assert look.difference == (2, 1)
+        assert look.index == normalized(2, 1)
         volume = StoreReader.open(served / "deep" / "volume.zarr")
         assert look_asked({"at": "z:7"}, volume, look_of(volume)).place == {"z": 7}
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
+import rasterio
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from starlette.testclient import TestClient
 
 import tilepress
@@ -98,3 +102,130 @@ class TestRefusals:
         assert client.get("/api/thumb/plane.zarr?of=../x").status_code == 400
         with pytest.raises(UsageError, match="serving the original"):
             Originals(Shelf(bounded / "out"), [str(tmp_path / "nothing")])
+
+
+def _write_series(folder: Path, samples: np.ndarray) -> None:
+    """Write a CT series, a file for each slice, in an order that is not that of its slices."""
+    folder.mkdir(parents=True)
+    for number in range(len(samples)):
+        header = Dataset()
+        header.file_meta = FileMetaDataset()
+        header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        header.SOPClassUID, header.SOPInstanceUID = CTImageStorage, f"1.2.3.{9 - number}"
+        header.StudyInstanceUID, header.SeriesInstanceUID = "1.2.1", "1.2.2"
+        header.Modality, header.PhotometricInterpretation = "CT", "MONOCHROME2"
+        header.Rows, header.Columns = samples.shape[1:]
+        header.SamplesPerPixel, header.PixelRepresentation = 1, 0
+        header.BitsAllocated, header.BitsStored, header.HighBit = 16, 12, 11
+        header.RescaleSlope, header.RescaleIntercept = 1, -1024
+        header.PixelSpacing, header.ImagePositionPatient = [0.5, 0.5], [0, 0, 2 * number]
+        header.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        header.PixelData = samples[number].astype("<u2").tobytes()
+        header.save_as(folder / f"{len(samples) - number}.dcm", enforce_file_format=True)
+
+
+class TestVolumes:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def series(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, str]:
+        """Return a folder with ``in`` and ``out``, within an error of 8, samples and a key."""
+        folder = tmp_path_factory.mktemp("series")
+        noise = np.random.default_rng(8).integers(0, 60, (6, 40, 48))
+        samples = (smooth((6, 40, 48)) // 2 + noise).astype(np.uint16)
+        _write_series(folder / "in", samples)
+        tilepress.compress(folder / "in", folder / "out", workers=0, tier="fast", max_error=8)
+        (key,) = Shelf(folder / "out").stores()
+        return folder, samples, key
+
+    @staticmethod
+    def _plane(client: TestClient, address: str) -> np.ndarray:
+        answer = client.get(address)
+        assert answer.status_code == 200, answer.text
+        shape = [int(n) for n in answer.headers["x-shape"].split(",")]
+        return np.frombuffer(answer.content, f"<{answer.headers['x-dtype']}").reshape(shape)
+
+    def test_have_planes_of_the_original_and_of_the_difference(self, series: Any) -> None:
+        folder, samples, key = series
+        client = _client(folder / "out", folder / "in")
+        stored = tilepress.open(folder / "out" / key).image.values.astype(int)
+        assert client.get(f"/api/info/{key}").json()["original"] is True
+        for axis, number, at in (
+            ("z", 4, np.s_[4]), ("y", 11, np.s_[:, 11]), ("x", 47, np.s_[:, :, 47]),
+        ):  # fmt: skip
+            address = f"/api/plane/{axis}/{number}/{key}"
+            np.testing.assert_array_equal(self._plane(client, address), stored[at])
+            np.testing.assert_array_equal(
+                self._plane(client, f"{address}?of=original"), samples[at]
+            )
+            apart = self._plane(client, f"{address}?of=difference")
+            assert apart.max() > 0
+            np.testing.assert_array_equal(apart, np.abs(samples[at].astype(int) - stored[at]))
+
+    def test_of_another_series_are_refused(self, series: Any, tmp_path: Path) -> None:
+        """It has the same UIDs, and one sample of one slice is further off than the bound."""
+        folder, samples, key = series
+        other = samples.copy()
+        other[2, 7, 9] ^= 1024
+        _write_series(tmp_path / "in", other)
+        client = _client(folder / "out", tmp_path / "in")
+        for axis, number, status in (("z", 2, 409), ("y", 7, 409), ("x", 9, 409), ("z", 3, 200)):
+            for of in ("original", "difference"):
+                answer = client.get(f"/api/plane/{axis}/{number}/{key}?of={of}")
+                assert answer.status_code == status
+        assert "not the original" in client.get(f"/api/thumb/{key}?at=z:2&of=original").text
+
+    def test_need_an_original_and_a_word_that_is_known(self, series: Any) -> None:
+        folder, _, key = series
+        assert _client(folder / "out").get(f"/api/plane/z/0/{key}?of=original").status_code == 404
+        client = _client(folder / "out", folder / "in")
+        assert client.get(f"/api/plane/z/0/{key}?of=../x").status_code == 400
+
+
+class TestBands:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+        """Return a folder with ``in/scene.tif`` of four bands, the last exact, and ``out``."""
+        folder = tmp_path_factory.mktemp("bands")
+        (folder / "in").mkdir()
+        noise = np.random.default_rng(4).integers(0, 80, (4, 70, 90))
+        image = (smooth((4, 70, 90)) + noise).astype(np.uint16)
+        _write_scene(folder / "in" / "scene.tif", image)
+        tilepress.compress(
+            folder / "in", folder / "out", workers=0, tier="fast", max_error=20,
+            lossless_for="quality",
+        )  # fmt: skip
+        return folder, image
+
+    def test_are_each_beside_their_own(self, scene: Any) -> None:
+        folder, image = scene
+        client = _client(folder / "out", folder / "in")
+        stored = tilepress.open(folder / "out" / "scene.zarr").image.values.astype(int)
+        worst = client.get("/api/info/scene.zarr").json()["worst"]
+        for band in range(4):
+            look = f"c={band}:0:5100"
+            address = f"/api/tile/7/0/0/scene.zarr?{look}&of="
+            found = imagecodecs.png_decode(client.get(f"{address}original").content)[..., 0]
+            np.testing.assert_array_equal(found, np.rint(image[band] / 20))
+            found = imagecodecs.png_decode(client.get(f"{address}difference").content)[..., 0]
+            apart = np.abs(image[band].astype(int) - stored[band])
+            assert (apart.max() > 0) == (band < 3)
+            np.testing.assert_allclose(found, apart * 255 / worst, atol=0.6)
+
+    def test_that_are_exact_may_not_be_off_at_all(self, scene: Any, tmp_path: Path) -> None:
+        folder, image = scene
+        other = image.copy()
+        other[3, 5, 5] += 1
+        _write_scene(tmp_path / "scene.tif", other)
+        client = _client(folder / "out", tmp_path)
+        assert client.get("/api/thumb/scene.zarr?c=0:0:9&of=original").status_code == 200
+        assert client.get("/api/thumb/scene.zarr?c=3:0:9&of=original").status_code == 409
+
+
+def _write_scene(path: Path, image: np.ndarray) -> None:
+    with rasterio.open(
+        path, "w", driver="GTiff", width=image.shape[2], height=image.shape[1], count=len(image),
+        dtype=image.dtype, crs="EPSG:32631", transform=rasterio.Affine(10, 0, 5e5, 0, -10, 5e6),
+    ) as file:  # fmt: skip
+        file.write(image)
+        file.descriptions = ("blue", "green", "red", "quality")

@@ -99,6 +99,17 @@ def _mean(browser: Any, canvas: Any) -> float:
     return float(browser.execute_script(_PIXELS, canvas))
 
 
+def _wait_for_mean(browser: Any, canvas: Any, want: float) -> None:
+    """Wait until what is drawn on a canvas has a mean: lines over it may change that a little."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def shows(one: Any) -> bool:
+        mean = one.execute_script(_DRAWN, canvas)
+        return mean is not None and abs(mean - want) < 6
+
+    WebDriverWait(browser, 60).until(shows)
+
+
 class TestTheIndex:
     def test_shows_thumbnails_and_finds_as_one_types(self, open_page: Any) -> None:
         browser = open_page("/")
@@ -148,6 +159,38 @@ class TestAnImage:
         image = tilepress.open(served / "scene.zarr").image
         assert values == image.isel(x=column, y=row).values.tolist()
         assert "EPSG:32631" in text
+
+    def test_shows_an_index_by_name_or_by_formula(self, open_page: Any, served: Path) -> None:
+        from selenium.webdriver import ActionChains
+        from selenium.webdriver.common.keys import Keys
+
+        import tilepress
+
+        browser = open_page("/view/scene.zarr")
+        canvas = browser.find_element("css selector", "#deep canvas")
+        plain = self._settled(browser, canvas)
+        browser.find_element(
+            "css selector", "select[aria-label='Index'] option[value=vari]"
+        ).click()
+        self._settled(browser, canvas, lambda mean: abs(mean - plain) > 1)
+        formula = browser.find_element("css selector", "input[aria-label='Formula']")
+        assert formula.get_attribute("value") == "(green - red) / (green + red - blue)"
+        formula.clear()
+        formula.send_keys("(b1 - b3) / (b1 + b9)", Keys.ENTER)
+        _wait(browser, "return document.querySelector('.wrong').textContent.includes(\"'b9'\")")
+        browser.get_log("browser")  # the 400 itself
+        formula.clear()
+        formula.send_keys("(b1 - b3) / (b1 + 2*b2)", Keys.ENTER)
+        _wait(browser, "return document.querySelector(\"input[aria-label='Brown at']\") !== null")
+        ActionChains(browser).move_to_element(canvas).move_by_offset(5, 5).perform()
+        _wait(browser, "return document.getElementById('status').textContent.includes('index')")
+        text = browser.find_element("id", "status").text
+        column, row = (int(n) for n in re.findall(r"(?:column|row) (\d+)", text))
+        b1, b2, b3 = (
+            tilepress.open(served / "scene.zarr").image.values[:, row, column].astype(float)
+        )
+        shown = float(re.findall(r"index: (\S+)", text)[0])
+        assert shown == pytest.approx((b1 - b3) / (b1 + 2 * b2), rel=1e-3)
 
     @staticmethod
     def _settled(
@@ -240,6 +283,49 @@ class TestAnOriginal:
                 slide, value,
             )  # fmt: skip
             assert self._settled(browser) == pytest.approx(shown[name], abs=0.3)
+        assert not [one for one in browser.get_log("browser") if one["level"] == "SEVERE"]
+
+    def test_of_a_volume_is_in_all_three_planes(
+        self, browser: Any, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        import tilepress
+
+        folder = tmp_path_factory.mktemp("volume")
+        (folder / "in").mkdir()
+        volume = np.random.default_rng(2).integers(0, 120, (7, 40, 50)).astype(np.uint8)
+        np.save(folder / "in" / "noisy.npy", volume)
+        tilepress.compress(folder / "in", folder / "out", workers=0, tier="fast", max_error=60)
+        stored = tilepress.open(folder / "out" / "noisy.zarr").image.values.astype(float)
+        apart = np.abs(volume - stored)
+        with _serving(folder / "out", "--original", str(folder / "in")) as found:
+            browser.get(f"{found}/view/noisy.zarr")
+            _wait(browser, "return document.body.dataset.ready === 'volume'")
+            for name, value in (("Level", 90), ("Width", 20)):
+                browser.execute_script(
+                    "arguments[0].value = arguments[1];"
+                    "arguments[0].dispatchEvent(new Event('input'))",
+                    browser.find_element("css selector", f"input[aria-label='{name}']"), value,
+                )  # fmt: skip
+            bright, kept = (255 * np.clip((one - 80.0) / 20, 0, 1) for one in (volume, stored))
+            assert abs(bright.mean() - kept.mean()) > 20, "they are told apart"
+            at = (np.s_[3], np.s_[:, 20], np.s_[:, :, 25])
+            for way, samples in (
+                ("original", bright), ("difference", 255 * apart / apart.max()), ("stored", kept),
+            ):  # fmt: skip
+                self._choose(browser, way)
+                for canvas, plane in zip(
+                    browser.find_elements("css selector", ".pane canvas"), at, strict=True
+                ):
+                    _wait_for_mean(browser, canvas, float(samples[plane].mean()))
+            self._choose(browser, "swipe")
+            slide = browser.find_element("css selector", "input[aria-label='Swipe']")
+            canvas = browser.find_element("css selector", ".pane canvas")
+            for value, samples in ((100, bright), (0, kept)):
+                browser.execute_script(
+                    "arguments[0].value = arguments[1];"
+                    "arguments[0].dispatchEvent(new Event('input'))", slide, value,
+                )  # fmt: skip
+                _wait_for_mean(browser, canvas, float(samples[3].mean()))
         assert not [one for one in browser.get_log("browser") if one["level"] == "SEVERE"]
 
     @staticmethod

@@ -1,31 +1,31 @@
 """Answers that are streams of one part, or of many (multipart/related, RFC 2387).
 
-An answer is made as fast as it is read. Some are made at a time; what fails on the way cuts the
-answer short, so that its end is missing.
+An answer is made as fast as it is read. Some are made at a time (``places``); what fails on the way
+cuts the answer short, so that its end is missing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-from starlette.exceptions import HTTPException
+import anyio
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from tilepress.errors import DamagedStore, TilepressError
+from tilepress.workflows.serve.dicomweb.places import Pace, Places
 
 __all__ = ["Part", "Streams"]
 
-STREAMS = 16
-WAITING_S = 30.0
-"""So many answers are made at a time; a request that waits longer is told to come again."""
-
 PIECE = 2**18
 """Bytes that are sent at a time at least, but for the last."""
+
+STALLED_S = 120.0
+"""A client that has not taken a piece for so long is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Streams:
     """Sends parts, some answers at a time."""
 
     def __init__(self) -> None:
-        self._free = threading.BoundedSemaphore(STREAMS)
+        self._places = Places()
 
     def related(self, request: Request, media: str, parts: Iterator[Part]) -> Response:
         """Return a multipart answer."""
@@ -68,12 +68,11 @@ class Streams:
             return Response(None, headers=headers, media_type=media)
         stream = self._guarded(content)
         first = next(stream)  # what fails at once is told with a status of its own
-        return _Streamed(first, stream, media, headers)
+        return _Streamed(self._places, first, stream, media, headers)
 
     def _guarded(self, content: Iterator[bytes]) -> Generator[bytes, None, None]:
         """Yield what there is in pieces of a fair size, the last of which may be empty."""
-        if not self._free.acquire(timeout=WAITING_S):
-            raise HTTPException(503, "too many answers are being made; ask again")
+        self._places.take()
         try:
             held: list[bytes] = []
             size = 0
@@ -89,7 +88,7 @@ class Streams:
         except Exception as error:  # its text may quote a header
             raise DamagedStore(f"reading DICOM: {type(error).__name__}") from None
         finally:
-            self._free.release()
+            self._places.give_back()
 
 
 class _Streamed(StreamingResponse):
@@ -99,16 +98,35 @@ class _Streamed(StreamingResponse):
     """
 
     def __init__(
-        self, first: bytes, rest: Generator[bytes, None, None], media: str, headers: dict[str, str]
+        self,
+        places: Places,
+        first: bytes,
+        rest: Generator[bytes, None, None],
+        media: str,
+        headers: dict[str, str],
     ) -> None:
         super().__init__(_from(first, rest), media_type=media, headers=headers)
-        self._rest = rest
+        self._places, self._rest = places, rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._rest.close()  # no thread is in it: those are waited for before
+        loop = asyncio.get_running_loop()
+        with anyio.CancelScope() as answer:
+            pace = Pace(lambda: loop.call_soon_threadsafe(answer.cancel))
+
+            async def paced(message: Message) -> None:
+                pace.begins()
+                with anyio.move_on_after(STALLED_S) as piece:
+                    await send(message)
+                if piece.cancelled_caught:
+                    answer.cancel()
+                pace.ends(len(message.get("body", b"")))
+
+            self._places.enter(pace)
+            try:
+                await super().__call__(scope, receive, paced)
+            finally:
+                self._places.leave(pace)
+                self._rest.close()  # no thread is in it: those are waited for before
 
 
 def _from(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

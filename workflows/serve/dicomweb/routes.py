@@ -42,6 +42,20 @@ _STUDY, _SERIES, _INSTANCE = (
 )
 
 
+SERVICES = {
+    "QIDO-RS": ["/studies", "/series", "/instances", f"{_STUDY}/series", f"{_STUDY}/instances",
+                f"{_SERIES}/instances"],
+    "WADO-RS": [_STUDY, _SERIES, _INSTANCE, f"{_INSTANCE}/frames/{{frames}}",
+                f"{_INSTANCE}/bulkdata/{{path}}"],
+    "WADO-RS metadata": [f"{level}/metadata" for level in (_STUDY, _SERIES, _INSTANCE)],
+    "WADO-RS rendered": [f"{_INSTANCE}/rendered", f"{_INSTANCE}/frames/{{frames}}/rendered"],
+    "WADO-RS thumbnail": [*(f"{level}/thumbnail" for level in (_STUDY, _SERIES, _INSTANCE)),
+                          f"{_INSTANCE}/frames/{{frames}}/thumbnail"],
+    "documentation": "docs/reading.md#dicomweb",
+}  # fmt: skip
+"""What the root of DICOMweb tells: services, and their addresses below it."""
+
+
 def dicomweb_routes(shelf: Shelf, turn: Callable[[], Any]) -> list[BaseRoute]:
     """Return the routes of DICOMweb. ``turn`` gives what limits how many pictures are drawn."""
     views = _Views(shelf, turn)
@@ -61,6 +75,7 @@ def dicomweb_routes(shelf: Shelf, turn: Callable[[], Any]) -> list[BaseRoute]:
         (_INSTANCE + "/bulkdata/{path:path}", views.bulk_data),
         *((level, views.retrieve) for level in (_STUDY, _SERIES, _INSTANCE)),
     ]
+    table += [("", views.services), ("/", views.services)]
     return [Route(ROOT + path, _quiet(answer)) for path, answer in table]
 
 
@@ -87,6 +102,11 @@ class _Views:
         self._holdings = Holdings(shelf)
         self._streams = Streams()
         self._turn = turn
+
+    def services(self, request: Request) -> Response:
+        """What is answered below this address, for people and for who looks whether it is there."""
+        told = {"service": "DICOMweb (DICOM PS3.18), read-only", "root": _root(request), **SERVICES}
+        return Response(json.dumps(told, indent=1).encode(), media_type="application/json")
 
     def search(self, level: Level) -> Answer:
         def search(request: Request) -> Response:

@@ -46,3 +46,16 @@ function lossOf(info) {
   if (info.loss.max_error !== null && info.loss.max_error !== undefined) return `within ±${info.loss.max_error}`;
   return "lossy";
 }
+
+function originalField(info, state, change, slide) {
+  // The choice between what is stored and its original; where both are shown, what is left of which.
+  const choice = made("select", { "aria-label": "Original", onchange: () => change(choice.value) });
+  const ways = { stored: "as stored", original: "original", swipe: "original left of stored", difference: `difference${info.worst ? `, up to ${info.worst}` : ""}` };
+  for (const [value, text] of Object.entries(ways)) choice.append(made("option", { value, text, selected: value === state.beside }));
+  const field = made("fieldset", {}, made("legend", { text: "Original" }), made("div", { class: "row" }, choice));
+  if (state.beside === "swipe") {
+    const range = made("input", { type: "range", min: 0, max: 100, value: 100 * state.swipe, "aria-label": "Swipe", oninput: () => slide(range.value / 100) });
+    field.append(made("div", { class: "row" }, range));
+  }
+  return field;
+}

@@ -1,10 +1,10 @@
 "use strict";
-// Images of one plane at a time: deep zoom by tiles, channels, stretch, index of two bands, values.
+// Images of one plane at a time: deep zoom by tiles, channels, stretch, indices of bands, values.
 
 function showImage(info) {
   const state = {
     channels: info.channels.map((channel) => ({ ...channel })),
-    difference: null,
+    index: null, formula: "",
     place: { ...info.place },
     beside: "stored", swipe: 0.5,
   };
@@ -15,7 +15,7 @@ function showImage(info) {
   function query() {
     const parts = new URLSearchParams();
     parts.set("c", state.channels.map((c) => `${c.band}:${c.low}:${c.high}:${c.color}`).join(";"));
-    if (state.difference) parts.set("nd", state.difference.join(","));
+    if (state.index) { parts.set("expression", state.index.text); parts.set("rescale", `${state.index.low},${state.index.high}`); }
     const place = Object.entries(state.place).map(([axis, at]) => `${axis}:${at}`).join(",");
     if (place) parts.set("at", place);
     return parts;
@@ -55,13 +55,17 @@ function showImage(info) {
   function say(text) { status.textContent = text; }
 
   const look = later(60, async (column, row) => {
-    const place = query().get("at");
     try {
-      const answer = await asked(`/api/value/${row}/${column}/${pathOf(info.key)}?${place ? new URLSearchParams({ at: place }) : ""}`);
-      const { values } = await answer.json();
-      say(`${where(column, row)}   ${values.map((v, n) => (values.length > 1 ? `${info.bands[n].name}: ${v}` : v)).join("   ")}`);
+      const { values, index } = await valueAt(row, column);
+      const told = index === undefined ? "" : `   index: ${index === null ? "none" : Number(index.toPrecision(4))}`;
+      say(`${where(column, row)}${told}   ${values.map((v, n) => (values.length > 1 ? `${info.bands[n].name}: ${v}` : v)).join("   ")}`);
     } catch (error) { say(error.message); }
   });
+
+  async function valueAt(row, column, parts = query()) {
+    parts.delete("c");
+    return (await asked(`/api/value/${row}/${column}/${pathOf(info.key)}?${parts}`)).json();
+  }
 
   function where(column, row) {
     const transform = info.attributes["spatial:transform"];
@@ -104,26 +108,14 @@ function showImage(info) {
       channels.append(made("div", { class: "row" }, color, band, ...ends));
     }
     panel.append(channels);
-    if (info.original) panel.append(original());
-    if (info.bands.length > 1) panel.append(presets(), difference());
+    if (info.original) panel.append(originalField(info, state, (beside) => { state.beside = beside; controls(); redraw(); }, (swipe) => { state.swipe = swipe; cut(); }));
+    if (info.bands.length > 1) panel.append(presets(), indices());
     for (const [axis, at] of Object.entries(state.place)) panel.append(slider(axis, at));
-  }
-
-  function original() {
-    const choice = made("select", { "aria-label": "Original", onchange: () => { state.beside = choice.value; controls(); redraw(); } });
-    const ways = { stored: "as stored", original: "original", swipe: "original left of stored", difference: `difference, up to ${info.worst}` };
-    for (const [value, text] of Object.entries(ways)) choice.append(made("option", { value, text, selected: value === state.beside }));
-    const field = made("fieldset", {}, made("legend", { text: "Original" }), made("div", { class: "row" }, choice));
-    if (state.beside === "swipe") {
-      const range = made("input", { type: "range", min: 0, max: 100, value: 100 * state.swipe, "aria-label": "Swipe", oninput: () => { state.swipe = range.value / 100; cut(); } });
-      field.append(made("div", { class: "row" }, range));
-    }
-    return field;
   }
 
   function presets() {
     const grey = made("select", { "aria-label": "Show", onchange: () => {
-      state.difference = null;
+      state.index = null;
       if (grey.value === "usual") state.channels = info.channels.map((channel) => ({ ...channel }));
       else {
         const band = Number(grey.value), usual = info.bands[band];
@@ -136,20 +128,45 @@ function showImage(info) {
     return made("fieldset", {}, made("legend", { text: "Show" }), made("div", { class: "row" }, grey));
   }
 
-  function difference() {
-    const choose = (at) => {
-      const one = made("select", { "aria-label": at ? "less band" : "band" });
-      one.append(made("option", { value: "", text: "–" }));
-      info.bands.forEach((band, n) => one.append(made("option", { value: n, text: band.name, selected: state.difference && state.difference[at] === n })));
-      one.addEventListener("change", () => {
-        const both = pair.map((each) => each.value);
-        state.difference = both.every((value) => value !== "") ? both.map(Number) : null;
-        redraw();
-      });
-      return one;
-    };
-    const pair = [choose(0), choose(1)];
-    return made("fieldset", {}, made("legend", { text: "Index (a − b) / (a + b)" }), made("div", { class: "row" }, ...pair));
+  function indices() {
+    const choice = made("select", { "aria-label": "Index", onchange: () => {
+      const known = info.indices.find((one) => one.name === choice.value);
+      if (known) { state.formula = known.text; use({ text: known.text, low: known.low, high: known.high }); }
+      else use(null);
+    } });
+    choice.append(made("option", { value: "", text: "none" }));
+    for (const one of info.indices) choice.append(made("option", { value: one.name, text: one.title, selected: state.index && state.index.text === one.text }));
+    if (state.index && choice.value === "") choice.append(made("option", { value: "own", text: "own formula", selected: true }));
+    const trouble = made("p", { class: "wrong", role: "alert" });
+    const formula = made("input", {
+      type: "text", value: state.formula, maxlength: 500, spellcheck: "false", autocomplete: "off", "aria-label": "Formula",
+      placeholder: `e.g. (b${info.bands.length} - b1) / (b${info.bands.length} + b1)`,
+      onkeydown: async (event) => {
+        if (event.key !== "Enter") return;
+        state.formula = formula.value;
+        if (!formula.value.trim()) { use(null); return; }
+        const index = { low: -1, high: 1, ...state.index, text: formula.value.trim() };
+        try {
+          await valueAt(0, 0, new URLSearchParams({ expression: index.text }));
+          use(index);
+        } catch (error) { trouble.textContent = error.message; }
+      },
+    });
+    const field = made("fieldset", {}, made("legend", { text: "Index: by name, or a formula and Enter" }),
+      made("div", { class: "row" }, choice), made("div", { class: "row" }, formula), trouble);
+    if (state.index) {
+      const ends = ["low", "high"].map((end) => made("input", {
+        type: "number", step: "any", value: state.index[end], "aria-label": end === "low" ? "Brown at" : "Green at",
+        oninput: (event) => { if (event.target.value !== "") { state.index[end] = Number(event.target.value); redraw(); } },
+      }));
+      field.append(made("div", { class: "row" }, made("span", { text: "brown" }), ends[0], made("span", { text: "green" }), ends[1]));
+    }
+    return field;
+  }
+
+  function use(index) {
+    state.index = index;
+    controls(); redraw();
   }
 
   function slider(axis, at) {

@@ -1,5 +1,6 @@
 "use strict";
-// Volumes: three planes at right angles, window and level by dragging, slices by wheel, keys or cine.
+// Volumes: three planes at right angles, window and level by dragging, slices by wheel, keys or cine;
+// beside them their original, where that was named.
 
 function showVolume(info) {
   const axes = info.axes;
@@ -10,6 +11,7 @@ function showVolume(info) {
   const state = {
     at: { z: (count("z") - 1) >> 1, y: count("y") >> 1, x: count("x") >> 1 },
     low: channel.low, high: channel.high, place: { ...info.place }, playing: 0,
+    beside: "stored", swipe: 0.5,
   };
   const inverted = info.attributes.photometric_interpretation === "MONOCHROME1";
   const spacing = { z: 1, y: 1, x: 1, ...info.spacing };
@@ -24,7 +26,7 @@ function showVolume(info) {
   function pane(axis) {
     const canvas = made("canvas", { tabindex: "0", "aria-label": names[axis] });
     const label = made("span", {});
-    const one = { axis, canvas, label, box: made("div", { class: "pane" }, canvas, label), samples: null };
+    const one = { axis, canvas, label, box: made("div", { class: "pane" }, canvas, label), samples: null, left: null, beside: "stored" };
     canvas.addEventListener("wheel", (event) => { event.preventDefault(); step(axis, event.deltaY > 0 ? 1 : -1); }, { passive: false });
     let from = null;
     canvas.addEventListener("pointerdown", (event) => {
@@ -55,28 +57,40 @@ function showVolume(info) {
     return one;
   }
 
-  async function load(axis, number) {
+  async function load(axis, number, of) {
+    const parts = new URLSearchParams();
     const place = Object.entries(state.place).filter(([name]) => name !== "z").map(([name, at]) => `${name}:${at}`).join(",");
-    const name = `${axis}/${number}/${place}`;
+    if (place) parts.set("at", place);
+    if (of) parts.set("of", of);
+    const name = `${axis}/${number}/${parts}`;
     if (!planes.has(name)) {
-      planes.set(name, asked(`/api/plane/${axis}/${number}/${pathOf(info.key)}?${place ? new URLSearchParams({ at: place }) : ""}`).then(async (answer) => {
-        const Kind = kinds[answer.headers.get("x-dtype")];
-        return { samples: new Kind(await answer.arrayBuffer()), shape: answer.headers.get("x-shape").split(",").map(Number) };
-      }));
+      const answer = asked(`/api/plane/${axis}/${number}/${pathOf(info.key)}?${parts}`).then(async (one) => {
+        const Kind = kinds[one.headers.get("x-dtype")];
+        return { samples: new Kind(await one.arrayBuffer()), shape: one.headers.get("x-shape").split(",").map(Number) };
+      });
+      planes.set(name, answer);
+      answer.catch(() => planes.delete(name));  // asked again when it is wanted again
       if (planes.size > 120) planes.delete(planes.keys().next().value);
     }
     return planes.get(name);
   }
 
+  function wanted(one, number) {
+    // What a pane shows, and what is left of the swipe.
+    const { beside } = state;
+    const main = load(one.axis, number, beside === "original" || beside === "difference" ? beside : "");
+    return Promise.all([main, beside === "swipe" ? load(one.axis, number, "original") : null]);
+  }
+
   async function show(one) {
-    const number = state.at[one.axis];
+    const number = state.at[one.axis], { beside } = state;
     try {
-      const found = await load(one.axis, number);
-      if (number !== state.at[one.axis]) return;  // moved on meanwhile
-      one.samples = found;
+      const [samples, left] = await wanted(one, number);
+      if (number !== state.at[one.axis] || beside !== state.beside) return;  // moved on meanwhile
+      Object.assign(one, { samples, left, beside });
       draw(one);
       document.body.dataset.ready = "volume";
-      if (number + 1 < count(one.axis)) load(one.axis, number + 1).catch(() => {});
+      if (number + 1 < count(one.axis)) wanted(one, number + 1).catch(() => {});
     } catch (error) { document.getElementById("status").textContent = error.message; }
   }
 
@@ -98,11 +112,13 @@ function showVolume(info) {
     const [rows, columns] = one.samples.shape;
     const small = new OffscreenCanvas(columns, rows);
     const picture = new ImageData(columns, rows);
-    const span = (state.high - state.low) || 1;
-    const samples = one.samples.samples;
-    for (let n = 0; n < samples.length; n += 1) {
-      let grey = 255 * (samples[n] - state.low) / span;
-      if (inverted) grey = 255 - grey;
+    const apart = one.beside === "difference";
+    const low = apart ? 0 : state.low, span = apart ? worst : (state.high - state.low) || 1;
+    const border = one.left ? Math.round(columns * state.swipe) : 0;
+    for (let n = 0; n < rows * columns; n += 1) {
+      const { samples } = n % columns < border ? one.left : one.samples;
+      let grey = 255 * (samples[n] - low) / span;
+      if (inverted && !apart) grey = 255 - grey;
       picture.data[4 * n] = picture.data[4 * n + 1] = picture.data[4 * n + 2] = grey;
       picture.data[4 * n + 3] = 255;
     }
@@ -120,6 +136,11 @@ function showVolume(info) {
     pen.beginPath();
     pen.moveTo(cx, place.y); pen.lineTo(cx, place.y + place.h);
     pen.moveTo(place.x, cy); pen.lineTo(place.x + place.w, cy);
+    pen.stroke();
+    if (!one.left) return;
+    pen.strokeStyle = "#ffd60a";
+    pen.beginPath();
+    pen.moveTo(place.x + place.w * border / columns, place.y); pen.lineTo(place.x + place.w * border / columns, place.y + place.h);
     pen.stroke();
   }
 
@@ -144,11 +165,18 @@ function showVolume(info) {
     const found = placeOf(one, event);
     if (!found || !one.samples) return;
     const [rowAxis, columnAxis] = sides[one.axis];
-    const stored = one.samples.samples[found[rowAxis] * one.samples.shape[1] + found[columnAxis]];
+    const n = found[rowAxis] * one.samples.shape[1] + found[columnAxis];
     const at = { ...state.at, ...found };
-    const physical = slope * stored + intercept;
+    document.getElementById("status").textContent = `z ${at.z}, y ${at.y}, x ${at.x}   ${told(one, n)}`;
+  }
+
+  function told(one, n) {
     const units = info.attributes.units ? ` ${info.attributes.units}` : "";
-    document.getElementById("status").textContent = `z ${at.z}, y ${at.y}, x ${at.x}   ${Number(physical.toPrecision(6))}${units}${physical !== stored ? ` (stored ${stored})` : ""}`;
+    const sample = one.samples.samples[n];
+    if (one.beside === "difference") return `off by ${Number((Math.abs(slope) * sample).toPrecision(6))}${units}`;
+    const physical = (stored) => `${Number((slope * stored + intercept).toPrecision(6))}${units}`;
+    if (one.left) return `original ${physical(one.left.samples[n])}, stored ${physical(sample)}`;
+    return `${physical(sample)}${slope * sample + intercept !== sample ? ` (stored ${sample})` : ""}`;
   }
 
   function step(axis, by) {
@@ -180,6 +208,7 @@ function showVolume(info) {
   };
   const level = made("input", { type: "number", step: "any", "aria-label": "Level", oninput: typed });
   const width = made("input", { type: "number", step: "any", min: "0", "aria-label": "Width", oninput: typed });
+  const worst = info.worst || 1;
   const slider = made("input", { type: "range", min: 0, max: count("z") - 1, "aria-label": "Slice", oninput: () => { state.at.z = Number(slider.value); refresh(); } });
   const cine = made("button", { type: "button", text: "Play", onclick: play });
   const panel = document.getElementById("controls");
@@ -187,6 +216,9 @@ function showVolume(info) {
     made("fieldset", {}, made("legend", { text: "Window: level, width" }), made("div", { class: "row" }, level, width)),
     made("fieldset", {}, made("legend", { text: "Slice" }), made("div", { class: "row" }, slider, cine)),
   );
+  const original = made("div", {});
+  panel.append(original);
+  if (info.original) besides();
   if (info.attributes.modality === "CT") {
     const known = { Brain: [40, 80], Lung: [-600, 1500], Bone: [400, 1800], Abdomen: [50, 400] };
     const buttons = Object.entries(known).map(([name, [center, wide]]) => made("button", { type: "button", text: name, onclick: () => {
@@ -199,6 +231,12 @@ function showVolume(info) {
     const range = made("input", { type: "range", min: 0, max: count(axis) - 1, value: at, "aria-label": axis, oninput: () => { state.place[axis] = Number(range.value); refresh(); } });
     panel.append(made("fieldset", {}, made("legend", { text: axis }), made("div", { class: "row" }, range)));
   }
+  function besides() {
+    const change = (beside) => { state.beside = beside; besides(); refresh(); };
+    const slide = (swipe) => { state.swipe = swipe; for (const one of panes) draw(one); };
+    original.replaceChildren(originalField(info, state, change, slide));
+  }
+
   document.getElementById("keys").textContent = "Wheel or ↑ ↓ change the slice, drag changes window and level, click sets the cross, space plays.";
   window_(state.low, state.high);
   refresh();

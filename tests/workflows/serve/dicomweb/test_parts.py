@@ -15,6 +15,7 @@ from starlette.types import Message
 import tilepress
 from tilepress.workflows.serve.app import build
 from tilepress.workflows.serve.dicomweb import parts as sending
+from tilepress.workflows.serve.dicomweb import places
 from tilepress.workflows.serve.shelf import Shelf
 
 from .conftest import Made
@@ -39,13 +40,14 @@ class TestStreams:
     def test_who_waits_too_long_is_told(
         self, dicomweb: TestClient, made: Made, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sending, "STREAMS", 0)
-        monkeypatch.setattr(sending, "WAITING_S", 0.01)
+        monkeypatch.setattr(places, "STREAMS", 0)
+        monkeypatch.setattr(places, "WAITING_S", 0.01)
+        monkeypatch.setattr(places, "_LOOK_S", 0.01)
         client = TestClient(build(Shelf(made.archive)), base_url=str(dicomweb.base_url))
         assert client.get(CT).status_code == 503
 
     def test_all_are_given_back(self, dicomweb: TestClient) -> None:
-        for _ in range(3 * sending.STREAMS):
+        for _ in range(3 * places.STREAMS):
             assert dicomweb.get(f"{CT}/metadata").status_code == 200
 
     def test_a_client_that_goes_gives_its_place_back(self) -> None:
@@ -82,7 +84,7 @@ class TestStreams:
             await answer(scope, receive, send)
 
         streams, kept = sending.Streams(), []
-        for number in range(1, sending.STREAMS + 2):
+        for number in range(1, places.STREAMS + 2):
             asyncio.run(asyncio.wait_for(gone(streams), 30))
             assert len(closed) == number
 
