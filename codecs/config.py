@@ -10,7 +10,13 @@ import numpy as np
 
 from tilepress.codecs.loss import WANTED, Loss, Lossless, Lossy, bounded, lossy, parse_target
 from tilepress.codecs.numbers import json_number, number_of, shown
-from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, canonical, coder_class
+from tilepress.codecs.registry import (
+    CODECS,
+    DEFAULT_CODEC,
+    LOSSY_CODEC,
+    canonical,
+    coder_class,
+)
 from tilepress.codecs.weights import (
     NO_WEIGHTS,
     Weights,
@@ -28,8 +34,6 @@ _KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
 _LOSSY_KEYS = _KEYS | {"target"}
 _MODEL_KEYS = {"name", "sha256", "weights"}
 _LARGEST_ERROR = 2**31
-_FIRST_CHOICE = "ntc"
-"""Of the codecs that can do what another cannot, the one that is named first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +205,7 @@ def _refusal(codec: str, loss: Loss) -> str | None:
     if type(loss) in losses:
         return None
     others = [name for name in CODECS if type(loss) in coder_class(name).losses]
-    others.sort(key=lambda name: name != _FIRST_CHOICE)
+    others.sort(key=lambda name: name != LOSSY_CODEC)
     choose = f"choose {' or '.join(others)}"
     if isinstance(loss, Lossy) and any(issubclass(one, Lossy) for one in losses):
         known = sorted(one.target for one in losses if issubclass(one, Lossy))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
 
 from tilepress.codecs.loss import Loss, bounded, lossy
+from tilepress.codecs.registry import DEFAULT_CODEC, LOSSY_CODEC
 from tilepress.errors import UsageError
 from tilepress.pipeline.image.made_levels import AUTO, parse_asked
 from tilepress.pipeline.privacy.profile import Profile
@@ -78,12 +79,13 @@ class EncodeOptions:
         Description(
             metavar="NAME[:…]",
             help="Codec of the tiles: wave, the learned one; ntc, the learned one that always "
-            "loses; mlp, blocks through hidden units, for comparison; "
+            "loses, which --quality, --psnr, --bits-per-sample and --bpp mean unless another is "
+            "named; mlp, blocks through hidden units, for comparison; "
             "compressai:ARCH, a checkpoint of CompressAI (--model FILE); or jpegxl, jpeg2000, "
             "htj2k, jpegls, lerc, zstd, and of 8 bits webp and avif, lossless unless a loss is "
             "asked for.",
         ),
-    ] = "wave"
+    ] = DEFAULT_CODEC
     max_error: Annotated[
         float,
         Description(
@@ -346,12 +348,18 @@ class CodingOption:
 
 
 def suggested(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a purpose suggests for options that are not given; raises UsageError."""
+    """Return what options that are given mean for others that are not; raises UsageError.
+
+    A purpose suggests some, and a target names the codec.
+    """
     purpose = given.get("for_", "")
     if purpose not in ("", *PURPOSES):
         raise UsageError(f"compressing: got --for {purpose!r}, want {' or '.join(PURPOSES)}")
     found = {k: v for k, v in PURPOSES.get(purpose, {}).items() if k not in given}
-    if given.get("codec", "wave") != "wave" or given.get("model", "auto") != "auto":
+    if "codec" not in given and any(given.get(name) for name in LOSSES[1:]):
+        found["codec"] = LOSSY_CODEC
+    codec = {**found, **given}.get("codec", DEFAULT_CODEC)
+    if codec != DEFAULT_CODEC or given.get("model", "auto") != "auto":
         found.pop("tier", None)  # a tier is one of wave's own models
     return found
 

@@ -587,12 +587,27 @@ class TestOptions:
 
     def test_lossy_is_never_the_default(self, scene: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="codec 'wave' is never lossy"):
-            compress(scene, tmp_path / "a.zarr", psnr=40, workers=0)
-        for codec in ("jpegxl", "jpeg2000", "htj2k", "jpegls", "lerc", "zstd"):
+            compress(scene, tmp_path / "a.zarr", codec="wave", psnr=40, workers=0)
+        for codec in ("wave", "jpegxl", "jpeg2000", "htj2k", "jpegls", "lerc", "zstd"):
             store = tmp_path / f"{codec}.zarr"
             assert compress(scene, store, codec=codec, workers=0).ok
             assert _statement(store)["loss"]["lossless"] is True
             assert np.array_equal(_samples(store), _bands())
+
+    @pytest.mark.parametrize(
+        "target", [{"psnr": 40}, {"quality": 40}, {"bits_per_sample": 5}, {"bpp": 20}]
+    )
+    def test_a_target_means_the_learned_codec_where_none_is_named(
+        self, target: dict[str, float], scene: Path, tmp_path: Path
+    ) -> None:
+        report = compress(scene, tmp_path / "a.zarr", **target, workers=0)  # type: ignore[arg-type]
+        assert report.ok, report.failures
+        assert _statement(tmp_path / "a.zarr")["codec"] == "ntc"
+        assert report.loss_text.startswith("lossy: 1 image, PSNR ")
+
+    def test_a_bound_alone_stays_with_wave(self, scene: Path, tmp_path: Path) -> None:
+        assert compress(scene, tmp_path / "a.zarr", max_error=3, workers=0).ok
+        assert _statement(tmp_path / "a.zarr")["codec"] == "wave"
 
     def test_a_device_that_a_codec_does_not_know(self, scene: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="codec 'jpegxl' knows no device"):
