@@ -4,6 +4,7 @@
 #   make gpu-check    the tests that need a CUDA device; fails where there is none
 #   make test-newest    the tests of reading, with Python 3.12 and the libraries that ask for it: zarr 3.4, GDAL 3.12
 #   make test-readers    that readers of other projects (napari, ome-zarr-py, s3fs, zarrita) read stores; needs Python 3.12
+#   make test-compressai    the tests of codecs that need CompressAI
 #   make lint    ruff (check, format) and mypy (strict)
 #   make native  compile the native library into the source tree, for work on the code without installing
 #   make wheel   build a wheel for this machine into dist/; make wheels: for manylinux x86-64 and aarch64
@@ -21,6 +22,7 @@ VENV ?= .venv-make
 PYTHON_NEWEST ?= $(firstword $(foreach one,python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12*/bin/python),$(shell $(one) -c 'print("$(one)")' 2>/dev/null)))
 VENV_NEWEST ?= .venv-make-newest
 VENV_READERS ?= .venv-make-readers
+COMPRESSAI ?= .venv-make-compressai
 OUT ?= demo-out
 SBOM ?= sbom.json
 # A file of tests runs in one process; many of them wait for other processes, so two share a processor well.
@@ -30,7 +32,7 @@ BIN := $(VENV)/bin
 TOOLS := $(VENV)-tools
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find build_backend src codecs pipeline workflows examples -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test test-slow gpu-check test-newest test-readers lint native wheel wheels sbom audit install-demo install-test clean
+.PHONY: demo test test-slow gpu-check test-newest test-readers test-compressai lint native wheel wheels sbom audit install-demo install-test clean
 .DELETE_ON_ERROR:
 
 demo: install-demo
@@ -69,6 +71,19 @@ $(VENV_READERS)/.package: constraints-readers.txt tests/readers/package-lock.jso
 	cp tests/readers/package.json tests/readers/package-lock.json $(VENV_READERS)
 	PATH="$(abspath $(VENV_READERS))/bin:$$PATH" npm ci --silent --no-audit --no-fund --prefix $(VENV_READERS)
 	touch $@
+
+# Before they run: where CompressAI is not to be imported, they skip.
+test-compressai: install-test $(COMPRESSAI)/.installed
+	PYTHONPATH=$(COMPRESSAI) $(BIN)/python -W ignore -c "import compressai.models"
+	PYTHONPATH=$(COMPRESSAI) $(BIN)/python -m pytest $(PYTEST_ARGS) tests/codecs/compressai
+
+# A folder of packages beside those of the tests. Of torchvision CompressAI asks what transforms it has, for training; its
+# wheels on the package index want CUDA, so an empty one stands in.
+$(COMPRESSAI)/.installed: constraints-compressai.txt | $(BIN)/python
+	rm -rf $(COMPRESSAI)
+	$(BIN)/python -m pip install --quiet --no-deps --target $(COMPRESSAI) -r constraints-compressai.txt
+	mkdir $(COMPRESSAI)/torchvision
+	touch $(COMPRESSAI)/torchvision/__init__.py $(COMPRESSAI)/torchvision/transforms.py $@
 
 lint: install-test
 	$(BIN)/ruff check
@@ -133,4 +148,4 @@ $(VENV)/.package: $(SOURCES) | $(VENV)/.dependencies
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_NEWEST) $(VENV_READERS) $(TOOLS) $(OUT) $(SBOM) build dist codecs/native/_kernel.so
+	rm -rf $(VENV) $(VENV_NEWEST) $(VENV_READERS) $(COMPRESSAI) $(TOOLS) $(OUT) $(SBOM) build dist codecs/native/_kernel.so

@@ -10,7 +10,13 @@ import numpy as np
 
 from tilepress.codecs.loss import WANTED, Loss, Lossless, Lossy, bounded, lossy, parse_target
 from tilepress.codecs.numbers import json_number, number_of, shown
-from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, canonical, coder_class
+from tilepress.codecs.registry import (
+    CODECS,
+    DEFAULT_CODEC,
+    LOSSY_CODEC,
+    canonical,
+    coder_class,
+)
 from tilepress.codecs.weights import (
     NO_WEIGHTS,
     Weights,
@@ -21,15 +27,20 @@ from tilepress.codecs.weights import (
 )
 from tilepress.errors import UnsupportedFormat
 
-__all__ = ["CodecConfig", "loss_of", "lossless_codec", "lossless_config", "without_target"]
+__all__ = [
+    "CodecConfig",
+    "loss_of",
+    "lossless_codec",
+    "lossless_config",
+    "scoped",
+    "without_target",
+]
 
-_VERSION, _LOSSY_VERSION, _BOUNDED_VERSION = 1, 2, 3
+_VERSION, _LOSSY_VERSION, _BOUNDED_VERSION, _SCOPED_VERSION = 1, 2, 3, 4
 _KEYS = {"version", "codec", "tier", "max_error", "nodata", "model"}
 _LOSSY_KEYS = _KEYS | {"target"}
 _MODEL_KEYS = {"name", "sha256", "weights"}
 _LARGEST_ERROR = 2**31
-_FIRST_CHOICE = "ntc"
-"""Of the codecs that can do what another cannot, the one that is named first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +96,12 @@ class CodecConfig:
             found = sorted(config, key=str) if isinstance(config, dict) else config
             raise _refused(f"got {shown(found)}, want {sorted(_KEYS)}")
         version = config["version"]
-        known = (_LOSSY_VERSION, _BOUNDED_VERSION) if "target" in config else (_VERSION,)
+        lossy_ones = (_LOSSY_VERSION, _BOUNDED_VERSION, _SCOPED_VERSION)
+        known = lossy_ones if "target" in config else (_VERSION,)
         if type(version) is not int or version not in known:
             raise _refused(
                 f"got version {shown(version)}, this tilepress reads {_VERSION}, "
-                f"and {_LOSSY_VERSION} and {_BOUNDED_VERSION} with a target; "
+                f"and {_LOSSY_VERSION} to {_SCOPED_VERSION} with a target; "
                 "a newer one may be needed: pip install -U tilepress"
             )
         codec, tier = config["codec"], config["tier"]
@@ -99,16 +111,9 @@ class CodecConfig:
         model, error = config["model"], config["max_error"]
         if not isinstance(model, dict) or set(model) != _MODEL_KEYS:
             raise _refused(f"got model {shown(model)}, want one with {sorted(_MODEL_KEYS)}")
-        loss: Loss | None
-        if version == _LOSSY_VERSION:
-            loss = parse_target(config["target"])
-            if error is not None or loss is None:
-                raise _refused(f"got max_error {shown(error)}, target {shown(config['target'])}")
-        elif version == _BOUNDED_VERSION:
-            target = parse_target(config["target"])
-            if not _is_number(error) or not 0 < error < _LARGEST_ERROR or target is None:
-                raise _refused(f"got max_error {shown(error)}, target {shown(config['target'])}")
-            loss = replace(target, within=error)
+        loss: Loss
+        if version != _VERSION:
+            loss = _parse_lossy(version, config["target"], error)
         elif not _is_number(error) or not 0 <= error < _LARGEST_ERROR:
             raise _refused(f"got max_error {shown(error)}, want 0 … 2^31")
         else:
@@ -128,11 +133,8 @@ class CodecConfig:
         if self.weights.travels:
             inline = inline_text(self.weights.data)
         target = {"target": self.loss.target_json()} if isinstance(self.loss, Lossy) else {}
-        version = _VERSION
-        if isinstance(self.loss, Lossy):
-            version = _LOSSY_VERSION if self.loss.within is None else _BOUNDED_VERSION
         return {
-            "version": version,
+            "version": _version_of(self.loss),
             "codec": self.codec,
             "tier": self.tier,
             "max_error": self.loss.max_error,
@@ -169,9 +171,43 @@ def loss_of(config: Mapping[str, Any]) -> Loss:
     return target if bound is None else replace(target, within=bound)
 
 
+def scoped(
+    config: Mapping[str, Any], *, per_tile: bool = False, visible: bool = False
+) -> dict[str, Any]:
+    """Return a configuration, as JSON, whose target says of what it holds: of each chunk, and over
+    samples that nothing hides. One without a target, or without either, stays as it is.
+    """
+    loss = loss_of(config)
+    if not isinstance(loss, Lossy):
+        return dict(config)
+    loss = replace(loss, per_tile=per_tile, visible=visible)
+    return {**config, "version": _version_of(loss), "target": loss.target_json()}
+
+
 def without_target(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration, as JSON, without its target; what bound it has is to be set."""
     return {**{k: v for k, v in config.items() if k != "target"}, "version": _VERSION}
+
+
+def _version_of(loss: Loss) -> int:
+    if not isinstance(loss, Lossy):
+        return _VERSION
+    if loss.is_scoped:
+        return _SCOPED_VERSION
+    return _LOSSY_VERSION if loss.within is None else _BOUNDED_VERSION
+
+
+def _parse_lossy(version: int, target: object, error: object) -> Lossy:
+    """Return the loss of a configuration's target and bound, which its version is that of."""
+    found = parse_target(target)
+    if found is not None and error is not None:
+        if _is_number(error) and 0 < error < _LARGEST_ERROR:
+            found = replace(found, within=error)
+        else:
+            found = None
+    if found is None or _version_of(found) != version:
+        raise _refused(f"got max_error {shown(error)}, target {shown(target)}")
+    return found
 
 
 def _wanted_loss(max_error: float, targets: Mapping[str, float | None], peak: float | None) -> Loss:
@@ -201,7 +237,7 @@ def _refusal(codec: str, loss: Loss) -> str | None:
     if type(loss) in losses:
         return None
     others = [name for name in CODECS if type(loss) in coder_class(name).losses]
-    others.sort(key=lambda name: name != _FIRST_CHOICE)
+    others.sort(key=lambda name: name != LOSSY_CODEC)
     choose = f"choose {' or '.join(others)}"
     if isinstance(loss, Lossy) and any(issubclass(one, Lossy) for one in losses):
         known = sorted(one.target for one in losses if issubclass(one, Lossy))

@@ -206,6 +206,11 @@ class Lossy(_Loss):
     not those that were coded."""
     within: float | None = None
     """What no present sample is off by more than, whatever the target; None: there is no bound."""
+    per_tile: bool = False
+    """Whether every chunk holds the target by itself, rather than all of an image together."""
+    visible: bool = False
+    """Whether errors are those of samples that somebody sees: present ones that neither a mask nor
+    alpha hides. Who codes says which these are; without that all present ones are."""
 
     is_lossless: ClassVar[bool] = False
     kind: ClassVar[str] = "lossy"
@@ -243,7 +248,21 @@ class Lossy(_Loss):
 
     def target_json(self) -> dict[str, Any]:
         """Return what attributes and configurations say of it; ``parse_target`` reads it."""
-        return {self.target: self.value, "peak": self.peak}
+        scope = {"per": _PER[self.per_tile], "over": _OVER[self.visible]} if self.is_scoped else {}
+        return {self.target: self.value, "peak": self.peak, **scope}
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether the target says of what it holds: of something else than it did at first."""
+        return self.per_tile or self.visible
+
+    @property
+    def _of(self) -> str:
+        return (" of visible samples" if self.visible else "") + self._in
+
+    @property
+    def _in(self) -> str:
+        return " in each tile" if self.per_tile else ""
 
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         """Tell why samples of ``dtype`` cannot be coded so; None where they can."""
@@ -285,7 +304,7 @@ class AtLeast(Lossy):
 
     @property
     def goal(self) -> str:
-        return f"PSNR at least {self.value:g} dB"
+        return f"PSNR at least {self.value:g} dB{self._of}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +315,11 @@ class AtMost(Lossy):
 
     @property
     def goal(self) -> str:
-        return f"at most {self.value:g} bits per sample"
+        return f"at most {self.value:g} bits per sample{self._in}"
 
+
+_PER, _OVER = ("image", "tile"), ("present", "visible")
+"""What a target holds of, and over, as configurations and attributes say it: false, true."""
 
 _LOSSY: dict[str, type[Lossy]] = {one.target: one for one in (Quality, AtLeast, AtMost)}
 _LIMITS = {"quality": (1.0, 100.0), "psnr": (0.0, 200.0), "bits_per_sample": (0.0, 64.0)}
@@ -331,14 +353,25 @@ def lossy(target: str, value: float, peak: float | None = None) -> Lossy | None:
 
 def parse_target(told: object) -> Lossy | None:
     """Return the loss that ``Lossy.target_json`` told, not trusted; None where it is none."""
-    if not isinstance(told, Mapping) or len(told) != 2 or "peak" not in told:
+    if not isinstance(told, Mapping) or "peak" not in told:
         return None
-    (target,) = set(told) - {"peak"}
+    names = set(told) - {"peak"}
+    scope = (told.get("per"), told.get("over"))
+    if names >= {"per", "over"}:
+        names -= {"per", "over"}
+        if scope not in [(per, over) for per in _PER for over in _OVER][1:]:
+            return None
+    if len(names) != 1:
+        return None
+    (target,) = names
     value, peak = told[target], told["peak"]
     for number in (value, 1 if peak is None else peak):
         if isinstance(number, bool) or not isinstance(number, int | float):
             return None
-    return lossy(target, value, peak) if isinstance(target, str) else None
+    found = lossy(target, value, peak) if isinstance(target, str) else None
+    if found is None or scope == (None, None):
+        return found
+    return replace(found, per_tile=scope[0] == _PER[1], visible=scope[1] == _OVER[1])
 
 
 def stated_loss(statement: Mapping[str, Any], worst: float | None = None) -> Loss:

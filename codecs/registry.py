@@ -26,6 +26,7 @@ __all__ = [
     "CODECS",
     "DEFAULT_CODEC",
     "KEPT",
+    "LOSSY_CODEC",
     "ChunkCoder",
     "Coded",
     "DecoderCoder",
@@ -351,6 +352,9 @@ a function of a payload, the record's header and a budget, which returns the cod
 beside it lies ``streams``, a function of a record."""
 
 DEFAULT_CODEC = "wave"
+
+LOSSY_CODEC = "ntc"
+"""What a target means where no codec is named."""
 
 
 def named(codec: str) -> Registered:

@@ -62,6 +62,8 @@ class Together:
     """The range of errors."""
     overhead: int
     """Bytes that belong to all of them, beside those of their trials."""
+    room: float = 0.0
+    """The share of the bits that ``AtMost`` allows which is left to others."""
 
     def slack(self, loss: Lossy, trials: Sequence[Trial[Result]], numbers: Sequence[int]) -> float:
         """Return how far trials of some chunks are from a target, in levels; below 0: not held."""
@@ -69,7 +71,7 @@ class Together:
             share = len(numbers) / len(self.samples)
             bits = 8 * (sum(trial.size for trial in trials) + self.overhead * share)
             count = sum(self.samples[n] for n in numbers)
-            return _LEVELS_OF_BIT * (loss.value - bits / max(1, count))
+            return _LEVELS_OF_BIT * (loss.value * (1 - self.room) - bits / max(1, count))
         squared = math.fsum(trial.squared for trial in trials)
         count = sum(self.present[n] for n in numbers)
         if not squared:

@@ -43,6 +43,8 @@ Floats = npt.NDArray[np.float32]
 
 PRICE = 8.0
 """Bits that a squared step of error counts as."""
+_RATES = (1e-2, 4e-3, 2e-3)
+"""Of the optimiser at the start of each round; a later round learns from what the last codes."""
 _SIDE = 256
 _MOST_PLANES = 4
 _STEPS_PER_LOG2, _INDEX_OF_ONE = 5, 25
@@ -169,18 +171,20 @@ def _examples(
     parts: dict[str, list[tuple[npt.NDArray[np.generic], ...]]] = {name: [] for name in NETS}
     taken = dict.fromkeys(NETS, 0)
     for kind, planes, _ in drawn_crops(crops, rng):
-        before = None
+        before, found = None, []
         for plane in planes:
             rounding = float(rng.uniform(0.36, 0.46))
             if model is not None:
                 encode_plane(kind, plane, before, model, PRICE)
                 plane, rounding = np.rint(plane), 0.5
             features, bands, values, maps = examine_plane(kind, plane, before, rounding)
+            found.append((features, bands, values, before is not None))
+            before = maps
+        # bits count as the share of their image that they are: those of its other planes, too
+        bits = float(np.mean([_about_bits(bands, values) for _, bands, values, _ in found]))
+        weight = 1 / (bits + 0.05) + 0.3
+        for features, bands, values, follows in found:
             magnitudes = np.abs(values).astype(np.int64)
-            sums = np.bincount(bands, magnitudes, 96)
-            counts = np.maximum(np.bincount(bands, minlength=96), 1)
-            bits = float((_entropy(sums / counts) * counts).sum() / counts.sum())
-            weight = 1 / (bits + 0.05) + 0.3
             quiet = (magnitudes == 0) & (features[:, :15].max(axis=1) < 12)
             keep = np.where(quiet, 0.02, 0.25)
             drawn = rng.random(len(keep)) < keep
@@ -190,21 +194,23 @@ def _examples(
                 ("wavelet", LAPPED_BANDS, WAVELET_BANDS),
             ):
                 mine = (bands[drawn] >= first) & (bands[drawn] < first + total)
-                rows = (
-                    bands[drawn][mine].astype(np.int64)
-                    - first
-                    + (total if before is not None else 0)
-                )
+                rows = bands[drawn][mine].astype(np.int64) - first + (total if follows else 0)
                 part = (features[drawn][mine], rows, magnitudes[drawn][mine], weights[mine])
                 parts[name].append(part)
                 taken[name] += len(rows)
-            before = maps
         if min(taken.values()) >= count:
             break
     return {
         name: _Examples(*(np.concatenate(c) for c in zip(*part, strict=True)))
         for name, part in parts.items()
     }
+
+
+def _about_bits(bands: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -> float:
+    """Return about the bits of a coefficient of a plane, each band by its own mean."""
+    sums = np.bincount(bands, np.abs(values), 96)
+    counts = np.maximum(np.bincount(bands, minlength=96), 1)
+    return float((_entropy(sums / counts) * counts).sum() / counts.sum())
 
 
 # --- the net ---------------------------------------------------------------------------------
@@ -230,6 +236,21 @@ class _FloatNet(nn.Module):
         with torch.no_grad():
             self.bias.weight.copy_(torch.randn(2 * bands, HIDDEN, generator=made) * 0.1)
             self.base.weight.fill_(-3.0)
+
+    def take(self, whole: Net) -> None:
+        """Become what ``_integers`` made these integers of."""
+        hidden_shift, output_shift = (int(shift) for shift in whole.shifts)
+        unit = 2.0**output_shift
+        base = (whole.base.reshape(-1) / unit - 0.5 - _INDEX_OF_ONE) / _STEPS_PER_LOG2
+        gain = np.maximum(np.abs(whole.first.astype(np.float64)).max(axis=0), 1)
+        second = whole.second * 16 * gain / (_STEPS_PER_LOG2 * unit * 2.0**hidden_shift)
+        found = {
+            "first": whole.first / gain,
+            "bias.weight": whole.bias.reshape(-1, HIDDEN) / (16 * gain),
+            "second": second,
+            "base.weight": base[:, None],
+        }
+        self.load_state_dict({name: torch.from_numpy(v).float() for name, v in found.items()})
 
     def forward(self, features: torch.Tensor, bands: torch.Tensor) -> torch.Tensor:
         hidden = torch.relu(features @ self.first + self.bias(bands))
@@ -338,12 +359,15 @@ def _measured(
     counts = np.zeros((TABLES, TOKENS))
     off, seen = np.zeros((TABLES, OFFSETS)), np.zeros((TABLES, OFFSETS))
     for (kind, planes, _), _ in zip(drawn_crops(crops, rng), range(draws), strict=False):
-        before = None
+        before, found = None, []
         for plane in planes:
             given = np.full(plane.size, np.nan, np.float32)
             coded = encode_plane(kind, plane, before, model, PRICE, given)
-            _count(coded, given, 1 / (coded.bits / plane.size + 0.05) + 0.3, counts, off, seen)
+            found.append((coded, given))
             before = coded.maps
+        bits = sum(coded.bits for coded, _ in found) / sum(plane.size for plane in planes)
+        for coded, given in found:
+            _count(coded, given, 1 / (bits + 0.05) + 0.3, counts, off, seen)
     offsets = np.clip(off / (seen + 30) * 256, -40, 90)
     return _frequencies(counts), np.rint(offsets).astype(np.int8)
 
@@ -372,22 +396,34 @@ def _count(
 
 
 def train_ntc(
-    crops: Sequence[Crop], *, steps: int, examples: int, seed: int, progress: Callable[[str], None]
+    crops: Sequence[Crop],
+    *,
+    steps: int,
+    examples: int,
+    seed: int,
+    progress: Callable[[str], None],
+    start: NtcModel | None = None,
 ) -> NtcModel:
-    """Train a model on crops: ``steps`` of each net in each of two rounds, of so many examples."""
+    """Train a model on crops: ``steps`` of each net in each round, of so many examples.
+
+    start : a model to go on from: there is one round less then, for it chooses values already.
+    """
     torch.manual_seed(seed)
     nets = {name: _FloatNet(_BANDS[name], seed) for name in NETS}
-    model: NtcModel | None = None
+    model = start
+    if start is not None:
+        for name, net in nets.items():
+            net.take(start.nets[name])
     frequencies, offsets = (
         _frequencies(np.zeros((TABLES, TOKENS))),
         np.zeros((TABLES, OFFSETS), np.int8),
     )
-    for turn in range(2):
+    for turn, rate in enumerate(_RATES[start is not None :]):
         drawn = _examples(crops, examples, seed + turn, model)
         whole = {}
         for name, net in nets.items():
             progress(f"round {turn + 1}, {name}: {len(drawn[name].bands)} examples")
-            _fit_net(net, drawn[name], steps, 1e-2 if turn == 0 else 4e-3, seed + turn, progress)
+            _fit_net(net, drawn[name], steps, rate, seed + turn, progress)
             whole[name] = _integers(net, drawn[name])
             progress(f"{name}: {_rounding_loss(net, whole[name], drawn[name]):+.3f} % by integers")
         model = NtcModel(whole, frequencies, offsets)

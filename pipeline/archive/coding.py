@@ -19,6 +19,7 @@ from tilepress.codecs.loss import Lossy
 from tilepress.codecs.registry import coder_class
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import CodecError
+from tilepress.pipeline.archive.hidden import hidden_of
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import TileSource, read_level, streams_of
@@ -69,7 +70,8 @@ class ImageCoding:
         plan, grid = self.plan, self.plan.grid_of(ref)
         if not coder_class(plan.codec_config["codec"]).on_device:
             where = "cpu"
-        is_image = level_of(ref.array) is not None
+        level = level_of(ref.array)
+        is_image = level is not None
         return encode_shard(
             self.codec(ref, where),
             _reader_of(source, ref),
@@ -82,6 +84,7 @@ class ImageCoding:
             witness=self.codec(ref, "cpu") if where == "cuda" else None,
             streams=self.streams(source, ref),
             band_axis=self._band_axis(ref),
+            hidden=hidden_of(source, self.plan.loss, level),
         )
 
     def _band_axis(self, ref: ShardRef) -> int | None:
@@ -111,7 +114,10 @@ class ImageCoding:
         level = level_of(ref.array)
         streams = None if source is None or level is None else streams_of(source, level)
         codec, axis = self.codec(ref), self._band_axis(ref)
-        found = compare_shard(codec, data, samples, grid, ref.index, fill, streams, axis)
+        hidden = None if source is None else hidden_of(source, self.plan.loss, level)
+        found = compare_shard(
+            codec, data, samples, grid, ref.index, fill, streams, axis, hidden=hidden
+        )
         if isinstance(codec.loss, Lossy) and found.difference.worst > worst:
             raise CodecError(
                 f"checking a shard: decoding is off by {found.difference.worst:g}, more than the "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.loss import Lossless, Lossy
+from tilepress.codecs.loss import Difference, Lossless, Lossy
 from tilepress.codecs.measured import Measured
 from tilepress.errors import (
     CodecError,
@@ -20,7 +20,8 @@ from tilepress.errors import (
     UnsupportedFormat,
 )
 from tilepress.pipeline.archive.coding import ImageCoding
-from tilepress.pipeline.archive.lossy import Tally, first_band
+from tilepress.pipeline.archive.hidden import hidden_of
+from tilepress.pipeline.archive.lossy import DECODERS_DIFFER, Tally, first_band
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import TileSource, read_level, streams_of
@@ -30,6 +31,7 @@ from tilepress.pipeline.store.keys import is_image, level_of
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.shard import ShardBytes, samples_sha256
+from tilepress.pipeline.store.target import is_held
 
 __all__ = ["Comparison", "SourceSamples", "differs_by_decoder", "find_difference", "may_differ"]
 
@@ -122,7 +124,10 @@ class Comparison:
         if level is not None and wrong.any():
             self._excuse_same_streams(array, level, index, wrong)
         if isinstance(loss, Lossy) and level == 0 and not wrong.any():
-            self._count(array, box, given, stored, nodata, exact)
+            untrue = self._count(array, index, given, stored, nodata, exact)
+            if untrue is not None:
+                self._all_compared = False
+                return untrue
         if not wrong.any():
             return None
         self._all_compared = False
@@ -140,18 +145,41 @@ class Comparison:
     def _count(
         self,
         array: str,
-        box: Box,
+        index: tuple[int, ...],
         given: npt.NDArray[Any],
         stored: npt.NDArray[Any],
         nodata: float | int | None,
         exact: frozenset[int],
-    ) -> None:
+    ) -> str | None:
+        """Count a shard; tell which of its tiles does not hold the target that each has."""
         axes = self._reader.axes
         axis = axes.index("band") if is_image(array) and "band" in axes else None
+        box = self._reader.grid(array).box(index)
         first = 0 if axis is None else box.start[axis]
         if self._tally is None:
             self._tally = Tally(self._source.info.band_count)
-        self._tally.add(first, *Measured.by_blocks(given, stored, nodata, axis, exact))
+        loss = self._reader.loss
+        read = hidden_of(self._source, loss)
+        hidden = None if read is None else read(box)
+
+        def measured(part: tuple[slice, ...]) -> tuple[Difference, Measured]:
+            marks = None if hidden is None else hidden[part]
+            return Measured.by_blocks(given[part], stored[part], nodata, axis, exact, marks)
+
+        self._tally.add(first, *measured(tuple(slice(0, n) for n in box.shape)))
+        assert isinstance(loss, Lossy), "what is not lossy is not counted"
+        tiles = self._reader.grid(array).chunk_boxes(index) if loss.per_tile else ()
+        for tile in tiles:
+            difference, found = measured(tile.shifted_to(box.start).slices)
+            if not is_held(self._slackened(loss), difference, found.present):
+                return f"the tile at {list(tile.start)} does not hold {loss}"
+        return None
+
+    def _slackened(self, loss: Lossy) -> Lossy:
+        """Return a target as another decoder of lossy streams may hold it."""
+        if IRREVERSIBLE not in self._reader.statement:
+            return loss
+        return replace(loss, value=loss.value - 10 * math.log10(1 + DECODERS_DIFFER))
 
     def _stored(self, level: int | None, box: Box) -> npt.NDArray[Any]:
         if level is None:

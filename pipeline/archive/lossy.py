@@ -15,12 +15,12 @@ from tilepress.pipeline.store.keys import level_of
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.target import is_held
 
-__all__ = ["Tally", "first_band", "measured_loss", "told_loss"]
+__all__ = ["DECODERS_DIFFER", "Tally", "first_band", "measured_loss", "told_loss"]
 
 _MOST = 0.999
 """The share of errors that ``p999_error`` is not below."""
 _DIGITS = 6
-_ROUNDING, _DECODERS_DIFFER = 0.001, 0.05
+_ROUNDING, DECODERS_DIFFER = 0.001, 0.05
 """What sums of squares may be off by, and means in units of their roots: for numbers are stated
 rounded, and decoders of lossy streams differ."""
 
@@ -90,7 +90,7 @@ class Tally:
         told = statement.get("loss_measured")
         if not isinstance(told, Mapping) or not self._parts:
             return None
-        slack = _DECODERS_DIFFER if IRREVERSIBLE in statement else _ROUNDING
+        slack = DECODERS_DIFFER if IRREVERSIBLE in statement else _ROUNDING
         measured = Measured.total(self._parts, self._bands)
         squared = Difference.total(self._differences).squared
         stated_db, peak = statement.get("psnr_db"), float(told["peak"])

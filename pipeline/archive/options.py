@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
 
 from tilepress.codecs.loss import Loss, bounded, lossy
+from tilepress.codecs.registry import DEFAULT_CODEC, LOSSY_CODEC
 from tilepress.errors import UsageError
 from tilepress.pipeline.image.made_levels import AUTO, parse_asked
 from tilepress.pipeline.privacy.profile import Profile
@@ -39,6 +40,9 @@ __all__ = [
 LOSSES = ("max_error", "quality", "psnr", "bits_per_sample", "bpp")
 """Options that say how much may be lost; they exclude each other."""
 
+
+_SEARCHED = ("psnr", "bits_per_sample", "bpp")
+"""Targets whose level is looked for, which all of an image has in common unless a user says."""
 
 PURPOSES: Mapping[str, Mapping[str, Any]] = {"training": {"tile": 256, "tier": "fast"}}
 """What is coded otherwise for a purpose, unless that is given."""
@@ -78,12 +82,13 @@ class EncodeOptions:
         Description(
             metavar="NAME[:…]",
             help="Codec of the tiles: wave, the learned one; ntc, the learned one that always "
-            "loses; mlp, blocks through hidden units, for comparison; "
+            "loses, which --quality, --psnr, --bits-per-sample and --bpp mean unless another is "
+            "named; mlp, blocks through hidden units, for comparison; "
             "compressai:ARCH, a checkpoint of CompressAI (--model FILE); or jpegxl, jpeg2000, "
             "htj2k, jpegls, lerc, zstd, and of 8 bits webp and avif, lossless unless a loss is "
             "asked for.",
         ),
-    ] = "wave"
+    ] = DEFAULT_CODEC
     max_error: Annotated[
         float,
         Description(
@@ -127,6 +132,14 @@ class EncodeOptions:
             since_later=True,
         ),
     ] = 0.0
+    per_tile: Annotated[
+        bool,
+        Description(
+            help="With --psnr, --bits-per-sample or --bpp: every tile holds it by itself, rather "
+            "than all of an image together; takes more bytes.",
+            since_later=True,
+        ),
+    ] = False
     tier: Annotated[
         str,
         Description(
@@ -228,6 +241,11 @@ class EncodeOptions:
                 told = f"{name.replace('_', '-')} {values[name]:g}"
                 raise UsageError(f"compressing: got {told}, want above 0, or no such option")
         values |= suggested(values)
+        if values.get("per_tile") and not any(values.get(name) for name in _SEARCHED):
+            raise UsageError(
+                "compressing: --per-tile needs --psnr, --bits-per-sample or --bpp; what --quality "
+                "and --max-error say holds of every tile"
+            )
         if "levels" in values:
             values["levels"] = str(parse_asked(str(values["levels"])))
         if values.get("deidentify"):
@@ -262,7 +280,7 @@ class EncodeOptions:
         """What coding may change; of bits a pixel as if there were one band."""
         for name, value in self._targets(1).items():
             if value and (found := lossy(name, value)) is not None:
-                return replace(found, within=self.max_error) if self.max_error else found
+                return replace(found, within=self.max_error or None, per_tile=self.per_tile)
         return bounded(self.max_error)
 
     @property
@@ -288,15 +306,19 @@ class EncodeOptions:
         lossless: bool = False,
         bands: int = 1,
         peak: float | None = None,
+        visible: bool = False,
     ) -> TileCodec:
-        """Return the codec of the tiles of an image; raises CodecError where there is none."""
-        from tilepress.codecs.config import lossless_codec  # here: they load the compiler
+        """Return the codec of the tiles of an image; raises CodecError where there is none.
+
+        visible : whether some samples are hidden, which a target then leaves out.
+        """
+        from tilepress.codecs.config import lossless_codec, scoped  # here: they load the compiler
         from tilepress.codecs.tile import TileCodec
 
         targets = {} if lossless else self._targets(bands)
         if lossless and lossless_codec(self.codec) != self.codec:
             return TileCodec(nodata=nodata)  # the other options are of a codec that always loses
-        return TileCodec(
+        codec = TileCodec(
             codec=self.codec,
             # what was given for no error is told as it was given: it enters the digests of plans
             max_error=0.0 if lossless and self.max_error else self.max_error,
@@ -307,6 +329,11 @@ class EncodeOptions:
             quality=targets.get("quality"),
             psnr=targets.get("psnr"),
             bits_per_sample=targets.get("bits_per_sample"),
+        )
+        if not any(targets.values()) or not (self.per_tile or visible):
+            return codec
+        return TileCodec.from_config(
+            scoped(codec.to_config(), per_tile=self.per_tile, visible=visible)
         )
 
 
@@ -319,6 +346,7 @@ class CodingOptions(TypedDict, total=False):
     psnr: float
     bits_per_sample: float
     bpp: float
+    per_tile: bool
     tier: str
     model: str
     tile: int
@@ -346,12 +374,18 @@ class CodingOption:
 
 
 def suggested(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a purpose suggests for options that are not given; raises UsageError."""
+    """Return what options that are given mean for others that are not; raises UsageError.
+
+    A purpose suggests some, and a target names the codec.
+    """
     purpose = given.get("for_", "")
     if purpose not in ("", *PURPOSES):
         raise UsageError(f"compressing: got --for {purpose!r}, want {' or '.join(PURPOSES)}")
     found = {k: v for k, v in PURPOSES.get(purpose, {}).items() if k not in given}
-    if given.get("codec", "wave") != "wave" or given.get("model", "auto") != "auto":
+    if "codec" not in given and any(given.get(name) for name in LOSSES[1:]):
+        found["codec"] = LOSSY_CODEC
+    codec = {**found, **given}.get("codec", DEFAULT_CODEC)
+    if codec != DEFAULT_CODEC or given.get("model", "auto") != "auto":
         found.pop("tier", None)  # a tier is one of wave's own models
     return found
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.pipeline.archive.exact import LOOK_SIDE, LOOKS
+from tilepress.pipeline.archive.hidden import Hidden
 from tilepress.pipeline.image.grid import Box, ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import TileSource
@@ -16,33 +17,40 @@ from tilepress.pipeline.image.source import TileSource
 __all__ = ["peak_of"]
 
 
-def peak_of(source: TileSource, info: ImageInfo, nodata: float | int | None) -> float:
+def peak_of(
+    source: TileSource, info: ImageInfo, nodata: float | int | None, hidden: Hidden | None = None
+) -> float:
     """Return the peak of an image's PSNR: 255 for samples of 8 bits, else the range of its values.
 
-    Values are those of a few windows, absent ones and bands that are lossless left out: their range
-    is never wider than that of all, so that a PSNR over it is never flattered. Raises SourceError.
+    Values are those of a few windows, absent and hidden ones and bands that are lossless left out:
+    their range is never wider than that of all, so that a PSNR over it is never flattered.
+    Raises SourceError.
     """
     if info.dtype.itemsize == 1:
         return 255.0
     low, high = np.inf, -np.inf
-    for present in _present(source, info, nodata):
+    for present in _present(source, info, nodata, hidden):
         if present.size:
             low, high = min(low, float(present.min())), max(high, float(present.max()))
     return high - low if high > low else 1.0
 
 
 def _present(
-    source: TileSource, info: ImageInfo, nodata: float | int | None
+    source: TileSource, info: ImageInfo, nodata: float | int | None, hidden: Hidden | None
 ) -> Iterator[npt.NDArray[Any]]:
     at = info.axes.index("band") if "band" in info.axes else None
     for box in _windows(info):
         samples = source.read(box)
+        seen = None if hidden is None else ~hidden(box)
         bands = range(1) if at is None else range(box.start[at], box.stop[at])
         for band in bands:
             if band in info.exact:
                 continue
             part = samples if at is None else samples.take(band - box.start[at], axis=at)
             values = part.reshape(-1)
+            if seen is not None:
+                there = seen if at is None else seen.take(band - box.start[at], axis=at)
+                values = part[there]
             if values.dtype.kind == "f":
                 values = values[np.isfinite(values)]
             absent = info.band_nodata[band] if info.band_nodata is not None else nodata

@@ -15,6 +15,7 @@ from tilepress.codecs.loss import Loss, Lossy, bounded
 from tilepress.codecs.registry import coder_class
 from tilepress.pipeline.archive.exact import exact_bands, with_exact
 from tilepress.pipeline.archive.expansion import check_expansion
+from tilepress.pipeline.archive.hidden import has_hidden, hidden_of
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.padding import kept_padding
 from tilepress.pipeline.archive.peak import peak_of
@@ -221,13 +222,8 @@ def make_plan(
         )
     info, nodata, padded = kept_padding(info, bounded(0) if lossless else options.loss)
     lossless = lossless or padded
-    peak = None
-    if not lossless and isinstance(options.loss, Lossy):
-        peak = peak_of(source, info, nodata)
-    codec = options.tile_codec(nodata=nodata, lossless=lossless, bands=info.band_count, peak=peak)
-    if peak is not None:
-        codec.check(info.dtype)
-    config = codec.to_config()
+    configs = _configs(source, info, options, nodata, lossless=lossless)
+    config = configs[0]
     every = list(map(info.at_level, range(1 + len(info.levels))))
     apart = not lossless and "band" in info.axes
     apart = apart and (info.band_nodata is not None or bool(exact))
@@ -242,7 +238,7 @@ def make_plan(
     ways = [
         (digest, one, cut, of)
         for of in (source, *bare)
-        for one in (config, *_former_configs(config, options))
+        for one in (*configs, *(old for new in configs for old in _former_configs(new, options)))
         for cut in cuts
         for digest in plan_digests(of, cut[0], one, exact, cut[1:] if of is source else ())
     ]
@@ -275,6 +271,34 @@ def _beside(levels: Sequence[ImageInfo], options: EncodeOptions) -> bool:
         for at in levels
         for block in (at.stream_block, None)
     )
+
+
+def _configs(
+    source: TileSource,
+    info: ImageInfo,
+    options: EncodeOptions,
+    nodata: float | int | None,
+    *,
+    lossless: bool,
+) -> list[dict[str, Any]]:
+    """Return the codec configuration of an image, and then the one that earlier versions gave it,
+    where that was another: they held targets over samples that nobody sees, too."""
+    loss = options.loss
+    if lossless or not isinstance(loss, Lossy):
+        codec = options.tile_codec(nodata=nodata, lossless=lossless, bands=info.band_count)
+        return [codec.to_config()]
+    found = []
+    for visible in (True, False) if has_hidden(info) else (False,):
+        hidden = hidden_of(source, replace(loss, visible=visible))
+        codec = options.tile_codec(
+            nodata=nodata,
+            bands=info.band_count,
+            peak=peak_of(source, info, nodata, hidden),
+            visible=visible,
+        )
+        codec.check(info.dtype)
+        found.append(codec.to_config())
+    return found
 
 
 def _former_configs(config: dict[str, Any], options: EncodeOptions) -> Iterator[dict[str, Any]]:

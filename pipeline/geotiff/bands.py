@@ -17,7 +17,7 @@ import numpy as np
 
 from tilepress.codecs.numbers import number_of
 from tilepress.pipeline.geotiff.pam import band_attributes, band_table
-from tilepress.pipeline.image.info import BandInfo
+from tilepress.pipeline.image.info import ALPHA, BandInfo
 
 if TYPE_CHECKING:
     from tilepress.pipeline.geotiff.raster_file import RasterFile
@@ -110,7 +110,7 @@ def _exact(record: Mapping[str, Any], at: int, file_name: str | None) -> str | N
     """Say why a band has to be exact; None where nothing says so. A file's name tells of one."""
     color = record["colors"][at]
     if color == "alpha":
-        return "it is alpha"
+        return ALPHA
     if color == "palette" or str(at + 1) in record["colormaps"]:
         return "samples are indices into a colour table"
     if record["layout"]["nbits"] == 1:

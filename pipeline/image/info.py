@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tilepress.codecs.loss import Loss
 
 __all__ = [
+    "ALPHA",
     "Acquired",
     "BandInfo",
     "GeoReference",
@@ -22,6 +23,9 @@ __all__ = [
     "MedicalGeometry",
     "SlideGeometry",
 ]
+
+ALPHA = "it is alpha"
+"""Why a band is exact that says how much the others cover."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +248,13 @@ class ImageInfo:
     def band_count(self) -> int:
         """How many bands there are; 1 for an image without that axis."""
         return self.shape[self.axes.index("band")] if "band" in self.axes else 1
+
+    @property
+    def alpha_band(self) -> int | None:
+        """Which band, from 0, says how much the others cover; None where none does."""
+        if "band" not in self.axes:
+            return None
+        return next((at for at, band in enumerate(self.bands) if band.exact == ALPHA), None)
 
     @property
     def band_nodata(self) -> tuple[float | int | None, ...] | None:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.loss import Difference, Lossy, same_bits
-from tilepress.codecs.measured import Measured
+from tilepress.codecs.measured import Measured, squared_error
 from tilepress.codecs.record import crc32c, is_irreversible, keeps_streams
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk
@@ -30,7 +30,7 @@ from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.streams import Streams
 from tilepress.pipeline.store.kept import are_recoded, keep_streams, kept_streams
 from tilepress.pipeline.store.manifest import ShardEntry, sha256_hex
-from tilepress.pipeline.store.target import check_target, code_for_target
+from tilepress.pipeline.store.target import check_target, code_for_target, is_per_tile
 
 __all__ = [
     "ShardBytes",
@@ -46,6 +46,7 @@ __all__ = [
 NO_RECORD = 2**64 - 1
 
 Chunk = tuple[int, ...]
+Marks = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,7 @@ def encode_shard(
     witness: TileCodec | None = None,
     streams: Callable[[Box], Streams | None] | None = None,
     band_axis: int | None = None,
+    hidden: Callable[[Box], Marks] | None = None,
 ) -> ShardBytes:
     """Code the samples of one shard and check every record by decoding it.
 
@@ -177,10 +179,13 @@ def encode_shard(
     band_axis :
         The axis of bands: lossy coding is measured by band, and may mix them. Where there is none,
         planes are slices, which it does not mix.
+    hidden :
+        Marks the samples of a box that nobody sees, in its shape: a target of lossy coding is not
+        held over them, and they are not measured.
 
-    A target of lossy coding is held by all chunks together, at one level. Raises CodecError where a
-    record decodes to samples that the codec's loss does not allow, UnsupportedArray where no level
-    holds a target: nothing is returned that was not checked.
+    A target of lossy coding is held by all chunks together, at one level, or by each where it says
+    so. Raises CodecError where a record decodes to samples that the codec's loss does not allow,
+    UnsupportedArray where no level holds a target: nothing is returned that was not checked.
     """
     if callable(samples):
         assert dtype is not None, "what is read has a dtype"
@@ -193,8 +198,12 @@ def encode_shard(
         )
     reading = _Reading(array, read, box)
     check = _Check(codec, witness, band_axis)
+    marks = None if hidden is None else hidden(box)  # here: sources are read by who asks
     chunks: list[tuple[Chunk, Box]] = []
     in_streams: list[bool] = []
+
+    def marks_of(place: Box) -> Marks | None:
+        return None if marks is None else marks[place.slices]
 
     def places() -> Iterator[tuple[Box, Streams | None, bool]]:
         for slab, inside in _slabs(grid, index, slab_axis % len(box.shape)):
@@ -226,7 +235,9 @@ def encode_shard(
         clipped = array[place.slices]
         chunk = _fill_up(clipped, grid.chunk, fill)
         begun = time.perf_counter()
-        decoded, difference, measured = check(chunk, record, clipped.shape, is_first=is_first)
+        decoded, difference, measured = check(
+            chunk, record, clipped.shape, marks_of(place), is_first=is_first
+        )
         if decoded is not None:
             decoded = decoded[tuple(slice(0, n) for n in clipped.shape)]
         spent = time.perf_counter() - begun
@@ -247,6 +258,7 @@ def encode_shard(
             kept_ones,
             16 * math.prod(grid.chunks_per_shard) + 4,
             alone=grid.total == 1,
+            hidden=[marks_of(place) for place, _, _ in items],
             bands=1 if band_axis is None else grid.chunk[band_axis],
         )
         each_s = (time.perf_counter() - begun) / max(1, len(items))
@@ -275,6 +287,9 @@ def encode_shard(
                 stored[place.slices] = result.decoded
     difference = Difference.total(c.difference for c in results)
     measured = _total_measured(results)
+    for one in results if is_per_tile(codec) else ():
+        if one.measured is not None:
+            check_target(codec, one.difference, one.measured.present)
     if measured is not None:
         check_target(codec, difference, measured.present)
     data = _join_records({chunk: c.record for chunk, c in coded.items()}, grid.chunks_per_shard)
@@ -331,11 +346,18 @@ class _Check:
         self._codec, self._witness, self._band_axis = codec, witness, band_axis
 
     def __call__(
-        self, chunk: npt.NDArray[Any], record: bytes, clip: tuple[int, ...], *, is_first: bool
+        self,
+        chunk: npt.NDArray[Any],
+        record: bytes,
+        clip: tuple[int, ...],
+        hidden: Marks | None = None,
+        *,
+        is_first: bool,
     ) -> tuple[npt.NDArray[Any] | None, Difference, Measured | None]:
         """Return the decoded samples, None where they are the same, and how they differ.
 
-        ``clip`` is the shape of the part of the chunk that lies in the image: what is measured.
+        ``clip`` is the shape of the part of the chunk that lies in the image: what is measured,
+        without those of its samples that are ``hidden``. The largest error is that of these, too.
         """
         decoded = decode_chunk(self._codec, record, chunk.shape, chunk.dtype)
         if is_first and self._witness is not None:
@@ -347,10 +369,16 @@ class _Check:
             inside = tuple(slice(0, n) for n in clip)
             given = chunk[inside]
             there = self._codec.present(given)
+            if hidden is not None:
+                there &= ~hidden
             measured = Measured.of(given, decoded[inside], there, self._band_axis)
         if same_bits(chunk, decoded):
             return None, Difference(), measured
-        return decoded, self._codec.check_loss(chunk, decoded), measured
+        difference = self._codec.check_loss(chunk, decoded)
+        if measured is not None and hidden is not None:
+            squared = squared_error(given, decoded[inside], there)
+            difference = replace(difference, squared=squared)
+        return decoded, difference, measured
 
 
 def _total_measured(results: Sequence[_CodedChunk]) -> Measured | None:
@@ -393,6 +421,7 @@ def compare_shard(
     fill: float | int | bool,
     streams: Callable[[Box], Streams | None] | None = None,
     band_axis: int | None = None,
+    hidden: Callable[[Box], Marks] | None = None,
 ) -> ShardBytes:
     """Decode a shard that is stored and compare it with what it should code.
 
@@ -407,6 +436,7 @@ def compare_shard(
     if records.keys() != {chunk for chunk, _ in inside}:
         raise DamagedStore("it has not the records of its place")
     check = _Check(codec, None, band_axis)
+    marks = None if hidden is None else hidden(grid.box(index))
 
     def compare(item: tuple[Chunk, Box]) -> _CodedChunk:
         chunk, place = item
@@ -414,7 +444,11 @@ def compare_shard(
         given = _fill_up(clipped, grid.chunk, fill)
         try:
             decoded, difference, measured = check(
-                given, bytes(records[chunk]), clipped.shape, is_first=False
+                given,
+                bytes(records[chunk]),
+                clipped.shape,
+                None if marks is None else marks[place.slices],
+                is_first=False,
             )
         except CodecError:
             if not _keeps(records[chunk], streams, _clipped(place, grid.box(index))):

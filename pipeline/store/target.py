@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,23 @@ import numpy.typing as npt
 
 from tilepress.codecs.levels import COARSEST
 from tilepress.codecs.loss import AtLeast, AtMost, Difference, Lossy, Quality
+from tilepress.codecs.measured import squared_error
 from tilepress.codecs.search import Together, Trial, find_level, spread
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import (
     Levelled,
     TileCodec,
+    decode_chunk,
     encode_chunk_at,
     estimate_chunk,
     smaller_chunk,
 )
 from tilepress.errors import CodecError, UnsupportedArray
 
-__all__ = ["check_target", "code_for_target", "is_held"]
+__all__ = ["check_target", "code_for_target", "is_held", "is_per_tile"]
 
 Samples = npt.NDArray[Any]
+Marks = npt.NDArray[np.bool_]
 
 _ROOM = 1 / 64
 """Of the bits of a shard, what is left to smaller ones."""
@@ -42,8 +45,11 @@ def code_for_target(
     *,
     alone: bool = True,
     bands: int | None = None,
+    hidden: Sequence[Marks | None] | None = None,
 ) -> list[bytes]:
     """Return a record of each chunk, at the level at which all hold the codec's target together.
+
+    Where the target says so, each holds it by itself, at a level of its own.
 
     Parameters
     ----------
@@ -54,74 +60,150 @@ def code_for_target(
     overhead : bytes of the shard beside its records.
     alone : whether it is the only shard of its image. Among several a small one at the edge, where
         records weigh more than samples, may take more bits than it should; the others leave room
-        for it, and whoever seals the image looks whether that was enough (``is_held``).
+        for it, and whoever seals the image looks whether that was enough (``is_held``). So may a
+        chunk that holds a target by itself and is cut by the end of the image.
     bands : planes of a chunk that go together, as ``encode_chunk_at`` has it.
+    hidden : marks of samples that errors are not measured of, of each chunk in its shape, if any.
 
     Raises UnsupportedArray where no level holds the target.
     """
-    loss = codec.loss
-    assert isinstance(loss, Lossy), "only lossy coding has a target"
-    if isinstance(loss, AtMost) and not alone:
-        loss = replace(loss, value=loss.value * (1 - _ROOM))
-    present = map_chunks(lambda chunk: int(np.count_nonzero(codec.present(chunk))), chunks)
-    peak = loss.peak if loss.peak is not None else max(map(codec.peak_of, chunks), default=1.0)
+    assert isinstance(codec.loss, Lossy), "only lossy coding has a target"
+    marks = hidden or [None] * len(chunks)
+    parts = list(map(_Chunk, chunks, kept, marks))
+    if not is_per_tile(codec):
+        whole = _Together(codec, parts, fill_up, bands)
+        return whole.records(codec.loss, overhead, room=not alone, strict=alone)
+    each, loss, room = -(-overhead // max(1, len(parts))), codec.loss, not alone or len(parts) > 1
 
-    def code(numbers: Sequence[int], level: float) -> list[Trial[Levelled]]:
-        return map_chunks(lambda number: one(number, level), numbers)
+    def by_itself(part: _Chunk) -> bytes:
+        strict = part.samples.shape == fill_up(part.samples).shape
+        one = _Together(codec, [part], fill_up, bands)
+        return one.records(loss, each, room=room, strict=strict)[0]
 
-    def one(number: int, level: float) -> Trial[Levelled]:
+    return map_chunks(by_itself, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    samples: Samples
+    kept: bytes | None
+    hidden: Marks | None
+
+
+class _Together:
+    """Chunks that hold a target together."""
+
+    def __init__(
+        self,
+        codec: TileCodec,
+        chunks: Sequence[_Chunk],
+        fill_up: Callable[[Samples], Samples],
+        bands: int | None,
+    ) -> None:
+        self._codec, self._chunks, self._fill_up, self._bands = codec, chunks, fill_up, bands
+        self._present = map_chunks(lambda c: int(np.count_nonzero(self._there(c))), chunks)
+        loss = codec.loss
+        assert isinstance(loss, Lossy), "only lossy coding has a target"
+        peak = loss.peak
+        if peak is None:
+            peak = max((codec.peak_of(c.samples) for c in chunks), default=1.0)
+        self._peak = peak
+
+    def records(self, loss: Lossy, overhead: int, *, room: bool, strict: bool) -> list[bytes]:
+        """Return a record of each; as ``code_for_target``.
+
+        room : whether some bits are left to others. strict : whether more bits are an error.
+        """
+        estimate = None
+        if not any(c.kept for c in self._chunks) and not isinstance(loss, Quality):
+            estimate = self._estimate()
+        together = Together(
+            samples=[c.samples.size for c in self._chunks],
+            present=self._present,
+            peak=self._peak,
+            overhead=overhead,
+            room=_ROOM if room else 0.0,
+        )
+        doing = "coding a tile" if loss.per_tile else "coding a shard"
+        try:
+            results = find_level(loss, self._code, together, doing, estimate)
+        except UnsupportedArray:
+            if strict or not isinstance(loss, AtMost):
+                raise
+            trials = self._code(range(len(self._chunks)), COARSEST)
+            results = [trial.result for trial in trials]
+        records = [found.record for found in results]
+        looked_at = spread(range(len(self._chunks)))
+        others = dict(zip(looked_at, self._smaller(looked_at, results), strict=True))
+        if all(records[number] is other for number, other in others.items()):
+            return records  # other codecs win nowhere, it seems
+        rest = [number for number in range(len(self._chunks)) if number not in others]
+        others |= zip(rest, self._smaller(rest, results), strict=True)
+        return [others[number] for number in range(len(self._chunks))]
+
+    def _there(self, chunk: _Chunk) -> Marks:
+        there = self._codec.present(chunk.samples)
+        return there if chunk.hidden is None else there & ~chunk.hidden
+
+    def _code(self, numbers: Sequence[int], level: float) -> list[Trial[Levelled]]:
+        return map_chunks(lambda number: self._one(self._chunks[number], level), numbers)
+
+    def _one(self, chunk: _Chunk, level: float) -> Trial[Levelled]:
+        whole = self._fill_up(chunk.samples)
         record, difference = encode_chunk_at(
-            codec, fill_up(chunks[number]), level, peak, bands=bands
+            self._codec, whole, level, self._peak, bands=self._bands
         )
         found = Levelled(record, level, difference)
-        stream = kept[number]
-        if stream is not None and len(stream) <= len(record):
-            return Trial(found, len(stream), 0.0)
-        return Trial(found, len(record), difference.squared)
+        if chunk.kept is not None and len(chunk.kept) <= len(record):
+            return Trial(found, len(chunk.kept), 0.0)
+        return Trial(found, len(record), self._squared(chunk, whole, found))
 
-    def smaller(number: int) -> bytes:
-        return smaller_chunk(
-            codec, fill_up(chunks[number]), results[number], peak, bands=bands
-        ).record
+    def _squared(self, chunk: _Chunk, whole: Samples, found: Levelled) -> float:
+        """Return the sum of squared errors that count: without those that nobody sees."""
+        if chunk.hidden is None or not found.difference.squared:
+            return found.difference.squared
+        decoded = decode_chunk(self._codec, found.record, whole.shape, whole.dtype)
+        inside = decoded[tuple(slice(0, n) for n in chunk.samples.shape)]
+        return squared_error(chunk.samples, inside, self._there(chunk))
 
-    estimate = None
-    if not any(kept) and not isinstance(loss, Quality):
-        estimate = _estimate(codec, chunks, fill_up, peak, bands)
-    together = Together(
-        samples=[chunk.size for chunk in chunks], present=present, peak=peak, overhead=overhead
-    )
-    try:
-        results = find_level(loss, code, together, "coding a shard", estimate)
-    except UnsupportedArray:
-        if alone or not isinstance(loss, AtMost):
-            raise
-        results = [trial.result for trial in code(range(len(chunks)), COARSEST)]
-    records = [found.record for found in results]
-    looked_at = spread(range(len(chunks)))
-    others = dict(zip(looked_at, map_chunks(smaller, looked_at), strict=True))
-    if all(records[number] is other for number, other in others.items()):
-        return records  # other codecs win nowhere, it seems
-    rest = [number for number in range(len(chunks)) if number not in others]
-    others |= zip(rest, map_chunks(smaller, rest), strict=True)
-    return [others[number] for number in range(len(chunks))]
+    def _smaller(self, numbers: Sequence[int], results: Sequence[Levelled]) -> list[bytes]:
+        """Return records of some chunks in fewer bytes at no more error, where there are such."""
+
+        def smaller(number: int) -> bytes:
+            chunk, found = self._chunks[number], results[number]
+            whole = self._fill_up(chunk.samples)
+            other = smaller_chunk(self._codec, whole, found, self._peak, bands=self._bands)
+            worse = other is not found and chunk.hidden is not None
+            if worse and self._squared(chunk, whole, other) > self._squared(chunk, whole, found):
+                return found.record  # what it gained lies where nobody looks
+            return other.record
+
+        return map_chunks(smaller, numbers)
+
+    def _estimate(self) -> Callable[[Sequence[int], float], Sequence[Trial[None]]] | None:
+        """Return what tells about a few of the chunks, in less time; None where nothing does."""
+        found = {}
+        for number in spread(range(len(self._chunks))):
+            chunk = self._chunks[number]
+            one = estimate_chunk(
+                self._codec, self._fill_up(chunk.samples), self._peak, bands=self._bands
+            )
+            if one is None:
+                return None
+            all_present = max(1, int(np.count_nonzero(self._codec.present(chunk.samples))))
+            found[number] = one, self._present[number] / all_present
+
+        def tell(number: int, level: float) -> Trial[None]:
+            one, share = found[number]
+            trial = one(level)
+            return replace(trial, squared=trial.squared * share)  # as if they were all alike
+
+        return lambda some, level: map_chunks(lambda number: tell(number, level), some)
 
 
-def _estimate(
-    codec: TileCodec,
-    chunks: Sequence[Samples],
-    fill_up: Callable[[Samples], Samples],
-    peak: float,
-    bands: int | None,
-) -> Callable[[Sequence[int], float], Sequence[Trial[None]]] | None:
-    """Return what tells about a few of the chunks, in less time; None where nothing does."""
-    numbers = spread(range(len(chunks)))
-    found = {}
-    for number in numbers:
-        one = estimate_chunk(codec, fill_up(chunks[number]), peak, bands=bands)
-        if one is None:
-            return None
-        found[number] = one
-    return lambda some, level: map_chunks(lambda number: found[number](level), some)
+def is_per_tile(codec: TileCodec) -> bool:
+    """Whether every chunk holds the codec's target by itself."""
+    return isinstance(codec.loss, Lossy) and codec.loss.per_tile
 
 
 def is_held(

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tilepress.codecs.config import CodecConfig, lossless_config
-from tilepress.codecs.loss import Lossless, Within
+from tilepress.codecs.config import CodecConfig, loss_of, lossless_config, scoped
+from tilepress.codecs.loss import AtLeast, Lossless, Within, stated_loss
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.weights import load_named
 from tilepress.errors import ModelError, UnsupportedFormat
@@ -52,13 +52,62 @@ class TestBytesOfMetadata:
         assert CodecConfig.parse(found).loss == Lossless()
 
 
+class TestOfWhatATargetHolds:
+    """Version 4 says it, and only where it is not what versions 2 and 3 mean."""
+
+    @pytest.mark.parametrize("within", [0, 3])
+    @pytest.mark.parametrize("scope", [(True, False), (False, True), (True, True)])
+    def test_comes_back(self, scope: tuple[bool, bool], within: float) -> None:
+        plain = config(within, codec="ntc", targets={"psnr": 40.0}, peak=255.0).to_json()
+        told = scoped(plain, per_tile=scope[0], visible=scope[1])
+        assert told["version"] == 4
+        assert told["target"] == {
+            "psnr": 40.0,
+            "peak": 255.0,
+            "per": "tile" if scope[0] else "image",
+            "over": "visible" if scope[1] else "present",
+        }
+        parsed = CodecConfig.parse(json.loads(json.dumps(told)))
+        assert parsed.to_json() == told
+        loss = parsed.loss
+        assert isinstance(loss, AtLeast)
+        assert (loss.per_tile, loss.visible, loss.within) == (*scope, within or None)
+        assert loss_of(told) == loss
+        assert stated_loss(loss.statement()) == loss
+
+    def test_is_left_out_where_it_is_as_ever(self) -> None:
+        plain = config(codec="ntc", targets={"psnr": 40.0}, peak=255.0).to_json()
+        assert scoped(plain) == plain
+        assert scoped(config(2).to_json(), per_tile=True, visible=True) == config(2).to_json()
+
+    @pytest.mark.parametrize(
+        ("version", "more"),
+        [
+            (4, {}),
+            (4, {"per": "image", "over": "present"}),
+            (4, {"per": "tile"}),
+            (4, {"per": "tile", "over": "all"}),
+            (4, {"per": True, "over": "visible"}),
+            (4, {"per": [], "over": {}}),
+            (2, {"per": "tile", "over": "present"}),
+            (3, {"per": "tile", "over": "present"}),
+            (4, {"per": "tile", "over": "present", "on": 1}),
+        ],
+    )
+    def test_is_closed(self, version: int, more: dict[str, object]) -> None:
+        plain = config(codec="ntc", targets={"psnr": 40.0}, peak=255.0).to_json()
+        told = {**plain, "version": version, "target": {**plain["target"], **more}}
+        with pytest.raises(UnsupportedFormat, match="got max_error None, target"):
+            CodecConfig.parse(told)
+
+
 class TestAnythingElseIsRefused:
     @pytest.mark.parametrize(
         ("change", "text"),
         [
             (
                 {"version": 2},
-                "got version 2, this tilepress reads 1, and 2 and 3 with a target; a newer one",
+                "got version 2, this tilepress reads 1, and 2 to 4 with a target; a newer one",
             ),
             ({"codec": "x"}, "got codec 'x', tier 'standard'"),
             ({"tier": "x"}, "got codec 'wave', tier 'x'"),

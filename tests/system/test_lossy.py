@@ -271,9 +271,10 @@ class TestWhatMustBeExactIs:
         assert not np.array_equal(found[:3], image[:3])
         statement = _statement(store)
         assert set(statement["loss"]["exact_bands"]) == {"4"}
-        assert statement["loss_measured"]["present_samples"] == image[:3].size
+        seen = image[3] != 0
+        assert statement["loss_measured"]["present_samples"] == 3 * seen.sum()
         assert statement["loss_measured"]["bias"][3] == 0
-        error = np.square(found[:3].astype(float) - image[:3]).mean()
+        error = np.square(found[:3].astype(float) - image[:3])[:, seen].mean()
         assert abs(10 * np.log10(255**2 / error) - statement["psnr_db"]) < 0.01
         if "psnr" in target:
             assert statement["psnr_db"] >= 38
@@ -587,12 +588,27 @@ class TestOptions:
 
     def test_lossy_is_never_the_default(self, scene: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="codec 'wave' is never lossy"):
-            compress(scene, tmp_path / "a.zarr", psnr=40, workers=0)
-        for codec in ("jpegxl", "jpeg2000", "htj2k", "jpegls", "lerc", "zstd"):
+            compress(scene, tmp_path / "a.zarr", codec="wave", psnr=40, workers=0)
+        for codec in ("wave", "jpegxl", "jpeg2000", "htj2k", "jpegls", "lerc", "zstd"):
             store = tmp_path / f"{codec}.zarr"
             assert compress(scene, store, codec=codec, workers=0).ok
             assert _statement(store)["loss"]["lossless"] is True
             assert np.array_equal(_samples(store), _bands())
+
+    @pytest.mark.parametrize(
+        "target", [{"psnr": 40}, {"quality": 40}, {"bits_per_sample": 5}, {"bpp": 20}]
+    )
+    def test_a_target_means_the_learned_codec_where_none_is_named(
+        self, target: dict[str, float], scene: Path, tmp_path: Path
+    ) -> None:
+        report = compress(scene, tmp_path / "a.zarr", **target, workers=0)  # type: ignore[arg-type]
+        assert report.ok, report.failures
+        assert _statement(tmp_path / "a.zarr")["codec"] == "ntc"
+        assert report.loss_text.startswith("lossy: 1 image, PSNR ")
+
+    def test_a_bound_alone_stays_with_wave(self, scene: Path, tmp_path: Path) -> None:
+        assert compress(scene, tmp_path / "a.zarr", max_error=3, workers=0).ok
+        assert _statement(tmp_path / "a.zarr")["codec"] == "wave"
 
     def test_a_device_that_a_codec_does_not_know(self, scene: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="codec 'jpegxl' knows no device"):

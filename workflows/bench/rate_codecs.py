@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.levels import FINEST
-from tilepress.codecs.loss import Lossy
+from tilepress.codecs.loss import AtLeast, Lossy, present_samples
 from tilepress.codecs.metrics import psnr_db
 from tilepress.codecs.ntc.decoders.choose import BUNDLED, is_generative
 from tilepress.codecs.numbers import shown
@@ -33,11 +33,16 @@ __all__ = [
     "DECODERS",
     "PRESETS",
     "RD_CODECS",
+    "TILE",
     "Given",
+    "Ladder",
     "Rung",
     "check_name",
+    "given_of",
     "makes_up",
     "rungs",
+    "tile_codec",
+    "tiles_of",
 ]
 
 Samples = npt.NDArray[Any]
@@ -61,6 +66,9 @@ APART = ":apart"
 
 DECODERS = (*BUNDLED, "view")
 """What may be asked for after ``ntc@``."""
+
+TILE = 512
+"""Rows and columns of a tile."""
 
 _JPEG = "jpeg"
 _NTC = "ntc"
@@ -114,7 +122,7 @@ def rungs(name: str, given: Given, targets_db: Sequence[float]) -> list[Rung]:
     after = _after(name)
     if after and _plain(name) != _NTC:  # a rate to each file
         found = [
-            Ladder(name, given, _tiles(TileCodec(_plain(name), quality=50, model=file), given))
+            Ladder(name, given, tiles_of(TileCodec(_plain(name), quality=50, model=file), given))
             for file in after.split("+")
         ]
         return sorted((one.at(_LOW) for one in found), key=lambda rung: rung.size)
@@ -124,17 +132,22 @@ def rungs(name: str, given: Given, targets_db: Sequence[float]) -> list[Rung]:
                 f"codec 'jpeg' takes uint8, the samples are {given.samples.dtype}"
             )
         return Ladder(name, given, _jpeg).near(targets_db)
-    codec = TileCodec(
+    return Ladder(name, given, tiles_of(tile_codec(name, given), given)).near(targets_db)
+
+
+def tile_codec(name: str, given: Given) -> TileCodec:
+    """Return the codec of tiles that a name means, for an image."""
+    return TileCodec(
         _plain(name),
         quality=50,
         peak=given.peak,
         nodata=given.info.nodata,
-        decoder=after or BASE,
+        decoder=_after(name) or BASE,
     )
-    return Ladder(name, given, _tiles(codec, given)).near(targets_db)
 
 
-def _tiles(codec: TileCodec, given: Given) -> Code:
+def tiles_of(codec: TileCodec, given: Given) -> Code:
+    """Return what codes tiles at a level; raises UnsupportedArray where they cannot be."""
     codec.check(given.samples.dtype)
 
     def code(chunk: Samples, level: float) -> tuple[int, Samples]:
@@ -171,6 +184,15 @@ class Given(NamedTuple):
     tile: int
 
 
+def given_of(info: ImageInfo, samples: Samples, tile: int) -> Given | None:
+    """Return an image with its present samples and their range; None where none is present."""
+    present = present_samples(samples, info.nodata)
+    if not present.any():
+        return None
+    peak = AtLeast(_CLOSE_DB).peak_of(samples[present])
+    return Given(info, samples, present, peak, tile)
+
+
 class Rung(NamedTuple):
     """An image, coded at a level."""
 
@@ -191,13 +213,14 @@ class Ladder:
         )
         if name.endswith(APART) and "band" in given.info.axes:
             grid = grid.apart(given.info.axes.index("band"))
-        self._boxes = []
+        self.boxes: list[Box] = []
+        """Of the tiles, clipped to the image."""
         for index in grid.indices():
             for box in grid.chunk_boxes(index):
                 ends = zip(box.stop, samples.shape, strict=True)
                 stop = tuple(min(a, n) for a, n in ends)
                 if all(a < b for a, b in zip(box.start, stop, strict=True)):
-                    self._boxes.append(Box(box.start, stop))
+                    self.boxes.append(Box(box.start, stop))
         self._known: dict[float, Rung] = {}
 
     def near(self, targets_db: Sequence[float]) -> list[Rung]:
@@ -235,7 +258,7 @@ class Ladder:
                 size, decoded[box.slices] = self._code(chunk, level)
                 return size
 
-            size = sum(map_chunks(code, self._boxes))
+            size = sum(map_chunks(code, self.boxes))
             psnr = psnr_db(given.samples, decoded, given.present, given.peak)
             self._known[level] = Rung(level, decoded, size, psnr)
         return self._known[level]

@@ -14,13 +14,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.loss import AtLeast
 from tilepress.codecs.metrics import bd_rate, gmsd, ms_ssim, seam, spectral_angle_deg
-from tilepress.codecs.tile import TileCodec
 from tilepress.errors import UnsupportedArray, UnsupportedFormat, UsageError
+from tilepress.pipeline.formats import has_private_names
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.workflows.bench.images import read_images
-from tilepress.workflows.bench.rate_codecs import PRESETS, RD_CODECS, Given, Rung, check_name, rungs
+from tilepress.workflows.bench.rate_codecs import (
+    PRESETS,
+    RD_CODECS,
+    TILE,
+    Given,
+    Rung,
+    check_name,
+    given_of,
+    makes_up,
+    rungs,
+)
 from tilepress.workflows.bench.rate_kinds import hounsfield_bias, ndvi_error
 
 __all__ = ["TARGETS_DB", "Curve", "Picture", "Point", "RdBench", "RdImage", "run_rd"]
@@ -31,7 +40,6 @@ Plane = npt.NDArray[np.float64]
 TARGETS_DB = (30.0, 34.0, 38.0, 42.0, 46.0, 50.0)
 """PSNR near which codecs are compared where nobody says."""
 
-TILE = 512
 _PLANES = 12
 """Planes of an image that figures of pictures are the mean of, at most."""
 _SHOWN = 1
@@ -146,11 +154,14 @@ def run_rd(
     targets_db: Sequence[float] = TARGETS_DB,
     *,
     tile: int = TILE,
+    force_generative: bool = False,
     on_step: Callable[[str], None] | None = None,
 ) -> RdBench:
     """Measure every image below ``sources`` with every codec, near every target of PSNR.
 
     codecs : names as rate_codecs.py has them. The first is the anchor of BD-rates.
+    force_generative : whether decoders that make up detail are tried on medical images, too, of
+        which they are left out and said to be.
     """
     codecs = [name for one in codecs for name in PRESETS.get(one, (one,))]
     for name in codecs:
@@ -168,24 +179,36 @@ def run_rd(
             reason = found.info.lossy_refusal or "samples are true or false"
             bench.skipped.append(f"{found.name}: {reason}")
             continue
-        _measure(found.name, found.info, found.samples, bench, tile)
+        taken = bench.codecs
+        if not force_generative and found.spec is not None and has_private_names(found.spec.kind):
+            taken = tuple(name for name in taken if not makes_up(name))
+            bench.skipped += [
+                f"{found.name}: {name} makes up detail, which medical images must not have; "
+                "--force-generative takes it all the same"
+                for name in bench.codecs
+                if name not in taken
+            ]
+        _measure(found.name, found.info, found.samples, bench, taken, tile)
         if on_step is not None:
             on_step(found.name)
     return bench
 
 
-def _measure(name: str, info: ImageInfo, samples: Samples, bench: RdBench, tile: int) -> None:
-    probe = TileCodec(RD_CODECS[0], psnr=bench.targets_db[0], nodata=info.nodata)
-    present = probe.present(samples)
-    if not present.any():
+def _measure(
+    name: str,
+    info: ImageInfo,
+    samples: Samples,
+    bench: RdBench,
+    codecs: Sequence[str],
+    tile: int,
+) -> None:
+    given = given_of(info, samples, tile)
+    if given is None:
         bench.skipped.append(f"{name}: no sample is present")
         return
-    assert isinstance(probe.loss, AtLeast)
-    peak = probe.loss.peak_of(samples[present])
-    image = RdImage(name, samples.shape, samples.dtype.name, peak)
+    image = RdImage(name, samples.shape, samples.dtype.name, given.peak)
     image.pictures.append(Picture("", _shown(info, samples)))
-    given = Given(info, samples, present, peak, tile)
-    for codec in bench.codecs:
+    for codec in codecs:
         try:
             curve = Curve(codec)
             for number, rung in enumerate(rungs(codec, given, bench.targets_db)):

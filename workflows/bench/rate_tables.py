@@ -1,14 +1,16 @@
-"""Tables of rates and distortions, for a terminal."""
+"""Tables of rates, distortions and speeds, for a terminal."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 
 from rich.table import Table
 
 from tilepress.workflows.bench.rate_distortion import Curve, Point, RdBench, RdImage
+from tilepress.workflows.bench.rate_speed import RateSpeeds, by_round
 
-__all__ = ["rd_tables"]
+__all__ = ["rd_tables", "speed_table"]
 
 
 def rd_tables(bench: RdBench) -> Iterator[Table]:
@@ -76,3 +78,32 @@ def _seam(curve: Curve) -> str:
     """Return the worst seam figure of a curve."""
     found = [point.seam for point in curve.points if point.seam is not None]
     return f"{max(found):.2f}" if found else "–"
+
+
+def speed_table(speeds: RateSpeeds) -> Table:
+    """Return speeds of all images together, by the median round."""
+    title = (
+        f"Speed near {speeds.target_db:g} dB, {speeds.threads} threads, {speeds.rounds} paired "
+        f"rounds, load {speeds.load_before:g} before: million samples a second"
+    )
+    table = Table(title=title, title_justify="left")
+    first = speeds.codecs[0]
+    for column in ("codec", "images", "bits a sample", "dB", "encode", "decode"):
+        table.add_column(column, justify="left" if column == "codec" else "right")
+    for column in ("encode", "decode"):
+        table.add_column(f"{column}, × {first}", justify="right")
+    for name in speeds.codecs:
+        rows = speeds.of(name)
+        if not rows:
+            continue
+        samples = sum(row.samples for row in rows.values())
+        bits = sum(row.bits_per_sample * row.samples for row in rows.values()) / samples
+        known = [row.psnr_db for row in rows.values() if row.psnr_db is not None]
+        cells = [str(len(rows)), f"{bits:.2f}", f"{statistics.mean(known):.1f}" if known else "–"]
+        for what in ("encode_s", "decode_s"):
+            cells.append(f"{samples / 1e6 / statistics.median(by_round(rows, [*rows], what)):.1f}")
+        for what in ("encode_s", "decode_s"):
+            ratio = speeds.faster(name, what)
+            cells.append("" if name == first or ratio is None else f"{ratio:.2f}")
+        table.add_row(name, *cells)
+    return table

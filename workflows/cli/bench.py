@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +14,14 @@ import typer
 
 from tilepress.errors import UsageError
 from tilepress.workflows.cli.console import EXIT_FAILED, complain, open_console
+from tilepress.workflows.cli.options import ForceGenerative
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tilepress.workflows.bench.compare import SpeedPlan
+    from tilepress.workflows.bench.rate_distortion import RdBench
+    from tilepress.workflows.bench.rate_speed import RateSpeeds
 
 __all__ = ["bench", "register"]
 
@@ -53,7 +60,11 @@ def bench(
     ] = "0",
     sizes: Annotated[bool, typer.Option(help="Measure sizes.")] = True,
     speed: Annotated[
-        int, typer.Option(metavar="ROUNDS", help="Compare speeds, too, in 3 or more rounds.")
+        int,
+        typer.Option(
+            metavar="ROUNDS",
+            help="Compare speeds, too, in 3 or more rounds; with --rd speeds alone, near one PSNR.",
+        ),
     ] = 0,
     speed_mib: Annotated[
         int, typer.Option(metavar="MIB", help="With --speed: samples of each type, in MiB.")
@@ -77,8 +88,11 @@ def bench(
     ] = False,
     psnr: Annotated[
         str | None,
-        typer.Option(metavar="DB[,DB…]", help="With --rd: PSNR to compare at; 30,34,…,50."),
+        typer.Option(
+            metavar="DB[,DB…]", help="With --rd: PSNR to compare at; 30,34,…,50, with --speed 42."
+        ),
     ] = None,
+    force_generative: ForceGenerative = False,
     cache: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the sizes of other codecs here.")
     ] = None,
@@ -98,16 +112,25 @@ def bench(
         tilepress bench /archive/samples --rd --html rates.html
 
         tilepress bench /archive/samples --rd --codecs survey --html survey.html
+
+        tilepress bench /archive/samples --rd --speed 5 --psnr 42
     """
     if rd:
-        if manifest is not None or max_error != "0" or not sizes or speed or cache is not None:
+        others = manifest is not None or max_error != "0" or not sizes or cache is not None
+        if others or (speed and html is not None):
             raise UsageError(
-                "comparing rates: --rd goes with --codecs, --psnr, --json and --html alone"
+                "comparing rates: --rd goes with --codecs, --psnr, --json, --force-generative and "
+                "--html, or with --speed and --threads, alone"
             )
-        _bench_rates(sources, codecs, psnr, json_file, html)
+        how = _Rates(codecs, psnr, force_generative=force_generative)
+        plan = _speed_plan(speed, speed_mib, threads)
+        if plan is None:
+            _bench_rates(sources, how, json_file, html)
+        else:
+            _bench_rate_speeds(sources, how, plan, json_file)
         return
-    if psnr is not None:
-        raise UsageError("comparing codecs: --psnr goes with --rd")
+    if psnr is not None or force_generative:
+        raise UsageError("comparing codecs: --psnr and --force-generative go with --rd")
     from tilepress.workflows.bench import compare as room
 
     progress = open_console(stderr=True)
@@ -141,37 +164,81 @@ def _codec_names(text: str) -> list[str]:
     return re.split(r",(?![a-z]+=)", text)
 
 
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """What --rd compares."""
+
+    codecs: str | None
+    psnr: str | None
+    force_generative: bool
+
+    def names(self, default: Sequence[str]) -> Sequence[str]:
+        return _codec_names(self.codecs) if self.codecs else default
+
+    def targets_db(self, default: Sequence[float]) -> Sequence[float]:
+        try:
+            return default if self.psnr is None else tuple(map(float, self.psnr.split(",")))
+        except ValueError as error:
+            raise UsageError(
+                f"comparing rates: got --psnr {self.psnr!r}, want numbers as in 30,40,50"
+            ) from error
+
+
 def _bench_rates(
-    sources: list[Path],
-    codecs: str | None,
-    psnr: str | None,
-    json_file: Path | None,
-    page: Path | None,
+    sources: list[Path], how: _Rates, json_file: Path | None, page: Path | None
 ) -> None:
     from tilepress.workflows.bench.rate_codecs import RD_CODECS
     from tilepress.workflows.bench.rate_distortion import TARGETS_DB, run_rd
     from tilepress.workflows.bench.rate_page import rd_page
     from tilepress.workflows.bench.rate_tables import rd_tables
 
-    progress = open_console(stderr=True)
-    try:
-        targets = TARGETS_DB if psnr is None else tuple(map(float, psnr.split(",")))
-    except ValueError as error:
-        raise UsageError(
-            f"comparing rates: got --psnr {psnr!r}, want numbers as in 30,40,50"
-        ) from error
     found = run_rd(
         sources,
-        _codec_names(codecs) if codecs else RD_CODECS,
-        targets,
-        on_step=lambda text: progress.print(text, markup=False, highlight=False, soft_wrap=True),
+        how.names(RD_CODECS),
+        how.targets_db(TARGETS_DB),
+        force_generative=how.force_generative,
+        on_step=_on_step(),
     )
-    if json_file is not None:
-        json_file.write_text(json.dumps(found.to_json(), indent=2) + "\n")
     if page is not None:
         page.write_text(rd_page(found), encoding="utf-8")
+    _tell(found, json_file, rd_tables(found))
+
+
+def _bench_rate_speeds(
+    sources: list[Path], how: _Rates, plan: SpeedPlan, json_file: Path | None
+) -> None:
+    from tilepress.workflows.bench.rate_speed import (
+        SPEED_CODECS,
+        SPEED_DB,
+        run_rate_speeds,
+    )
+    from tilepress.workflows.bench.rate_tables import speed_table
+
+    targets = how.targets_db((SPEED_DB,))
+    if len(targets) != 1:
+        raise UsageError(f"comparing speeds: got --psnr {how.psnr}, want one number")
+    found = run_rate_speeds(
+        sources,
+        how.names(SPEED_CODECS),
+        targets[0],
+        rounds=plan.rounds,
+        threads=plan.threads,
+        on_step=_on_step(),
+    )
+    _tell(found, json_file, [speed_table(found)])
+
+
+def _on_step() -> Callable[[str], None]:
+    progress = open_console(stderr=True)
+    return lambda text: progress.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _tell(found: RdBench | RateSpeeds, json_file: Path | None, tables: Iterable[Table]) -> None:
+    """Print and write what was measured, and what was not; exits where images failed."""
+    if json_file is not None:
+        json_file.write_text(json.dumps(found.to_json(), indent=2) + "\n")
     console = open_console(pipe_width=WIDE)
-    for table in rd_tables(found):
+    for table in tables:
         console.print(table)
     for text in found.skipped:
         print(f"not measured: {text}", file=sys.stderr)

@@ -118,8 +118,6 @@ def train(
     if codec.partition(":")[0] == "ntc":
         if hidden is not None or linear_only:
             raise UsageError("training: --hidden and --linear-only are of wave")
-        if base is not None and codec == "ntc":
-            raise UsageError("training: the context model of ntc begins from nothing: no --from")
         _train_ntc(sources, out, tell, codec, steps, seed, device.value, manifest, base, checkpoint)
         print(out)
         return
@@ -170,7 +168,8 @@ def _train_ntc(
         raise UsageError(f"training: got --codec {codec!r}, want ntc, ntc:net or ntc:gan")
     if not what:
         given = {} if steps is None else {"steps": steps}
-        train_context(sources, out, tell, manifest=manifest, seed=seed, **given)
+        start = None if base is None else str(base)
+        train_context(sources, out, tell, manifest=manifest, base=start, seed=seed, **given)
         return
     numbers = {"steps": 10_000 if what == "gan" else 20_000} if steps is None else {"steps": steps}
     for size in sizes:

@@ -132,7 +132,7 @@ def compress(
 
         tilepress compress ct-series/ out/ --max-error 2
 
-        tilepress compress scenes/ quicklooks/ --codec jpeg2000 --psnr 45
+        tilepress compress scenes/ quicklooks/ --psnr 45
 
         tilepress compress LC08_scene/ out/ --stack '*_B*.TIF'
 

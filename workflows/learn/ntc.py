@@ -30,7 +30,7 @@ from tilepress.workflows.learn.crops import crops_of
 
 __all__ = ["DecoderPlan", "train_context", "train_decoder"]
 
-_EXAMPLES = 3_000_000
+_EXAMPLES = 6_000_000
 """For each net and round of the context model."""
 
 Progress = Callable[[str], None]
@@ -42,12 +42,24 @@ def train_context(
     progress: Progress,
     *,
     manifest: Path | None = None,
+    base: str | None = None,
     steps: int = 6000,
     seed: int = 0,
 ) -> None:
-    """Train the context model and write it; ``steps`` of each net, in each of two rounds."""
+    """Train the context model and write it; ``steps`` of each net, in each of three rounds.
+
+    base : name or file of a model to go on from, in two rounds. Raises UsageError where it is none.
+    """
+    start = None
+    if base is not None:
+        try:
+            start = parse_model(load_named(base).data)
+        except ModelError as error:
+            raise UsageError(f"training: {error}") from error
     crops = crops_of(sources, manifest, seed, progress)
-    model = train_ntc(crops, steps=steps, examples=_EXAMPLES, seed=seed, progress=progress)
+    model = train_ntc(
+        crops, steps=steps, examples=_EXAMPLES, seed=seed, progress=progress, start=start
+    )
     data = model.to_bytes()
     write_atomic(out, data)
     progress(f"{len(data)} bytes")

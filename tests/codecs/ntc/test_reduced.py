@@ -10,9 +10,10 @@ from tilepress.codecs.ntc.chunk import Analysis, decode_chunk
 from tilepress.codecs.ntc.layout import LAPPED, WAVELET
 from tilepress.codecs.ntc.plane import inverse, padded_sides
 from tilepress.codecs.ntc.reduced import SCALES, bands_for, can_reduce, reduce_plane
+from tilepress.codecs.record import HEADER_BYTES
 from tilepress.codecs.reduce import all_of, reduced
 from tilepress.codecs.tile import TileCodec
-from tilepress.errors import UsageError
+from tilepress.errors import ChecksumMismatch, InvalidRecord, UnsupportedFormat, UsageError
 
 from .pictures import bundled, image
 
@@ -147,6 +148,19 @@ class TestRecords:
         assert not found[:, 7:].any()
         assert not found[:, :, 9:].any()
         assert found[:, :6, :8].all()
+
+    @pytest.mark.parametrize("scale", [2, 4, 8])
+    def test_with_any_byte_changed_are_refused(self, scale: int) -> None:
+        """Samples at a scale have no checksum: that of the record's bytes comes first."""
+        codec = TileCodec("ntc", psnr=40)
+        record = codec.encode(image(90, 100, 2), bands=2)
+        for at in range(len(record)):
+            broken = bytearray(record)
+            broken[at] ^= 1 << at % 8
+            with pytest.raises((ChecksumMismatch, InvalidRecord, UnsupportedFormat)) as error:
+                codec.decode(bytes(broken), scale=scale)
+            if at >= HEADER_BYTES:
+                assert "bytes do not match their crc32c" in str(error.value)
 
     def test_only_scales_that_there_are(self) -> None:
         record = TileCodec().encode(image(20, 20))

@@ -8,9 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tilepress.codecs.ntc.chunk import encode_chunk  # noqa: E402
-from tilepress.codecs.ntc.layout import TABLE_BITS, TABLES, TOKENS  # noqa: E402
+from tilepress.codecs.ntc.layout import FEATURES, TABLE_BITS, TABLES, TOKENS  # noqa: E402
 from tilepress.codecs.ntc.model import NtcModel  # noqa: E402
 from tilepress.codecs.ntc.train import (  # noqa: E402
+    _BANDS,
+    _FloatNet,
     _frequencies,
     _laplace_bits,
     _prior,
@@ -18,7 +20,7 @@ from tilepress.codecs.ntc.train import (  # noqa: E402
     train_ntc,
 )
 
-from .pictures import image  # noqa: E402
+from .pictures import bundled, image  # noqa: E402
 
 
 class TestCrops:
@@ -77,3 +79,27 @@ class TestTraining:
             assert coded is not None
             sizes.append(len(coded[0]))
         assert sizes[1] < 0.97 * sizes[0]
+
+
+class TestGoingOn:
+    def test_begins_with_the_model_itself(self) -> None:
+        """Its integers as floats choose the same tables, but for roundings and what is cut."""
+        rng = np.random.default_rng(0)
+        for name, whole in bundled().nets.items():
+            net = _FloatNet(_BANDS[name], 5)
+            net.take(whole)
+            rows = rng.integers(0, 2 * _BANDS[name], 20_000)
+            features = rng.integers(0, 80, (20_000, FEATURES)).astype(np.int16)
+            scale = net(torch.from_numpy(features).float() / 16, torch.from_numpy(rows))
+            found = np.clip(np.floor(scale.detach().numpy() * 5 + 25.5), 0, TABLES - 1)
+            off = np.abs(found - whole.tables(features, rows))
+            assert np.mean(off <= 1) > 0.99
+            assert np.mean(off == 0) > 0.9
+
+    def test_is_one_round_less(self) -> None:
+        crops = [c for seed in range(4) for c in cut_crops(image(200, 200, 3), 3, "rgb", seed)]
+        told: list[str] = []
+        train_ntc(crops, steps=5, examples=20_000, seed=0, progress=told.append, start=bundled())
+        assert [line.split(":")[0] for line in told if line.startswith("round")] == [
+            f"round {turn}, {name}" for turn in (1, 2) for name in ("lapped", "wavelet")
+        ]

@@ -21,6 +21,8 @@ from tilepress.workflows.bench.rate_tables import rd_tables
 from tilepress.workflows.cli.app import app
 from tilepress.workflows.cli.bench import _codec_names
 
+from ...pipeline.images import dicom
+
 CODECS = ("jpeg2000", "jpeg2000:apart", "webp", "htj2k")
 TARGETS = (28.0, 32.0, 36.0, 40.0, 44.0, 48.0)
 
@@ -113,6 +115,26 @@ class TestNamesOfCodecs:
         told = re.findall(r'"text": "(ntc.*?)"', rd_page(found))
         assert ["texture in it is made up" in one for one in told] == [False, True]
 
+    def test_detail_is_made_up_of_no_medical_image_unless_forced(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "in/a.dcm", 1, 1)
+        names, targets = ["ntc", "ntc@view"], (20.0, 30.0)
+        found = run_rd([tmp_path / "in"], names, targets)
+        assert [curve.codec for curve in found.images[0].curves] == ["ntc"]
+        (line,) = found.skipped
+        assert "ntc@view makes up detail, which medical images must not have" in line
+        forced = run_rd([tmp_path / "in"], names, targets, force_generative=True)
+        assert [curve.codec for curve in forced.images[0].curves] == names
+        assert not forced.skipped
+        alone = run_rd([tmp_path / "in"], ["ntc@view"], targets)
+        assert alone.images[0].curves == []
+        assert list(rd_tables(alone))
+        assert rd_page(alone)
+        done = CliRunner().invoke(
+            app, ["bench", str(tmp_path / "in"), "--rd", "--codecs", "ntc@view", "--psnr", "20,30"]
+        )
+        assert done.exit_code == 0, done.output
+        assert "ntc@view makes up detail" in done.output
+
     @pytest.mark.parametrize("name", ["ntc@other", "ntc@model.safetensors"])
     def test_unknown_decoders_are_refused_before(self, name: str) -> None:
         with pytest.raises(UsageError, match="after ntc@, want a decoder: net, gan, view"):
@@ -189,8 +211,12 @@ class TestTheCommand:
     @pytest.mark.parametrize(
         ("options", "text"),
         [
-            (["--rd", "--speed", "3"], "--rd goes with --codecs, --psnr, --json and --html alone"),
-            (["--psnr", "30,40"], "--psnr goes with --rd"),
+            (["--rd", "--max-error", "1,2"], "--rd goes with --codecs, --psnr, --json, "),
+            (["--rd", "--speed", "3", "--html", "a.html"], "or with --speed and --threads, alone"),
+            (["--rd", "--speed", "3", "--psnr", "30,40"], "got --psnr 30,40, want one number"),
+            (["--rd", "--speed", "2"], "want 3 rounds"),
+            (["--psnr", "30,40"], "--psnr and --force-generative go with --rd"),
+            (["--force-generative"], "--psnr and --force-generative go with --rd"),
             (["--rd", "--psnr", "a,b"], "want numbers as in 30,40,50"),
         ],
     )

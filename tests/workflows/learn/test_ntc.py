@@ -58,6 +58,19 @@ class TestTheContextModel:
         ntc.train_context([tmp_path], out, str, manifest=table)
         assert {crop.group for crop in trained["crops"]} == {"landsat", "ct_vol"}
 
+    def test_goes_on_from_a_model(self, trained, tmp_path: Path, monkeypatch) -> None:
+        files = [found(tmp_path / "a.zip", 1)]
+        monkeypatch.setattr(crops, "images", lambda sources, tell: files)
+        first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+        ntc.train_context([tmp_path], first, str)
+        assert trained["start"] is None
+        for base in ("ntc-1", str(first)):
+            ntc.train_context([tmp_path], second, str, base=base)
+            assert isinstance(trained["start"], NtcModel)
+        for base in ("wave-3", "nobody", str(tmp_path / "none.safetensors")):
+            with pytest.raises(UsageError, match="training: "):
+                ntc.train_context([tmp_path], second, str, base=base)
+
     def test_without_images(self, trained, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setattr(crops, "images", lambda sources, tell: [])
         with pytest.raises(UsageError, match="no image"):
