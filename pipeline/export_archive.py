@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -87,7 +87,7 @@ def export_archive(
     wanted: Wanted | str | None = None,
     *,
     stager: Callable[[Sequence[StoragePath]], Stager] = lambda _: HereStager(),
-) -> Iterator[Exported]:
+) -> Generator[Exported, None, None]:
     """Export every store of an archive below a folder, and the files that it keeps.
 
     A raster or an array goes where it lay below its source, a DICOM series into a folder called as

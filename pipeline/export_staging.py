@@ -62,6 +62,9 @@ class Wanted:
         chosen = chosen_export(kind, reader.path.name, Path(), wanted)
         way, part = self.format, ExportPart()
         if self.transfer_syntax is not None and "transfer_syntax" in chosen.cuts:
+            if own is None or chosen not in own.exports:
+                text = "frames of what came as no DICOM are not coded anew; leave out the syntax"
+                raise UsageError(f"exporting {reader.path.name}: {text}")
             part = ExportPart(transfer_syntax=self.transfer_syntax)
             way = f"{way or chosen.name} {self.transfer_syntax}"
         if self.joins(kind, chosen):

@@ -70,9 +70,9 @@ def told_image(reader: StoreReader, *, wordy: bool) -> ImageInfo | None:
 def _told(
     reader: StoreReader, arrays: Mapping[str, AuxiliaryArray], medical: MedicalGeometry | None
 ) -> ImageInfo:
-    told = dict(reader.image.attrs.asdict())
+    told: dict[str, Any] = dict(reader.image.attrs.asdict())
     nodata = told.get("nodata")
-    geometry = {name: told[key] for name, key in _MEDICAL.items() if key in told}
+    geometry: dict[str, Any] = {name: told[key] for name, key in _MEDICAL.items() if key in told}
     if geometry:
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in geometry.items()}
         medical = MedicalGeometry(**given)
@@ -107,7 +107,7 @@ def _given(told: Mapping[str, Any]) -> dict[str, Any]:
     A spacing may be among them, too: then more of them follow it.
     """
     found: dict[str, Any] = {}
-    for key in reversed(told):
+    for key in reversed([*told]):
         spacing = bool(found) and key in _MEDICAL.values()
         if spacing or (key not in _DERIVED and not key.startswith(_CONVENTIONS)):
             found[key] = told[key]
@@ -121,7 +121,8 @@ def _sample(told: object, dtype: np.dtype[Any]) -> float | int:
 
 def _place(reference: Mapping[str, Any], told: Mapping[str, Any]) -> GeoReference:
     """Return the place on the ground that a grid mapping says; ``told`` are the image's words."""
-    wkt, points = reference.get("crs_wkt"), ()
+    wkt = reference.get("crs_wkt")
+    points: tuple[Mapping[str, Any], ...] = ()
     if "gcps" in reference:
         points = tuple(map(_point, json.loads(reference["gcps"])["features"]))
     transform = None

@@ -242,6 +242,15 @@ class TestATransferSyntax:
         assert states(list(export_archive(archive, tmp_path / "back", wanted))) == {"there": 4}
         assert states(run(archive, tmp_path / "back")) == {"there": 3, "failed": 1}
 
+    def test_leaves_out_what_came_as_no_dicom_and_is_asked_for_as_such(
+        self, archive: Path, tmp_path: Path
+    ):
+        wanted = Wanted(format="dicom", transfer_syntax="rle")
+        done = list(export_archive(archive, tmp_path / "back", wanted))
+        assert states(done) == {"written": 1, "left out": 3}
+        told = [str(one.problem) for one in done if one.state == "left out"]
+        assert all("leave out the syntax" in text for text in told)
+
     def test_of_a_format_that_has_none_is_refused(self, archive: Path, tmp_path: Path):
         wanted = Wanted(format="nifti", transfer_syntax="rle")
         with pytest.raises(UsageError, match="nifti has no transfer syntax"):

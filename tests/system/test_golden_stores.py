@@ -210,7 +210,12 @@ class TestAStoreOfAnEarlierTilepress:
             assert "--source" in str(alone.reason)
         else:
             assert alone.state == "written", alone
-            assert tree(other) == golden.tree()
+            assert tree(other).keys() == golden.tree().keys()
+            # items that lay apart are put together in the order of their names
+            moved = ("zarr.json", "source/") if golden.version == 1 else "\0"
+            same = {k for k, v in golden.tree().items() if tree(other)[k] == v}
+            assert all(key in same or key.startswith(moved) for key in golden.tree()), same
+            assert tilepress.verify(other, golden.source) == []
 
     def test_exports(self, golden: Golden, tmp_path: Path):
         target = tmp_path / "export" / golden.source.name

@@ -182,7 +182,7 @@ def export(
             decoder=decoder,
             force_generative=force_generative,
         )
-        _export_archive(store, out, every, workers, report, fitting_only=fitting_only)
+        _export_archive(store, Path(out), every, workers, report, fitting_only=fitting_only)
         return
     if join_stacks or fitting_only or workers is not None or report is not None:
         raise UsageError(

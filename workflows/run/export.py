@@ -9,7 +9,7 @@ So the tree is that of one process, whoever was done first, and what waits takes
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -39,13 +39,13 @@ __all__ = ["ExecutorStager", "export_archive"]
 AHEAD_PER_WORKER = 3
 """Stores for each worker that are begun and not placed: meanwhile they take room in ``OUT``."""
 
-SMALL_BYTES = 256 * 2**20
+SMALL_BYTES = 2**31
 """An archive of fewer decoded bytes is written before workers would have started."""
 
 
 def export_archive(
     archive: AnyPath, out: Path | str, wanted: Wanted, *, workers: int | None = None
-) -> Iterator[Exported]:
+) -> Generator[Exported, None, None]:
     """Export as ``pipeline.export_archive`` does, by worker processes of this machine.
 
     ``workers`` : None for one per processor and none for a small archive; 0 for none.

@@ -282,6 +282,12 @@ class TestAStoreAlone:
         assert verify(store, source) == []
         assert not (store.parent / ".tilepress/scene.zarr").exists()
 
+    def test_in_a_bucket_gets_them(self, source: Path, bucket: str):
+        assert compress(source, f"{bucket}/out", **OPTIONS).ok
+        (done,) = add_levels(f"{bucket}/out", None, 2)
+        assert (done.state, done.levels) == ("written", 2), done
+        assert verify(f"{bucket}/out/scene.zarr", source) == []
+
     def test_that_is_not_lossless_is_refused_and_says_what_to_do(
         self, source: Path, tmp_path: Path
     ):
