@@ -14,7 +14,7 @@ _CHECK = """
 import json
 import numpy as np
 from numba import config
-from tests.codecs.ntc.device.test_device import MODEL, coefficients, native_stream
+from tests.codecs.ntc.device.test_backend import MODEL, coefficients, native_stream
 from tilepress.codecs.ntc.backend import CPU
 from tilepress.codecs.ntc.device.kernels import kernels_of
 from tilepress.codecs.ntc.device.backend import open_device
