@@ -251,7 +251,8 @@ def _is_simulated() -> bool:
     """Whether numba's simulator takes the device's place; torch's is the CPU then."""
     from numba import config
 
-    return bool(config.ENABLE_CUDASIM)
+    settings: Any = config
+    return bool(settings.ENABLE_CUDASIM)
 
 
 _lock = threading.Lock()
