@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,8 @@ __all__ = [
 Array = npt.NDArray[Any]
 Expected = tuple[tuple[int, ...], np.dtype[Any]]
 Device = Literal["auto", "cpu", "cuda"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _DEVICES = ("auto", "cpu", "cuda")
 
@@ -222,6 +224,11 @@ class TileCodec:
         Raises the first error in the order of the arrays.
         """
         return self._coder.map(lambda array: self._writer.encode(array, bands), arrays)
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Call ``function``, which codes a chunk by this codec, for every item, side by side: as
+        many at a time as pays where it codes. Raises the first error in the order of the items."""
+        return self._coder.map(function, items)
 
     def encode_at(
         self, array: Array, level: float, *, bands: int = 1, peak: float

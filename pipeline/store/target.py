@@ -146,7 +146,7 @@ class _Together:
         return there if chunk.hidden is None else there & ~chunk.hidden
 
     def _code(self, numbers: Sequence[int], level: float) -> list[Trial[Levelled]]:
-        return map_chunks(lambda number: self._one(self._chunks[number], level), numbers)
+        return self._codec.map(lambda number: self._one(self._chunks[number], level), numbers)
 
     def _one(self, chunk: _Chunk, level: float) -> Trial[Levelled]:
         whole = self._fill_up(chunk.samples)
@@ -178,7 +178,7 @@ class _Together:
                 return found.record  # what it gained lies where nobody looks
             return other.record
 
-        return map_chunks(smaller, numbers)
+        return self._codec.map(smaller, numbers)
 
     def _estimate(self) -> Callable[[Sequence[int], float], Sequence[Trial[None]]] | None:
         """Return what tells about a few of the chunks, in less time; None where nothing does."""
@@ -198,7 +198,7 @@ class _Together:
             trial = one(level)
             return replace(trial, squared=trial.squared * share)  # as if they were all alike
 
-        return lambda some, level: map_chunks(lambda number: tell(number, level), some)
+        return lambda some, level: self._codec.map(lambda number: tell(number, level), some)
 
 
 def is_per_tile(codec: TileCodec) -> bool:
