@@ -23,8 +23,8 @@ def peak_of(
     """Return the peak of an image's PSNR: 255 for samples of 8 bits, else the range of its values.
 
     Values are those of a few windows, absent and hidden ones and bands that are lossless left out:
-    their range is never wider than that of all, so that a PSNR over it is never flattered.
-    Raises SourceError.
+    their range is never wider than that of all, so that a PSNR over it is never flattered. Where
+    all of them are hidden, it is that of hidden ones. Raises SourceError.
     """
     if info.dtype.itemsize == 1:
         return 255.0
@@ -32,6 +32,8 @@ def peak_of(
     for present in _present(source, info, nodata, hidden):
         if present.size:
             low, high = min(low, float(present.min())), max(high, float(present.max()))
+    if not high > low and hidden is not None:  # nothing is seen: levels mean something yet
+        return peak_of(source, info, nodata)
     return high - low if high > low else 1.0
 
 

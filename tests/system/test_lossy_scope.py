@@ -162,6 +162,23 @@ class TestWhatNobodySeesDoesNotCount:
         assert _statement(store)["loss"]["target"]["over"] == "visible"
 
 
+class TestAnImageOfWhichNothingIsSeen:
+    @pytest.mark.parametrize("target", [{"psnr": 40}, {"bits_per_sample": 4, "per_tile": True}])
+    def test_is_coded_as_finely_as_its_own_values_ask(
+        self, target: dict[str, Any], tmp_path: Path
+    ) -> None:
+        source = _masked(tmp_path / "a.tif")
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(source, "r+") as file:
+            file.write_mask(np.zeros((SIDE, SIDE), np.uint8))
+        report = compress(source, tmp_path / "a.zarr", **target, tile=128, workers=0)
+        assert report.ok, report.failures
+        statement = _statement(tmp_path / "a.zarr")
+        assert statement["loss_measured"]["present_samples"] == 0
+        assert statement["loss_measured"]["peak"] > 30_000
+        assert statement["loss"]["bits_per_sample"] < 5
+        assert tilepress.verify(tmp_path / "a.zarr", source) == []
+
+
 class TestAPlainImage:
     def test_has_the_configuration_that_it_ever_had(self, tmp_path: Path) -> None:
         source = _written(tmp_path / "a.tif", _scene(1, 60_000, "uint16"))

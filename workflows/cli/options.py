@@ -220,6 +220,7 @@ FIRST = (
         "psnr",
         "bits_per_sample",
         "bpp",
+        "per_tile",
         "lossless_for",
         "codec",
         "tier",

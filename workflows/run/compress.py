@@ -83,12 +83,16 @@ def compress(
         Largest difference of any sample that coding may make; 0 is lossless. In stored units for
         integers, physical ones for floats.
     quality, psnr, bits_per_sample, bpp :
-        Lossy, by codecs that can be; at most one of these and ``max_error`` is not 0. 1 to 100, of
-        the codec's own scale where it has one; a PSNR in dB that no image is below, its peak 255
-        for 8 bits, else the range of the image's values; bits a sample, or bits a pixel of all
-        bands, that no image is above. Absent samples, masks, flags and classes stay exact.
+        Lossy, by "ntc" where no codec is named; at most one of these, which "ntc" holds within
+        ``max_error``, too. 1 to 100, of the codec's own scale where it has one; a PSNR in dB that
+        no image is below, its peak 255 for 8 bits, else the range of the image's values; bits a
+        sample, or bits a pixel of all bands, that no image is above. Absent samples, masks, flags
+        and classes stay exact; what a mask or alpha hides does not count in a PSNR.
+    per_tile :
+        Every tile holds ``psnr``, ``bits_per_sample`` or ``bpp`` by itself.
     codec, tier, model :
-        How tiles are coded. None is the learned lossless codec; the others are "jpegxl",
+        How tiles are coded. None is the learned lossless codec, or with a target "ntc", the
+        learned lossy one; others are "mlp", "compressai:ARCH", "jpegxl",
         "jpeg2000", "htj2k", "jpegls", "lerc", "zstd" and, of 8 bits, "webp" and "avif".
         Tiers: "fast" (the fitted linear path alone), "standard", "max" (a larger network).
     deidentify :

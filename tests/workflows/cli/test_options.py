@@ -136,7 +136,7 @@ class TestOptionsOfCoding:
         assert CliRunner().invoke(command, line).exit_code == 0
         assert list(got) == [
             *("paths", "max_error", "quality", "psnr", "bits_per_sample", "bpp"),
-            *("lossless_for", "codec", "tier", "model", "tile", "planes_per_chunk"),
+            *("per_tile", "lossless_for", "codec", "tier", "model", "tile", "planes_per_chunk"),
             *("for_", "max_expansion", "levels", "deidentify", "likeness", "quiet"),
         ]
         assert (got["likeness"], got["tier"], type(got["tier"])) == (2.5, "fast", str)
