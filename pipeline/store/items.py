@@ -70,6 +70,13 @@ class KeptItems:
         names = (name for name in group.array_keys() if source_key(name) != MANIFEST)
         return tuple(sorted((*names, *packed)))
 
+    def apart(self) -> tuple[str, ...]:
+        """Return the names of those that are not in one object with "origin"."""
+        if self._document.is_lean:
+            return ()
+        packed = () if self._is_first_format else names_of(self._origin_bytes)
+        return tuple(name for name in self.names() if name not in {"origin", *packed})
+
     def item(self, name: str) -> bytes:
         """Return one item; KeyError where there is none of that name."""
         if source_key(name) in self._root:

@@ -261,10 +261,7 @@ class StoreReader:
     @property
     def items_apart(self) -> tuple[str, ...]:
         """The items of ``source/`` that are not in one object with "origin"."""
-        if self._document.is_lean:
-            return ()
-        packed = () if self._is_first_format else names_of(self._origin_bytes)
-        return tuple(name for name in self.source_names() if name not in {"origin", *packed})
+        return self._kept.apart()
 
     def source_bytes(self, name: str) -> bytes:
         """Return one item of ``source/``; KeyError where there is none of that name."""
