@@ -96,8 +96,8 @@ class TileDataset(Dataset[Item]):
     seed :
         Of the random positions.
     cache :
-        Bytes of decoded chunks that each process keeps, as "1GiB"; 256 MiB, or
-        ``TILEPRESS_CACHE``, unless it is said.
+        Bytes of decoded chunks that each process keeps for this data set, as "1GiB". Unless it is
+        said, they are among the 256 MiB, or ``TILEPRESS_CACHE``, of all that the process reads.
 
     Raises
     ------
