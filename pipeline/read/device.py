@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
@@ -68,10 +69,10 @@ class _OnDevice(BackendArray):
     """The samples of a variable of the host, moved as they are indexed."""
 
     def __init__(self, variable: xr.Variable, moved: Moved) -> None:
-        self._on_host = indexing.as_indexable(variable._data)
+        self._on_host: Any = indexing.as_indexable(variable._data)  # type: ignore[no-untyped-call]
         self._moved = moved
         self.shape, self.dtype = variable.shape, variable.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # noqa: ANN401  # as xarray has it
-        part = indexing.apply_indexer(self._on_host, key)
-        return self._moved(indexing.as_indexable(part).get_duck_array())
+        part: Any = indexing.apply_indexer(self._on_host, key)
+        return self._moved(part if isinstance(part, np.ndarray) else part.get_duck_array())
