@@ -2,13 +2,15 @@
 
 Random patches, map tiles and slices ask for the same chunks again and again, one window at a time,
 and Zarr keeps none. A chunk is known by its record: a hit compares every byte of it, so that
-no two records, however alike a hostile one is made, can be taken for each other. What is kept
-belongs to the process, is bounded in bytes, and is let go in the order of last use.
+no two records, however alike a hostile one is made, can be taken for each other. Who reads stores
+by itself may know its chunks by their place instead. What is kept belongs to the process, is
+bounded in bytes, all together, and is let go in the order of last use.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -55,6 +57,7 @@ class Key(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class _Kept:
     record: bytes
+    """Empty where it is known by its place."""
     samples: Array
 
     @property
@@ -67,7 +70,7 @@ class DecodedChunks:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._kept: Recent[Key, _Kept] = Recent(limit, lambda one: one.nbytes)
+        self._kept: Recent[Hashable, _Kept] = Recent(limit, lambda one: one.nbytes)
         self._seen: Recent[Key, None] = Recent(_SEEN)
 
     @property
@@ -90,6 +93,18 @@ class DecodedChunks:
         samples.flags.writeable = False
         self._kept.put(key, _Kept(bytes(record), samples))
         self._seen.drop(key)
+        return samples
+
+    def at(self, place: Hashable) -> Array | None:
+        """Return samples that were kept by their place, which nobody else names; None: gone."""
+        found = self._kept.get(place)
+        return None if found is None else found.samples
+
+    def put_at(self, place: Hashable, samples: Array) -> Array:
+        """Keep samples by their place, and return them; the newest stay, however large."""
+        if samples.base is not None:  # a view would keep what it is cut from
+            samples = samples.copy()
+        self._kept.put(place, _Kept(b"", samples))
         return samples
 
     def seen(self, key: Key) -> bool:

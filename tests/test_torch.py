@@ -102,6 +102,21 @@ class TestItems:
             with pytest.raises(UsageError, match="got dtype"):
                 TileDataset(archive / "out", SIZE, dtype=dtype)
 
+    @pytest.mark.parametrize(
+        ("device", "why"),
+        [
+            ("cuda", "device 'cuda' was asked for, and torch finds 0 of CUDA; leave device out"),
+            ("cuda:2", "device 'cuda:2' was asked for"),
+            ("gpu", "got device 'gpu', want one of torch's"),
+        ],
+    )
+    def test_a_device_that_is_not_there_is_refused(
+        self, archive: Path, device: str, why: str, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+        with pytest.raises(UsageError, match=why):
+            TileDataset(archive / "out", SIZE, device=device)
+
 
 class TestPhysicalValues:
     def test_are_those_that_open_gives(self, tmp_path: Path, dicom_samples: dict[str, Path]):

@@ -9,9 +9,10 @@ from typing import Any
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.catalogue.listed import ListedStore, listed_store
-from tilepress.pipeline.catalogue.stores import COLUMNS, Totals, is_store, list_stores
+from tilepress.pipeline.catalogue.stores import COLUMNS, Totals, is_store, list_lines, list_stores
 from tilepress.pipeline.read.tables import paragraph, table
 from tilepress.pipeline.storage.path import AnyPath, storage_path
+from tilepress.pipeline.storage.text import compared
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.summary import read_summary
 
@@ -19,6 +20,9 @@ __all__ = ["Listing", "StoreInfo", "info", "ls", "short"]
 
 SHOWN = 100
 """Stores of a listing that a notebook shows."""
+
+SHOWN_AS_TEXT = 20
+"""And that a prompt does."""
 
 
 class Listing(list[ListedStore]):
@@ -31,6 +35,12 @@ class Listing(list[ListedStore]):
         for store in self:
             totals.add(store)
         return totals
+
+    def __repr__(self) -> str:
+        *lines, _ = list_lines(self[:SHOWN_AS_TEXT])
+        hidden = len(self) - SHOWN_AS_TEXT
+        more = [f"… and {hidden} more"] if hidden > 0 else []
+        return "\n".join([*lines, *more, self.totals.line()])
 
     def _repr_html_(self) -> str:
         rows = [store.cells() for store in self[:SHOWN]]
@@ -70,6 +80,19 @@ class StoreInfo:
             "tilepress": dict(self.statement),
             "attributes": dict(self.attributes),
         }
+
+    def __repr__(self) -> str:
+        listed, count = self.listed, len(self.levels) + 1
+        shape, chunk = ("×".join(map(str, sides)) for sides in (listed.shape, self.chunk))
+        told = [
+            f"{self.path}: {','.join(listed.axes)} {shape} {listed.dtype}",
+            f"chunks {chunk}, levels {count}, {'with' if self.has_mask else 'without'} mask",
+            f"bands {short(', '.join(self.bands), 100)}" if self.bands else "",
+            ", ".join(cell for cell in listed.cells()[5:] if cell),
+            compared(listed.raw_bytes, listed.stored_bytes),
+            "more in .statement, .attributes, .source",
+        ]
+        return "\n  ".join(filter(None, told))
 
     def _repr_html_(self) -> str:
         told = {k: v for k, v in self.to_json().items() if k not in ("tilepress", "attributes")}

@@ -10,7 +10,6 @@ from typing import Any
 import numpy.typing as npt
 
 from tilepress.codecs.budget import parse_bytes
-from tilepress.codecs.decoded import allowed_cache
 from tilepress.codecs.recent import Recent
 from tilepress.errors import UsageError
 from tilepress.pipeline.patches.blocks import (
@@ -82,9 +81,9 @@ class PatchOptions:
             raise UsageError(f"taking patches: {wrong}")
 
     @property
-    def cache_bytes(self) -> int:
-        limit = allowed_cache() if self.cache is None else self.cache
-        return parse_bytes(limit, "cache") if isinstance(limit, str) else limit
+    def cache_bytes(self) -> int | None:
+        """What is kept beside all else that the process keeps; None where it is one of them."""
+        return parse_bytes(self.cache, "cache") if isinstance(self.cache, str) else self.cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

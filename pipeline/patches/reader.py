@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from tilepress.codecs.recent import Recent
+from tilepress.codecs.decoded import DecodedChunks, allowed_cache, decoded_chunks
 from tilepress.codecs.threads import map_chunks
 from tilepress.pipeline.patches.blocks import Layout
 from tilepress.pipeline.patches.chunks import Chunk, Records
@@ -37,25 +37,37 @@ class Read(NamedTuple):
 class _Kept:
     """What one process keeps."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int | None) -> None:
         self.process = os.getpid()
         self.records = Records()
-        self.chunks: Recent[tuple[str, str, Chunk, Any], Array] = Recent(
-            limit, lambda one: one.nbytes
-        )
+        self.chunks = decoded_chunks() if limit is None else DecodedChunks(limit)
+        self.mark = object()
+        """Tells its chunks from those of a reader that opened the stores at another time."""
         self.decoded = 0
+
+    def place(self, needed: Needed) -> tuple[object, ...]:
+        """Return what a chunk is kept under."""
+        return self.mark, *_name(needed)
 
 
 class PatchReader:
     """Patches of stores. Any thread may ask, and any process: each keeps chunks of its own."""
 
-    def __init__(self, size: int, limit: int) -> None:
-        """Read patches of ``size`` × ``size``; keep ``limit`` bytes of decoded chunks."""
-        self.size, self.limit = size, limit
+    def __init__(self, size: int, limit: int | None) -> None:
+        """Read patches of ``size`` × ``size``; keep ``limit`` bytes of decoded chunks.
+
+        None: keep them with all else that the process has decoded, within ``TILEPRESS_CACHE``.
+        """
+        self.size, self._own_limit = size, limit
         self._kept: _Kept | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}
+
+    @property
+    def limit(self) -> int:
+        """Bytes that may be kept."""
+        return allowed_cache() if self._own_limit is None else self._own_limit
 
     @property
     def chunks_decoded(self) -> int:
@@ -68,7 +80,7 @@ class PatchReader:
         wanted = {
             _name(one): one for store, window in asked for one in store.needed(window, self.size)
         }
-        missing = [one for name, one in wanted.items() if kept.chunks.get(name) is None]
+        missing = [one for one in wanted.values() if kept.chunks.at(kept.place(one)) is None]
         if threads and len(missing) > 1:
             map_chunks(self._get, missing)
 
@@ -79,21 +91,19 @@ class PatchReader:
         return Read(samples, there)
 
     def _get(self, needed: Needed) -> Array:
-        kept, name = self._of_this_process(), _name(needed)
-        found = kept.chunks.get(name)
+        kept = self._of_this_process()
+        place = kept.place(needed)
+        found = kept.chunks.at(place)
         if found is None:
             record = kept.records.get(needed.array, needed.chunk)
-            found = needed.array.decode(record, needed.planes)
-            if found.base is not None:  # a view would keep what it is cut from
-                found = found.copy()
-            kept.chunks.put(name, found)
+            found = kept.chunks.put_at(place, needed.array.decode(record, needed.planes))
             kept.decoded += 1
         return found
 
     def _of_this_process(self) -> _Kept:
         """Return what this process keeps: a fork begins anew, for a lock may be held in it."""
         if self._kept is None or self._kept.process != os.getpid():
-            self._kept = _Kept(self.limit)
+            self._kept = _Kept(self._own_limit)
         return self._kept
 
 

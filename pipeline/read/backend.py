@@ -18,6 +18,7 @@ from tilepress.codecs.registry import BASE
 from tilepress.errors import UsageError
 from tilepress.pipeline.read.arrays import StoredArray
 from tilepress.pipeline.read.decoders import open_by
+from tilepress.pipeline.read.device import moved_to, on_device
 from tilepress.pipeline.read.fetched import FetchedObjects
 from tilepress.pipeline.read.scaled import scaled_dataset
 from tilepress.pipeline.storage.http import HttpPath, is_http
@@ -40,7 +41,8 @@ class TilepressBackend(BackendEntrypoint):
     description: ClassVar[str] = "Open stores of tilepress by their root"
     url: ClassVar[str] = "https://pypi.org/project/tilepress"
     open_dataset_parameters: ClassVar[tuple[str, ...]] = (
-        "filename_or_obj", "drop_variables", "level", "scale", "decoder", "force_generative",
+        "filename_or_obj", "drop_variables", "level", "scale", "device", "decoder",
+        "force_generative",
     )  # fmt: skip
 
     def open_dataset(  # type: ignore[override]  # xarray's is as wide as all backends
@@ -50,12 +52,14 @@ class TilepressBackend(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         level: int = 0,
         scale: int = 1,
+        device: str = "cpu",
         decoder: str = BASE,
         force_generative: bool = False,
     ) -> xr.Dataset:
         """Open a level of the store, 0 being the full resolution, or 1 / ``scale`` of it.
 
-        ``decoder`` is one of its codec's; only the base decodes at a scale.
+        ``decoder`` is one of its codec's; only the base decodes at a scale. ``device`` is where
+        samples of the image and its mask are wanted.
         """
         where: Any = filename_or_obj
         if isinstance(where, os.PathLike):
@@ -71,11 +75,11 @@ class TilepressBackend(BackendEntrypoint):
                 f"opening {where}: got scale {scale} with decoder {decoder!r}; only the decoder "
                 f"{BASE!r} decodes at a scale"
             )
-        if scale == 1:
-            return _dataset(reader, level, drop_variables)
-        return scaled_dataset(
-            _dataset(reader, level, drop_variables), reader.at_level(level), scale
-        )
+        moved = moved_to(device, reader.path.name)
+        dataset = _dataset(reader, level, drop_variables)
+        if scale != 1:
+            dataset = scaled_dataset(dataset, reader.at_level(level), scale)
+        return dataset if moved is None else on_device(dataset, ("image", "mask"), moved)
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ANN401  # whatever there is
         """Whether a path on this machine is the root of a store of ours."""

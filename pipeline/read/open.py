@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from tilepress.errors import UsageError
 from tilepress.pipeline.storage.path import AnyPath
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def open_dataset(
     hu: bool = False,
     masked: bool = False,
     chunks: dict[str, int] | Literal["auto"] | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
     decoder: str = "base",
     force_generative: bool = False,
 ) -> xr.Dataset:
@@ -35,6 +37,12 @@ def open_dataset(
     physical values (Hounsfield units of a CT), with ``masked`` NaN where a sample is absent:
     floats, as lazy as the rest.
 
+    With ``device="cuda"`` the image and its mask are read into the memory of the GPU that CuPy
+    uses: ``dataset.image[...].data`` is a ``cupy.ndarray``, which ``torch.from_dlpack`` takes. It
+    is decoded on the host and moved window by window; ``hu`` and ``masked`` are worked out there.
+    Coordinates stay on the host. Without Dask only; raises UsageError where there is no CuPy or no
+    device.
+
     ``decoder`` is how samples of the codec ``ntc`` are made: "base", which the store's checksums
     and its statement of loss are of, "net", a network that comes closer to the original, "view",
     which fills in noise, "gan", a network that makes up texture, or the weights file of a network.
@@ -45,8 +53,15 @@ def open_dataset(
     import xarray as xr
 
     from tilepress.pipeline.read.backend import TilepressBackend
+    from tilepress.pipeline.read.device import moved_to
     from tilepress.pipeline.read.physical import physical
 
+    name = str(path).rstrip("/").rpartition("/")[2]
+    moved = moved_to(device, name)
+    if moved is not None and chunks is not None:
+        raise UsageError(
+            f"opening {name}: device {device!r} is read without Dask; leave chunks out"
+        )
     where: Any = path  # a StoragePath, too
     dataset = xr.open_dataset(
         where,
@@ -54,7 +69,8 @@ def open_dataset(
         chunks=chunks,
         level=level,
         scale=scale,
+        device=device,
         decoder=decoder,
         force_generative=force_generative,
     )
-    return physical(dataset, hu=hu, masked=masked, name=str(path).rstrip("/").rpartition("/")[2])
+    return physical(dataset, hu=hu, masked=masked, name=name, moved=moved)

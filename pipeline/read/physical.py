@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from tilepress.codecs.numbers import number_of
 from tilepress.errors import UsageError
+from tilepress.pipeline.read.device import Moved
 
 __all__ = ["absent_value", "padding_range", "physical", "rescaling"]
 
@@ -24,11 +24,19 @@ _OF_STORED = frozenset(
 """Attributes that speak of stored values."""
 
 
-def physical(dataset: xr.Dataset, *, hu: bool, masked: bool, name: str) -> xr.Dataset:
+def physical(
+    dataset: xr.Dataset,
+    *,
+    hu: bool,
+    masked: bool,
+    name: str,
+    moved: Moved | None = None,
+) -> xr.Dataset:
     """Return a dataset whose image has physical values, as floats; it is as lazy as it was.
 
     hu : rescaled by slope and intercept, each plane or band by its own; Hounsfield units of a CT.
     masked : NaN where a sample is nodata or DICOM's padding, or the mask says that it is absent.
+    moved : to the device where the image's samples are, if that is not the host.
     Integers of up to 16 bits become float32, all else float64. Raises UsageError where the image
     ``name`` tells no slope, or another way to its values; complex samples are refused, too.
     """
@@ -47,6 +55,7 @@ def physical(dataset: xr.Dataset, *, hu: bool, masked: bool, name: str) -> xr.Da
         absent=absent_value(image.attrs, tuple(map(str, image.dims))) if masked else None,
         mask=dataset["mask"].variable if masked and "mask" in dataset else None,
         padding=padding_range(image.attrs) if masked else None,
+        moved=moved,
     )
     attributes = dict(image.attrs)
     dropped = set(_OF_STORED) | {_SLOPE, _INTERCEPT} if hu else set()
@@ -75,17 +84,21 @@ class _Rule:
         absent: xr.Variable | None,
         mask: xr.Variable | None,
         padding: tuple[float, float] | None,
+        moved: Moved | None,
     ) -> None:
         self.dims, self.dtype = dims, dtype
         self.slope, self.intercept = slope, intercept
         self.absent, self.mask, self.padding = absent, mask, padding
+        self.moved = moved
 
     def of(self, stored: xr.Variable, key: Mapping[str, Any] | None = None) -> xr.Variable:
         """Return the values of stored ones, taken from the image by ``key``."""
 
         def part(one: xr.Variable) -> xr.Variable:
-            taken = {dim: at for dim, at in (key or {}).items() if dim in one.dims}
-            return one.isel(taken)
+            taken = one.isel({dim: at for dim, at in (key or {}).items() if dim in one.dims})
+            if self.moved is None:
+                return taken
+            return xr.Variable(taken.dims, self.moved(taken.data))
 
         wide = stored.astype(np.float64)
         if self.slope is not None and self.intercept is not None:
@@ -114,9 +127,9 @@ class _Physical(BackendArray):
         support = indexing.IndexingSupport.OUTER
         return indexing.explicit_indexing_adapter(key, self.shape, support, self._values)
 
-    def _values(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
+    def _values(self, key: tuple[Any, ...]) -> Any:  # noqa: ANN401  # an array, wherever it is
         by_dim = dict(zip(self._rule.dims, key, strict=True))
-        return np.asarray(self._rule.of(self._stored.isel(by_dim).load(), by_dim).values)
+        return self._rule.of(self._stored.isel(by_dim).load(), by_dim).data
 
 
 def rescaling(dataset: xr.Dataset, name: str) -> tuple[xr.Variable, xr.Variable]:

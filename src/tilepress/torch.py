@@ -29,6 +29,7 @@ except ImportError as error:
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.numbers import shown
 from tilepress.errors import UsageError
 from tilepress.pipeline.patches.order import Run, in_batches
 from tilepress.pipeline.patches.patches import Patch, Patches, PatchOptions
@@ -95,8 +96,8 @@ class TileDataset(Dataset[Item]):
     seed :
         Of the random positions.
     cache :
-        Bytes of decoded chunks that each process keeps, as "1GiB"; 256 MiB, or
-        ``TILEPRESS_CACHE``, unless it is said.
+        Bytes of decoded chunks that each process keeps for this data set, as "1GiB". Unless it is
+        said, they are among the 256 MiB, or ``TILEPRESS_CACHE``, of all that the process reads.
 
     Raises
     ------
@@ -149,7 +150,7 @@ class TileDataset(Dataset[Item]):
         )
         self._patches = Patches(stores, options, labels)
         self._transform, self._as_dict = transform, as_dict
-        self._device = None if device is None else torch.device(device)
+        self._device = _torch_device(device)
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -316,6 +317,24 @@ def _share(rank: int | None, world: int | None) -> tuple[int, int]:
     if not 0 <= rank < world:
         raise UsageError(f"sampling patches: got rank {rank} of {world}")
     return rank, world
+
+
+def _torch_device(named: str | torch.device | None) -> torch.device | None:
+    """Return a device that is there; raises UsageError."""
+    if named is None:
+        return None
+    try:
+        device = torch.device(named)
+    except RuntimeError as error:
+        why = f"got device {shown(named)}, want one of torch's, as 'cuda'"
+        raise UsageError(f"taking patches: {why}") from error
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UsageError(
+            f"taking patches: device '{device}' was asked for, and torch finds {count} of CUDA; "
+            "leave device out, or install a torch that is built for CUDA"
+        )
+    return device
 
 
 def _torch_dtype(named: str | torch.dtype | None) -> torch.dtype | None:

@@ -203,6 +203,14 @@ class TestBounds:
         kept = sum(one.nbytes for one in chunks._kept.values())
         assert kept == chunks.nbytes <= 20_000
 
+    def test_what_is_known_by_its_place_counts_too(self) -> None:
+        chunks = DecodedChunks(1000)
+        for number in range(9):
+            chunks.put_at(("here", number), np.full(300, number, np.uint8))
+        assert chunks.nbytes == 900
+        assert chunks.at(("here", 0)) is None
+        np.testing.assert_array_equal(chunks.at(("here", 8)), np.full(300, 8))
+
     @pytest.mark.parametrize(
         ("said", "want"), [("", 2**28), ("0", 0), (" 0 ", 0), ("64MiB", 2**26), ("1000", 1000)]
     )

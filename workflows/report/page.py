@@ -1,4 +1,4 @@
-"""A report as a notebook shows it: what became of the images, and what failed."""
+"""A report as notebooks and prompts show it: what became of the images, and what failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tilepress.workflows.report.alike import lines_of
 if TYPE_CHECKING:
     from tilepress.workflows.report.report import Report
 
-__all__ = ["html_of"]
+__all__ = ["html_of", "text_of"]
 
 SHOWN = 50
 """Images that are listed."""
@@ -20,19 +20,16 @@ SHOWN = 50
 _HEAD = ("source", "store", "shape", "dtype", "samples", "stored", "ratio", "")
 
 
+def text_of(report: Report) -> str:
+    """Return a summary and a list of failures, as a prompt shows them."""
+    return "\n".join([*_head_of(report), *_told_of(report)])
+
+
 def html_of(report: Report) -> str:
     """Return a summary, a table of images and a list of failures."""
+    parts = [paragraph(line) for line in _head_of(report)]
     if report.forecast is not None:
-        lines = report.forecast.lines(len(report.failures), len(report.excluded))
-        parts = [paragraph(line) for line in lines]
-        return "".join([*parts, *map(paragraph, lines_of(report.failures))])
-    counts = [f"{report.written} written", f"{report.unchanged} unchanged"]
-    if report.excluded:
-        counts.append(f"{len(report.excluded)} left out")
-    counts.append(f"{len(report.failures)} failed")
-    if report.images:
-        counts.append(report.sizes_text)
-    parts = [paragraph(f"{', '.join(counts)}, {report.seconds:.1f} s")]
+        return "".join([*parts, *map(paragraph, _told_of(report))])
     rows = [
         (
             image.source,
@@ -50,5 +47,25 @@ def html_of(report: Report) -> str:
         parts.append(table(rows, _HEAD))
     if len(report.images) > SHOWN:
         parts.append(paragraph(f"{len(report.images) - SHOWN} further images are not shown"))
-    told = (report.loss_text, report.larger_text, report.kept.text, report.passed_over_text)
-    return "".join([*parts, *map(paragraph, filter(None, (*told, *lines_of(report.failures))))])
+    return "".join([*parts, *map(paragraph, _told_of(report))])
+
+
+def _head_of(report: Report) -> list[str]:
+    """Return what became of the images in numbers, or would become."""
+    if report.forecast is not None:
+        return report.forecast.lines(len(report.failures), len(report.excluded))
+    counts = [f"{report.written} written", f"{report.unchanged} unchanged"]
+    if report.excluded:
+        counts.append(f"{len(report.excluded)} left out")
+    counts.append(f"{len(report.failures)} failed")
+    if report.images:
+        counts.append(report.sizes_text)
+    return [f"{', '.join(counts)}, {report.seconds:.1f} s"]
+
+
+def _told_of(report: Report) -> list[str]:
+    """Return what else there is to say, failures last."""
+    told = [report.loss_text, report.larger_text, report.kept.text, report.passed_over_text]
+    if report.forecast is not None:
+        told = []
+    return [*filter(None, told), *lines_of(report.failures)]

@@ -253,6 +253,11 @@ class Report:
         )  # fmt: skip
         return f"{stores}, by {size(self.images.larger_bytes)}: see file_ratio in the report"
 
+    def __repr__(self) -> str:
+        from tilepress.workflows.report.page import text_of
+
+        return text_of(self)
+
     def _repr_html_(self) -> str:
         """Return the report as notebooks show it."""
         from tilepress.workflows.report.page import html_of

@@ -41,6 +41,16 @@ class TestAList:
         assert "<b>" not in shown
         assert "2 stores" in shown
 
+    def test_is_a_short_table_at_a_prompt(self, archive: Path):
+        found = tilepress.ls(archive)
+        lines = repr(found).splitlines()
+        told = CliRunner().invoke(app, ["ls", str(archive)]).stdout.splitlines()
+        assert lines == told
+        found.extend(found * 49)
+        *lines, more, totals = repr(found).splitlines()
+        assert (len(lines), more) == (21, "… and 80 more")
+        assert totals.startswith("100 stores, ")
+
     def test_of_nothing_is_refused(self, tmp_path: Path):
         with pytest.raises(UsageError, match="no folder at"):
             tilepress.ls(tmp_path / "nothing")
@@ -53,6 +63,14 @@ class TestAStore:
         assert found.statement["loss"]["lossless"] is True
         told = CliRunner().invoke(app, ["info", str(archive / "a.zarr"), "--json"])
         assert json.loads(told.stdout) == json.loads(json.dumps(found.to_json(), default=str))
+
+    def test_is_a_few_lines_at_a_prompt(self, archive: Path):
+        lines = repr(tilepress.info(archive / "a.zarr")).splitlines()
+        assert lines[0].endswith("a.zarr: z,y,x 3×40×50 uint16")
+        assert "  chunks 3×40×50, levels 1, without mask" in lines
+        assert "  lossless" in lines
+        assert len(lines) < 8
+        assert max(map(len, lines[1:])) <= 110
 
     def test_is_a_table_in_notebooks(self, archive: Path):
         shown = tilepress.info(archive / "a.zarr")._repr_html_()

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 import tilepress
+from tilepress.codecs import decoded
 from tilepress.codecs.record import crc32c
 from tilepress.errors import DamagedStore, UsageError
 from tilepress.pipeline.image.grid import ShardGrid
@@ -87,6 +89,25 @@ class TestSamples:
         little = patches(geo_store.path, length=200, cache=0)
         every(little)
         assert little.reader.chunks_decoded > 200
+
+    def test_chunks_are_kept_with_those_that_zarr_decodes(
+        self, geo_store: Any, monkeypatch: pytest.MonkeyPatch
+    ):
+        """A process that trains and reads through Zarr has one bound, not two."""
+        image = zarr.open_array(geo_store.path, path="0/image", mode="r")
+        monkeypatch.setenv("TILEPRESS_CACHE", "8000")  # 5 of 12 chunks
+        monkeypatch.setattr(decoded, "_chunks", None)
+        made = patches(geo_store.path, length=200)
+        assert made.reader.limit == 8000
+        every(made)
+        _ = image[...]
+        every(made)
+        assert 0 < decoded.decoded_chunks().nbytes <= 8000
+        apart = patches(geo_store.path, length=200, cache="64kB")
+        before = decoded.decoded_chunks().nbytes
+        every(apart)
+        assert apart.reader.chunks_decoded <= 12
+        assert decoded.decoded_chunks().nbytes == before
 
     def test_what_is_damaged_is_told(self, geo_store: Any):
         made = patches(geo_store.path)

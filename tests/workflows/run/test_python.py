@@ -70,7 +70,16 @@ class TestAReport:
         assert "<i>" not in shown
         assert "gone.tif: there is no such file" in shown
 
+    def test_is_a_few_lines_at_a_prompt(self, image: Path, tmp_path: Path):
+        sources = [image, tmp_path / "gone.tif"]
+        first, *rest = repr(tilepress.compress(sources, tmp_path / "out", workers=0)).splitlines()
+        assert first.startswith("1 written, 0 unchanged, 1 failed, ")
+        assert sum("gone.tif: there is no such file" in line for line in rest) == 1
+        assert len(rest) < 4
+
     def test_of_a_dry_run_tells_what_would_be_done(self, image: Path, tmp_path: Path):
-        shown = tilepress.compress(image, tmp_path / "out", dry_run=True)._repr_html_()
+        done = tilepress.compress(image, tmp_path / "out", dry_run=True)
+        shown = done._repr_html_()
         assert "<table>" not in shown
         assert "1 image" in shown
+        assert "1 image" in repr(done)
