@@ -20,7 +20,6 @@ from tilepress.codecs import threads as pool
 from tilepress.errors import DamagedStore, SourceError, UsageError, describe_error
 from tilepress.pipeline.archive.compare import SourceSamples, may_differ
 from tilepress.pipeline.archive.destination import prepare_store
-from tilepress.pipeline.archive.exact import with_exact
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import Ledger
 from tilepress.pipeline.archive.plan import (
@@ -203,14 +202,14 @@ class _Adding:
     ) -> ImagePlan:
         """Return the plan of the store with these levels; without any, of the one that is there."""
         image, mask = salvaged.layouts["image"], salvaged.layouts.get("mask")
-        info = with_exact(source.info, image.exact)
+        assert salvaged.reader is not None, "it is what was opened"
+        remarks = tuple(map(str, salvaged.reader.attrs.get("remarks", ())))
+        info = replace(source.info, exact=image.exact, remarks=remarks)  # those on its coding, too
         whole = source.source if isinstance(source, LevelledSource) else source
         if isinstance(whole, StoredSource):
-            assert salvaged.reader is not None, "it is what was opened"
             digest = str(salvaged.reader.statement.get("plan_digest"))
             if levels:
                 digest = levels_digest(digest, levels, source.spec.options[LEVELS])
-            info = replace(source.info, exact=image.exact)  # with what is remarked on them
         else:
             digest = plan_digest(source, image.grid, image.config, image.exact, levels)
         return ImagePlan(

@@ -74,8 +74,9 @@ def _told(
     nodata = told.get("nodata")
     geometry: dict[str, Any] = {name: told[key] for name, key in _MEDICAL.items() if key in told}
     if geometry:
-        given = {k: tuple(v) if isinstance(v, list) else v for k, v in geometry.items()}
-        medical = MedicalGeometry(**given)
+        for name, value in geometry.items():
+            geometry[name] = tuple(value) if isinstance(value, list) else value
+        medical = MedicalGeometry(**geometry)
     info = ImageInfo(
         name=reader.path.stem,
         axes=reader.axes,

@@ -30,6 +30,7 @@ __all__ = [
     "Include",
     "KeepFiles",
     "Lossless",
+    "NoThumbnails",
     "Quiet",
     "ReportFile",
     "ShowPaths",
@@ -45,6 +46,7 @@ __all__ = [
     "patterns",
     "plain",
     "takes_coding_options",
+    "thumbnails_of",
 ]
 
 SourcesAndDestination = Annotated[
@@ -108,6 +110,13 @@ SkipLarger = Annotated[
 ]
 
 
+def thumbnails_of(wanted: bool, unwanted: bool) -> bool | None:
+    """Return what two flags say of thumbnails; None where neither is given."""
+    if wanted and unwanted:
+        raise UsageError("drawing: --thumbnails and --no-thumbnails exclude each other")
+    return True if wanted else False if unwanted else None
+
+
 def bytes_of(text: str | None) -> int | None:
     """Return the bytes of a size as people write it, e.g. "500MB"; None for None."""
     if text is None:
@@ -150,12 +159,15 @@ Sign = Annotated[
     ),
 ]
 Thumbnails = Annotated[
-    bool | None,
+    bool,
     typer.Option(
-        "--thumbnails/--no-thumbnails",
-        help="Small pictures of rasters on the ground in an archive's catalogue. Default: of those "
-        "with levels, which cost next to nothing; never of DICOM.",
+        "--thumbnails",
+        help="Draw small pictures of all rasters on the ground into an archive's catalogue. "
+        "Default: of those with levels, which cost next to nothing; never of DICOM.",
     ),
+]
+NoThumbnails = Annotated[
+    bool, typer.Option("--no-thumbnails", help="Draw none into an archive's catalogue.")
 ]
 ShowPaths = Annotated[
     bool,

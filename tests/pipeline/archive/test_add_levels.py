@@ -187,6 +187,16 @@ def that_is_padded(path: Path) -> Path:
     return path.parent
 
 
+def of_a_patient_with_padding(path: Path) -> Path:
+    """Write files whose padding is a range of values, which no bound keeps apart from others."""
+    that_is_padded(path)
+    for file in path.parent.iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset.add_new("PixelPaddingRangeLimit", "US", 9)
+        dataset.save_as(file)
+    return path.parent
+
+
 CORNERS = [(0, 0), (0, 110), (90, 0), (90, 110)]
 KINDS = [
     rgb_with_alpha, with_a_mask, with_nodata_by_band, with_a_palette, with_control_points, of_jpeg,
@@ -228,6 +238,18 @@ class TestAStoreAlone:
         assert wanted.keys() == found.keys()
         assert [key for key in wanted if wanted[key] != found[key]] == []
         assert verify(tmp_path / "other") == []
+
+    @pytest.mark.parametrize("made", [with_a_palette, of_a_patient_with_padding])
+    def test_that_is_lossless_whatever_the_bound_gets_them_too(
+        self, tmp_path: Path, made: Callable[[Path], Path]
+    ):
+        source = made(tmp_path / "in/scene.tif")
+        assert compress(source, tmp_path / "out", **OPTIONS, max_error=2).ok
+        shutil.copytree(tmp_path / "out", tmp_path / "other")
+        (one,) = add_levels(tmp_path / "out", [source], 1)
+        (other,) = add_levels(tmp_path / "other", None, 1)
+        assert (one.state, other.state) == ("written", "written"), other
+        assert stored(tmp_path / "out") == stored(tmp_path / "other")
 
     def test_is_known_to_compress_repair_and_verify(self, store: Path, source: Path):
         assert [one.ok for one in add_levels(store, None, 2)] == [True]

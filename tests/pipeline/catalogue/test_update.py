@@ -235,7 +235,7 @@ class TestItsFailureFailsNothingElse:
     def test_stores_and_report_are_there(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
     ):
-        def fail(_: object) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise error
 
         monkeypatch.setattr(cataloguing, "update_catalogue", fail)

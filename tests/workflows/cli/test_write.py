@@ -203,3 +203,29 @@ class TestLines:
         done = call("plan", image, tmp_path / "gone.tif", tmp_path / "out", "--quiet")
         assert done.returncode == 1
         assert "gone.tif" in done.stderr
+
+
+class TestThumbnails:
+    """One flag draws all, the other none; of parts they are drawn when these are finished."""
+
+    def test_are_drawn_where_asked_for(self, call: Command, tmp_path: Path):
+        (tmp_path / "in").mkdir()
+        write_tiff(tmp_path / "in/map.tif")
+        line = ["compress", tmp_path / "in", tmp_path / "out", "--workers", "0"]
+        picture = tmp_path / "out/catalogue/thumbnails/map.zarr.webp"
+        assert call(*line).returncode == 0
+        assert not picture.exists()
+        assert call(*line, "--thumbnails").returncode == 0
+        assert picture.exists()
+
+    def test_of_what_has_no_catalogue_are_refused(self, call: Command, tmp_path: Path):
+        write_tiff(tmp_path / "map.tif")
+        for out, more in (
+            ("one.zarr", ["--thumbnails"]),
+            ("out", ["--thumbnails", "--part", "0/2"]),
+            ("out", ["--thumbnails", "--no-thumbnails"]),
+        ):
+            done = call("compress", tmp_path / "map.tif", tmp_path / out, *more)
+            assert done.returncode == 2, done.stdout
+            assert "thumbnails" in done.stderr
+            assert not (tmp_path / out).exists()

@@ -25,7 +25,7 @@ class TestInterruptedAtTheEnd:
     def test_while_the_catalogue_is_made(
         self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        def interrupted(_: object) -> None:
+        def interrupted(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         told, events = tmp_path / "report.json", tmp_path / "events"
@@ -41,7 +41,7 @@ class TestInterruptedAtTheEnd:
     def test_a_catalogue_that_fails_is_listed(
         self, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        def failing(_: object) -> None:
+        def failing(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
