@@ -160,6 +160,26 @@ class TestAnImage:
         assert values == image.isel(x=column, y=row).values.tolist()
         assert "EPSG:32631" in text
 
+    def test_is_zoomed_by_a_double_click(self, open_page: Any) -> None:
+        """The pointer stays over the same place: neighbours of it are fewer columns away."""
+        from selenium.webdriver import ActionChains
+
+        browser = open_page("/view/scene.zarr")
+        canvas = browser.find_element("css selector", "#deep canvas")
+        self._settled(browser, canvas)
+
+        def column(offset: int) -> int:
+            browser.execute_script("document.getElementById('status').textContent = ''")
+            pointer = ActionChains(browser).move_to_element(canvas)
+            pointer.move_by_offset(offset, 0).move_by_offset(0, 1).perform()
+            told = "document.getElementById('status').textContent"
+            _wait(browser, f"return {told}.includes('column')")
+            return int(browser.execute_script(f"return {told}").split()[1].rstrip(","))
+
+        before = column(60) - column(-60)
+        ActionChains(browser).move_to_element(canvas).double_click().pause(1.5).perform()
+        assert 0 < column(60) - column(-60) < 0.75 * before
+
     def test_shows_an_index_by_name_or_by_formula(self, open_page: Any, served: Path) -> None:
         from selenium.webdriver import ActionChains
         from selenium.webdriver.common.keys import Keys

@@ -111,7 +111,11 @@ class _Streamed(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
         with anyio.CancelScope() as answer:
-            pace = Pace(lambda: loop.call_soon_threadsafe(answer.cancel))
+
+            def cut() -> None:
+                loop.call_soon_threadsafe(answer.cancel)
+
+            pace = Pace(cut)
 
             async def paced(message: Message) -> None:
                 pace.begins()

@@ -33,7 +33,7 @@ function showImage(info) {
   const viewer = OpenSeadragon({
     element: document.getElementById("deep"), tileSources: source(), showNavigationControl: false,
     showNavigator: true, navigatorPosition: "BOTTOM_RIGHT", navigatorSizeRatio: 0.15, maxZoomPixelRatio: 32, imageSmoothingEnabled: false,
-    gestureSettingsMouse: { clickToZoom: false }, drawer: "canvas", animationTime: 0.4,
+    gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true }, drawer: "canvas", animationTime: 0.4,
   });
   viewer.addHandler("open", () => { document.body.dataset.ready = "image"; });
   viewer.addHandler("tile-load-failed", async (event) => {
@@ -42,13 +42,19 @@ function showImage(info) {
 
   const redraw = later(150, () => {
     const alone = state.beside === "original" || state.beside === "difference" ? state.beside : "";
+    viewer.removeOverlay("border");
     while (viewer.world.getItemCount() > 1) viewer.world.removeItem(viewer.world.getItemAt(1));
     viewer.addTiledImage({ tileSource: source(alone), index: 0, replace: true });
     if (state.beside === "swipe") viewer.addTiledImage({ tileSource: source("original"), success: cut });
   });
   function cut() {
     const over = viewer.world.getItemAt(1);
-    if (over) over.setClip(new OpenSeadragon.Rect(0, 0, Math.max(1, info.width * state.swipe), info.height));
+    viewer.removeOverlay("border");
+    if (!over) return;
+    viewer.addOverlay({
+      element: made("div", { id: "border" }), location: new OpenSeadragon.Point(state.swipe, info.height / info.width / 2), placement: "CENTER",
+    });
+    over.setClip(new OpenSeadragon.Rect(0, 0, Math.max(1, info.width * state.swipe), info.height));
   }
 
   const status = document.getElementById("status");
