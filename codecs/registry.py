@@ -86,6 +86,11 @@ class ChunkCoder(Protocol):
         """Raise ModelError unless these are weights of this codec."""
         ...
 
+    @staticmethod
+    def why_no_device() -> str | None:
+        """Tell why it cannot code on a GPU of this process; None where it can."""
+        return "this codec knows no device"
+
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         """Tell why it takes no samples of ``dtype``, one that records know; None where it does."""
         return None

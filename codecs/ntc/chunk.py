@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.native.library import bind
+from tilepress.codecs.ntc.backend import CPU, AnyMaps, Backend
 from tilepress.codecs.ntc.decoders.remake import BasePlanes, Remake
 from tilepress.codecs.ntc.fill import fill_absent
 from tilepress.codecs.ntc.klt import MATRIX_UNIT, analysis_matrix, fit
@@ -30,12 +31,8 @@ from tilepress.codecs.ntc.payload import (
 )
 from tilepress.codecs.ntc.plane import (
     CodedPlane,
-    Maps,
     Stream,
     decode_plane,
-    encode_plane,
-    forward,
-    inverse,
     maps_size,
     padded_sides,
 )
@@ -78,6 +75,7 @@ def encode_chunk(
     step: float,
     model: NtcModel,
     price: float = PRICE,
+    backend: Backend = CPU,
 ) -> tuple[bytes, Array] | None:
     """Return the payload of samples, (planes, y, x), and what it decodes to.
 
@@ -88,7 +86,7 @@ def encode_chunk(
     bands : how many planes belong together, band fastest.
     step : of the quantiser, in units of samples, for all planes.
     """
-    analysis = Analysis.of(samples, absent, bands)
+    analysis = Analysis.of(samples, absent, bands, backend)
     return None if analysis is None else analysis.encode(step, model, price)
 
 
@@ -107,10 +105,13 @@ class Analysis:
     """(planes, y, x) before the transform, which may be of fewer rows and columns than …"""
     coefficients: dict[int, Floats]
     """… by the kind of transform, (planes, padded y, padded x)."""
+    backend: Backend
     _last: tuple[tuple[float, float, int], _Trial] | None = None
 
     @classmethod
-    def of(cls, samples: Array, absent: Array | None, bands: int) -> Analysis | None:
+    def of(
+        cls, samples: Array, absent: Array | None, bands: int, backend: Backend = CPU
+    ) -> Analysis | None:
         """Return the analysis of a chunk; None where ``ntc`` cannot code it."""
         if samples.dtype.kind not in "iu" or samples.dtype.itemsize > 4 or samples.size == 0:
             return None
@@ -138,8 +139,8 @@ class Analysis:
             coded = None if mask is None else encode_bitmap(mask)
             heads.append(PlaneHead(low, high - low, mean, 0, coded))
         matrix = _turn_apart(planes, group)
-        coefficients = {kind: _transformed(kind, planes) for kind in (LAPPED, WAVELET)}
-        return cls(samples, absent, masks, heads, group, matrix, planes, coefficients)
+        coefficients = {kind: _transformed(kind, planes, backend) for kind in (LAPPED, WAVELET)}
+        return cls(samples, absent, masks, heads, group, matrix, planes, coefficients, backend)
 
     def probe(self, step: float, model: NtcModel, price: float = PRICE) -> Probe:
         """Return about what coding at a step would give."""
@@ -185,8 +186,7 @@ class Analysis:
         for index, plane in enumerate(made):
             before = _before(index, self.bands)
             maps = None if before is None else coded[before].maps
-            coded.append(encode_plane(kind, plane, maps, model, price))
-            inverse(kind, plane)
+            coded.append(self.backend.encode(kind, plane, maps, model, price))
             squared += _squared(plane, plane.shape[1], height, width, self.planes[index], scale)
         return _Trial(kind, made, coded, sum(c.bits for c in coded), squared)
 
@@ -213,6 +213,7 @@ def decode_chunk(
     planes: frozenset[int] | None = None,
     scale: int = 1,
     remake: Remake | None = None,
+    backend: Backend = CPU,
 ) -> Array:
     """Decode a payload, not trusted; with ``planes`` only these are right, the others zeros.
 
@@ -220,6 +221,7 @@ def decode_chunk(
     frequencies alone; checksums of planes then tell nothing.
     remake : of scale 1, what makes samples of the base's planes; None: the base itself, which alone
     is compared with the checksums, with it, too.
+    backend : what decodes whole planes; at a scale the CPU does.
 
     Raises InvalidRecord, UnsupportedFormat, ChecksumMismatch or TooMuchMemory.
     """
@@ -236,7 +238,7 @@ def decode_chunk(
     last = count if planes is None else max(planes, default=-1) + 1
     last = -(-last // read.bands) * read.bands
     if scale > 1 and not _pays(read, count, sides, scale):
-        whole = decode_chunk(payload, shape, dtype, model, budget, planes)
+        whole = decode_chunk(payload, shape, dtype, model, budget, planes, backend=backend)
         if read.absent is None:
             return reduced(whole, scale, "average")
         absent = int(read.absent)
@@ -244,14 +246,17 @@ def decode_chunk(
     small = (height, width) if scale == 1 else (-(-height // scale), -(-width // scale))
     made = np.zeros((last, *(sides if scale == 1 else small)), np.float32)
     full = None if scale == 1 else np.empty(sides, np.float32)
-    maps: dict[int, Maps | None] = {}
+    planes_by = backend if scale == 1 else CPU
+    maps: dict[int, AnyMaps] = {}
     for index in range(last):
         stream, before = read.streams[index], _before(index, read.bands)
         previous = None if before is None else maps[before]
         if stream is None:
-            maps[index] = np.zeros(maps_size(read.kind, *sides), np.uint16)
+            maps[index] = planes_by.blank(read.kind, sides)
+        elif full is None:
+            maps[index] = planes_by.decode(read.kind, made[index], previous, model, stream)
         else:
-            maps[index] = _decode(
+            maps[index] = _decode_scaled(
                 read, (index, last), (height, width), made[index], full, previous, model, scale
             )
         for old in [k for k in maps if k < index and k != index // read.bands * read.bands]:
@@ -276,28 +281,24 @@ def decode_chunk(
     return out
 
 
-def _decode(
+def _decode_scaled(
     read: Payload,
     place: tuple[int, int],
     sides: tuple[int, int],
     made: Floats,
-    full: Floats | None,
-    previous: Maps | None,
+    full: Floats,
+    previous: AnyMaps,
     model: NtcModel,
     scale: int,
-) -> Maps:
-    """Decode a plane, in steps, in place: the first number of ``place``, of so many.
+) -> AnyMaps:
+    """Decode a plane at a scale, in steps, in place: the first number of ``place``, of so many.
 
     sides : rows and columns of the record.
-    full : room for all coefficients, where ``made`` is of a scale.
+    full : room for all coefficients.
     """
     index, count = place
     stream = read.streams[index]
     assert stream is not None, "a plane of zeros has none"
-    if full is None:
-        maps = decode_plane(read.kind, made, previous, model, stream)
-        inverse(read.kind, made)
-        return maps
     full[...] = 0
     bands = _bands_at(read, index, count, (full.shape[0], full.shape[1]), scale)
     maps = decode_plane(read.kind, full, previous, model, stream, bands)
@@ -379,13 +380,12 @@ def _turn_apart(planes: Floats, bands: int) -> npt.NDArray[np.int16] | None:
     return matrix
 
 
-def _transformed(kind: int, planes: Floats) -> Floats:
+def _transformed(kind: int, planes: Floats, backend: Backend) -> Floats:
     height, width = planes.shape[1:]
     rows, columns = padded_sides(kind, height, width)
     padding = ((0, 0), (0, rows - height), (0, columns - width))
     padded = np.ascontiguousarray(np.pad(planes, padding, mode="edge"))
-    for plane in padded:
-        forward(kind, plane)
+    backend.transform(kind, padded)
     return padded
 
 

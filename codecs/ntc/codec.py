@@ -1,6 +1,7 @@
 """``ntc`` as one of the codecs: what it promises, its weights, and the coder of a chunk.
 
-Records are coded on the CPU, for symbols come one after another; a GPU is for decoders' networks.
+On a GPU planes of many chunks run together, and the networks of decoders. What is exact beside
+lossy bands, and what is decoded at a scale, is the CPU's.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,10 @@ from tilepress.codecs.beside import ID_BYTES
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.levels import nominal_step
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
+from tilepress.codecs.ntc.backend import CPU, Backend
 from tilepress.codecs.ntc.chunk import Analysis, decode_chunk, encode_chunk
-from tilepress.codecs.ntc.decoders.choose import check_cuda, is_generative, remake_of
-from tilepress.codecs.ntc.mixed import Chunk, encode_mixed
+from tilepress.codecs.ntc.decoders.choose import is_generative, remake_of
+from tilepress.codecs.ntc.mixed import Chunk, Ours, encode_mixed
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import NUMBER, decode_parts
 from tilepress.codecs.ntc.rivals import Beaten, encode_rival
@@ -34,9 +36,15 @@ from tilepress.codecs.registry import (
     ScaledCoder,
 )
 
+if TYPE_CHECKING:
+    from tilepress.codecs.ntc.decoders.remake import Remake
+    from tilepress.codecs.ntc.device.backend import DeviceBackend
+
 __all__ = ["NtcCoder", "parse_model"]
 
 Array = npt.NDArray[Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @functools.lru_cache(maxsize=8)
@@ -57,19 +65,26 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
     )
     exact_beside: ClassVar[bool] = True
     bounds_lossy: ClassVar[bool] = True
+    on_device: ClassVar[bool] = True
     number = 6
 
     def __init__(self, loss: Loss, tier: str, weights: bytes, device: str) -> None:
         parse_model(weights)
-        if device == "cuda":
-            check_cuda()
         self._weights, self._bound, self._tier = weights, loss.max_error, tier
         self._model_id = hashlib.sha256(weights).digest()[:ID_BYTES]
-        self._device = "cuda" if device == "cuda" else "cpu"
+        self._on_device = device == "cuda"
+        if self._on_device:
+            _open_device()  # refused here, not at the first chunk
 
     @staticmethod
     def check_weights(data: bytes) -> None:
         parse_model(data)
+
+    @staticmethod
+    def why_no_device() -> str | None:
+        from tilepress.codecs.ntc.device.backend import why_no_device
+
+        return why_no_device()
 
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         if dtype.kind not in "iu" or dtype.itemsize > 4:
@@ -92,7 +107,7 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
         peak: float,
         exact: frozenset[int],
     ) -> Coded | None:
-        own = (self.number, self._model_id, parse_model(self._weights))
+        own = Ours(self.number, self._model_id, parse_model(self._weights), self._backend())
         return encode_mixed(
             Chunk(samples, absent, max(1, bands), exact, self._bound), level, peak, own
         )
@@ -104,7 +119,7 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
         if self._bound is not None:
             return None
         group = bands if bands >= 1 and len(samples) % bands == 0 else 1
-        analysis = Analysis.of(samples, absent, group)
+        analysis = Analysis.of(samples, absent, group, self._backend())
         if analysis is None:
             return None
         rounding = samples.size / 12  # samples are integers, what the probe measures is not
@@ -134,7 +149,8 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
         self, samples: Array, absent: Array | None, bands: int, step: float
     ) -> tuple[bytes, Array] | None:
         """Code with a step of the quantiser, in units of samples; None where it cannot."""
-        return encode_chunk(samples, absent, bands, step, parse_model(self._weights))
+        model = parse_model(self._weights)
+        return encode_chunk(samples, absent, bands, step, model, backend=self._backend())
 
     def decode(
         self,
@@ -160,7 +176,7 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
         return self._decoded(payload, shape, dtype, planes, budget, number, scale=scale)
 
     def check_decoder(self, decoder: str) -> None:
-        remake_of(decoder, self._device)
+        self._remake(decoder)
 
     @staticmethod
     def makes_up(decoder: str) -> bool:
@@ -193,6 +209,26 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
         if number == NUMBER:
             own = (self, self._model_id)
             return decode_parts(payload, shape, dtype, own, budget, planes, scale, decoder)
-        remake = None if decoder == BASE else remake_of(decoder, self._device)
+        remake = None if decoder == BASE else self._remake(decoder)
         model = parse_model(self._weights)
-        return decode_chunk(payload, shape, dtype, model, budget, planes, scale, remake)
+        return decode_chunk(
+            payload, shape, dtype, model, budget, planes, scale, remake, self._backend()
+        )
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """On the CPU, in the process's pool; on a GPU, planes of many chunks run in batches."""
+        return self._backend().map(function, items)
+
+    def _backend(self) -> Backend:
+        """Return the backend of this process; a coder may have come from another."""
+        return _open_device() if self._on_device else CPU
+
+    def _remake(self, decoder: str) -> Remake:
+        return remake_of(decoder, _open_device() if self._on_device else None)
+
+
+def _open_device() -> DeviceBackend:
+    """Return the process's GPU; imported here, so that the CPU's way loads nothing of it."""
+    from tilepress.codecs.ntc.device.backend import open_device
+
+    return open_device()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.beside import bounded_coder
 from tilepress.codecs.levels import EXACT, nominal_step
+from tilepress.codecs.ntc.backend import Backend
 from tilepress.codecs.ntc.chunk import PRICE, encode_chunk
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import HOLE, NUMBER, Added, Part, Shift, pack_parts
@@ -18,7 +19,7 @@ from tilepress.codecs.ntc.payload import MOST_SPAN
 from tilepress.codecs.recent import Recent
 from tilepress.codecs.registry import Coded
 
-__all__ = ["Chunk", "encode_mixed"]
+__all__ = ["Chunk", "Ours", "encode_mixed"]
 
 Array = npt.NDArray[Any]
 
@@ -55,12 +56,20 @@ class Chunk:
         return Chunk(some, self.absent, group, bound=self.bound)
 
 
-def encode_mixed(
-    chunk: Chunk, level: float, peak: float, own: tuple[int, bytes, NtcModel]
-) -> Coded | None:
+class Ours(NamedTuple):
+    """What codes by ``ntc`` itself."""
+
+    number: int
+    """Of its records."""
+    model_id: bytes
+    model: NtcModel
+    backend: Backend
+
+
+def encode_mixed(chunk: Chunk, level: float, peak: float, own: Ours) -> Coded | None:
     """Return what planes become at a level; None where no coder takes them.
 
-    own : number, name of the weights and model of ``ntc``.
+    own : what codes by ``ntc`` itself.
     """
     exact = chunk.exact_planes
     lossy = tuple(p for p in range(len(chunk.samples)) if p not in set(exact))
@@ -78,7 +87,7 @@ def encode_mixed(
     if len(parts) == 1 and parts[0].how is None:
         (part,) = parts
         return Coded(bytes(part.payload), decoded, False, part.coder, part.model_id)
-    return Coded(pack_parts(len(decoded), parts), decoded, False, NUMBER, own[1])
+    return Coded(pack_parts(len(decoded), parts), decoded, False, NUMBER, own.model_id)
 
 
 def _single(part: Part | None, chunk: Chunk) -> Coded | None:
@@ -88,7 +97,7 @@ def _single(part: Part | None, chunk: Chunk) -> Coded | None:
 
 
 def _lossy_parts(
-    chunk: Chunk, planes: tuple[int, ...], step: float, own: tuple[int, bytes, NtcModel]
+    chunk: Chunk, planes: tuple[int, ...], step: float, own: Ours
 ) -> tuple[list[Part], Array]:
     """Return planes in the way that costs least, and what they become; no parts where none can."""
     ways = []
@@ -111,11 +120,11 @@ def _lossy_parts(
 
 
 def _transformed(
-    chunk: Chunk, planes: tuple[int, ...], step: float, own: tuple[int, bytes, NtcModel]
+    chunk: Chunk, planes: tuple[int, ...], step: float, own: Ours
 ) -> tuple[list[Part], Array] | None:
     """Return planes by ``ntc``, at once or without their low bits; None where it cannot."""
-    number, model_id, model = own
-    found = encode_chunk(chunk.samples, chunk.absent, chunk.bands, step, model)
+    number, model_id, model, backend = own
+    found = encode_chunk(chunk.samples, chunk.absent, chunk.bands, step, model, backend=backend)
     if found is not None:
         return [Part(planes, number, model_id, found[0])], found[1]
     if chunk.samples.dtype.kind not in "iu" or chunk.samples.dtype.itemsize > 4:
@@ -125,7 +134,9 @@ def _transformed(
     if step < _COARSE_ENOUGH * unit:
         return None
     hole = None if chunk.absent is None else HOLE
-    found = encode_chunk(shift.forward(chunk.samples), hole, chunk.bands, step / unit, model)
+    found = encode_chunk(
+        shift.forward(chunk.samples), hole, chunk.bands, step / unit, model, backend=backend
+    )
     assert found is not None, "the shift is as wide as it must be"
     dtype = chunk.samples.dtype
     back = [shift.inverse(at, plane, dtype) for at, plane in enumerate(found[1])]

@@ -30,7 +30,7 @@ from tilepress.codecs.ntc.layout import (
 from tilepress.codecs.tensors import format_of, read_tensors, unpack_tables
 from tilepress.errors import ModelError
 
-__all__ = ["COST_UNIT", "Net", "NtcModel"]
+__all__ = ["COST_UNIT", "Net", "NtcModel", "lookup_of"]
 
 _FORMAT = "tilepress-ntc-1"
 COST_UNIT = 256
@@ -162,11 +162,7 @@ class NtcModel:
             self._held.append(np.ascontiguousarray(array))
             return int(self._held[-1].ctypes.data)
 
-        lookup = np.zeros((TABLES, 256), np.uint8)
-        slots = np.arange(256) << (TABLE_BITS - 8)
-        for row in range(TABLES):
-            ends = self.cumulative[row, 1 : self.used[row] + 1]
-            lookup[row] = np.searchsorted(ends, slots, side="right")
+        lookup = lookup_of(self.cumulative, self.used)
         reconstruction = np.zeros((TABLES, OFFSETS + 1), np.float32)
         reconstruction[:, 1:] = self.offsets / np.float32(256)
         nets = [self.nets[name] for name in NETS]
@@ -222,6 +218,18 @@ class NtcModel:
             raise ModelError("loading a model: tables have the wrong type")
         tables = unpack_tables(flat, sizes, (TABLES, TOKENS + 1))
         return cls(nets, tables, tensors["offsets"])
+
+
+def lookup_of(
+    cumulative: npt.NDArray[np.int32], used: npt.NDArray[np.int32]
+) -> npt.NDArray[np.uint8]:
+    """Return the token that each 256th of a table begins in, (TABLES, 256)."""
+    lookup = np.zeros((TABLES, 256), np.uint8)
+    slots = np.arange(256) << (TABLE_BITS - 8)
+    for row in range(TABLES):
+        ends = cumulative[row, 1 : used[row] + 1]
+        lookup[row] = np.searchsorted(ends, slots, side="right")
+    return lookup
 
 
 def _check_tables(frequencies: npt.NDArray[np.uint16]) -> None:

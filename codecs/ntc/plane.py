@@ -15,6 +15,7 @@ from tilepress.codecs.ntc.model import NtcModel
 from tilepress.errors import InvalidRecord
 
 __all__ = [
+    "FAULTS",
     "CodedPlane",
     "Stream",
     "band_count",
@@ -35,7 +36,7 @@ Maps = npt.NDArray[np.uint16]
 _int, _long, _at = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
 _ENCODE, _DECODE, _EXAMINE = range(3)
 _LEFT = 4
-_FAULTS = {
+FAULTS = {
     1: "its words end too early",
     2: "its raw bits end too early",
     3: "it has a token that no encoder writes",
@@ -158,8 +159,8 @@ class CodedPlane:
     low_table: int
     bits: float
     """What the values cost by the model's tables."""
-    maps: Maps
-    """What the next plane's contexts are made of."""
+    maps: Any
+    """What the next plane's contexts are made of: here, and on every backend in its own way."""
 
 
 def encode_plane(
@@ -221,7 +222,7 @@ def decode_plane(
     coding.raw, coding.raw_bytes = stream.raw.ctypes.data, len(stream.raw)
     fault = check_memory(_code_plane(ctypes.byref(coding), model.structure()))
     if fault and (is_whole or fault != _LEFT):
-        raise InvalidRecord(f"decoding a plane of ntc: {_FAULTS[fault]}")
+        raise InvalidRecord(f"decoding a plane of ntc: {FAULTS[fault]}")
     return maps
 
 

@@ -106,6 +106,12 @@ class WaveCoder(ChunkCoder):
     def check_weights(data: bytes) -> None:
         parse_model(data)
 
+    @staticmethod
+    def why_no_device() -> str | None:
+        from tilepress.codecs.wave.cuda.backend import cuda_available
+
+        return None if cuda_available() else "no CUDA device is seen"
+
     def encode(
         self, samples: Array, absent: Array | None, bands: int
     ) -> tuple[bytes, Array] | None:

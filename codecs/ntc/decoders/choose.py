@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tilepress.codecs.limits import MAX_WEIGHTS_BYTES
 from tilepress.codecs.ntc.decoders.remake import Remake
@@ -13,14 +14,17 @@ from tilepress.codecs.numbers import shown
 from tilepress.codecs.weights import bundled_decoders
 from tilepress.errors import ModelError, UnsupportedFormat
 
-__all__ = ["BUNDLED", "check_cuda", "is_generative", "remake_of"]
+if TYPE_CHECKING:
+    from tilepress.codecs.ntc.device.backend import DeviceBackend
+
+__all__ = ["BUNDLED", "is_generative", "remake_of"]
 
 BUNDLED = {"net": "ntc-net-1", "gan": "ntc-gan-1"}
 """The bundled weights of decoders that are networks."""
 
 
-def remake_of(decoder: str, device: str = "cpu") -> Remake:
-    """Return what a decoder other than the base does.
+def remake_of(decoder: str, device: DeviceBackend | None = None) -> Remake:
+    """Return what a decoder other than the base does: networks on a device, if one is given.
 
     Raises UnsupportedFormat for one that is unknown or cannot run here, ModelError for a file that
     is none.
@@ -36,19 +40,6 @@ def remake_of(decoder: str, device: str = "cpu") -> Remake:
     from tilepress.codecs.ntc.decoders.networks import network_of
 
     return network_of(data, device)
-
-
-def check_cuda() -> None:
-    """Raise UnsupportedFormat unless networks can run on a GPU here."""
-    if util.find_spec("torch") is not None:
-        import torch
-
-        if torch.cuda.is_available():
-            return
-    raise UnsupportedFormat(
-        "making a codec: got device 'cuda', which of ntc the networks of decoders run on; "
-        "torch finds no GPU here: take device 'cpu' or 'auto'"
-    )
 
 
 def is_generative(decoder: str) -> bool:

@@ -7,7 +7,8 @@ machines: nothing that is compared with a checksum is ever made by one.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ from tilepress.codecs.ntc.decoders.view import hashed
 from tilepress.codecs.ntc.decoders.weights import INPUTS, DecoderWeights
 from tilepress.codecs.ntc.layout import NETS
 
+if TYPE_CHECKING:
+    from tilepress.codecs.ntc.device.backend import DeviceBackend
+
 __all__ = ["Networks", "network_of"]
 
 Floats = npt.NDArray[np.float32]
@@ -28,11 +32,24 @@ _CELLS = 2**16
 """That go through a network together: 4 million samples."""
 
 
-class Networks:
-    """The nets of both transforms on a device."""
+class _Asked(NamedTuple):
+    """Cells of a chunk."""
 
-    def __init__(self, weights: DecoderWeights, device: str) -> None:
-        self._device = torch.device(device)
+    kind: int
+    cells: Floats
+    """(n, 64, y, x)"""
+    noise: Floats | None
+
+
+class Networks:
+    """The nets of both transforms.
+
+    device : where they run, with cells of chunks that ask at the same time; None: here.
+    """
+
+    def __init__(self, weights: DecoderWeights, device: DeviceBackend | None = None) -> None:
+        self._owner = device
+        self._device = torch.device("cpu" if device is None else device.name)
         self._noise, self._generative = weights.noise, weights.decoder == "gan"
         self._channels = weights.channels
         self._nets: dict[int, ResidualNet] = {}
@@ -63,10 +80,45 @@ class Networks:
 
     def corrections(self, kind: int, cells: Floats, noise: Floats | None) -> Floats:
         """Return what the net of a transform adds to cells (n, 64, y, x)."""
+        asked = _Asked(kind, cells, noise)
+        if self._owner is None:
+            return self._run(asked)
+        return self._owner.ask(self._run_together, asked)
+
+    def _run_together(self, requests: list[_Asked]) -> list[Floats]:
+        """Answer requests, those of one transform and size at once, as far as ``_CELLS`` go."""
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        answers: list[Any] = [None] * len(requests)
+        for number, asked in enumerate(requests):
+            groups[(asked.kind, *asked.cells.shape[1:])].append(number)
+        for key, numbers in groups.items():
+            cells = np.concatenate([requests[k].cells for k in numbers])
+            drawn = [requests[k].noise for k in numbers]
+            noise = (
+                np.concatenate([one for one in drawn if one is not None]) if self._noise else None
+            )
+            found = self._run_in_parts(_Asked(key[0], cells, noise))
+            ends = np.cumsum([len(requests[k].cells) for k in numbers])
+            for k, some in zip(numbers, np.split(found, ends[:-1]), strict=True):
+                answers[k] = some
+        return answers
+
+    def _run_in_parts(self, asked: _Asked) -> Floats:
+        kind, cells, noise = asked
+        step = max(1, _CELLS // (cells.shape[2] * cells.shape[3]))
+        parts = []
+        for first in range(0, len(cells), step):
+            some = slice(first, first + step)
+            parts.append(
+                self._run(_Asked(kind, cells[some], None if noise is None else noise[some]))
+            )
+        return np.concatenate(parts)
+
+    def _run(self, asked: _Asked) -> Floats:
         with torch.inference_mode():
-            given = torch.from_numpy(cells).to(self._device)
-            drawn = None if noise is None else torch.from_numpy(noise).to(self._device)
-            out = self._nets[kind](given, drawn)
+            given = torch.from_numpy(asked.cells).to(self._device)
+            drawn = None if asked.noise is None else torch.from_numpy(asked.noise).to(self._device)
+            out = self._nets[asked.kind](given, drawn)
             if self._generative:  # no coefficient leaves what was decoded by more than a step
                 out = out.clamp(-1, 1)
             corrections: Floats = out.cpu().numpy()
@@ -89,7 +141,7 @@ def uniform(bits: npt.NDArray[np.uint32]) -> Floats:
 
 
 @functools.lru_cache(maxsize=4)
-def network_of(data: bytes, device: str) -> Networks:
+def network_of(data: bytes, device: DeviceBackend | None) -> Networks:
     """Return the networks of a weights file; raises ModelError."""
     return Networks(DecoderWeights.from_bytes(data), device)
 

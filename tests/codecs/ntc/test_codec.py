@@ -11,9 +11,7 @@ from tilepress.codecs.budget import Budget
 from tilepress.codecs.config import lossless_config
 from tilepress.codecs.levels import EXACT
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Lossless, Quality, Within
-from tilepress.codecs.ntc import codec
 from tilepress.codecs.ntc.codec import NtcCoder
-from tilepress.codecs.ntc.decoders import choose
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.weights import load_named
 from tilepress.errors import ModelError, UnsupportedArray, UnsupportedFormat
@@ -112,17 +110,6 @@ class TestMaking:
     def test_other_weights_and_devices_are_refused(self) -> None:
         with pytest.raises(ModelError):
             NtcCoder(Quality(50), "standard", load_named("wave-3").data, "cpu")
-
-    def test_a_gpu_is_for_networks_where_there_is_one(self, monkeypatch) -> None:
-        monkeypatch.setattr(choose.util, "find_spec", lambda name: None)
-        with pytest.raises(UnsupportedFormat, match="torch finds no GPU"):
-            NtcCoder(Quality(50), "standard", WEIGHTS, "cuda")
-        asked: list[tuple[str, str]] = []
-        monkeypatch.setattr(codec, "check_cuda", lambda: None)
-        monkeypatch.setattr(codec, "remake_of", lambda *given: asked.append(given))
-        NtcCoder(Quality(50), "standard", WEIGHTS, "cuda").check_decoder("net")
-        NtcCoder(Quality(50), "standard", WEIGHTS, "auto").check_decoder("net")
-        assert asked == [("net", "cuda"), ("net", "cpu")]
 
     def test_travels_to_other_processes(self) -> None:
         coder = made()

@@ -162,7 +162,7 @@ class TestSamples:
         given = weights("gan", 5.0, 4)
         cells = np.random.default_rng(1).normal(0, 3, (1, 64, 4, 4)).astype(np.float32)
         noise = np.zeros((1, 4, 4, 4), np.float32)
-        more = Networks(given, "cpu").corrections(0, cells, noise)
+        more = Networks(given).corrections(0, cells, noise)
         assert np.abs(more).max() == 1
 
     @pytest.mark.gpu
