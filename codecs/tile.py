@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,8 @@ CODEC_NAME = "tilepress.tile"
 Array = npt.NDArray[Any]
 Expected = tuple[tuple[int, ...], np.dtype[Any]]
 Device = Literal["auto", "cpu", "cuda"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 SCALES = (2, 4, 8)
 """Rows and columns that one sample may stand for where a record is decoded at a scale."""
@@ -282,6 +284,11 @@ class TileCodec:
         Raises the first error in the order of the arrays.
         """
         return self._coder.map(lambda array: self._encode(array, bands), arrays)
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Call ``function``, which codes a chunk by this codec, for every item, side by side: as
+        many at a time as pays where it codes. Raises the first error in the order of the items."""
+        return self._coder.map(function, items)
 
     def encode_at(
         self, array: Array, level: float, *, bands: int = 1, peak: float

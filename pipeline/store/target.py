@@ -67,7 +67,7 @@ def code_for_target(
     peak = loss.peak if loss.peak is not None else max(map(codec.peak_of, chunks), default=1.0)
 
     def code(numbers: Sequence[int], level: float) -> list[Trial[Levelled]]:
-        return map_chunks(lambda number: one(number, level), numbers)
+        return codec.map(lambda number: one(number, level), numbers)
 
     def one(number: int, level: float) -> Trial[Levelled]:
         record, difference = encode_chunk_at(
@@ -98,11 +98,11 @@ def code_for_target(
         results = [trial.result for trial in code(range(len(chunks)), COARSEST)]
     records = [found.record for found in results]
     looked_at = spread(range(len(chunks)))
-    others = dict(zip(looked_at, map_chunks(smaller, looked_at), strict=True))
+    others = dict(zip(looked_at, codec.map(smaller, looked_at), strict=True))
     if all(records[number] is other for number, other in others.items()):
         return records  # other codecs win nowhere, it seems
     rest = [number for number in range(len(chunks)) if number not in others]
-    others |= zip(rest, map_chunks(smaller, rest), strict=True)
+    others |= zip(rest, codec.map(smaller, rest), strict=True)
     return [others[number] for number in range(len(chunks))]
 
 
@@ -121,7 +121,7 @@ def _estimate(
         if one is None:
             return None
         found[number] = one
-    return lambda some, level: map_chunks(lambda number: found[number](level), some)
+    return lambda some, level: codec.map(lambda number: found[number](level), some)
 
 
 def is_held(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tilepress.codecs.registry import DEFAULT_CODEC, coder_class
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import Device, WantedDevice, code_on
 from tilepress.workflows.cluster.task_errors import quiet_libraries, run_at_boundary
@@ -67,15 +68,22 @@ def run_task(call: Call) -> Any:  # noqa: ANN401  # what the task returns
             return Raised(error.with_traceback(None))
 
 
-def set_up(wanted: WantedDevice, has_gpu: bool, codec: dict[str, Any] | None = None) -> Device:
+def set_up(
+    wanted: WantedDevice,
+    has_gpu: bool,
+    codec: dict[str, Any] | None = None,
+    *,
+    warm: bool = True,
+) -> Device:
     """Choose the device of this process, load the model, and on a GPU compile what codes with it.
 
-    ``codec`` are arguments of TileCodec. A worker without a GPU codes on the CPU, whatever is
-    wanted; one whose GPU cannot be used does so, too, unless "cuda" is wanted (UsageError).
+    ``codec`` are arguments of TileCodec, which tell what a device must have; with ``warm`` a tile
+    is coded. A worker without a GPU codes on the CPU, whatever is wanted; one whose GPU the codec
+    cannot use does so, too, unless "cuda" is wanted (UsageError).
     """
-    where = _usable(wanted) if has_gpu else "cpu"
+    where = _usable(wanted, (codec or {}).get("codec", DEFAULT_CODEC)) if has_gpu else "cpu"
     code_on(where)
-    if codec is not None:
+    if codec is not None and warm:
         _warm(codec, where)
     return where
 
@@ -109,15 +117,14 @@ def keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 128 * 2**20)
 
 
-def _usable(wanted: WantedDevice) -> Device:
+def _usable(wanted: WantedDevice, codec: str) -> Device:
     if wanted == "cpu":
         return "cpu"
-    from tilepress.codecs.wave.cuda.backend import cuda_available
-
-    if cuda_available():
+    reason = coder_class(codec).why_no_device()
+    if reason is None:
         return "cuda"
     if wanted == "cuda":
-        raise UsageError("setting up a worker: it has the resource GPU, but no CUDA device is seen")
+        raise UsageError(f"setting up a worker: it has the resource GPU, but {reason}")
     return "cpu"
 
 
@@ -128,4 +135,5 @@ def _warm(codec: dict[str, Any], where: Device) -> None:
 
     made = TileCodec(**codec, device=where)
     if where == "cuda":
-        made.encode(np.zeros((WARM_TILE, WARM_TILE), np.uint16))
+        ramp = np.arange(WARM_TILE * WARM_TILE, dtype=np.uint16)
+        made.decode(made.encode(ramp.reshape(WARM_TILE, WARM_TILE)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
+from tilepress.codecs.loss import Lossless
 from tilepress.codecs.registry import coder_class
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import WantedDevice
@@ -14,6 +15,9 @@ from tilepress.workflows.cluster.worker import set_up
 from tilepress.workflows.report.telling import Note, Progress
 
 __all__ = ["make_executor"]
+
+_ANY_QUALITY = 50.0
+"""Codecs that always lose are made warm at some quality: the images have their own."""
 
 
 def make_executor(
@@ -31,18 +35,21 @@ def make_executor(
         if wanted == "cuda":
             raise UsageError(f"compressing: codec {options.codec!r} knows no device")
         wanted = "cpu"
+    codec: dict[str, Any] | None = None  # nothing to make warm
+    if coder_class(options.codec).on_device:
+        codec = {"codec": options.codec, "tier": options.tier, "model": options.model}
+        if Lossless not in coder_class(options.codec).losses:
+            codec["quality"] = _ANY_QUALITY
     if workers == 0:
         if cluster is not None:
             raise UsageError(f"starting workers: --workers 0 does not go with --cluster {cluster}")
         from tilepress.workflows.cluster.local import visible_gpus
 
-        set_up(wanted, has_gpu=wanted == "cuda" or (wanted == "auto" and bool(visible_gpus())))
+        has_gpu = wanted == "cuda" or (wanted == "auto" and bool(visible_gpus()))
+        set_up(wanted, has_gpu=has_gpu, codec=codec, warm=False)
         return InProcessExecutor()
     if cluster in (None, "local", "cuda"):
         _check_shared_memory()
-    codec = None  # nothing to make warm
-    if coder_class(options.codec).on_device:
-        codec = {"codec": options.codec, "tier": options.tier, "model": options.model}
     note = None if progress is None else lambda text: progress.tell(Note(text))
     return DaskExecutor(
         choose_cluster(

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import rasterio
 
+from tilepress.codecs.ntc.device import backend as torch_backend
+from tilepress.codecs.ntc.device import planes
 from tilepress.codecs.wave.cuda import backend
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive.device import code_on, device
@@ -61,6 +63,27 @@ class TestDevice:
         monkeypatch.setattr(backend, "cuda_available", lambda: False)
         with pytest.raises(UsageError, match="no CUDA device is seen"):
             set_up("cuda", has_gpu=True)
+
+    def test_a_codec_whose_device_is_missing_codes_on_the_cpu(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        """A GPU that ``wave`` can use is no use to ``ntc`` where torch is missing."""
+        codec = {"codec": "ntc", "quality": 50.0}
+        monkeypatch.setattr(backend, "cuda_available", lambda: True)
+        monkeypatch.setattr(torch_backend, "why_no_device", lambda: "torch is not installed")
+        assert set_up("auto", True, codec) == "cpu"
+        with pytest.raises(UsageError, match="resource GPU, but torch is not installed"):
+            set_up("cuda", True, codec)
+
+    def test_a_codec_is_made_warm_where_it_codes(self, monkeypatch: pytest.MonkeyPatch):
+        ran: list[str] = []
+        for name in ("encode_planes", "decode_planes"):
+            run = getattr(planes, name)
+            monkeypatch.setattr(planes, name, lambda *a, n=name, r=run: (ran.append(n), r(*a))[1])
+        monkeypatch.setattr(torch_backend, "why_no_device", lambda: None)
+        monkeypatch.setattr(torch_backend, "_device", torch_backend.DeviceBackend("cpu"))
+        assert set_up("auto", True, {"codec": "ntc", "quality": 50.0}) == "cuda"
+        assert set(ran) == {"encode_planes", "decode_planes"}
 
     @pytest.mark.parametrize(
         ("wanted", "gpus", "found"),
