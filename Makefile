@@ -1,7 +1,7 @@
 # The whole set-up, on a Linux machine with Python >= 3.11 and nothing else prepared:
 #   make demo    install, run the main job on bundled real images, print the table of sizes
 #   make test    install, run the tests
-#   make gpu-check    the tests that need a CUDA device; fails where there is none
+#   make gpu-check    the tests that need a CUDA device, and speeds of ntc on it beside the CPU; fails where there is none
 #   make test-newest    the tests of reading, with Python 3.12 and the libraries that ask for it: zarr 3.4, GDAL 3.12
 #   make lint    ruff (check, format) and mypy (strict)
 #   make native  compile the native library into the source tree, for work on the code without installing
@@ -43,6 +43,7 @@ test-slow: install-test
 gpu-check: install-test
 	$(BIN)/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'gpu-check: torch finds no CUDA device')"
 	$(BIN)/python -m pytest -m gpu tests/codecs
+	$(BIN)/python -m tilepress.workflows.bench.device --torch cuda
 
 # Without torch, so some skip.
 test-newest: $(VENV_NEWEST)/.package
