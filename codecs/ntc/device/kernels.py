@@ -33,7 +33,7 @@ _SIMULATED_THREADS = 2
 class Kernels:
     """The loops for one device.
 
-    ``threads`` are those of a block, one for each row of ``Source.states``.
+    ``threads`` are those of a block.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -209,26 +209,26 @@ def decode_planes(
 
 
 def _source(streams: Sequence[Stream], threads: int, device: torch.device) -> Source:
-    states = np.zeros((len(streams), threads, _LANES), np.int64)
+    states = np.zeros((len(streams), _LANES, threads), np.int64)
     limits = np.zeros((len(streams), 5), np.int64)
     word = byte = 0
     for k, stream in enumerate(streams):
-        states[k, :, : len(stream.states)] = stream.states
+        states[k, : len(stream.states)] = stream.states[:, None]
         ends = word + len(stream.words), byte + len(stream.raw)
         limits[k] = len(stream.states), word, ends[0], byte, ends[1]
         word, byte = ends
     nothing = np.zeros(1)  # no array on a device is empty
     words = np.concatenate([*(s.words for s in streams), nothing.astype(np.uint16)])
     raw = np.concatenate([*(s.raw for s in streams), nothing.astype(np.uint8)])
-    cursors = np.zeros((len(streams), threads, 4), np.int64)
+    cursors = np.zeros((len(streams), 4), np.int64)
     arrays = states, cursors, limits, words.view(np.int16), raw
     return Source(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
 def _faults(source: Source, streams: Sequence[Stream]) -> list[int]:
     """Return the faults of streams; those that are whole must end where they say."""
-    states = source.states[:, 0].cpu().numpy()
-    cursors = source.cursors[:, 0].cpu().numpy()
+    states = source.states[:, :, 0].cpu().numpy()
+    cursors = source.cursors.cpu().numpy()
     faults = []
     for stream, last, (_, words, bits, fault) in zip(streams, states, cursors, strict=True):
         is_whole = (

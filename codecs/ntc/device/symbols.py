@@ -70,9 +70,9 @@ class Source(NamedTuple):
     """What the streams of planes are read from."""
 
     states: Any
-    """(planes, threads, 32) int64: each thread has its own."""
+    """(planes, 32, threads) int64: each thread has its own."""
     cursors: Any
-    """(planes, threads, 4) int64: symbols, words and raw bits that are read, and the fault."""
+    """(planes, 4) int64: symbols, words and raw bits that are read, and the fault."""
     limits: Any
     """(planes, 5) int64: lanes, first word, end of words, first raw byte, end of those."""
     words: Any
@@ -135,24 +135,26 @@ def make_loops(
         return 4 * octave + ((magnitude >> (octave - 2)) & 3)
 
     @compiled
-    def raw_bits(cursor: Any, limits: Any, raw: Any, count: int) -> int:
-        bit = cursor[2]
+    def raw_bits(bit: int, limits: Any, raw: Any, count: int) -> int:
+        """Return raw bits from a place on; −1 where they end before."""
         if bit + count > 8 * (limits[4] - limits[3]):
-            cursor[3] = FAULT_RAW
-            return 0
+            return -1
         value = 0
         byte = limits[3] + (bit >> 3)
         for k in range((count + (bit & 7) + 7) >> 3):
             value |= np.int64(raw[byte + k]) << (8 * k)
-        cursor[2] = bit + count
         return (value >> (bit & 7)) & ((1 << count) - 1)
 
     @compiled
-    def read_value(
-        states: Any, cursor: Any, limits: Any, words: Any, raw: Any, tables: Any, table: int
-    ) -> int:
-        lane = cursor[0] & (limits[0] - 1)
-        cursor[0] += 1
+    def read_value(states: Any, cursor: Any, limits: Any, words: Any, raw: Any, tables: Any,
+                   table: int) -> Any:  # fmt: skip
+        """Return the next value, and the cursor behind it: four numbers, which stay in registers.
+
+        Values are 0 where words or bits are missing.
+        """
+        symbol, word, bit, fault = cursor
+        lane = symbol & (limits[0] - 1)
+        symbol += 1
         state = states[lane]
         slot = state & 32767
         cumulative = tables.cumulative[table]
@@ -164,28 +166,35 @@ def make_loops(
         start = np.int64(cumulative[token])
         state = (np.int64(cumulative[token + 1]) - start) * (state >> 15) + slot - start
         if state < _LOW_STATE:
-            if limits[1] + cursor[1] >= limits[2]:
-                cursor[3] = FAULT_WORDS
-                return 0
-            state = state << 16 | (np.int64(words[limits[1] + cursor[1]]) & 0xFFFF)
-            cursor[1] += 1
+            if limits[1] + word >= limits[2]:
+                return 0, (symbol, word, bit, FAULT_WORDS)
+            state = state << 16 | (np.int64(words[limits[1] + word]) & 0xFFFF)
+            word += 1
         states[lane] = state
         if token == 0:
-            return 0
+            return 0, (symbol, word, bit, fault)
         used = np.int64(tables.used[table])
         if token == used:
-            token = raw_bits(cursor, limits, raw, ESCAPE_BITS)
+            token = raw_bits(bit, limits, raw, ESCAPE_BITS)
+            if token < 0:
+                return 0, (symbol, word, bit, FAULT_RAW)
+            bit += ESCAPE_BITS
             if token < used or token >= TOKENS:
-                if cursor[3] == FAULT_NONE:
-                    cursor[3] = FAULT_TOKEN
-                return 0
+                return 0, (symbol, word, bit, FAULT_TOKEN if fault == FAULT_NONE else fault)
         magnitude = token
         if token >= 16:
             count = ((token - 16) >> 2) + 2
-            magnitude = ((4 + (token & 3)) << count) + raw_bits(cursor, limits, raw, count)
+            low = raw_bits(bit, limits, raw, count)
+            if low < 0:
+                return 0, (symbol, word, bit, FAULT_RAW)
+            bit += count
+            magnitude = ((4 + (token & 3)) << count) + low
         if magnitude == 0:
-            return 0
-        return -magnitude if raw_bits(cursor, limits, raw, 1) else magnitude
+            return 0, (symbol, word, bit, fault)
+        sign = raw_bits(bit, limits, raw, 1)
+        if sign < 0:
+            return 0, (symbol, word, bit, FAULT_RAW)
+        return -magnitude if sign else magnitude, (symbol, word, bit + 1, fault)
 
     @compiled
     def decoded(tables: Any, table: int, magnitude: int) -> Any:
@@ -284,9 +293,10 @@ def make_loops(
         plane: int, thread: int, source: Any, tables: Any, table: int, cells: Any
     ) -> None:
         """Decode the lowest band, (height, width) int32, of one plane."""
-        states, cursor = source.states[plane, thread], source.cursors[plane, thread]
+        states, cursors = source.states[plane, :, thread], source.cursors[plane]
         limits, words, raw = source.limits[plane], source.words, source.raw
         height, width = cells.shape
+        cursor = (cursors[0], cursors[1], cursors[2], cursors[3])
         for y in range(height):
             left = 0
             for x in range(width):
@@ -294,15 +304,19 @@ def make_loops(
                 if y > 0:
                     above = np.int64(cells[y - 1, x])
                     prediction = above if x == 0 else (left + above + 1) >> 1
-                value = read_value(states, cursor, limits, words, raw, tables, table) + prediction
+                value, cursor = read_value(states, cursor, limits, words, raw, tables, table)
+                value += prediction
                 if value > MOST_MAGNITUDE or value < -MOST_MAGNITUDE:
-                    if cursor[3] == FAULT_NONE:
-                        cursor[3] = FAULT_TOKEN
                     value = 0
+                    if cursor[3] == FAULT_NONE:
+                        cursor = (cursor[0], cursor[1], cursor[2], FAULT_TOKEN)
                 left = value
                 if thread == 0:
                     cells[y, x] = value
             barrier()
+        if thread == 0:
+            for k in range(4):
+                cursors[k] = cursor[k]
 
     @compiled
     def decode_rows(
@@ -311,10 +325,10 @@ def make_loops(
     ) -> None:  # fmt: skip
         """Decode rows of a band of one plane."""
         own, cells, running = place.own[plane], place.cells[plane], place.running[plane]
-        states, cursor = source.states[plane, thread], source.cursors[plane, thread]
+        states, cursors = source.states[plane, :, thread], source.cursors[plane]
         limits, words, raw = source.limits[plane], source.words, source.raw
         rows, width = place.sums.shape[1], place.sums.shape[2]
-        mean = running[0]
+        mean, cursor = running[0], (cursors[0], cursors[1], cursors[2], cursors[3])
         barrier()
         for row in range(rows):
             y = place.row + row
@@ -322,7 +336,7 @@ def make_loops(
             for x in range(width):
                 near = near_features(own, y + MARGIN, x + MARGIN, left, left2, log_mean)
                 table = table_of(shared, thread, threads, place.sums[plane, row, x], net, near)
-                value = read_value(states, cursor, limits, words, raw, tables, table)
+                value, cursor = read_value(states, cursor, limits, words, raw, tables, table)
                 magnitude = -value if value < 0 else value
                 left2 = left
                 left = log16(magnitude)
@@ -332,6 +346,9 @@ def make_loops(
                     made = decoded(tables, table, magnitude)
                     cells[y, x] = -made if value < 0 else made
             mean = after_row(running, thread, mean, in_row, 0, width)
+        if thread == 0:
+            for k in range(4):
+                cursors[k] = cursor[k]
 
     @compiled
     def encode_rows(
