@@ -119,6 +119,9 @@ class _Quantising(TileCodec):
     def loss(self) -> Within:
         return Within(2)
 
+    def check_loss(self, given: np.ndarray, decoded: np.ndarray) -> Difference:
+        return self.loss.check(given, decoded, self.nodata)
+
     def decode(self, data: bytes | memoryview, **expected: Any) -> np.ndarray:
         array = super().decode(data, **expected)
         return (array // self._step * self._step).astype(array.dtype)
