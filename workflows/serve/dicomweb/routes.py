@@ -51,7 +51,7 @@ SERVICES = {
     "WADO-RS rendered": [f"{_INSTANCE}/rendered", f"{_INSTANCE}/frames/{{frames}}/rendered"],
     "WADO-RS thumbnail": [*(f"{level}/thumbnail" for level in (_STUDY, _SERIES, _INSTANCE)),
                           f"{_INSTANCE}/frames/{{frames}}/thumbnail"],
-    "documentation": "docs/reading.md#dicomweb",
+    "documentation": "docs/viewer.md#dicomweb",
 }  # fmt: skip
 """What the root of DICOMweb tells: services, and their addresses below it."""
 
