@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -73,11 +73,12 @@ class Owner:
         except Exception as error:
             raise CodecError(f"{self._doing}: {error!r}") from error
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Run ``function`` on every chunk, as many at a time as the device may gather.
 
         All of them end, whatever happens to one; then the first error in order is raised.
         """
+        items = list(items)
         count = min(MAX_CHUNKS, len(items))
         if not count:
             return []

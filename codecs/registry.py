@@ -7,7 +7,7 @@ A codec is a folder ``codecs/NAME/`` whose ``codec.py`` has a ``ChunkCoder``, on
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -125,7 +125,7 @@ class ChunkCoder(Protocol):
         """
         ...
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Call ``function``, which codes a chunk, for every item: as many at a time as pays."""
         return map_chunks(function, items)
 

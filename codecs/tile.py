@@ -225,7 +225,7 @@ class TileCodec:
         """
         return self._coder.map(lambda array: self._writer.encode(array, bands), arrays)
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Call ``function``, which codes a chunk by this codec, for every item, side by side: as
         many at a time as pays where it codes. Raises the first error in the order of the items."""
         return self._coder.map(function, items)

@@ -8,7 +8,7 @@ Bytes and samples are the same on every backend.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -59,7 +59,7 @@ class Backend(Protocol):
         """Return the maps of a plane of zeros."""
         ...
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Run ``function``, which codes a chunk, on each: as many at a time as pays."""
         ...
 
@@ -88,7 +88,7 @@ class _Cpu:
     def blank(self, kind: int, sides: tuple[int, int]) -> AnyMaps:
         return np.zeros(maps_size(kind, *sides), np.uint16)
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         return map_chunks(function, items)
 
 

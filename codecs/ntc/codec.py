@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -215,7 +215,7 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
             payload, shape, dtype, model, budget, planes, scale, remake, self._backend()
         )
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """On the CPU, in the process's pool; on a GPU, planes of many chunks run in batches."""
         return self._backend().map(function, items)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -139,7 +139,7 @@ class WaveCoder(ChunkCoder):
             payload, shape, dtype, model, planes, self._backend(), budget, form=_FORMS[number]
         )
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """On the CPU, in the process's pool; on a GPU, planes of many chunks run in batches."""
         if self._on_device:
             return _open_device().map(function, items)

@@ -274,7 +274,7 @@ class _GeoTiff(Format):
         if reader.origin["kind"] == SLIDE_KIND:
             return None
         from tilepress.pipeline.geotiff.bands import bands_of_record, refusal_of
-        from tilepress.pipeline.geotiff.record import parse_record
+        from tilepress.pipeline.geotiff.kept_record import parse_record
 
         files = reader.origin["files"]
         records = [parse_record(reader.source_bytes(file["item"])) for file in files]

@@ -265,7 +265,7 @@ def encode_shard(
         return [_Ways(a, b, each_s) for a, b in zip(kept_ones, plain, strict=True)]
 
     is_lossy = isinstance(codec.loss, Lossy)
-    found = for_target(list(places())) if is_lossy else map_chunks(code, places())
+    found = for_target(list(places())) if is_lossy else codec.map(code, places())
     records = [one.smaller for one in found] if is_lossy else _chosen(found)
 
     def settle(number: int) -> _CodedChunk:
@@ -275,7 +275,7 @@ def encode_shard(
         return checked(chunks[number][1], found[number], records[number], is_first=number == 0)
 
     if any(ways.checked is None for ways in found):
-        results = map_chunks(settle, range(len(found)))
+        results = codec.map(settle, range(len(found)))
     else:
         results = list(map(settle, range(len(found))))
     coded = {chunk: result for (chunk, _), result in zip(chunks, results, strict=True)}
@@ -458,7 +458,7 @@ def compare_shard(
             decoded = decoded[tuple(slice(0, n) for n in clipped.shape)]
         return _CodedChunk(b"", decoded, difference, measured, 0.0, 0.0)
 
-    results = map_chunks(compare, inside)
+    results = codec.map(compare, inside)
     stored = samples.copy()
     for (_, place), result in zip(inside, results, strict=True):
         if result.decoded is not None:
@@ -548,7 +548,7 @@ def decode_shard(
         return None
 
     places = list(zip(_c_order(grid), grid.chunk_boxes(index), strict=True))
-    results = map_chunks(decode, places)
+    results = codec.map(decode, places)
     wrong = {
         chunk: error for (chunk, _), error in zip(places, results, strict=True) if error is not None
     }

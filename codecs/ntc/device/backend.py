@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from importlib import util
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -115,7 +115,7 @@ class DeviceBackend:
         """Have something else run on the device, as ``Owner.ask``: networks of decoders."""
         return self._owner.ask(run, request)
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Run ``function`` on every chunk, as many at a time as the device may gather."""
         return self._owner.map(function, items)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from tilepress.codecs.owner import Owner
@@ -57,7 +57,7 @@ class DeviceBackend:
             return CPU.decode_stream(plane)
         return self._owner.ask(_decode, plane)
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Run ``function`` on every chunk, as many at a time as the device may gather."""
         return self._owner.map(function, items)
 

@@ -147,6 +147,28 @@ class _Misplacing(TileCodec):
         return array
 
 
+class _Gathering(TileCodec):
+    """Counts what it was given to code side by side."""
+
+    def map(self, function: Any, items: Any) -> list[Any]:
+        given = list(items)
+        self.together = [*getattr(self, "together", []), len(given)]
+        return super().map(function, given)
+
+
+class TestChunksOfAShard:
+    def test_meet_in_the_codec(self) -> None:
+        """A codec on a GPU gathers what it is asked for at a time."""
+        image = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48)
+        grid = ShardGrid((32, 48), (16, 16), (32, 48))
+        codec = _Gathering()
+        coded = encode_shard(codec, image, grid.box((0, 0)), grid, (0, 0), 0)
+        assert codec.together == [6]
+        decoded, wrong = decode_shard(codec, coded.data, grid, (0, 0), image.dtype)
+        assert (codec.together, wrong) == ([6, 6], {})
+        np.testing.assert_array_equal(decoded, image)
+
+
 class TestNothingLeavesUnchecked:
     grid = ShardGrid((20, 30), (16, 16), (32, 32))
     image = np.random.default_rng(0).integers(0, 250, (20, 30), dtype=np.uint16)
