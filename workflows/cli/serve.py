@@ -23,6 +23,9 @@ __all__ = ["register", "serve", "show"]
 VARIABLE = "TILEPRESS_TOKEN"
 """The token, where it should not stand on the command line."""
 
+WARMING_S = 5.0
+"""How long the end waits for what is loaded beside the start."""
+
 INDICES = "ndvi, evi, savi, ndwi, ndmi, nbr, ndsi, vari"
 """Names of ``pipeline.read.indices``, for a help that loads nothing."""
 
@@ -209,10 +212,12 @@ def serve(
             origins=origins,
             originals=originals,
         )
-        warm_beside(shelf)
+        warming = warm_beside(shelf)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
             uvicorn.Server(config).run(sockets=[sock])
+        with contextlib.suppress(KeyboardInterrupt):
+            warming.join(WARMING_S)  # Zarr complains where a read is cut off by the end
 
 
 def _is_png(path: Path) -> bool:
