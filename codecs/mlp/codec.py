@@ -24,8 +24,10 @@ __all__ = ["MlpCoder", "parse_model"]
 
 Array = npt.NDArray[Any]
 
-_MODELS = {4: "mlp-1-4", 8: "mlp-1", 16: "mlp-1-16"}
+_MODELS = {4: "mlp-1-4", 8: "mlp-1", 16: "mlp-2-16"}
 """Bundled networks by the side of their blocks."""
+_FORMER: Mapping[int, Sequence[str]] = {16: ("mlp-1-16",)}
+"""Those that earlier versions had."""
 _BLOCK, _ALL, _MOST_BITS = 8, MOST_UNITS, 22
 _PARAMETERS = {"block": _BLOCK, "hidden": _ALL, "bits": _MOST_BITS}
 """Their defaults, in the order of their one spelling."""
@@ -116,8 +118,13 @@ def _with_parameters(text: str) -> type[MlpCoder]:
         return MlpCoder
     if spelt != text:
         return _with_parameters(spelt)
-    models = MappingProxyType({"standard": _MODELS[block]})
-    members = {"parameters": spelt, "block": block, "asked": asked, "models": models}
+    members = {
+        "parameters": spelt,
+        "block": block,
+        "asked": asked,
+        "models": MappingProxyType({"standard": _MODELS[block]}),
+        "former_models": MappingProxyType({"standard": _FORMER.get(block, ())}),
+    }
     return type("MlpCoder", (MlpCoder,), members)
 
 

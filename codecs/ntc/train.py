@@ -171,20 +171,18 @@ def _examples(
     parts: dict[str, list[tuple[npt.NDArray[np.generic], ...]]] = {name: [] for name in NETS}
     taken = dict.fromkeys(NETS, 0)
     for kind, planes, _ in drawn_crops(crops, rng):
-        before, found = None, []
+        before = None
         for plane in planes:
             rounding = float(rng.uniform(0.36, 0.46))
             if model is not None:
                 encode_plane(kind, plane, before, model, PRICE)
                 plane, rounding = np.rint(plane), 0.5
             features, bands, values, maps = examine_plane(kind, plane, before, rounding)
-            found.append((features, bands, values, before is not None))
-            before = maps
-        # bits count as the share of their image that they are: those of its other planes, too
-        bits = float(np.mean([_about_bits(bands, values) for _, bands, values, _ in found]))
-        weight = 1 / (bits + 0.05) + 0.3
-        for features, bands, values, follows in found:
             magnitudes = np.abs(values).astype(np.int64)
+            sums = np.bincount(bands, magnitudes, 96)
+            counts = np.maximum(np.bincount(bands, minlength=96), 1)
+            bits = float((_entropy(sums / counts) * counts).sum() / counts.sum())
+            weight = 1 / (bits + 0.05) + 0.3
             quiet = (magnitudes == 0) & (features[:, :15].max(axis=1) < 12)
             keep = np.where(quiet, 0.02, 0.25)
             drawn = rng.random(len(keep)) < keep
@@ -194,23 +192,21 @@ def _examples(
                 ("wavelet", LAPPED_BANDS, WAVELET_BANDS),
             ):
                 mine = (bands[drawn] >= first) & (bands[drawn] < first + total)
-                rows = bands[drawn][mine].astype(np.int64) - first + (total if follows else 0)
+                rows = (
+                    bands[drawn][mine].astype(np.int64)
+                    - first
+                    + (total if before is not None else 0)
+                )
                 part = (features[drawn][mine], rows, magnitudes[drawn][mine], weights[mine])
                 parts[name].append(part)
                 taken[name] += len(rows)
+            before = maps
         if min(taken.values()) >= count:
             break
     return {
         name: _Examples(*(np.concatenate(c) for c in zip(*part, strict=True)))
         for name, part in parts.items()
     }
-
-
-def _about_bits(bands: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -> float:
-    """Return about the bits of a coefficient of a plane, each band by its own mean."""
-    sums = np.bincount(bands, np.abs(values), 96)
-    counts = np.maximum(np.bincount(bands, minlength=96), 1)
-    return float((_entropy(sums / counts) * counts).sum() / counts.sum())
 
 
 # --- the net ---------------------------------------------------------------------------------
@@ -359,15 +355,12 @@ def _measured(
     counts = np.zeros((TABLES, TOKENS))
     off, seen = np.zeros((TABLES, OFFSETS)), np.zeros((TABLES, OFFSETS))
     for (kind, planes, _), _ in zip(drawn_crops(crops, rng), range(draws), strict=False):
-        before, found = None, []
+        before = None
         for plane in planes:
             given = np.full(plane.size, np.nan, np.float32)
             coded = encode_plane(kind, plane, before, model, PRICE, given)
-            found.append((coded, given))
+            _count(coded, given, 1 / (coded.bits / plane.size + 0.05) + 0.3, counts, off, seen)
             before = coded.maps
-        bits = sum(coded.bits for coded, _ in found) / sum(plane.size for plane in planes)
-        for coded, given in found:
-            _count(coded, given, 1 / (bits + 0.05) + 0.3, counts, off, seen)
     offsets = np.clip(off / (seen + 30) * 256, -40, 90)
     return _frequencies(counts), np.rint(offsets).astype(np.int8)
 

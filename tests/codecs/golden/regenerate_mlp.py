@@ -21,7 +21,7 @@ from tilepress.codecs.record import RecordHeader, pack_record, samples_crc, unpa
 from tilepress.codecs.weights import load_named
 
 FOLDER = Path(__file__).parent / "mlp"
-MODELS = ("mlp-1-4", "mlp-1", "mlp-1-16")
+MODELS = ("mlp-1-4", "mlp-1", "mlp-1-16", "mlp-2-16")
 ALL = Asked(256, 22)
 
 

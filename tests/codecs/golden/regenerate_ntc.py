@@ -22,7 +22,8 @@ from tilepress.codecs.record import RecordHeader, pack_record, samples_crc, unpa
 from tilepress.codecs.weights import load_named
 
 FOLDER = Path(__file__).parent / "ntc"
-MODEL = "ntc-1"
+FIRST, MODELS = "ntc-1", ("ntc-1", "ntc-2")
+"""The names of records of the first have no model in them."""
 
 
 def picture(height: int, width: int, planes: int, dtype: str, seed: int = 0) -> np.ndarray:
@@ -37,7 +38,14 @@ def picture(height: int, width: int, planes: int, dtype: str, seed: int = 0) -> 
     return np.clip(out // (8 if limits.bits == 8 else 1), limits.min, limits.max).astype(dtype)
 
 
-def cases() -> Iterator[tuple[str, np.ndarray, np.ndarray | None, int, float, int]]:
+def cases() -> Iterator[tuple[str, str, np.ndarray, np.ndarray | None, int, float, int]]:
+    """Yield name, model, samples, mark of absent ones, bands, step, transform."""
+    for model in MODELS:
+        for name, *case in pictures():
+            yield name if model == FIRST else f"{model}-{name}", model, *case
+
+
+def pictures() -> Iterator[tuple[str, np.ndarray, np.ndarray | None, int, float, int]]:
     """Yield name, samples, mark of absent ones, bands, step, transform."""
     for name, kind in (("lapped", LAPPED), ("wavelet", WAVELET)):
         for step in (0.5, 8.0, 90.0):
@@ -56,10 +64,10 @@ def cases() -> Iterator[tuple[str, np.ndarray, np.ndarray | None, int, float, in
 
 
 def record(
-    samples: np.ndarray, absent: np.ndarray | None, bands: int, step: float, kind: int
+    model: str, samples: np.ndarray, absent: np.ndarray | None, bands: int, step: float, kind: int
 ) -> bytes:
     """Return the record of a chunk under one transform."""
-    weights = load_named(MODEL)
+    weights = load_named(model)
     analysis = Analysis.of(samples, absent, bands)
     assert analysis is not None
     analysis.coefficients = {kind: analysis.coefficients[kind]}
@@ -78,28 +86,28 @@ def record(
     return pack_record(header, payload)
 
 
-def decoded(data: bytes) -> np.ndarray:
+def decoded(data: bytes, model: str) -> np.ndarray:
     header, payload = unpack_record(data)
-    model = parse_model(load_named(MODEL).data)
-    return decode_chunk(payload, header.coded, header.dtype, model, Budget("decoding", 2**30))
+    net = parse_model(load_named(model).data)
+    return decode_chunk(payload, header.coded, header.dtype, net, Budget("decoding", 2**30))
 
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     table = FOLDER / "index.json"
     index = json.loads(table.read_text()) if table.exists() else {}
-    for name, samples, absent, bands, step, kind in cases():
+    for name, model, *case in cases():
         if name in index:
             continue
-        data = record(samples, absent, bands, step, kind)
-        out = decoded(data)
+        data = record(model, *case)
+        out = decoded(data, model)
         (FOLDER / f"{name}.tp").write_bytes(data)
         index[name] = {
             "record_sha256": hashlib.sha256(data).hexdigest(),
             "samples_sha256": hashlib.sha256(out.tobytes()).hexdigest(),
             "shape": list(out.shape),
             "dtype": out.dtype.name,
-            "model": MODEL,
+            "model": model,
         }
     table.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
 

@@ -10,6 +10,7 @@ import pytest
 from tilepress.codecs.config import lossless_config
 from tilepress.codecs.loss import AtLeast, AtMost, Lossless, Quality, Within
 from tilepress.codecs.mlp.codec import MlpCoder, parse_model
+from tilepress.codecs.record import CODER_STORED, unpack_record
 from tilepress.codecs.registry import canonical, coder_class
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.weights import load_named
@@ -63,6 +64,20 @@ class TestItsParameters:
         codec = TileCodec(f"mlp:block={block}", quality=40)
         assert parse_model(codec.model.data).block == block
         assert codec.decode(codec.encode(samples)).shape == samples.shape
+
+    def test_large_blocks_reach_a_high_psnr(self) -> None:
+        """The first network of blocks of 16 had half of the units, and samples were stored."""
+        samples = image(96, 96, 1)
+        found = {}
+        for model in ("mlp-1-16", "auto"):
+            record = TileCodec("mlp:block=16", psnr=55, model=model).encode(samples)
+            found[model] = unpack_record(record)[0].coder
+        assert found == {"mlp-1-16": CODER_STORED, "auto": MlpCoder.number}
+
+    def test_stores_of_the_first_network_are_what_the_same_line_asks(self) -> None:
+        for name in ("mlp:block=16", "mlp:block=16,hidden=9"):
+            assert coder_class(name).former_models == {"standard": ("mlp-1-16",)}
+        assert coder_class("mlp:block=4").former_models == {"standard": ()}
 
     def test_a_network_of_another_block_is_refused(self) -> None:
         with pytest.raises(UnsupportedFormat, match="say mlp:block=16"):

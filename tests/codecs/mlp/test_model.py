@@ -16,7 +16,7 @@ from tilepress.codecs.mlp.network import analysis, blocks_of, padded, plane_of, 
 from tilepress.codecs.weights import INLINE_LIMIT_BYTES, load_named
 from tilepress.errors import ModelError
 
-NAMES = ("mlp-1-4", "mlp-1", "mlp-1-16")
+NAMES = ("mlp-1-4", "mlp-1", "mlp-1-16", "mlp-2-16")
 
 
 @pytest.fixture(params=NAMES)

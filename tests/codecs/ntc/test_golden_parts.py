@@ -138,7 +138,7 @@ class TestHostileRecords:
         other = bytes(payload).replace(wave, b"12345678")
         assert other != bytes(payload)
         with pytest.raises(CodecError, match="needs model 3132333435363738"):
-            TileCodec("ntc", psnr=40).decode(pack_record(header, other))
+            TileCodec("ntc", psnr=40, model="ntc-1").decode(pack_record(header, other))
 
     def test_configurations_of_other_codecs_stand_for_their_own(self) -> None:
         with pytest.raises(CodecError, match="its coder is 7"):
