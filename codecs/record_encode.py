@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.box import Boxed, absent_sample, boxed
 from tilepress.codecs.config import CodecConfig
-from tilepress.codecs.loss import Difference, Loss, Lossless, Lossy, Quality, present_samples
+from tilepress.codecs.loss import Difference, Loss, Lossy, Quality, present_samples
 from tilepress.codecs.record import (
     CODER_STORED,
     DTYPES,
@@ -103,12 +103,6 @@ class RecordEncoder:
         for band in self.exact:
             marks[..., band, :, :] = False
         return marks
-
-    def check_loss(self, given: Array, decoded: Array) -> Difference:
-        """Return how decoded samples differ; raises CodecError for what may not be."""
-        for band in self.exact:
-            Lossless().check(given[..., band, :, :], decoded[..., band, :, :])
-        return self._loss.check(given, decoded, self.config.nodata)
 
     def estimate(
         self, array: Array, bands: int, peak: float

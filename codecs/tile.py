@@ -24,7 +24,7 @@ from tilepress.codecs.chunk import (
     smaller_chunk,
 )
 from tilepress.codecs.config import CodecConfig
-from tilepress.codecs.loss import Difference, Loss, Lossy
+from tilepress.codecs.loss import Difference, Loss, Lossless, Lossy
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.record_decode import SCALES, Asked, RecordDecoder
 from tilepress.codecs.record_encode import Levelled, RecordEncoder
@@ -253,7 +253,9 @@ class TileCodec:
     def check_loss(self, given: Array, decoded: Array) -> Difference:
         """Return how decoded samples of a chunk differ; raises CodecError for what the loss, or an
         exact band, does not allow."""
-        return self._writer.check_loss(given, decoded)
+        for band in self._writer.exact:
+            Lossless().check(given[..., band, :, :], decoded[..., band, :, :])
+        return self.loss.check(given, decoded, self.nodata)
 
     def estimate(
         self, array: Array, *, bands: int = 1, peak: float
