@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.read.channels import told_channels
-from tilepress.pipeline.read.indices import Index
+from tilepress.pipeline.read.channels import ToldChannel, told_channels
+from tilepress.pipeline.read.indices import Index, common_names
 from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = [
@@ -59,11 +59,19 @@ class Look:
         return [channel.band for channel in self.channels]
 
 
+_WHITE_CHANNEL = (255, 255, 255)
+_TRUE_COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
 def look_of(reader: StoreReader) -> Look:
-    """Return how a store asks to be shown, by its OME metadata; else by some of its samples."""
+    """Return how a store asks to be shown, by its OME metadata; else by some of its samples.
+
+    Where these metadata have no colours, and it is known which bands are red, green and blue,
+    bands are shown as these.
+    """
     told = told_channels(reader)
-    channels = [
-        Channel(band, *one.window, one.color or (255, 255, 255))
+    channels = _true_colours(reader, told) or [
+        Channel(band, *one.window, one.color or _WHITE_CHANNEL)
         for band, one in enumerate(told)
         if one.window is not None and one.is_active
     ]
@@ -71,6 +79,19 @@ def look_of(reader: StoreReader) -> Look:
         low, high = _sampled(reader)
         channels = [Channel(0, low, high)]
     return Look(tuple(channels), middle_of(reader))
+
+
+def _true_colours(reader: StoreReader, told: list[ToldChannel]) -> list[Channel]:
+    """Return red, green and blue; none where the store has colours of its own or lacks one."""
+    if any(one.color not in (None, _WHITE_CHANNEL) for one in told):
+        return []
+    known = common_names(reader)
+    windows = [told[known[name]].window if name in known else None for name in _TRUE_COLOURS]
+    return [
+        Channel(known[name], *window, color)
+        for (name, color), window in zip(_TRUE_COLOURS.items(), windows, strict=True)
+        if window is not None and None not in windows
+    ]
 
 
 def middle_of(reader: StoreReader) -> dict[str, int]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tilepress.pipeline.read.indices import normalized
 from tilepress.pipeline.read.look import Channel, Look, coloured, look_of, reduced
@@ -95,3 +98,41 @@ class TestWhatAStoreAsksFor:
         assert [channel.band for channel in look.channels] == [0]
         (channel,) = look.channels
         assert channel.low < channel.high
+
+
+class TestTrueColours:
+    """A Landsat or Sentinel-2 scene whose bands came apart is a colour picture at first sight."""
+
+    def _reader(self, names: list[str], *, name: str = "scene.zarr", **told: Any) -> Any:
+        channels = [
+            {"label": one, "window": {"start": 10 * n, "end": 10 * n + 5}, "active": n == 0, **told}
+            for n, one in enumerate(names)
+        ]
+        return SimpleNamespace(
+            path=Path(name), axes=("band", "y", "x"), shape=(len(names), 5, 5),
+            attrs={"band_names": names}, root_attributes={"ome": {"omero": {"channels": channels}}},
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("names", "name", "bands"),
+        [
+            (["B2", "B3", "B4", "B5"], "LC08_L1TP_1.zarr", [2, 1, 0]),
+            (["B02", "B03", "B04", "B08"], "scene.zarr", [2, 1, 0]),
+            (["nir", "red", "green", "blue"], "scene.zarr", [1, 2, 3]),
+        ],
+    )
+    def test_are_those_of_known_bands(self, names: list[str], name: str, bands: list[int]) -> None:
+        look = look_of(self._reader(names, name=name, color="FFFFFF"))
+        assert look.bands == bands
+        assert [c.color for c in look.channels] == [RED, GREEN, (0, 0, 255)]
+        assert [c.low for c in look.channels] == [10.0 * band for band in bands]
+
+    @pytest.mark.parametrize("names", [["B2", "B3", "B4"], ["red", "green"], ["a", "b", "c"]])
+    def test_are_not_guessed(self, names: list[str]) -> None:
+        """B4 is red or near infrared, by mission; a picture of the wrong one looks right."""
+        look = look_of(self._reader(names, color="FFFFFF"))
+        assert [(c.band, c.color) for c in look.channels] == [(0, (255, 255, 255))]
+
+    def test_give_way_to_colours_of_the_store(self) -> None:
+        look = look_of(self._reader(["red", "green", "blue"], color="00FF00"))
+        assert [(c.band, c.color) for c in look.channels] == [(0, GREEN)]
