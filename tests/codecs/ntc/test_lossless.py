@@ -50,7 +50,6 @@ class TestLabels:
         codec = TileCodec("ntc", psnr=40, nodata=7)
         assert np.array_equal(codec.decode(codec.encode(samples)), samples)
 
-
     def test_see_bands_that_are_the_same(self) -> None:
         """Ultrasound is grey in three bands: the second and third cost nothing."""
         grey = image(96, 96, 1, "uint16")[0]
