@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.pipeline.image.grid import Box
-from tilepress.pipeline.read.channels import told_channels
-from tilepress.pipeline.read.indices import Index
+from tilepress.pipeline.read.channels import ToldChannel, told_channels
+from tilepress.pipeline.read.indices import Index, common_names
 from tilepress.pipeline.store.reader import StoreReader
 
 __all__ = [
@@ -27,6 +27,9 @@ Samples = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
 """(rows, columns, 4): red, green, blue, opacity."""
 
+_UNCOLOURED = (255, 255, 255)
+_NATURAL = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -37,7 +40,7 @@ class Channel:
     """Stored value that is black."""
     high: float
     """Stored value that has the whole colour."""
-    color: tuple[int, int, int] = (255, 255, 255)
+    color: tuple[int, int, int] = _UNCOLOURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +63,34 @@ class Look:
 
 
 def look_of(reader: StoreReader) -> Look:
-    """Return how a store asks to be shown, by its OME metadata; else by some of its samples."""
+    """Return how a store asks to be shown, by its OME metadata; else by some of its samples.
+
+    Where these tell no colours, and it is known which bands are red, green and blue, those are.
+    """
     told = told_channels(reader)
     channels = [
-        Channel(band, *one.window, one.color or (255, 255, 255))
+        Channel(band, *one.window, one.color or _UNCOLOURED)
         for band, one in enumerate(told)
         if one.window is not None and one.is_active
     ]
+    if all(channel.color == _UNCOLOURED for channel in channels):
+        channels = _natural(reader, told) or channels
     if not channels:
         low, high = _sampled(reader)
         channels = [Channel(0, low, high)]
     return Look(tuple(channels), middle_of(reader))
+
+
+def _natural(reader: StoreReader, told: list[ToldChannel]) -> list[Channel]:
+    """Return the bands that are red, green and blue in these colours; none where one is unknown."""
+    known = common_names(reader)
+    found = []
+    for name, color in _NATURAL.items():
+        window = told[known[name]].window if name in known else None
+        if window is None:
+            return []
+        found.append(Channel(known[name], *window, color))
+    return found
 
 
 def middle_of(reader: StoreReader) -> dict[str, int]:

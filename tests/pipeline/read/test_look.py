@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tilepress.pipeline.read.indices import normalized
 from tilepress.pipeline.read.look import Channel, Look, coloured, look_of, reduced
 from tilepress.pipeline.store.reader import StoreReader
 
-RED, GREEN = (255, 0, 0), (0, 255, 0)
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
 def _all(samples: np.ndarray) -> np.ndarray:
@@ -95,3 +98,32 @@ class TestWhatAStoreAsksFor:
         assert [channel.band for channel in look.channels] == [0]
         (channel,) = look.channels
         assert channel.low < channel.high
+
+    @pytest.mark.parametrize(
+        ("name", "color", "shown"),
+        [
+            ("LC08_224077.zarr", "FFFFFF", [(2, RED), (1, GREEN), (0, BLUE)]),
+            ("LC08_224077.zarr", "FF00FF", [(0, (255, 0, 255))]),  # the store's own colour
+            ("scene.zarr", "FFFFFF", [(0, (255, 255, 255))]),  # nobody knows which bands these are
+        ],
+    )
+    def test_natural_colours_where_it_tells_none(self, name: str, color: str, shown: Any) -> None:
+        channels = [
+            {"label": label, "color": color, "active": label == "B2", "window": window}
+            for label, window in zip(("B2", "B3", "B4"), _windows(3), strict=True)
+        ]
+        reader: Any = SimpleNamespace(
+            path=Path(name),
+            axes=("band", "y", "x"),
+            shape=(3, 4, 4),
+            attrs={"band_names": ["B2", "B3", "B4"]},
+            root_attributes={"ome": {"omero": {"channels": channels}}},
+        )
+        found = look_of(reader).channels
+        assert [(one.band, one.color) for one in found] == shown
+        assert [one.low for one in found] == [10.0 * band for band, _ in shown]
+
+
+def _windows(count: int) -> list[dict[str, float]]:
+    """Return a window for each band, another for each."""
+    return [{"min": 0, "max": 99, "start": 10.0 * n, "end": 10.0 * n + 5} for n in range(count)]
