@@ -198,7 +198,8 @@ def encode_shard(
         )
     reading = _Reading(array, read, box)
     check = _Check(codec, witness, band_axis)
-    marks = None if hidden is None else hidden(box)  # here: sources are read by who asks
+    is_lossy = isinstance(codec.loss, Lossy)
+    marks = hidden(box) if hidden is not None and is_lossy else None  # here: who asks, reads
     chunks: list[tuple[Chunk, Box]] = []
     in_streams: list[bool] = []
 
@@ -264,7 +265,6 @@ def encode_shard(
         each_s = (time.perf_counter() - begun) / max(1, len(items))
         return [_Ways(a, b, each_s) for a, b in zip(kept_ones, plain, strict=True)]
 
-    is_lossy = isinstance(codec.loss, Lossy)
     found = for_target(list(places())) if is_lossy else codec.map(code, places())
     records = [one.smaller for one in found] if is_lossy else _chosen(found)
 
