@@ -538,6 +538,8 @@ TESTED_ELSEWHERE = {
     "pipeline/patches/stored.py": "tests/pipeline/patches/test_patches.py",
     "pipeline/patches/stores.py": "tests/pipeline/patches/test_patches.py",
     "pipeline/store/items.py": "tests/pipeline/store/test_reader.py",
+    "pipeline/store/shard_check.py": "tests/pipeline/store/test_shard.py",
+    "pipeline/store/shard_encode.py": "tests/pipeline/store/test_shard.py",
     "pipeline/store/sealed.py": "tests/pipeline/store/test_reader.py",
     "pipeline/store/summary.py": "tests/pipeline/catalogue/test_stac.py",
     "pipeline/store/scaled.py": "tests/pipeline/read/test_scaled.py",

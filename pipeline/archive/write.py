@@ -50,7 +50,7 @@ from tilepress.pipeline.store.kept import IRREVERSIBLE, WHAT_IS_IRREVERSIBLE, WH
 from tilepress.pipeline.store.keys import is_image
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.seal import is_sealed, read_root, sealed_digest, store_bytes
-from tilepress.pipeline.store.shard import ShardBytes
+from tilepress.pipeline.store.shard_check import ShardBytes
 
 __all__ = [
     "RECODED",
