@@ -14,7 +14,7 @@ from tilepress.codecs.beside import coder_numbered
 from tilepress.codecs.box import restored
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.config import CodecConfig
-from tilepress.codecs.loss import present_samples
+from tilepress.codecs.difference import present_samples
 from tilepress.codecs.record import (
     CODER_STORED,
     RecordHeader,

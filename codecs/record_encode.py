@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from tilepress.codecs.box import Boxed, absent_sample, boxed
 from tilepress.codecs.config import CodecConfig
-from tilepress.codecs.loss import Difference, Loss, Lossy, Quality, present_samples
+from tilepress.codecs.difference import Difference, present_samples
+from tilepress.codecs.loss import Loss, Lossy, Quality
 from tilepress.codecs.record import (
     CODER_STORED,
     DTYPES,

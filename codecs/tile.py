@@ -24,7 +24,8 @@ from tilepress.codecs.chunk import (
     smaller_chunk,
 )
 from tilepress.codecs.config import CodecConfig
-from tilepress.codecs.loss import Difference, Loss, Lossless, Lossy
+from tilepress.codecs.difference import Difference
+from tilepress.codecs.loss import Loss, Lossless, Lossy
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.record_decode import SCALES, Asked, RecordDecoder
 from tilepress.codecs.record_encode import Levelled, RecordEncoder

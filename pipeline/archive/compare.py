@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.loss import Difference, Lossless, Lossy
+from tilepress.codecs.difference import Difference
+from tilepress.codecs.loss import Lossless, Lossy
 from tilepress.codecs.measured import Measured
 from tilepress.errors import (
     CodecError,

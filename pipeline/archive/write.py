@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from tilepress.codecs import threads as pool
-from tilepress.codecs.loss import Difference, Lossy
+from tilepress.codecs.difference import Difference
+from tilepress.codecs.loss import Lossy
 from tilepress.errors import (
     DamagedSource,
     SourceError,

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.loss import Difference, Lossy, same_bits
+from tilepress.codecs.difference import Difference, same_bits
+from tilepress.codecs.loss import Lossy
 from tilepress.codecs.measured import Measured, squared_error
 from tilepress.codecs.record import is_irreversible, keeps_streams
 from tilepress.codecs.tile import TileCodec, decode_chunk

@@ -16,8 +16,9 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.difference import present_samples
 from tilepress.codecs.levels import FINEST
-from tilepress.codecs.loss import AtLeast, Lossy, present_samples
+from tilepress.codecs.loss import AtLeast, Lossy
 from tilepress.codecs.metrics import psnr_db
 from tilepress.codecs.ntc.decoders.choose import BUNDLED, is_generative
 from tilepress.codecs.numbers import shown

@@ -12,7 +12,8 @@ import zarr
 import zarr.core.indexing
 from zarr.storage import MemoryStore
 
-from tilepress.codecs.loss import Difference, Within
+from tilepress.codecs.difference import Difference
+from tilepress.codecs.loss import Within
 from tilepress.codecs.threads import set_threads
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import TilepressTileV3

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tilepress.codecs.loss import Difference
+from tilepress.codecs.difference import Difference
 from tilepress.codecs.tile import TileCodec, decode_chunk
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.store import target
