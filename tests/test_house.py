@@ -454,6 +454,7 @@ TESTED_ELSEWHERE = {
     "codecs/ntc/decoders/train_gan.py": "tests/codecs/ntc/decoders/test_networks.py",
     "codecs/ntc/decoders/weights.py": "tests/codecs/ntc/decoders/test_networks.py",
     "codecs/chunk.py": "tests/codecs/test_zarr_codec.py",
+    "codecs/coder.py": "tests/codecs/test_registry.py",
     "codecs/difference.py": "tests/codecs/test_loss.py",
     "codecs/record.py": "tests/codecs/test_mutations.py",
     "codecs/record_decode.py": "tests/codecs/test_tile.py",
