@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
+from tilepress.codecs.coder import ChunkCoder
 from tilepress.codecs.loss import Loss, Lossless, Within
-from tilepress.codecs.registry import ChunkCoder
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.wave.backend import Backend, TreeEffort
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk

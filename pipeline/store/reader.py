@@ -14,11 +14,11 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import ShardingCodec
 
+from tilepress.codecs.coder import BASE
 from tilepress.codecs.config import loss_of
 from tilepress.codecs.loss import Loss, Lossy, stated_loss
 from tilepress.codecs.numbers import number_of
 from tilepress.codecs.record import is_irreversible, keeps_streams
-from tilepress.codecs.registry import BASE
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
