@@ -75,8 +75,8 @@ $(VENV_READERS)/.package: constraints-readers.txt tests/readers/package-lock.jso
 
 # Before they run: where CompressAI is not to be imported, they skip.
 test-compressai: install-test $(COMPRESSAI)/.installed
-	PYTHONPATH=$(COMPRESSAI) $(BIN)/python -W ignore -c "import compressai.models"
-	PYTHONPATH=$(COMPRESSAI) $(BIN)/python -m pytest $(PYTEST_ARGS) tests/codecs/compressai
+	PYTHONPATH=$(abspath $(COMPRESSAI)) $(BIN)/python -W ignore -c "import compressai.models"
+	PYTHONPATH=$(abspath $(COMPRESSAI)) $(BIN)/python -m pytest $(PYTEST_ARGS) tests/codecs/compressai
 
 # A folder of packages beside those of the tests. Of torchvision CompressAI asks what transforms it has, for training; its
 # wheels on the package index want CUDA, so an empty one stands in.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 
+from tilepress.codecs.coder import ChunkCoder
 from tilepress.codecs.loss import Loss, Lossless, bounded
-from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, ChunkCoder, coder_class
+from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, coder_class
 from tilepress.codecs.weights import NO_WEIGHTS, Weights, known_models, load_named
 from tilepress.errors import UnsupportedFormat
 

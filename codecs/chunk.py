@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.loss import Difference
+from tilepress.codecs.difference import Difference
 from tilepress.codecs.record import DTYPES
 from tilepress.codecs.record_encode import Levelled
 from tilepress.codecs.search import Trial

@@ -10,13 +10,7 @@ import numpy as np
 
 from tilepress.codecs.loss import WANTED, Loss, Lossless, Lossy, bounded, lossy, parse_target
 from tilepress.codecs.numbers import json_number, number_of, shown
-from tilepress.codecs.registry import (
-    CODECS,
-    DEFAULT_CODEC,
-    LOSSY_CODEC,
-    canonical,
-    coder_class,
-)
+from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, LOSSY_CODEC, canonical, coder_class
 from tilepress.codecs.weights import (
     NO_WEIGHTS,
     Weights,

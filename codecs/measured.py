@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.loss import Difference, present_samples
+from tilepress.codecs.difference import Difference, present_samples
 
 __all__ = ["Measured", "squared_error"]
 

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from tilepress.codecs.beside import coder_numbered
 from tilepress.codecs.box import restored
 from tilepress.codecs.budget import Budget
+from tilepress.codecs.coder import BASE, ChunkCoder, DecoderCoder, ScaledCoder
 from tilepress.codecs.config import CodecConfig
-from tilepress.codecs.loss import present_samples
+from tilepress.codecs.difference import present_samples
 from tilepress.codecs.record import (
     CODER_STORED,
     RecordHeader,
@@ -23,15 +24,7 @@ from tilepress.codecs.record import (
     unpack_record,
 )
 from tilepress.codecs.reduce import Method, reduced
-from tilepress.codecs.registry import (
-    BASE,
-    ChunkCoder,
-    DecoderCoder,
-    ScaledCoder,
-    kept_decoder,
-    named,
-    numbers_beside,
-)
+from tilepress.codecs.registry import kept_decoder, named, numbers_beside
 from tilepress.errors import ChecksumMismatch, InvalidRecord, UnsupportedFormat
 
 __all__ = ["SCALES", "Asked", "RecordDecoder"]

@@ -10,8 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.box import Boxed, absent_sample, boxed
+from tilepress.codecs.coder import (
+    ChunkCoder,
+    Coded,
+    EstimatingCoder,
+    ExactCoder,
+    LevelCoder,
+    RivalledCoder,
+)
 from tilepress.codecs.config import CodecConfig
-from tilepress.codecs.loss import Difference, Loss, Lossy, Quality, present_samples
+from tilepress.codecs.difference import Difference, present_samples
+from tilepress.codecs.loss import Loss, Lossy, Quality
 from tilepress.codecs.record import (
     CODER_STORED,
     DTYPES,
@@ -22,14 +31,6 @@ from tilepress.codecs.record import (
     pack_record,
     samples_crc,
     unpack_record,
-)
-from tilepress.codecs.registry import (
-    ChunkCoder,
-    Coded,
-    EstimatingCoder,
-    ExactCoder,
-    LevelCoder,
-    RivalledCoder,
 )
 from tilepress.codecs.search import Together, Trial, find_level
 from tilepress.errors import TooMuchMemory, UnsupportedArray, UnsupportedFormat

@@ -23,12 +23,14 @@ from tilepress.codecs.chunk import (
     estimate_chunk,
     smaller_chunk,
 )
+from tilepress.codecs.coder import BASE, ChunkCoder, DecoderCoder, ScaledCoder
 from tilepress.codecs.config import CodecConfig
-from tilepress.codecs.loss import Difference, Loss, Lossless, Lossy
+from tilepress.codecs.difference import Difference
+from tilepress.codecs.loss import Loss, Lossless, Lossy
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.record_decode import SCALES, Asked, RecordDecoder
 from tilepress.codecs.record_encode import Levelled, RecordEncoder
-from tilepress.codecs.registry import BASE, ChunkCoder, DecoderCoder, ScaledCoder, coder_class
+from tilepress.codecs.registry import coder_class
 from tilepress.codecs.search import Trial
 from tilepress.codecs.weights import Weights
 from tilepress.errors import UnsupportedFormat, UsageError

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.registry import register_codec
 
+from tilepress.codecs.coder import BASE
 from tilepress.codecs.config import CodecConfig
 from tilepress.codecs.decoded import decoded_chunks, key_of
 from tilepress.codecs.numbers import shown
-from tilepress.codecs.registry import BASE, has_decoders
+from tilepress.codecs.registry import has_decoders
 from tilepress.codecs.threads import gather_chunks, run_chunk
 from tilepress.codecs.tile import (
     CODEC_NAME,

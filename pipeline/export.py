@@ -9,7 +9,7 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
-from tilepress.codecs.registry import BASE
+from tilepress.codecs.coder import BASE
 from tilepress.errors import UsageError
 from tilepress.pipeline import formats
 from tilepress.pipeline.endings import chosen_export, destination

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from tilepress.codecs.registry import BASE
+from tilepress.codecs.coder import BASE
 from tilepress.errors import NO_ROOM, TilepressError, UsageError, describe_error
 from tilepress.pipeline import formats
 from tilepress.pipeline.endings import chosen_export

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.classical import stream_of
 from tilepress.codecs.classical.payload import decode_payload, encode_bounded, encode_payload
+from tilepress.codecs.coder import Coded, LevelCoder
 from tilepress.codecs.levels import EXACT
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Lossless, Quality, Within
-from tilepress.codecs.registry import Coded, LevelCoder
 from tilepress.errors import ModelError, UnsupportedFormat
 
 __all__ = [

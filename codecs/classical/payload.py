@@ -34,10 +34,10 @@ from tilepress.codecs.classical.numbers import (
     rounded,
 )
 from tilepress.codecs.classical.stream import Samples, Setting, Stream
+from tilepress.codecs.coder import Coded
 from tilepress.codecs.levels import EXACT, nominal_error, nominal_step
 from tilepress.codecs.loss import bounded
 from tilepress.codecs.passed.head import Refused
-from tilepress.codecs.registry import Coded
 from tilepress.codecs.wave.wire import Reader, varint
 from tilepress.errors import InvalidRecord
 

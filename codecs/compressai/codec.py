@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
+from tilepress.codecs.coder import Coded
 from tilepress.codecs.compressai.checkpoint import check_file
 from tilepress.codecs.compressai.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.compressai.network import ARCHITECTURES, loaded
 from tilepress.codecs.levels import EXACT
 from tilepress.codecs.loss import Loss, Quality
 from tilepress.codecs.numbers import shown
-from tilepress.codecs.registry import Coded, ParameterCoder
+from tilepress.codecs.registry import ParameterCoder
 from tilepress.errors import UnsupportedFormat
 
 __all__ = ["CompressaiCoder"]

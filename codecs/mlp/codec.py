@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
+from tilepress.codecs.coder import Coded
 from tilepress.codecs.levels import EXACT, nominal_step
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
 from tilepress.codecs.mlp.chunk import Asked, decode_chunk, encode_chunk
 from tilepress.codecs.mlp.layout import BLOCKS, MOST_UNITS
 from tilepress.codecs.mlp.model import MlpModel
 from tilepress.codecs.numbers import shown
-from tilepress.codecs.registry import Coded, ParameterCoder
+from tilepress.codecs.registry import ParameterCoder
 from tilepress.errors import UnsupportedFormat
 
 __all__ = ["MlpCoder", "parse_model"]

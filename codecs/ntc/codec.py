@@ -17,6 +17,15 @@ import numpy.typing as npt
 
 from tilepress.codecs.beside import ID_BYTES
 from tilepress.codecs.budget import Budget
+from tilepress.codecs.coder import (
+    BASE,
+    Coded,
+    DecoderCoder,
+    EstimatingCoder,
+    ExactCoder,
+    RivalledCoder,
+    ScaledCoder,
+)
 from tilepress.codecs.levels import nominal_step
 from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
 from tilepress.codecs.ntc.backend import CPU, Backend
@@ -27,15 +36,6 @@ from tilepress.codecs.ntc.mixed import Chunk, Ours, encode_mixed
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import NUMBER, decode_parts
 from tilepress.codecs.ntc.rivals import Beaten, encode_rival
-from tilepress.codecs.registry import (
-    BASE,
-    Coded,
-    DecoderCoder,
-    EstimatingCoder,
-    ExactCoder,
-    RivalledCoder,
-    ScaledCoder,
-)
 
 if TYPE_CHECKING:
     from tilepress.codecs.ntc.decoders.remake import Remake

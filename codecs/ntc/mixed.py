@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.beside import bounded_coder
+from tilepress.codecs.coder import Coded
 from tilepress.codecs.levels import EXACT, nominal_step
 from tilepress.codecs.ntc.backend import Backend
 from tilepress.codecs.ntc.chunk import PRICE, encode_chunk
@@ -17,7 +18,6 @@ from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import HOLE, NUMBER, Added, Part, Shift, pack_parts
 from tilepress.codecs.ntc.payload import MOST_SPAN
 from tilepress.codecs.recent import Recent
-from tilepress.codecs.registry import Coded
 
 __all__ = ["Chunk", "Ours", "encode_mixed"]
 

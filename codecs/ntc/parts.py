@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from tilepress.codecs.beside import ID_BYTES, coder_numbered
 from tilepress.codecs.budget import Budget
+from tilepress.codecs.coder import BASE, DecoderCoder, ScaledCoder
 from tilepress.codecs.reduce import reduced
-from tilepress.codecs.registry import BASE, DecoderCoder, ScaledCoder
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.wire import Reader, signed_varint, varint
 from tilepress.errors import InvalidRecord, UnsupportedFormat

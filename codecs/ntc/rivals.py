@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from tilepress.codecs.beside import weights_id
 from tilepress.codecs.classical.payload import encode_payload
+from tilepress.codecs.coder import Coded
 from tilepress.codecs.ntc.chunk import PRICE
-from tilepress.codecs.registry import Coded
 from tilepress.codecs.weights import NO_WEIGHTS
 
 __all__ = ["NUMBER", "Beaten", "encode_rival", "has_rivals"]

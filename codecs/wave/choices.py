@@ -28,6 +28,7 @@ __all__ = [
     "count_tokens",
     "gain_costs",
     "plain_coding",
+    "with_tree",
 ]
 
 GAINS = (0, 2, 4, 6, 7, 8, 9, 10, 12)
@@ -44,10 +45,16 @@ _MAP_BITS = 20
 
 def choose_coding(plane: PlaneToEncode, found: Prediction, model: WaveModel) -> Coding:
     """Return how to code a plane whose prediction is known."""
-    plain, bits = plain_coding(plane, found, model)
+    return with_tree(plane, found, model, *plain_coding(plane, found, model))[0]
+
+
+def with_tree(
+    plane: PlaneToEncode, found: Prediction, model: WaveModel, plain: Coding, bits: float
+) -> tuple[Coding, float]:
+    """Return how to code a plane, by a tree where that takes less than ``plain``, and the bits."""
     n = len(plain.folded)
     if n < MIN_FIT_SAMPLES or bits > plane.trees.bits * n:
-        return plain
+        return plain, bits
     gain, candidates = plain.choices.gain, plain.candidates
     grown = grow_tree(
         plane,
@@ -62,12 +69,12 @@ def choose_coding(plane: PlaneToEncode, found: Prediction, model: WaveModel) -> 
         plane.trees.samples,
     )
     if grown is None or grown.bits >= bits * (1 - plane.trees.share):
-        return plain
+        return plain, bits
     tree, leaves = grown.tree, grown.leaves
     own = tree.tables[leaves]
     tables = np.where(own > 0, own + (TABLES - 1), plain.tables).astype(np.int16)
     choices = Choices(gain, tree.match_levels(), np.arange(TABLES, dtype=np.int32), tree)
-    return Coding(choices, tables, plain.folded, candidates, leaves)
+    return Coding(choices, tables, plain.folded, candidates, leaves), grown.bits
 
 
 def plain_coding(plane: PlaneToEncode, found: Prediction, model: WaveModel) -> tuple[Coding, float]:

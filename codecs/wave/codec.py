@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
+from tilepress.codecs.coder import ChunkCoder
 from tilepress.codecs.loss import Loss, Lossless, Within
-from tilepress.codecs.registry import ChunkCoder
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.wave.backend import Backend, TreeEffort
 from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
@@ -46,6 +46,7 @@ class _Tier:
     """With weights of wave 2 and wave 3, if others: what they wrote they write for ever."""
     quick: bool = False
     following: Following | None = None
+    thorough: bool = False
 
 
 _TIERS = {
@@ -62,6 +63,7 @@ _TIERS = {
         ("wave-3-max", "wave-2-max"),
         TreeEffort(8.0, 1 << 18),
         following=Following(0),
+        thorough=True,
     ),
 }
 
@@ -122,6 +124,7 @@ class WaveCoder(ChunkCoder):
             backend=self._backend(),
             trees=tier.trees if model.form > 3 else tier.former_trees or tier.trees,
             following=tier.following,
+            thorough=tier.thorough,
         )
         return encode_chunk(samples, absent, self._max_error, coder, bands)
 

@@ -7,7 +7,7 @@ save over one is less than what their weights cost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from tilepress.codecs.wave.layout import (
 from tilepress.codecs.wave.native.fitting import plane_activities, plane_equations
 from tilepress.codecs.wave.native.structures import Sheared
 
-__all__ = ["fit_linear", "plain_linear", "up_of"]
+__all__ = ["fit_linear", "plain_linear", "refit_linear", "up_of"]
 
 _MIN_CELL_SAMPLES = 200
 """Samples below which a cell takes the weights of the others."""
@@ -95,14 +95,16 @@ def fit_linear(
     *,
     quick: bool = False,
     most: int = MAX_SETS,
+    every: bool = False,
 ) -> LinearPath:
     """Return the linear path of one plane; weights are multiples of 2^-step_bits.
 
     ``prior`` has the form of one set of weights; fits are drawn to it where the plane says nothing.
-    ``quick`` fits one set to fewer samples. ``most`` : sets at most.
+    ``quick`` fits one set to fewer samples. ``most`` : sets at most. ``every`` : fit to all
+    samples, not to those of every fourth step of the wavefront, or sixteenth.
     """
     size = height * width
-    stride = 1 if size < 1 << 14 else 16 if quick else 4
+    stride = 1 if every or size < 1 << 14 else 16 if quick else 4
     plane = Sheared(own, refs, ref_errors, n_refs, mask, height, width)
     counts = plane_activities(plane, stride)
     total = max(int(counts.sum()), 1)
@@ -118,13 +120,39 @@ def fit_linear(
         (start,) = sets.solved(start)
         set_of_cell = _merged(cells, start, least, float(stride), most)
         sets = cells.joined(set_of_cell, int(set_of_cell.max()) + 1)
-    fitted = sets.solved(start)
+    weights = _rounded(sets.solved(start), step_bits)
+    return LinearPath(thresholds, set_of_cell.astype(np.int32), weights)
+
+
+def refit_linear(
+    plane: Sheared,
+    fitted: LinearPath,
+    errors: npt.NDArray[np.int32],
+    prior: npt.NDArray[np.int32],
+    step_bits: int,
+) -> LinearPath:
+    """Return a path of the same sets, fitted anew to samples weighed by the errors that it left.
+
+    errors : (L,) sheared, in 1/64 steps; prior, step_bits : as ``fit_linear`` takes them. A step of
+    iteratively reweighted least squares, which serves what errors cost better than squares do where
+    most are small and some are large.
+    """
+    up = up_of(fitted.thresholds)
+    gram, counts, masses = plane_equations(plane, 1, fitted.thresholds, up, errors)
+    cells = _Systems(gram, counts.astype(np.float64), masses)
+    start = prior[: regressor_count(plane.n_refs)] / float(1 << WEIGHT_BITS)
+    (whole,) = cells.joined(np.zeros(CELLS, np.int64), 1).solved(start)
+    sets = cells.joined(fitted.set_of_cell.astype(np.int64), len(fitted.weights))
+    return replace(fitted, weights=_rounded(sets.solved(whole), step_bits))
+
+
+def _rounded(fitted: npt.NDArray[np.float64], step_bits: int) -> npt.NDArray[np.int64]:
+    """Return (sets, n) weights as multiples of 2^-step_bits, (sets, REGRESSORS) in 2^-14."""
     unit = 1 << (WEIGHT_BITS - step_bits)
     limit = _WEIGHT_LIMIT // unit - 1
     weights = np.zeros((len(fitted), REGRESSORS), np.int64)
-    weights[:, :n_taps] = np.clip(np.rint(fitted * (1 << step_bits)), -limit, limit)
-    weights *= unit
-    return LinearPath(thresholds, set_of_cell.astype(np.int32), weights)
+    weights[:, : fitted.shape[1]] = np.clip(np.rint(fitted * (1 << step_bits)), -limit, limit)
+    return weights * unit
 
 
 def _merged(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.native.library import bind
-from tilepress.codecs.wave.backend import Backend, PlaneToEncode, TreeEffort
+from tilepress.codecs.wave.backend import Backend, Coding, PlaneToEncode, Prediction, TreeEffort
 from tilepress.codecs.wave.bitmap import encode_bitmap
 from tilepress.codecs.wave.choices import MIN_FIT_SAMPLES, choose_coding
 from tilepress.codecs.wave.cpu import CPU
@@ -48,6 +48,7 @@ from tilepress.codecs.wave.plane_format import (
     split_reference,
 )
 from tilepress.codecs.wave.structure import cluster_starts, replication, used_levels
+from tilepress.codecs.wave.thorough import best_path
 from tilepress.codecs.wave.wavefront import shear
 from tilepress.codecs.wave.wire import signed_varint, varint
 
@@ -70,6 +71,8 @@ class Coder:
     trees: TreeEffort = _TREES
     following: Following | None = _FOLLOWING
     """None: no weights follow a plane."""
+    thorough: bool = False
+    """Judge all ways to predict a plane by what they take as a whole; with ``following``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +220,13 @@ def _encode_samples(
         samples = samples.copy()
         fill_absent(samples, mask, first)
     asked = _Asked(samples, top, first, begun)
-    plane, weights = _fitted(asked)
+    plane, weights, coding = _fitted(asked)
     model = coder.model
-    coded = coder.backend.encode_stream(plane, lambda found: choose_coding(plane, found, model))
+
+    def choose(found: Prediction) -> Coding:
+        return choose_coding(plane, found, model) if coding is None else coding
+
+    coded = coder.backend.encode_stream(plane, choose)
     stream = (coded.states, coded.words, coded.raw)
     depth = top.bit_length()
     if len(weights) + sum(part.nbytes for part in stream) >= (samples.size * depth + 7) // 8:
@@ -287,15 +294,21 @@ class _Asked:
         return _Asked(self.samples[part], self.top, self.first, begun)
 
 
-def _fitted(asked: _Asked) -> tuple[PlaneToEncode, bytes]:
-    """Return a plane with linear weights of its own, and these packed; b"" if it is too small."""
+def _fitted(asked: _Asked) -> tuple[PlaneToEncode, bytes, Coding | None]:
+    """Return a plane with linear weights of its own, and these packed; b"" if it is too small.
+
+    And how to code it, if that is known already.
+    """
     plane, coder = asked.plane(), asked.begun.coder
     size, n_refs = plane.height * plane.width, plane.n_refs
     if size < MIN_FIT_SAMPLES:
-        return plane, b""
+        return plane, b"", None
     bits = 12 if size >= 1 << 16 else 10 if size >= 1 << 13 else 8
     prior = coder.model.linear[n_refs]
     following = coder.following if coder.model.form > 2 else None
+    if coder.thorough and following is not None and coder.model.form > 3:
+        best = best_path(plane, prior, bits, coder.model, following)
+        return plane._replace(linear=best.path), best.packed, best.coding
     # one more may go along, to which weights that follow are added
     most = MAX_SETS - (following is not None and coder.model.form > 3)
     linear = fit_linear(*plane[:7], prior, bits, quick=coder.quick, most=most)
@@ -308,7 +321,7 @@ def _fitted(asked: _Asked) -> tuple[PlaneToEncode, bytes]:
         path = follows(part, linear, alone, extra_bits, coder.model, following)
         if path is not None:
             linear, packed = path, pack_linear(path, bits, n_refs)
-    return plane._replace(linear=linear), packed
+    return plane._replace(linear=linear), packed, None
 
 
 def _counted_bitmap(bits: npt.NDArray[np.bool_]) -> bytes:

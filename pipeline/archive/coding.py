@@ -26,7 +26,8 @@ from tilepress.pipeline.image.source import TileSource, read_level, streams_of
 from tilepress.pipeline.image.streams import Streams
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.keys import is_image, level_of
-from tilepress.pipeline.store.shard import ShardBytes, compare_shard, encode_shard
+from tilepress.pipeline.store.shard_check import ShardBytes, compare_shard
+from tilepress.pipeline.store.shard_encode import encode_shard
 from tilepress.pipeline.store.writer import StoreWriter
 
 __all__ = ["ImageCoding"]

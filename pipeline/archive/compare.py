@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.loss import Difference, Lossless, Lossy
+from tilepress.codecs.difference import Difference
+from tilepress.codecs.loss import Lossless, Lossy
 from tilepress.codecs.measured import Measured
 from tilepress.errors import (
     CodecError,
@@ -30,7 +31,8 @@ from tilepress.pipeline.store.kept import IRREVERSIBLE
 from tilepress.pipeline.store.keys import is_image, level_of
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.shard import ShardBytes, samples_sha256
+from tilepress.pipeline.store.shard_check import ShardBytes
+from tilepress.pipeline.store.shard_decode import samples_sha256
 from tilepress.pipeline.store.target import is_held
 
 __all__ = ["Comparison", "SourceSamples", "differs_by_decoder", "find_difference", "may_differ"]

@@ -35,7 +35,7 @@ from tilepress.pipeline.store.keys import FULL_RESOLUTION, document_key, is_docu
 from tilepress.pipeline.store.manifest import ShardEntry, ShardTable
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Layout, Salvaged
-from tilepress.pipeline.store.shard import samples_sha256
+from tilepress.pipeline.store.shard_decode import samples_sha256
 
 __all__ = ["Evidence", "difference_of_shape"]
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tilepress.codecs.loss import Difference, Lossy
+from tilepress.codecs.difference import Difference
+from tilepress.codecs.loss import Lossy
 from tilepress.codecs.measured import Measured
 from tilepress.errors import CodecError
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef

@@ -28,7 +28,8 @@ from tilepress.pipeline.store.manifest import Manifest, ShardTable, sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import Salvaged
 from tilepress.pipeline.store.seal import APART_VERSION, NEWEST_VERSION
-from tilepress.pipeline.store.shard import ShardBytes, split_shard
+from tilepress.pipeline.store.shard import split_shard
+from tilepress.pipeline.store.shard_check import ShardBytes
 from tilepress.pipeline.store.signature import is_outdated
 
 __all__ = ["Restoration"]

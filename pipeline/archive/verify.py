@@ -49,7 +49,7 @@ from tilepress.pipeline.store.keys import (
 )
 from tilepress.pipeline.store.manifest import Manifest, ShardEntry, sha256_hex
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.shard import decode_shard, has_irreversible, samples_sha256
+from tilepress.pipeline.store.shard_decode import decode_shard, has_irreversible, samples_sha256
 
 __all__ = ["Damage", "StoreCheck", "check_stores", "source_among", "verify_store"]
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from tilepress.codecs import threads as pool
-from tilepress.codecs.loss import Difference, Lossy
+from tilepress.codecs.difference import Difference
+from tilepress.codecs.loss import Lossy
 from tilepress.errors import (
     DamagedSource,
     SourceError,
@@ -50,7 +51,7 @@ from tilepress.pipeline.store.kept import IRREVERSIBLE, WHAT_IS_IRREVERSIBLE, WH
 from tilepress.pipeline.store.keys import is_image
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.seal import is_sealed, read_root, sealed_digest, store_bytes
-from tilepress.pipeline.store.shard import ShardBytes
+from tilepress.pipeline.store.shard_check import ShardBytes
 
 __all__ = [
     "RECODED",

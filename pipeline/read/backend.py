@@ -14,7 +14,7 @@ from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 from zarr.storage import ObjectStore
 
-from tilepress.codecs.registry import BASE
+from tilepress.codecs.coder import BASE
 from tilepress.errors import UsageError
 from tilepress.pipeline.read.arrays import StoredArray
 from tilepress.pipeline.read.decoders import open_by

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tilepress.codecs.registry import BASE
+from tilepress.codecs.coder import BASE
 from tilepress.errors import UsageError
 from tilepress.pipeline.formats import has_private_names
 from tilepress.pipeline.storage.path import AnyPath

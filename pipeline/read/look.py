@@ -27,6 +27,9 @@ Samples = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
 """(rows, columns, 4): red, green, blue, opacity."""
 
+_UNCOLOURED = (255, 255, 255)
+_NATURAL = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -37,7 +40,7 @@ class Channel:
     """Stored value that is black."""
     high: float
     """Stored value that has the whole colour."""
-    color: tuple[int, int, int] = (255, 255, 255)
+    color: tuple[int, int, int] = _UNCOLOURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,39 +62,35 @@ class Look:
         return [channel.band for channel in self.channels]
 
 
-_WHITE_CHANNEL = (255, 255, 255)
-_TRUE_COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
-
-
 def look_of(reader: StoreReader) -> Look:
     """Return how a store asks to be shown, by its OME metadata; else by some of its samples.
 
-    Where these metadata have no colours, and it is known which bands are red, green and blue,
-    bands are shown as these.
+    Where these tell no colours, and it is known which bands are red, green and blue, those are.
     """
     told = told_channels(reader)
-    channels = _true_colours(reader, told) or [
-        Channel(band, *one.window, one.color or _WHITE_CHANNEL)
+    channels = [
+        Channel(band, *one.window, one.color or _UNCOLOURED)
         for band, one in enumerate(told)
         if one.window is not None and one.is_active
     ]
+    if all(channel.color == _UNCOLOURED for channel in channels):
+        channels = _natural(reader, told) or channels
     if not channels:
         low, high = _sampled(reader)
         channels = [Channel(0, low, high)]
     return Look(tuple(channels), middle_of(reader))
 
 
-def _true_colours(reader: StoreReader, told: list[ToldChannel]) -> list[Channel]:
-    """Return red, green and blue; none where the store has colours of its own or lacks one."""
-    if any(one.color not in (None, _WHITE_CHANNEL) for one in told):
-        return []
+def _natural(reader: StoreReader, told: list[ToldChannel]) -> list[Channel]:
+    """Return the bands that are red, green and blue in these colours; none where one is unknown."""
     known = common_names(reader)
-    windows = [told[known[name]].window if name in known else None for name in _TRUE_COLOURS]
-    return [
-        Channel(known[name], *window, color)
-        for (name, color), window in zip(_TRUE_COLOURS.items(), windows, strict=True)
-        if window is not None and None not in windows
-    ]
+    found = []
+    for name, color in _NATURAL.items():
+        window = told[known[name]].window if name in known else None
+        if window is None:
+            return []
+        found.append(Channel(known[name], *window, color))
+    return found
 
 
 def middle_of(reader: StoreReader) -> dict[str, int]:

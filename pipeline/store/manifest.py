@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.loss import Difference
+from tilepress.codecs.difference import Difference
 from tilepress.codecs.measured import Measured
 from tilepress.errors import DamagedStore
 from tilepress.pipeline.store.keys import (

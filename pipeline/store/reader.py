@@ -14,11 +14,11 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import ShardingCodec
 
+from tilepress.codecs.coder import BASE
 from tilepress.codecs.config import loss_of
 from tilepress.codecs.loss import Loss, Lossy, stated_loss
 from tilepress.codecs.numbers import number_of
 from tilepress.codecs.record import is_irreversible, keeps_streams
-from tilepress.codecs.registry import BASE
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import DamagedStore, InvalidRecord
 from tilepress.pipeline.image.grid import Box, ShardGrid
@@ -48,6 +48,9 @@ __all__ = ["SealedStore", "StoreReader"]
 
 _DECODERS_DIFFER = 0.05
 """What another decoder of lossy streams may add to the largest error that was measured, or 1."""
+
+_NONE_OF_ZARRS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What Zarr raises for documents that are none of its own, beside what storage does."""
 
 
 class StoreReader:
@@ -88,7 +91,11 @@ class StoreReader:
         document = read_root(path)
         _ = document.statement  # first: it refuses what a newer tilepress wrote
         store = SealedStore(path, known={ROOT_DOCUMENT: document.data}, decoder=decoder)
-        root = zarr.open_consolidated(store, mode="r", zarr_format=3)
+        try:
+            root = zarr.open_consolidated(store, mode="r", zarr_format=3)
+        except _NONE_OF_ZARRS as error:  # sealed so, by whom it may
+            text = f"its documents are none that Zarr reads ({type(error).__name__})"
+            raise DamagedStore(f"opening {path.name}: {text}") from error
         return cls(path, document, root, decoder=decoder)
 
     @property

@@ -10,7 +10,7 @@ import zarr.abc.store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import WrapperStore
 
-from tilepress.codecs.registry import BASE
+from tilepress.codecs.coder import BASE
 from tilepress.codecs.zarr_codec import read_by
 from tilepress.errors import DamagedStore
 from tilepress.pipeline.storage.path import AnyPath, storage_path

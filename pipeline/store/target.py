@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.difference import Difference
 from tilepress.codecs.levels import COARSEST
-from tilepress.codecs.loss import AtLeast, AtMost, Difference, Lossy, Quality
+from tilepress.codecs.loss import AtLeast, AtMost, Lossy, Quality
 from tilepress.codecs.measured import squared_error
 from tilepress.codecs.search import Together, Trial, find_level, spread
 from tilepress.codecs.threads import map_chunks

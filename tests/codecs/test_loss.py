@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tilepress.codecs.difference import Difference, present_samples, same_bits
 from tilepress.codecs.loss import (
     AtLeast,
     AtMost,
-    Difference,
     Loss,
     Lossless,
     Quality,
     Within,
     bounded,
-    present_samples,
-    same_bits,
     stated_loss,
 )
 from tilepress.errors import CodecError

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pytest
 
 from tilepress.codecs.budget import Budget
+from tilepress.codecs.coder import ChunkCoder
 from tilepress.codecs.loss import Loss, Lossless, Within
-from tilepress.codecs.registry import CODECS, ChunkCoder, Registered
+from tilepress.codecs.registry import CODECS, Registered
 from tilepress.codecs.threads import map_chunks
 from tilepress.errors import InvalidRecord, ModelError, UnsupportedFormat
 

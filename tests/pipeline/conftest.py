@@ -17,7 +17,7 @@ from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.image.info import GeoReference, ImageInfo
 from tilepress.pipeline.store import lean
 from tilepress.pipeline.store.manifest import ShardEntry
-from tilepress.pipeline.store.shard import encode_shard
+from tilepress.pipeline.store.shard_encode import encode_shard
 from tilepress.pipeline.store.writer import StoreWriter
 
 

@@ -22,7 +22,7 @@ from tilepress.pipeline.find.discover import discover
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
-from tilepress.pipeline.store.shard import encode_shard
+from tilepress.pipeline.store.shard_encode import encode_shard
 from tilepress.pipeline.store.writer import StoreWriter
 from tilepress.pipeline.verify import verify
 

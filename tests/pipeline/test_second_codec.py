@@ -20,7 +20,7 @@ from tilepress.errors import CodecError, UsageError
 from tilepress.pipeline.catalogue.listed import listed_store
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.pipeline.store.shard import encode_shard
+from tilepress.pipeline.store.shard_encode import encode_shard
 from tilepress.pipeline.store.summary import read_summary
 from tilepress.pipeline.store.writer import StoreWriter
 from tilepress.workflows.run.compress import compress

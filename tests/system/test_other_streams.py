@@ -30,7 +30,7 @@ from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import storage_path
-from tilepress.pipeline.store import shard
+from tilepress.pipeline.store import shard_encode
 from tilepress.pipeline.store.kept import IRREVERSIBLE
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.salvage import salvage
@@ -153,8 +153,10 @@ class TestDicom:
         """A reversible stream may lack passes: only the syntax says that it does not."""
         data = bytes(imagecodecs.jpeg2k_encode(PICTURE[0], reversible=True))
         path = dicom(tmp_path / "a.dcm", [data], syntax)
-        code = shard.encode_chunk
-        monkeypatch.setattr(shard, "encode_chunk", lambda *given: code(*given) + bytes(2**16))
+        code = shard_encode.encode_chunk
+        monkeypatch.setattr(
+            shard_encode, "encode_chunk", lambda *given: code(*given) + bytes(2**16)
+        )
         reader = stored(path, tmp_path / "out")
         assert reader.keeps_streams((0, 0))
         assert (IRREVERSIBLE in reader.statement) == (syntax == LOSSY_2000)
@@ -252,7 +254,7 @@ class TestAfterAnUpdateOfDecoders:
         monkeypatch.setenv("TILEPRESS_GUESTS", "off")
         path = dicom(tmp_path / "a.dcm", [lossy_2000(one) for one in PICTURE[:2]], LOSSY_2000)
         streams_first = property(lambda ways: ways.streams or ways.samples)
-        monkeypatch.setattr(shard._Ways, "smaller", streams_first)
+        monkeypatch.setattr(shard_encode._Ways, "smaller", streams_first)
         report = compress(path, tmp_path / "out", workers=0, max_error=1)
         assert report.ok
         store = store_of(tmp_path / "out")

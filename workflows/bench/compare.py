@@ -26,7 +26,7 @@ from tilepress.codecs.tile import TileCodec
 from tilepress.errors import TilepressError, UnsupportedFormat, UsageError
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.info import ImageInfo
-from tilepress.pipeline.store.shard import encode_shard
+from tilepress.pipeline.store.shard_encode import encode_shard
 from tilepress.workflows.bench.images import class_of, read_classes, read_images
 from tilepress.workflows.bench.results import BenchImage, BenchResult, class_table, file_table
 from tilepress.workflows.bench.sizes import BEST, SizeCache, anchor_sizes

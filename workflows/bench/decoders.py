@@ -19,11 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tilepress.codecs.budget import Budget
+from tilepress.codecs.coder import BASE
 from tilepress.codecs.metrics import gmsd
 from tilepress.codecs.ntc.chunk import Analysis, decode_chunk
 from tilepress.codecs.ntc.codec import NtcCoder, parse_model
 from tilepress.codecs.ntc.decoders.choose import remake_of
-from tilepress.codecs.registry import BASE
 from tilepress.codecs.weights import load_named
 from tilepress.workflows.bench.lossy import Image, Samples, point_of, read, steps_of
 from tilepress.workflows.bench.rd import Point, bd_rate

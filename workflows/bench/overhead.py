@@ -35,7 +35,7 @@ from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.path import storage_path
-from tilepress.pipeline.store.shard import encode_shard
+from tilepress.pipeline.store.shard_encode import encode_shard
 from tilepress.workflows.cluster.local import cpu_count
 
 __all__ = ["Overhead", "measure_overhead"]

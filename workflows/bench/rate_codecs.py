@@ -16,12 +16,14 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.coder import BASE
+from tilepress.codecs.difference import present_samples
 from tilepress.codecs.levels import FINEST
-from tilepress.codecs.loss import AtLeast, Lossy, present_samples
+from tilepress.codecs.loss import AtLeast, Lossy
 from tilepress.codecs.metrics import psnr_db
 from tilepress.codecs.ntc.decoders.choose import BUNDLED, is_generative
 from tilepress.codecs.numbers import shown
-from tilepress.codecs.registry import BASE, CODECS, coder_class
+from tilepress.codecs.registry import CODECS, coder_class
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk_at
 from tilepress.errors import CodecError, UnsupportedArray, UsageError

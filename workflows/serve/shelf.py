@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tilepress.codecs.coder import BASE
 from tilepress.codecs.recent import Recent
-from tilepress.codecs.registry import BASE
 from tilepress.errors import UsageError
 from tilepress.pipeline.catalogue.index import Entry, Index
 from tilepress.pipeline.catalogue.search import Wanted, search

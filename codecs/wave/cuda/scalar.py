@@ -1,7 +1,7 @@
 """What a sample's context, residual and symbol are, for the device: scalar.h in Python.
 
-The tests hold the samples and words of both against each other. Their min and max are ours:
-numba's own CUDA target of version 0.68 cannot compile the built-in.
+The tests compare both function by function, and the samples and words of whole planes. Their min
+and max are ours: numba's own CUDA target of version 0.68 cannot compile the built-in.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 /* Sums over a plane that its own linear weights are fitted to: see linear.py. */
 
-enum { BATCH = 64 };
+enum { BATCH = 64, AROUND = 13 /* errors that one beside is compared with, as often as they count */ };
 
 /* How often the samples of every ``stride``-th step have each logarithm of activity; (256,). */
 static int plane_activities(const Plane *plane, const int32_t *own, int64_t stride, int64_t *counts)
@@ -40,6 +40,20 @@ INLINE V weighed(V value, int up, V down)
     return v_clip(value >> down, -BATCH_LIMIT, BATCH_LIMIT);
 }
 
+/* Half the binary logarithm of s(s + |e|), e being a sample's error and s the sum around it: what a sample
+   weighs where its error's size is known, by about as many errors, and is not. An error counts as often as
+   those around do. Both together are about 64 * 13 / 20 squared of what activity is, 2^10.8: ten octaves
+   are taken off, so that ``up`` suits either. */
+INLINE V size_of_errors(const int32_t *errors, int64_t at, int64_t pitch)
+{
+    Around around;
+    around_of(errors, at, pitch, &around);
+    V sum = ((around.size[0] + around.size[1]) << 1) + around.size[2] + around.size[3] + around.size[4] +
+            around.size[5] + around.wide;
+    V total = around.log + v_log8(AROUND * v_abs(v_load(errors + at)) + sum);
+    return v_clip((total - 80) >> 4, 0, 15);
+}
+
 /* Normal equations of each cell over every ``stride``-th step, all in integers. */
 static int plane_equations(const Plane *plane, const int32_t *own, const Equations *equations)
 {
@@ -60,6 +74,8 @@ static int plane_equations(const Plane *plane, const int32_t *own, const Equatio
             Inputs in;
             inputs_of(plane, own, at + i, pitch, plane->references, &in);
             V cells = cell_of(equations->thresholds, &in), down = in.activity_log >> 4; /* half of it */
+            if (equations->errors)
+                down = size_of_errors(equations->errors, at + i, pitch);
             for (int k = 0; k < n_taps; k++)
                 in.x[k] = weighed(in.x[k], up, down);
             V target = weighed(v_load(own + at + i) - in.base, up, down);

@@ -204,7 +204,11 @@ _equations = bind("tp_equations", "wpip", "w")
 
 
 def plane_equations(
-    plane: Sheared, stride: int, thresholds: npt.NDArray[np.int32], up: int
+    plane: Sheared,
+    stride: int,
+    thresholds: npt.NDArray[np.int32],
+    up: int,
+    errors: npt.NDArray[np.int32] | None = None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return the weighted normal equations of each cell over every ``stride``-th step.
 
@@ -212,7 +216,8 @@ def plane_equations(
     target's; how many samples a cell has, and what they weigh, (CELLS,) each. All sums are of
     integers, so that every machine finds the same. A sample weighs 4^up / its activity, by powers
     of four: a compromise between least squares, which serves only the edges, and least absolute
-    deviations, which costs iterations.
+    deviations, which costs iterations. With the errors of an earlier fit, (L,) sheared, it weighs
+    4^up / (s · (s + its error)), s the size of the errors around: one step of such an iteration.
     """
     hold = Holder()
     rows = regressor_count(plane.n_refs) + 1
@@ -226,6 +231,7 @@ def plane_equations(
         hold.at(gram, np.int64),
         hold.at(counts, np.int64),
         hold.at(masses, np.float64),
+        None if errors is None else hold.at(errors, np.int32),
     )
     check_memory(
         _equations(instruction_set(), ctypes.byref(asked), plane.own, ctypes.byref(equations))

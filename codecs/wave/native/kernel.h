@@ -100,6 +100,7 @@ typedef struct {
     int64_t *gram;                 /* (CELLS, n + 1, n + 1), zeros; the last row is the target's */
     int64_t *counts;               /* (CELLS,), zeros */
     double *masses;                /* (CELLS,), zeros: what a cell's samples weigh */
+    const int32_t *errors;         /* of an earlier fit, sheared, by which samples weigh instead; or null */
 } Equations;
 
 typedef struct Kernel {

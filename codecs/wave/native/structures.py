@@ -130,6 +130,7 @@ class EquationsStructure(ctypes.Structure):
         ("gram", _at),
         ("counts", _at),
         ("masses", _at),
+        ("errors", _at),
     )
 
 

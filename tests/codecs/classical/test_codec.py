@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from tilepress.codecs.classical import STREAMS
+from tilepress.codecs.coder import LevelCoder
 from tilepress.codecs.loss import Lossless, Lossy, Within
 from tilepress.codecs.record import unpack_record
-from tilepress.codecs.registry import CODECS, LevelCoder, coder_class
+from tilepress.codecs.registry import CODECS, coder_class
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import CodecError, UnsupportedArray, UnsupportedFormat
 

@@ -461,6 +461,14 @@ def of_trees() -> Iterator[Case]:
     yield "tree-largest", {"tier": "max"}, three[:2].astype(np.uint16), 1, want
 
 
+def of_whole_planes() -> Iterator[Case]:
+    """Yield planes that ``max`` judges as a whole, without a tree and with one."""
+    pair = np.stack([striped(70, (71, 83)), striped(70, (71, 83)) // 3 + field(71, (71, 83), 9, 4)])
+    yield "whole-planes", {"tier": "max"}, pair.astype(np.uint16), 1, {"network", "one-reference"}
+    steps = noisy_steps(72, (79, 73)).astype(np.uint8)
+    yield "whole-plane-tree", {"tier": "max"}, steps, 1, {"tree"}
+
+
 def cases(tuned: Path) -> Iterator[Case]:
     """Yield every golden case; ``tuned`` is the weights file of one of them."""
     yield from of_types()
@@ -473,6 +481,7 @@ def cases(tuned: Path) -> Iterator[Case]:
     yield from of_trees()
     yield from of_following()
     yield from of_blends()
+    yield from of_whole_planes()
 
 
 def write_tuned(path: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tilepress.codecs.coder import RivalledCoder
 from tilepress.codecs.levels import nominal_step
 from tilepress.codecs.ntc.rivals import Beaten, encode_rival, has_rivals
 from tilepress.codecs.record import is_irreversible, unpack_record
-from tilepress.codecs.registry import RivalledCoder
 from tilepress.codecs.tile import TileCodec
 
 from .pictures import image

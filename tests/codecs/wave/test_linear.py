@@ -12,8 +12,9 @@ from tilepress.codecs.wave import linear, wavefront
 from tilepress.codecs.wave.backend import LinearPath
 from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.layout import CELLS, MAX_SETS, REGRESSORS, WEIGHT_BITS
-from tilepress.codecs.wave.linear import fit_linear, plain_linear
+from tilepress.codecs.wave.linear import fit_linear, plain_linear, refit_linear
 from tilepress.codecs.wave.native.planes import predict_plane
+from tilepress.codecs.wave.native.structures import Sheared
 
 from .planes import to_encode
 
@@ -127,6 +128,33 @@ class TestSetsOfWeights:
         classes = fit(plane, [])
         assert 1 < len(classes.weights) <= MAX_SETS
         assert classes.set_of_cell.shape == (CELLS,)
+
+
+class TestFittedAgain:
+    def test_to_what_most_samples_are(self) -> None:
+        """A few samples that nothing predicts move squares, and hardly what errors cost."""
+        rng = np.random.default_rng(5)
+        plane = walks() * 4
+        plane[rng.random(plane.shape) < 0.02] += 3000
+        fitted = fit(plane, [])
+        known = Sheared(*sheared(plane, []), NO_MASK, *plane.shape)
+        asked = to_encode(*known[:4], plane.shape, int(plane.max()), fitted)
+        again = refit_linear(known, fitted, predict_plane(asked).errors, MODEL.linear[0], 12)
+        assert np.array_equal(again.set_of_cell, fitted.set_of_cell)
+        assert np.array_equal(again.thresholds, fitted.thresholds)
+        bits = [np.log2(np.abs(errors(plane, [], c)) + 32.0).mean() for c in (again, fitted)]
+        assert bits[0] < bits[1] - 0.02
+
+    def test_of_every_sample(self) -> None:
+        """Steps that a quick fit leaves out count."""
+        plane = two_textures(192)
+        prior = MODEL.linear[0]
+        some, whole = (
+            fit_linear(*sheared(plane, []), NO_MASK, *plane.shape, prior, 12, every=every)
+            for every in (False, True)
+        )
+        bits = [np.log2(np.abs(errors(plane, [], c)) + 32.0).mean() for c in (whole, some)]
+        assert bits[0] < bits[1]
 
 
 class TestFitsAreTheSame:

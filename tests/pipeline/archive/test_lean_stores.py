@@ -16,7 +16,7 @@ from tilepress.pipeline.archive.plan import ImagePlan
 from tilepress.pipeline.archive.repair import StoreRepair, repair_stores
 from tilepress.pipeline.find.choose import Choice
 from tilepress.pipeline.storage.path import storage_path
-from tilepress.pipeline.store import lean, shard
+from tilepress.pipeline.store import lean, shard_encode
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import read_root
 from tilepress.pipeline.verify import verify
@@ -187,7 +187,7 @@ class TestFormat1:
 
         with monkeypatch.context() as then:
             then.setattr(images, "make_plan", first)
-            then.setattr(shard, "keep_streams", lambda *_: None)
+            then.setattr(shard_encode, "keep_streams", lambda *_: None)
             press(tmp_path / "jpeg.tif", tmp_path / "jpeg.zarr")
         return tmp_path / "jpeg.zarr"
 

@@ -13,7 +13,7 @@ from tilepress.pipeline.read.indices import normalized
 from tilepress.pipeline.read.look import Channel, Look, coloured, look_of, reduced
 from tilepress.pipeline.store.reader import StoreReader
 
-RED, GREEN = (255, 0, 0), (0, 255, 0)
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
 def _all(samples: np.ndarray) -> np.ndarray:
@@ -99,40 +99,31 @@ class TestWhatAStoreAsksFor:
         (channel,) = look.channels
         assert channel.low < channel.high
 
-
-class TestTrueColours:
-    """A Landsat or Sentinel-2 scene whose bands came apart is a colour picture at first sight."""
-
-    def _reader(self, names: list[str], *, name: str = "scene.zarr", **told: Any) -> Any:
-        channels = [
-            {"label": one, "window": {"start": 10 * n, "end": 10 * n + 5}, "active": n == 0, **told}
-            for n, one in enumerate(names)
-        ]
-        return SimpleNamespace(
-            path=Path(name), axes=("band", "y", "x"), shape=(len(names), 5, 5),
-            attrs={"band_names": names}, root_attributes={"ome": {"omero": {"channels": channels}}},
-        )  # fmt: skip
-
     @pytest.mark.parametrize(
-        ("names", "name", "bands"),
+        ("name", "color", "shown"),
         [
-            (["B2", "B3", "B4", "B5"], "LC08_L1TP_1.zarr", [2, 1, 0]),
-            (["B02", "B03", "B04", "B08"], "scene.zarr", [2, 1, 0]),
-            (["nir", "red", "green", "blue"], "scene.zarr", [1, 2, 3]),
+            ("LC08_224077.zarr", "FFFFFF", [(2, RED), (1, GREEN), (0, BLUE)]),
+            ("LC08_224077.zarr", "FF00FF", [(0, (255, 0, 255))]),  # the store's own colour
+            ("scene.zarr", "FFFFFF", [(0, (255, 255, 255))]),  # nobody knows which bands these are
         ],
     )
-    def test_are_those_of_known_bands(self, names: list[str], name: str, bands: list[int]) -> None:
-        look = look_of(self._reader(names, name=name, color="FFFFFF"))
-        assert look.bands == bands
-        assert [c.color for c in look.channels] == [RED, GREEN, (0, 0, 255)]
-        assert [c.low for c in look.channels] == [10.0 * band for band in bands]
+    def test_natural_colours_where_it_tells_none(self, name: str, color: str, shown: Any) -> None:
+        channels = [
+            {"label": label, "color": color, "active": label == "B2", "window": window}
+            for label, window in zip(("B2", "B3", "B4"), _windows(3), strict=True)
+        ]
+        reader: Any = SimpleNamespace(
+            path=Path(name),
+            axes=("band", "y", "x"),
+            shape=(3, 4, 4),
+            attrs={"band_names": ["B2", "B3", "B4"]},
+            root_attributes={"ome": {"omero": {"channels": channels}}},
+        )
+        found = look_of(reader).channels
+        assert [(one.band, one.color) for one in found] == shown
+        assert [one.low for one in found] == [10.0 * band for band, _ in shown]
 
-    @pytest.mark.parametrize("names", [["B2", "B3", "B4"], ["red", "green"], ["a", "b", "c"]])
-    def test_are_not_guessed(self, names: list[str]) -> None:
-        """B4 is red or near infrared, by mission; a picture of the wrong one looks right."""
-        look = look_of(self._reader(names, color="FFFFFF"))
-        assert [(c.band, c.color) for c in look.channels] == [(0, (255, 255, 255))]
 
-    def test_give_way_to_colours_of_the_store(self) -> None:
-        look = look_of(self._reader(["red", "green", "blue"], color="00FF00"))
-        assert [(c.band, c.color) for c in look.channels] == [(0, GREEN)]
+def _windows(count: int) -> list[dict[str, float]]:
+    """Return a window for each band, another for each."""
+    return [{"min": 0, "max": 99, "start": 10.0 * n, "end": 10.0 * n + 5} for n in range(count)]

@@ -12,22 +12,19 @@ import zarr
 import zarr.core.indexing
 from zarr.storage import MemoryStore
 
-from tilepress.codecs.loss import Difference, Within
+from tilepress.codecs.difference import Difference
+from tilepress.codecs.loss import Within
 from tilepress.codecs.threads import set_threads
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.zarr_codec import TilepressTileV3
 from tilepress.errors import CodecError, DamagedStore
 from tilepress.pipeline.image.grid import Box, ShardGrid
 from tilepress.pipeline.image.streams import Streams
-from tilepress.pipeline.store import shard
-from tilepress.pipeline.store.shard import (
-    compare_shard,
-    decode_shard,
-    encode_shard,
-    morton_order,
-    samples_sha256,
-    split_shard,
-)
+from tilepress.pipeline.store import shard_check, shard_encode
+from tilepress.pipeline.store.shard import morton_order, split_shard
+from tilepress.pipeline.store.shard_check import compare_shard
+from tilepress.pipeline.store.shard_decode import decode_shard, samples_sha256
+from tilepress.pipeline.store.shard_encode import encode_shard
 
 CASES = {
     "plane with edges": ((70, 90), (16, 16), (48, 48), "uint16", 0),
@@ -301,11 +298,11 @@ class TestStreamsOfAShard:
             return None if size is None else b"S" * size
 
         decode = lambda codec, record, shape, dtype: self.IMAGE[:16]  # noqa: E731
-        monkeypatch.setattr(shard, "keep_streams", keep)
-        monkeypatch.setattr(shard, "encode_chunk", lambda *_: plain)
-        monkeypatch.setattr(shard, "decode_chunk", decode)
+        monkeypatch.setattr(shard_encode, "keep_streams", keep)
+        monkeypatch.setattr(shard_encode, "encode_chunk", lambda *_: plain)
+        monkeypatch.setattr(shard_check, "decode_chunk", decode)
         for name in ("is_irreversible", "keeps_streams"):
-            monkeypatch.setattr(shard, name, lambda record: record.startswith(b"S"))
+            monkeypatch.setattr(shard_encode, name, lambda record: record.startswith(b"S"))
         given = Streams(streams=(b"s",), rows=1, columns=1, height=32, width=32, family="webp")
 
         def streams_of(box: Box) -> Streams:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tilepress.codecs.loss import Difference
+from tilepress.codecs.difference import Difference
 from tilepress.codecs.tile import TileCodec, decode_chunk
 from tilepress.pipeline.image.grid import ShardGrid
 from tilepress.pipeline.store import target
-from tilepress.pipeline.store.shard import encode_shard
+from tilepress.pipeline.store.shard_encode import encode_shard
 from tilepress.pipeline.store.target import code_for_target, is_held
 
 from ...helpers.samples import smooth

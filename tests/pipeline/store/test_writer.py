@@ -23,7 +23,7 @@ from tilepress.pipeline.storage import atomic
 from tilepress.pipeline.store import lean
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed
-from tilepress.pipeline.store.shard import encode_shard
+from tilepress.pipeline.store.shard_encode import encode_shard
 from tilepress.pipeline.store.writer import StoreWriter
 
 

@@ -16,13 +16,14 @@ import pytest
 from tilepress.codecs.wave.cuda.backend import cuda_available
 
 _CHECKS = Path(__file__).with_name("checks.py")
+_SCALAR_CHECKS = Path(__file__).with_name("scalar_checks.py")
 
 
-def run_checks(**variables: str) -> int:
-    """Run the checks in a child; returns how many passed."""
+def run_checks(checks: Path = _CHECKS, **variables: str) -> int:
+    """Run checks in a child; returns how many passed."""
     not_theirs = ("NUMBA_ENABLE_CUDASIM", "TILEPRESS_NO_SKIPS")  # some of them need a device
     environment = {k: v for k, v in os.environ.items() if k not in not_theirs}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(_CHECKS)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(checks)]
     child = subprocess.run(
         command, env=environment | variables, capture_output=True, text=True, timeout=900
     )
@@ -49,6 +50,11 @@ class TestDeviceCodeGivesTheBytesOfTheCpu:
         if not cuda_available():
             pytest.skip("no CUDA device: the device code ran in numba's simulator only")
         assert run_checks() >= 27
+
+
+class TestScalarArithmeticIsTheHeaders:
+    def test_function_by_function(self) -> None:
+        assert run_checks(_SCALAR_CHECKS, NUMBA_ENABLE_CUDASIM="1") >= 15
 
 
 class TestWithoutADeviceNothingIsLoaded:
