@@ -31,6 +31,7 @@ from tilepress.codecs.loss import AtLeast, AtMost, Loss, Quality
 from tilepress.codecs.ntc.backend import CPU, Backend
 from tilepress.codecs.ntc.chunk import Analysis, decode_chunk, encode_chunk
 from tilepress.codecs.ntc.decoders.choose import is_generative, remake_of
+from tilepress.codecs.ntc.lossless import encode_lossless
 from tilepress.codecs.ntc.mixed import Chunk, Ours, encode_mixed
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import NUMBER, decode_parts
@@ -139,11 +140,17 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
         peak: float,
         found: tuple[int, float],
     ) -> Coded | None:
-        """Code by an established codec: not with a bound, for its decoders differ."""
-        if self._tier == "fast" or self._bound is not None:
+        """Code without loss, or by an established codec: not with a bound, for decoders of the
+        latter differ, and the former was tried for it."""
+        if self._bound is not None:
             return None
-        beaten = Beaten(*found, nominal_step(level, peak))
-        return encode_rival(samples, absent, bands, peak, beaten)
+        size, squared = found
+        kept = encode_lossless(samples, absent, bands, size)
+        if self._tier == "fast":
+            return kept
+        size = size if kept is None else len(kept.payload)
+        beaten = Beaten(size, squared, nominal_step(level, peak))
+        return encode_rival(samples, absent, bands, peak, beaten) or kept
 
     def encode_step(
         self, samples: Array, absent: Array | None, bands: int, step: float

@@ -17,9 +17,9 @@ from tilepress.pipeline.store.shard import split_shard
 
 
 def drawn(side: int) -> np.ndarray:
-    """Return flat colours with borders at many angles, and a corner of texture."""
+    """Return colours with borders at many angles and a little noise, and a corner of texture."""
     y, x = np.mgrid[:side, :side]
-    out = np.zeros((3, side, side), np.uint8)
+    out = np.random.default_rng(2).integers(0, 4, (3, side, side)).astype(np.uint8)
     for number in range(14):
         turned = np.cos(number * 0.7) * (x - side / 2) + np.sin(number * 0.7) * (y - side / 2)
         out[:, turned > 9 * number - 60] += np.array(

@@ -15,9 +15,10 @@ from .pictures import image
 
 
 def drawing(side: int = 160) -> np.ndarray:
-    """Return colours with sharp borders at many angles, which waves code poorly."""
+    """Return colours with sharp borders at many angles, which waves code poorly, and some noise,
+    which the lossless codec has to keep."""
     y, x = np.mgrid[:side, :side]
-    out = np.zeros((3, side, side), np.uint8)
+    out = np.random.default_rng(2).integers(0, 4, (3, side, side)).astype(np.uint8)
     for number in range(9):
         angle = number * 0.7
         inside = np.cos(angle) * (x - side / 2) + np.sin(angle) * (y - side / 2) > 4 * number - 20
