@@ -60,7 +60,8 @@ class CodecConfig:
     ) -> CodecConfig:
         """Return the configuration of what a user chose; raises UnsupportedFormat, ModelError.
 
-        targets : by name (loss.py); at most one has a value. With one, ``max_error`` is 0.
+        targets : by name (loss.py); at most one has a value. A ``max_error`` beside it is a bound
+            that it is held within, by codecs that can.
         """
         if (spelt := canonical(codec)) is None:
             raise _unwanted(f"got codec {shown(codec)}, want one of {', '.join(CODECS)}")

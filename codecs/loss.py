@@ -12,6 +12,7 @@ No loss makes or unmakes nodata, or NaN.
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -313,7 +314,7 @@ def lossy(target: str, value: float, peak: float | None = None) -> Lossy | None:
     found, (low, high) = _LOSSY.get(target), _LIMITS.get(target, (0.0, 0.0))
     if found is None or not (low <= value <= high and value > 0):
         return None
-    if peak is not None and not 0 < peak < math.inf:
+    if peak is not None and not 0 < peak <= sys.float_info.max:  # integers may be larger
         return None
     return found(float(value), None if peak is None else float(peak))
 

@@ -64,14 +64,16 @@ class TileCodec:
 
     Parameters
     ----------
-    codec : "wave", the learned lossless and near-lossless codec (FORMAT.md), or another one of
-        registry.py.
+    codec : "wave", the learned lossless and near-lossless codec (FORMAT.md), "ntc", the learned
+        lossy one, "mlp", "compressai:ARCH", or a classical one: "jpegxl", "jpeg2000", "htj2k",
+        "jpegls", "lerc", "zstd" and, of 8 bits, "webp" and "avif".
     max_error : largest absolute error of any present sample: an integer in stored units for
         integers, a number in physical units for floats. 0 means lossless.
-    quality, psnr, bits_per_sample : at most one of them, and no max_error: lossy, by codecs that
-        can be. 1 to 100, of the codec's own scale; a PSNR in dB that present samples have at least;
-        bits that samples take at most, the record's overhead and absent samples counted. Each
-        record holds the target by itself. Absent samples, NaN and infinities stay exact.
+    quality, psnr, bits_per_sample : at most one of them: lossy, by codecs that can be; "ntc" holds
+        it within a max_error, too, others refuse both. 1 to 100, of the codec's own scale; a PSNR
+        in dB that present samples have at least; bits that samples take at most, the record's
+        overhead and absent samples counted. Each record holds the target by itself. Absent samples,
+        NaN and infinities stay exact.
     peak : the range that the PSNR is over, in units of the samples; None: 255 for samples of 8
         bits, else the range of each array's own.
     nodata : the value that marks absent samples; it is kept exactly, and no present sample ever

@@ -35,7 +35,7 @@ def export(
     resample: str | None = None,
     slices: Sequence[int] | slice | None = None,
     transfer_syntax: str | None = None,
-    decoder: str = BASE,
+    decoder: str | None = None,
     force_generative: bool = False,
 ) -> list[Path]:
     """Export a store; return the files or folders written. Nothing that is there is replaced.
@@ -80,7 +80,7 @@ def export(
     if folder:
         make_directory(out)
     sweep_unfinished(out if out.is_dir() else out.parent)
-    reader = open_by(store, decoder, force_generative=force_generative)
+    reader = open_by(store, BASE if decoder is None else decoder, force_generative=force_generative)
     numbers: list[int] | None = None
     others: list[OtherBand] = []
     if bands is not None:

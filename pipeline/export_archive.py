@@ -126,7 +126,7 @@ def export_archive(
             with stager(stores) as workers:
                 yield from run.exported(stores, workers)
             yield from run.beside()
-            sweep_unfinished(out)  # of a run that was killed a moment before this one began
+            sweep_unfinished(out, waits=True)  # of a run that was killed just before this one
     except OSError as error:
         raise StoreError(f"exporting to {out}: {error.strerror or error}") from error
 

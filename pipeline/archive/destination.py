@@ -38,6 +38,7 @@ from tilepress.pipeline.privacy.profile import Profile
 from tilepress.pipeline.privacy.recipe import DEIDENTIFIED, as_it_was, deidentified, renamed
 from tilepress.pipeline.sources.levelled import with_made_levels
 from tilepress.pipeline.sources.open import open_source
+from tilepress.pipeline.storage.links import check_no_links_below
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.s3 import BucketPath
@@ -188,10 +189,11 @@ def prepare_store(plan: ImagePlan, *, force: bool) -> ImagePlan | None:
     Return the plan to write; None where its store is sealed already. With ``force`` nothing that is
     sealed, or not ours, is removed: the plan is one that is written beside it (``replace``). What
     was begun of this plan is continued. Raises DestinationConflict where something else lies there
-    and ``force`` does not say that it may go.
+    and ``force`` does not say that it may go, and where a folder in it is a link.
     """
     if is_unchanged(plan, force=force):
         return None
+    check_no_links_below(storage_path(plan.store), storage_path(plan.store))
     state = state_of_store(plan)
     if state == "replacing" and force:
         return going_on(plan)

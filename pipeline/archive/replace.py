@@ -28,6 +28,8 @@ from tilepress.pipeline.archive.lease import LeaseLost
 from tilepress.pipeline.archive.ledger import REPLACES, remove_plans
 from tilepress.pipeline.archive.own_keys import OwnKeys
 from tilepress.pipeline.archive.plan import ImagePlan, Replaced, ledger_folder
+from tilepress.pipeline.image.names import stays_below
+from tilepress.pipeline.storage.links import check_no_links_below
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.storage.retry import retried
@@ -105,16 +107,21 @@ class Replacement:
 
     @classmethod
     def from_json(cls, plan: str, data: bytes) -> Replacement:
+        """Return what ``to_json`` wrote; ValueError or the like for what it writes for no store."""
         fields = json.loads(data)
-        root = fields["root"]
+        root, own = fields["root"], OwnKeys.from_json(fields)
+        documents = {
+            str(key): str(text).encode("latin-1") for key, text in fields["documents"].items()
+        }
+        for key in documents:  # they are put back: of an archive that somebody else has made, too
+            if not (stays_below(key) and is_shared(key) and own.has(key)) or key == ROOT_DOCUMENT:
+                raise ValueError("it names an object that is none of the store")
         return cls(
             plan=plan,
             replaced=Replaced(None if root is None else str(root)),
-            own=OwnKeys.from_json(fields),
+            own=own,
             kept=frozenset(str(key) for key in fields["kept"]),
-            documents={
-                str(key): str(text).encode("latin-1") for key, text in fields["documents"].items()
-            },
+            documents=documents,
         )
 
 
@@ -178,12 +185,14 @@ def clear_replaced(store: AnyPath, check: Callable[[], None] = lambda: None) -> 
 
     The caller holds the lease, as ``check`` raises where it does not. Of a replacement that was
     given up nothing stays: documents of the old store that were written over are put back first. Of
-    one that ended the old store goes, its documents first.
+    one that ended the old store goes, its documents first. Raises DestinationConflict where folders
+    of the store are links.
     """
     where = storage_path(store)
     found = replacements(where)
     if not found:
         return True
+    check_no_links_below(where, where)
     root = _digest(_root(where))
 
     def still() -> None:

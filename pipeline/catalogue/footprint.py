@@ -1,9 +1,9 @@
 """Draw the outline of a raster on the globe (GeoJSON, RFC 7946).
 
-Edges are densified, since they are curves in another CRS. An outline that crosses the antimeridian
-is cut there, as §3.1.9 of the RFC wants; one that goes around a pole takes the pole in. A raster
-whose edge is off the globe (a full disk from a geostationary satellite) gets the box around its
-visible samples.
+Edges are curves in another CRS: they get as many points as show them to half a pixel. An outline
+that crosses the antimeridian is cut there, as §3.1.9 of the RFC wants; one that goes around a pole
+takes the pole in. A raster whose edge is off the globe (a full disk from a geostationary satellite)
+gets the box around its visible samples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ GRID_POINTS = 65
 """Samples along either axis that are looked at where the edge is off the globe."""
 
 STRAIGHT_DEG = 1e-6
-"""An edge that leaves its chord by less, about 0.1 m, is drawn as two points."""
+"""What leaves its chord by less, about 0.1 m, is straight, however small pixels are."""
+
+STRAIGHT_PIXELS = 0.5
+"""So is what leaves it by less than this: an outline is no finer than what it goes around."""
 
 DECIMALS = 7
 """Of a degree: about a centimetre."""
@@ -73,7 +76,8 @@ def footprint(crs: str, transform: Affine, height: int, width: int) -> Footprint
     turns = round((ring[-1, 0] - ring[0, 0]) / 360)
     if turns:
         return _around_pole(ring)
-    return _outline(_simplified(ring)[:-1])
+    pixel = math.hypot(*np.ptp(ring, axis=0)) / math.hypot(height, width)
+    return _outline(_simplified(ring, max(STRAIGHT_DEG, STRAIGHT_PIXELS * pixel))[:-1])
 
 
 @lru_cache(maxsize=64)
@@ -114,14 +118,33 @@ def _unwrapped(ring: Points) -> Points:
     return np.stack([np.unwrap(ring[:, 0], period=360), ring[:, 1]], axis=1)
 
 
-def _simplified(ring: Points) -> Points:
-    """Leave out the points between corners where all four edges are straight."""
-    step = EDGE_POINTS - 1
-    corners = ring[::step]
-    weight = (np.arange(step) / step)[:, None]
-    chords = [a + (b - a) * weight for a, b in pairwise(corners)]
-    straight = np.abs(np.concatenate(chords) - ring[:-1]).max() < STRAIGHT_DEG
-    return corners if straight else ring
+def _simplified(ring: Points, tolerance: float) -> Points:
+    """Leave out points of a closed ring by which it moves no further than ``tolerance`` (degrees).
+
+    Corners stay, and so do the outermost points, for they are the box.
+    """
+    outermost = {int(n) for n in (*ring.argmin(axis=0), *ring.argmax(axis=0))}
+    kept = sorted(outermost | set(range(0, len(ring), EDGE_POINTS - 1)))
+    runs = [_thinned(ring[a : b + 1], tolerance)[:-1] for a, b in pairwise(kept)]
+    return np.concatenate([*runs, ring[-1:]])
+
+
+def _thinned(points: Points, tolerance: float) -> Points:
+    """Leave out points of a line that lie near its chords, as Douglas and Peucker do (1973)."""
+    if len(points) < 3:
+        return points
+    start, chord = points[0], points[-1] - points[0]
+    apart = points - start
+    length = math.hypot(*chord)
+    if length:
+        away = np.abs(chord[0] * apart[:, 1] - chord[1] * apart[:, 0]) / length
+    else:
+        away = np.hypot(apart[:, 0], apart[:, 1])
+    furthest = int(away.argmax())
+    if away[furthest] <= tolerance:
+        return points[[0, -1]]
+    before, after = points[: furthest + 1], points[furthest:]
+    return np.concatenate([_thinned(before, tolerance)[:-1], _thinned(after, tolerance)])
 
 
 def _outline(ring: Points) -> Footprint | None:

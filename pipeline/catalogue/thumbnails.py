@@ -12,6 +12,7 @@ from typing import Literal
 import imagecodecs
 
 from tilepress.errors import TilepressError
+from tilepress.pipeline import formats
 from tilepress.pipeline.read.look import look_of
 from tilepress.pipeline.read.picture import Picture
 from tilepress.pipeline.store.reader import StoreReader
@@ -40,11 +41,14 @@ def thumbnails_asked(asked: bool | None) -> Thumbnails:
 
 
 def thumbnail_of(reader: StoreReader) -> bytes | None:
-    """Return a store's picture as WebP; None where it takes too much, or cannot be read.
+    """Return a store's picture as WebP; None where it takes too much, cannot be read, or came from
+    files that name a patient, whatever else is told of it.
 
     Raises OSError where storage fails.
     """
     try:
+        if formats.has_private_names(str(reader.origin["kind"])):
+            return None
         look = look_of(reader)
         if len(look.bands) * _samples_needed(reader) > MAX_SAMPLES:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,11 +88,22 @@ class StoreInfo:
             f"{self.path}: {','.join(listed.axes)} {shape} {listed.dtype}",
             f"chunks {chunk}, levels {count}, {'with' if self.has_mask else 'without'} mask",
             f"bands {short(', '.join(self.bands), 100)}" if self.bands else "",
-            ", ".join(cell for cell in listed.cells()[5:] if cell),
+            ", ".join(filter(None, [*self._loss_words(), listed.crs, listed.modality])),
             compared(listed.raw_bytes, listed.stored_bytes),
             "more in .statement, .attributes, .source",
         ]
         return "\n  ".join(filter(None, told))
+
+    def _loss_words(self) -> Iterator[str]:
+        """Yield what coding may have changed, and what it did."""
+        if self.listed.max_error == 0:
+            yield "lossless"
+            return
+        decibels = self.statement.get("psnr_db")
+        if self.statement["loss"].get("target"):
+            yield "lossy" if decibels is None else f"lossy (PSNR {decibels:.1f} dB)"
+        if self.listed.max_error is not None:
+            yield f"no sample off by more than {self.listed.max_error:g}"
 
     def _repr_html_(self) -> str:
         told = {k: v for k, v in self.to_json().items() if k not in ("tilepress", "attributes")}

@@ -50,7 +50,7 @@ from tilepress.pipeline.catalogue.stores import (
 from tilepress.pipeline.catalogue.thumbnails import Thumbnails, thumbnail_of
 from tilepress.pipeline.image.pseudonyms import Pseudonyms
 from tilepress.pipeline.privacy.key import known_pseudonyms
-from tilepress.pipeline.storage.links import check_no_link
+from tilepress.pipeline.storage.links import check_no_links_below
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT
@@ -103,7 +103,7 @@ def update_catalogue(
     Unfinished and unreadable stores are left out. May be stopped at any time and called again.
     Nothing is written where nothing has changed, and nothing at all for a single store.
 
-    Raises OSError where storage fails.
+    Raises OSError where storage fails, DestinationConflict where a folder of it is a link.
     """
     where = storage_path(archive)
     if not where.is_folder() or is_store(where):
@@ -111,7 +111,7 @@ def update_catalogue(
     catalogue = where / CATALOGUE
     if not catalogue.is_folder() and next(walk_stores(where), None) is None:
         return CatalogueUpdate(0, 0, 0)
-    check_no_link(where, catalogue)
+    check_no_links_below(where, catalogue)
     catalogue.make_folder()
     with catalogue.guard(), contextlib.closing(Roll()) as roll:
         return _Update(where, roll, rebuild=rebuild, thumbnails=thumbnails).run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from tilepress.codecs.registry import BASE
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage.path import AnyPath
 
@@ -22,10 +23,10 @@ def open_dataset(
     masked: bool = False,
     chunks: dict[str, int] | Literal["auto"] | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
-    decoder: str = "base",
+    decoder: str | None = None,
     force_generative: bool = False,
 ) -> xr.Dataset:
-    """Open a level of a sealed store with xarray, lazily: the full resolution, or one of a slide.
+    """Open a level of a sealed store with xarray, lazily: the full resolution is 0.
 
     ``path`` is a path, ``s3://bucket/key`` or ``https://host/path``. This gives what
     ``xr.open_zarr(path, group="0")`` gives, and besides a refusal of unsealed or tampered metadata,
@@ -43,12 +44,17 @@ def open_dataset(
     Coordinates stay on the host. Without Dask only; raises UsageError where there is no CuPy or no
     device.
 
-    ``decoder`` is how samples of the codec ``ntc`` are made: "base", which the store's checksums
-    and its statement of loss are of, "net", a network that comes closer to the original, "view",
-    which fills in noise, "gan", a network that makes up texture, or the weights file of a network.
-    What is exact stays so: absent samples, masks, the range. Networks need torch, and differ in
-    last bits between machines. "view" and "gan" show texture that was not there: of medical images
-    they are refused without ``force_generative``. The attribute "tilepress_decoder" tells.
+    ``decoder`` is how samples of the codec ``ntc`` are made: "base", which None means and which the
+    store's checksums and its statement of loss are of, "net", a network that comes closer to the
+    original, "view", which fills in noise, "gan", a network that makes up texture, or the weights
+    file of a network. What is exact stays so: absent samples, masks, the range. Networks need
+    torch, and differ in last bits between machines. "view" and "gan" show texture that was not
+    there: of medical images they are refused without ``force_generative``. The attribute
+    "tilepress_decoder" tells.
+
+    Raises UsageError for what a store does not have (a level, rescaling, a decoder), StoreError
+    where there is no store, UnsealedStore and DamagedStore, both StoreErrors, for one that is not
+    whole, UnsupportedFormat where another tilepress is needed; reading may raise them, too.
     """
     import xarray as xr
 
@@ -70,7 +76,7 @@ def open_dataset(
         level=level,
         scale=scale,
         device=device,
-        decoder=decoder,
+        decoder=BASE if decoder is None else decoder,
         force_generative=force_generative,
     )
     return physical(dataset, hu=hu, masked=masked, name=name, moved=moved)

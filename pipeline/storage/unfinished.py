@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 __all__ = ["sweep_unfinished", "unfinished"]
 
@@ -45,31 +46,40 @@ def unfinished(target: Path, *, folder: bool = False) -> Iterator[Path]:
         os.close(handle)
 
 
-def sweep_unfinished(folder: Path) -> int:
-    """Remove what killed exports left in a folder, and nothing that is being written."""
+def sweep_unfinished(folder: Path, *, waits: bool = False) -> int:
+    """Remove what killed exports left in a folder, and nothing that is being written.
+
+    ``waits`` : whether to wait for what is too young to be told apart, ``YOUNG_S`` at most.
+    """
     try:
         with os.scandir(folder) as entries:
-            found = [entry for entry in entries if _NAMES.fullmatch(entry.name)]
+            found = [Path(entry.path) for entry in entries if _NAMES.fullmatch(entry.name)]
     except OSError:
         return 0
-    return sum(_swept(Path(entry.path)) for entry in found)
+    became = {path: _swept(path) for path in found}
+    young = [path for path, what in became.items() if what == "young"]
+    if waits and young:
+        time.sleep(YOUNG_S)
+        became |= {path: _swept(path) for path in young}
+    return sum(what == "gone" for what in became.values())
 
 
-def _swept(path: Path) -> bool:
+def _swept(path: Path) -> Literal["gone", "young", "held"]:
+    """Remove what nobody writes; say what became of it."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return False
+        return "held"
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if time.time() - os.fstat(handle).st_mtime < YOUNG_S:
-            return False
+            return "young"
         _remove(path)
     except OSError:
-        return False
+        return "held"
     finally:
         os.close(handle)
-    return not path.exists()
+    return "held" if path.exists() else "gone"
 
 
 def _remove(path: Path) -> None:

@@ -49,6 +49,9 @@ __all__ = ["SealedStore", "StoreReader"]
 _DECODERS_DIFFER = 0.05
 """What another decoder of lossy streams may add to the largest error that was measured, or 1."""
 
+_NONE_OF_ZARRS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What Zarr raises for documents that are none of its own, beside what storage does."""
+
 
 class StoreReader:
     """A sealed store, for exporters and ``verify``: what it cannot vouch for, it refuses."""
@@ -88,7 +91,11 @@ class StoreReader:
         document = read_root(path)
         _ = document.statement  # first: it refuses what a newer tilepress wrote
         store = SealedStore(path, known={ROOT_DOCUMENT: document.data}, decoder=decoder)
-        root = zarr.open_consolidated(store, mode="r", zarr_format=3)
+        try:
+            root = zarr.open_consolidated(store, mode="r", zarr_format=3)
+        except _NONE_OF_ZARRS as error:  # sealed so, by whom it may
+            text = f"its documents are none that Zarr reads ({type(error).__name__})"
+            raise DamagedStore(f"opening {path.name}: {text}") from error
         return cls(path, document, root, decoder=decoder)
 
     @property

@@ -102,6 +102,12 @@ class TestOfWhatATargetHolds:
 
 
 class TestAnythingElseIsRefused:
+    def test_a_peak_that_no_double_holds(self) -> None:
+        plain = config(codec="ntc", targets={"psnr": 40.0}, peak=255.0).to_json()
+        told = {**plain, "target": {"psnr": 40.0, "peak": 10**400}}
+        with pytest.raises(UnsupportedFormat, match="got max_error None, target"):
+            CodecConfig.parse(told)
+
     @pytest.mark.parametrize(
         ("change", "text"),
         [

@@ -128,13 +128,13 @@ class _Beside:
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Return samples, or distances in singles. Raises HTTPException 409 for another image."""
-        with self._lock:  # a source is asked by one at a time
-            samples = self._source.read(box)
+        try:
+            with self._lock:  # a source is asked by one at a time
+                samples = self._source.read(box)
+        except (SourceError, OSError) as error:  # it has its path, which may be a patient's name
+            raise HTTPException(409, "the original of this store cannot be read") from error
         stored = self._reader.read(box)
-        with np.errstate(invalid="ignore"):
-            apart = np.abs(samples.astype(np.float64) - stored.astype(np.float64))
-        same = (samples == stored) | ((samples != samples) & (stored != stored))  # NaN is itself
-        apart[same] = 0
+        apart = _apart(samples, stored)
         if not bool((apart <= _limits(self._reader, box)).all()):
             raise HTTPException(
                 409,
@@ -142,6 +142,17 @@ class _Beside:
                 "than coding could bring them",
             )
         return samples if self._what == "original" else apart.astype(np.float32)
+
+
+def _apart(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return distances: NaN is at 0 from itself, and at NaN from all else."""
+    if one.dtype.kind in "iu":  # doubles do not tell large ones apart
+        high, low = (f(one, other).astype(np.uint64) for f in (np.maximum, np.minimum))
+        return (high - low).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
+    apart[(one == other) | ((one != one) & (other != other))] = 0
+    return apart
 
 
 def _limits(reader: StoreReader, box: Box) -> npt.NDArray[np.float64]:

@@ -403,6 +403,21 @@ class TestWhatIsNotItsSource:
 
 
 class TestDamageAndInterruptions:
+    @pytest.mark.parametrize("linked", ["0", "1", "source"])
+    def test_nothing_is_written_through_a_link(self, store: Path, tmp_path: Path, linked: str):
+        elsewhere = tmp_path / "elsewhere"
+        if (store / linked).exists():
+            (store / linked).rename(elsewhere)
+        else:
+            elsewhere.mkdir()
+        (store / linked).symlink_to(elsewhere)
+        before = contents(elsewhere)
+        for _ in range(2):
+            (found,) = add_levels(store, None, 1)
+            assert found.state == "failed"
+            assert f"{linked} is a link, which may lead anywhere" in (found.reason or "")
+        assert contents(elsewhere) == before
+
     def test_a_damaged_shard_is_no_part_of_a_new_store(self, store: Path, source: Path):
         shard = store / "0/image/c/1/1"
         shard.write_bytes(shard.read_bytes()[:-1] + b"\0")

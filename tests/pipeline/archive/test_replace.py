@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from tilepress.pipeline.archive.destination import (
     state_of_store,
 )
 from tilepress.pipeline.archive.lease import LeaseKeeper, LeaseLost
+from tilepress.pipeline.archive.ledger import REPLACES
 from tilepress.pipeline.archive.plan import ImagePlan, ledger_folder
 from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.archive.replace import clear_replaced, pending, replacements
@@ -331,6 +333,23 @@ class TestClearing:
         clear_leftovers(half.store, keeper)
         assert sorted(store.walk()) == before
         assert ledger_folder(store).exists()
+
+    @pytest.mark.parametrize(
+        "key", ["../evil/zarr.json", "/evil/zarr.json", "zarr.json", "evil.txt", "1/image/c/0/0"]
+    )
+    def test_puts_nothing_back_that_is_none_of_the_store(
+        self, store: StoragePath, old: ImagePlan, half: ImagePlan, keeper: LeaseKeeper, key: str
+    ):
+        """A mark that somebody has forged, in an archive that he made."""
+        mark = ledger_folder(store) / half.digest / REPLACES
+        told = json.loads(mark.read())
+        told["documents"][key] = "evil"
+        told["auxiliary"] += ["../evil", "evil"]
+        mark.write(json.dumps(told).encode())
+        before = sorted(store.parent.walk())
+        assert replacements(store) == []
+        assert clear_replaced(store)
+        assert sorted(store.parent.walk()) == before
 
     def test_of_nothing(self, store: StoragePath, old: ImagePlan):
         before = sorted(store.walk())

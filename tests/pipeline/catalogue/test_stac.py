@@ -81,6 +81,14 @@ def inside(ring: np.ndarray, x: float, y: float) -> bool:
     return bool((crossing & (x < at)).sum() % 2)
 
 
+def distance(ring: np.ndarray, point: np.ndarray) -> float:
+    """Return how far a point is from a closed ring, in degrees."""
+    a, b = ring[:-1], ring[1:]
+    along = ((point - a) * (b - a)).sum(1) / ((b - a) ** 2).sum(1)
+    nearest = a + np.clip(along, 0, 1)[:, None] * (b - a)
+    return float(np.hypot(*(point - nearest).T).min())
+
+
 def meeting(one: np.ndarray, other: np.ndarray) -> str | None:
     """Return what two line segments share: nothing, a "point" or a "line"."""
 
@@ -156,12 +164,34 @@ class TestFootprintIsWhereThePixelsAre:
         assert found.geometry["type"] == "MultiPolygon"
         assert found.bbox == pytest.approx((179.9, 9.52, -179.46, 10.0))
 
-    def test_straight_edges_are_two_points_curved_ones_are_many(self):
-        straight, curved = footprint(*RASTERS["longitudes to 360"]), footprint(*RASTERS["utm"])
-        assert straight is not None
-        assert curved is not None
-        assert len(rings(straight)[0]) == 5
-        assert len(rings(curved)[0]) > 50
+    @pytest.mark.parametrize(
+        ("name", "least", "most"),
+        [("longitudes to 360", 5, 5), ("utm", 5, 12), ("scene", 9, 40), ("beside the pole", 9, 40)],
+    )
+    def test_edges_have_the_points_that_they_need(self, name: str, least: int, most: int):
+        """A catalogue of a million scenes is read whole: 80 points each were half of it."""
+        scene = ("EPSG:32621", (30.0, 0.0, 6e5, 0.0, -30.0, 4.4e6), 7700, 7600)
+        found = footprint(*{**RASTERS, "scene": scene}[name])
+        assert found is not None
+        (ring,) = rings(found)
+        assert least <= len(ring) <= most
+
+    @pytest.mark.parametrize("name", ["utm", "rotated", "upwards", "beside the pole"])
+    def test_no_point_of_an_edge_is_further_off_than_half_a_pixel(self, name: str):
+        crs, transform, height, width = RASTERS[name]
+        a, b, c, d, e, f = transform
+        project = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
+        found = footprint(crs, transform, height, width)
+        assert found is not None
+        (ring,) = rings(found)
+        steps = np.linspace(0, 1, 201)
+        edges = [(steps, 0), (steps, 1), (0, steps), (1, steps)]
+        for u, v in edges:
+            column, row = np.broadcast_arrays(width * np.asarray(u), height * np.asarray(v))
+            lines = project.transform(a * column + b * row + c, d * column + e * row + f)
+            off = [distance(ring, np.array(point)) for point in zip(*lines, strict=True)]
+            pixel = np.hypot(*np.ptp(ring, axis=0)) / np.hypot(height, width)
+            assert max(off) < 0.6 * pixel  # a tenth more for the curve between its 21 points
 
     @pytest.mark.parametrize("crs", ['LOCAL_CS["site",UNIT["metre",1]]', "no CRS at all"])
     def test_a_crs_without_a_place_has_no_footprint(self, crs: str):

@@ -19,6 +19,7 @@ from tilepress.pipeline.catalogue.thumbnails import thumbnail_of
 from tilepress.pipeline.catalogue.update import _Update, update_catalogue
 from tilepress.pipeline.storage.path import storage_path
 from tilepress.pipeline.store.reader import StoreReader
+from tilepress.pipeline.store.seal import with_seal
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.run.compress import compress
 from tilepress.workflows.run.parts import finish
@@ -98,6 +99,25 @@ class TestAPicture:
         assert thumbnail_of(reader) is not None
         monkeypatch.setattr(room, "MAX_SAMPLES", 300 * 200 - 1)
         assert thumbnail_of(reader) is None
+
+    def test_is_of_no_patient_whatever_else_is_told(self, sources: Path, tmp_path: Path):
+        """A series that says no modality and lies on the ground, as somebody sealed it."""
+        archive = made(sources, tmp_path / "out")
+        (series,) = archive.glob("*-*.zarr")
+        scene = json.loads((archive / "a b/scene.zarr/zarr.json").read_bytes())
+        root = json.loads((series / "zarr.json").read_bytes())
+        told, placed = (
+            one["consolidated_metadata"]["metadata"]["0/image"]["attributes"]
+            for one in (root, scene)
+        )
+        del told["modality"]
+        told |= {k: v for k, v in placed.items() if k.startswith(("proj:", "spatial:"))}
+        root["attributes"]["tilepress"]["seal"] = "0" * 64
+        forged = with_seal(json.dumps(root, separators=(",", ":")).encode())
+        (series / "zarr.json").write_bytes(forged)
+        update_catalogue(archive, thumbnails="all")
+        assert item(archive, series.name)["geometry"] is not None
+        assert [*pictures(archive)] == ["a~20b/scene.zarr.webp"]
 
     def test_is_missing_where_samples_are_damaged(self, sources: Path, tmp_path: Path):
         archive = made(sources, tmp_path / "out", levels=1, thumbnails=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,24 @@ class TestAStore:
         assert "  lossless" in lines
         assert len(lines) < 8
         assert max(map(len, lines[1:])) <= 110
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            ({"max_error": 3}, r"  no sample off by more than 3"),
+            ({"psnr": 40}, r"  lossy \(PSNR 4\d\.\d dB\)"),
+            ({"psnr": 40, "max_error": 50},
+             r"  lossy \(PSNR 4\d\.\d dB\), no sample off by more than 50"),
+        ],
+    )  # fmt: skip
+    def test_says_what_was_lost(self, options: dict[str, float], told: str, tmp_path: Path):
+        """A number alone, as the column of a list has it, says nothing outside of its column."""
+        noisy = np.random.default_rng(0).integers(0, 4000, (64, 64)).astype(np.uint16)
+        np.save(tmp_path / "a.npy", noisy)
+        store = tmp_path / "a.zarr"
+        assert tilepress.compress(tmp_path / "a.npy", store, workers=0, **options).ok
+        lines = repr(tilepress.info(store)).splitlines()
+        assert any(re.fullmatch(told, line) for line in lines), lines
 
     def test_is_a_table_in_notebooks(self, archive: Path):
         shown = tilepress.info(archive / "a.zarr")._repr_html_()

@@ -21,7 +21,7 @@ import rasterio
 from affine import Affine
 
 import tilepress
-from tilepress.errors import DamagedStore, UsageError
+from tilepress.errors import DamagedStore, DestinationConflict, UsageError
 from tilepress.pipeline.catalogue import index as catalogue_index
 from tilepress.pipeline.catalogue import lists
 from tilepress.pipeline.catalogue import stores as catalogue
@@ -37,7 +37,11 @@ from tilepress.pipeline.catalogue.stores import (
     list_stores,
     walk_stores,
 )
-from tilepress.pipeline.catalogue.update import CatalogueUpdate, update_catalogue
+from tilepress.pipeline.catalogue.update import (
+    CatalogueUpdate,
+    update_catalogue,
+    why_not_updated,
+)
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.workflows.report.telling import Event, Failed, SilentProgress
@@ -324,6 +328,23 @@ class TestUpdateWritesOnlyWhatChanged:
         (archive / "catalogue" / "items" / "a.zarr.json").write_text("spoiled")
         assert update_catalogue(archive, rebuild=True).written == 6
         assert tree(archive) == want
+
+    @pytest.mark.parametrize("linked", ["index", "pages", "dicom", "thumbnails", "items/2024"])
+    def test_nothing_is_written_or_removed_through_a_link(
+        self, archive: Path, tmp_path: Path, linked: str
+    ):
+        update_catalogue(archive)
+        (tmp_path / "elsewhere/20200101T000000-0").mkdir(parents=True)
+        (tmp_path / "elsewhere/a.zarr.webp").touch()
+        path = archive / "catalogue" / linked
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(DestinationConflict, match=f"{linked} is a link"):
+            update_catalogue(archive, rebuild=True)
+        assert "is a link" in (why_not_updated(archive) or "")
+        left = sorted(one.name for one in (tmp_path / "elsewhere").rglob("*"))
+        assert left == ["20200101T000000-0", "a.zarr.webp"]
 
 
 class _Killed(BaseException):

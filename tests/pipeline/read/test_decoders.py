@@ -74,6 +74,15 @@ class TestReading:
         assert "tilepress_decoder" not in base.attrs
         assert seen.attrs["tilepress"] == base.attrs["tilepress"]
 
+    @pytest.mark.parametrize("name", ["scene.zarr", "plain.zarr"])
+    def test_none_is_the_base(self, archive: Path, name: str, tmp_path: Path) -> None:
+        """Programs hand on what their user did not say."""
+        found = tilepress.open(archive / name, decoder=None)
+        assert found.image.equals(tilepress.open(archive / name, decoder="base").image)
+        assert "tilepress_decoder" not in found.attrs
+        (file,) = tilepress.export(archive / name, tmp_path / "out.npy", decoder=None)
+        assert np.array_equal(np.load(file), found.image.values)
+
     def test_the_base_is_what_plain_readers_get(self, archive: Path) -> None:
         import xarray as xr
 

@@ -95,6 +95,17 @@ def test_what_is_young_or_something_else_stays(tmp_path: Path):
     assert len(os.listdir(tmp_path)) == 5
 
 
+def test_what_is_young_is_waited_for_where_that_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "YOUNG_S", 0.5)
+    (tmp_path / LEFT[0]).mkdir()
+    with unfinished(tmp_path / "a"):
+        assert sweep_unfinished(tmp_path) == 0
+        assert sweep_unfinished(tmp_path, waits=True) == 1
+        assert len(os.listdir(tmp_path)) == 1, "what is being written stays"
+
+
 def test_exports_sweep_their_folders(tmp_path: Path):
     np.save(tmp_path / "a.npy", np.arange(600, dtype=np.uint8).reshape(20, 30))
     assert compress(tmp_path / "a.npy", tmp_path / "out", workers=0).ok

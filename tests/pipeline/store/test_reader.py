@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tilepress.errors import (
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.read.open import open_dataset
 from tilepress.pipeline.store.reader import SealedStore, StoreReader
+from tilepress.pipeline.store.seal import with_seal
 
 Make = Callable[..., Any]
 
@@ -167,6 +169,27 @@ class TestAFlippedBitIsNeverASample:
 
 
 class TestOurReaderRefusesWhatItCannotVouchFor:
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("chunk_grid", {"name": "regular", "configuration": 1}),
+            ("shape", ["many", None]),
+            ("codecs", [{"name": "of nobody"}]),
+            ("node_type", 3),
+            ("zarr_format", {}),
+        ],
+    )
+    def test_documents_that_were_sealed_and_are_none_of_zarrs(
+        self, geo_store: Any, key: str, value: object
+    ):
+        root = json.loads((geo_store.path / "zarr.json").read_bytes())
+        root["attributes"]["tilepress"]["seal"] = "0" * 64
+        root["consolidated_metadata"]["metadata"]["0/image"][key] = value
+        forged = with_seal(json.dumps(root, separators=(",", ":")).encode())
+        (geo_store.path / "zarr.json").write_bytes(forged)
+        with pytest.raises(DamagedStore, match="its documents are none that Zarr reads"):
+            StoreReader.open(geo_store.path)
+
     def test_every_flipped_bit_of_the_root_document(self, geo_store: Any) -> None:
         """It holds the consolidated metadata, all that our reader goes by."""
         path = geo_store.path / "zarr.json"

@@ -84,6 +84,33 @@ class TestRefusals:
         assert answer.status_code == 409
         assert "not the original" in answer.json()["error"]
 
+    def test_what_differs_by_less_than_doubles_tell(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "other").mkdir()
+        image = np.full((300, 280), 2**60, np.int64)
+        np.save(tmp_path / "in/plane.npy", image)
+        tilepress.compress(tmp_path / "in", tmp_path / "out", workers=0, tier="fast")
+        image[100, 100] += 1
+        np.save(tmp_path / "other/plane.npy", image)
+        for folder, status in (("in", 200), ("other", 409)):
+            client = _client(tmp_path / "out", tmp_path / folder)
+            assert client.get("/api/tile/9/0/0/plane.zarr?of=original").status_code == status
+
+    @pytest.mark.parametrize("spoiled", [b"spoiled", None])
+    def test_what_is_spoiled_while_it_is_served_is_not_named(
+        self, bounded: Path, tmp_path: Path, spoiled: bytes | None
+    ) -> None:
+        path = tmp_path / "plane.npy"
+        path.write_bytes((bounded / "in" / "plane.npy").read_bytes())
+        client = _client(bounded / "out", tmp_path)
+        assert client.get("/api/tile/9/0/0/plane.zarr?of=original").status_code == 200
+        path.unlink()
+        if spoiled is not None:
+            path.write_bytes(spoiled)
+        answer = client.get("/api/tile/9/1/1/plane.zarr?of=original")
+        assert answer.status_code in (200, 409)  # it may be read to its end before
+        assert str(tmp_path) not in answer.text
+
     def test_another_shape(self, bounded: Path, tmp_path: Path) -> None:
         np.save(tmp_path / "plane.npy", np.zeros((3, 4), np.uint16))
         answer = _client(bounded / "out", tmp_path).get("/api/thumb/plane.zarr?of=original")
