@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tilepress.codecs.beside import bounded_coder
+from tilepress.codecs.coder import Coded
 from tilepress.codecs.ntc.mixed import EXACT_MODEL
-from tilepress.codecs.registry import Coded
 
 __all__ = ["encode_lossless"]
 
