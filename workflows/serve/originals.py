@@ -126,6 +126,10 @@ class _Beside:
     def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
         return self._reader.read_mask(box)
 
+    def source_bytes(self, name: str) -> bytes:
+        """Return what the store keeps of its source, such as colour tables."""
+        return self._reader.source_bytes(name)
+
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Return samples, or distances in singles. Raises HTTPException 409 for another image."""
         try:
