@@ -139,6 +139,9 @@ class TileCodec:
         self._reader = RecordDecoder(config, self._coder, weights_id(config.weights))
         self._decoder = self._checked(decoder)
 
+    def __repr__(self) -> str:
+        return f"<TileCodec {self._config.codec}: {self._config.loss}>"
+
     @property
     def loss(self) -> Loss:
         """What coding may change of the samples."""

@@ -62,11 +62,12 @@ class Wanted:
         chosen = chosen_export(kind, reader.path.name, Path(), wanted)
         way, part = self.format, ExportPart()
         if self.transfer_syntax is not None and "transfer_syntax" in chosen.cuts:
-            if own is None or chosen not in own.exports:
+            if own is not None and chosen in own.exports:
+                part = ExportPart(transfer_syntax=self.transfer_syntax)
+                way = f"{way or chosen.name} {self.transfer_syntax}"
+            elif own is not None and own.slide_to_write(reader) is not None:
                 text = "frames of what came as no DICOM are not coded anew; leave out the syntax"
                 raise UsageError(f"exporting {reader.path.name}: {text}")
-            part = ExportPart(transfer_syntax=self.transfer_syntax)
-            way = f"{way or chosen.name} {self.transfer_syntax}"
         if self.joins(kind, chosen):
             way = f"{way or chosen.name} joined"
         return wanted, part, way

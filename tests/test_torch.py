@@ -49,6 +49,16 @@ def doubled(item: Any) -> Any:
     return {**item, "image": item["image"] * 2}
 
 
+class TestAtAPrompt:
+    def test_a_data_set_and_a_sampler_say_what_they_are(self, archive: Path):
+        data = TileDataset(archive / "out/1.zarr", SIZE, positions="grid")
+        told = f"{len(data)} patches of 1 × {SIZE} × {SIZE} from 1 store"
+        assert repr(data) == f"<TileDataset: {told}>"
+        assert repr(TileSampler(data, batch_size=4)) == (
+            f"<TileSampler: {len(data)} patches, batch_size 4, workers 0, share 1 of 1>"
+        )
+
+
 class TestItems:
     def test_are_the_samples_as_floats(self, archive: Path):
         data = TileDataset(archive / "out", SIZE, as_dict=True)

@@ -78,8 +78,8 @@ class StoreLevels:
 
     def lines(self) -> list[str]:
         count = f"{self.levels} further level{'s' * (self.levels != 1)}"
-        text = f"{self.state}: {count}" if self.reason is None else f"{self.state}: {self.reason}"
-        return [f"{self.store}: {text}"]
+        reason = (self.reason or count).removeprefix(f"adding levels to {self.store}: ")
+        return [f"{self.store}: {self.state}: {reason}"]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -30,7 +30,7 @@ from tilepress.pipeline.catalogue.stores import is_catalogue_object
 from tilepress.pipeline.find.discover import store_path
 from tilepress.pipeline.formats import has_private_names
 from tilepress.pipeline.image.grid import ShardGrid
-from tilepress.pipeline.image.made_levels import MADE_LEVELS
+from tilepress.pipeline.image.made_levels import AUTO, MADE_LEVELS
 from tilepress.pipeline.image.pseudonyms import UNNAMED, Pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.kept.index import FolderIndex, is_kept
@@ -351,8 +351,21 @@ def _other_options(plan: ImagePlan, reader: StoreReader) -> str | None:
     if reader.chunk != plan.grid.chunk:
         return "its tiles have another size"
     if reader.level_count != 1 + len(plan.info.levels):
-        return f"it has {reader.level_count - 1} further levels, this run's {len(plan.info.levels)}"
+        return _other_levels(reader, len(plan.info.levels))
     return None
+
+
+def _other_levels(reader: StoreReader, here: int) -> str:
+    """Say how many levels a store has, this run has another number, and which option has them."""
+    count = reader.level_count - 1
+    text = f"it has {count} further level{'s' * (count != 1)}, this run's {here}"
+    if not count:
+        return f"{text}; tilepress levels adds some"
+    made = reader.attrs.get(MADE_LEVELS)
+    if made is None:
+        return text
+    halves = list(made["factors"]) == [2**n for n in range(1, count + 1)]
+    return f"{text}; --levels {count if halves else AUTO} takes it as it is"
 
 
 def _other_loss(there: Loss, here: Loss) -> str:

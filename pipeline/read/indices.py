@@ -71,10 +71,11 @@ _LANDSAT_4 = {"blue": "b1", "green": "b2", "red": "b3", "nir": "b4", "swir16": "
 
 _PRODUCTS = (
     (re.compile(r"S2[ABC]_|HLS\.S30\.|T[0-9]{2}[A-Z]{3}_[0-9]{8}T"), _SENTINEL_2),
-    (re.compile(r"L[CO]0[89]_|HLS\.L30\."), _LANDSAT_8),
-    (re.compile(r"L[TEM]0[4-7]_"), _LANDSAT_4),
+    (re.compile(r"L[CO]0[89]_|L[CO]8[0-9]{13}[A-Z]{3}|HLS\.L30\."), _LANDSAT_8),
+    (re.compile(r"L[TEM]0[4-7]_|L[TEM][4-7][0-9]{13}[A-Z]{3}"), _LANDSAT_4),
 )
-"""Products by the beginning of their names, and the numbers of their bands."""
+"""Products by the beginning of their names, Landsat scenes before collections among them, and the
+numbers of their bands."""
 
 _WORDS = {"near infrared": "nir", "nir08": "nir", "near-infrared": "nir", "swir1": "swir16",
           "swir2": "swir22", "sswir": "swir16", "lswir": "swir22"}  # fmt: skip

@@ -162,8 +162,9 @@ def coloured(
         values = look.index.values(samples)
         known = np.isfinite(values)
         span = (look.index.high - look.index.low) or 1.0
-        weight = 2 * (np.where(known, values, 0) - look.index.low) / span - 1
-        pixels[..., :3] = _diverging(weight.astype(np.float32))
+        with np.errstate(over="ignore"):  # what is beyond all numbers is beyond the colours
+            weight = 2 * (np.where(known, values, 0) - look.index.low) / span - 1
+            pixels[..., :3] = _diverging(weight.astype(np.float32))
         pixels[..., 3] = 255 * cover.min(axis=0) * known
     elif palette is not None and len(samples) == 1:
         numbers = np.clip(samples[0], 0, len(palette) - 1).astype(int)

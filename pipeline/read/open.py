@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from tilepress.codecs.registry import BASE
+from tilepress.codecs.coder import BASE
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage.path import AnyPath
 

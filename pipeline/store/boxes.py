@@ -30,7 +30,7 @@ def read_box(node: zarr.Array[Any], box: Box, store: str) -> npt.NDArray[Any]:
         raise ValueError(f"reading {node.path}: {box} is not within {node.shape}")
     try:
         return np.ascontiguousarray(node[box.slices])
-    except (InvalidRecord, ValueError) as error:  # ValueError: Zarr's own crc32c
+    except (InvalidRecord, ValueError, ZeroDivisionError) as error:  # Zarr's: crc32c, chunks of 0
         raise DamagedStore(
             f"reading {store}/{node.path} {box.start}…{box.stop}: {error}"
         ) from error

@@ -173,6 +173,12 @@ class TileDataset(Dataset[Item]):
         """From how many blocks of chunks a sampler draws: as many as a process keeps decoded."""
         return self._patches.blocks_at_once
 
+    def __repr__(self) -> str:
+        size, bands = self._patches.options.size, len(self._patches.stores[0].bands)
+        count = len(self._patches.stores)
+        stores = f"{count} store{'s' * (count != 1)}"
+        return f"<TileDataset: {len(self)} patches of {bands} × {size} × {size} from {stores}>"
+
     def __len__(self) -> int:
         return len(self._patches)
 
@@ -281,6 +287,10 @@ class TileSampler(Sampler[int]):
         self.rank, self.world = _share(rank, world)
         self.epoch = 0
         """The one that comes next."""
+
+    def __repr__(self) -> str:
+        told = f"{len(self)} patches, batch_size {self.batch_size}, workers {self.workers}"
+        return f"<TileSampler: {told}, share {self.rank + 1} of {self.world}>"
 
     def __len__(self) -> int:
         return len(self.dataset) // self.world

@@ -351,3 +351,9 @@ class TestConfigurationIsClosed:
         config["model"] = {**config["model"], "sha256": "0" * 64}
         with pytest.raises(ModelError, match="tilepress models add"):
             TileCodec.from_config(config)
+
+
+class TestAtAPrompt:
+    def test_it_says_codec_and_loss(self) -> None:
+        assert repr(TileCodec()) == "<TileCodec wave: lossless>"
+        assert repr(TileCodec(max_error=2)) == "<TileCodec wave: max error 2>"

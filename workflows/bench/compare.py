@@ -198,7 +198,7 @@ def run_bench(
     for found in read_images(sources):
         path, info, samples = found.files[0], found.info, found.samples
         if info is None or samples is None:
-            bench.failures.append(f"{found.name}: {found.failure}")
+            bench.failures.append(found.told)
             continue
         kind = class_of(path, classes)
         if workload is not None:

@@ -35,6 +35,12 @@ class FoundImage:
     name: str = ""
     """What people are told in place of the first file's path, which may name a patient."""
 
+    @property
+    def told(self) -> str:
+        """Why it was not read, and which image that is, named once."""
+        named = f" {self.name}: " in self.failure
+        return self.failure if named else f"{self.name}: {self.failure}"
+
 
 def read_images(sources: Sequence[str | Path], stack: Stacks = None) -> Iterator[FoundImage]:
     """Discover and read whole images, one at a time; what cannot be read says why."""

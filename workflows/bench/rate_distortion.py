@@ -173,7 +173,7 @@ def run_rd(
     bench = RdBench(tuple(codecs), tuple(sorted(targets_db)))
     for found in read_images(sources):
         if found.info is None or found.samples is None:
-            bench.failures.append(f"{found.name}: {found.failure}")
+            bench.failures.append(found.told)
             continue
         if found.samples.dtype.kind == "b" or found.info.lossy_refusal:
             reason = found.info.lossy_refusal or "samples are true or false"

@@ -147,7 +147,7 @@ def run_rate_speeds(
         )
         for image in read_images(sources):
             if image.info is None or image.samples is None:
-                found.failures.append(f"{image.name}: {image.failure}")
+                found.failures.append(image.told)
             elif image.samples.dtype.kind == "b" or image.info.lossy_refusal:
                 reason = image.info.lossy_refusal or "samples are true or false"
                 found.skipped.append(f"{image.name}: {reason}")

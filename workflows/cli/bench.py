@@ -267,8 +267,9 @@ def _speed_plan(rounds: int, mebibytes: int, threads: int | None) -> SpeedPlan |
     if not rounds:
         return None
     if rounds < MIN_ROUNDS or mebibytes < 1 or (threads is not None and threads < 1):
+        of_threads = "" if threads is None else f", --threads {threads}"
         raise UsageError(
-            f"comparing speeds: got --speed {rounds}, --speed-mib {mebibytes}, "
-            f"--threads {threads}; want {MIN_ROUNDS} rounds, 1 MiB and 1 thread at least"
+            f"comparing speeds: got --speed {rounds}, --speed-mib {mebibytes}{of_threads}; "
+            f"want {MIN_ROUNDS} rounds, 1 MiB and 1 thread at least"
         )
     return SpeedPlan(rounds=rounds, limit_bytes=mebibytes << 20, threads=threads)

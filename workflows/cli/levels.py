@@ -54,8 +54,10 @@ def levels(
     """
     from tilepress.pipeline.archive.add_levels import add_levels
     from tilepress.pipeline.find.choose import Choice
-    from tilepress.pipeline.image.made_levels import parse_asked
+    from tilepress.pipeline.image.made_levels import NO_LEVELS, parse_asked
 
+    if asked == NO_LEVELS:
+        raise UsageError("adding levels: got --levels none, want auto or how many")
     if not source and (stack or driver):
         raise UsageError("adding levels: --stack and --driver say how --source is read; name it")
     found = add_levels(

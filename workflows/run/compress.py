@@ -200,7 +200,9 @@ def compress(
         skip_larger=skip_larger,
     )
     check_options(request.options, workers, tune)
-    if thumbnails and (part is not None or dry_run or request.destination.is_store):
+    if thumbnails and dry_run:
+        raise UsageError("compressing: --dry-run draws no --thumbnails; leave one of them out")
+    if thumbnails and (part is not None or request.destination.is_store):
         raise UsageError(
             "compressing: thumbnails go into the catalogue of an archive; of parts, tilepress "
             "finish --thumbnails makes them"

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tilepress.errors import describe_error
+from tilepress.errors import UsageError, describe_error
 from tilepress.pipeline.catalogue.index import Index
 from tilepress.pipeline.catalogue.stores import CATALOGUE
 from tilepress.pipeline.export_archive import Exported
@@ -50,6 +50,8 @@ def export_archive(
 
     ``workers`` : None for one per processor and none for a small archive; 0 for none.
     """
+    if workers is not None and workers < 0:
+        raise UsageError(f"exporting: got {workers} workers, want 0 or more")
     where = storage_path(archive)
 
     def stager(stores: Sequence[StoragePath]) -> Stager:

@@ -30,6 +30,7 @@ from tilepress.workflows.serve.described import described
 from tilepress.workflows.serve.dicomweb.routes import dicomweb_routes
 from tilepress.workflows.serve.mercator import MAX_ZOOM, map_tile
 from tilepress.workflows.serve.originals import Originals, What, what_asked
+from tilepress.workflows.serve.quiet import Answer, quiet
 from tilepress.workflows.serve.shelf import NoSuchStore, Shelf
 from tilepress.workflows.serve.stac import stac_routes
 
@@ -67,14 +68,14 @@ def build(
     views = _Views(shelf, originals)
     routes = [
         Route("/", _page("index.html")),
-        Route("/view/{key:path}", views.page),
-        Route("/api/stores", views.stores),
-        Route("/api/info/{key:path}", views.info),
-        Route("/api/thumb/{key:path}", views.thumb),
-        Route("/api/value/{row}/{column}/{key:path}", views.value),
-        Route("/api/tile/{level}/{column}/{row}/{key:path}", views.tile),
-        Route("/api/xyz/{zoom}/{column}/{row}/{key:path}", views.xyz),
-        Route("/api/plane/{axis}/{number}/{key:path}", views.plane),
+        Route("/view/{key:path}", _quiet(views.page)),
+        Route("/api/stores", _quiet(views.stores)),
+        Route("/api/info/{key:path}", _quiet(views.info)),
+        Route("/api/thumb/{key:path}", _quiet(views.thumb)),
+        Route("/api/value/{row}/{column}/{key:path}", _quiet(views.value)),
+        Route("/api/tile/{level}/{column}/{row}/{key:path}", _quiet(views.tile)),
+        Route("/api/xyz/{zoom}/{column}/{row}/{key:path}", _quiet(views.xyz)),
+        Route("/api/plane/{axis}/{number}/{key:path}", _quiet(views.plane)),
         *dicomweb_routes(shelf, views.turn),
         *stac_routes(shelf, tell_places=token is None),
         Mount("/static", StaticFiles(directory=VIEWER)),
@@ -91,6 +92,10 @@ def build(
         },
     )
     return Guard(app, hosts=hosts, token=token, origins=origins)
+
+
+def _quiet(answer: Answer) -> Answer:
+    return quiet(answer, "reading the store")
 
 
 class _Views:

@@ -41,6 +41,10 @@ def look_asked(query: Mapping[str, str], reader: StoreReader, usual: Look) -> Lo
             raise UsageError(f"drawing: got nd={query['nd'][:40]}, want two bands")
         a, b = (number(part, "band", bands) for part in parts)
         look = replace(look, index=normalized(a, b))
+    if query.get("index"):
+        raise UsageError(f"drawing: got index={query['index'][:40]}, want it as expression=")
+    if query.get("rescale") and not query.get("expression"):
+        raise UsageError("drawing: rescale is of an index; give expression, too")
     if query.get("expression"):
         low, high = _range(query.get("rescale", ""))
         look = replace(look, index=index_of(reader, query["expression"], low=low, high=high))

@@ -126,6 +126,10 @@ class _Beside:
     def read_mask(self, box: Box) -> npt.NDArray[np.uint8]:
         return self._reader.read_mask(box)
 
+    def source_bytes(self, name: str) -> bytes:
+        """Return what the store keeps of its source, such as colour tables."""
+        return self._reader.source_bytes(name)
+
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Return samples, or distances in singles. Raises HTTPException 409 for another image."""
         try:
@@ -147,8 +151,8 @@ class _Beside:
 def _apart(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return distances: NaN is at 0 from itself, and at NaN from all else."""
     if one.dtype.kind in "iu":  # doubles do not tell large ones apart
-        high, low = (f(one, other).astype(np.uint64) for f in (np.maximum, np.minimum))
-        return (high - low).astype(np.float64)
+        high, low = np.maximum(one, other), np.minimum(one, other)
+        return np.asarray(high.astype(np.uint64) - low.astype(np.uint64), np.float64)
     with np.errstate(invalid="ignore"):
         apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
     apart[(one == other) | ((one != one) & (other != other))] = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from tilepress.codecs.ntc.chunk import Analysis, decode_chunk
 from tilepress.codecs.ntc.layout import LAPPED, WAVELET
 from tilepress.codecs.ntc.plane import inverse, padded_sides
 from tilepress.codecs.ntc.reduced import SCALES, bands_for, can_reduce, reduce_plane
-from tilepress.codecs.record import HEADER_BYTES
+from tilepress.codecs.record import HEADER_BYTES, pack_record, unpack_record
 from tilepress.codecs.reduce import all_of, reduced
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import ChecksumMismatch, InvalidRecord, UnsupportedFormat, UsageError
@@ -166,3 +168,22 @@ class TestRecords:
         record = TileCodec().encode(image(20, 20))
         with pytest.raises(UsageError, match="scale 3"):
             TileCodec().decode(record, scale=3)
+
+    @pytest.mark.parametrize("scale", [1, 4])
+    def test_are_checked_alike_at_every_scale(self, scale: int) -> None:
+        """A check that one of the ways to decode lacked would be a hole."""
+        codec = TileCodec("ntc", psnr=40)
+        chunk = image(40, 48, 2, "uint8")
+        record = codec.encode(chunk)
+        assert unpack_record(record)[0].coder in (6, 7)
+        with pytest.raises(InvalidRecord, match="it holds"):
+            codec.decode(record, scale=scale, expect=((2, 40, 49), np.dtype(np.uint8)))
+        with pytest.raises(IndexError, match="plane 2 of 2"):
+            codec.decode(record, scale=scale, planes=[2])
+        header, payload = unpack_record(record)
+        other = pack_record(replace(header, model_id=b"another!"), bytes(payload))
+        with pytest.raises(UnsupportedFormat, match="it needs model"):
+            codec.decode(other, scale=scale)
+        empty = pack_record(replace(header, coded=(0, 0, 0)), bytes(payload))
+        with pytest.raises(InvalidRecord):
+            codec.decode(empty, scale=scale)

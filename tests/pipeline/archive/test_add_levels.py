@@ -342,6 +342,8 @@ class TestAStoreAlone:
         assert "--source" in str(done.reason)
 
     def test_the_command(self, store: Path, source: Path):
+        none = CliRunner().invoke(app, ["levels", str(store), "--levels", "none"])
+        assert "want auto or how many" in str(none.exception)
         refused = CliRunner().invoke(app, ["levels", str(store), "--stack", "*"])
         assert isinstance(refused.exception, UsageError)
         done = CliRunner().invoke(app, ["levels", str(store), "--levels", "2"])
@@ -393,6 +395,7 @@ class TestWhatIsNotItsSource:
         for done in (touched, other):
             assert done.state == "failed"
             assert "touched" in str(done.reason)
+            assert done.lines()[0].count(str(store)) == 1
         assert contents(store) == before
 
     def test_must_be_there(self, store: Path, tmp_path: Path):

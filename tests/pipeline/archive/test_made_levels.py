@@ -166,7 +166,9 @@ class TestWhatIsAskedFor:
     def test_another_number_is_a_conflict(self, store: Path, source: Path):
         for asked, number in (("none", 0), (1, 1)):
             (failure,) = compress(source, store.parent, **{**OPTIONS, "levels": asked}).failures
-            assert f"it has 2 further levels, this run's {number}" in failure.message
+            told = f"it has 2 further levels, this run's {number}; --levels 2 takes it as it is"
+            assert told in failure.message
+        assert compress(source, store.parent, **{**OPTIONS, "levels": 2}).unchanged == 1
         assert verify(store, source) == []
 
     def test_slides_keep_their_own(self, tmp_path: Path):

@@ -714,3 +714,31 @@ class TestTheCommand:
             f"{store}: repaired",
             f"{store}: {SHARD}: written again",
         ]
+
+    def test_says_that_it_seals_what_another_version_wrote(
+        self,
+        source: Path,
+        tmp_path: Path,
+        another_encoder: Callable[[], None],
+        command: Callable[..., object],
+    ):
+        """The process of the command has the true encoder, whose bytes are not those sealed."""
+        store, lost, hurt = tmp_path / "scene.zarr", SHARD, "0/image/c/1/0"
+        another_encoder()
+        press(source, store)
+        before = tree(store)
+        remove(store / lost)
+        damage(store, hurt)
+        done = command("repair", store, "--source", source)
+        assert (done.returncode, done.stderr) == (0, "")  # type: ignore[attr-defined]
+        assert done.stdout.splitlines() == [  # type: ignore[attr-defined]
+            f"{store}: repaired",
+            f"{store}: {lost}: written again",
+            f"{store}: {hurt}: written again",
+            f"{store}: sealed anew",
+        ]
+        assert verify(store, source) == []
+        shards = {key for key in before if "image/c/" in key or "mask/c/" in key}
+        now = tree(store)
+        assert {key for key in shards if now[key] != before[key]} == {lost, hurt}
+        assert no_leftovers(store)

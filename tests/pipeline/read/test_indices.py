@@ -41,6 +41,8 @@ class TestCommonNames:
             (_reader(["B04", "B05"], store="HLS.L30.T31.zarr"), {"red": 0, "nir": 1}),
             (_reader(["SR_B4", "SR_B5"], store="LC08_L2SP_1.zarr"), {"red": 0, "nir": 1}),
             (_reader(["B3", "B4"], store="LT05_L1TP_1.zarr"), {"red": 0, "nir": 1}),
+            (_reader(["B4", "B5"], store="LC80030172015001LGN00.zarr"), {"red": 0, "nir": 1}),
+            (_reader(["B3", "B4"], store="LE71400412000304SGS00.zarr"), {"red": 0, "nir": 1}),
             (_reader(["B4", "B5"]), {}),  # of Landsat 8 or of Landsat 5
             (_reader(["red", "red", "nir"]), {"nir": 2}),  # one of two
             (_reader(count=4), {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,16 @@ class TestColours:
         cover = np.array([[[0.0, 0.5]]], np.float32)
         pixels = coloured(samples, cover, Look((Channel(0, 0, 1),)), None)
         assert pixels[0, :, 3].tolist() == [0, 128]
+
+    @pytest.mark.filterwarnings("error")
+    def test_an_index_in_a_range_below_all_numbers(self) -> None:
+        index = replace(normalized(0, 1), low=0.0, high=1e-320)
+        samples = np.array([[[5, 0]], [[0, 5]]], np.uint8)
+        look = Look((Channel(0, 0, 1),), index=index)
+        pixels = coloured(samples, _all(samples), look, None)
+        assert pixels[..., 3].tolist() == [[255, 255]]
+        assert pixels[0, 0, :3].tolist() == [1, 102, 94]
+        assert pixels[0, 1, :3].tolist() == [140, 81, 10]
 
     def test_an_index_of_two_bands(self) -> None:
         samples = np.array([[[10, 5, 0, 0]], [[0, 5, 10, 0]]], np.uint16)

@@ -218,6 +218,7 @@ class TestTheCommandLine:
     def test_fewer_than_three_rounds_are_no_comparison(self, folder: Path):
         done = CliRunner().invoke(app, ["bench", str(folder), "--speed", "2"])
         assert isinstance(done.exception, UsageError)
+        assert "None" not in str(done.exception)  # threads were not given
 
 
 class TestSizesAndSpeedsInOneRun:

@@ -24,6 +24,14 @@ def test_what_images_are_called(tmp_path: Path):
     assert not [one for one in found if "DOE" in one.name + one.failure]
 
 
+def test_what_is_not_read_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.tif").write_text("no image")
+    for name in ("bad.tif", "a"):
+        (one,) = read_images([name])
+        assert one.told.count(f"{one.name}: ") == 1
+
+
 @pytest.mark.parametrize("name", ["a.dat", "a.vrt", "a.tif"])
 def test_what_is_no_image_is_not_opened_with_other_drivers(tmp_path: Path, name: str):
     """A virtual raster may name any file: its samples came into the comparison."""

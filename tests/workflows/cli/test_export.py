@@ -78,6 +78,7 @@ class TestAnArchive:
             ["--format", "cog", "--transfer-syntax", "htj2k"],
             ["--format", "npy", "--join-stacks"],
             ["--report", "s3://bucket/report.json"],
+            ["--workers", "-2"],
         ):
             assert call("export", archive, tmp_path / "back", *line).returncode == 2
         assert not (tmp_path / "back").exists()

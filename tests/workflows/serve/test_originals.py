@@ -73,6 +73,31 @@ class TestPictures:
         assert _grey(client, "of=difference").max() == 0
 
 
+class TestRastersOfOneBand:
+    @pytest.mark.parametrize("loss", [{"max_error": 20}, {"psnr": 40}])
+    def test_are_shown_at_every_zoom(
+        self, bounded: Path, tmp_path: Path, loss: dict[str, float]
+    ) -> None:
+        """Colours of a GeoTIFF are asked of what its store keeps of the source."""
+        image = np.load(bounded / "in" / "plane.npy")
+        (tmp_path / "in").mkdir()
+        height, width = image.shape
+        how = {"driver": "GTiff", "count": 1, "dtype": "uint16", "crs": "EPSG:32632"}
+        place = rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)
+        with rasterio.open(
+            tmp_path / "in/plane.tif", "w", height=height, width=width, transform=place, **how
+        ) as file:
+            file.write(image, 1)
+        tilepress.compress(tmp_path / "in", tmp_path / "out", workers=0, **loss)
+        client = _client(tmp_path / "out", tmp_path / "in")
+        shown = np.rint(image[:256, :256] / 20)
+        np.testing.assert_array_equal(_grey(client, "c=0:0:5100&of=original"), shown)
+        for of in ("original", "difference"):
+            for where in ("thumb", "tile/9/0/0", "tile/8/0/0", "tile/6/0/0"):
+                answer = client.get(f"/api/{where}/plane.zarr?of={of}")
+                assert answer.status_code == 200, answer.text
+
+
 class TestRefusals:
     def test_what_is_not_the_original(self, bounded: Path, tmp_path: Path) -> None:
         """Of the same name and shape, and one sample is further off than the bound."""

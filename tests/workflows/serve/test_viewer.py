@@ -137,6 +137,8 @@ class TestAnImage:
         bright = self._settled(browser, canvas)
         assert bright > 5
         high = browser.find_elements("css selector", "input[aria-label='White at']")
+        assert high
+        assert all(len(one.get_attribute("value")) <= 6 for one in high)
         for one in high:
             browser.execute_script(
                 "arguments[0].value = 2000; arguments[0].dispatchEvent(new Event('input'))", one

@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from tilepress.errors import DamagedStore, TilepressError
 from tilepress.workflows.serve.dicomweb.accept import takes_json
 from tilepress.workflows.serve.dicomweb.holdings import UID, Holdings, Instance
 from tilepress.workflows.serve.dicomweb.parts import Streams
@@ -25,15 +24,14 @@ from tilepress.workflows.serve.dicomweb.retrieve import (
     metadata,
 )
 from tilepress.workflows.serve.dicomweb.search import Level, asked, searched
-from tilepress.workflows.serve.shelf import NoSuchStore, Shelf
+from tilepress.workflows.serve.quiet import Answer, quiet
+from tilepress.workflows.serve.shelf import Shelf
 
 __all__ = ["ROOT", "dicomweb_routes"]
 
 ROOT = "/dicom-web"
 
 JSON = "application/dicom+json"
-
-Answer = Callable[[Request], Response]
 
 _STUDY, _SERIES, _INSTANCE = (
     "/studies/{study}",
@@ -80,21 +78,17 @@ def dicomweb_routes(shelf: Shelf, turn: Callable[[], Any]) -> list[BaseRoute]:
 
 
 def _quiet(answer: Answer) -> Answer:
-    """Have what nobody foresaw say its type alone: its text may quote a header."""
+    """Refuse what is no UID, and have what nobody foresaw say its type alone."""
+    quietly = quiet(answer, "reading DICOM")
 
     @wraps(answer)
-    def quiet(request: Request) -> Response:
+    def checked(request: Request) -> Response:
         for name, value in request.path_params.items():
             if name in ("study", "series", "instance") and not UID.fullmatch(value):
                 raise HTTPException(400, f"the {name} is no UID")
-        try:
-            return answer(request)
-        except (HTTPException, TilepressError, OSError, NoSuchStore):
-            raise
-        except Exception as error:
-            raise DamagedStore(f"reading DICOM: {type(error).__name__}") from None
+        return quietly(request)
 
-    return quiet
+    return checked
 
 
 class _Views:

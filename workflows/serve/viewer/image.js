@@ -1,6 +1,11 @@
 "use strict";
 // Images of one plane at a time: deep zoom by tiles, channels, stretch, indices of bands, values.
 
+// A number as its field has room for.
+function legible(value) {
+  return Math.abs(value) >= 1000 ? Math.round(value) : Number(value.toPrecision(4));
+}
+
 function showImage(info) {
   const state = {
     channels: info.channels.map((channel) => ({ ...channel })),
@@ -107,7 +112,7 @@ function showImage(info) {
       } });
       info.bands.forEach((one, n) => band.append(made("option", { value: n, text: one.name, selected: n === channel.band })));
       const ends = ["low", "high"].map((end) => made("input", {
-        type: "number", step: "any", value: channel[end], "aria-label": end === "low" ? "Black at" : "White at",
+        type: "number", step: "any", value: legible(channel[end]), "aria-label": end === "low" ? "Black at" : "White at",
         oninput: (event) => { if (event.target.value !== "") { channel[end] = Number(event.target.value); redraw(); } },
       }));
       const color = made("input", { type: "color", value: `#${channel.color}`, "aria-label": "Colour", oninput: () => { channel.color = color.value.slice(1); redraw(); } });
