@@ -148,7 +148,7 @@ def _apart(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.flo
     """Return distances: NaN is at 0 from itself, and at NaN from all else."""
     if one.dtype.kind in "iu":  # doubles do not tell large ones apart
         high, low = (f(one, other).astype(np.uint64) for f in (np.maximum, np.minimum))
-        return (high - low).astype(np.float64)
+        return np.asarray(high - low, np.float64)
     with np.errstate(invalid="ignore"):
         apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
     apart[(one == other) | ((one != one) & (other != other))] = 0
