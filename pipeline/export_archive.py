@@ -183,9 +183,9 @@ class _Run:
         for staged in stager.staged(self._tasks(stores)):
             todo = self._waiting[0]
             done = self._placed(todo, staged, len(stores))
-            self._waiting.pop(0)
             if todo.scratch is not None:
                 todo.scratch.close()
+            self._waiting.pop(0)
             self._written.update(done.files)
             self._stopped = done.stops
             yield done

@@ -42,8 +42,13 @@ def unfinished(target: Path, *, folder: bool = False) -> Iterator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield path
     finally:
-        _remove(path)
-        os.close(handle)
+        try:
+            _remove(path)
+        except KeyboardInterrupt:  # the second one ends the process
+            _remove(path)
+            raise
+        finally:
+            os.close(handle)
 
 
 def sweep_unfinished(folder: Path, *, waits: bool = False) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,6 +105,23 @@ def test_what_is_young_is_waited_for_where_that_is_wanted(
         assert sweep_unfinished(tmp_path) == 0
         assert sweep_unfinished(tmp_path, waits=True) == 1
         assert len(os.listdir(tmp_path)) == 1, "what is being written stays"
+
+
+def test_it_is_gone_where_removing_it_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    remove, calls = shutil.rmtree, []
+
+    def interrupted(path: Path, **options: bool) -> None:
+        calls.append(path)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        remove(path, **options)
+
+    monkeypatch.setattr(module.shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), unfinished(tmp_path / "a", folder=True) as path:
+        (path / "half").touch()
+    assert not list(tmp_path.iterdir())
 
 
 def test_exports_sweep_their_folders(tmp_path: Path):
