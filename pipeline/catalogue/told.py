@@ -114,17 +114,19 @@ class StoreInfo:
         return "".join(parts)
 
 
-def info(store: AnyPath) -> StoreInfo:
+def info(store: AnyPath) -> StoreInfo | Listing:
     """Return what a store holds: shape, geometry, codec, loss statement, sizes.
 
-    Raises UsageError where there is nothing or an archive, which ``ls`` lists, and what opening a
-    store raises (UnsealedStore, DamagedStore, UnsupportedFormat, StoreError).
+    Of an archive that is what ``ls`` returns. Raises UsageError where there is neither, and what
+    opening a store raises (UnsealedStore, DamagedStore, UnsupportedFormat, StoreError).
     """
     where = storage_path(store)
     if not where.exists():
         raise UsageError(f"opening {store}: no such file or folder")
     if where.is_folder() and not is_store(where):
-        raise UsageError(f"opening {store}: it is no store; tilepress ls lists those of an archive")
+        if listing := ls(store):
+            return listing
+        raise UsageError(f"opening {store}: it is no store, and there is none in it")
     reader, summary = StoreReader.open(where), read_summary(where)
     return StoreInfo(
         listed=listed_store(where.name, summary),

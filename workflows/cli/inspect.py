@@ -27,7 +27,9 @@ from tilepress.workflows.cli.options import (
 __all__ = ["info", "list_archive", "register", "verify"]
 
 
-Store = Annotated[str, typer.Argument(metavar="STORE", help="A store (*.zarr), a path or s3://…")]
+Store = Annotated[
+    str, typer.Argument(metavar="STORE|ARCHIVE", help="A store (*.zarr), a path or s3://…")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,15 +42,21 @@ def register(app: typer.Typer) -> None:
 def info(store: Store, as_json: Json = False) -> None:
     """Show what a store holds: shape, geometry, codec, loss statement, sizes.
 
+    Of an archive it lists the stores, as ls does.
+
     **Example**
 
         tilepress info out/scene.zarr --json
     """
+    from tilepress.pipeline.catalogue.told import Listing, short
     from tilepress.pipeline.catalogue.told import info as told_of
-    from tilepress.pipeline.catalogue.told import short
 
     _must_exist(store)
-    details = told_of(store).to_json()
+    told = told_of(store)
+    if isinstance(told, Listing):
+        list_archive(store, as_json)
+        return
+    details = told.to_json()
     if as_json:
         print(json.dumps(details, indent=2, default=str))
         return

@@ -96,9 +96,15 @@ class TestAStore:
         assert "[3, 40, 50]" in shown
         assert "<summary>tilepress</summary>" in shown
 
-    def test_that_is_none_is_refused(self, archive: Path, tmp_path: Path):
-        with pytest.raises(UsageError, match="it is no store; tilepress ls"):
-            tilepress.info(archive)
+    def test_of_an_archive_is_the_list_of_its_stores(self, archive: Path):
+        assert tilepress.info(archive) == tilepress.ls(archive)
+        assert repr(tilepress.info(archive)) == repr(tilepress.ls(archive))
+        listed = CliRunner().invoke(app, ["ls", str(archive)])
+        assert CliRunner().invoke(app, ["info", str(archive)]).stdout == listed.stdout != ""
+
+    def test_that_is_none_is_refused(self, tmp_path: Path):
+        with pytest.raises(UsageError, match="it is no store, and there is none in it"):
+            tilepress.info(tmp_path)
         with pytest.raises(UsageError, match="no such file or folder"):
             tilepress.info(tmp_path / "x.zarr")
         (tmp_path / "x.zarr").mkdir()
