@@ -51,6 +51,7 @@ from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.kept.index import has_kept
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.atomic import is_partial
+from tilepress.pipeline.storage.links import check_no_links_below
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, is_url, storage_path
 from tilepress.pipeline.storage.retry import retried
 from tilepress.pipeline.store.keys import (
@@ -185,6 +186,7 @@ class _Repair:
             guessed = [n for n, one in layouts.items() if salvaged.unproved.get(n) == one]
             if guessed and plan.digest not in salvaged.digests:
                 raise self._untold()
+            check_no_links_below(self.store, self.store)
             lease = self._keeper.acquire(ledger_folder(self.store), plan.digest)
             try:
                 self._check_unchanged(salvaged)

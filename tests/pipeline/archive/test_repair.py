@@ -175,6 +175,16 @@ class TestWhatIsDamagedIsAsItWas:
             done = mend(store, source)
             assert (done.state, tree(store)) == ("repaired", good), bit
 
+    def test_not_through_a_link(self, store: Path, source: Path, tmp_path: Path):
+        flip(store / SHARD)
+        (store / "0").rename(tmp_path / "elsewhere")
+        (store / "0").symlink_to(tmp_path / "elsewhere")
+        harmed = (store / SHARD).read_bytes()
+        found = mend(store, source)
+        assert found.state == "failed"
+        assert "0 is a link, which may lead anywhere" in str(found.reason)
+        assert (store / SHARD).read_bytes() == harmed
+
     def test_the_index_of_a_shard(self, store: Path, source: Path):
         good = tree(store)
         flip(store / SHARD, 8 * (len(good[SHARD]) - 6))
