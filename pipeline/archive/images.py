@@ -56,6 +56,7 @@ from tilepress.pipeline.store.keys import SIGNATURE
 from tilepress.pipeline.store.manifest import ShardEntry
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed, store_bytes
+from tilepress.pipeline.store.summary import source_bytes
 
 __all__ = ["Job", "Todo", "finish_images", "plan_images", "prepare_images"]
 
@@ -202,7 +203,7 @@ def _sealed_before(todo: Todo, job: Job, keeper: LeaseKeeper) -> ImageResult | N
         axes=reader.axes,
         shape=reader.shape,
         dtype=reader.dtype.name,
-        raw_bytes=int(reader.statement["raw_bytes"]),
+        raw_bytes=source_bytes(reader.statement, reader.attrs, reader.shape, reader.dtype),
         stored_bytes=store_bytes(store, reader.separator),
         shards=sum(reader.grid(name).total for name in reader.arrays),
         shards_reused=0,

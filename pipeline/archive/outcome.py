@@ -37,7 +37,7 @@ class ImageResult:
     shape: tuple[int, ...]
     dtype: str
     raw_bytes: int
-    """Decoded size of the image, without its mask."""
+    """Decoded size of the image as it came, without its mask and levels that were made of it."""
     stored_bytes: int
     """Size of the store: all its objects, documents and the copies in ``source/`` included."""
     shards: int
@@ -126,6 +126,7 @@ class SealedImage:
     """Sizes of a sealed store, in bytes."""
 
     raw_bytes: int
+    """Decoded size of the image as it came: not of levels that were made."""
     stored_bytes: int
     seal: str | None = None
     """Of a store that was just sealed, or compared with its source; None where neither."""

@@ -22,7 +22,7 @@ from tilepress.pipeline.archive.peak import peak_of
 from tilepress.pipeline.find.stacks import STACKED
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
-from tilepress.pipeline.image.made_levels import AUTO, LEVELS
+from tilepress.pipeline.image.made_levels import AUTO, LEVELS, MADE_LEVELS
 from tilepress.pipeline.image.private_names import PRIVATE
 from tilepress.pipeline.image.pseudonyms import IDENTITY
 from tilepress.pipeline.image.source import ADVICE, BESIDE, FORMER, SIBLINGS, SourceSpec, TileSource
@@ -159,6 +159,13 @@ class ImagePlan:
         """Decoded size of the image in bytes, with all its levels and without its mask."""
         samples = sum(math.prod(grid.shape) for grid in (self.grid, *self.level_grids))
         return samples * self.info.dtype.itemsize
+
+    @property
+    def source_bytes(self) -> int:
+        """Decoded size of the image as it came, without levels that are made of it."""
+        if MADE_LEVELS not in self.info.attributes:
+            return self.raw_bytes
+        return math.prod(self.grid.shape) * self.info.dtype.itemsize
 
     @property
     def source_name(self) -> str:

@@ -152,7 +152,7 @@ def sealed_sizes(plan: ImagePlan, seal: str | None = None) -> SealedImage:
     loss = None
     if isinstance(plan.loss, Lossy):
         loss = told_loss(plan.loss, read_root(plan.store).statement)
-    return SealedImage(plan.raw_bytes, store_bytes(plan.store, separator), seal, loss=loss)
+    return SealedImage(plan.source_bytes, store_bytes(plan.store, separator), seal, loss=loss)
 
 
 def clear_leftovers(store: str, keeper: LeaseKeeper) -> None:

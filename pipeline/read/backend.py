@@ -97,10 +97,9 @@ class TilepressBackend(BackendEntrypoint):
 
 def _dataset(reader: StoreReader, level: int, drop: str | Iterable[str] | None) -> xr.Dataset:
     objects = reader.path.zarr_store()
-    if isinstance(objects, ObjectStore):
-        objects = FetchedObjects(objects)
+    fetched = FetchedObjects(objects) if isinstance(objects, ObjectStore) else None
     known = {ROOT_DOCUMENT: reader.root_document}
-    store = SealedStore(objects, known=known, decoder=reader.decoder)
+    store = SealedStore(fetched or objects, known=known, decoder=reader.decoder)
     dataset: xr.Dataset = xr.open_zarr(
         store,
         group=str(level),
@@ -112,15 +111,13 @@ def _dataset(reader: StoreReader, level: int, drop: str | Iterable[str] | None) 
     dataset.attrs["tilepress"] = dict(reader.statement)
     if reader.decoder_note is not None:
         dataset.attrs["tilepress_decoder"] = reader.decoder_note
-    if not isinstance(objects, FetchedObjects):
-        return dataset
     root = zarr.open_consolidated(store, mode="r", zarr_format=3)
     for name in (level_image(level), *(["mask"] if level == 0 and reader.has_mask else [])):
         variable = name.rpartition("/")[2]
         if variable in dataset.variables:  # else it was dropped
             key_of = functools.partial(shard_key, name, separator=reader.separator)
             array: Any = root[array_key(name)]
-            stored = StoredArray(array, reader.grid(name), key_of, objects)
+            stored = StoredArray(array, reader.grid(name), key_of, fetched, reader.path.name)
             dataset[variable] = _read_by(stored, dataset.variables[variable])
     return dataset
 

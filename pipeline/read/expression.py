@@ -135,8 +135,7 @@ class _Parser:
         self._sum()
         kind, token, _ = self._next()
         if kind != "end":
-            hint = "; an address has %2B for +" if kind != "sign" else ""
-            raise self._wrong(f"an operator before {shown(token)}{hint}")
+            raise self._wrong(f"an operator before {shown(token)}{self._hint()}")
         if not self._bands:
             raise self._wrong("a band in it")
         return Expression(self._text, tuple(self._bands), tuple(self._steps))
@@ -222,7 +221,13 @@ class _Parser:
 
     def _close(self) -> None:
         if not self._take(")"):
-            raise self._wrong(f'a ")" before {shown(self._next()[1])}')
+            raise self._wrong(f'a ")" before {shown(self._next()[1])}{self._hint()}')
+
+    def _hint(self) -> str:
+        """Say what may be wrong where a value follows a value: "+" in an address is a blank."""
+        kind, text, _ = self._next()
+        value = kind not in ("end", "sign") or text == "("
+        return "; an address has %2B for +" if value else ""
 
     def _band(self, name: str | int) -> None:
         found = self._called(name)

@@ -54,6 +54,9 @@ class HttpPath:
             raise UsageError(f"opening {shown}: want https://; http is taken on this machine alone")
         return cls(f"{parts.scheme.lower()}://{parts.netloc}/{clean_key(parts.path, shown)}")
 
+    def __repr__(self) -> str:
+        return f"HttpPath({str(self)!r})"
+
     def __str__(self) -> str:
         return self.base
 

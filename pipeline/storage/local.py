@@ -41,6 +41,9 @@ class FolderPath:
     def __fspath__(self) -> str:
         return str(self.path)
 
+    def __repr__(self) -> str:
+        return f"FolderPath({str(self)!r})"
+
     def __str__(self) -> str:
         return str(self.path)
 

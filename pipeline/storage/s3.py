@@ -45,6 +45,9 @@ class BucketPath:
     bucket: str
     key: str = ""
 
+    def __repr__(self) -> str:
+        return f"BucketPath({str(self)!r})"
+
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
 

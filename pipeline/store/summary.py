@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from tilepress.codecs.loss import Loss, stated_loss
+from tilepress.pipeline.image.made_levels import MADE_LEVELS
 from tilepress.pipeline.storage.path import AnyPath, storage_path
 from tilepress.pipeline.store.keys import IMAGE, SEPARATOR, array_key
 from tilepress.pipeline.store.manifest import sha256_hex
 from tilepress.pipeline.store.seal import read_root, store_bytes
 
-__all__ = ["StoreSummary", "read_seal", "read_summary"]
+__all__ = ["StoreSummary", "read_seal", "read_summary", "source_bytes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +64,12 @@ class StoreSummary:
 
     @property
     def raw_bytes(self) -> int:
-        """Decoded size of the image."""
-        return int(self.statement["raw_bytes"])
+        """Decoded size of the image as it came: ``source_bytes``."""
+        return source_bytes(self.statement, self.attributes, self.shape, self.dtype)
 
     @property
     def ratio(self) -> float:
-        """Decoded size over that of the whole store."""
+        """Decoded size of the image as it came over that of the whole store."""
         return self.raw_bytes / max(1, self.stored_bytes)
 
     @property
@@ -93,6 +98,22 @@ class StoreSummary:
         given = self.labels or self.attributes.get("band_names") or ()
         names = [str(name) for name in given] if len(given) == count else [""] * count
         return tuple(name or str(i) for i, name in enumerate(names, 1))
+
+
+def source_bytes(
+    statement: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+    shape: tuple[int, ...],
+    dtype: npt.DTypeLike,
+) -> int:
+    """Return the decoded size of a store's image as it came, without its mask.
+
+    A store states that of all levels. Levels that the source had, as slides have, are of it; those
+    that were made of the full resolution take room and are no samples of the source.
+    """
+    if MADE_LEVELS in attributes:
+        return math.prod(shape) * np.dtype(dtype).itemsize
+    return int(statement["raw_bytes"])
 
 
 def read_summary(store: AnyPath) -> StoreSummary:

@@ -140,6 +140,12 @@ def _frames(error: BaseException | None) -> str:
     return f"{came_of}Traceback (most recent call last):\n{here}{type(error).__name__}\n"
 
 
+def _help_of(error: Any) -> str:  # noqa: ANN401  # the parser's
+    """Say which help there is on a line that the parser refused; "" where it is of no command."""
+    context = getattr(error, "ctx", None)
+    return "" if context is None else f"; see {context.command_path} --help"
+
+
 def _guarded(command: Callable[[], Any]) -> int:
     """Run a command; turn every way in which it can end into an exit code and at most one line."""
     quiet_libraries()
@@ -149,7 +155,7 @@ def _guarded(command: Callable[[], Any]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         result = EXIT_INTERRUPTED
     except _CommandLineError as error:
-        complain(error.format_message())
+        complain(f"{error.format_message().rstrip('.')}{_help_of(error)}")
         return EXIT_USAGE
     except UsageError as error:
         complain(str(error))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tilepress.errors import UsageError
+from tilepress.errors import StoreError, UsageError
 from tilepress.workflows.cli.console import EXIT_FAILED, complain, open_console, say
 from tilepress.workflows.cli.options import (
     DecoderChoice,
@@ -182,32 +182,47 @@ def export(
             decoder=decoder,
             force_generative=force_generative,
         )
-        _export_archive(store, Path(out), every, workers, report, fitting_only=fitting_only)
+        with _told(store, out):
+            _export_archive(store, Path(out), every, workers, report, fitting_only=fitting_only)
         return
     if join_stacks or fitting_only or workers is not None or report is not None:
         raise UsageError(
             "exporting: --join-stacks, --fitting-only, --workers and --report are of an archive; "
             "one stack as NAME.tif is joined"
         )
-    files = run_export(
-        store,
-        out,
-        format=wanted,
-        bands=_bands(bands),
-        slices=_numbers("--slices", slices),
-        bbox=_box(bbox),
-        bbox_crs=bbox_crs,
-        resample=None if resample is None else resample.value,
-        transfer_syntax=None if transfer_syntax is None else transfer_syntax.value,
-        decoder=decoder,
-        force_generative=force_generative,
-    )
+    with _told(store, out):
+        files = run_export(
+            store,
+            out,
+            format=wanted,
+            bands=_bands(bands),
+            slices=_numbers("--slices", slices),
+            bbox=_box(bbox),
+            bbox_crs=bbox_crs,
+            resample=None if resample is None else resample.value,
+            transfer_syntax=None if transfer_syntax is None else transfer_syntax.value,
+            decoder=decoder,
+            force_generative=force_generative,
+        )
     if show_paths or (len(files) == 1 and files[0] == Path(out)):
         for path in files:
             say(str(path))
     else:
         for line in told(store, Path(out), files):
             say(line)
+
+
+@contextlib.contextmanager
+def _told(store: str, out: str) -> Iterator[None]:
+    """Have what storage refuses say what was being done; raises StoreError."""
+    try:
+        yield
+    except BrokenPipeError:  # of standard output: its reader has gone
+        raise
+    except OSError as error:
+        where = f" ({error.filename})" if str(error.filename) not in ("None", out) else ""
+        text = f"{error.strerror or type(error).__name__}{where}"
+        raise StoreError(f"exporting {Path(store).name} to {out}: {text}") from error
 
 
 def _export_archive(

@@ -312,7 +312,7 @@ def repair(
 
 def _split(paths: list[str], doing: str) -> tuple[list[str], str]:
     if len(paths) < 2:
-        raise UsageError(f"{doing}: give at least one source and a destination")
+        raise UsageError(f"{doing}: give at least one source and a destination; see --help")
     return paths[:-1], paths[-1]
 
 

@@ -107,6 +107,8 @@ class _DryRun:
     labels: Labels
     force: bool = field(kw_only=True)
     forecast: Forecast = field(default_factory=Forecast)
+    _to_code: int = 0
+    """Bytes of samples that would be coded: levels that are made add to those of sources."""
     _drawn: list[tuple[SourceSpec, str | None]] = field(default_factory=list)
     _claims: Claims = field(default_factory=Claims)
     _random: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311
@@ -173,7 +175,8 @@ class _DryRun:
         if what != "unchanged":
             forecast.files += len(plan.spec.paths)
             forecast.file_bytes += plan.spec.share_of_files or 0
-            forecast.raw_bytes += plan.raw_bytes
+            forecast.raw_bytes += plan.source_bytes
+            self._to_code += plan.raw_bytes
 
     def _draw(self, spec: SourceSpec, label: str | None) -> None:
         """Take an image into the sample, each with the same chance whatever comes later."""
@@ -206,7 +209,7 @@ class _DryRun:
         forecast = self.forecast
         forecast.sampled_images, forecast.sampled_bytes = total.images, total.raw_bytes
         if total.raw_bytes:
-            factor = forecast.raw_bytes / total.raw_bytes
+            factor = self._to_code / total.raw_bytes
             documents = DOCUMENT_BYTES * forecast.to_write
             forecast.stored_bytes = round(total.coded_bytes * factor) + documents
             forecast.seconds = round(total.seconds * factor / forecast.workers, 1)

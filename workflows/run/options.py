@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from tilepress.codecs.registry import DEFAULT_CODEC, LOSSY_CODEC
 from tilepress.errors import CodecError, UsageError
 from tilepress.pipeline.archive.options import CODING_OPTIONS, EncodeOptions
 from tilepress.workflows.learn.tune import check_tune
@@ -68,13 +69,29 @@ def check_options(options: EncodeOptions, workers: int | None, tune: float | Non
         )
     if workers is not None and workers < 0:
         raise UsageError(f"compressing: got {workers} workers, want 0 or more")
+    if tune is not None and options.codec != DEFAULT_CODEC:
+        raise UsageError(
+            f"compressing: --tune is of codec {DEFAULT_CODEC!r} alone, got {_named(options)}"
+        )
     try:
         codec = options.tile_codec()
     except CodecError as error:
-        raise UsageError(f"compressing: {error}") from error
-    if tune is not None and not codec.model.data:
+        usual = EncodeOptions()
+        chosen = (options.model, options.tier) != (usual.model, usual.tier)
+        doing = f"compressing with {_named(options)}" if chosen else "compressing"
+        raise UsageError(f"{doing}: {error}") from error
+    if options.lossless_patterns and codec.loss.is_lossless:
         raise UsageError(
-            f"compressing: codec {options.codec!r} has no weights that --tune could tune"
+            "compressing: --lossless-for needs a loss (--max-error, --quality, --psnr, "
+            "--bits-per-sample or --bpp); without one all is lossless"
         )
     if tune is not None:
         check_tune(tune, codec.model)
+
+
+def _named(options: EncodeOptions) -> str:
+    """Return the codec, and which option means it: nobody may have named it."""
+    implied = [name for name in options.losses if name != "max_error"]
+    if options.codec != LOSSY_CODEC or not implied:
+        return f"codec {options.codec!r}"
+    return f"codec {options.codec!r} (what --{implied[0].replace('_', '-')} means)"

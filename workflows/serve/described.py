@@ -8,6 +8,7 @@ from tilepress.pipeline.read.channels import band_count, told_channels
 from tilepress.pipeline.read.indices import presets_of
 from tilepress.pipeline.read.look import Look
 from tilepress.pipeline.read.picture import Picture
+from tilepress.pipeline.store.summary import source_bytes
 
 __all__ = ["described"]
 
@@ -45,7 +46,7 @@ def described(key: str, picture: Picture, look: Look) -> dict[str, Any]:
         "is_volume": sides.get("z", 1) > 1 and band_count(reader) == 1,
         "spacing": _spacing(picture),
         "loss": statement["loss"],
-        "raw_bytes": statement.get("raw_bytes"),
+        "raw_bytes": source_bytes(statement, attributes, reader.shape, reader.dtype),
         "stored_bytes": statement.get("stored_bytes"),
         "codec": statement["codec"],
         "attributes": {name: attributes[name] for name in _SHOWN if name in attributes},

@@ -23,6 +23,7 @@ from tilepress.pipeline.archive import plan, write
 from tilepress.pipeline.archive.add_levels import add_levels
 from tilepress.pipeline.archive.plan import plan_digests
 from tilepress.pipeline.archive.repair import repair_stores
+from tilepress.pipeline.catalogue.told import ls
 from tilepress.pipeline.geotiff.format import GEOTIFF
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.store.reader import StoreReader
@@ -87,6 +88,13 @@ class TestAStoreWithoutLevels:
             found = tree["2/image"].values.astype(int)
             assert np.abs(found - reduced(IMAGE, 4, "average")).max() <= bound
         assert not (store.parent / ".tilepress/scene.zarr").exists()
+
+    def test_has_as_many_samples_as_before_in_more_bytes(self, store: Path, source: Path):
+        (before,) = ls(store.parent)
+        assert [one.ok for one in add_levels(store, [source], 2)] == [True]
+        (after,) = ls(store.parent)
+        assert after.raw_bytes == before.raw_bytes == IMAGE.nbytes
+        assert after.stored_bytes > before.stored_bytes
 
     def test_is_the_one_that_compress_would_have_written(self, store: Path, source: Path):
         assert [one.ok for one in add_levels(store, [source], 2)] == [True]

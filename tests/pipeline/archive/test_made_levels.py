@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,45 @@ def store(source: Path, tmp_path: Path) -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+class TestSizes:
+    """Levels that are made take room, and are no samples of the source."""
+
+    def test_the_ratio_is_of_what_came(self, source: Path, tmp_path: Path):
+        for status in ("written", "unchanged"):
+            report = compress(source, tmp_path / "out", **OPTIONS)
+            (image,) = report.images
+            assert (image.status, image.raw_bytes) == (status, IMAGE.nbytes)
+            assert report.raw_bytes == IMAGE.nbytes
+        store = tmp_path / "out/scene.zarr"
+        listed = tilepress.ls(tmp_path / "out").totals
+        assert (listed.raw_bytes, listed.stored_bytes) == (IMAGE.nbytes, image.stored_bytes)
+        assert tilepress.info(store).listed.raw_bytes == IMAGE.nbytes
+        assert tilepress.catalogue(tmp_path / "out").raw_bytes.tolist() == [IMAGE.nbytes]
+        (item,) = (tmp_path / "out").glob("catalogue/**/scene*.json")
+        assert json.loads(item.read_bytes())["properties"]["tilepress:raw_bytes"] == IMAGE.nbytes
+
+    def test_a_store_states_all_that_it_decodes_to(self, store: Path):
+        """As stores of before do, which are counted alike."""
+        levels = (IMAGE, averages(2), averages(4))
+        assert read_root(store).statement["raw_bytes"] == sum(one.nbytes for one in levels)
+
+    def test_what_is_forecast_has_levels_as_bytes_alone(self, source: Path, tmp_path: Path):
+        found = [
+            compress(source, tmp_path / "out", **OPTIONS | {"levels": n}, dry_run=True).forecast
+            for n in ("none", 2)
+        ]
+        without, with_them = (one for one in found if one is not None)
+        assert without.raw_bytes == with_them.raw_bytes == IMAGE.nbytes
+        assert (without.stored_bytes or 0) < (with_them.stored_bytes or 0)
+
+    def test_levels_of_a_source_are_of_it(self, tmp_path: Path):
+        levels = pyramid(70, 90)
+        slide = write_slide(tmp_path / "in/slide.tif", levels, tile=16)
+        (image,) = compress(slide, tmp_path / "out", workers=0, tile=32).images
+        raw = sum(level.nbytes for level in levels)
+        assert image.raw_bytes == tilepress.ls(tmp_path / "out").totals.raw_bytes == raw
 
 
 class TestReaders:

@@ -12,6 +12,7 @@ import pytest
 
 from tilepress.errors import UsageError
 from tilepress.pipeline.storage import s3
+from tilepress.pipeline.storage.http import HttpPath
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import StoragePath, storage_path
 from tilepress.pipeline.storage.regular import RefusedFile
@@ -36,6 +37,12 @@ class TestNames:
         assert str(found.parent / "b") == "s3://bucket/out/b"
         assert found.relative_to(storage_path("s3://bucket")) == "out/a.zarr"
         assert pickle.loads(pickle.dumps(found)) == found
+
+    def test_at_a_prompt_it_says_where(self):
+        assert repr(FolderPath(Path("out/a.zarr"))) == "FolderPath('out/a.zarr')"
+        assert repr(BucketPath("bucket", "a.zarr")) == "BucketPath('s3://bucket/a.zarr')"
+        found = HttpPath.parse("https://host/a.zarr")
+        assert repr(found) == "HttpPath('https://host/a.zarr')"
 
     @pytest.mark.parametrize(
         "where",

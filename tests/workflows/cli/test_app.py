@@ -61,6 +61,12 @@ class TestExitCodes:
         assert len(done.stderr.splitlines()) == (1 if line else 0)
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize("command", ["compress", "plan", "export", "levels"])
+    def test_what_lacks_arguments_points_to_its_help(self, call: Command, command: str):
+        (line,) = call(command).stderr.splitlines()
+        assert line.startswith("tilepress: Missing argument")
+        assert line.endswith(f"{command} --help")
+
     def test_70_and_one_line_for_a_bug_of_ours(
         self, call: Command, monkeypatch: pytest.MonkeyPatch
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,15 @@ def archive(call: Command, tmp_path: Path) -> Path:
 
 def test_the_list_of_formats_is_that_of_the_formats():
     assert {one.value for one in ExportFormat} == {*exports()}
+
+
+def test_what_storage_refuses_says_what_was_done(call: Command, archive: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way of a folder")
+    for out in ("file/x", "file/x/y.tif"):
+        done = call("export", archive / "map.zarr", tmp_path / out)
+        assert (done.returncode, done.stdout) == (1, "")
+        told = rf"tilepress: exporting map\.zarr to .*/{out}: [A-Z][a-z ]+( \(.*/file(/x)?\))?\n"
+        assert re.fullmatch(told, done.stderr), done.stderr
 
 
 class TestAnArchive:

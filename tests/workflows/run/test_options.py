@@ -48,6 +48,35 @@ class TestTheSignature:
         assert named == set(inspect.signature(tilepress.compress).parameters)
 
 
+class TestOptionsThatMeanNothingTogether:
+    """Each is refused in a line that says which, before anything is read or trained."""
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"psnr": 45, "tune": 120}, "--tune .* 'wave' alone, got codec 'ntc' .what --psnr"),
+            ({"codec": "jpegxl", "tune": 120}, "--tune .* 'wave' alone, got codec 'jpegxl'$"),
+            ({"codec": "mlp", "quality": 50, "tune": 120}, "--tune .* got codec 'mlp'$"),
+            ({"bits_per_sample": 2, "tier": "max"}, "'ntc' .what --bits-per-sample .* tier 'max'"),
+            ({"psnr": 45, "model": "wave-3"}, "'ntc' .what --psnr means.: .* an ntc model"),
+            ({"codec": "jpegxl", "model": "wave-3"}, "with codec 'jpegxl': .* no weights"),
+            ({"model": "ntc-2"}, "with codec 'wave': .* a wave model"),
+            ({"lossless_for": "*QA*"}, "--lossless-for needs a loss"),
+            ({"lossless_for": "*QA*", "max_error": 0, "codec": "jpegxl"}, "needs a loss"),
+        ],
+    )
+    def test_they_are_refused(self, tmp_path: Path, options: dict[str, Any], said: str):
+        with pytest.raises(UsageError, match=said) as caught:
+            run(tmp_path / "no-such.tif", tmp_path / "out", **options)
+        assert "\n" not in str(caught.value)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("loss", [{"max_error": 2}, {"psnr": 45}])
+    def test_what_stays_lossless_goes_with_any_loss(self, tmp_path: Path, loss: dict[str, Any]):
+        report = run(tmp_path / "no-such.tif", tmp_path / "out", lossless_for="*QA*", **loss)
+        assert [failure.kind for failure in report.failures] == ["source"]
+
+
 class TestImpossibleOptions:
     """They are told before anything is done."""
 

@@ -116,6 +116,11 @@ class TestPictures:
         known = {one["name"] for one in client.get(f"/api/info/{SCENE}").json()["indices"]}
         assert known == {"vari"}, "it is red, green and blue"
 
+    def test_a_plus_that_became_a_blank_is_hinted_at(self, client: TestClient) -> None:
+        answer = client.get(f"/api/xyz/11/1041/732/{SCENE}?expression=b1/(b2+6*b3)&rescale=0,4")
+        assert answer.status_code == 400
+        assert "%2B for +" in answer.json()["error"]
+
     def test_a_map_tile(self, client: TestClient) -> None:
         info = client.get(f"/api/info/{SCENE}").json()
         assert info["attributes"]["proj:code"] == "EPSG:32631"
