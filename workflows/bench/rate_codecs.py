@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk_at
 from tilepress.errors import CodecError, UnsupportedArray, UsageError
 from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.padding import kept_padding
 from tilepress.pipeline.archive.peak import planned_peak
 from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
@@ -205,11 +207,13 @@ def read_given(sources: Sequence[str | Path]) -> Iterator[FoundImage]:
 def given_of(found: FoundImage, tile: int) -> Given | None:
     """Return an image that was read, with its present samples; None where none is present.
 
-    Where a store would lose nothing of it, and so has no peak, that is by all present samples.
+    Padding of one value is its nodata, as stores keep it: exact, and of no weight in a PSNR. Where
+    a store would lose nothing of the image, and so has no peak, that is by all present samples.
     """
     info, samples = found.info, found.samples
     assert info is not None, "it was read"
     assert samples is not None, "it was read"
+    info = replace(info, nodata=kept_padding(info, AtLeast(_CLOSE_DB))[1])
     present = present_samples(samples, info.nodata)
     if not present.any():
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import rasterio
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ from tilepress.codecs.loss import Lossy
 from tilepress.codecs.ntc.decoders import choose
 from tilepress.errors import UsageError
 from tilepress.pipeline.store.reader import StoreReader
-from tilepress.workflows.bench.rate_codecs import PEAK, PRESETS
+from tilepress.workflows.bench.rate_codecs import PEAK, PRESETS, given_of, read_given, rungs
 from tilepress.workflows.bench.rate_distortion import RdBench, run_rd
 from tilepress.workflows.bench.rate_page import rd_page
 from tilepress.workflows.bench.rate_tables import rd_tables
@@ -130,6 +131,25 @@ class TestThePeak:
         assert PEAK in rd_page(found)
         assert f"peak {held.peak:g}" in rd_page(found)
         assert f"PSNR over {held.peak:g}" in next(iter(rd_tables(found))).title
+
+    def test_padding_counts_as_little_as_in_a_store(self, tmp_path: Path) -> None:
+        path = dicom(tmp_path / "in/a.dcm", 1, 1)
+        dataset = pydicom.dcmread(path)
+        pixels = np.random.default_rng(0).integers(1000, 4000, (20, 30)).astype(np.uint16)
+        pixels[:15] = 60000
+        dataset.PixelData = pixels.tobytes()
+        dataset.add_new("PixelPaddingValue", "US", 60000)
+        dataset.save_as(path)
+        (image,) = read_given([path])
+        given = given_of(image, 64)
+        assert given is not None
+        assert np.array_equal(given.present.reshape(20, 30), pixels != 60000)
+        assert given.peak == np.ptp(pixels[15:])
+        for rung in rungs("jpeg2000", given, (20.0, 30.0)):
+            kept = rung.decoded.reshape(20, 30)
+            assert (kept[:15] == 60000).all()
+            squared = np.square(kept[15:].astype(float) - pixels[15:]).mean()
+            assert rung.psnr_db == pytest.approx(10 * np.log10(given.peak**2 / squared))
 
     def test_is_that_of_all_samples_where_a_store_loses_nothing(self, tmp_path: Path) -> None:
         path = _bands_of_few_values(tmp_path / "in.tif")
