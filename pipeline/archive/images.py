@@ -23,6 +23,7 @@ from tilepress.pipeline.archive.destination import (
     state_of_store,
     what_stays,
 )
+from tilepress.pipeline.archive.kept_levels import plan_with_levels
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper
 from tilepress.pipeline.archive.ledger import Ledger
 from tilepress.pipeline.archive.options import EncodeOptions
@@ -48,7 +49,6 @@ from tilepress.pipeline.archive.write import (
     sealed_sizes,
 )
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.sources.levelled import levelled
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.retry import retried
@@ -277,13 +277,20 @@ def _planned(todo: Todo, job: Job) -> tuple[ImagePlan, TileSource]:
     store = job.destination.store_of(spec)
     if not job.destination.is_store:
         check_no_link(job.destination.folder, store)
-    source = levelled(open_source(spec), job.options.asked_levels)
-    with contextlib.ExitStack() as held:
-        held.callback(source.close)
-        plan = make_plan(source, store, job.options, wanted=todo.digest, anew=job.force)
+    options = job.options
+
+    def planned(source: TileSource) -> ImagePlan:
+        plan = make_plan(source, store, options, wanted=todo.digest, anew=job.force)
         plan = replace(plan, label=todo.label)
-        if job.options.tune is not None:
-            plan = choose_weights(plan, source, job.options.tune)
+        return plan if options.tune is None else choose_weights(plan, source, options.tune)
+
+    opened = open_source(spec)
+    with contextlib.ExitStack() as held:
+        held.callback(opened.close)
+        asked, wanted = options.asked_levels, todo.digest
+        plan, source = plan_with_levels(
+            opened, store, planned, asked, wanted=wanted, anew=job.force
+        )
         held.pop_all()
     return plan, source
 

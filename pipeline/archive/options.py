@@ -201,7 +201,7 @@ class EncodeOptions:
             metavar="auto|N|none",
             help="Levels of lower resolution: auto: from a quarter of the rows and columns on, of "
             "images above 4096 × 4096; N, each half of the one before; none. Images that have "
-            "levels keep theirs.",
+            "levels keep theirs, and with auto sealed stores, too.",
             since_later=True,
         ),
     ] = AUTO

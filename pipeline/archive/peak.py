@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.pipeline.archive.exact import LOOK_SIDE, LOOKS
-from tilepress.pipeline.archive.hidden import Hidden
+from tilepress.codecs.loss import Lossy
+from tilepress.pipeline.archive.exact import LOOK_SIDE, LOOKS, exact_bands, with_exact
+from tilepress.pipeline.archive.hidden import Hidden, has_hidden, hidden_of
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.padding import kept_padding
 from tilepress.pipeline.image.grid import Box, ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.source import TileSource
 
-__all__ = ["peak_of"]
+__all__ = ["peak_of", "planned_peak"]
+
+
+def planned_peak(source: TileSource, options: EncodeOptions) -> float | None:
+    """Return the peak that the plan of an image has with a lossy target; None where nothing is lost
+    with it, or none is asked for.
+
+    Reads a few windows of the source; raises SourceError.
+    """
+    exact, loss = exact_bands(source, options), options.loss
+    info, nodata, padded = kept_padding(with_exact(source.info, exact), loss)
+    if padded or len(exact) == info.band_count or not isinstance(loss, Lossy):
+        return None
+    hidden = hidden_of(source, replace(loss, visible=has_hidden(info)))
+    return peak_of(source, info, nodata, hidden)
 
 
 def peak_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.grid import Box
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.image.pseudonyms import UNNAMED
-from tilepress.pipeline.image.source import SourceSpec
+from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
 
 __all__ = ["FoundImage", "class_of", "read_classes", "read_images"]
@@ -32,6 +32,8 @@ class FoundImage:
     info: ImageInfo | None = None
     samples: Samples | None = None
     failure: str = ""
+    peak: float | None = None
+    """Of a PSNR, where it was asked for and there is one."""
     name: str = ""
     """What people are told in place of the first file's path, which may name a patient."""
 
@@ -42,8 +44,15 @@ class FoundImage:
         return self.failure if named else f"{self.name}: {self.failure}"
 
 
-def read_images(sources: Sequence[str | Path], stack: Stacks = None) -> Iterator[FoundImage]:
-    """Discover and read whole images, one at a time; what cannot be read says why."""
+def read_images(
+    sources: Sequence[str | Path],
+    stack: Stacks = None,
+    peak_of: Callable[[TileSource], float | None] | None = None,
+) -> Iterator[FoundImage]:
+    """Discover and read whole images, one at a time; what cannot be read says why.
+
+    peak_of : finds the peak of an open image's PSNR.
+    """
     for found in discover(sources, stack, pseudonyms=lambda: UNNAMED):
         if isinstance(found, Failure):
             name, error = told_failure(found)
@@ -58,7 +67,8 @@ def read_images(sources: Sequence[str | Path], stack: Stacks = None) -> Iterator
         try:
             shape = source.info.shape
             samples = source.read(Box((0,) * len(shape), shape))
-            yield FoundImage(found.paths, found, source.info, samples, name=name)
+            peak = None if peak_of is None else peak_of(source)
+            yield FoundImage(found.paths, found, source.info, samples, peak=peak, name=name)
         except SourceError as exc:
             yield FoundImage(found.paths, failure=told_error(found, str(exc)), name=name)
         finally:

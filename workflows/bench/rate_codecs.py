@@ -9,7 +9,9 @@ another decoder (``net``, ``view``, ``gan``) makes of the same records.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import imagecodecs
@@ -27,12 +29,17 @@ from tilepress.codecs.registry import CODECS, coder_class
 from tilepress.codecs.threads import map_chunks
 from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk_at
 from tilepress.errors import CodecError, UnsupportedArray, UsageError
+from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.padding import kept_padding
+from tilepress.pipeline.archive.peak import planned_peak
 from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
+from tilepress.workflows.bench.images import FoundImage, read_images
 
 __all__ = [
     "APART",
     "DECODERS",
+    "PEAK",
     "PRESETS",
     "RD_CODECS",
     "TILE",
@@ -42,6 +49,7 @@ __all__ = [
     "check_name",
     "given_of",
     "makes_up",
+    "read_given",
     "rungs",
     "tile_codec",
     "tiles_of",
@@ -68,6 +76,9 @@ APART = ":apart"
 
 DECODERS = (*BUNDLED, "view")
 """What may be asked for after ``ntc@``."""
+
+PEAK = "255 for 8 bits, else the range of the image's values, as compress --psnr has it"
+"""What a PSNR is over, in words."""
 
 TILE = 512
 """Rows and columns of a tile."""
@@ -183,15 +194,32 @@ class Given(NamedTuple):
     samples: Samples
     present: npt.NDArray[np.bool_]
     peak: float
+    """Of its PSNR, as ``PEAK`` says."""
     tile: int
 
 
-def given_of(info: ImageInfo, samples: Samples, tile: int) -> Given | None:
-    """Return an image with its present samples and their range; None where none is present."""
+def read_given(sources: Sequence[str | Path]) -> Iterator[FoundImage]:
+    """Read whole images, one at a time, with the peaks that ``compress --psnr`` has for them."""
+    options = EncodeOptions(psnr=_CLOSE_DB)
+    return read_images(sources, peak_of=lambda source: planned_peak(source, options))
+
+
+def given_of(found: FoundImage, tile: int) -> Given | None:
+    """Return an image that was read, with its present samples; None where none is present.
+
+    Padding of one value is its nodata, as stores keep it: exact, and of no weight in a PSNR. Where
+    a store would lose nothing of the image, and so has no peak, that is by all present samples.
+    """
+    info, samples = found.info, found.samples
+    assert info is not None, "it was read"
+    assert samples is not None, "it was read"
+    info = replace(info, nodata=kept_padding(info, AtLeast(_CLOSE_DB))[1])
     present = present_samples(samples, info.nodata)
     if not present.any():
         return None
-    peak = AtLeast(_CLOSE_DB).peak_of(samples[present])
+    peak = found.peak
+    if peak is None:
+        peak = AtLeast(_CLOSE_DB).peak_of(samples[present])
     return Given(info, samples, present, peak, tile)
 
 

@@ -18,8 +18,9 @@ from tilepress.codecs.metrics import bd_rate, gmsd, ms_ssim, seam, spectral_angl
 from tilepress.errors import UnsupportedArray, UnsupportedFormat, UsageError
 from tilepress.pipeline.formats import has_private_names
 from tilepress.pipeline.image.info import ImageInfo
-from tilepress.workflows.bench.images import read_images
+from tilepress.workflows.bench.images import FoundImage
 from tilepress.workflows.bench.rate_codecs import (
+    PEAK,
     PRESETS,
     RD_CODECS,
     TILE,
@@ -28,6 +29,7 @@ from tilepress.workflows.bench.rate_codecs import (
     check_name,
     given_of,
     makes_up,
+    read_given,
     rungs,
 )
 from tilepress.workflows.bench.rate_kinds import hounsfield_bias, ndvi_error
@@ -101,6 +103,7 @@ class RdImage:
     shape: tuple[int, ...]
     dtype: str
     peak: float
+    """Of its PSNR, as rate_codecs.py has it."""
     curves: list[Curve] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
 
@@ -132,6 +135,7 @@ class RdBench:
             "anchor": self.codecs[0],
             "codecs": list(self.codecs),
             "targets_db": list(self.targets_db),
+            "psnr_over": PEAK,
             "mean_bd_rate_percent": {name: self.mean_bd_rate(name)[0] for name in self.codecs[1:]},
             "images": [
                 {
@@ -171,7 +175,7 @@ def run_rd(
             f"comparing rates: got {list(targets_db)} dB, want two numbers or more, 0 to 200"
         )
     bench = RdBench(tuple(codecs), tuple(sorted(targets_db)))
-    for found in read_images(sources):
+    for found in read_given(sources):
         if found.info is None or found.samples is None:
             bench.failures.append(found.told)
             continue
@@ -188,24 +192,19 @@ def run_rd(
                 for name in bench.codecs
                 if name not in taken
             ]
-        _measure(found.name, found.info, found.samples, bench, taken, tile)
+        _measure(found, bench, taken, tile)
         if on_step is not None:
             on_step(found.name)
     return bench
 
 
-def _measure(
-    name: str,
-    info: ImageInfo,
-    samples: Samples,
-    bench: RdBench,
-    codecs: Sequence[str],
-    tile: int,
-) -> None:
-    given = given_of(info, samples, tile)
+def _measure(found: FoundImage, bench: RdBench, codecs: Sequence[str], tile: int) -> None:
+    name = found.name
+    given = given_of(found, tile)
     if given is None:
         bench.skipped.append(f"{name}: no sample is present")
         return
+    info, samples = given.info, given.samples
     image = RdImage(name, samples.shape, samples.dtype.name, given.peak)
     image.pictures.append(Picture("", _shown(info, samples)))
     for codec in codecs:

@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.workflows.bench.rate_codecs import makes_up
+from tilepress.workflows.bench.rate_codecs import PEAK, makes_up
 from tilepress.workflows.bench.rate_distortion import Curve, Picture, RdBench, RdImage
 
 __all__ = ["rd_page"]
@@ -99,7 +99,8 @@ def _summary(bench: RdBench) -> str:
         rows.append(f"<tr><td>{html.escape(name)}</td><td>{text}</td><td>{count}</td></tr>")
     return (
         f"<p>Each codec near {len(bench.targets_db)} targets of PSNR. BD-rate: bits more (+) or "
-        f"fewer (−) than {anchor} for the same PSNR, in the mean of all images.</p>"
+        f"fewer (−) than {anchor} for the same PSNR, in the mean of all images. PSNR is over "
+        f"{html.escape(PEAK, quote=False)}: the peak of each image.</p>"
         "<table><tr><th>codec</th><th>BD-rate, %</th><th>images</th></tr>"
         f"{''.join(rows)}</table>"
     )

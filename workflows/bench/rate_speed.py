@@ -24,14 +24,15 @@ import numpy.typing as npt
 from tilepress.codecs import threads as pool
 from tilepress.codecs.tile import decode_chunk, encode_chunk_at
 from tilepress.errors import UnsupportedArray, UnsupportedFormat, UsageError
-from tilepress.pipeline.image.info import ImageInfo
-from tilepress.workflows.bench.images import read_images
+from tilepress.workflows.bench.images import FoundImage
 from tilepress.workflows.bench.rate_codecs import (
+    PEAK,
     TILE,
     Given,
     Ladder,
     check_name,
     given_of,
+    read_given,
     tile_codec,
     tiles_of,
 )
@@ -56,6 +57,8 @@ class Timed:
     samples: int
     psnr_db: float | None
     """None where nothing differs."""
+    peak: float
+    """Of that PSNR, as rate_codecs.py has it."""
     bits_per_sample: float
     encode_s: tuple[float, ...]
     """Seconds of the clock on the wall, of each round."""
@@ -99,6 +102,7 @@ class RateSpeeds:
         return {
             "anchor": self.codecs[0],
             "target_db": self.target_db,
+            "psnr_over": PEAK,
             "rounds": self.rounds,
             "threads": self.threads,
             "load_before": self.load_before,
@@ -145,14 +149,14 @@ def run_rate_speeds(
         found = RateSpeeds(
             tuple(codecs), target_db, rounds, pool.threads(), round(os.getloadavg()[0], 2)
         )
-        for image in read_images(sources):
+        for image in read_given(sources):
             if image.info is None or image.samples is None:
                 found.failures.append(image.told)
             elif image.samples.dtype.kind == "b" or image.info.lossy_refusal:
                 reason = image.info.lossy_refusal or "samples are true or false"
                 found.skipped.append(f"{image.name}: {reason}")
             else:
-                _time(image.name, image.info, image.samples, found, tile)
+                _time(image, found, tile)
                 if on_step is not None:
                     on_step(image.name)
     finally:
@@ -161,8 +165,9 @@ def run_rate_speeds(
     return found
 
 
-def _time(name: str, info: ImageInfo, samples: Tile, found: RateSpeeds, tile: int) -> None:
-    given = given_of(info, samples, tile)
+def _time(image: FoundImage, found: RateSpeeds, tile: int) -> None:
+    name = image.name
+    given = given_of(image, tile)
     if given is None:
         found.skipped.append(f"{name}: no sample is present")
         return
@@ -176,7 +181,7 @@ def _time(name: str, info: ImageInfo, samples: Tile, found: RateSpeeds, tile: in
         start = turn % len(contenders)
         for one in contenders[start:] + contenders[:start]:
             one.run()
-    found.rows += [one.timed(name, samples.size) for one in contenders]
+    found.rows += [one.timed(name, given.samples.size) for one in contenders]
 
 
 class _Contender:
@@ -223,6 +228,7 @@ class _Contender:
             codec=self._name,
             samples=samples,
             psnr_db=rung.psnr_db if math.isfinite(rung.psnr_db) else None,
+            peak=self._given.peak,
             bits_per_sample=8 * rung.size / samples,
             encode_s=tuple(self._walls[0]),
             decode_s=tuple(self._walls[1]),

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
+from tilepress.workflows.bench.rate_codecs import PEAK
 from tilepress.workflows.bench.rate_distortion import Curve, Point, RdBench, RdImage
 from tilepress.workflows.bench.rate_speed import RateSpeeds, by_round
 
 __all__ = ["rd_tables", "speed_table"]
+
+_OVER = f"PSNR over {PEAK}"
 
 
 def rd_tables(bench: RdBench) -> Iterator[Table]:
@@ -30,7 +33,7 @@ def rd_tables(bench: RdBench) -> Iterator[Table]:
 def _rates(image: RdImage) -> Table:
     shape = "×".join(map(str, image.shape))
     title = f"{image.name}, {shape} {image.dtype}: bits a sample, and PSNR over {image.peak:g}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", caption=_OVER, caption_justify="left")
     table.add_column("codec")
     longest = max((len(curve.points) for curve in image.curves), default=0)
     for number in range(longest):
@@ -86,9 +89,9 @@ def speed_table(speeds: RateSpeeds) -> Table:
         f"Speed near {speeds.target_db:g} dB, {speeds.threads} threads, {speeds.rounds} paired "
         f"rounds, load {speeds.load_before:g} before: million samples a second"
     )
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", caption=_OVER, caption_justify="left")
     first = speeds.codecs[0]
-    for column in ("codec", "images", "bits a sample", "dB", "encode", "decode"):
+    for column in ("codec", "images", "bits a sample", "dB", "peak", "encode", "decode"):
         table.add_column(column, justify="left" if column == "codec" else "right")
     for column in ("encode", "decode"):
         table.add_column(f"{column}, × {first}", justify="right")
@@ -100,6 +103,8 @@ def speed_table(speeds: RateSpeeds) -> Table:
         bits = sum(row.bits_per_sample * row.samples for row in rows.values()) / samples
         known = [row.psnr_db for row in rows.values() if row.psnr_db is not None]
         cells = [str(len(rows)), f"{bits:.2f}", f"{statistics.mean(known):.1f}" if known else "–"]
+        peaks = sorted({row.peak for row in rows.values()})
+        cells.append(" … ".join(f"{peak:g}" for peak in dict.fromkeys((peaks[0], peaks[-1]))))
         for what in ("encode_s", "decode_s"):
             cells.append(f"{samples / 1e6 / statistics.median(by_round(rows, [*rows], what)):.1f}")
         for what in ("encode_s", "decode_s"):

@@ -112,7 +112,8 @@ def compress(
         ``tier`` win over it.
     levels :
         Levels of lower resolution: "auto" makes some of images above 4096 × 4096, from a quarter of
-        the rows and columns on; a number makes so many, each half of the one before; "none" none.
+        the rows and columns on, and leaves sealed stores those that they have; a number makes so
+        many, each half of the one before; "none" none.
     lossless_for :
         With a loss, patterns of files and bands that stay lossless: ``"*SCL*,*QA*"``. Alpha,
         flags and classes do so anyway.

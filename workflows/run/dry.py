@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 
 from tilepress.errors import DestinationConflict, ExcludedSource
 from tilepress.pipeline.archive.destination import Outlook, outlook
+from tilepress.pipeline.archive.kept_levels import plan_with_levels
 from tilepress.pipeline.archive.outcome import ImageFailure, image_failure
 from tilepress.pipeline.archive.plan import ImagePlan, make_plan
 from tilepress.pipeline.archive.sample import Sample, sample_image
 from tilepress.pipeline.find.told import path_and_page
 from tilepress.pipeline.find.walk import Failure
 from tilepress.pipeline.image.source import SourceSpec, TileSource
-from tilepress.pipeline.sources.levelled import levelled
 from tilepress.pipeline.sources.open import open_source
 from tilepress.pipeline.storage.links import check_no_link
 from tilepress.pipeline.storage.text import size
@@ -153,9 +153,14 @@ class _DryRun:
         store = destination.store_of(spec)
         if not destination.is_store:
             check_no_link(destination.folder, store)
-        asked = self.request.options.asked_levels
-        with contextlib.closing(levelled(open_source(spec), asked)) as source:
-            yield make_plan(source, store, self.request.options, anew=self.force), source
+        options = self.request.options
+
+        def planned(source: TileSource) -> ImagePlan:
+            return make_plan(source, store, options, anew=self.force)
+
+        with contextlib.closing(open_source(spec)) as opened:
+            asked = options.asked_levels
+            yield plan_with_levels(opened, store, planned, asked, anew=self.force)
 
     def _outlook(self, plan: ImagePlan) -> Outlook:
         """Tell what would become of an image; raise DestinationConflict as a run does."""

@@ -464,6 +464,27 @@ class TestDamageAndInterruptions:
         assert StoreReader.open(store).level_count == 3
 
 
+def test_one_line_takes_stores_with_any_number(tmp_path: Path) -> None:
+    """Who added levels by hand goes on with the line of every day, and repairs what they have."""
+    sources, out = tmp_path / "in", tmp_path / "out"
+    for number in range(3):
+        tiff(sources / f"{number}.tif", IMAGE + number)
+    assert compress(sources, out, **OPTIONS).ok
+    for number in (1, 2):
+        (done,) = add_levels(out / f"{number}.zarr", None, number)
+        assert done.state == "written"
+    stored_before = stored(out)
+    report = compress(sources, out, **OPTIONS)
+    assert report.ok, report.failures
+    assert report.unchanged == 3
+    (out / "2.zarr/2/image/c.0.0").unlink()
+    (repaired,) = repair_stores(out / "2.zarr", [sources])
+    assert repaired.state == "repaired"
+    assert compress(sources, out, **OPTIONS).unchanged == 3
+    assert stored(out) == stored_before
+    assert [one.state for one in add_levels(out / "2.zarr", None, 1)] == ["unchanged"]
+
+
 def test_the_command(store: Path, source: Path) -> None:
     line = ["levels", str(store), "--source", str(source), "--levels", "2"]
     done = CliRunner().invoke(app, line)

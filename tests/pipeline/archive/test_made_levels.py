@@ -211,6 +211,47 @@ class TestWhatIsAskedFor:
         assert compress(source, store.parent, **{**OPTIONS, "levels": 2}).unchanged == 1
         assert verify(store, source) == []
 
+    @pytest.mark.parametrize("bound", [0, 2])
+    @pytest.mark.parametrize("large", [False, True])
+    @pytest.mark.parametrize("there", [1, 3, "none"])
+    def test_auto_takes_what_is_there(
+        self,
+        source: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        there: str | int,
+        large: bool,
+        bound: int,
+    ):
+        """More levels than it would make by itself, or fewer, or none."""
+        out, line = tmp_path / "out", {"workers": 0, "tile": 32, "max_error": bound}
+        assert compress(source, out, **line, levels=there).ok
+        before = contents(out / "scene.zarr")
+        if large:
+            monkeypatch.setattr(made_levels, "_LARGE", 1000)
+        for more in ({}, {"checksum": True}, {"dry_run": True}):
+            report = compress(source, out, **line, **more)
+            assert report.ok, report
+            found = report.forecast if more == {"dry_run": True} else report
+            assert found.unchanged == 1
+        assert contents(out / "scene.zarr") == before
+        other = 2 if there != 2 else 1
+        assert not compress(source, out, **line, levels=other).ok
+
+    def test_auto_makes_its_own_of_what_changed(self, store: Path, source: Path):
+        line = {"workers": 0, "tile": 32}
+        tiff(source, IMAGE[::-1])
+        (failure,) = compress(source, store.parent, **line).failures
+        assert "its source has changed since" in failure.message
+        assert StoreReader.open(store).level_count == 3
+        (image,) = compress(source, store.parent, **line, force=True).images
+        assert image.status == "written"
+        assert StoreReader.open(store).level_count == 1
+
+    def test_auto_is_no_excuse_for_another_bound(self, store: Path, source: Path):
+        (failure,) = compress(source, store.parent, workers=0, tile=32, max_error=5).failures
+        assert "its max error is" in failure.message
+
     def test_slides_keep_their_own(self, tmp_path: Path):
         slide = write_slide(tmp_path / "in/slide.tif", pyramid(70, 90), tile=16)
         assert compress(slide, tmp_path / "out", **{**OPTIONS, "levels": 5}).ok
@@ -315,6 +356,18 @@ def test_parts_share_all_levels(source: Path, tmp_path: Path) -> None:
     assert finish(out, workers=0).ok
     assert verify(out / "scene.zarr", source) == []
     assert StoreReader.open(out / "scene.zarr").level_count == 3
+
+
+def test_parts_leave_the_levels_that_are_there(store: Path, source: Path) -> None:
+    out, line, before = store.parent, {"tile": 32}, contents(store)
+    tiff(source.with_name("other.tif"))
+    plan_parts(source.parent, out, **line, workers=0)
+    for part in ("0/2", "1/2"):
+        assert compress(source.parent, out, **line, part=part).ok
+    report = finish(out, workers=0)
+    assert report.ok
+    assert contents(store) == before
+    assert StoreReader.open(out / "other.zarr").level_count == 1
 
 
 def test_packed_sources_have_the_same(source: Path, store: Path, tmp_path: Path) -> None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import rasterio
 from typer.testing import CliRunner
 
+from tilepress.codecs.loss import Lossy
 from tilepress.codecs.ntc.decoders import choose
 from tilepress.errors import UsageError
-from tilepress.workflows.bench.rate_codecs import PRESETS
+from tilepress.pipeline.store.reader import StoreReader
+from tilepress.workflows.bench.rate_codecs import PEAK, PRESETS, given_of, read_given, rungs
 from tilepress.workflows.bench.rate_distortion import RdBench, run_rd
 from tilepress.workflows.bench.rate_page import rd_page
 from tilepress.workflows.bench.rate_tables import rd_tables
 from tilepress.workflows.cli.app import app
 from tilepress.workflows.cli.bench import _codec_names
+from tilepress.workflows.run.compress import compress
 
 from ...pipeline.images import dicom
 
@@ -85,6 +90,85 @@ class TestWhatIsMeasured:
         assert "flags.npy" in texts
         assert "codec 'webp' takes uint8, the samples are uint16" in texts
         assert ["broken.tif" in one for one in bench.failures] == [True]
+
+
+def _alpha(path: Path) -> Path:
+    """Write RGBA of 16 bits, dark where it is seen, with a bright corner that nobody sees."""
+    samples = np.random.default_rng(0).integers(50, 3000, (4, 80, 90)).astype(np.uint16)
+    samples[3] = 65535
+    samples[:3, :9, :9], samples[3, :9, :9] = 60000, 0
+    with rasterio.open(
+        path, "w", driver="GTiff", width=90, height=80, count=4, dtype="uint16",
+        photometric="rgb", alpha="yes", crs="EPSG:32631",
+        transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+    ) as file:  # fmt: skip
+        file.write(samples)
+    return path
+
+
+def _wide(path: Path) -> Path:
+    np.save(path, (np.indices((700, 2000)).sum(axis=0) % 1999).astype(np.int16))
+    return path
+
+
+class TestThePeak:
+    @pytest.mark.parametrize("make", [_alpha, _wide, _scene])
+    def test_is_the_one_that_compress_holds_a_psnr_over(
+        self, tmp_path: Path, make: Callable[[Path], Path]
+    ) -> None:
+        """Whoever picks a PSNR from the curves gets that loss."""
+        path = make(tmp_path / ("in" if make is _scene else f"in{_SUFFIX[make]}"))
+        found = run_rd([path], ["jpeg2000"], (30.0, 40.0))
+        assert compress(path, tmp_path / "a.zarr", codec="jpeg2000", psnr=40, workers=0).ok
+        held = StoreReader.open(tmp_path / "a.zarr").loss
+        assert isinstance(held, Lossy)
+        assert found.images[0].peak == held.peak
+        assert held.peak is not None
+        assert held.peak < 3000
+        told = found.to_json()
+        assert told["images"][0]["peak"] == held.peak
+        assert told["psnr_over"] == PEAK
+        assert PEAK in rd_page(found)
+        assert f"peak {held.peak:g}" in rd_page(found)
+        assert f"PSNR over {held.peak:g}" in next(iter(rd_tables(found))).title
+
+    def test_padding_counts_as_little_as_in_a_store(self, tmp_path: Path) -> None:
+        path = dicom(tmp_path / "in/a.dcm", 1, 1)
+        dataset = pydicom.dcmread(path)
+        pixels = np.random.default_rng(0).integers(1000, 4000, (20, 30)).astype(np.uint16)
+        pixels[:15] = 60000
+        dataset.PixelData = pixels.tobytes()
+        dataset.add_new("PixelPaddingValue", "US", 60000)
+        dataset.save_as(path)
+        (image,) = read_given([path])
+        given = given_of(image, 64)
+        assert given is not None
+        assert np.array_equal(given.present.reshape(20, 30), pixels != 60000)
+        assert given.peak == np.ptp(pixels[15:])
+        for rung in rungs("jpeg2000", given, (20.0, 30.0)):
+            kept = rung.decoded.reshape(20, 30)
+            assert (kept[:15] == 60000).all()
+            squared = np.square(kept[15:].astype(float) - pixels[15:]).mean()
+            assert rung.psnr_db == pytest.approx(10 * np.log10(given.peak**2 / squared))
+
+    def test_is_that_of_all_samples_where_a_store_loses_nothing(self, tmp_path: Path) -> None:
+        path = _bands_of_few_values(tmp_path / "in.tif")
+        (image,) = run_rd([path], ["jpeg2000"], (30.0, 40.0)).images
+        assert image.peak == 900
+
+
+_SUFFIX = {_alpha: ".tif", _wide: ".npy"}
+
+
+def _bands_of_few_values(path: Path) -> Path:
+    """Write classes of 16 bits, which no store loses anything of."""
+    samples = (np.indices((80, 90)).sum(axis=0) % 10 * 100).astype(np.uint16)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=90, height=80, count=1, dtype="uint16",
+        crs="EPSG:32631", transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+    ) as file:  # fmt: skip
+        file.write(samples, 1)
+    return path
 
 
 class TestNamesOfCodecs:

@@ -34,7 +34,7 @@ def images(tmp_path: Path) -> Path:
 def _timed(image: str, codec: str, seconds: list[float]) -> Timed:
     times = tuple(seconds)
     return Timed(
-        image=image, codec=codec, samples=1_000_000, psnr_db=42.0, bits_per_sample=1.0,
+        image=image, codec=codec, samples=1_000_000, psnr_db=42.0, peak=255.0, bits_per_sample=1.0,
         encode_s=times, decode_s=times, encode_cpu_s=times, decode_cpu_s=times,
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ class TestRatios:
         assert found.faster("c", "decode_s") is None
         table = speed_table(found)
         cells = [list(column.cells) for column in table.columns]
-        assert (cells[0], cells[4], cells[6]) == (["a", "b"], ["1.0", "0.5"], ["", "0.50"])
+        assert (cells[0], cells[5], cells[7]) == (["a", "b"], ["1.0", "0.5"], ["", "0.50"])
 
 
 class TestRounds:
@@ -101,3 +101,8 @@ class TestTheCommand:
         assert told["anchor"] == "jpeg2000"
         assert set(told["times_as_fast"]) == {"ntc"}
         assert len(told["rows"]) == 4
+        peaks = {row["image"].rpartition("/")[2]: row["peak"] for row in told["rows"]}
+        wide = np.load(images / "wide.npy")
+        assert peaks == {"narrow.npy": 255.0, "wide.npy": float(np.ptp(wide))}
+        assert "as compress --psnr has it" in told["psnr_over"]
+        assert f"{np.ptp(wide)}" in done.stdout

@@ -22,6 +22,7 @@ from tilepress.codecs.wave.model import WaveModel
 from tilepress.errors import UsageError
 from tilepress.pipeline.archive import weights
 from tilepress.pipeline.archive.outcome import ImageResult
+from tilepress.pipeline.image import made_levels
 from tilepress.pipeline.store import lean
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import store_bytes
@@ -196,6 +197,23 @@ class TestResume:
         assert report.images[0].tuned
         assert again.texts == []
         assert weights_sha256(tmp_path / "out" / "scene.zarr") == before
+
+    @pytest.mark.parametrize("levels", [2, "none"])
+    def test_what_has_other_levels_than_it_would_get_is_left_alone(
+        self,
+        scene: Path,
+        misfit: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        levels: int | str,
+    ):
+        options = {"tune": SECONDS, "model": str(misfit)}
+        run(scene, tmp_path / "out", **options, levels=levels)
+        monkeypatch.setattr(made_levels, "_LARGE", 1000)
+        for more in ({}, {"checksum": True}):
+            report = run(scene, tmp_path / "out", **options, **more)
+            assert [image.status for image in report.images] == ["unchanged"], report.failures
+            assert report.images[0].tuned
 
     def test_what_an_earlier_version_tuned_is_left_alone(
         self, scene: Path, misfit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
