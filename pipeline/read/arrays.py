@@ -83,8 +83,9 @@ class StoredArray(BackendArray):
         try:
             return read()
         except InvalidRecord as error:
-            place = self._damaged_of(chunks()) or f"{self._zarr.path} (tilepress verify says where)"
-            raise type(error)(f"reading {self._store}: {place}: {error}") from error
+            somewhere = f"{self._zarr.path} (tilepress verify says where)"
+            where = self._damaged_of(chunks()) or somewhere
+            raise type(error)(f"reading {self._store}: {where}: {error}") from error
         except ValueError as error:  # Zarr's, of the index of a shard among others
             place = self._damaged_of(chunks())
             if place is None:
