@@ -76,10 +76,10 @@ def tiny(shape, itemsize, *, tile, block=None):
     return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=64 * 64 * 2)
 
 
-def slow(coding, ref):
+def slow(coding, ref, source=None):
     reach("before-read")
     time.sleep(0.02)
-    coded = encode(coding, ref)
+    coded = encode(coding, ref, source)
     log = os.open(os.environ["ENCODED"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(log, f"{ref.name}\\n".encode())
     os.close(log)
