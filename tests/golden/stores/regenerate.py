@@ -8,6 +8,7 @@ Run: python -m tests.golden.stores.regenerate [FOLDER]
     format-N.tar.xz   stores of format N: even ones as of images that are not small, odd ones as of
                       small ones
     lossy.tar.xz      CODEC.zarr/… of one image, coded for a target
+    targets.tar.xz    NAME.zarr/… of the same, whose configuration says of what its target holds
 
 Archives are never changed: the script adds those that are missing and leaves the others as they
 are. What it adds carries the versions of the libraries that are at work.
@@ -75,8 +76,19 @@ SINCE = {
 ROOMY = (2, 4)
 """Formats of which all stores are written as those of images that are not small."""
 
-LOSSY = {"jpegls": {"psnr": 40.0}, "jpeg2000": {"bits_per_sample": 3.0}}
-"""Codecs, one whose decoders give the same samples and one whose may differ, and their targets."""
+LOSSY: dict[str, dict[str, dict[str, Any]]] = {
+    "lossy": {
+        "jpegls": {"codec": "jpegls", "psnr": 40.0},
+        "jpeg2000": {"codec": "jpeg2000", "bits_per_sample": 3.0},
+    },
+    "targets": {
+        "visible": {"codec": "ntc", "psnr": 40.0},
+        "tiles": {"codec": "ntc", "psnr": 40.0, "per_tile": True},
+        "bits": {"codec": "ntc", "bits_per_sample": 2.0, "per_tile": True},
+    },
+}
+"""Stores by archive and name: how they were coded. The first are of a codec whose decoders give the
+same samples, and of one whose may differ."""
 
 
 def main() -> None:
@@ -109,15 +121,14 @@ def main() -> None:
                     with roomy() if version in ROOMY else nullcontext():
                         write_store(kind, sources, written / loss / f"{kind}.zarr", bound)
             pack(written, archive)
-        if not (folder / "lossy.tar.xz").exists():
-            lossy = Path(scratch) / "lossy"
-            for codec, target in LOSSY.items():
-                store = lossy / f"{codec}.zarr"
-                report = compress(
-                    sources / "scene.tif", store, workers=0, codec=codec, tile=48, **target
-                )
+        for archive, stores in LOSSY.items():
+            if (folder / f"{archive}.tar.xz").exists():
+                continue
+            for name, options in stores.items():
+                store = Path(scratch) / archive / f"{name}.zarr"
+                report = compress(sources / "scene.tif", store, workers=0, tile=48, **options)
                 assert report.ok, list(report.failures)
-            pack(lossy, folder / "lossy.tar.xz")
+            pack(Path(scratch) / archive, folder / f"{archive}.tar.xz")
 
 
 def roomy() -> AbstractContextManager[object]:
