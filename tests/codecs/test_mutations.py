@@ -573,12 +573,14 @@ class TestNoMutationDecodesToOtherSamples:
         assert kinds["same"] > 20
         assert kinds["large"] < EVERYDAY / 100
 
+    @pytest.mark.slow
     def test_nor_does_a_lie_about_a_number(self, tmp_path: Path) -> None:
         report = in_a_child(tmp_path, "lies", 23, timeout=240)
         check(report)
         assert report["cases"] > 400
         assert report["kinds"]["invalid-record"] > 100
 
+    @pytest.mark.slow
     def test_nor_does_another_tree(self, tmp_path: Path) -> None:
         report = in_a_child(tmp_path, "trees", timeout=240)
         check(report)

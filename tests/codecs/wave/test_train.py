@@ -42,6 +42,7 @@ def size(model: WaveModel, samples: np.ndarray) -> int:
     return len(coded[0])
 
 
+@pytest.mark.slow
 class TestTrainedModel:
     def test_beats_the_linear_path_on_its_own_kind(
         self, trained: tuple[WaveModel, WaveModel]

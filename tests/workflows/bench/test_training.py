@@ -17,6 +17,7 @@ from ...helpers.samples import smooth
 PLANES = [smooth((300, 280), seed) for seed in range(2)]
 
 
+@pytest.mark.slow
 class TestMeasuring:
     def test_every_way_has_a_speed_in_every_round(self) -> None:
         results = measure(PLANES, size=60, patches=4, cache=2**20, rounds=2)

@@ -75,6 +75,7 @@ class TestDevice:
         with pytest.raises(UsageError, match="resource GPU, but torch is not installed"):
             set_up("cuda", True, codec)
 
+    @pytest.mark.slow
     def test_a_codec_is_made_warm_where_it_codes(self, monkeypatch: pytest.MonkeyPatch):
         ran: list[str] = []
         for name in ("encode_planes", "decode_planes"):

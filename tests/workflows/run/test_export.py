@@ -161,6 +161,7 @@ class TestRealProcesses:
         assert told["stores"]["written"] == len(told["results"]) - 1 == 19
         assert not told["interrupted"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
     def test_that_are_stopped_are_gone_on_with(
         self, archive: Path, tmp_path: Path, number: signal.Signals
