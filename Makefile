@@ -3,7 +3,7 @@
 #   make test    install, run the tests
 #   make gpu-check    the tests that need a CUDA device, and speeds of ntc on it beside the CPU; fails where there is none
 #   make test-newest    the tests of reading, with Python 3.12 and the libraries that ask for it: zarr 3.4, GDAL 3.12
-#   make test-readers    that readers of other projects (napari, ome-zarr-py, s3fs, zarrita) read stores; needs Python 3.12
+#   make test-readers    that readers of other projects (napari, ome-zarr-py, s3fs, zarrita, zarr 2) read stores; needs Python 3.12
 #   make test-compressai    the tests of codecs that need CompressAI
 #   make lint    ruff (check, format) and mypy (strict)
 #   make native  compile the native library into the source tree, for work on the code without installing
@@ -65,10 +65,12 @@ test-readers: $(VENV_READERS)/.package
 	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PATH="$(abspath $(VENV_READERS))/bin:$$PATH" $(VENV_READERS)/bin/python -m pytest \
 	  -p pytest_timeout -W default -m readers tests/readers
 
-$(VENV_READERS)/.package: constraints-readers.txt tests/readers/package-lock.json $(SOURCES)
+$(VENV_READERS)/.package: constraints-readers.txt tests/readers/package-lock.json tests/readers/zarr2.txt $(SOURCES)
 	@test -n "$(PYTHON_NEWEST)" || { echo "no Python 3.12 was found: make PYTHON_NEWEST=/path/to/python3.12 …" >&2; exit 1; }
 	test -x $(VENV_READERS)/bin/python || $(PYTHON_NEWEST) -m venv $(VENV_READERS)
 	$(VENV_READERS)/bin/python -m pip install --quiet -c constraints-readers.txt '.[test-readers]'
+	rm -rf $(VENV_READERS)/zarr2
+	$(VENV_READERS)/bin/python -m pip install --quiet --no-deps --target $(VENV_READERS)/zarr2 -r tests/readers/zarr2.txt
 	cp tests/readers/package.json tests/readers/package-lock.json $(VENV_READERS)
 	PATH="$(abspath $(VENV_READERS))/bin:$$PATH" npm ci --silent --no-audit --no-fund --prefix $(VENV_READERS)
 	touch $@
