@@ -103,7 +103,11 @@ def attack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
         text=True,
         errors="replace",
         timeout=TIMEOUT_S,
-        env={**os.environ, "TMPDIR": str(root / "temporary")},
+        env={  # whoever runs the tests may have models of his own
+            **os.environ,
+            "TMPDIR": str(root / "temporary"),
+            "TILEPRESS_MODELS": str(root / "models"),
+        },
     )
     yield Attack(
         root=root,
