@@ -52,7 +52,7 @@ gpu-check: install-test
 # Without torch, so some skip.
 test-newest: $(VENV_NEWEST)/.package
 	env -u TILEPRESS_NO_SKIPS $(VENV_NEWEST)/bin/python -m pytest $(PYTEST_ARGS) tests/codecs/test_zarr_codec.py tests/codecs/test_numcodecs_codec.py \
-	  tests/codecs/test_golden.py tests/pipeline/read tests/pipeline/store tests/pipeline/arrays tests/pipeline/archive/test_replace.py
+	  tests/codecs/test_golden.py tests/codecs/classical tests/codecs/ntc/test_rivals.py tests/pipeline/read tests/pipeline/store tests/pipeline/arrays tests/pipeline/archive/test_replace.py
 
 $(VENV_NEWEST)/.package: constraints-newest.txt $(SOURCES)
 	@test -n "$(PYTHON_NEWEST)" || { echo "no Python 3.12 was found: make PYTHON_NEWEST=/path/to/python3.12 …" >&2; exit 1; }

@@ -19,13 +19,14 @@ _LOSSLESS = 100
 def _encode_stream(samples: Samples, setting: Setting) -> bytes:
     grey = samples.ndim == 2
     pixels = np.repeat(samples[..., None], 3, axis=-1) if grey else samples
+    formats = imagecodecs.AVIF.PIXEL_FORMAT  # not "420": versions from 2026.10 on know no such name
     quality = _LOSSLESS if setting.is_exact else int(min(setting.level, _LOSSLESS - 1))
     return bytes(
         imagecodecs.avif_encode(
             pixels,
             level=quality,
             speed=_SPEED,
-            pixelformat="420" if grey and not setting.is_exact else "444",
+            pixelformat=formats.YUV420 if grey and not setting.is_exact else formats.YUV444,
             numthreads=1,
         )
     )

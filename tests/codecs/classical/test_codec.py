@@ -171,7 +171,7 @@ class TestTheWholeRange:
             return
         codec = TileCodec(name, psnr=40, peak=float(limits.max) - limits.min)
         _, difference = codec.encode_at(image, 60, peak=codec.loss.peak)
-        assert difference.worst < 0.2 * (float(limits.max) - limits.min)
+        assert difference.worst < 0.25 * (float(limits.max) - limits.min)
 
 
 class TestBandsThatHaveMuchInCommon:
