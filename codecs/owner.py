@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tilepress.errors import CodecError
 
-__all__ = ["MAX_CHUNKS", "PATIENCE_S", "Owner"]
+__all__ = ["DEVICE_BYTES", "MAX_CHUNKS", "PATIENCE_S", "Owner", "batches"]
 
 MAX_CHUNKS = 64
 """Chunks of one call that are under way at a time, each in a thread."""
 PATIENCE_S = 0.01
 """How long a request waits for company at most: less than a plane of 512² takes on a GPU."""
+
+DEVICE_BYTES = 8 * 2**30
+"""Device memory that a batch may take unless the caller says otherwise; longer lists are cut."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -160,3 +164,27 @@ def _one_each(batch: Sequence[_Asked], answers: Sequence[Any]) -> Sequence[Any]:
     if len(answers) != len(batch):
         raise CodecError(f"running a batch: {len(answers)} answers to {len(batch)} requests")
     return answers
+
+
+def batches(
+    requests: Sequence[Request],
+    alike: Callable[[Request], Hashable],
+    need: Callable[[Request], int],
+    most: int,
+) -> Iterator[list[int]]:
+    """Yield numbers of requests that run together: of one kind, and with no more need in all than
+    ``most``, unless one alone has."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for number, request in enumerate(requests):
+        groups[alike(request)].append(number)
+    for numbers in groups.values():
+        batch: list[int] = []
+        used = 0
+        for number in numbers:
+            more = need(requests[number])
+            if batch and used + more > most:
+                yield batch
+                batch, used = [], 0
+            batch.append(number)
+            used += more
+        yield batch

@@ -7,7 +7,7 @@ machines: nothing that is compared with a checksum is ever made by one.
 from __future__ import annotations
 
 import functools
-from collections import defaultdict
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from tilepress.codecs.ntc.decoders.remake import BasePlanes
 from tilepress.codecs.ntc.decoders.view import hashed
 from tilepress.codecs.ntc.decoders.weights import INPUTS, DecoderWeights
 from tilepress.codecs.ntc.layout import NETS
+from tilepress.codecs.owner import batches
 
 if TYPE_CHECKING:
     from tilepress.codecs.ntc.device.backend import DeviceBackend
@@ -87,32 +88,21 @@ class Networks:
 
     def _run_together(self, requests: list[_Asked]) -> list[Floats]:
         """Answer requests, those of one transform and size at once, as far as ``_CELLS`` go."""
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        answers: list[Any] = [None] * len(requests)
-        for number, asked in enumerate(requests):
-            groups[(asked.kind, *asked.cells.shape[1:])].append(number)
-        for key, numbers in groups.items():
-            cells = np.concatenate([requests[k].cells for k in numbers])
-            drawn = [requests[k].noise for k in numbers]
-            noise = (
-                np.concatenate([one for one in drawn if one is not None]) if self._noise else None
-            )
-            found = self._run_in_parts(_Asked(key[0], cells, noise))
-            ends = np.cumsum([len(requests[k].cells) for k in numbers])
-            for k, some in zip(numbers, np.split(found, ends[:-1]), strict=True):
-                answers[k] = some
-        return answers
 
-    def _run_in_parts(self, asked: _Asked) -> Floats:
-        kind, cells, noise = asked
-        step = max(1, _CELLS // (cells.shape[2] * cells.shape[3]))
-        parts = []
-        for first in range(0, len(cells), step):
-            some = slice(first, first + step)
-            parts.append(
-                self._run(_Asked(kind, cells[some], None if noise is None else noise[some]))
-            )
-        return np.concatenate(parts)
+        def alike(one: _Asked) -> Hashable:
+            return one.kind, one.cells.shape[1:]
+
+        answers: list[Any] = [None] * len(requests)
+        for some in batches(requests, alike, lambda one: one.cells[:, 0].size, _CELLS):
+            chosen = [requests[k] for k in some]
+            cells = np.concatenate([one.cells for one in chosen])
+            drawn = [one.noise for one in chosen if one.noise is not None]
+            noise = np.concatenate(drawn) if drawn else None
+            found = self._run(_Asked(chosen[0].kind, cells, noise))
+            ends = np.cumsum([len(one.cells) for one in chosen])
+            for k, more in zip(some, np.split(found, ends[:-1]), strict=True):
+                answers[k] = more
+        return answers
 
     def _run(self, asked: _Asked) -> Floats:
         with torch.inference_mode():

@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from importlib import util
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -21,7 +20,7 @@ import numpy.typing as npt
 from tilepress.codecs.ntc.backend import AnyMaps
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.plane import FAULTS, CodedPlane, Stream
-from tilepress.codecs.owner import Owner
+from tilepress.codecs.owner import DEVICE_BYTES, Owner, batches
 from tilepress.errors import InvalidRecord, UnsupportedFormat
 
 if TYPE_CHECKING:
@@ -36,10 +35,8 @@ Item = TypeVar("Item")
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
-DEVICE_BYTES = 8 * 2**30
-"""Device memory that the planes of a batch may take; longer lists are cut."""
 _SAMPLE_BYTES = 64
-"""Of that, a sample's coefficients, values, tables, maps, and copies on the way."""
+"""Of a batch's, a sample's coefficients, values, tables, maps, and copies on the way."""
 _MODELS = 4
 """That stay on the device."""
 
@@ -140,7 +137,11 @@ class DeviceBackend:
         from tilepress.codecs.ntc.device.transform import forward
 
         answers: list[Any] = [None] * len(requests)
-        for some in _batches(requests, lambda r: (r.kind, *r.planes.shape[1:]), _transform_bytes):
+
+        def alike(r: _ToTransform) -> Hashable:
+            return r.kind, r.planes.shape[1:]
+
+        for some in batches(requests, alike, lambda r: _SAMPLE_BYTES * r.planes.size, DEVICE_BYTES):
             given = np.concatenate([requests[k].planes for k in some])
             with torch.inference_mode():
                 planes = torch.from_numpy(given).to(self._device())
@@ -163,7 +164,7 @@ class DeviceBackend:
             return r.kind, r.plane.shape, r.previous is None, id(r.model), r.price
 
         answers: list[Any] = [None] * len(requests)
-        for some in _batches(requests, alike, lambda r: _SAMPLE_BYTES * r.plane.size):
+        for some in batches(requests, alike, lambda r: _SAMPLE_BYTES * r.plane.size, DEVICE_BYTES):
             chosen = [requests[k] for k in some]
             kind, _, previous, model, price = chosen[0]
             with torch.inference_mode():
@@ -172,12 +173,7 @@ class DeviceBackend:
                 coded = encode_planes(kind, planes, before, self._model(model), price)
                 made = planes.cpu().numpy()
             for k, plane, one in zip(some, made, coded, strict=True):
-                answers[k] = (
-                    plane,
-                    CodedPlane(
-                        one.values, one.tables, one.bands, one.low_table, one.bits, one.maps
-                    ),
-                )
+                answers[k] = plane, one
         return answers
 
     def _decode(self, requests: list[_ToDecode]) -> list[tuple[Floats, Any, int]]:
@@ -189,8 +185,11 @@ class DeviceBackend:
         def alike(r: _ToDecode) -> Hashable:
             return r.kind, r.sides, r.previous is None, id(r.model)
 
+        def need(r: _ToDecode) -> int:
+            return _SAMPLE_BYTES * math.prod(r.sides)
+
         answers: list[Any] = [None] * len(requests)
-        for some in _batches(requests, alike, lambda r: _SAMPLE_BYTES * math.prod(r.sides)):
+        for some in batches(requests, alike, need, DEVICE_BYTES):
             chosen = [requests[k] for k in some]
             kind, sides, previous, model, _ = chosen[0]
             with torch.inference_mode():
@@ -201,32 +200,6 @@ class DeviceBackend:
             for k, plane, one in zip(some, made, found, strict=True):
                 answers[k] = plane, one.maps, one.fault
         return answers
-
-
-def _transform_bytes(request: _ToTransform) -> int:
-    return _SAMPLE_BYTES * request.planes.size
-
-
-def _batches(
-    requests: Sequence[Request],
-    alike: Callable[[Request], Hashable],
-    need: Callable[[Request], int],
-) -> Iterator[list[int]]:
-    """Yield numbers of requests that run together, as many as the device's memory takes."""
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for number, request in enumerate(requests):
-        groups[alike(request)].append(number)
-    for numbers in groups.values():
-        batch: list[int] = []
-        used = 0
-        for number in numbers:
-            more = need(requests[number])
-            if batch and used + more > DEVICE_BYTES:
-                yield batch
-                batch, used = [], 0
-            batch.append(number)
-            used += more
-        yield batch
 
 
 def why_no_device() -> str | None:

@@ -36,9 +36,9 @@ from tilepress.codecs.ntc.layout import (
     WAVELET_BANDS,
 )
 from tilepress.codecs.ntc.model import NtcModel, lookup_of
-from tilepress.codecs.ntc.plane import Stream
+from tilepress.codecs.ntc.plane import CodedPlane, Stream
 
-__all__ = ["Chosen", "Decoded", "DeviceModel", "decode_planes", "encode_planes"]
+__all__ = ["Decoded", "DeviceModel", "decode_planes", "encode_planes"]
 
 _SUMS = 2**24
 """Cells of a batch whose sums of hidden units are held at a time: with their features 5 GiB."""
@@ -90,17 +90,6 @@ class Decoded(NamedTuple):
     plane: torch.Tensor
     maps: Maps
     fault: int
-
-
-class Chosen(NamedTuple):
-    """What was chosen for a plane."""
-
-    maps: Maps
-    values: npt.NDArray[np.int32]
-    tables: npt.NDArray[np.uint8]
-    bands: int
-    low_table: int
-    bits: float
 
 
 @dataclass(slots=True)
@@ -246,7 +235,7 @@ def encode_planes(
     previous: Maps | None,
     model: DeviceModel,
     price: float,
-) -> list[Chosen]:
+) -> list[CodedPlane]:
     """Choose the values of planes (n, y, x) of coefficients in steps, which become what they decode
     to: ``encode_plane`` of plane.py, then ``inverse``.
 
@@ -309,7 +298,7 @@ def _chosen(
     bits: torch.Tensor,
     has: Sequence[torch.Tensor],
     low_tables: torch.Tensor,
-) -> list[Chosen]:
+) -> list[CodedPlane]:
     """Take planes apart, each without the last bands of nothing but zeros."""
     ends = np.cumsum([one.shape[1] for one in values])
     all_values = torch.cat(list(values), 1).cpu().numpy()
@@ -322,13 +311,13 @@ def _chosen(
     for k in range(len(bits)):
         bands = int(filled[k].nonzero()[0].max(initial=-1)) + 1
         out.append(
-            Chosen(
-                batch.maps.one(k),
+            CodedPlane(
                 all_values[k, : ends[bands]],
                 all_tables[k, : ends[bands]],
                 bands,
                 int(lowest[k]),
                 float(spent[k, bands]) / 256,
+                batch.maps.one(k),
             )
         )
     return out

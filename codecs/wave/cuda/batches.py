@@ -7,7 +7,6 @@ Nothing of CUDA is imported here.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.owner import DEVICE_BYTES, batches
 from tilepress.codecs.wave.backend import PlaneToDecode, PlaneToEncode
 from tilepress.codecs.wave.tree import NO_TREE, TreeArrays
 from tilepress.codecs.wave.wavefront import sheared_size
@@ -31,8 +31,6 @@ __all__ = [
     "rows_of_step",
 ]
 
-DEVICE_BYTES = 8 * 2**30
-"""Device memory that a batch may take unless the caller says otherwise; longer lists are cut."""
 MAX_ROWS = 6112
 """Rows that a step may have: records (2^26 samples at most) have 5793 at most."""
 
@@ -100,22 +98,12 @@ def batches_of(
     planes: Sequence[Plane], device_bytes: int, need: Callable[[Plane], int]
 ) -> Iterator[list[int]]:
     """Yield numbers of planes that run in one launch: same size, references, mask and model."""
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for i, plane in enumerate(planes):
+
+    def alike(plane: Plane) -> Hashable:
         if not fits(plane.height, plane.width):
             size = f"{plane.height} × {plane.width}"
             raise ValueError(f"coding planes on the device: {size} has too many rows a step")
         model = (id(plane.net), id(plane.cumulative), id(plane.used))
-        key = (plane.height, plane.width, plane.n_refs, len(plane.mask) > 0, model)
-        groups[key].append(i)
-    for numbers in groups.values():
-        batch: list[int] = []
-        used = 0
-        for i in numbers:
-            bytes_ = need(planes[i])
-            if batch and used + bytes_ > device_bytes:
-                yield batch
-                batch, used = [], 0
-            batch.append(i)
-            used += bytes_
-        yield batch
+        return plane.height, plane.width, plane.n_refs, len(plane.mask) > 0, model
+
+    return batches(planes, alike, need, device_bytes)
