@@ -9,17 +9,18 @@ owner starts once all of them wait, or one has waited ``PATIENCE_S``.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tilepress.errors import CodecError
 
-__all__ = ["DEVICE_BYTES", "MAX_CHUNKS", "PATIENCE_S", "Owner", "batches"]
+__all__ = ["DEVICE_BYTES", "MAX_CHUNKS", "PATIENCE_S", "OfProcess", "Owner", "batches"]
 
 MAX_CHUNKS = 64
 """Chunks of one call that are under way at a time, each in a thread."""
@@ -33,6 +34,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+Device = TypeVar("Device")
 Run = Callable[[list[Request]], Sequence[Answer]]
 """Runs a batch on the device: an answer to each request, in order."""
 
@@ -164,6 +166,31 @@ def _one_each(batch: Sequence[_Asked], answers: Sequence[Any]) -> Sequence[Any]:
     if len(answers) != len(batch):
         raise CodecError(f"running a batch: {len(answers)} answers to {len(batch)} requests")
     return answers
+
+
+class OfProcess(Generic[Device]):
+    """What a process has one of, opened when it is first asked for.
+
+    A forked child has neither the owner's thread nor, if the parent used it, the device: it opens
+    its own.
+    """
+
+    def __init__(self, opened: Callable[[], Device]) -> None:
+        """``opened`` may raise: then it is asked again."""
+        self._opened = opened
+        self._lock = threading.Lock()
+        self.device: Device | None = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def get(self) -> Device:
+        with self._lock:
+            if self.device is None:
+                self.device = self._opened()
+            return self.device
+
+    def _forget(self) -> None:
+        self._lock, self.device = threading.Lock(), None
 
 
 def batches(

@@ -63,7 +63,7 @@ class TestWithoutADeviceCudaIsRefused:
     @pytest.fixture(autouse=True)
     def _no_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(backend, "cuda_available", lambda: False)
-        monkeypatch.setattr(backend, "_device", None)
+        monkeypatch.setattr(backend.OPEN, "device", None)
 
     def test_in_one_line(self) -> None:
         with pytest.raises(UnsupportedFormat, match="no CUDA device was found") as error:
@@ -99,7 +99,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], None]
 
         monkeypatch.setattr(backend, "cuda_available", lambda: True)
         monkeypatch.setattr(launch, "decode_planes", decode_planes)
-        monkeypatch.setattr(backend, "_device", None)
+        monkeypatch.setattr(backend.OPEN, "device", None)
         monkeypatch.setattr(owner, "PATIENCE_S", 20.0)
         return TileCodec(tier="fast", device="cuda")
 

@@ -56,7 +56,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(planes, "encode_planes", encode)
     monkeypatch.setattr(backend, "why_no_device", lambda: None)
-    monkeypatch.setattr(backend, "_device", backend.DeviceBackend("cpu"))
+    monkeypatch.setattr(backend.OPEN, "device", backend.DeviceBackend("cpu"))
     return seen
 
 

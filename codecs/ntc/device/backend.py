@@ -8,8 +8,6 @@ Nothing of torch or CUDA is imported before there is a plane for it.
 from __future__ import annotations
 
 import math
-import os
-import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from importlib import util
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -20,7 +18,7 @@ import numpy.typing as npt
 from tilepress.codecs.ntc.backend import AnyMaps
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.plane import FAULTS, CodedPlane, Stream
-from tilepress.codecs.owner import DEVICE_BYTES, Owner, batches
+from tilepress.codecs.owner import DEVICE_BYTES, OfProcess, Owner, batches
 from tilepress.errors import InvalidRecord, UnsupportedFormat
 
 if TYPE_CHECKING:
@@ -228,29 +226,16 @@ def _is_simulated() -> bool:
     return bool(settings.ENABLE_CUDASIM)
 
 
-_lock = threading.Lock()
-_device: DeviceBackend | None = None
+def _opened() -> DeviceBackend:
+    reason = why_no_device()
+    if reason is not None:
+        raise UnsupportedFormat(f"making a codec: device 'cuda' was asked for, and {reason}")
+    return DeviceBackend("cpu" if _is_simulated() else "cuda")
+
+
+OPEN = OfProcess(_opened)
 
 
 def open_device() -> DeviceBackend:
     """Return the process's device; raises UnsupportedFormat where there is none."""
-    global _device
-    with _lock:
-        if _device is None:
-            reason = why_no_device()
-            if reason is not None:
-                raise UnsupportedFormat(
-                    f"making a codec: device 'cuda' was asked for, and {reason}"
-                )
-            _device = DeviceBackend("cpu" if _is_simulated() else "cuda")
-        return _device
-
-
-def _forget_after_fork() -> None:
-    """A forked child has neither the owner's thread nor, if the parent used it, the device."""
-    global _lock, _device
-    _lock, _device = threading.Lock(), None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+    return OPEN.get()

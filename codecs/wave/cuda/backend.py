@@ -5,12 +5,10 @@ Nothing of CUDA is imported before there is a plane for it.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
-from tilepress.codecs.owner import Owner
+from tilepress.codecs.owner import OfProcess, Owner
 from tilepress.codecs.wave.backend import (
     Choices,
     Choose,
@@ -104,28 +102,17 @@ def cuda_available() -> bool:
     return bool(found())
 
 
-_lock = threading.Lock()
-_device: DeviceBackend | None = None
+def _opened() -> DeviceBackend:
+    if not cuda_available():
+        raise UnsupportedFormat(
+            "making a codec: device 'cuda' was asked for, and no CUDA device was found"
+        )
+    return DeviceBackend()
+
+
+OPEN = OfProcess(_opened)
 
 
 def open_device() -> DeviceBackend:
     """Return the process's device; raises UnsupportedFormat where there is none."""
-    global _device
-    with _lock:
-        if _device is None:
-            if not cuda_available():
-                raise UnsupportedFormat(
-                    "making a codec: device 'cuda' was asked for, and no CUDA device was found"
-                )
-            _device = DeviceBackend()
-        return _device
-
-
-def _forget_after_fork() -> None:
-    """A forked child has neither the owner's thread nor, if the parent used it, the device."""
-    global _lock, _device
-    _lock, _device = threading.Lock(), None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+    return OPEN.get()

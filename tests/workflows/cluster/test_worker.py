@@ -82,7 +82,7 @@ class TestDevice:
             run = getattr(planes, name)
             monkeypatch.setattr(planes, name, lambda *a, n=name, r=run: (ran.append(n), r(*a))[1])
         monkeypatch.setattr(torch_backend, "why_no_device", lambda: None)
-        monkeypatch.setattr(torch_backend, "_device", torch_backend.DeviceBackend("cpu"))
+        monkeypatch.setattr(torch_backend.OPEN, "device", torch_backend.DeviceBackend("cpu"))
         assert set_up("auto", True, {"codec": "ntc", "quality": 50.0}) == "cuda"
         assert set(ran) == {"encode_planes", "decode_planes"}
 

@@ -63,7 +63,7 @@ def test_all_of_it_ran_on_a_gpu() -> None:
 @pytest.fixture
 def here(device: DeviceBackend, monkeypatch: pytest.MonkeyPatch) -> DeviceBackend:
     """Let codecs for "cuda" find it; requests meet, however slow the machine."""
-    monkeypatch.setattr(backend, "_device", device)
+    monkeypatch.setattr(backend.OPEN, "device", device)
     monkeypatch.setattr(owner, "PATIENCE_S", 5.0)
     return device
 
@@ -403,7 +403,7 @@ class TestWithoutADevice:
     def test_refused_in_one_line(
         self, monkeypatch: pytest.MonkeyPatch, missing: str | None, said: str
     ) -> None:
-        monkeypatch.setattr(backend, "_device", None)
+        monkeypatch.setattr(backend.OPEN, "device", None)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         find: Callable[[str], Any] = backend.util.find_spec
         monkeypatch.setattr(
