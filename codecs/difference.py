@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Comparison", "Difference", "compare", "present_samples", "same_bits"]
+__all__ = ["Comparison", "Difference", "compare", "distance", "present_samples", "same_bits"]
 
 Array = npt.NDArray[Any]
 Marks = npt.NDArray[np.bool_]
@@ -76,9 +76,9 @@ def compare(given: Array, decoded: Array, nodata: float | int | None) -> Compari
     for before, after in pairs:
         present &= ~before
         unlike |= before != after
-    distance = _distance(given, decoded)
-    distance[~present & ~unlike] = 0.0
-    return Comparison(present, unlike, distance)
+    apart = distance(given, decoded)
+    apart[~present & ~unlike] = 0.0
+    return Comparison(present, unlike, apart)
 
 
 def present_samples(samples: Array, nodata: float | int | None) -> Marks:
@@ -105,11 +105,12 @@ def _sample(nodata: float | int, dtype: np.dtype[Any]) -> Any:  # noqa: ANN401  
     return int(nodata) if isinstance(nodata, float) and nodata.is_integer() else nodata
 
 
-def _distance(given: Array, decoded: Array) -> npt.NDArray[np.float64]:
+def distance(given: Array, decoded: Array) -> npt.NDArray[np.float64]:
+    """Return |decoded − given|: 0 between infinities of one sign, NaN where either is NaN."""
     if given.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
-            distance = np.abs(given.astype(np.float64) - decoded.astype(np.float64))
-        distance[given == decoded] = 0.0  # infinities that stayed
-        return distance
+            apart = np.abs(given.astype(np.float64) - decoded.astype(np.float64))
+        apart[given == decoded] = 0.0  # infinities that stayed
+        return apart
     high, low = np.maximum(given, decoded), np.minimum(given, decoded)
     return (high.astype(np.uint64) - low.astype(np.uint64)).astype(np.float64)  # no overflow

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from starlette.exceptions import HTTPException
 
+from tilepress.codecs.difference import distance
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline.archive.private import pseudonyms_of_sources
 from tilepress.pipeline.find.choose import ALL
@@ -150,12 +151,9 @@ class _Beside:
 
 def _apart(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return distances: NaN is at 0 from itself, and at NaN from all else."""
-    if one.dtype.kind in "iu":  # doubles do not tell large ones apart
-        high, low = np.maximum(one, other), np.minimum(one, other)
-        return np.asarray(high.astype(np.uint64) - low.astype(np.uint64), np.float64)
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
-    apart[(one == other) | ((one != one) & (other != other))] = 0
+    apart = distance(one, other)
+    if one.dtype.kind == "f":
+        apart[np.isnan(one) & np.isnan(other)] = 0.0
     return apart
 
 
