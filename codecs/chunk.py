@@ -42,10 +42,8 @@ def encode_chunk(codec: TileCodec, chunk: Array) -> bytes:
     number of bands that go together.
     """
     check_chunk(chunk.shape, chunk.dtype)
-    if chunk.ndim == 2:
-        return codec.encode(np.ascontiguousarray(chunk))
-    planes = np.ascontiguousarray(chunk).reshape(-1, *chunk.shape[-2:])
-    return codec.encode(planes, bands=chunk.shape[-3])
+    planes, bands = _as_planes(chunk, None)
+    return codec.encode(planes, bands=bands)
 
 
 def encode_chunk_at(
