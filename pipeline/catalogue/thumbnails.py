@@ -17,7 +17,14 @@ from tilepress.pipeline.read.look import look_of
 from tilepress.pipeline.read.picture import Picture
 from tilepress.pipeline.store.reader import StoreReader
 
-__all__ = ["MAX_SAMPLES", "SIDE", "Thumbnails", "thumbnail_of", "thumbnails_asked"]
+__all__ = [
+    "MAX_SAMPLES",
+    "SIDE",
+    "UNREADABLE",
+    "Thumbnails",
+    "thumbnail_of",
+    "thumbnails_asked",
+]
 
 Thumbnails = Literal["levels", "all", "none"]
 """Which stores get one: those that have levels, all, or none."""
@@ -31,8 +38,8 @@ MAX_SAMPLES = 2**24
 QUALITY = 80
 """Of WebP: some 10 kB, where PNG takes ten times as much."""
 
-_UNREADABLE = (TilepressError, ValueError, KeyError, TypeError)
-"""What drawing a damaged store may raise; storage that fails is another matter."""
+UNREADABLE = (TilepressError, ValueError, KeyError, TypeError)
+"""What a damaged store may raise as it is read; storage that fails is another matter."""
 
 
 def thumbnails_asked(asked: bool | None) -> Thumbnails:
@@ -53,7 +60,7 @@ def thumbnail_of(reader: StoreReader) -> bytes | None:
         if len(look.bands) * _samples_needed(reader) > MAX_SAMPLES:
             return None
         pixels = Picture(reader).overview(SIDE, look)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return bytes(imagecodecs.webp_encode(pixels, level=QUALITY))
 

@@ -47,7 +47,7 @@ from tilepress.pipeline.catalogue.stores import (
     several,
     walk_stores,
 )
-from tilepress.pipeline.catalogue.thumbnails import Thumbnails, thumbnail_of
+from tilepress.pipeline.catalogue.thumbnails import UNREADABLE, Thumbnails, thumbnail_of
 from tilepress.pipeline.image.pseudonyms import Pseudonyms
 from tilepress.pipeline.privacy.key import known_pseudonyms
 from tilepress.pipeline.storage.links import check_no_links_below
@@ -63,9 +63,6 @@ MARKER = "updating.json"
 
 STALE_AFTER = timedelta(days=1)
 """Age of what a killed update left in a bucket that is removed."""
-
-_UNREADABLE = (TilepressError, ValueError, KeyError, TypeError)
-"""What a damaged store may raise; storage that fails is another matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +197,7 @@ class _Update:
                 return _Look(key, replace(entry, tag=tag), changed=True)
             described = self._described(store, key, tag, had_thumbnail=had)
             return _Look(key, described, changed=True, written=True)
-        except (*_UNREADABLE, FileNotFoundError, PermissionError):
+        except (*UNREADABLE, FileNotFoundError, PermissionError):
             return gone
 
     def _lacks_patient(self, entry: Entry) -> bool:
@@ -222,7 +219,7 @@ class _Update:
 
     def _raster(self, store: StoragePath, key: str, tag: str, summary: StoreSummary) -> Entry:
         reader, time = None, None  # an item needs neither
-        with contextlib.suppress(*_UNREADABLE):
+        with contextlib.suppress(*UNREADABLE):
             reader = StoreReader.open(store)
             time = stac.acquired(reader)
         picture, was_tried = None, False
