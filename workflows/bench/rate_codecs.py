@@ -50,6 +50,7 @@ __all__ = [
     "given_of",
     "makes_up",
     "read_given",
+    "refusal_of",
     "rungs",
     "tile_codec",
     "tiles_of",
@@ -202,6 +203,14 @@ def read_given(sources: Sequence[str | Path]) -> Iterator[FoundImage]:
     """Read whole images, one at a time, with the peaks that ``compress --psnr`` has for them."""
     options = EncodeOptions(psnr=_CLOSE_DB)
     return read_images(sources, peak_of=lambda source: planned_peak(source, options))
+
+
+def refusal_of(found: FoundImage) -> str | None:
+    """Tell why nothing of an image that was read may be lost; None where something may."""
+    assert found.info is not None, "it was read"
+    assert found.samples is not None, "it was read"
+    is_logical = found.samples.dtype.kind == "b"
+    return found.info.lossy_refusal or ("samples are true or false" if is_logical else None)
 
 
 def given_of(found: FoundImage, tile: int) -> Given | None:

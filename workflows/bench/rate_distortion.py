@@ -30,6 +30,7 @@ from tilepress.workflows.bench.rate_codecs import (
     given_of,
     makes_up,
     read_given,
+    refusal_of,
     rungs,
 )
 from tilepress.workflows.bench.rate_kinds import hounsfield_bias, ndvi_error
@@ -179,8 +180,7 @@ def run_rd(
         if found.info is None or found.samples is None:
             bench.failures.append(found.told)
             continue
-        if found.samples.dtype.kind == "b" or found.info.lossy_refusal:
-            reason = found.info.lossy_refusal or "samples are true or false"
+        if (reason := refusal_of(found)) is not None:
             bench.skipped.append(f"{found.name}: {reason}")
             continue
         taken = bench.codecs

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import os
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,10 +32,11 @@ from tilepress.workflows.bench.rate_codecs import (
     check_name,
     given_of,
     read_given,
+    refusal_of,
     tile_codec,
     tiles_of,
 )
-from tilepress.workflows.bench.speed import MIN_ROUNDS
+from tilepress.workflows.bench.speed import MIN_ROUNDS, Clock, in_turn, pool_of
 
 __all__ = ["SPEED_CODECS", "SPEED_DB", "RateSpeeds", "Timed", "by_round", "run_rate_speeds"]
 
@@ -142,26 +142,19 @@ def run_rate_speeds(
         check_name(name)
     if not 0 < target_db <= 200:
         raise UsageError(f"comparing speeds: got {target_db:g} dB, want 0 to 200")
-    before = pool.threads()
-    if threads is not None:
-        pool.set_threads(threads)
-    try:
+    with pool_of(threads):
         found = RateSpeeds(
             tuple(codecs), target_db, rounds, pool.threads(), round(os.getloadavg()[0], 2)
         )
         for image in read_given(sources):
             if image.info is None or image.samples is None:
                 found.failures.append(image.told)
-            elif image.samples.dtype.kind == "b" or image.info.lossy_refusal:
-                reason = image.info.lossy_refusal or "samples are true or false"
+            elif (reason := refusal_of(image)) is not None:
                 found.skipped.append(f"{image.name}: {reason}")
             else:
                 _time(image, found, tile)
                 if on_step is not None:
                     on_step(image.name)
-    finally:
-        if threads is not None:
-            pool.set_threads(before)
     return found
 
 
@@ -177,10 +170,8 @@ def _time(image: FoundImage, found: RateSpeeds, tile: int) -> None:
             contenders.append(_Contender(codec, given, found.target_db))
         except (UnsupportedArray, UnsupportedFormat) as error:
             found.skipped.append(f"{name}: {error}")
-    for turn in range(found.rounds if contenders else 0):
-        start = turn % len(contenders)
-        for one in contenders[start:] + contenders[:start]:
-            one.run()
+    for one in in_turn(contenders, found.rounds):
+        one.run()
     found.rows += [one.timed(name, given.samples.size) for one in contenders]
 
 
@@ -197,8 +188,7 @@ class _Contender:
         for box, tile in zip(ladder.boxes, self._decoded(), strict=True):
             if not np.array_equal(tile, self._rung.decoded[box.slices], equal_nan=True):
                 raise RuntimeError(f"timing codecs: {name} decoded to other samples")
-        self._walls: tuple[list[float], list[float]] = ([], [])
-        self._cpus: tuple[list[float], list[float]] = ([], [])
+        self._encode, self._decode = Clock(), Clock()
 
     def _encoded(self) -> list[bytes]:
         level, peak = self._rung.level, self._given.peak
@@ -214,11 +204,8 @@ class _Contender:
 
     def run(self) -> None:
         """Encode and decode once."""
-        for number, work in enumerate((self._encoded, self._decoded)):
-            cpu, wall = time.process_time(), time.perf_counter()
-            work()
-            self._walls[number].append(time.perf_counter() - wall)
-            self._cpus[number].append(time.process_time() - cpu)
+        self._encode.run(self._encoded)
+        self._decode.run(self._decoded)
 
     def timed(self, image: str, samples: int) -> Timed:
         """Return what it took."""
@@ -230,8 +217,8 @@ class _Contender:
             psnr_db=rung.psnr_db if math.isfinite(rung.psnr_db) else None,
             peak=self._given.peak,
             bits_per_sample=8 * rung.size / samples,
-            encode_s=tuple(self._walls[0]),
-            decode_s=tuple(self._walls[1]),
-            encode_cpu_s=tuple(self._cpus[0]),
-            decode_cpu_s=tuple(self._cpus[1]),
+            encode_s=tuple(self._encode.wall),
+            decode_s=tuple(self._decode.wall),
+            encode_cpu_s=tuple(self._encode.cpu),
+            decode_cpu_s=tuple(self._decode.cpu),
         )

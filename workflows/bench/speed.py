@@ -15,6 +15,7 @@ MB are 10^6 bytes of decoded samples in their own dtype.
 
 from __future__ import annotations
 
+import contextlib
 import cProfile
 import os
 import pstats
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -36,7 +37,9 @@ from tilepress.pipeline.image.grid import choose_grid
 from tilepress.workflows.bench.speed_results import SpeedResult, SpeedRow
 from tilepress.workflows.bench.workload import TILE, Image, Workload
 
-__all__ = ["MIN_ROUNDS", "measure_speed", "speed_settings"]
+__all__ = ["MIN_ROUNDS", "Clock", "in_turn", "measure_speed", "pool_of", "speed_settings"]
+
+Contender = TypeVar("Contender")
 
 MIN_ROUNDS = 3
 
@@ -167,10 +170,7 @@ def measure_speed(
     if rounds < MIN_ROUNDS:
         raise ValueError(f"timing codecs: got {rounds} rounds, want at least {MIN_ROUNDS}")
     settings = speed_settings(anchors)
-    before = pool.threads()
-    if threads is not None:
-        pool.set_threads(threads)
-    try:
+    with pool_of(threads):
         result = SpeedResult(threads=pool.threads(), rounds=rounds, load_before=os.getloadavg()[0])
         for kind, images in workload.chosen():
             if on_kind is not None:
@@ -181,14 +181,32 @@ def measure_speed(
             result.rows += _time_kind(kind, images, ways, rounds)
             for name in ours:
                 result.stages[f"{name}, {kind}"] = _profile(ways[name][0])
-    finally:
-        if threads is not None:
-            pool.set_threads(before)
     return result
 
 
+@contextlib.contextmanager
+def pool_of(threads: int | None) -> Iterator[None]:
+    """Give the pool so many threads for a while; None: those that it has."""
+    before = pool.threads()
+    if threads is not None:
+        pool.set_threads(threads)
+    try:
+        yield
+    finally:
+        if threads is not None:
+            pool.set_threads(before)
+
+
+def in_turn(contenders: Sequence[Contender], rounds: int) -> Iterator[Contender]:
+    """Yield all contenders in every round, the order turned by one from round to round."""
+    for turn in range(rounds if contenders else 0):
+        start = turn % len(contenders)
+        yield from contenders[start:]
+        yield from contenders[:start]
+
+
 @dataclass(slots=True)
-class _Clock:
+class Clock:
     """Wall and processor seconds of every round."""
 
     wall: list[float] = field(default_factory=list)
@@ -212,19 +230,17 @@ class _Contender:
     """What ``decode_way`` decodes."""
     coded_bytes: int
     first_s: float
-    encode: _Clock = field(default_factory=_Clock)
-    decode: _Clock = field(default_factory=_Clock)
+    encode: Clock = field(default_factory=Clock)
+    decode: Clock = field(default_factory=Clock)
 
 
 def _time_kind(
     kind: str, images: Sequence[Image], ways: Mapping[str, list[_Way]], rounds: int
 ) -> Iterator[SpeedRow]:
     contenders = [_first_pass(name, choice) for name, choice in ways.items()]
-    for turn in range(rounds):
-        start = turn % len(contenders)
-        for contender in contenders[start:] + contenders[:start]:
-            contender.encode.run(contender.encode_way.encode_all)
-            contender.decode.run(partial(contender.decode_way.decode_all, contender.coded))
+    for contender in in_turn(contenders, rounds):
+        contender.encode.run(contender.encode_way.encode_all)
+        contender.decode.run(partial(contender.decode_way.decode_all, contender.coded))
     for contender in contenders:
         yield SpeedRow(
             kind=kind,
