@@ -15,6 +15,7 @@ __all__ = [
     "is_partial",
     "make_directory",
     "partial_of",
+    "replacing",
     "sweep_partials",
     "sync_directory",
     "whole_of",
@@ -35,10 +36,20 @@ def write_atomic(path: Path, data: bytes | memoryview) -> None:
     A temporary file in the same directory is written and synced, then renamed over ``path``, and
     the directory is synced. On an error the temporary file is removed and the error passed on.
     """
+    with replacing(path) as partial:
+        _write_synced(partial, data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the name of a file that stands for ``path`` until the block ends, and then is it.
+
+    The block makes it, and syncs it. On an error it is removed and the error passed on.
+    """
     make_directory(path.parent)
     partial = partial_of(path)
     try:
-        _write_synced(partial, data)
+        yield partial
         os.replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.storage.atomic import make_directory, partial_of, sync_directory
+from tilepress.pipeline.storage.atomic import replacing
 
 __all__ = ["check_writable_file", "check_writable_report", "write_report"]
 
@@ -60,20 +60,13 @@ def write_report(path: Path, write: Callable[[TextIO], None]) -> None:
 
 def _write_whole(path: Path, write: Callable[[TextIO], None]) -> None:
     """Write a text file so that a crash leaves the old one or the new one."""
-    path = path.resolve()  # a link stays a link
-    make_directory(path.parent)
-    partial = partial_of(path)
-    try:
-        with partial.open("x", encoding="ascii") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+    with (
+        replacing(path.resolve()) as partial,  # a link stays a link
+        partial.open("x", encoding="ascii") as file,
+    ):
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _is_regular(path: Path) -> bool:
