@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,8 +24,16 @@ def test_both_are_told(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("what", "off", "said"),
     [
-        ("encode_planes", lambda one: {"low_table": one.low_table ^ 1}, "it writes other bytes"),
-        ("decode_planes", lambda one: {"plane": one.plane + 9}, "does not match its crc32c"),
+        (
+            "encode_planes",
+            lambda one: replace(one, low_table=one.low_table ^ 1),
+            "it writes other bytes",
+        ),
+        (
+            "decode_planes",
+            lambda one: one._replace(plane=one.plane + 9),
+            "does not match its crc32c",
+        ),
     ],
 )
 def test_a_device_that_codes_otherwise_fails(
@@ -32,7 +41,7 @@ def test_a_device_that_codes_otherwise_fails(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     run = getattr(planes, what)
-    broken = lambda *given: [one._replace(**off(one)) for one in run(*given)]  # noqa: E731
+    broken = lambda *given: [off(one) for one in run(*given)]  # noqa: E731
     monkeypatch.setattr(planes, what, broken)
     assert main(_SMALL) == 1
     assert said in capsys.readouterr().err
