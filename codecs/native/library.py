@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from tilepress.codecs.native.elf import least_bytes
 from tilepress.errors import CodecError
 
 __all__ = [
@@ -66,8 +67,8 @@ _RESULTS: dict[str, Any] = {
 
 @cache
 def _library() -> ctypes.CDLL:
-    """Open the library; raises CodecError where it is missing, of another machine, or built from
-    other sources than these modules call."""
+    """Open the library; raises CodecError where it is missing, cut short, of another machine, or
+    built from other sources than these modules call."""
     # beside this module, or where an editable installation has put it
     spec = find_spec("tilepress.codecs.native._kernel")
     file = Path(__file__).with_name("_kernel.so")
@@ -76,6 +77,9 @@ def _library() -> ctypes.CDLL:
     elif spec is not None and spec.origin is not None:
         file = Path(spec.origin)
     try:
+        content = file.read_bytes()
+        if len(content) < (least := least_bytes(content)):  # to open it would end the process
+            raise _unfit(file.name, f"is cut short: it has {len(content)} bytes of {least}")
         library = ctypes.CDLL(str(file))
     except OSError as error:
         why = f"cannot be opened ({error})" if file.exists() else "is missing"
@@ -106,7 +110,10 @@ def bind(name: str, signature: str, result: str = "") -> Callable[..., int]:
 
     @cache
     def opened() -> Any:
-        function = getattr(_library(), name)
+        library = _library()
+        function = getattr(library, name, None)
+        if function is None:
+            raise _unfit(library._name, f"has no function {name}")
         function.restype = _RESULTS[result]
         function.argtypes = [_NUMBERS.get(letter, ctypes.c_void_p) for letter in signature]
         return function

@@ -81,23 +81,50 @@ class TestWithoutTheLibrary:
         library._library.cache_clear()
 
 
+def refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what is said of a file that is to be the library."""
+    monkeypatch.setenv(FILE_VARIABLE, str(file))
+    library._library.cache_clear()
+    try:
+        with pytest.raises(CodecError) as caught:
+            bind("tp_kernels", "", "w")()
+    finally:
+        library._library.cache_clear()
+    assert "make native or pip install ." in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 class TestALibraryOfOtherSources:
     """It lies beside newer modules after an update of a source tree; calling it could crash."""
 
     @pytest.mark.parametrize(
-        ("source", "found"), [("int tp_abi(void) { return 999; }", "999"), ("int a;", "none")]
+        ("source", "found"),
+        [
+            ("int tp_abi(void) { return 999; }", "it has ABI 999, these modules call {abi}; "),
+            ("int a;", "it has ABI none, these modules call {abi}; "),
+            ("int tp_abi(void) { return {abi}; }", "_kernel.so has no function tp_kernels; "),
+        ],
     )
     def test_is_refused_in_one_line_that_says_what_to_run(
         self, source: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file = tmp_path / "_kernel.so"
         command = [*compiler(), "-shared", "-fPIC", "-x", "c", "-", "-o", str(file)]
-        subprocess.run(command, input=source.encode(), check=True)
-        monkeypatch.setenv(FILE_VARIABLE, str(file))
-        library._library.cache_clear()
-        with pytest.raises(CodecError) as caught:
-            bind("tp_kernels", "", "w")()
-        library._library.cache_clear()
-        assert f"it has ABI {found}, these modules call {library.ABI}; " in str(caught.value)
-        assert "make native or pip install ." in str(caught.value)
-        assert "\n" not in str(caught.value)
+        abi = str(library.ABI)
+        subprocess.run(command, input=source.replace("{abi}", abi).encode(), check=True)
+        assert found.format(abi=abi) in refused(file, monkeypatch)
+
+
+class TestALibraryThatIsCutShort:
+    """A full disk or a copy that was stopped leaves one; to open it would end the process."""
+
+    @pytest.mark.parametrize("kept", [4, 63, 64, 700, 0.25, 0.5, -1])
+    def test_is_refused_in_one_line(
+        self, kept: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        content = Path(library._library()._name).read_bytes()
+        file = tmp_path / "_kernel.so"
+        file.write_bytes(content[: kept if isinstance(kept, int) else int(len(content) * kept)])
+        said = refused(file, monkeypatch)
+        assert f"_kernel.so is cut short: it has {file.stat().st_size} bytes of " in said
