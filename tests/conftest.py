@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -30,6 +31,31 @@ settings.register_profile("nightly", max_examples=1000, print_blob=True, **_COMM
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default")
 )
+
+
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 << 30
+"""What is left behind by tests, and by several runs of them that are kept, is far less."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the files of tests into memory where there is much of it.
+
+    Stores are synced file by file, tens of thousands of files in a run. What that promises is
+    tested by recording it (``tests/faults``), for which no disk has to be waited for. An option
+    ``--basetemp`` or the variable PYTEST_DEBUG_TEMPROOT names another folder.
+    """
+    if config.option.basetemp is None and _has_room(MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether a folder in memory takes the files of a run, programs among them."""
+    if not os.access(folder, os.W_OK):
+        return False
+    found = os.statvfs(folder)
+    room = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available // 2)
+    return room >= ROOM_BYTES and not found.f_flag & os.ST_NOEXEC
 
 
 MAY_SKIP = ("no CUDA device", "root reads")
