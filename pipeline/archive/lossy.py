@@ -108,6 +108,8 @@ class Tally:
                 f"its PSNR against this source is {_decibels(found)}, and was "
                 f"{_decibels(stated_db)} against that which it was coded from"
             )
+        if len(told["bias"]) != len(measured.bias):
+            return f"it states a mean of {len(told['bias'])} bands, and has {len(measured.bias)}"
         noise = slack * math.sqrt(stated / count)
         for band, (mean, was) in enumerate(zip(measured.bias, told["bias"], strict=True), 1):
             if abs(mean - was) > noise + slack * abs(was):

@@ -24,7 +24,7 @@ from tilepress.pipeline.read.scaled import scaled_dataset
 from tilepress.pipeline.storage.http import HttpPath, is_http
 from tilepress.pipeline.storage.path import AnyPath, StoragePath
 from tilepress.pipeline.store.keys import ROOT_DOCUMENT, array_key, level_image, shard_key
-from tilepress.pipeline.store.reader import SealedStore, StoreReader
+from tilepress.pipeline.store.reader import SealedStore, StoreReader, documents_of
 
 __all__ = ["TilepressBackend"]
 
@@ -100,14 +100,15 @@ def _dataset(reader: StoreReader, level: int, drop: str | Iterable[str] | None) 
     fetched = FetchedObjects(objects) if isinstance(objects, ObjectStore) else None
     known = {ROOT_DOCUMENT: reader.root_document}
     store = SealedStore(fetched or objects, known=known, decoder=reader.decoder)
-    dataset: xr.Dataset = xr.open_zarr(
-        store,
-        group=str(level),
-        consolidated=True,
-        zarr_format=3,
-        chunks=None,
-        drop_variables=drop,
-    )
+    with documents_of(reader.path.name):
+        dataset: xr.Dataset = xr.open_zarr(
+            store,
+            group=str(level),
+            consolidated=True,
+            zarr_format=3,
+            chunks=None,
+            drop_variables=drop,
+        )
     dataset.attrs["tilepress"] = dict(reader.statement)
     if reader.decoder_note is not None:
         dataset.attrs["tilepress_decoder"] = reader.decoder_note

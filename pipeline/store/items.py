@@ -64,8 +64,9 @@ class KeptItems:
         """Return the names of the source's items, in order."""
         if self._document.is_lean:
             return tuple(sorted(("origin", *names_of(self._origin_bytes))))
-        group = self._root[SOURCE]
-        assert isinstance(group, zarr.Group)
+        group = self._root.get(SOURCE)
+        if not isinstance(group, zarr.Group):
+            raise DamagedStore(f"reading {self._path.name}: there is no group {SOURCE}")
         packed = () if self._is_first_format else names_of(self._origin_bytes)
         names = (name for name in group.array_keys() if source_key(name) != MANIFEST)
         return tuple(sorted((*names, *packed)))
@@ -124,8 +125,6 @@ class KeptItems:
     def _origin_bytes(self) -> bytes:
         if self._document.is_lean:
             return self._lean_source()
-        if ORIGIN not in self._root:
-            raise KeyError("origin")
         return self._read_bytes(ORIGIN)
 
     def _read_bytes(self, key: str) -> bytes:

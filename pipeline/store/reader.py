@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -43,14 +44,25 @@ from tilepress.pipeline.store.manifest import Manifest
 from tilepress.pipeline.store.seal import RootDocument, read_root
 from tilepress.pipeline.store.sealed import SealedStore
 from tilepress.pipeline.store.shard import split_shard
+from tilepress.pipeline.store.told_kinds import refuse_other_kinds
 
-__all__ = ["SealedStore", "StoreReader"]
+__all__ = ["SealedStore", "StoreReader", "documents_of"]
 
 _DECODERS_DIFFER = 0.05
 """What another decoder of lossy streams may add to the largest error that was measured, or 1."""
 
 _NONE_OF_ZARRS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What Zarr raises for documents that are none of its own, beside what storage does."""
+
+
+@contextlib.contextmanager
+def documents_of(store: str) -> Iterator[None]:
+    """Have documents that Zarr or xarray cannot read be damage of a store of this name."""
+    try:
+        yield
+    except _NONE_OF_ZARRS as error:  # sealed so, by whom it may
+        text = f"its documents are none that Zarr reads ({type(error).__name__})"
+        raise DamagedStore(f"opening {store}: {text}") from error
 
 
 class StoreReader:
@@ -89,13 +101,10 @@ class StoreReader:
         """
         path = storage_path(path)
         document = read_root(path)
-        _ = document.statement  # first: it refuses what a newer tilepress wrote
+        refuse_other_kinds(document)
         store = SealedStore(path, known={ROOT_DOCUMENT: document.data}, decoder=decoder)
-        try:
+        with documents_of(path.name):
             root = zarr.open_consolidated(store, mode="r", zarr_format=3)
-        except _NONE_OF_ZARRS as error:  # sealed so, by whom it may
-            text = f"its documents are none that Zarr reads ({type(error).__name__})"
-            raise DamagedStore(f"opening {path.name}: {text}") from error
         return cls(path, document, root, decoder=decoder)
 
     @property

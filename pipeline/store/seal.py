@@ -118,7 +118,7 @@ class RootDocument:
             found = statement["format_version"]
         except (KeyError, TypeError) as error:
             raise self.lacks(error) from error
-        if found not in range(APART_VERSION, NEWEST_VERSION + 1):
+        if type(found) is not int or found not in range(APART_VERSION, NEWEST_VERSION + 1):
             raise UnsupportedFormat(
                 f"opening {self.store}: got store format {found}, this tilepress reads "
                 f"{APART_VERSION} to {NEWEST_VERSION}; a newer one may read it"
@@ -171,7 +171,11 @@ def read_root(path: AnyPath) -> RootDocument:
     blank = data[: match.start(1)] + NO_SEAL.encode() + data[match.end(1) :]
     if sha256_hex(blank).encode() != match[1]:
         raise DamagedStore(f"opening {path.name}: zarr.json is not the one that was sealed")
-    return RootDocument(store=path.name, data=data, content=json.loads(data))
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:  # sealed so, by whom it may
+        raise DamagedStore(f"opening {path.name}: zarr.json was sealed, and is no JSON") from error
+    return RootDocument(store=path.name, data=data, content=content)
 
 
 def sealed_digest(path: AnyPath) -> str | None:

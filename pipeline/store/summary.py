@@ -17,6 +17,7 @@ from tilepress.pipeline.storage.path import AnyPath, storage_path
 from tilepress.pipeline.store.keys import IMAGE, SEPARATOR, array_key
 from tilepress.pipeline.store.manifest import sha256_hex
 from tilepress.pipeline.store.seal import read_root, store_bytes
+from tilepress.pipeline.store.told_kinds import refuse_other_kinds
 
 __all__ = ["StoreSummary", "read_seal", "read_summary", "source_bytes"]
 
@@ -123,7 +124,7 @@ def read_summary(store: AnyPath) -> StoreSummary:
     """
     where = storage_path(store)
     root = read_root(where)
-    statement = root.statement
+    refuse_other_kinds(root)
     try:
         nodes = root.content["consolidated_metadata"]["metadata"]
         labels = nodes.get(array_key("band"), {}).get("attributes", {}).get("labels", ())
@@ -133,7 +134,7 @@ def read_summary(store: AnyPath) -> StoreSummary:
     except (KeyError, TypeError, AttributeError) as error:
         raise root.lacks(error) from error
     return StoreSummary(
-        statement=statement,
+        statement=root.statement,
         image=image,
         place=place,
         labels=tuple(map(str, labels)),

@@ -172,8 +172,6 @@ class TestOurReaderRefusesWhatItCannotVouchFor:
     @pytest.mark.parametrize(
         ("key", "value"),
         [
-            ("chunk_grid", {"name": "regular", "configuration": 1}),
-            ("shape", ["many", None]),
             ("codecs", [{"name": "of nobody"}]),
             ("node_type", 3),
             ("zarr_format", {}),
