@@ -38,33 +38,7 @@ def export(
     decoder: str | None = None,
     force_generative: bool = False,
 ) -> list[Path]:
-    """Export a store; return the files or folders written. Nothing that is there is replaced.
-
-    Parameters
-    ----------
-    out :
-        A folder where one is there, or the name has no ending or a slash at its end; else one file,
-        whose ending says what it becomes. A stack as ``.tif`` is one raster of all bands, in a
-        folder the files that it was made of.
-    format :
-        "geotiff" and "dicom" give back what the store was made of, "dicom" also a slide that came
-        as TIFF; "cog" is a cloud-optimised GeoTIFF; "ome-tiff", "nifti" and "nrrd" are for images
-        under a microscope and volumes; "zarr" a plain Zarr store with zstd, for readers without our
-        codec; "npy" a NumPy file. None is what the ending says, or what the source was.
-    bands :
-        Of a raster: numbers from 1 or names, in the order to write; a text is one name.
-    bbox, bbox_crs :
-        Part of a raster: (left, bottom, right, top) in ``bbox_crs`` ("EPSG:4326": longitudes
-        first), which is that of the image unless it is given.
-    resample :
-        How bands of other resolutions, in stores of the scene beside this one, are taken to its
-        grid: "nearest", "bilinear", "cubic", "average" or "mode". None: they are refused.
-    slices :
-        Part of a series or volume: numbers of slices from 0.
-    transfer_syntax :
-        What the frames of DICOM files are coded as, losslessly.
-    decoder, force_generative :
-        How samples of the codec ``ntc`` are made, as ``tilepress.open`` says; files tell of it.
+    """Export a store as ``tilepress.export`` does; return the files or folders written.
 
     Raises UsageError where the store has nothing to make the format of, StoreError where it is not
     sealed or damaged, or a file is in the way.

@@ -651,6 +651,8 @@ ROOMS_OF_PIPELINE = (
     "patches",  # samples of many stores for training
     "archive",  # many stores together
     "verify",
+    "repair",
+    "levels",
     "endings",  # what a destination's name says
     "other_bands",  # bands of a scene in stores beside an image's
     "export",

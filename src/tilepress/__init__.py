@@ -5,6 +5,8 @@
     tilepress.compress("scene.tif", "scene.zarr")      # lossless unless max_error says otherwise
     dataset = tilepress.open("scene.zarr")             # an xarray.Dataset, read lazily
     tilepress.verify("scene.zarr", source="scene.tif") # [] where everything is sound
+    tilepress.repair("archive", source="scenes")       # writes again what is not
+    tilepress.levels("scene.zarr")                     # adds levels of lower resolution
     tilepress.ls("archive"), tilepress.info("scene.zarr")
     tilepress.export("scene.zarr", "back.tif")         # the same pixels, tags and georeferencing
 
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
     from tilepress.codecs.tile import TileCodec
     from tilepress.pipeline.catalogue.search import catalogue, find
     from tilepress.pipeline.catalogue.told import info, ls
-    from tilepress.pipeline.export import export
+    from tilepress.pipeline.levels import levels
     from tilepress.pipeline.read.open import open_dataset as open  # noqa: A004  # as in xarray, rasterio
+    from tilepress.pipeline.repair import repair
     from tilepress.pipeline.verify import verify
     from tilepress.workflows.run.python import compress
+    from tilepress.workflows.run.python_export import export
 
     __version__: str
 
@@ -35,8 +39,10 @@ __all__ = [
     "export",
     "find",
     "info",
+    "levels",
     "ls",
     "open",
+    "repair",
     "verify",
 ]
 
@@ -44,11 +50,13 @@ _HOMES = {
     "TileCodec": ("tilepress.codecs.tile", "TileCodec"),
     "catalogue": ("tilepress.pipeline.catalogue.search", "catalogue"),
     "compress": ("tilepress.workflows.run.python", "compress"),
-    "export": ("tilepress.pipeline.export", "export"),
+    "export": ("tilepress.workflows.run.python_export", "export"),
     "find": ("tilepress.pipeline.catalogue.search", "find"),
     "info": ("tilepress.pipeline.catalogue.told", "info"),
+    "levels": ("tilepress.pipeline.levels", "levels"),
     "ls": ("tilepress.pipeline.catalogue.told", "ls"),
     "open": ("tilepress.pipeline.read.open", "open_dataset"),
+    "repair": ("tilepress.pipeline.repair", "repair"),
     "verify": ("tilepress.pipeline.verify", "verify"),
 }
 
