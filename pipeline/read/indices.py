@@ -118,7 +118,10 @@ def presets_of(reader: StoreReader) -> dict[str, Preset]:
     Where samples are integers whose scale is not told, the unit of EVI and SAVI is 10000, as in the
     products of most missions; the title says so.
     """
-    known = common_names(reader)
+    return _presets_over(reader, common_names(reader))
+
+
+def _presets_over(reader: StoreReader, known: Mapping[str, int]) -> dict[str, Preset]:
     unit = _unit(reader)
     found = {}
     for name, preset in PRESETS.items():
@@ -140,7 +143,8 @@ def index_of(
     ``b4``, unless a band is called so, or ``[4]``. Formulas are over physical values, where the
     store says how to make them. Raises UsageError.
     """
-    preset = presets_of(reader).get(text.strip().lower())
+    common = common_names(reader)
+    preset = _presets_over(reader, common).get(text.strip().lower())
     if preset is None and text.strip().lower() in PRESETS:
         wanted = PRESETS[text.strip().lower()].text.replace("{unit}", "1")
         raise UsageError(
@@ -148,7 +152,6 @@ def index_of(
             "formula over the image's own bands"
         )
     names, count = names_of_bands(reader), band_count(reader)
-    common = common_names(reader)
 
     def called(asked: str | int) -> list[int]:
         if isinstance(asked, int):
