@@ -55,11 +55,10 @@ class SealedStore(WrapperStore["Store"]):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         prototype = prototype or default_buffer_prototype()
-        whole = byte_range is None
-        if whole and (known := self._known.get(key)) is not None:
-            return self._document(known, prototype)
+        if (known := self._at_hand(key, prototype, byte_range)) is not None:
+            return known
         value = await self._store.get(key, prototype, byte_range)
-        return self._answer(key, prototype, value, whole=whole)
+        return self._answer(key, prototype, value, whole=byte_range is None)
 
     async def get_partial_values(
         self,
@@ -97,12 +96,18 @@ class SealedStore(WrapperStore["Store"]):
     ) -> Buffer | None:
         """Return what ``get`` does, for pipelines of Zarr from 3.3 on that read without a loop."""
         prototype = prototype or default_buffer_prototype()
-        whole = byte_range is None
-        if whole and (known := self._known.get(key)) is not None:
-            return self._document(known, prototype)
+        if (known := self._at_hand(key, prototype, byte_range)) is not None:
+            return known
         store: Any = self._store
         value = store.get_sync(key, prototype=prototype, byte_range=byte_range)
-        return self._answer(key, prototype, value, whole=whole)
+        return self._answer(key, prototype, value, whole=byte_range is None)
+
+    def _at_hand(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
+    ) -> Buffer | None:
+        """Return an object that was read already, where all of it is asked for."""
+        known = self._known.get(key) if byte_range is None else None
+        return None if known is None else self._document(known, prototype)
 
     def _document(self, data: bytes, prototype: BufferPrototype) -> Buffer:
         """Return a document as its readers see it: with the decoder that was asked for."""
