@@ -92,16 +92,13 @@ class ExecutorStager:
         self._order: list[_Slot] = []
 
     def staged(self, tasks: Iterable[StoreTask | None]) -> Iterator[Staged | None]:
-        rest, numbers = iter(tasks), itertools.count()
-        self._ended = False
+        slots, numbers = map(_Slot, tasks), itertools.count()
 
         def next_task() -> Task | None:
-            while not self._ended and len(self._order) < AHEAD_PER_WORKER * self._executor.slots:
-                try:
-                    slot = _Slot(next(rest))
-                except StopIteration:
-                    self._ended = True
-                    break
+            while len(self._order) < AHEAD_PER_WORKER * self._executor.slots:
+                slot = next(slots, None)
+                if slot is None:
+                    return None
                 self._order.append(slot)
                 if slot.task is not None:
                     return _task(slot, next(numbers))
