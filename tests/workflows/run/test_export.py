@@ -6,12 +6,13 @@ import gzip
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -28,10 +29,10 @@ from tilepress.workflows.run.export import ExecutorStager, export_archive
 from ...pipeline.images import dicom, npy, tiff
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an archive with names that collide, of rasters, arrays, a series and other files."""
-    folder = tmp_path / "in"
+    folder = tmp_path_factory.mktemp("made") / "in"
     for number in range(6):
         npy(folder / f"{number}/a.npy")
         tiff(folder / f"{number}/scene.tif")
@@ -40,8 +41,29 @@ def archive(tmp_path: Path) -> Path:
     for number in (1, 2):
         dicom(folder / f"ct/{number}.dcm", 1, number)
     (folder / "notes.txt").write_text("read me")
-    assert compress(folder, tmp_path / "out", workers=0, keep="all").ok
-    return tmp_path / "out"
+    assert compress(folder, folder.parent / "out", workers=0, keep="all").ok
+    return folder.parent / "out"
+
+
+@pytest.fixture
+def archive(made: Path, tmp_path: Path) -> Path:
+    """Return a copy of that archive."""
+    return shutil.copytree(made, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def of_one(made: Path, tmp_path_factory: pytest.TempPathFactory) -> OfOne:
+    """Return what a single process writes of it."""
+    out = tmp_path_factory.mktemp("one")
+    done = list(by_one(made, out))
+    return OfOne(done, tree(out))
+
+
+class OfOne(NamedTuple):
+    """An export by a single process."""
+
+    done: list[Exported]
+    tree: dict[str, bytes]
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -72,12 +94,11 @@ def shuffled(archive: Path, out: Path, executor: Shuffling) -> list[Exported]:
 
 
 class TestTheOrderOfWorkers:
-    def test_does_not_show(self, archive: Path, tmp_path: Path):
-        one = list(by_one(archive, tmp_path / "one"))
+    def test_does_not_show(self, archive: Path, of_one: OfOne, tmp_path: Path):
         executor = Shuffling()
         several = shuffled(archive, tmp_path / "several", executor)
-        assert tree(tmp_path / "one") == tree(tmp_path / "several")
-        assert [(a.name, a.state, a.number) for a in one] == [
+        assert of_one.tree == tree(tmp_path / "several")
+        assert [(a.name, a.state, a.number) for a in of_one.done] == [
             (a.name, a.state, a.number) for a in several
         ]
         assert 1 < executor.most <= 4
@@ -96,12 +117,13 @@ class TestTheOrderOfWorkers:
         done = shuffled(archive, tmp_path / "back", Shuffling())
         assert [one.name for one in done if one.problem] == ["3/a.zarr"]
 
-    def test_a_worker_that_dies_is_tried_once_more(self, archive: Path, tmp_path: Path):
+    def test_a_worker_that_dies_is_tried_once_more(
+        self, archive: Path, of_one: OfOne, tmp_path: Path
+    ):
         done = shuffled(archive, tmp_path / "back", Shuffling(kills=2))
         assert not [one.problem for one in done if one.problem]
-        by_one_ = list(by_one(archive, tmp_path / "one"))
-        assert len(done) == len(by_one_)
-        assert tree(tmp_path / "one") == tree(tmp_path / "back")
+        assert len(done) == len(of_one.done)
+        assert of_one.tree == tree(tmp_path / "back")
 
     def test_a_store_whose_workers_die_each_time_is_named(self, archive: Path, tmp_path: Path):
         done = shuffled(archive, tmp_path / "back", Shuffling(kills=100))
@@ -150,13 +172,12 @@ class TestRealProcesses:
         line = [sys.executable, "-m", "tilepress", "export", str(archive), str(out)]
         return [*line, "--workers", "2", *more]
 
-    def test_write_the_tree_of_one(self, archive: Path, tmp_path: Path):
-        list(by_one(archive, tmp_path / "one"))
+    def test_write_the_tree_of_one(self, archive: Path, of_one: OfOne, tmp_path: Path):
         report = tmp_path / "report.json"
         line = self.line(archive, tmp_path / "two", "--report", str(report))
         done = subprocess.run(line, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert tree(tmp_path / "one") == tree(tmp_path / "two")
+        assert of_one.tree == tree(tmp_path / "two")
         told = json.loads(report.read_text())
         assert told["stores"]["written"] == len(told["results"]) - 1 == 19
         assert not told["interrupted"]
@@ -164,9 +185,8 @@ class TestRealProcesses:
     @pytest.mark.slow
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
     def test_that_are_stopped_are_gone_on_with(
-        self, archive: Path, tmp_path: Path, number: signal.Signals
+        self, archive: Path, of_one: OfOne, tmp_path: Path, number: signal.Signals
     ):
-        list(by_one(archive, tmp_path / "one"))
         out = tmp_path / "two"
         running = subprocess.Popen(
             self.line(archive, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -180,7 +200,7 @@ class TestRealProcesses:
             assert not list(out.glob(".tilepress-export-*"))
         for folder in out.glob(".tilepress-export-*"):
             os.utime(folder, (1, 1))
-        whole = tree(tmp_path / "one")
+        whole = of_one.tree
         named = {k: v for k, v in tree(out).items() if not k.startswith(".tilepress-export-")}
         assert named.items() <= whole.items()
         done = subprocess.run(self.line(archive, out), capture_output=True, text=True)
