@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,10 +31,10 @@ from tilepress.workflows.run.compress import compress
 from .images import IMAGE, dicom, npy, tiff
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    """Return an archive of a raster, two arrays, a series, and files that are no images."""
-    folder = tmp_path / "in"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with sources and an archive: a raster, two arrays, a series, other files."""
+    folder = tmp_path_factory.mktemp("made") / "in"
     tiff(folder / "sub/scene.tif")
     npy(folder / "a.npy")
     npy(folder / "deep/er/b.npy")
@@ -41,8 +42,25 @@ def archive(tmp_path: Path) -> Path:
         dicom(folder / f"ct/{number}.dcm", 1, number)
     (folder / "sub/scene.xml").write_text("<x/>")
     (folder / "notes.txt").write_text("read me")
-    assert compress(folder, tmp_path / "out", workers=0, keep="all").ok
+    assert compress(folder, folder.parent / "out", workers=0, keep="all").ok
+    return folder.parent
+
+
+@pytest.fixture
+def archive(made: Path, tmp_path: Path) -> Path:
+    """Return a copy of that archive, beside one of its sources."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def bands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bands")
+    for number in (1, 2):
+        tiff(folder / f"scene/L_B{number}.tif", IMAGE + number)
+    tiff(folder / "scene/other.tif")
+    assert compress(folder / "scene", folder / "out", workers=0, stack="*_B*.tif").ok
+    return folder / "out"
 
 
 def run(archive: Path | str, out: Path, format_: str | None = None) -> list[Exported]:
@@ -195,14 +213,6 @@ class TestAFormat:
 
 class TestStacks:
     """Bands in files of their own come back so, or as one raster where that is asked for."""
-
-    @pytest.fixture
-    def bands(self, tmp_path: Path) -> Path:
-        for number in (1, 2):
-            tiff(tmp_path / f"scene/L_B{number}.tif", IMAGE + number)
-        tiff(tmp_path / "scene/other.tif")
-        assert compress(tmp_path / "scene", tmp_path / "out", workers=0, stack="*_B*.tif").ok
-        return tmp_path / "out"
 
     @pytest.mark.parametrize("format_", [None, "geotiff", "cog"])
     def test_are_one_raster(self, bands: Path, tmp_path: Path, format_: str | None):

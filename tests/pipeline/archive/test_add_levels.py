@@ -35,31 +35,46 @@ from ...helpers.samples import smooth
 from ..images import dicom, npy, tiff
 
 IMAGE = smooth((90, 110), 1).astype(np.uint16)
-OPTIONS: dict[str, Any] = {"workers": 0, "tile": 32}
+OPTIONS: dict[str, Any] = {"workers": 0, "tier": "fast", "tile": 32}
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every level shards of one chunk, and nobody time to read what is replaced."""
+def give_small_shards(patched: pytest.MonkeyPatch) -> None:
+    """Give every level shards of one chunk."""
     whole = geometry.choose_grid
 
     def small(shape: tuple[int, ...], itemsize: int, **more: object) -> geometry.ShardGrid:
         return whole(shape, itemsize, **{**more, "max_shard_bytes": 1})  # type: ignore[arg-type]
 
-    monkeypatch.setattr(plan, "choose_grid", small)
-    monkeypatch.setattr(room, "choose_grid", small)
+    patched.setattr(plan, "choose_grid", small)
+    patched.setattr(room, "choose_grid", small)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every level shards of one chunk, and nobody time to read what is replaced."""
+    give_small_shards(monkeypatch)
     monkeypatch.setattr(room, "READERS_S", 0)
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return tiff(tmp_path / "in/scene.tif", IMAGE)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a source and its store."""
+    folder = tmp_path_factory.mktemp("made")
+    tiff(folder / "in/scene.tif", IMAGE)
+    with pytest.MonkeyPatch.context() as patched:
+        give_small_shards(patched)
+        assert compress(folder / "in/scene.tif", folder / "out", **OPTIONS).ok
+    return folder
 
 
 @pytest.fixture
-def store(source: Path, tmp_path: Path) -> Path:
-    assert compress(source, tmp_path / "out", **OPTIONS).ok
-    return tmp_path / "out/scene.zarr"
+def source(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made / "in", tmp_path / "in") / "scene.tif"
+
+
+@pytest.fixture
+def store(made: Path, source: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made / "out", tmp_path / "out") / "scene.zarr"
 
 
 def tiff_of_one_band(path: Path) -> Path:

@@ -30,26 +30,40 @@ from ...helpers.slide_files import pyramid, write_slide
 LEVELS = pyramid(70, 90)
 
 
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+def give_small_shards(patched: pytest.MonkeyPatch) -> None:
     """Give every level shards of one chunk."""
     whole = geometry.choose_grid
 
     def small(shape: tuple[int, ...], itemsize: int, **more: object) -> geometry.ShardGrid:
         return whole(shape, itemsize, **{**more, "max_shard_bytes": 1})  # type: ignore[arg-type]
 
-    monkeypatch.setattr(plan, "choose_grid", small)
+    patched.setattr(plan, "choose_grid", small)
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_small_shards(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a source and its store."""
+    folder = tmp_path_factory.mktemp("made")
+    write_slide(folder / "in/slide.tif", LEVELS, tile=16)
+    with pytest.MonkeyPatch.context() as patched:
+        give_small_shards(patched)
+        assert compress(folder / "in/slide.tif", folder / "out", workers=0, tile=32).ok
+    return folder
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_slide(tmp_path / "in/slide.tif", LEVELS, tile=16)
+def source(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made / "in", tmp_path / "in") / "slide.tif"
 
 
 @pytest.fixture
-def store(source: Path, tmp_path: Path) -> Path:
-    assert compress(source, tmp_path / "out", workers=0, tile=32).ok
-    return tmp_path / "out/slide.zarr"
+def store(made: Path, source: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made / "out", tmp_path / "out") / "slide.zarr"
 
 
 def contents(folder: Path) -> dict[str, bytes]:

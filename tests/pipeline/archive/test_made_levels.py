@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -38,22 +39,26 @@ ABSENT = 5
 IMAGE = np.stack([smooth((90, 110), seed) for seed in (1, 2)]).astype(np.uint16)
 IMAGE[:, :20, :30] = ABSENT
 PLACE = {"crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6)}
-OPTIONS: dict[str, Any] = {"workers": 0, "tile": 32, "levels": 2}
+OPTIONS: dict[str, Any] = {"workers": 0, "tier": "fast", "tile": 32, "levels": 2}
 
 
 def averages(factor: int) -> np.ndarray:
     return reduced(IMAGE, factor, "average", ABSENT == IMAGE, (ABSENT, ABSENT))
 
 
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+def give_small_shards(patched: pytest.MonkeyPatch) -> None:
     """Give every level shards of one chunk."""
     whole = geometry.choose_grid
 
     def small(shape: tuple[int, ...], itemsize: int, **more: object) -> geometry.ShardGrid:
         return whole(shape, itemsize, **{**more, "max_shard_bytes": 1})  # type: ignore[arg-type]
 
-    monkeypatch.setattr(plan, "choose_grid", small)
+    patched.setattr(plan, "choose_grid", small)
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_small_shards(monkeypatch)
 
 
 def tiff(path: Path, samples: np.ndarray = IMAGE) -> Path:
@@ -66,15 +71,25 @@ def tiff(path: Path, samples: np.ndarray = IMAGE) -> Path:
     return path
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return tiff(tmp_path / "in/scene.tif")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a source and its store."""
+    folder = tmp_path_factory.mktemp("made")
+    tiff(folder / "in/scene.tif")
+    with pytest.MonkeyPatch.context() as patched:
+        give_small_shards(patched)
+        assert compress(folder / "in/scene.tif", folder / "out", **OPTIONS).ok
+    return folder
 
 
 @pytest.fixture
-def store(source: Path, tmp_path: Path) -> Path:
-    assert compress(source, tmp_path / "out", **OPTIONS).ok
-    return tmp_path / "out/scene.zarr"
+def source(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made / "in", tmp_path / "in") / "scene.tif"
+
+
+@pytest.fixture
+def store(made: Path, source: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made / "out", tmp_path / "out") / "scene.zarr"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -116,7 +131,7 @@ class TestSizes:
     def test_levels_of_a_source_are_of_it(self, tmp_path: Path):
         levels = pyramid(70, 90)
         slide = write_slide(tmp_path / "in/slide.tif", levels, tile=16)
-        (image,) = compress(slide, tmp_path / "out", workers=0, tile=32).images
+        (image,) = compress(slide, tmp_path / "out", workers=0, tier="fast", tile=32).images
         raw = sum(level.nbytes for level in levels)
         assert image.raw_bytes == tilepress.ls(tmp_path / "out").totals.raw_bytes == raw
 
@@ -180,26 +195,28 @@ class TestWhatIsAskedFor:
     def test_auto_leaves_small_images_as_they_are(self, source: Path, tmp_path: Path):
         """They are the very stores that versions without levels wrote."""
         for name, options in (("auto", {}), ("none", {"levels": "none"})):
-            assert compress(source, tmp_path / name, workers=0, tile=32, **options).ok
+            assert compress(source, tmp_path / name, workers=0, tier="fast", tile=32, **options).ok
         assert contents(tmp_path / "auto/scene.zarr") == contents(tmp_path / "none/scene.zarr")
 
     def test_auto_gives_large_ones_levels(
         self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr(made_levels, "_LARGE", 1000)
-        assert compress(source, tmp_path / "out", workers=0, tile=32).ok
+        assert compress(source, tmp_path / "out", workers=0, tier="fast", tile=32).ok
         assert StoreReader.open(tmp_path / "out/scene.zarr").arrays == ("image", "1/image")
 
     def test_a_store_of_an_earlier_version_is_unchanged(
         self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        assert compress(source, tmp_path / "out", workers=0, tile=32).ok
+        assert compress(source, tmp_path / "out", workers=0, tier="fast", tile=32).ok
         before = contents(tmp_path / "out/scene.zarr")
         monkeypatch.setattr(made_levels, "_LARGE", 1000)
-        (image,) = compress(source, tmp_path / "out", workers=0, tile=32).images
+        (image,) = compress(source, tmp_path / "out", workers=0, tier="fast", tile=32).images
         assert image.status == "unchanged"
         assert contents(tmp_path / "out/scene.zarr") == before
-        (image,) = compress(source, tmp_path / "out", workers=0, tile=32, force=True).images
+        (image,) = compress(
+            source, tmp_path / "out", workers=0, tier="fast", tile=32, force=True
+        ).images
         assert image.status == "written"
         assert StoreReader.open(tmp_path / "out/scene.zarr").level_count == 2
 
@@ -249,7 +266,9 @@ class TestWhatIsAskedFor:
         assert StoreReader.open(store).level_count == 1
 
     def test_auto_is_no_excuse_for_another_bound(self, store: Path, source: Path):
-        (failure,) = compress(source, store.parent, workers=0, tile=32, max_error=5).failures
+        (failure,) = compress(
+            source, store.parent, workers=0, tier="fast", tile=32, max_error=5
+        ).failures
         assert "its max error is" in failure.message
 
     def test_slides_keep_their_own(self, tmp_path: Path):
@@ -359,7 +378,7 @@ def test_parts_share_all_levels(source: Path, tmp_path: Path) -> None:
 
 
 def test_parts_leave_the_levels_that_are_there(store: Path, source: Path) -> None:
-    out, line, before = store.parent, {"tile": 32}, contents(store)
+    out, line, before = store.parent, {"tier": "fast", "tile": 32}, contents(store)
     tiff(source.with_name("other.tif"))
     plan_parts(source.parent, out, **line, workers=0)
     for part in ("0/2", "1/2"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,26 @@ from ...pipeline import images
 BASIC = "basic"
 
 
-@pytest.fixture
-def sources(tmp_path: Path) -> Path:
-    folder = tmp_path / "in/DOE"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with sources and their archive."""
+    root = tmp_path_factory.mktemp("made")
+    folder = root / "in/DOE"
     images.dicom(folder / "1.dcm", 1, 1)
     images.dicom(folder / "2.dcm", 1, 2)
     images.tiff(folder / "JANE.tif")
-    return tmp_path / "in"
+    assert compress([root / "in"], root / "out", workers=0, deidentify=BASIC).ok
+    return root
 
 
 @pytest.fixture
-def archive(sources: Path, tmp_path: Path) -> Path:
-    report = compress([sources], tmp_path / "out", workers=0, deidentify=BASIC)
-    assert report.ok
-    return tmp_path / "out"
+def sources(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made / "in", tmp_path / "in")
+
+
+@pytest.fixture
+def archive(made: Path, sources: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made / "out", tmp_path / "out")
 
 
 def stores(archive: Path) -> list[Path]:
