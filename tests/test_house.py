@@ -527,6 +527,7 @@ TESTED_ELSEWHERE = {
     "pipeline/geotiff/slide_told.py": "tests/pipeline/geotiff/test_slide_source.py",
     "pipeline/geotiff/tiff_writer.py": "tests/pipeline/geotiff/test_slide_export.py",
     "pipeline/image/source.py": "tests/pipeline/image/test_format.py",
+    "pipeline/dicom/described.py": "tests/pipeline/dicom/test_source.py",
     "pipeline/dicom/frame_codecs.py": "tests/pipeline/dicom/test_recode.py",
     "pipeline/catalogue/lists.py": "tests/pipeline/catalogue/test_update.py",
     "pipeline/catalogue/stac_assets.py": "tests/pipeline/catalogue/test_stac.py",

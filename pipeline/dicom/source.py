@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import zlib
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
@@ -23,15 +23,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.errors import DamagedSource, ExcludedSource, SourceError, UnsupportedSource
+from tilepress.errors import DamagedSource, SourceError, UnsupportedSource
 from tilepress.pipeline.dicom.as_told import padding_of, refusal_of
 from tilepress.pipeline.dicom.axes import Arrangement, arrange
 from tilepress.pipeline.dicom.bytes import open_file
+from tilepress.pipeline.dicom.described import (
+    attributes_of,
+    burned_in_of,
+    differing_remarks,
+    refuse_labels,
+    siblings_remark,
+    valid_range_of,
+)
 from tilepress.pipeline.dicom.encapsulated import are_lossless, encapsulation, family_of
 from tilepress.pipeline.dicom.frame_reader import FrameReader
 from tilepress.pipeline.dicom.frames import FULL_CHROMA
 from tilepress.pipeline.dicom.groups import SeriesGroups, group_key, series_name
-from tilepress.pipeline.dicom.header import Instance, Plane, read_instance
+from tilepress.pipeline.dicom.header import Instance, read_instance
 from tilepress.pipeline.dicom.kept import origin_entry, surroundings
 from tilepress.pipeline.dicom.sniff import is_dicom
 from tilepress.pipeline.image.fingerprint import FilePrint
@@ -113,7 +121,7 @@ class DicomSource:
         self._instances = [read_instance(path) for path in spec.paths]
         self._check_are_one()
         if is_deidentified(spec):
-            _refuse_labels(self._instances)
+            refuse_labels(self._instances)
         self._pixels = self._instances[0].pixels
         self._arrangement = self._arranged()
         self._readers: OrderedDict[int, FrameReader] = OrderedDict()
@@ -351,22 +359,20 @@ class DicomSource:
         sizes = dict(zip(found.axes, found.shape, strict=True)) | bands
         sizes |= {"y": pixels.rows, "x": pixels.columns}
         first = self._instances[0]
-        burned_in: dict[str, Any] = {}
-        remarks: tuple[str, ...] = ()
-        if is_deidentified(self._spec):
-            burned_in, remarks = _burned_in(self._instances)
+        is_private = is_deidentified(self._spec)
+        burned_in, remarks = burned_in_of(self._instances) if is_private else ({}, ())
         return ImageInfo(
             name=str(self._spec.options.get("name") or series_name(first)),
             axes=tuple(sizes),
             shape=tuple(sizes.values()),
             dtype=pixels.dtype,
-            valid_range=_valid_range(self._instances),
+            valid_range=valid_range_of(self._instances),
             padding=padding_of([one.attributes for one in self._instances]),
             stream_block=self._stream_block(sizes),
             lossy_refusal=refusal_of(first.pixels, first.attributes),
             medical=found.geometry,
             attributes=told(
-                _attributes(self._instances, found, self._photometric), self._spec.options
+                attributes_of(self._instances, found, self._photometric), self._spec.options
             )
             | burned_in,
             coordinates=found.coordinates,
@@ -374,100 +380,13 @@ class DicomSource:
             remarks=(
                 *self._spec.options.get("remarks", ()),
                 *self._spec.options.get(BESIDE, ()),
-                *_siblings(self._spec.options.get(SIBLINGS, ())),
+                *siblings_remark(self._spec.options.get(SIBLINGS, ())),
                 *dict.fromkeys(remark for one in self._instances for remark in one.remarks),
-                *_differing(self._instances),
+                *differing_remarks(self._instances),
                 *found.remarks,
                 *remarks,
             ),
         )
-
-
-def _refuse_labels(instances: Sequence[Instance]) -> None:
-    """Raise ExcludedSource where an image shows the label of a slide."""
-    for one in instances:
-        if one.slide_label:
-            text = f"its {one.slide_label} image is left out, for a slide's label names a patient"
-            raise ExcludedSource(f"de-identifying {one.path}: {text}")
-
-
-def _burned_in(instances: Sequence[Instance]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return what files say of text that is burned into their pixels, and a remark of it."""
-    said = Counter(one.burned_in or "unknown" for one in instances)
-    open_ones = len(instances) - said["NO"]
-    remark = (
-        f"burned-in annotation: {open_ones} of {len(instances)} files do not say that there is "
-        "none; the pixels are as they were"
-    )
-    told = {"burned_in_annotation": dict(sorted(said.items()))}
-    return told, (remark,) if open_ones else ()
-
-
-def _siblings(names: Sequence[str]) -> tuple[str, ...]:
-    listed = ", ".join(names)
-    return (f"other images of the same series and size: {listed}",) if names else ()
-
-
-def _valid_range(instances: Sequence[Instance]) -> tuple[int, int] | None:
-    pixels = max((one.pixels for one in instances), key=lambda pixels: pixels.stored)
-    if pixels.floating or (pixels.stored == pixels.allocated and pixels.allocated > 1):
-        return None
-    if pixels.signed:
-        return -(1 << (pixels.stored - 1)), (1 << (pixels.stored - 1)) - 1
-    return 0, (1 << pixels.stored) - 1
-
-
-def _attributes(
-    instances: Sequence[Instance], found: Arrangement, photometric: str
-) -> dict[str, Any]:
-    """Return the attributes of the array: what all instances share, and what varies by plane."""
-    shared = dict(instances[0].attributes)
-    for one in instances[1:]:
-        shared = {k: v for k, v in shared.items() if one.attributes.get(k) == v}
-    if "bits_stored" in instances[0].attributes:  # whatever the bits: samples are of one dtype
-        shared["bits_stored"] = max(one.attributes["bits_stored"] for one in instances)
-    shared["photometric_interpretation"] = photometric
-    shared["instances"] = len(instances)
-    if "t" in found.coordinates:
-        shared["t_units"] = "ms"
-    planes = found.planes
-    if all(p.rescale for p in planes):
-        shared["rescale_slope"] = _varying([p.rescale[0] for p in planes if p.rescale])
-        shared["rescale_intercept"] = _varying([p.rescale[1] for p in planes if p.rescale])
-    if all(p.window for p in planes):
-        shared["window_center"] = _window(planes, 0)
-        shared["window_width"] = _window(planes, 1)
-    return shared
-
-
-def _differing(instances: Sequence[Instance]) -> tuple[str, ...]:
-    """Return remarks on what only some files say of their values, or each says differently."""
-    names = {
-        "real_world_value_mapping": "their real world values",
-        "modality_lut": "their Modality LUT",
-        "palette": "their palette",
-        "rescale_type": "their rescale type",
-        "units": "their units",
-    }
-    said = {name: [one.attributes.get(name) for one in instances] for name in names}
-    return tuple(
-        f"files differ in {names[name]}: none is told"
-        for name, values in said.items()
-        if any(value != values[0] for value in values)
-    )
-
-
-def _varying(values: list[float]) -> float | list[float]:
-    """Return the one value that all planes share, or one per plane."""
-    return values[0] if len(set(values)) == 1 else values
-
-
-def _window(planes: Sequence[Plane], which: int) -> float | list[float]:
-    """Return the windows of the middle plane: planes may differ, viewers want one."""
-    window = planes[len(planes) // 2].window
-    assert window is not None
-    values = list(window[which])
-    return values[0] if len(values) == 1 else values
 
 
 def _file_print(instance: Instance) -> dict[str, Any]:
