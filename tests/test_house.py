@@ -531,6 +531,7 @@ TESTED_ELSEWHERE = {
     "pipeline/dicom/frame_codecs.py": "tests/pipeline/dicom/test_recode.py",
     "pipeline/catalogue/lists.py": "tests/pipeline/catalogue/test_update.py",
     "pipeline/catalogue/stac_assets.py": "tests/pipeline/catalogue/test_stac.py",
+    "pipeline/archive/digests.py": "tests/pipeline/archive/test_plan.py",
     "pipeline/export_ledger.py": "tests/pipeline/test_export_archive.py",
     "pipeline/export_staging.py": "tests/pipeline/test_export_archive.py",
     "pipeline/store/told_image.py": "tests/pipeline/archive/test_add_levels.py",

@@ -20,15 +20,10 @@ from tilepress.codecs import threads as pool
 from tilepress.errors import DamagedStore, SourceError, UsageError, describe_error
 from tilepress.pipeline.archive.compare import SourceSamples, may_differ
 from tilepress.pipeline.archive.destination import prepare_store
+from tilepress.pipeline.archive.digests import levels_digest, plan_digest
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, LeaseLost
 from tilepress.pipeline.archive.ledger import Ledger
-from tilepress.pipeline.archive.plan import (
-    ImagePlan,
-    ShardRef,
-    ledger_folder,
-    levels_digest,
-    plan_digest,
-)
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder
 from tilepress.pipeline.archive.store_sources import StoreSources
 from tilepress.pipeline.archive.write import (
     check_lease,

@@ -16,8 +16,9 @@ from tilepress.errors import (
     TilepressError,
     UsageError,
 )
+from tilepress.pipeline.archive.digests import plan_digests
 from tilepress.pipeline.archive.ledger import BEGUN, REPAIRS, REPLACES, Ledger, remove_plans
-from tilepress.pipeline.archive.plan import ImagePlan, ledger_folder, plan_digests
+from tilepress.pipeline.archive.plan import ImagePlan, ledger_folder
 from tilepress.pipeline.archive.private import archive_pseudonyms
 from tilepress.pipeline.archive.replace import (
     begin_replacement,

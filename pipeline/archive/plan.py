@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from tilepress.codecs.config import loss_of
 from tilepress.codecs.loss import Loss, Lossy, bounded
 from tilepress.codecs.registry import coder_class
+from tilepress.pipeline.archive.digests import plan_digests
 from tilepress.pipeline.archive.exact import exact_bands, with_exact
 from tilepress.pipeline.archive.expansion import check_expansion
 from tilepress.pipeline.archive.hidden import has_hidden, hidden_of
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.padding import kept_padding
 from tilepress.pipeline.archive.peak import peak_of
-from tilepress.pipeline.find.stacks import STACKED
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
-from tilepress.pipeline.image.made_levels import AUTO, LEVELS, MADE_LEVELS
-from tilepress.pipeline.image.private_names import PRIVATE
-from tilepress.pipeline.image.pseudonyms import IDENTITY
-from tilepress.pipeline.image.source import ADVICE, BESIDE, FORMER, SIBLINGS, SourceSpec, TileSource
-from tilepress.pipeline.privacy.recipe import KEY_FOLDER
+from tilepress.pipeline.image.made_levels import AUTO, MADE_LEVELS
+from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.levelled import LevelledSource, without_made_levels
 from tilepress.pipeline.storage.path import AnyPath, StoragePath, storage_path
 from tilepress.pipeline.store.keys import SEPARATOR, Separator, level_image, shard_key
@@ -39,27 +34,11 @@ __all__ = [
     "Tuning",
     "grids_of",
     "ledger_folder",
-    "levels_digest",
     "make_plan",
     "part_of",
-    "plan_digest",
-    "plan_digests",
     "shards_of",
     "with_codec",
 ]
-
-PLAN_VERSION = 1
-"""Raised whenever the same inputs and options would give other bytes than before."""
-
-MADE_VERSION = 2
-"""The same of levels that are made. Version 2 hashes the digest of the plan without them, which a
-store tells; version 1 hashed all at once."""
-
-_CALLED = {"name", "relative", STACKED, IDENTITY, PRIVATE, KEY_FOLDER, SIBLINGS, FORMER, BESIDE}
-
-NAMES = frozenset({*_CALLED, ADVICE, LEVELS})
-"""Options of a recipe that say what it is called, or lies beside, and nothing of its bytes; the
-levels that are made are named beside their grids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,83 +328,3 @@ def with_codec(
     known = _begun(store) | {sealed_digest(store) if len(digests) > 1 and is_sealed(store) else ""}
     digest = next((one for one in digests if one in known), digests[0])
     return replace(plan, digest=digest, codec_config=codec_config, tuning=tuning)
-
-
-def plan_digest(
-    source: TileSource,
-    grid: ShardGrid,
-    codec_config: Mapping[str, Any],
-    exact: Mapping[int, str] | None = None,
-    levels: Sequence[ShardGrid] = (),
-) -> str:
-    """Hash what decides the bytes; folders are left out, so that an archive may be moved.
-
-    ``exact`` are the bands that are lossless whatever the configuration says, ``levels`` the grids
-    of further levels.
-    """
-    made = source.spec.options.get(LEVELS) if levels else None
-    if made is None:
-        return _hashed(_material(source, grid, codec_config, exact, levels))
-    full = _hashed(_material(source, grid, codec_config, exact, ()))
-    return levels_digest(full, levels, made)
-
-
-def plan_digests(
-    source: TileSource,
-    grid: ShardGrid,
-    codec_config: Mapping[str, Any],
-    exact: Mapping[int, str] | None = None,
-    levels: Sequence[ShardGrid] = (),
-) -> tuple[str, ...]:
-    """Return what ``plan_digest`` does, and then what earlier versions called the same plan."""
-    digest = plan_digest(source, grid, codec_config, exact, levels)
-    made = source.spec.options.get(LEVELS) if levels else None
-    if made is None:
-        return (digest,)
-    material = _material(source, grid, codec_config, exact, levels)
-    return digest, _hashed({**material, "made": [1, made]})
-
-
-def levels_digest(full: str, levels: Sequence[ShardGrid], made: Mapping[str, Any]) -> str:
-    """Return the digest of a plan with levels that are made, by that of the full resolution's.
-
-    ``levels`` are their grids, ``made`` says how (``MadeLevels.to_json``).
-    """
-    return _hashed({"full": full, "levels": _sides(levels), "made": [MADE_VERSION, made]})
-
-
-def _material(
-    source: TileSource,
-    grid: ShardGrid,
-    codec_config: Mapping[str, Any],
-    exact: Mapping[int, str] | None,
-    levels: Sequence[ShardGrid],
-) -> dict[str, Any]:
-    spec, info = source.spec, source.info
-    material = {
-        "version": PLAN_VERSION,
-        "kind": spec.kind,
-        "files": [Path(path).name for path in spec.paths],
-        "options": {k: v for k, v in spec.options.items() if k not in NAMES},
-        "fingerprint": source.fingerprint(),
-        "axes": info.axes,
-        "dtype": info.dtype.str,
-        "shape": grid.shape,
-        "chunk": grid.chunk,
-        "shard": grid.shard,
-        "codec": codec_config,
-    }
-    if exact:
-        material["exact"] = sorted(exact)
-    if levels:
-        material["levels"] = _sides(levels)
-    return material
-
-
-def _sides(levels: Sequence[ShardGrid]) -> list[tuple[tuple[int, ...], ...]]:
-    return [(level.shape, level.chunk, level.shard) for level in levels]
-
-
-def _hashed(material: Mapping[str, Any]) -> str:
-    text = json.dumps(material, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline import formats
+from tilepress.pipeline.archive.digests import plan_digest
 from tilepress.pipeline.archive.evidence import difference_of_shape
-from tilepress.pipeline.archive.plan import plan_digest
 from tilepress.pipeline.archive.private import pseudonyms_of_sources
 from tilepress.pipeline.find.choose import Choice
 from tilepress.pipeline.find.match import SourceFinder

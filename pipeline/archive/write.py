@@ -26,6 +26,7 @@ from tilepress.errors import (
 )
 from tilepress.pipeline.archive.coding import ImageCoding
 from tilepress.pipeline.archive.device import device
+from tilepress.pipeline.archive.digests import plan_digests
 from tilepress.pipeline.archive.lease import Holder, LeaseKeeper, LeaseLost, holds
 from tilepress.pipeline.archive.ledger import Ledger, remove_plans
 from tilepress.pipeline.archive.lossy import measured_loss, told_loss
@@ -33,12 +34,7 @@ from tilepress.pipeline.archive.outcome import (
     SealedImage,
     ShardDone,
 )
-from tilepress.pipeline.archive.plan import (
-    ImagePlan,
-    ShardRef,
-    ledger_folder,
-    plan_digests,
-)
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder
 from tilepress.pipeline.archive.replace import clear_replaced, going_on, put_documents_back
 from tilepress.pipeline.archive.stages import StageClock, Stages
 from tilepress.pipeline.image.display import omero_of

@@ -19,7 +19,8 @@ from rasterio.errors import NotGeoreferencedWarning
 
 import tilepress
 from tilepress.pipeline.archive import add_levels, images
-from tilepress.pipeline.archive.plan import ImagePlan, make_plan, plan_digests
+from tilepress.pipeline.archive.digests import plan_digests
+from tilepress.pipeline.archive.plan import ImagePlan, make_plan
 from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.store import documents
