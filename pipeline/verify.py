@@ -9,13 +9,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tilepress.errors import UsageError
-from tilepress.pipeline.archive.verify import (
-    Damage,
-    OpenSource,
-    check_stores,
-    source_among,
-    verify_store,
-)
+from tilepress.pipeline.archive.verified import Damage
+from tilepress.pipeline.archive.verify import OpenSource, check_stores, source_among, verify_store
 from tilepress.pipeline.catalogue.stores import is_store
 from tilepress.pipeline.find.choose import Choice
 from tilepress.pipeline.find.match import SourceFinder

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tilepress.errors import TilepressError
-from tilepress.pipeline.archive.verify import StoreCheck
+from tilepress.pipeline.archive.verified import StoreCheck
 from tilepress.pipeline.store.signature import SignatureCheck, Verifier
 
 __all__ = ["with_signatures"]

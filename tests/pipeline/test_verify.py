@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tilepress.errors import SourceError, StoreError, UnsealedStore, UsageError
-from tilepress.pipeline.archive.verify import Damage
+from tilepress.pipeline.archive.verified import Damage
 from tilepress.pipeline.find.match import SourceFinder
 from tilepress.pipeline.verify import verify
 from tilepress.workflows.run.compress import compress

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 from tilepress.pipeline.archive.repair import StoreRepair
-from tilepress.pipeline.archive.verify import StoreCheck
+from tilepress.pipeline.archive.verified import StoreCheck
 
 from ...helpers.samples import smooth
 from .conftest import Command, write_tiff
