@@ -17,26 +17,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from tilepress.errors import (
-    DamagedStore,
-    SourceError,
-    UnsealedStore,
-    UsageError,
-    describe_error,
-)
-from tilepress.pipeline.archive.coding import ImageCoding
+from tilepress.errors import DamagedStore, SourceError, UnsealedStore, UsageError, describe_error
 from tilepress.pipeline.archive.compare import SourceSamples
+from tilepress.pipeline.archive.digests import plan_digests
 from tilepress.pipeline.archive.evidence import Evidence, difference_of_shape
 from tilepress.pipeline.archive.exact import with_exact
 from tilepress.pipeline.archive.lease import Lease, LeaseKeeper, LeaseLost
-from tilepress.pipeline.archive.ledger import REPAIRS, REPLACES, Ledger
-from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder, plan_digests
+from tilepress.pipeline.archive.ledger import Ledger
+from tilepress.pipeline.archive.plan import ImagePlan, ShardRef, ledger_folder
 from tilepress.pipeline.archive.repair_files import mended_files
+from tilepress.pipeline.archive.repair_marks import has_ledger, mark_coding, marked_codings
 from tilepress.pipeline.archive.repaired import StoreRepair
 from tilepress.pipeline.archive.replace import give_up
 from tilepress.pipeline.archive.restore import Restoration
@@ -58,7 +52,6 @@ from tilepress.pipeline.store.keys import (
     IMAGE,
     ROOT_DOCUMENT,
     Separator,
-    is_image,
     level_image,
     shard_of,
 )
@@ -222,8 +215,8 @@ class _Repair:
             return salvaged.layouts
         assert salvaged.refusal is not None, "what is not read was refused"
         folder = ledger_folder(self.store)
-        marks = _marks(folder)
-        if salvaged.root is None and not marks and _has_ledger(folder):
+        marks = marked_codings(folder)
+        if salvaged.root is None and not marks and has_ledger(folder):
             raise UnsealedStore(
                 f"repairing {self.store}: it is not sealed; run its compress line again"
             )
@@ -358,7 +351,7 @@ class _Repair:
         tables = {name: ShardTable(grid.counts) for name, grid in plan.grids.items()}
         unsound: list[ShardRef] = []
         ledger = Ledger(plan)
-        _mark(plan)  # first: what was begun without it is taken for a store that never was sealed
+        mark_coding(plan)  # first: without it, it is taken for a store that never was sealed
         ledger.create()
         for ref in plan.shards():
             entry = None if plan.shard_key(ref) in damaged else evidence.take_stock(ref)
@@ -405,37 +398,3 @@ def _listed_shard(key: str, manifest: Manifest, separator: Separator) -> ShardRe
     if found is None or found[0] not in manifest.arrays:
         return None
     return ShardRef(*found)
-
-
-def _mark(plan: ImagePlan) -> None:
-    """Note in the ledger how the store was coded, for a repair that goes on with this one."""
-    coding = ImageCoding(plan)
-    layouts = {
-        name: Layout(
-            grid=grid,
-            dtype=plan.info.dtype.name,
-            axes=plan.info.axes,
-            config=coding.writer.codec_config(name),
-            separator=plan.separator,
-            exact=plan.info.exact if is_image(name) else {},
-        )
-        for name, grid in plan.grids.items()
-    }
-    mark = json.dumps({name: layout.to_json() for name, layout in layouts.items()})
-    (ledger_folder(plan.store) / plan.digest / REPAIRS).write(mark.encode())
-
-
-def _marks(folder: StoragePath) -> list[dict[str, Layout]]:
-    """Return how the store was coded by each repair that was begun and not finished."""
-    found = []
-    for name in folder.folders() if folder.is_folder() else ():
-        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            mark = json.loads((folder / name / REPAIRS).read())
-            found.append({array: Layout.from_json(fields) for array, fields in mark.items()})
-    return found
-
-
-def _has_ledger(folder: StoragePath) -> bool:
-    """Whether a store was begun in its own place."""
-    names = folder.folders() if folder.is_folder() else []
-    return any((folder / name / REPLACES).size() is None for name in names)
