@@ -21,7 +21,7 @@ from tilepress.errors import UsageError
 from tilepress.pipeline.archive import add_levels as room
 from tilepress.pipeline.archive import plan, write
 from tilepress.pipeline.archive.add_levels import add_levels
-from tilepress.pipeline.archive.plan import plan_digests
+from tilepress.pipeline.archive.digests import plan_digests
 from tilepress.pipeline.archive.repair import repair_stores
 from tilepress.pipeline.catalogue.told import ls
 from tilepress.pipeline.geotiff.format import GEOTIFF
@@ -34,7 +34,7 @@ from tilepress.workflows.run.compress import compress
 from ...helpers.samples import smooth
 from ..images import dicom, npy, tiff
 
-IMAGE = smooth((90, 110), 1).astype(np.uint16)
+IMAGE = smooth((60, 70), 1).astype(np.uint16)
 OPTIONS: dict[str, Any] = {"workers": 0, "tier": "fast", "tile": 32}
 
 
@@ -147,7 +147,7 @@ class TestAStoreWithoutLevels:
 
 
 def rgb_with_alpha(path: Path) -> Path:
-    samples = np.stack([smooth((90, 110), seed) for seed in range(4)]).astype(np.uint8)
+    samples = np.stack([smooth((60, 70), seed) for seed in range(4)]).astype(np.uint8)
     return raster(path, samples, photometric="RGB", alpha="YES")
 
 
@@ -178,7 +178,7 @@ def with_control_points(path: Path) -> Path:
 
 
 def of_jpeg(path: Path) -> Path:
-    samples = np.stack([smooth((96, 128), seed) for seed in range(3)]).astype(np.uint8)
+    samples = np.stack([smooth((64, 96), seed) for seed in range(3)]).astype(np.uint8)
     return raster(path, samples, compress="JPEG", tiled=True, blockxsize=32, blockysize=32)
 
 
@@ -220,7 +220,7 @@ def of_a_patient_with_padding(path: Path) -> Path:
     return path.parent
 
 
-CORNERS = [(0, 0), (0, 110), (90, 0), (90, 110)]
+CORNERS = [(0, 0), (0, 70), (60, 0), (60, 70)]
 KINDS = [
     rgb_with_alpha, with_a_mask, with_nodata_by_band, with_a_palette, with_control_points, of_jpeg,
     of_no_place, without_axes, of_bits, of_a_patient, that_is_padded,
