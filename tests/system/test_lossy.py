@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,17 +85,27 @@ def _statement(store: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Path:
-    return _geotiff(tmp_path / "scene.tif", _bands(), nodata=NODATA)
-
-
-@pytest.fixture
-def store(scene: Path, tmp_path: Path) -> Path:
-    store = tmp_path / "scene.zarr"
-    report = compress(scene, store, codec="jpeg2000", psnr=45, tile=128, workers=0)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a scene and a lossy store of it; tests work on copies."""
+    folder = tmp_path_factory.mktemp("made")
+    scene = _geotiff(folder / "scene.tif", _bands(), nodata=NODATA)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TILEPRESS_GUESTS", "off")
+        store = folder / "scene.zarr"
+        report = compress(scene, store, codec="jpeg2000", psnr=45, tile=128, workers=0)
     assert report.ok, report.failures
-    return store
+    return folder
+
+
+@pytest.fixture
+def scene(made: Path, tmp_path: Path) -> Path:
+    return shutil.copy2(made / "scene.tif", tmp_path / "scene.tif")
+
+
+@pytest.fixture
+def store(made: Path, scene: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made / "scene.zarr", tmp_path / "scene.zarr")
 
 
 @pytest.mark.parametrize("codec", ["jpeg2000", "htj2k", "jpegxl", "jpegls", "lerc", "zstd"])
