@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from tilepress.pipeline.archive.repair import StoreRepair, repair_stores
 from tilepress.pipeline.image import grid as geometry
 from tilepress.pipeline.storage.local import FolderPath
 from tilepress.pipeline.storage.path import storage_path
+from tilepress.pipeline.store import lean
 from tilepress.pipeline.store.keys import SIGNATURE
 from tilepress.pipeline.store.reader import StoreReader
 from tilepress.pipeline.store.seal import is_sealed, read_root
@@ -38,14 +40,18 @@ pytestmark = pytest.mark.usefixtures("roomy_stores")  # of small ones: test_lean
 Tree = dict[str, bytes]
 
 
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+def give_small_shards(patched: pytest.MonkeyPatch) -> None:
     """Give every image shards of one chunk."""
 
     def small(shape: tuple[int, ...], itemsize: int, *, tile: int) -> geometry.ShardGrid:
         return geometry.choose_grid(shape, itemsize, tile=tile, max_shard_bytes=1)
 
-    monkeypatch.setattr(plan, "choose_grid", small)
+    patched.setattr(plan, "choose_grid", small)
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_small_shards(monkeypatch)
 
 
 def write_scene(path: Path, seed: int = 0, epsg: int = 32631) -> Path:
@@ -70,22 +76,41 @@ def press(source: Path, store: str | Path, **options: object) -> None:
     assert report.ok, list(report.failures)
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_scene(tmp_path / "scene.tif")
+class Made(NamedTuple):
+    """A source and stores of it; tests work on copies."""
+
+    source: Path
+    stores: dict[int, Path]
+    """By the bound of their error."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("made")
+    source = write_scene(folder / "scene.tif")
+    stores = {bound: folder / f"{bound}/scene.zarr" for bound in (0, 3)}
+    with pytest.MonkeyPatch.context() as patched:
+        give_small_shards(patched)
+        patched.setattr(lean, "LEAN_STORED_BYTES", -1)
+        for bound, store in stores.items():
+            press(source, store, max_error=bound)
+    return Made(source, stores)
 
 
 @pytest.fixture
-def store(source: Path, tmp_path: Path) -> Path:
+def source(made: Made, tmp_path: Path) -> Path:
+    return shutil.copy2(made.source, tmp_path / "scene.tif")
+
+
+@pytest.fixture
+def store(made: Made, tmp_path: Path) -> Path:
     """Return a sealed store of four shards, with a mask."""
-    press(source, tmp_path / "scene.zarr")
-    return tmp_path / "scene.zarr"
+    return shutil.copytree(made.stores[0], tmp_path / "scene.zarr")
 
 
 @pytest.fixture
-def lossy(source: Path, tmp_path: Path) -> Path:
-    press(source, tmp_path / "scene.zarr", max_error=3)
-    return tmp_path / "scene.zarr"
+def lossy(made: Made, tmp_path: Path) -> Path:
+    return shutil.copytree(made.stores[3], tmp_path / "scene.zarr")
 
 
 @pytest.fixture
@@ -296,10 +321,11 @@ class TestASourceThatWasTouched:
     """Copies have other times: then the samples say that it is the same image."""
 
     @pytest.fixture(params=[0, 3])
-    def pair(self, request: pytest.FixtureRequest, source: Path, tmp_path: Path) -> Path:
-        press(source, tmp_path / "scene.zarr", max_error=request.param)
+    def pair(
+        self, request: pytest.FixtureRequest, made: Made, source: Path, tmp_path: Path
+    ) -> Path:
         os.utime(source, (1e9, 1e9))
-        return tmp_path / "scene.zarr"
+        return shutil.copytree(made.stores[request.param], tmp_path / "scene.zarr")
 
     @pytest.mark.parametrize("key", [SHARD, "source/manifest/c/0", "0/x/c/0", "0/zarr.json"])
     def test_is_as_good(self, pair: Path, source: Path, key: str):

@@ -41,7 +41,7 @@ from tilepress.pipeline.verify import verify
 from ...helpers.samples import smooth
 from .test_write import planned_of
 
-OLD, NEW = smooth((200, 300), 1), smooth((200, 300), 2)
+OLD, NEW = smooth((80, 90), 1), smooth((80, 90), 2)
 
 
 pytestmark = pytest.mark.usefixtures("roomy_stores")  # of small ones: test_lean_stores.py
