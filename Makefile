@@ -25,6 +25,8 @@ VENV_READERS ?= .venv-make-readers
 COMPRESSAI ?= .venv-make-compressai
 OUT ?= demo-out
 SBOM ?= sbom.json
+# What pytest makes of tests and plugins is kept for the next process, also where a machine keeps no bytecode.
+export PYTHONDONTWRITEBYTECODE :=
 # A file of tests runs in one process; many of them wait for other processes, so two share a processor well.
 PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
