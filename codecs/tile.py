@@ -79,7 +79,8 @@ class TileCodec:
     nodata : the value that marks absent samples; it is kept exactly, and no present sample ever
         decodes to it, nor the reverse.
     tier : "fast" (the fitted linear path alone), "standard", or "max" (a larger network): which
-        bundled model "auto" means, and how long the encoder looks for what pays.
+        bundled model "auto" means, and how long the encoder looks for what pays. Of "ntc", whether
+        established codecs are not tried, where they may win, or always.
     model : "auto" (bundled), a model's name, or the path of a weights file, which then travels
         inside the configuration.
     max_memory : bytes, or "512MiB", that decoding a record may take (for each that is decoded at
@@ -289,6 +290,11 @@ class TileCodec:
         way. Raises as ``encode_at`` does.
         """
         return self._writer.smaller(array, record, level, bands, peak, squared)
+
+    def tries_smaller(self, array: Array | None = None) -> bool:
+        """Whether ``smaller`` is worth to be asked for an array, (…, y, x), by what it looks like;
+        without one: whether it is for every array. Takes little time."""
+        return self._writer.tries_smaller(array)
 
     def decode(
         self,
