@@ -89,7 +89,9 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
 
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         if dtype.kind not in "iu" or dtype.itemsize > 4:
-            return f"codec 'ntc' takes integers of 8 to 32 bits, the samples are {dtype}"
+            told = f"codec 'ntc' takes integers of 8 to 32 bits, the samples are {dtype}"
+            others = "; choose codec 'jpeg2000' or 'mlp' for the target, or max_error alone"
+            return told + others if dtype.kind == "f" else told
         return None
 
     def encode_at(
