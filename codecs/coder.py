@@ -169,6 +169,19 @@ class ExactCoder(LevelCoder, Protocol):
 class RivalledCoder(LevelCoder, Protocol):
     """A lossy coder that knows of others that are better at times."""
 
+    @property
+    def tries_every(self) -> bool:
+        """Whether ``encode_smaller`` is worth to be asked for every chunk, whatever it looks like.
+
+        Else it is for a few of those that are coded together, and where it found something for one
+        of these, or where others look like chunks that it is for.
+        """
+        ...
+
+    def looks_special(self, samples: Array) -> bool:
+        """Tell in little time, by samples alone, whether ``encode_smaller`` may find something."""
+        ...
+
     def encode_smaller(
         self,
         samples: Array,

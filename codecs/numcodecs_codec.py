@@ -38,7 +38,7 @@ class TilepressTile(Codec):  # type: ignore[misc]
 
     def __init__(
         self,
-        codec: str = "wave",
+        codec: str | None = None,
         *,
         max_error: float = 0,
         nodata: float | int | None = None,

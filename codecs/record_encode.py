@@ -32,6 +32,7 @@ from tilepress.codecs.record import (
     samples_crc,
     unpack_record,
 )
+from tilepress.codecs.registry import named
 from tilepress.codecs.search import Together, Trial, find_level
 from tilepress.errors import TooMuchMemory, UnsupportedArray, UnsupportedFormat
 
@@ -131,7 +132,7 @@ class RecordEncoder:
         """Return a record in fewer bytes than one that ``encode_at`` gave, at no more error."""
         if not isinstance(self.coder, RivalledCoder) or self.exact:
             return None
-        if unpack_record(record)[0].coder != self.coder.number:
+        if unpack_record(record)[0].coder not in named(self.config.codec).numbers:
             return None
         box = self._boxed(array)
         size = len(record) - OVERHEAD_BYTES
@@ -139,6 +140,15 @@ class RecordEncoder:
             box.samples, box.absent, bands, level, peak, (size, squared)
         )
         return None if found is None else self._recorded(box, found, level)
+
+    def tries_smaller(self, array: Array | None = None) -> bool:
+        """Whether ``smaller`` is worth to be asked for an array by what it looks like, or, without
+        one, for every array."""
+        if not isinstance(self.coder, RivalledCoder) or self.exact:
+            return False
+        if self.coder.tries_every or array is None:
+            return self.coder.tries_every
+        return self.coder.looks_special(array.reshape(-1, *array.shape[-2:]))
 
     def _encode_for_target(self, loss: Lossy, array: Array, bands: int) -> bytes:
         """Code an array at the level at which it holds the target by itself."""

@@ -30,7 +30,7 @@ from tilepress.codecs.loss import Loss, Lossless, Lossy
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.record_decode import SCALES, Asked, RecordDecoder
 from tilepress.codecs.record_encode import Levelled, RecordEncoder
-from tilepress.codecs.registry import coder_class
+from tilepress.codecs.registry import DEFAULT_CODEC, LOSSY_CODEC, coder_class
 from tilepress.codecs.search import Trial
 from tilepress.codecs.weights import Weights
 from tilepress.errors import UnsupportedFormat, UsageError
@@ -66,7 +66,8 @@ class TileCodec:
     ----------
     codec : "wave", the learned lossless and near-lossless codec (FORMAT.md), "ntc", the learned
         lossy one, "mlp", "compressai:ARCH", or a classical one: "jpegxl", "jpeg2000", "htj2k",
-        "jpegls", "lerc", "zstd" and, of 8 bits, "webp" and "avif".
+        "jpegls", "lerc", "zstd" and, of 8 bits, "webp" and "avif". None: "ntc" where a target of
+        lossy coding is given, else "wave", as the command line has it.
     max_error : largest absolute error of any present sample: an integer in stored units for
         integers, a number in physical units for floats. 0 means lossless.
     quality, psnr, bits_per_sample : at most one of them: lossy, by codecs that can be; "ntc" holds
@@ -79,7 +80,8 @@ class TileCodec:
     nodata : the value that marks absent samples; it is kept exactly, and no present sample ever
         decodes to it, nor the reverse.
     tier : "fast" (the fitted linear path alone), "standard", or "max" (a larger network): which
-        bundled model "auto" means, and how long the encoder looks for what pays.
+        bundled model "auto" means, and how long the encoder looks for what pays. Of "ntc", whether
+        established codecs are not tried, where they may win, or always.
     model : "auto" (bundled), a model's name, or the path of a weights file, which then travels
         inside the configuration.
     max_memory : bytes, or "512MiB", that decoding a record may take (for each that is decoded at
@@ -97,7 +99,7 @@ class TileCodec:
 
     def __init__(
         self,
-        codec: str = "wave",
+        codec: str | None = None,
         max_error: float = 0,
         nodata: float | int | None = None,
         tier: str = "standard",
@@ -111,6 +113,9 @@ class TileCodec:
         peak: float | None = None,
         decoder: str = BASE,
     ) -> None:
+        if codec is None:
+            is_lossy = any(one is not None for one in (quality, psnr, bits_per_sample))
+            codec = LOSSY_CODEC if is_lossy else DEFAULT_CODEC
         targets = {"quality": quality, "psnr": psnr, "bits_per_sample": bits_per_sample}
         config = CodecConfig.of(codec, max_error, nodata, tier, model, targets, peak)
         self._setup(config, device, max_memory, decoder=decoder)
@@ -289,6 +294,11 @@ class TileCodec:
         way. Raises as ``encode_at`` does.
         """
         return self._writer.smaller(array, record, level, bands, peak, squared)
+
+    def tries_smaller(self, array: Array | None = None) -> bool:
+        """Whether ``smaller`` is worth to be asked for an array, (…, y, x), by what it looks like;
+        without one: whether it is for every array. Takes little time."""
+        return self._writer.tries_smaller(array)
 
     def decode(
         self,

@@ -446,7 +446,6 @@ TESTED_ELSEWHERE = {
     "codecs/classical/numbers.py": "tests/codecs/classical/test_codec.py",
     "codecs/classical/payload.py": "tests/codecs/classical/test_codec.py",
     "workflows/bench/rate_codecs.py": "tests/workflows/bench/test_rate_distortion.py",
-    "workflows/bench/rate_page.py": "tests/workflows/bench/test_rate_distortion.py",
     "workflows/bench/rate_tables.py": "tests/workflows/bench/test_rate_speed.py",
     "pipeline/store/builder.py": "tests/pipeline/store/test_documents.py",
     "codecs/jpeg/render.py": "tests/codecs/jpeg/test_samples.py",

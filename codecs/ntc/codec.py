@@ -35,7 +35,7 @@ from tilepress.codecs.ntc.lossless import encode_lossless
 from tilepress.codecs.ntc.mixed import Chunk, Ours, encode_mixed
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import NUMBER, decode_parts
-from tilepress.codecs.ntc.rivals import Beaten, encode_rival
+from tilepress.codecs.ntc.rivals import Beaten, encode_rival, looks_drawn
 
 if TYPE_CHECKING:
     from tilepress.codecs.ntc.decoders.remake import Remake
@@ -59,10 +59,10 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
 
     losses: ClassVar[frozenset[type[Loss]]] = frozenset({Quality, AtLeast, AtMost})
     models: ClassVar[Mapping[str, str | None]] = MappingProxyType(
-        {"standard": "ntc-2", "fast": "ntc-2"}
+        {"standard": "ntc-2", "fast": "ntc-2", "max": "ntc-2"}
     )
     former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType(
-        {"standard": ("ntc-1",), "fast": ("ntc-1",)}
+        {"standard": ("ntc-1",), "fast": ("ntc-1",), "max": ()}
     )
     exact_beside: ClassVar[bool] = True
     bounds_lossy: ClassVar[bool] = True
@@ -89,7 +89,9 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
 
     def refusal(self, dtype: np.dtype[Any]) -> str | None:
         if dtype.kind not in "iu" or dtype.itemsize > 4:
-            return f"codec 'ntc' takes integers of 8 to 32 bits, the samples are {dtype}"
+            told = f"codec 'ntc' takes integers of 8 to 32 bits, the samples are {dtype}"
+            others = "; choose codec 'jpeg2000' or 'mlp' for the target, or max_error alone"
+            return told + others if dtype.kind == "f" else told
         return None
 
     def encode_at(
@@ -131,6 +133,13 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
 
         return at
 
+    @property
+    def tries_every(self) -> bool:
+        return self._tier == "max" and self._bound is None
+
+    def looks_special(self, samples: Array) -> bool:
+        return self._bound is None and looks_drawn(samples)
+
     def encode_smaller(
         self,
         samples: Array,
@@ -150,7 +159,8 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
             return kept
         size = size if kept is None else len(kept.payload)
         beaten = Beaten(size, squared, nominal_step(level, peak))
-        return encode_rival(samples, absent, bands, peak, beaten) or kept
+        every = self.tries_every
+        return encode_rival(samples, absent, bands, peak, beaten, every=every) or kept
 
     def encode_step(
         self, samples: Array, absent: Array | None, bands: int, step: float

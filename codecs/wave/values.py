@@ -7,6 +7,7 @@ patterns, ordered so that neighbours in value are neighbours as integers.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -161,11 +162,11 @@ def _stepped(
     if not np.all(np.isfinite(present)):
         return None
     wide = present.astype(np.float64)
-    grids = [
-        ValueMap(STEPPED, half, 2.0 * max_error * (1.0 - shrink))
-        for half in (0, 1)
-        for shrink in (2.0**-20, 2.0**-8)
-    ]
+    shrinks = [2.0**-20, 2.0**-8]
+    grids = [_grid(half, max_error, shrink) for half in (0, 1) for shrink in shrinks]
+    if present.dtype == np.float16:
+        coarse = _coarse(wide, max_error)
+        grids += [_grid(half, max_error, shrink) for half in (0, 1) for shrink in coarse]
     rounded = [_on_grid(wide, grid, present.dtype) for grid in grids]
     for grid, found in zip(grids, rounded, strict=True):
         if found is not None and _same_bits(found[1], present):
@@ -182,6 +183,20 @@ def _stepped(
         if again is not None and _same_bits(again[1], back):
             return grid, integers
     return None
+
+
+def _grid(half: int, max_error: float, shrink: float) -> ValueMap:
+    return ValueMap(STEPPED, half, 2.0 * max_error * (1.0 - shrink))
+
+
+def _coarse(wide: npt.NDArray[np.float64], max_error: float) -> list[float]:
+    """Return by how much steps are smaller for what float16 rounds to stay within a bound: by half
+    of the distance of its values, at the largest sample; and at half and twice that sample, for it
+    may be another once it was coded."""
+    largest = float(np.abs(wide).max(initial=0.0))
+    half = 2.0 ** (math.floor(math.log2(max(largest, 2.0**-14))) - 11)
+    shrinks = [half * factor / max_error * (1.0 + 2.0**-8) for factor in (1.0, 0.5, 2.0)]
+    return [shrink for shrink in shrinks if shrink < 0.5]
 
 
 def _on_grid(

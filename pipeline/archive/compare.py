@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilepress.codecs.difference import Difference
 from tilepress.codecs.loss import Lossless, Lossy
 from tilepress.codecs.measured import Measured
 from tilepress.errors import (
@@ -164,16 +163,16 @@ class Comparison:
         read = hidden_of(self._source, loss)
         hidden = None if read is None else read(box)
 
-        def measured(part: tuple[slice, ...]) -> tuple[Difference, Measured]:
-            marks = None if hidden is None else hidden[part]
-            return Measured.by_blocks(given[part], stored[part], nodata, axis, exact, marks)
-
-        self._tally.add(first, *measured(tuple(slice(0, n) for n in box.shape)))
         assert isinstance(loss, Lossy), "what is not lossy is not counted"
-        tiles = self._reader.grid(array).chunk_boxes(index) if loss.per_tile else ()
-        for tile in tiles:
-            difference, found = measured(tile.shifted_to(box.start).slices)
-            if not is_held(self._slackened(loss), difference, found.present):
+        for tile in self._reader.grid(array).chunk_boxes(index):
+            part = tile.shifted_to(box.start).slices
+            marks = None if hidden is None else hidden[part]
+            difference, found = Measured.by_blocks(
+                given[part], stored[part], nodata, axis, exact, marks
+            )
+            self._tally.add(first, difference, found.as_tile(difference.squared))
+            slackened = self._slackened(loss)
+            if loss.per_tile and not is_held(slackened, difference, found.present):
                 return f"the tile at {list(tile.start)} does not hold {loss}"
         return None
 

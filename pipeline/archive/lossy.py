@@ -8,7 +8,7 @@ from typing import Any
 
 from tilepress.codecs.difference import Difference
 from tilepress.codecs.loss import Lossy
-from tilepress.codecs.measured import Measured
+from tilepress.codecs.measured import Measured, Tiles
 from tilepress.errors import CodecError
 from tilepress.pipeline.archive.plan import ImagePlan, ShardRef
 from tilepress.pipeline.store.kept import IRREVERSIBLE
@@ -60,7 +60,15 @@ def measured_loss(plan: ImagePlan, loss: Lossy, entries: Iterable[ShardEntry]) -
         "p999_error": _rounded(min(measured.below(_MOST), total.worst)),
         "bias": [_rounded(one) for one in measured.bias],
     }
+    if measured.tiles is not None:
+        found["loss_measured"]["tiles"] = _told_tiles(measured.tiles, loss.peak)
     return found
+
+
+def _told_tiles(tiles: Tiles, peak: float) -> dict[str, Any]:
+    """Return how many tiles have which PSNR: as much of a store of one tile as of a million."""
+    by_db = {f"{db:.1f}": count for db, count in tiles.by_psnr_db(peak).items()}
+    return {"count": tiles.count, "exact": tiles.exact, "psnr_db": by_db}
 
 
 def first_band(plan: ImagePlan, ref: ShardRef) -> int:
@@ -114,7 +122,21 @@ class Tally:
         for band, (mean, was) in enumerate(zip(measured.bias, told["bias"], strict=True), 1):
             if abs(mean - was) > noise + slack * abs(was):
                 return f"band {band} is off by {mean:.4g} in the mean, and was by {was:.4g}"
-        return None
+        return self._of_tiles(statement, told, measured.tiles)
+
+    def _of_tiles(
+        self, statement: Mapping[str, Any], told: Mapping[str, Any], found: Tiles | None
+    ) -> str | None:
+        """Tell how tiles differ otherwise than they did, each by itself; None: they do not."""
+        stated = told.get("tiles")  # earlier versions said nothing of them
+        if stated is None or found is None or IRREVERSIBLE in statement:
+            return None
+        if _told_tiles(found, float(told["peak"])) == stated:
+            return None
+        return (
+            "its tiles have another PSNR against this source than against that which it was "
+            "coded from"
+        )
 
 
 def _decibels(value: float | None) -> str:

@@ -145,7 +145,8 @@ class EncodeOptions:
         Description(
             choices=("fast", "standard", "max"),
             help="How much work goes into a tile. fast: the fitted linear path alone; standard; "
-            "max: a larger network, slower.",
+            "max: a larger network, slower. Of ntc: established codecs are not tried, where they "
+            "may win, or on every tile.",
         ),
     ] = "standard"
     model: Annotated[

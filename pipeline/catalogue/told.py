@@ -89,6 +89,7 @@ class StoreInfo:
             f"chunks {chunk}, levels {count}, {'with' if self.has_mask else 'without'} mask",
             f"bands {short(', '.join(self.bands), 100)}" if self.bands else "",
             ", ".join(filter(None, [*self._loss_words(), listed.crs, listed.modality])),
+            f"tiles: {self.tiles}" if self.tiles else "",
             compared(listed.raw_bytes, listed.stored_bytes),
             "more in .statement, .attributes, .source",
         ]
@@ -104,6 +105,28 @@ class StoreInfo:
             yield "lossy" if decibels is None else f"lossy (PSNR {decibels:.1f} dB)"
         if self.listed.max_error is not None:
             yield f"no sample off by more than {self.listed.max_error:g}"
+
+    @property
+    def tiles(self) -> str:
+        """How good tiles are, each by itself, e.g. "12, PSNR 40.1 to 47.2 dB, half of them 43.3 or
+        more, 2 without loss"; "" of a store that is not lossy, or of an earlier version."""
+        told = self.statement.get("loss_measured", {}).get("tiles")
+        if not told or not told["count"]:
+            return ""
+        words = [str(told["count"])]
+        by_db = sorted((float(db), count) for db, count in told["psnr_db"].items())
+        if by_db:
+            ends = dict.fromkeys(f"{db:.1f}" for db in (by_db[0][0], by_db[-1][0]))
+            words.append(f"PSNR {' to '.join(ends)} dB")
+        better = told["exact"]
+        for db, count in reversed(by_db if len(by_db) > 1 else []):
+            better += count
+            if 2 * better >= told["count"]:
+                words.append(f"half of them {db:.1f} or more")
+                break
+        if told["exact"]:
+            words.append(f"{told['exact']} without loss")
+        return ", ".join(words)
 
     def _repr_html_(self) -> str:
         told = {k: v for k, v in self.to_json().items() if k not in ("tilepress", "attributes")}

@@ -194,7 +194,7 @@ def _describe_loss(
 ) -> None:
     """Say that this is a derived, lossily compressed image (PS3.3 C.7.6.1.1.5)."""
     source_uid = str(dataset.get("SOPInstanceUID", ""))
-    ratio = _ratio(reader)
+    ratio = reader.ratio
     changed.SourceImageSequence = DicomSequence([_reference(dataset, source_uid)])
     changed.SOPInstanceUID = derived_uid(source_uid, instance, reader)
     kind = [str(v) for v in _several(dataset.get("ImageType"))]
@@ -251,13 +251,6 @@ def lossy_method(reader: ExportReader) -> str:
     statement = reader.attrs.get("tilepress", {})
     codec = str(statement.get("codec", "wave")) if isinstance(statement, Mapping) else "wave"
     return _METHODS.get(codec, f"TILEPRESS_{codec.upper()}"[:16])
-
-
-def _ratio(reader: ExportReader) -> float:
-    """Return decoded size over stored size of the image; 1 where the store does not tell."""
-    statement = reader.attrs.get("tilepress", {})
-    raw, stored = (statement.get(k) for k in ("raw_bytes", "stored_bytes"))
-    return raw / stored if raw and stored else 1.0
 
 
 def _several(value: object) -> list[Any]:

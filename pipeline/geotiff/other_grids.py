@@ -137,6 +137,10 @@ class _WithOthers:
         self.loss = next((loss for loss in losses if not loss.is_lossless), reader.loss)
 
     @property
+    def ratio(self) -> float:
+        return self._reader.ratio
+
+    @property
     def attrs(self) -> Mapping[str, Any]:
         own = names_of_bands(self._reader) or tuple(f"{n}" for n in range(1, self._own + 1))
         return {**self._reader.attrs, "band_names": [*own, *(one.name for one in self._others)]}

@@ -141,6 +141,12 @@ class ExportReader(Protocol):
         ...
 
     @property
+    def ratio(self) -> float:
+        """Decoded size of the full resolution over what it takes; levels and masks beside it do not
+        count."""
+        ...
+
+    @property
     def decoder_note(self) -> str | None:
         """What to say of samples that another decoder made than ``loss`` is of; else None."""
         ...

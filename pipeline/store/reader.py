@@ -263,6 +263,13 @@ class StoreReader:
         return self._kept.manifest
 
     @property
+    def ratio(self) -> float:
+        """Decoded size of the full resolution over what it takes; levels and masks beside it do not
+        count."""
+        image = self.manifest.arrays[level_image(0)]
+        return image.raw_bytes / max(1, image.stored_bytes)
+
+    @property
     def manifest_key(self) -> str:
         """What a check calls the manifest: its array, or the root document that has it."""
         return ROOT_DOCUMENT if self._document.is_lean else self._document.manifest

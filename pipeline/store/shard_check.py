@@ -181,11 +181,14 @@ class Check:
             measured = Measured.of(clipped, decoded[inside], there, self._band_axis)
         if same_bits(chunk, decoded):
             spent = time.perf_counter() - begun
-            return CheckedChunk(record, None, Difference(), measured, spent)
+            tile = None if measured is None else measured.as_tile(0.0)
+            return CheckedChunk(record, None, Difference(), tile, spent)
         difference = self._codec.check_loss(chunk, decoded)
         if measured is not None and hidden is not None:
             squared = squared_error(clipped, decoded[inside], there)
             difference = replace(difference, squared=squared)
+        if measured is not None:
+            measured = measured.as_tile(difference.squared)
         spent = time.perf_counter() - begun
         return CheckedChunk(record, decoded[inside], difference, measured, spent)
 

@@ -25,7 +25,7 @@ from tilepress.codecs.tile import (
 )
 from tilepress.errors import CodecError, UnsupportedArray
 
-__all__ = ["check_target", "code_for_target", "is_held", "is_per_tile"]
+__all__ = ["check_target", "code_for_target", "is_held", "is_per_tile", "smallest_records"]
 
 Samples = npt.NDArray[Any]
 Marks = npt.NDArray[np.bool_]
@@ -84,6 +84,15 @@ def code_for_target(
     return map_chunks(by_itself, parts)
 
 
+def smallest_records(
+    codec: TileCodec, chunks: Sequence[Samples], found: Sequence[Levelled]
+) -> list[bytes]:
+    """Return what ``code_for_target`` makes of chunks, which nothing cuts, once their level is
+    found: records of other codecs where these take fewer bytes at no more error."""
+    parts = [_Chunk(chunk, None, None) for chunk in chunks]
+    return _Together(codec, parts, lambda samples: samples, None).smallest(found)
+
+
 @dataclass(frozen=True, slots=True)
 class _Chunk:
     samples: Samples
@@ -133,14 +142,34 @@ class _Together:
                 raise
             trials = self._code(range(len(self._chunks)), COARSEST)
             results = [trial.result for trial in trials]
+        return self.smallest(results)
+
+    def smallest(self, results: Sequence[Levelled]) -> list[bytes]:
+        """Return a record of each chunk, in fewer bytes at no more error where there are such."""
         records = [found.record for found in results]
         looked_at = spread(range(len(self._chunks)))
         others = dict(zip(looked_at, self._smaller(looked_at, results), strict=True))
-        if all(records[number] is other for number, other in others.items()):
-            return records  # other codecs win nowhere, it seems
         rest = [number for number in range(len(self._chunks)) if number not in others]
+        if all(records[number] is other for number, other in others.items()):
+            rest = self._likely(rest, looked_at)
         others |= zip(rest, self._smaller(rest, results), strict=True)
-        return [others[number] for number in range(len(self._chunks))]
+        return [others.get(number, record) for number, record in enumerate(records)]
+
+    def _likely(self, rest: Sequence[int], lost: Sequence[int]) -> list[int]:
+        """Return those of the chunks for which other codecs may win although these did not.
+
+        What chunks look like tells nothing where some of the others look so, too.
+        """
+
+        def likely(number: int) -> bool:
+            return self._codec.tries_smaller(self._chunks[number].samples)
+
+        if self._codec.tries_smaller():
+            return list(rest)
+        if not rest or any(map_chunks(likely, lost)):
+            return []
+        marked = zip(rest, map_chunks(likely, rest), strict=True)
+        return [number for number, is_likely in marked if is_likely]
 
     def _there(self, chunk: _Chunk) -> Marks:
         there = self._codec.present(chunk.samples)

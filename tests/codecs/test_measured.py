@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tilepress.codecs.measured import Measured
+from tilepress.codecs.measured import Measured, Tiles
 
 RNG = np.random.default_rng(4)
 GIVEN = RNG.integers(0, 4000, (3, 40, 50)).astype(np.uint16)
@@ -61,3 +61,25 @@ class TestPartsAddUp:
     def test_as_json(self) -> None:
         whole = Measured.of(GIVEN, DECODED, PRESENT, 0)
         assert Measured.from_json(json.loads(json.dumps(whole.to_json()))) == whole
+
+    def test_tiles_are_counted_by_their_error(self) -> None:
+        marks = np.ones((4, 4), bool)
+        given = np.zeros((4, 4))
+        tiles = [
+            Measured.of(given, given + error, marks, None).as_tile(16.0 * error**2)
+            for error in (0.0, 1.0, 1.0, 4.0)
+        ]
+        nothing = Measured.of(given, given, ~marks, None).as_tile(0.0)
+        total = Measured.total([(0, one) for one in [*tiles, nothing]], 1)
+        assert total.tiles == Tiles(1, {0: 2, 32: 1})
+        assert total.tiles.count == 4
+        told = total.tiles.by_psnr_db(255.0)
+        assert list(told.values()) == [1, 2]
+        for least, error in zip(told, (4.0, 1.0), strict=True):
+            assert least <= 20 * np.log10(255 / error) < least + 0.5
+        assert Measured.from_json(json.loads(json.dumps(total.to_json()))) == total
+
+    def test_tiles_of_some_parts_alone_are_none(self) -> None:
+        """Shards of an earlier version, whose run was stopped, tell nothing of them."""
+        one = Measured((4,), (0.0,), {})
+        assert Measured.total([(0, one), (0, one.as_tile(1.0))], 1).tiles is None

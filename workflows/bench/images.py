@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from tilepress.codecs.classical.base import Samples
 from tilepress.errors import SourceError, UsageError
 from tilepress.pipeline.find.discover import discover
@@ -20,7 +23,19 @@ from tilepress.pipeline.image.pseudonyms import UNNAMED
 from tilepress.pipeline.image.source import SourceSpec, TileSource
 from tilepress.pipeline.sources.open import open_source
 
-__all__ = ["FoundImage", "class_of", "read_classes", "read_images"]
+__all__ = ["Counted", "FoundImage", "class_of", "read_classes", "read_images"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the PSNR of an image is of, as ``compress --psnr`` holds it."""
+
+    peak: float | None
+    """None where nothing would be lost."""
+    exact: Mapping[int, str]
+    """Bands, from 0, that never lose anything, and why."""
+    hidden: npt.NDArray[np.bool_] | None
+    """Marks samples that nobody sees, in the shape of the image; None: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +47,8 @@ class FoundImage:
     info: ImageInfo | None = None
     samples: Samples | None = None
     failure: str = ""
-    peak: float | None = None
-    """Of a PSNR, where it was asked for and there is one."""
+    counted: Counted | None = None
+    """What a PSNR of it is of, where that was asked for."""
     name: str = ""
     """What people are told in place of the first file's path, which may name a patient."""
 
@@ -47,11 +62,11 @@ class FoundImage:
 def read_images(
     sources: Sequence[str | Path],
     stack: Stacks = None,
-    peak_of: Callable[[TileSource], float | None] | None = None,
+    counted_of: Callable[[TileSource], Counted] | None = None,
 ) -> Iterator[FoundImage]:
     """Discover and read whole images, one at a time; what cannot be read says why.
 
-    peak_of : finds the peak of an open image's PSNR.
+    counted_of : tells what the PSNR of an open image is of.
     """
     for found in discover(sources, stack, pseudonyms=lambda: UNNAMED):
         if isinstance(found, Failure):
@@ -67,8 +82,8 @@ def read_images(
         try:
             shape = source.info.shape
             samples = source.read(Box((0,) * len(shape), shape))
-            peak = None if peak_of is None else peak_of(source)
-            yield FoundImage(found.paths, found, source.info, samples, peak=peak, name=name)
+            counted = None if counted_of is None else counted_of(source)
+            yield FoundImage(found.paths, found, source.info, samples, counted=counted, name=name)
         except SourceError as exc:
             yield FoundImage(found.paths, failure=told_error(found, str(exc)), name=name)
         finally:

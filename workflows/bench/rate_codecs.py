@@ -3,13 +3,14 @@
 Names are those of ``--codec``, parameters and all; ``:apart`` after one codes each band by itself.
 ``jpeg`` is baseline JPEG of 8 bits, quality by quality: what the oldest figures are told against.
 ``compressai:ARCH@FILE+FILE…`` is a model with several checkpoints, a rate each; ``ntc@gan`` is what
-another decoder (``net``, ``view``, ``gan``) makes of the same records.
+another decoder (``net``, ``view``, ``gan``) makes of the same records, ``ntc@max`` another tier.
+Tiles of ``ntc`` are stored by other codecs where ``compress`` would do so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,14 +28,18 @@ from tilepress.codecs.ntc.decoders.choose import BUNDLED, is_generative
 from tilepress.codecs.numbers import shown
 from tilepress.codecs.registry import CODECS, coder_class
 from tilepress.codecs.threads import map_chunks
-from tilepress.codecs.tile import TileCodec, decode_chunk, encode_chunk_at
+from tilepress.codecs.tile import Levelled, TileCodec, decode_chunk, encode_chunk_at
 from tilepress.errors import CodecError, UnsupportedArray, UsageError
+from tilepress.pipeline.archive.exact import exact_bands
+from tilepress.pipeline.archive.hidden import has_hidden, hidden_of
 from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.archive.padding import kept_padding
 from tilepress.pipeline.archive.peak import planned_peak
 from tilepress.pipeline.image.grid import Box, choose_grid
 from tilepress.pipeline.image.info import ImageInfo
-from tilepress.workflows.bench.images import FoundImage, read_images
+from tilepress.pipeline.image.source import TileSource
+from tilepress.pipeline.store.target import smallest_records
+from tilepress.workflows.bench.images import Counted, FoundImage, read_images
 
 __all__ = [
     "APART",
@@ -48,6 +53,7 @@ __all__ = [
     "Rung",
     "check_name",
     "given_of",
+    "left_out",
     "makes_up",
     "read_given",
     "refusal_of",
@@ -57,6 +63,7 @@ __all__ = [
 ]
 
 Samples = npt.NDArray[Any]
+Marks = npt.NDArray[np.bool_]
 Code = Callable[[Samples, float], tuple[int, Samples]]
 """Codes a chunk at a level; returns its bytes, and what they decode to."""
 
@@ -76,6 +83,7 @@ APART = ":apart"
 """After the name of a codec: each band is coded by itself."""
 
 DECODERS = (*BUNDLED, "view")
+TIERS = ("fast", "max")
 """What may be asked for after ``ntc@``."""
 
 PEAK = "255 for 8 bits, else the range of the image's values, as compress --psnr has it"
@@ -89,6 +97,8 @@ _NTC = "ntc"
 _LOW = 8.0
 """The coarsest level that is tried."""
 _CLOSE_DB = 0.5
+_OPTIONS = EncodeOptions(psnr=40)
+"""Of what would be compressed: any PSNR is of the same samples."""
 _TRIES = 6
 
 
@@ -108,9 +118,10 @@ def check_name(name: str) -> None:
     except CodecError as error:
         raise UsageError(f"comparing rates: {error}") from error
     after = _after(name)
-    if plain == _NTC and after and after not in DECODERS:
+    if plain == _NTC and after and after not in (*DECODERS, *TIERS):
         raise UsageError(
-            f"comparing rates: got {shown(after)} after ntc@, want a decoder: {', '.join(DECODERS)}"
+            f"comparing rates: got {shown(after)} after ntc@, want a decoder: "
+            f"{', '.join(DECODERS)}, or a tier: {', '.join(TIERS)}"
         )
 
 
@@ -124,7 +135,7 @@ def _after(name: str) -> str:
 
 def makes_up(name: str) -> bool:
     """Whether what is decoded shows texture that was never in the original."""
-    return _plain(name) == _NTC and bool(_after(name)) and is_generative(_after(name))
+    return _plain(name) == _NTC and _after(name) in DECODERS and is_generative(_after(name))
 
 
 def rungs(name: str, given: Given, targets_db: Sequence[float]) -> list[Rung]:
@@ -146,17 +157,22 @@ def rungs(name: str, given: Given, targets_db: Sequence[float]) -> list[Rung]:
                 f"codec 'jpeg' takes uint8, the samples are {given.samples.dtype}"
             )
         return Ladder(name, given, _jpeg).near(targets_db)
-    return Ladder(name, given, tiles_of(tile_codec(name, given), given)).near(targets_db)
+    codec = tile_codec(name, given)
+    ladder = Ladder(name, given, tiles_of(codec, given))
+    near = ladder.near(targets_db)
+    return [ladder.stored(rung, codec) for rung in near] if _plain(name) == _NTC else near
 
 
 def tile_codec(name: str, given: Given) -> TileCodec:
     """Return the codec of tiles that a name means, for an image."""
+    after = _after(name)
     return TileCodec(
         _plain(name),
         quality=50,
         peak=given.peak,
         nodata=given.info.nodata,
-        decoder=_after(name) or BASE,
+        tier=after if after in TIERS else "standard",
+        decoder=after if after and after not in TIERS else BASE,
     )
 
 
@@ -193,7 +209,8 @@ class Given(NamedTuple):
 
     info: ImageInfo
     samples: Samples
-    present: npt.NDArray[np.bool_]
+    present: Marks
+    """Marks the samples that a PSNR is of: neither absent nor hidden."""
     peak: float
     """Of its PSNR, as ``PEAK`` says."""
     tile: int
@@ -201,8 +218,19 @@ class Given(NamedTuple):
 
 def read_given(sources: Sequence[str | Path]) -> Iterator[FoundImage]:
     """Read whole images, one at a time, with the peaks that ``compress --psnr`` has for them."""
-    options = EncodeOptions(psnr=_CLOSE_DB)
-    return read_images(sources, peak_of=lambda source: planned_peak(source, options))
+    return read_images(sources, counted_of=_counted)
+
+
+def _counted(source: TileSource) -> Counted:
+    info = source.info
+    loss = replace(AtLeast(_CLOSE_DB), visible=has_hidden(info))
+    hidden = hidden_of(source, loss)
+    whole = Box((0,) * len(info.shape), info.shape)
+    return Counted(
+        peak=planned_peak(source, _OPTIONS),
+        exact=exact_bands(source, _OPTIONS),
+        hidden=None if hidden is None else hidden(whole),
+    )
 
 
 def refusal_of(found: FoundImage) -> str | None:
@@ -214,22 +242,51 @@ def refusal_of(found: FoundImage) -> str | None:
 
 
 def given_of(found: FoundImage, tile: int) -> Given | None:
-    """Return an image that was read, with its present samples; None where none is present.
+    """Return an image that was read, with the samples that count; None where none does.
 
-    Padding of one value is its nodata, as stores keep it: exact, and of no weight in a PSNR. Where
-    a store would lose nothing of the image, and so has no peak, that is by all present samples.
+    Padding of one value is its nodata, as stores keep it: exact, and of no weight in a PSNR; nor
+    has what a mask or alpha hides. Bands that no store loses anything of are left out. Where that
+    is all of the image, which so has no peak, it is that of all present samples.
     """
-    info, samples = found.info, found.samples
+    info, samples, counted = found.info, found.samples, found.counted
     assert info is not None, "it was read"
     assert samples is not None, "it was read"
+    assert counted is not None, "it was asked for"
     info = replace(info, nodata=kept_padding(info, AtLeast(_CLOSE_DB))[1])
     present = present_samples(samples, info.nodata)
+    if counted.hidden is not None:
+        present &= ~counted.hidden
+    if left := left_out(found):
+        info, samples, present = _without(info, samples, present, left)
     if not present.any():
         return None
-    peak = found.peak
+    peak = counted.peak
     if peak is None:
         peak = AtLeast(_CLOSE_DB).peak_of(samples[present])
     return Given(info, samples, present, peak, tile)
+
+
+def left_out(found: FoundImage) -> Mapping[int, str]:
+    """Return the bands, from 0, that are not compared because no store loses anything of them, and
+    why; none where that is so of all bands."""
+    assert found.info is not None, "it was read"
+    assert found.counted is not None, "it was asked for"
+    exact = found.counted.exact
+    return exact if len(exact) < found.info.band_count else {}
+
+
+def _without(
+    info: ImageInfo, samples: Samples, present: Marks, bands: Collection[int]
+) -> tuple[ImageInfo, Samples, Marks]:
+    """Return an image without some of its bands."""
+    axis = info.axes.index("band")
+    rest = [n for n in range(info.band_count) if n not in bands]
+    samples, present = np.take(samples, rest, axis), np.take(present, rest, axis)
+    told = dict(info.attributes)
+    if told.get("color_interpretation"):
+        told["color_interpretation"] = [told["color_interpretation"][n] for n in rest]
+    kept = tuple(info.bands[n] for n in rest) if info.bands else ()
+    return replace(info, shape=samples.shape, bands=kept, attributes=told), samples, present
 
 
 class Rung(NamedTuple):
@@ -301,6 +358,28 @@ class Ladder:
             psnr = psnr_db(given.samples, decoded, given.present, given.peak)
             self._known[level] = Rung(level, decoded, size, psnr)
         return self._known[level]
+
+    def stored(self, rung: Rung, codec: TileCodec) -> Rung:
+        """Return a rung as a store has it, with tiles of other codecs where they are smaller."""
+        given = self._given
+        chunks = [np.ascontiguousarray(given.samples[box.slices]) for box in self.boxes]
+        level, peak = rung.level, given.peak
+
+        def coded(chunk: Samples) -> Levelled:
+            record, difference = encode_chunk_at(codec, chunk, level, peak)
+            return Levelled(record, level, difference)
+
+        records = smallest_records(codec, chunks, map_chunks(coded, chunks))
+        decoded = np.empty_like(given.samples)
+
+        def decode(pair: tuple[Box, bytes]) -> None:
+            box, record = pair
+            part = decoded[box.slices]
+            part[...] = decode_chunk(codec, record, part.shape, part.dtype)
+
+        map_chunks(decode, zip(self.boxes, records, strict=True))
+        psnr = psnr_db(given.samples, decoded, given.present, given.peak)
+        return Rung(level, decoded, sum(map(len, records)), psnr)
 
 
 def _place(rung: Rung) -> tuple[float, float]:

@@ -28,6 +28,7 @@ from tilepress.workflows.bench.rate_codecs import (
     Rung,
     check_name,
     given_of,
+    left_out,
     makes_up,
     read_given,
     refusal_of,
@@ -205,6 +206,10 @@ def _measure(found: FoundImage, bench: RdBench, codecs: Sequence[str], tile: int
         bench.skipped.append(f"{name}: no sample is present")
         return
     info, samples = given.info, given.samples
+    bench.skipped += [
+        f"{name}: band {band + 1}, which loses nothing in any store ({reason})"
+        for band, reason in left_out(found).items()
+    ]
     image = RdImage(name, samples.shape, samples.dtype.name, given.peak)
     image.pictures.append(Picture("", _shown(info, samples)))
     for codec in codecs:

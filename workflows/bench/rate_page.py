@@ -44,13 +44,15 @@ th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #dde
 th:first-child, td:first-child { text-align: left; }
 .pair { display: flex; gap: 1.5rem; flex-wrap: wrap; align-items: flex-start; }
 figure { margin: 0; } figcaption { color: #56656b; font-size: .9rem; }
-.swipe { position: relative; display: inline-block; line-height: 0; background: #222; }
+.swipe { position: relative; display: inline-block; line-height: 0; background: #222;
+  cursor: ew-resize; touch-action: pan-y; user-select: none; }
 .swipe img { image-rendering: pixelated; width: 512px; max-width: 90vw; height: auto; }
 .swipe img.over { position: absolute; inset: 0; clip-path: inset(0 0 0 50%); }
 .swipe i { position: absolute; top: 0; bottom: 0; left: 50%; width: 2px; background: #ffd23f; }
 .controls { margin: .4rem 0; } .controls label { margin-right: 1rem; }
 input[type=range] { width: 512px; max-width: 90vw; }
-svg { background: #fafbfb; border: 1px solid #dde3e6; }
+svg { background: #fafbfb; border: 1px solid #dde3e6; max-width: 100%; height: auto; }
+details { overflow-x: auto; } summary { cursor: pointer; }
 svg text { font: 11px system-ui, sans-serif; }
 """
 
@@ -71,6 +73,18 @@ for (const box of document.querySelectorAll('.viewer')) {
       + (map.checked ? ', as its difference from the source' : '');
   };
   for (const one of [left, right, map, range]) one.addEventListener('input', show);
+  const swipe = box.querySelector('.swipe');
+  const follow = (event) => {
+    if (!(event.buttons & 1)) return;
+    const place = swipe.getBoundingClientRect();
+    range.value = 100 * (event.clientX - place.left) / place.width;
+    show();
+  };
+  swipe.addEventListener('pointermove', follow);
+  swipe.addEventListener('pointerdown', (event) => {
+    swipe.setPointerCapture(event.pointerId);
+    follow(event);
+  });
   show();
 }
 """
@@ -95,12 +109,13 @@ def _summary(bench: RdBench) -> str:
     rows = []
     for name in bench.codecs[1:]:
         mean, count = bench.mean_bd_rate(name)
-        text = "–" if mean is None else f"{mean:+.1f}"
+        text = "–" if mean is None else f"{mean:+.1f}".replace("-", "−")
         rows.append(f"<tr><td>{html.escape(name)}</td><td>{text}</td><td>{count}</td></tr>")
     return (
         f"<p>Each codec near {len(bench.targets_db)} targets of PSNR. BD-rate: bits more (+) or "
         f"fewer (−) than {anchor} for the same PSNR, in the mean of all images. PSNR is over "
-        f"{html.escape(PEAK, quote=False)}: the peak of each image.</p>"
+        f"{html.escape(PEAK, quote=False)}: the peak of each image. What is absent, or behind a "
+        "mask or an alpha of 0, has no weight in it, but its bits count.</p>"
         "<table><tr><th>codec</th><th>BD-rate, %</th><th>images</th></tr>"
         f"{''.join(rows)}</table>"
     )
@@ -192,7 +207,7 @@ def _plot(curves: Sequence[Curve], metric: str, title: str) -> str:
         )
     middle = (_WIDE + _EDGE) / 2
     parts.append(
-        f"<text x='{middle}' y='{_HIGH - 8}' text-anchor='middle'>bits a sample</text>"
+        f"<text x='{middle}' y='{_HIGH - _EDGE + 40}' text-anchor='middle'>bits a sample</text>"
         f"<text x='14' y='{_HIGH / 2}' text-anchor='middle' "
         f"transform='rotate(-90 14 {_HIGH / 2})'>{title}</text></svg>"
     )
@@ -245,7 +260,8 @@ def _viewer(pictures: Sequence[Picture]) -> str:
         f"<div class='controls'><label>left <select>{options(0)}</select></label>"
         f"<label>right <select>{options(1)}</select></label>"
         f"<label><input type='checkbox'> difference × {_GAIN}</label></div>"
-        "<figure><div class='swipe'><img alt='left'><img alt='right' class='over'><i></i></div><br>"
+        "<figure><div class='swipe'><img alt='left' draggable='false'>"
+        "<img alt='right' class='over' draggable='false'><i></i></div><br>"
         "<input type='range' min='0' max='100' value='50' aria-label='where they meet'>"
         "<figcaption class='said'></figcaption></figure></div>"
     )

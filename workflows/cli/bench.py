@@ -82,7 +82,8 @@ def bench(
             help="Compare lossy codecs by what they take at several PSNR: jpeg2000 (others are "
             "measured against it), htj2k, jpegxl, avif, webp, ntc, mlp (the default), jpeg, "
             "jpegls, lerc, zstd, compressai:ARCH@FILE+FILE…; :apart after a name codes each band "
-            "by itself, @net, @view or @gan after ntc decodes by that; survey: the learned ones "
+            "by itself, @net, @view or @gan after ntc decodes by that, @fast or @max is another "
+            "tier of it; survey: the learned ones "
             "(MLP, ntc, a CNN, a GAN) beside JPEG.",
         ),
     ] = False,

@@ -69,6 +69,8 @@ def info(store: Store, as_json: Json = False) -> None:
                 say(f"  {name}: {short(item)}")
         else:
             say(f"{key}: {short(value)}")
+    if told.tiles:
+        say(f"tiles: {told.tiles}")
 
 
 def list_archive(

@@ -229,9 +229,16 @@ class TestWhatIsRefused:
         with pytest.raises(UnsupportedFormat, match=re.escape(text)):
             TileCodec("jpegxl", **options)
 
-    def test_the_learned_codec_has_no_targets(self) -> None:
+    def test_the_lossless_codec_has_no_targets(self) -> None:
         with pytest.raises(UnsupportedFormat, match="codec 'wave' is never lossy"):
-            TileCodec(psnr=40)
+            TileCodec("wave", psnr=40)
+
+    @pytest.mark.parametrize("target", [{"psnr": 40}, {"quality": 50}, {"bits_per_sample": 1}])
+    def test_a_target_alone_means_the_lossy_codec(self, target: dict[str, float]) -> None:
+        """As on the command line; without one, and with a bound alone, it is the default one."""
+        assert TileCodec(**target).to_config() == TileCodec("ntc", **target).to_config()
+        assert TileCodec().to_config() == TileCodec("wave").to_config()
+        assert TileCodec(max_error=2).to_config()["codec"] == "wave"
 
 
 class TestConfigurations:

@@ -44,6 +44,18 @@ class TestLabels:
         assert 5 * len(found[0]) < len(record)
         assert (found[1].worst, found[1].squared) == (0, 0)
 
+    def test_of_samples_that_lose_their_low_bits_first(self) -> None:
+        """They are records of parts: flat areas of 32 bits took seven times as much."""
+        values = np.random.default_rng(0).integers(0, 2**16, (12, 12)).astype(np.uint32)
+        samples = np.kron(values << 14, np.ones((8, 8), np.uint32))[None]
+        codec = TileCodec("ntc", psnr=40)
+        record, difference = codec.encode_at(samples, 40, peak=2.0**30)
+        assert unpack_record(record)[0].coder == 7
+        found = codec.smaller(samples, record, 40, peak=2.0**30, squared=difference.squared)
+        assert found is not None
+        assert 5 * len(found[0]) < len(record)
+        assert np.array_equal(codec.decode(found[0]), samples)
+
     def test_leave_absent_samples_absent(self) -> None:
         samples = labels()
         samples[:, :50, :70] = 7

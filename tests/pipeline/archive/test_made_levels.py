@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import rasterio
 import xarray as xr
@@ -34,6 +35,7 @@ from tilepress.workflows.run.parts import plan as plan_parts
 
 from ...helpers.samples import smooth
 from ...helpers.slide_files import APERIO, pyramid, write_slide
+from ..images import dicom
 
 ABSENT = 5
 IMAGE = np.stack([smooth((90, 110), seed) for seed in (1, 2)]).astype(np.uint16)
@@ -113,6 +115,25 @@ class TestSizes:
         assert tilepress.catalogue(tmp_path / "out").raw_bytes.tolist() == [IMAGE.nbytes]
         (item,) = (tmp_path / "out").glob("catalogue/**/scene*.json")
         assert json.loads(item.read_bytes())["properties"]["tilepress:raw_bytes"] == IMAGE.nbytes
+
+    def test_an_exported_dicom_tells_the_ratio_of_the_image_alone(self, tmp_path: Path) -> None:
+        path = dicom(tmp_path / "in/a.dcm", 1, 1)
+        dataset = pydicom.dcmread(path)
+        dataset.Rows, dataset.Columns = IMAGE.shape[1:]
+        dataset.PixelData = IMAGE[0].tobytes()
+        dataset.save_as(path)
+        ratios = []
+        for levels in ("none", 2):
+            store = tmp_path / f"{levels}.zarr"
+            assert compress(path, store, **OPTIONS | {"levels": levels, "max_error": 4}).ok
+            (out,) = export(store, tmp_path / f"{levels}")
+            ratios.append(float(pydicom.dcmread(out).LossyImageCompressionRatio))
+            shards = sum(
+                one.stat().st_size for one in store.glob("0/image/c/**/*") if one.is_file()
+            )
+            assert ratios[-1] == pytest.approx(IMAGE[0].nbytes / shards, rel=1e-3)
+        assert StoreReader.open(tmp_path / "2.zarr").level_count == 3
+        assert ratios[0] == ratios[1]
 
     def test_a_store_states_all_that_it_decodes_to(self, store: Path):
         """As stores of before do, which are counted alike."""

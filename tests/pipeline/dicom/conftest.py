@@ -26,7 +26,7 @@ ROOT_UID = "1.2.826.0.1.3680043.10.999"
 class MemoryReader:
     """What an exporter asks of a store, straight from a source."""
 
-    has_mask, decoder_note = False, None
+    has_mask, decoder_note, ratio = False, None, 8.0
 
     def __init__(self, source: DicomSource, max_error: float = 0) -> None:
         self.axes, self.shape, self.dtype = source.info.axes, source.info.shape, source.info.dtype
@@ -37,9 +37,7 @@ class MemoryReader:
             box = grid.box(index)
             self.image[box.slices] = source.read(box)
         self.items = dict(source.source_items())
-        self.attrs: Mapping[str, Any] = {
-            "tilepress": {"raw_bytes": 1000, "stored_bytes": 125, "source_digest": "d"}
-        }
+        self.attrs: Mapping[str, Any] = {"tilepress": {"source_digest": "d"}}
 
     @property
     def origin(self) -> dict[str, Any]:

@@ -63,3 +63,47 @@ class TestTogether:
         loss = TileCodec("jpeg2000", psnr=40, peak=255).loss
         assert is_held(loss, Difference(squared=100 * 6.5), 100)  # type: ignore[arg-type]
         assert not is_held(loss, Difference(squared=100 * 6.6), 100)  # type: ignore[arg-type]
+
+
+class TestWhichChunksOtherCodecsAreTriedFor:
+    """A few from all over; then all where one of them won, or those that look as if they might."""
+
+    TEXTURE = (smooth((64, 64)) % 4000).astype(np.uint16)
+
+    @staticmethod
+    def _drawn() -> Any:
+        out = np.full((64, 64), 900, np.uint16)
+        out[20:23, 5:60] = out[30:50, 40:42] = 3000
+        return out
+
+    def _asked(self, chunks: list[Any], tier: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Return the numbers of the chunks for which others were tried; none ever wins."""
+        asked = []
+
+        def never(codec: TileCodec, chunk: Any, found: Any, *_: Any, **__: Any) -> Any:
+            asked.extend(n for n, one in enumerate(chunks) if one is chunk)
+            return found
+
+        monkeypatch.setattr(target, "smaller_chunk", never)
+        codec = TileCodec("ntc", quality=50, peak=4000, tier=tier)
+        code_for_target(codec, chunks, lambda one: one, [None] * len(chunks), 36)
+        return sorted(asked)
+
+    def test_a_few_of_chunks_that_are_alike(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        chunks = [self.TEXTURE.copy() for _ in range(8)]
+        assert self._asked(chunks, "standard", monkeypatch) == [1, 3, 5, 7]
+
+    def test_the_one_that_is_drawn_among_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        chunks = [self.TEXTURE.copy() for _ in range(8)]
+        chunks[4] = self._drawn()
+        assert self._asked(chunks, "standard", monkeypatch) == [1, 3, 4, 5, 7]
+
+    def test_no_more_where_all_are_drawn_and_none_wins(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        chunks = [self._drawn() for _ in range(8)]
+        assert self._asked(chunks, "standard", monkeypatch) == [1, 3, 5, 7]
+
+    def test_every_one_of_the_tier_max(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        chunks = [self.TEXTURE.copy() for _ in range(8)]
+        assert self._asked(chunks, "max", monkeypatch) == list(range(8))

@@ -160,6 +160,88 @@ class TestThePeak:
 _SUFFIX = {_alpha: ".tif", _wide: ".npy"}
 
 
+def _masked(path: Path) -> Path:
+    """Write one band with noise behind its mask."""
+    samples = np.random.default_rng(0).integers(0, 60000, (1, 80, 90)).astype(np.uint16)
+    y, x = np.mgrid[:80, :90]
+    seen = x > 40
+    samples[0][seen] = (900 + 300 * np.sin(x / 9) + 200 * np.cos(y / 7))[seen]
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
+        path, "w", driver="GTiff", width=90, height=80, count=1, dtype="uint16",
+        crs="EPSG:32631", transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+    ) as file:  # fmt: skip
+        file.write(samples)
+        file.write_mask(np.where(seen, 255, 0).astype(np.uint8))
+    return path
+
+
+class TestWhatNobodySees:
+    """It has no weight in a PSNR, as compress has it; bits are those of all that is coded."""
+
+    @pytest.mark.parametrize(("make", "bands"), [(_alpha, 3), (_masked, 1)])
+    @pytest.mark.parametrize("codec", ["ntc", "jpeg2000"])
+    def test_has_no_weight(
+        self, tmp_path: Path, make: Callable[[Path], Path], bands: int, codec: str
+    ) -> None:
+        path = make(tmp_path / "in.tif")
+        with rasterio.open(path) as file:
+            given, seen = file.read()[:bands], file.dataset_mask() > 0
+        (image,) = read_given([path])
+        found = given_of(image, 512)
+        assert found is not None
+        assert np.array_equal(found.samples.reshape(given.shape), given)
+        assert np.array_equal(
+            found.present.reshape(given.shape), np.broadcast_to(seen, given.shape)
+        )
+        (rung,) = rungs(codec, found, (38.0,))
+        error = np.square(rung.decoded.reshape(given.shape).astype(float) - given)
+        assert rung.psnr_db == pytest.approx(10 * np.log10(found.peak**2 / error[:, seen].mean()))
+        assert abs(10 * np.log10(found.peak**2 / error.mean()) - rung.psnr_db) > 0.01
+        (point,) = run_rd([path], [codec], (38.0, 38.1)).images[0].curves[0].points[:1]
+        assert point.max_error == np.sqrt(error[:, seen].max())
+        assert point.bits_per_sample == pytest.approx(8 * rung.size / given.size)
+
+    def test_bands_that_lose_nothing_are_left_out_and_said_to_be(self, tmp_path: Path) -> None:
+        found = run_rd([_alpha(tmp_path / "in.tif")], ["jpeg2000"], (30.0, 40.0))
+        assert found.images[0].shape == (3, 80, 90)
+        (told,) = found.skipped
+        assert "in.tif: band 4, which loses nothing in any store" in told
+
+    def test_an_image_that_is_hidden_is_not_measured(self, tmp_path: Path) -> None:
+        path = _masked(tmp_path / "in.tif")
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+            file.write_mask(np.zeros((80, 90), np.uint8))
+        found = run_rd([path], ["jpeg2000"], (30.0, 40.0))
+        assert (found.images, len(found.skipped)) == ([], 1)
+        assert "no sample is present" in found.skipped[0]
+
+
+class TestNtcAsStoresHaveIt:
+    def test_tiles_of_other_codecs_are_among_them(self, tmp_path: Path) -> None:
+        y, x = np.mgrid[:160, :160]
+        image = np.random.default_rng(2).integers(0, 4, (3, 160, 160)).astype(np.uint8)
+        for number in range(9):
+            turned = np.cos(number * 0.7) * (x - 80) + np.sin(number * 0.7) * (y - 80)
+            for plane in range(3):
+                image[plane][turned > 4 * number - 20] += np.uint8((37 * number * (plane + 1)) % 60)
+        with rasterio.open(
+            tmp_path / "in.tif", "w", driver="GTiff", width=160, height=160, count=3,
+            dtype="uint8", photometric="rgb", crs="EPSG:32631",
+            transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+        ) as file:  # fmt: skip
+            file.write(image)
+        names = ("ntc@fast", "ntc", "ntc@max")
+        found = run_rd([tmp_path / "in.tif"], names, (40.0, 44.0))
+        fast, usual, most = (curve.points for curve in found.images[0].curves)
+        for n in range(2):
+            assert most[n].bytes <= usual[n].bytes < fast[n].bytes
+            assert usual[n].psnr_db >= fast[n].psnr_db
+
+    def test_a_tier_that_there_is_not_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="or a tier: fast, max"):
+            run_rd([tmp_path], ["ntc@slow"], (40.0, 44.0))
+
+
 def _bands_of_few_values(path: Path) -> Path:
     """Write classes of 16 bits, which no store loses anything of."""
     samples = (np.indices((80, 90)).sum(axis=0) % 10 * 100).astype(np.uint16)
