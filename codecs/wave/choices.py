@@ -49,10 +49,20 @@ def choose_coding(plane: PlaneToEncode, found: Prediction, model: WaveModel) -> 
 
 
 def with_tree(
-    plane: PlaneToEncode, found: Prediction, model: WaveModel, plain: Coding, bits: float
+    plane: PlaneToEncode,
+    found: Prediction,
+    model: WaveModel,
+    plain: Coding,
+    bits: float,
+    flagged: bool | None = None,
 ) -> tuple[Coding, float]:
-    """Return how to code a plane, by a tree where that takes less than ``plain``, and the bits."""
+    """Return how to code a plane, by a tree where that takes less than ``plain``, and the bits.
+
+    flagged : whether leaves may have match flags; None: where ``plain`` has some.
+    """
     n = len(plain.folded)
+    if flagged is None:
+        flagged = bool(plain.choices.match_levels.any())
     if n < MIN_FIT_SAMPLES or bits > plane.trees.bits * n:
         return plain, bits
     gain, candidates = plain.choices.gain, plain.candidates
@@ -64,7 +74,7 @@ def with_tree(
         found.begins,
         plain.tables,
         plain.folded,
-        candidates if plain.choices.match_levels.any() else candidates[:, :0],
+        candidates if flagged else candidates[:, :0],
         model.costs,
         plane.trees.samples,
     )
@@ -77,10 +87,16 @@ def with_tree(
     return Coding(choices, tables, plain.folded, candidates, leaves), grown.bits
 
 
-def plain_coding(plane: PlaneToEncode, found: Prediction, model: WaveModel) -> tuple[Coding, float]:
-    """Return how to code a plane without a tree, and the bits that this takes."""
-    gain = 0  # no network, no correction
-    if model.hidden:
+def plain_coding(
+    plane: PlaneToEncode, found: Prediction, model: WaveModel, gain: int | None = None
+) -> tuple[Coding, float]:
+    """Return how to code a plane without a tree, and the bits that this takes.
+
+    gain : None: that of GAINS which leaves least to code.
+    """
+    if not model.hidden:
+        gain = 0  # no network, no correction
+    elif gain is None:
         gain = choose_gain(found.linears, found.corrections, found.samples[0], found.begins)
     may_match = found.matching > _MATCH_SHARE * found.looked_at
     tables, folded, candidates = fold_plane(

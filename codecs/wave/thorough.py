@@ -28,6 +28,11 @@ __all__ = ["Best", "best_path"]
 _NEAR = 1.03
 """Of what the best path takes without a tree: others that take more are tried with none."""
 
+_FEW_BITS = 3.5
+"""A sample: up to that gain and flags are chosen by what the plane takes with a tree."""
+_LOW_GAIN, _NEXT_GAINS = 2, (1, 4)
+"""The gain that is tried beside the one which leaves least errors, and those next to it."""
+
 
 class Best(NamedTuple):
     """A path of a plane, and how to code the plane with it."""
@@ -79,7 +84,7 @@ def best_path(
         for paths in (add, [blended(fixed, one) for one in add]):
             ways.append(tried(*_least_errors(plane, paths)))
     near = _NEAR * min(map(_plain_bits, ways))
-    best: tuple[float, Best] | None = None
+    best: tuple[float, _Tried, Coding] | None = None
     for way in ways:
         if _plain_bits(way) > near:
             continue
@@ -87,8 +92,47 @@ def best_path(
         coding, bits = with_tree(there, way.found, model, way.coding, way.bits)
         bits += 8 * len(way.packed)
         if best is None or bits < best[0]:
-            best = bits, Best(way.path, way.packed, coding)
+            best = bits, way, coding
     assert best is not None
+    bits, way, coding = best
+    if bits <= _FEW_BITS * len(coding.folded):
+        there = plane._replace(linear=way.path)
+        coding = _searched(there, way, model, coding, bits - 8 * len(way.packed))
+    return Best(way.path, way.packed, coding)
+
+
+def _searched(
+    plane: PlaneToEncode, way: _Tried, model: WaveModel, coding: Coding, bits: float
+) -> Coding:
+    """Return how to code a plane by the gain, and with flags or none, that take least with a tree.
+
+    coding, bits : by the gain that leaves least errors, with flags where they pay without a tree.
+    Of what takes the same the first wins.
+    """
+    gain, flagged = way.coding.choices.gain, bool(way.coding.choices.match_levels.any())
+    may_match = way.coding.candidates.size > 0
+    best, known = (bits, coding), {(gain, flagged)}
+
+    def takes_less(gain: int, flagged: bool) -> bool:
+        nonlocal best
+        if (gain, flagged) in known:
+            return False
+        known.add((gain, flagged))
+        plain, bits = way.coding, way.bits
+        if gain != plain.choices.gain:
+            plain, bits = plain_coding(plane, way.found, model, gain)
+        coding, bits = with_tree(plane, way.found, model, plain, bits, flagged)
+        less = bits < best[0]
+        best = (bits, coding) if less else best
+        return less
+
+    if may_match and takes_less(gain, not flagged):
+        flagged = not flagged
+    if model.hidden and (takes_less(_LOW_GAIN, flagged) or gain == _LOW_GAIN):
+        for other in _NEXT_GAINS:
+            takes_less(other, flagged)
+        if may_match:
+            takes_less(best[1].choices.gain, not flagged)
     return best[1]
 
 

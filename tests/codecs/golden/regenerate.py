@@ -462,11 +462,15 @@ def of_trees() -> Iterator[Case]:
 
 
 def of_whole_planes() -> Iterator[Case]:
-    """Yield planes that ``max`` judges as a whole, without a tree and with one."""
+    """Yield planes that ``max`` judges as a whole, without a tree, with one, its gain as well."""
     pair = np.stack([striped(70, (71, 83)), striped(70, (71, 83)) // 3 + field(71, (71, 83), 9, 4)])
     yield "whole-planes", {"tier": "max"}, pair.astype(np.uint16), 1, {"network", "one-reference"}
     steps = noisy_steps(72, (79, 73)).astype(np.uint8)
     yield "whole-plane-tree", {"tier": "max"}, steps, 1, {"tree"}
+    rng = np.random.default_rng(73)
+    patches = np.where(rng.random((81, 77)) < 0.03, rng.integers(0, 10, (81, 77)), 0)
+    few = np.stack([noisy_steps(73, (81, 77)), noisy_steps(74, (81, 77)) // 6 + patches])
+    yield "whole-plane-gain", {"tier": "max"}, few.astype(np.uint8), 1, {"tree", "tree-flags"}
 
 
 def cases(tuned: Path) -> Iterator[Case]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tilepress.codecs.wave.thorough import Best
 
 from ..test_determinism import textures
 from .planes import field, holes, there_and_back
+from .test_grow import posterised
 
 MODEL = load_model("wave-4-max")
 SOME = Coder(MODEL, trees=TreeEffort(8.0, 1 << 18), following=Following(0))
@@ -89,6 +91,55 @@ class TestBestPath:
     def test_small_planes(self) -> None:
         for shape in ((1, 2), (3, 200), (1, 4096), (63, 64), (200, 9)):
             there_and_back(field(3, shape, 300, 3), coder=ALL)
+
+
+class TestGainAndFlags:
+    """Where a sample takes few bits they are chosen by what the plane takes with a tree."""
+
+    @pytest.mark.parametrize("levels", [3, 6])
+    def test_less_than_by_what_errors_take_without(
+        self, levels: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plane = posterised(1, (120, 131), levels)
+        body, _ = there_and_back(plane, coder=ALL)
+        monkeypatch.setattr(thorough, "_FEW_BITS", 0)
+        assert len(body) < 0.97 * len(there_and_back(plane, coder=ALL)[0])
+
+    def test_with_references_and_absent_samples(self) -> None:
+        first, second = posterised(5, (90, 83)), posterised(7, (90, 83))
+        refs = tuple(there_and_back(plane, coder=ALL)[1] for plane in (first, second))
+        there_and_back(np.maximum(first, second), holes(4, (90, 83)), refs, ALL)
+
+    def test_each_way_is_tried_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tried: list[tuple[int, int, bool]] = []
+        with_tree = thorough.with_tree
+
+        def seen(*asked: Any) -> object:
+            flagged = asked[5] if len(asked) > 5 else bool(asked[3].choices.match_levels.any())
+            tried.append((id(asked[1]), asked[3].choices.gain, flagged))
+            return with_tree(*asked)
+
+        monkeypatch.setattr(thorough, "with_tree", seen)
+        there_and_back(posterised(1, (120, 131)), coder=ALL)
+        assert len({prediction for prediction, *_ in tried}) < len(tried)
+        assert len(set(tried)) == len(tried)
+
+    def test_not_where_samples_take_many_bits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It would take time, and save nothing."""
+
+        def never(*_: object) -> None:
+            raise AssertionError("searched")
+
+        monkeypatch.setattr(thorough, "_searched", never)
+        there_and_back(PLANE, coder=ALL)
+
+    def test_without_a_network_there_is_no_gain(self) -> None:
+        layers = {
+            "hidden": tuple(part[:0] for part in MODEL.layers["hidden"]),
+            "output": (MODEL.layers["output"][0][:, :0], *MODEL.layers["output"][1:]),
+        }
+        model = replace(MODEL, layers=layers)
+        there_and_back(posterised(1, (120, 131)), coder=replace(ALL, model=model))
 
 
 class TestTiers:
