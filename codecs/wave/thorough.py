@@ -27,6 +27,9 @@ __all__ = ["Best", "best_path"]
 
 _NEAR = 1.03
 """Of what the best path takes without a tree: others that take more are tried with none."""
+_FOLLOWED_LANES = 4
+"""Lanes at most of planes whose weights follow: each costs 3 bytes, no GPU decodes such planes, and
+a processor has enough to overlap with four."""
 
 
 class Best(NamedTuple):
@@ -89,7 +92,10 @@ def best_path(
         if best is None or bits < best[0]:
             best = bits, Best(way.path, way.packed, coding)
     assert best is not None
-    return best[1]
+    found = best[1]
+    if not found.path.memory:
+        return found
+    return found._replace(coding=found.coding._replace(lanes=_FOLLOWED_LANES))
 
 
 def _plain_bits(way: _Tried) -> float:

@@ -71,6 +71,8 @@ NOT_AS_THE_ENCODER_CHOOSES = {
     *("blended-replicated", "blended-narrow"),
     "v4/escapes",  # a tree would take fewer bits since trees are tried beyond 3.25 bits a sample
     *("v4/tier-max", "v4/tree-max"),  # judged by some rows; now by the whole plane
+    *("v4/whole-planes", "v4/whole-plane-tree"),  # before leaves shared tables, and four lanes
+    "bands-in-another-order",
 }
 """Records of other samples than they decode to, or of bands that the samples alone do not tell."""
 

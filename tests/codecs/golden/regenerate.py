@@ -467,6 +467,14 @@ def of_whole_planes() -> Iterator[Case]:
     yield "whole-planes", {"tier": "max"}, pair.astype(np.uint16), 1, {"network", "one-reference"}
     steps = noisy_steps(72, (79, 73)).astype(np.uint8)
     yield "whole-plane-tree", {"tier": "max"}, steps, 1, {"tree"}
+    steps = noisy_steps(73, (127, 131)).astype(np.uint8)
+    want = {"tree", "tree-tables", "lanes-4"}
+    yield "whole-plane-shared-tables", {"tier": "max"}, steps, 1, want
+    plane = striped(74, (140, 150)).astype(np.uint16)
+    yield "whole-plane-more-taps", {"tier": "max"}, plane, 1, {"followed", "far-14", "lanes-4"}
+    red = field(75, (60, 66), 180, 2)
+    bands = np.stack([red, red // 9 * 4 + field(76, (60, 66), 20, 9), 220 - red])
+    yield "bands-in-another-order", {"tier": "max"}, bands.astype(np.uint8), 3, {"one-reference"}
 
 
 def cases(tuned: Path) -> Iterator[Case]:
