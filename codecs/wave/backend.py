@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.wave.rans import LANES
 from tilepress.codecs.wave.tree import ContextTree, TreeArrays
 
 __all__ = [
@@ -47,6 +48,9 @@ class TreeEffort(NamedTuple):
     """That it is grown on, at most."""
     share: float = 0.0
     """Of the plane's bits that it must save, for walking it takes time in decoding."""
+    sharing: bool = False
+    """Leaves are priced as those that will share tables, so that more of them pay, and choose
+    among these anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,8 @@ class Coding(NamedTuple):
     """(2, N) folded west and north, or (2, 0)."""
     matches: npt.NDArray[np.int32]
     """(N,) contexts of the match flags: patterns, or leaves of the tree."""
+    lanes: int = LANES[-1]
+    """Of the stream, at most."""
 
 
 Choose = Callable[[Prediction], Coding]

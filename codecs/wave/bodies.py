@@ -5,6 +5,7 @@ planes ─► colours, by trial ─► order ─► references by detail ─► 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -51,6 +52,8 @@ _MARGIN = 0.005
 _NEAR = 0.06
 """Where they save less than that, they are tried again with all sets of weights and, where planes
 take few enough bits, with context trees: both know of flat and clipped areas what colours hide."""
+_ORDER_MARGIN = 0.002
+"""Of what three planes take in the usual order, what another must save in a trial."""
 _TREE_SAMPLES = 1 << 13
 """That such a tree is grown on."""
 
@@ -59,7 +62,10 @@ def encode_planes(
     planes: Planes, mask: npt.NDArray[np.bool_] | None, bands: int, coder: Coder
 ) -> list[tuple[tuple[int, ...], bool, bytes]]:
     """Return (references, is a copy, body) of every plane, in plane order."""
-    order, refs_of = _references(planes, mask, bands)
+    order = _coding_order(len(planes), bands)
+    if coder.judges_whole_planes and bands == len(planes) == 3:
+        order = _least_order(planes, mask, coder.model) or order
+    order, refs_of = _references(planes, mask, order)
     out: dict[int, tuple[tuple[int, ...], bool, bytes]] = {}
     done: dict[int, DecodedPlane] = {}
     for index in order:
@@ -77,7 +83,7 @@ def _bits(
     planes: Planes, mask: npt.NDArray[np.bool_] | None, model: WaveModel, *, quick: bool
 ) -> float:
     """Return about how many bits three planes take that are red, green, blue or stand for them."""
-    order, refs_of = _references(planes, mask, 3)
+    order, refs_of = _references(planes, mask, _coding_order(3, 3))
     total = 0.0
     done: dict[int, DecodedPlane] = {}
     for index in order:
@@ -89,16 +95,39 @@ def _bits(
 
 
 def _references(
-    planes: Planes, mask: npt.NDArray[np.bool_] | None, bands: int
+    planes: Planes, mask: npt.NDArray[np.bool_] | None, order: list[int]
 ) -> tuple[list[int], dict[int, tuple[int, ...]]]:
-    """Return in which order planes are coded, and what each refers to."""
-    order = _coding_order(len(planes), bands)
+    """Return in which order planes are coded, as given, and what each refers to."""
     if len(order) == 1:
         return order, {0: ()}
     previews = [_preview(planes[i], None if mask is None else mask[i]) for i in order]
     earlier = [list(range(max(0, place - 16), place)) for place in range(len(order))]
     chosen = choose_references(previews, earlier)
     return order, {i: tuple(order[r] for r in refs) for i, refs in zip(order, chosen, strict=True)}
+
+
+def _least_order(
+    planes: Planes, mask: npt.NDArray[np.bool_] | None, model: WaveModel
+) -> list[int] | None:
+    """Return the order of three planes in which they take least, about; None: as any other."""
+    done: dict[tuple[int, tuple[int, ...]], tuple[float, DecodedPlane]] = {}
+
+    def bits(index: int, *refs: int) -> float:
+        if (index, refs) not in done:
+            there = None if mask is None else mask[index]
+            seen = [done[r, ()][1] for r in refs]
+            done[index, refs] = plane_bits(planes[index], there, seen, model, quick=False)
+        return done[index, refs][0]
+
+    alone = sum(bits(index) for index in range(3))
+    sizes: dict[tuple[int, ...], float] = {}
+    for order in itertools.permutations(range(3)):
+        first, second, third = order
+        pair = min(bits(second), bits(second, first))
+        sizes[order] = bits(first) + pair + bits(third, *sorted((first, second)))
+    usual = sizes[1, 0, 2]
+    least = min(sizes, key=lambda order: sizes[order])
+    return list(least) if sizes[least] < usual * (1 - _ORDER_MARGIN) and usual < alone else None
 
 
 class Coloured(NamedTuple):

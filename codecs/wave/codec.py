@@ -46,6 +46,7 @@ class _Tier:
     """With weights of wave 2 and wave 3, if others: what they wrote they write for ever."""
     quick: bool = False
     following: Following | None = None
+    former_following: Following | None = None
     thorough: bool = False
 
 
@@ -57,12 +58,15 @@ _TIERS = {
         TreeEffort(5.0, 1 << 18, 0.0025),
         TreeEffort(3.25, 1 << 18),
         following=Following(0.0025),
+        former_following=Following(0.0025),
     ),
     "max": _Tier(
         "wave-4-max",
         ("wave-3-max", "wave-2-max"),
+        TreeEffort(9.0, 1 << 20, sharing=True),
         TreeEffort(8.0, 1 << 18),
-        following=Following(0),
+        following=Following(0, tried=((6, 8), (13, 8), (6, 14), (3, 8))),
+        former_following=Following(0),
         thorough=True,
     ),
 }
@@ -123,7 +127,7 @@ class WaveCoder(ChunkCoder):
             quick=tier.quick,
             backend=self._backend(),
             trees=tier.trees if model.form > 3 else tier.former_trees or tier.trees,
-            following=tier.following,
+            following=tier.following if model.form > 3 else tier.former_following,
             thorough=tier.thorough,
         )
         return encode_chunk(samples, absent, self._max_error, coder, bands)

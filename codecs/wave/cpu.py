@@ -43,7 +43,8 @@ class _Cpu:
             used,
         )
         states, words = rans_encode(starts, sizes, LANES[-1])
-        if (lanes := lanes_for(len(words), len(coding.folded))) != LANES[-1]:
+        lanes = min(lanes_for(len(words), len(coding.folded)), coding.lanes)
+        if lanes != LANES[-1]:
             states, words = rans_encode(starts, sizes, lanes)
         return PlaneStream(choices, states, words, pack_raw(bits, counts), found.errors)
 

@@ -33,6 +33,7 @@ from tilepress.codecs.wave.native.fitting import (
     plane_properties,
 )
 from tilepress.codecs.wave.native.structures import Holder, Sheared
+from tilepress.codecs.wave.sharing import best_groups, group_counts, without_equals
 from tilepress.codecs.wave.symbols import TOKENS, raw_bits
 from tilepress.codecs.wave.tree import LEVELS, ContextTree, pack_tree
 
@@ -52,6 +53,9 @@ _NODE_BITS = 14
 _LEAF_BITS = 12
 _TOKEN_BITS = 4
 _TABLE_BITS = 7
+_SHARED_TOKEN_BITS = 2
+_SHARED_TABLE_BITS = 4
+"""The same of leaves of which some will share a table."""
 
 _grow_nodes = bind("tp_grow", "pBllldl", "w")
 _count_leaves = bind("tp_count_leaves", "ihiinilll")
@@ -90,16 +94,19 @@ def grow_tree(
     predicted = (errors, contexts, means, begins)
     stride = -(-n // most)
     count = int(np.diff(begins)[::stride].sum())
+    sharing = plane.trees.sharing
     some, _ = plane_properties(where, *predicted, stride, max(1, count >> _EDGE_SHIFT))
     edges = [_edges(values) for values in some]
     coded = (tables, folded, candidates)
     examples = plane_examples(where, *predicted, stride, edges, coded, costs)
-    kinds, cuts, children, leaf_costs = _grow(examples, len(edges), n / max(1, count))
+    kinds, cuts, children, leaf_costs = _grow(
+        examples, len(edges), n / max(1, count), sharing=sharing
+    )
     nodes = _pruned(kinds, cuts, children, leaf_costs, edges)
     if nodes is None:
         return None
     leaves = plane_leaves(where, *predicted, nodes)
-    return _fitted(nodes, leaves, tables, folded, candidates, costs)
+    return _fitted(nodes, leaves, tables, folded, candidates, costs, sharing=sharing)
 
 
 def _edges(values: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -142,7 +149,7 @@ class _Growth(ctypes.Structure):
 
 
 def _grow(
-    examples: npt.NDArray[np.uint8], known: int, scale: float
+    examples: npt.NDArray[np.uint8], known: int, scale: float, *, sharing: bool = False
 ) -> tuple[
     npt.NDArray[np.int64],
     npt.NDArray[np.int64],
@@ -152,7 +159,7 @@ def _grow(
     """Split breadth first while it pays. Returns per node: property, cut, children, cost as leaf.
 
     examples : ``plane_examples``, of ``known`` properties, whose order changes; scale : samples
-    that each stands for. Children of a leaf are −1.
+    that each stands for; sharing : of ``TreeEffort``. Children of a leaf are −1.
     """
     m = examples.shape[1]
     most = 2 * MAX_TREE_NODES + 1
@@ -169,8 +176,8 @@ def _grow(
         split_bits=_SPLIT_BITS,
         chance_bits=_CHANCE_BITS,
         leaf_bits=_LEAF_BITS,
-        token_bits=_TOKEN_BITS,
-        table_bits=_TABLE_BITS,
+        token_bits=_SHARED_TOKEN_BITS if sharing else _TOKEN_BITS,
+        table_bits=_SHARED_TABLE_BITS if sharing else _TABLE_BITS,
     )
     kinds, cuts = np.zeros((2, most), np.int64)
     children, costs = np.full((most, 2), -1, np.int64), np.zeros(most)
@@ -243,12 +250,19 @@ def _fitted(
     folded: npt.NDArray[np.int32],
     candidates: npt.NDArray[np.int32],
     costs: npt.NDArray[np.int32],
-) -> GrownTree:
-    """Choose flags and table of every leaf by what all samples of the plane cost."""
+    *,
+    sharing: bool = False,
+) -> GrownTree | None:
+    """Choose flags and table of every leaf by what all samples of the plane cost.
+
+    None if that leaves no split; without ``sharing``, of ``TreeEffort``, it leaves all.
+    """
     n_leaves = len(nodes) + 1
     tokens, theirs, flags = _leaf_counts(leaves, tables, folded, candidates, costs, n_leaves)
     raw = tokens @ raw_bits() * BIT
-    table = _TABLE_BITS + _TOKEN_BITS * np.count_nonzero(tokens, axis=-1)
+    per_table = _SHARED_TABLE_BITS if sharing else _TABLE_BITS
+    per_token = _SHARED_TOKEN_BITS if sharing else _TOKEN_BITS
+    table = per_table + per_token * np.count_nonzero(tokens, axis=-1)
     own = entropies(tokens.reshape(-1, TOKENS)).reshape(n_leaves, 3) + raw + table * BIT
     model = theirs * (BIT // COST_UNIT)
     level, spent = flag_levels(flags.reshape(n_leaves, 2, 2))
@@ -258,15 +272,23 @@ def _fitted(
     rows = np.arange(n_leaves)
     is_own = (own < model)[rows, mode]
     chosen = tokens[rows, mode]
-    leaf_flags = np.where(np.arange(2) < mode[:, None], level + 1, 0).astype(np.int32)
-    group = _merged(chosen[is_own])
-    table_of = np.zeros(n_leaves, np.int32)
-    table_of[is_own] = group + 1
-    shared = np.zeros((int(group.max(initial=-1)) + 1, TOKENS), np.int64)
-    np.add.at(shared, group, chosen[is_own])
-    total = both[rows, mode].sum() + np.where(is_own, raw[rows, mode], model[rows, mode]).sum()
+    leaf_flags = np.where(np.arange(2) < mode[:, None], level + 1, 0)
+    group = np.full(n_leaves, -1)
+    group[is_own] = _merged(chosen[is_own])
+    if sharing:
+        theirs_alone = (model - raw)[rows, mode]
+        group = best_groups(chosen, theirs_alone, group, _TABLE_BITS, _TOKEN_BITS)
+    shared = group_counts(chosen, group, int(group.max(initial=-1)) + 1)
+    total = both[rows, mode].sum() + np.where(group >= 0, raw[rows, mode], model[rows, mode]).sum()
     total += entropies(shared).sum()
-    tree = ContextTree(nodes, leaf_flags, table_of, frequency_levels(shared, LEVELS))
+    kinds = np.concatenate([group[:, None] + 1, leaf_flags], axis=1)
+    if sharing:
+        nodes, kinds, leaf_of = without_equals(nodes, kinds)
+        if not len(nodes):
+            return None
+        leaves = leaf_of[leaves]
+    table_of, flags_of = kinds[:, 0].astype(np.int32), kinds[:, 1:].astype(np.int32)
+    tree = ContextTree(nodes, flags_of, table_of, frequency_levels(shared, LEVELS))
     return GrownTree(tree, leaves, float(total / BIT) + 8 * len(pack_tree(tree)))
 
 

@@ -74,6 +74,11 @@ class Coder:
     thorough: bool = False
     """Judge all ways to predict a plane by what they take as a whole; with ``following``."""
 
+    @property
+    def judges_whole_planes(self) -> bool:
+        """Whether it does: weights of before wave 4 write what they wrote."""
+        return self.thorough and self.following is not None and self.model.form > 3
+
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
@@ -306,7 +311,7 @@ def _fitted(asked: _Asked) -> tuple[PlaneToEncode, bytes, Coding | None]:
     bits = 12 if size >= 1 << 16 else 10 if size >= 1 << 13 else 8
     prior = coder.model.linear[n_refs]
     following = coder.following if coder.model.form > 2 else None
-    if coder.thorough and following is not None and coder.model.form > 3:
+    if coder.judges_whole_planes and following is not None:
         best = best_path(plane, prior, bits, coder.model, following)
         return plane._replace(linear=best.path), best.packed, best.coding
     # one more may go along, to which weights that follow are added

@@ -27,6 +27,9 @@ __all__ = ["Best", "best_path"]
 
 _NEAR = 1.03
 """Of what the best path takes without a tree: others that take more are tried with none."""
+_FOLLOWED_LANES = 4
+"""Lanes at most of planes whose weights follow: each costs 3 bytes, no GPU decodes such planes, and
+a processor has enough to overlap with four."""
 
 _FEW_BITS = 3.5
 """A sample: up to that gain and flags are chosen by what the plane takes with a tree."""
@@ -98,6 +101,8 @@ def best_path(
     if bits <= _FEW_BITS * len(coding.folded):
         there = plane._replace(linear=way.path)
         coding = _searched(there, way, model, coding, bits - 8 * len(way.packed))
+    if way.path.memory:
+        coding = coding._replace(lanes=_FOLLOWED_LANES)
     return Best(way.path, way.packed, coding)
 
 

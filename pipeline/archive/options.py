@@ -28,6 +28,7 @@ __all__ = [
     "CODING_OPTIONS",
     "LOSSES",
     "PURPOSES",
+    "TIER_TILES",
     "CodingOption",
     "CodingOptions",
     "Description",
@@ -46,6 +47,10 @@ _SEARCHED = ("psnr", "bits_per_sample", "bpp")
 
 PURPOSES: Mapping[str, Mapping[str, Any]] = {"training": {"tile": 256, "tier": "fast"}}
 """What is coded otherwise for a purpose, unless that is given."""
+
+TIER_TILES: Mapping[str, int] = {"max": 1024}
+"""Tiles of the tiers that have others, unless given: what a record says of its planes beside their
+samples (weights, trees) is said once for four times as many of these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,15 +150,19 @@ class EncodeOptions:
         Description(
             choices=("fast", "standard", "max"),
             help="How much work goes into a tile. fast: the fitted linear path alone; standard; "
-            "max: a larger network, slower. Of ntc: established codecs are not tried, where they "
-            "may win, or on every tile.",
+            "max: a larger network, everything tried, tiles of 1024; slower. Of ntc: established "
+            "codecs are not tried, where they may win, or on every tile.",
         ),
     ] = "standard"
     model: Annotated[
         str, Description(metavar="NAME|FILE", help="The model; auto: that of the tier.")
     ] = "auto"
     tile: Annotated[
-        int, Description(metavar="PIXELS", help="Rows and columns of one record, 16 to 2048.")
+        int,
+        Description(
+            metavar="PIXELS",
+            help="Rows and columns of one record, 16 to 2048; with --tier max 1024 unless given.",
+        ),
     ] = 512
 
     planes_per_chunk: Annotated[
@@ -388,6 +397,8 @@ def suggested(given: Mapping[str, Any]) -> dict[str, Any]:
     codec = {**found, **given}.get("codec", DEFAULT_CODEC)
     if codec != DEFAULT_CODEC or given.get("model", "auto") != "auto":
         found.pop("tier", None)  # a tier is one of wave's own models
+    elif "tile" not in {**found, **given} and given.get("tier") in TIER_TILES:
+        found["tile"] = TIER_TILES[given["tier"]]
     return found
 
 

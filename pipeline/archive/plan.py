@@ -15,7 +15,7 @@ from tilepress.pipeline.archive.digests import plan_digests
 from tilepress.pipeline.archive.exact import exact_bands, with_exact
 from tilepress.pipeline.archive.expansion import check_expansion
 from tilepress.pipeline.archive.hidden import has_hidden, hidden_of
-from tilepress.pipeline.archive.options import EncodeOptions
+from tilepress.pipeline.archive.options import TIER_TILES, EncodeOptions
 from tilepress.pipeline.archive.padding import kept_padding
 from tilepress.pipeline.archive.peak import peak_of
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
@@ -215,23 +215,23 @@ def make_plan(
     apart = apart and (info.band_nodata is not None or bool(exact))
     if apart and info.band_nodata is None and isinstance(options.loss, Lossy):
         apart = not _beside(every, options)
-    cuts = [[_cut(at, options, at.stream_block, apart=apart) for at in every]]
-    # versions before streams were kept cut all images alike, and those after the levels of NDPI
-    without = [_cut(at, options, None, apart=apart) for at in every]
-    cuts += [cut for cut in ([without[0], *cuts[0][1:]], without) if cut not in cuts]
+    cuts: list[tuple[int, list[ShardGrid]]] = []  # and the tile of each
+    for at_tile in _with_tiles(options):
+        found = _cuts(every, at_tile, apart=apart)
+        cuts += [(at_tile.tile, cut) for cut in found if cut not in [known for _, known in cuts]]
     # versions before levels were made had none of any image
     bare = (source.source,) if isinstance(source, LevelledSource) and options.levels == AUTO else ()
     ways = [
-        (digest, one, cut, of)
+        (digest, one, tile, cut, of)
         for of in (source, *bare)
         for one in (*configs, *(old for new in configs for old in _former_configs(new, options)))
-        for cut in cuts
+        for tile, cut in cuts
         for digest in plan_digests(of, cut[0], one, exact, cut[1:] if of is source else ())
     ]
     seal = sealed_digest(store) if not wanted and len(ways) > 1 and is_sealed(store) else None
     known = {wanted} if wanted else _begun(store) | ({seal} - {None} if not anew else set())
     # what the same line asks for, even where this version would do it otherwise
-    digest, config, (grid, *levels), planned = next(
+    digest, config, tile, (grid, *levels), planned = next(
         (way for way in ways if way[0] in known), ways[0]
     )
     if planned is not source:
@@ -242,7 +242,7 @@ def make_plan(
         spec=planned.spec,
         info=info,
         grid=grid,
-        mask_grid=choose_grid(info.shape[-2:], 1, tile=options.tile) if info.has_mask else None,
+        mask_grid=choose_grid(info.shape[-2:], 1, tile=tile) if info.has_mask else None,
         codec_config=config,
         level_grids=tuple(levels),
         seal_found=seal,
@@ -305,6 +305,26 @@ def ledger_folder(store: AnyPath) -> StoragePath:
     """Return the folder that holds the lease and the ledgers of a store, by their digests."""
     where = storage_path(store)
     return where.parent / f".tilepress/{where.name}"
+
+
+def _with_tiles(options: EncodeOptions) -> list[EncodeOptions]:
+    """Return the options with this version's tile, and with that of earlier ones, if another: they
+    cut images alike for all tiers."""
+    usual = EncodeOptions().tile
+    formerly = (
+        [replace(options, tile=usual)] if TIER_TILES.get(options.tier) == options.tile else []
+    )
+    return [options, *formerly]
+
+
+def _cuts(
+    every: Sequence[ImageInfo], options: EncodeOptions, *, apart: bool
+) -> list[list[ShardGrid]]:
+    """Return how all levels of an image are cut, and then how earlier versions cut them."""
+    cuts = [[_cut(at, options, at.stream_block, apart=apart) for at in every]]
+    # versions before streams were kept cut all images alike, and those after the levels of NDPI
+    without = [_cut(at, options, None, apart=apart) for at in every]
+    return cuts + [cut for cut in ([without[0], *cuts[0][1:]], without) if cut not in cuts]
 
 
 def _cut(

@@ -71,7 +71,9 @@ NOT_AS_THE_ENCODER_CHOOSES = {
     *("blended-replicated", "blended-narrow"),
     "v4/escapes",  # a tree would take fewer bits since trees are tried beyond 3.25 bits a sample
     *("v4/tier-max", "v4/tree-max"),  # judged by some rows; now by the whole plane
-    "v4/whole-plane-tree",  # of a gain that was chosen without the tree; now with it
+    # before leaves shared tables and four lanes, and before gain was chosen with the tree
+    *("v4/whole-planes", "v4/whole-plane-tree"),
+    "bands-in-another-order",
 }
 """Records of other samples than they decode to, or of bands that the samples alone do not tell."""
 

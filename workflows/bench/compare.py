@@ -24,6 +24,7 @@ from tilepress.codecs.classical.base import Samples
 from tilepress.codecs.loss import bounded
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import TilepressError, UnsupportedFormat, UsageError
+from tilepress.pipeline.archive.options import EncodeOptions
 from tilepress.pipeline.image.grid import choose_grid
 from tilepress.pipeline.image.info import ImageInfo
 from tilepress.pipeline.store.shard_encode import encode_shard
@@ -247,7 +248,8 @@ def tilepress_size(
     What the check allows is said in codecs/loss.py.
     """
     coder = (codec or OurCodec(OURS)).open(max_error, info.nodata)
-    grid = choose_grid(samples.shape, samples.dtype.itemsize)
+    tile = EncodeOptions.of({"tier": codec.tier}).tile if codec else EncodeOptions().tile
+    grid = choose_grid(samples.shape, samples.dtype.itemsize, tile=tile)
     fill = 0 if info.nodata is None else info.nodata
     total = 0
     for index in grid.indices():

@@ -471,6 +471,14 @@ def of_whole_planes() -> Iterator[Case]:
     patches = np.where(rng.random((81, 77)) < 0.03, rng.integers(0, 10, (81, 77)), 0)
     few = np.stack([noisy_steps(73, (81, 77)), noisy_steps(74, (81, 77)) // 6 + patches])
     yield "whole-plane-gain", {"tier": "max"}, few.astype(np.uint8), 1, {"tree", "tree-flags"}
+    steps = noisy_steps(73, (127, 131)).astype(np.uint8)
+    want = {"tree", "tree-tables", "lanes-4"}
+    yield "whole-plane-shared-tables", {"tier": "max"}, steps, 1, want
+    plane = striped(74, (140, 150)).astype(np.uint16)
+    yield "whole-plane-more-taps", {"tier": "max"}, plane, 1, {"followed", "far-14", "lanes-4"}
+    red = field(75, (60, 66), 180, 2)
+    bands = np.stack([red, red // 9 * 4 + field(76, (60, 66), 20, 9), 220 - red])
+    yield "bands-in-another-order", {"tier": "max"}, bands.astype(np.uint8), 3, {"one-reference"}
 
 
 def cases(tuned: Path) -> Iterator[Case]:

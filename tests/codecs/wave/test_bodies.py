@@ -12,6 +12,7 @@ from tilepress.codecs.wave.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.colour import LESS_GREEN, YCBCR, YCOCG, Group, transformed, undone
 from tilepress.codecs.wave.plane_encode import Coder
+from tilepress.codecs.wave.plane_format import DecodedPlane
 
 CODER = Coder(load_model("auto"))
 FORMER = Coder(load_model("wave-2"))
@@ -207,3 +208,50 @@ class TestSpan:
         assert span(plane, None) == (0, 11)
         assert span(plane, plane < 5) == (5, 11)
         assert span(plane, plane >= 0) is None
+
+
+class TestTheOrderOfThreePlanes:
+    """``max`` tries others than green, red, blue."""
+
+    MAX = Coder(load_model("wave-4-max"), thorough=True)
+
+    def referred(
+        self, monkeypatch: pytest.MonkeyPatch, coder: Coder, saved: float
+    ) -> list[tuple[int, ...]]:
+        """Return what planes refer to where a trial says that red is best coded first."""
+
+        def tried(
+            samples: np.ndarray, _mask: object, refs: list[DecodedPlane], *_: object, **__: object
+        ) -> tuple[float, DecodedPlane]:
+            known = [int(ref.samples[0, 0]) for ref in refs]
+            here = DecodedPlane(samples.astype(np.int32), samples.astype(np.int32), None)
+            return 1000.0 - 500 * bool(known) - saved * (0 in known), here
+
+        monkeypatch.setattr(bodies, "plane_bits", tried)
+        base = np.random.default_rng(5).integers(0, 60, (1, 40, 50)).cumsum(-1)
+        planes = base + np.arange(3)[:, None, None]
+        planes[:, 0, 0] = np.arange(3)
+        return [refs for refs, _, _ in encode_planes(planes, None, 3, coder)]
+
+    def test_is_the_one_that_takes_least(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        red, green, blue = self.referred(monkeypatch, self.MAX, saved=5)
+        assert (red, green, len(blue)) == ((), (0,), 1)
+
+    @pytest.mark.parametrize(
+        "coder",
+        [
+            Coder(load_model("wave-4-max")),
+            Coder(load_model("wave-3-max"), thorough=True),
+            Coder(load_model("wave-4-max"), thorough=True, following=None),
+        ],
+    )
+    def test_others_code_green_first(self, monkeypatch: pytest.MonkeyPatch, coder: Coder) -> None:
+        assert self.referred(monkeypatch, coder, saved=5)[1] == ()
+
+    def test_so_does_max_where_that_is_about_as_good(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.referred(monkeypatch, self.MAX, saved=0.5)[1] == ()
+
+    def test_stays_where_no_plane_tells_of_another(self) -> None:
+        noise = np.random.default_rng(6).integers(0, 50, (3, 70, 80)).astype(np.int64)
+        assert bodies._least_order(noise, None, self.MAX.model) is None
+        assert bodies._least_order(noise * 0, None, self.MAX.model) is None

@@ -105,6 +105,22 @@ class TestTreesMakePlanesSmaller:
         without, _ = there_and_back(samples, None, (first,), Coder(MODEL, trees=NONE))
         assert len(body) < 0.9 * len(without)
 
+    @pytest.mark.parametrize("levels", [6, 30])
+    def test_leaves_that_share_tables(self, levels: int, trees: list[Any]) -> None:
+        """More of them, with tables of which each has its leaves; and no node parts equals."""
+        samples = posterised(1, (260, 300), levels)
+        sizes = []
+        for sharing in (False, True):
+            coder = Coder(MODEL, trees=TreeEffort(8.0, 1 << 18, sharing=sharing))
+            sizes.append(len(there_and_back(samples, coder=coder)[0]))
+        assert sizes[1] < sizes[0]
+        (_, alone), (_, shared) = trees
+        assert len(shared.tables) > len(alone.tables)
+        assert set(shared.tables) - {0} == set(range(1, len(shared.levels) + 1))
+        leaves = np.column_stack([shared.tables, shared.flags])
+        for _, _, low, high in shared.nodes.tolist():
+            assert low >= 0 or high >= 0 or (leaves[~low] != leaves[~high]).any()
+
     @pytest.mark.parametrize("masked", [False, True])
     def test_with_two_references(self, masked: bool, trees: list[Any]) -> None:
         """And with holes: routed as the decoder will, or nothing comes back."""

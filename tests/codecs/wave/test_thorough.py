@@ -15,6 +15,7 @@ from tilepress.codecs.wave.codec import load_model
 from tilepress.codecs.wave.following import Following
 from tilepress.codecs.wave.plane_encode import Coder
 from tilepress.codecs.wave.plane_format import DecodedPlane
+from tilepress.codecs.wave.rans import LANES
 from tilepress.codecs.wave.thorough import Best
 
 from ..test_determinism import textures
@@ -87,6 +88,15 @@ class TestBestPath:
         there_and_back(PLANE, coder=ALL)
         assert 1 <= len(grown) <= 4
         assert max(grown) < 1.1 * min(grown)
+
+    def test_streams_of_weights_that_follow_have_few_lanes(self, taken: list[Best]) -> None:
+        """No GPU decodes these, and each lane takes bytes."""
+        there_and_back(PLANE, coder=ALL)
+        assert taken[0].path.memory
+        assert taken[0].coding.lanes == 4
+        there_and_back(PLANE[:50, :60], coder=ALL)  # too small for such weights
+        assert not taken[1].path.memory
+        assert taken[1].coding.lanes == LANES[-1]
 
     def test_small_planes(self) -> None:
         for shape in ((1, 2), (3, 200), (1, 4096), (63, 64), (200, 9)):

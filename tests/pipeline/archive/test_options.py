@@ -88,6 +88,29 @@ class TestAPurpose:
             EncodeOptions.of({"for_": "reading"})
 
 
+class TestTheTileOfATier:
+    def test_max_has_larger_ones(self) -> None:
+        options = EncodeOptions.of({"tier": "max"})
+        assert options.tile == 1024
+        assert EncodeOptions.from_json(options.to_json()) == options
+        assert EncodeOptions.of({"tier": "standard"}).tile == 512
+
+    @pytest.mark.parametrize(
+        ("more", "tile"),
+        [
+            ({"tile": 512}, 512),
+            ({"tile": None}, 1024),
+            ({"codec": "jpegxl"}, 512),
+            ({"quality": 80.0}, 512),
+            ({"model": "wave-3-max"}, 512),
+        ],
+    )
+    def test_unless_one_is_given_or_the_tier_is_not_used(
+        self, more: CodingOptions, tile: int
+    ) -> None:
+        assert EncodeOptions.of({"tier": "max", **more}).tile == tile
+
+
 class TestATargetOfNothing:
     """0 stands for "not given" in the fields; nobody may say it and get a lossless store."""
 

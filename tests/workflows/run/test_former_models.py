@@ -98,3 +98,21 @@ def test_a_plan_of_an_earlier_version_is_finished(source: Path, tmp_path: Path) 
         assert run(source, out, tile=64, workers=None, part=part, model="wave-2").ok
     assert finish(out, workers=0).ok
     assert run(source, out, tile=64).unchanged == 1
+
+
+def test_a_tier_has_a_tile_and_stores_of_before_keep_theirs(tmp_path: Path) -> None:
+    source, out = tmp_path / "image.npy", tmp_path / "out"
+    np.save(source, np.random.default_rng(1).integers(0, 4, (600, 1100)).astype(np.uint8))
+
+    def chunk() -> tuple[int, ...]:
+        return StoreReader.open(out / "image.zarr").grid("image").chunk
+
+    assert run(source, out, tier="max", tile=512).written == 1
+    assert run(source, out, tier="max").unchanged == 1
+    assert chunk() == (512, 512)
+    (failure,) = run(source, out, tier="max", tile=256).failures
+    assert "its tiles have another size" in failure.message
+    assert run(source, out, tier="max", force=True).written == 1
+    assert chunk() == (600, 1024)
+    (failure,) = run(source, out).failures
+    assert "tier" in failure.message or "model" in failure.message
