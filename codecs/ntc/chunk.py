@@ -5,7 +5,7 @@ samples ─► less their means ─► bands turned apart ─► lapped 8 × 8 o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +41,7 @@ from tilepress.codecs.record import samples_crc
 from tilepress.codecs.reduce import all_of, reduced
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
 from tilepress.codecs.wave.rans import lanes_for, pack_raw, rans_encode
-from tilepress.errors import ChecksumMismatch
+from tilepress.errors import ChecksumMismatch, InvalidRecord
 
 __all__ = ["PRICE", "Analysis", "Probe", "decode_chunk", "encode_chunk"]
 
@@ -166,15 +166,21 @@ class Analysis:
             for h, plane in zip(self.heads, decoded, strict=True)
         ]
         streams = [_stream(coded, model) for coded in trial.coded]
-        payload = Payload(trial.kind, step, self.bands, self.matrix, self.absent, heads, streams)
+        payload = replace(draft, heads=heads, streams=streams, dependent=model.is_dependent)
         return pack(payload), decoded
 
     def _best(self, step: float, model: NtcModel, price: float) -> _Trial:
-        """Return the transform that costs least; the last answer is kept."""
+        """Return the transform that costs least; the last answer is kept.
+
+        Where quantisation is dependent plain values, which are cheap, tell which one that is.
+        """
         key = (step, price, id(model))
         if self._last is None or self._last[0] != key:
-            trials = (self._try(kind, step, model, price) for kind in self.coefficients)
-            self._last = key, min(trials, key=lambda trial: trial.bits + price * trial.squared)
+            trials = (self._try(kind, step, model.plain, price) for kind in self.coefficients)
+            best = min(trials, key=lambda trial: trial.bits + price * trial.squared)
+            if model.is_dependent:
+                best = self._try(best.kind, step, model, price)
+            self._last = key, best
         return self._last[1]
 
     def _try(self, kind: int, step: float, model: NtcModel, price: float) -> _Trial:
@@ -234,6 +240,10 @@ def decode_chunk(
         budget = budget.less(4 * count * cells + remake.memory(cells))
     budget.check()
     read = unpack(payload, shape, dtype)
+    if read.dependent != model.is_dependent:
+        raise InvalidRecord(
+            "decoding a payload of ntc: its quantisation is dependent, or its model's, not both's"
+        )
     sides = padded_sides(read.kind, height, width)
     last = count if planes is None else max(planes, default=-1) + 1
     last = -(-last // read.bands) * read.bands

@@ -12,6 +12,7 @@ __all__ = [
     "NETS",
     "OFFSETS",
     "PAIRS",
+    "QUANTISERS",
     "TABLES",
     "TABLE_BITS",
     "TOKENS",
@@ -33,6 +34,8 @@ WAVELET_BANDS = 24
 """Three orientations of five levels, then of three of a lapped plane's means."""
 
 TABLES = 80
+QUANTISERS = 2
+"""Of dependent quantisation: each has tables of its own, those of the second behind the others."""
 TABLE_BITS = 15
 """Frequencies of a table sum to 2^TABLE_BITS."""
 TOKENS = 88
