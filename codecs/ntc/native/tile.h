@@ -30,6 +30,8 @@ enum {
 /* Dependent quantisation: the quantiser of a state, and the state that follows by the parity of a magnitude. */
 static const uint8_t QUANTISER[STATES] = {0, 1, 0, 1, 0, 1, 0, 1};
 static const uint8_t NEXT[STATES][2] = {{0, 2}, {5, 7}, {1, 3}, {6, 4}, {2, 0}, {4, 6}, {3, 1}, {7, 5}};
+/* The states before a state, by an even and by an odd magnitude. */
+static const uint8_t EVEN_FROM[STATES] = {0, 2, 4, 6, 5, 1, 3, 7}, ODD_FROM[STATES] = {4, 6, 0, 2, 3, 7, 5, 1};
 
 /* Integers that decide symbols. [0]: of lapped bands, [1]: of wavelet bands. */
 typedef struct {
