@@ -16,7 +16,7 @@
 typedef struct {
     int32_t *pairs, *sums; /* (PAIRS, width), (width, HIDDEN) */
     uint16_t *none, *room, *energy;
-    Step *steps;           /* (width, STATES) */
+    Step *steps;           /* (width,) */
     Taken *path;           /* (width,) */
     Source source;
     int64_t bits; /* 1/256 */
@@ -248,13 +248,13 @@ static int code_plane(Coding *c, const Model *m)
 {
     int64_t means = c->kind == LAPPED ? c->height / 8 * (c->width / 8) : 0, width = c->width;
     int64_t paths = c->mode == ENCODE && c->dependent ? width : 0;
-    int64_t taken = (int64_t)(sizeof(Step) * STATES + sizeof(Taken)) * paths;
+    int64_t taken = (int64_t)(sizeof(Step) + sizeof(Taken)) * paths;
     char *memory = calloc(1, (size_t)(taken + 4 * (PAIRS + HIDDEN) * width + 12 * width + 32 * MARGIN + 6 * means + 64));
     if (!memory)
         return FAULT_MEMORY;
     Bands all;
     Work work = {.steps = (Step *)(void *)memory};
-    work.path = (Taken *)(void *)(work.steps + STATES * paths);
+    work.path = (Taken *)(void *)(work.steps + paths);
     work.pairs = (int32_t *)(void *)(work.path + paths);
     work.sums = work.pairs + PAIRS * width;
     float *low = (float *)(void *)(work.sums + HIDDEN * width);
