@@ -238,19 +238,26 @@ def examine_plane(
     previous: Maps | None,
     rounding: float,
     known: npt.NDArray[np.int32] | None = None,
+    *,
+    dependent: bool = False,
+    quantisers: npt.NDArray[np.uint8] | None = None,
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8], npt.NDArray[np.int32], Maps]:
     """Return features (n, FEATURES), bands (n,), and values (n,), in coding order; for training.
 
     Magnitudes are rounded down after ``rounding`` was added. The lowest band is left out.
+    dependent : what ``encode_plane`` made of coefficients by dependent quantisation is given, and
+    ``rounding`` is a half.
+    quantisers : as large as the plane, gets 0 or 1 for each value.
     known : values of dependent quantisation as ``encode_plane`` returns them, those of the lowest
     band included: then coefficients tell nothing but sides.
     """
-    coding, maps = _coding(_EXAMINE, kind, coefficients, previous, known is not None)
+    coding, maps = _coding(_EXAMINE, kind, coefficients, previous, dependent or known is not None)
     size = coefficients.size
     features, bands = np.empty((size, FEATURES), np.int16), np.empty(size, np.uint8)
     values = np.empty(size, np.int32)
     coding.lambda_, coding.values = rounding, values.ctypes.data
     coding.features, coding.bands = features.ctypes.data, bands.ctypes.data
+    coding.tables = None if quantisers is None else quantisers.ctypes.data
     if known is not None:
         if known.dtype != np.int32 or not known.flags.c_contiguous:
             raise TypeError("examining a plane: known values must be contiguous int32")

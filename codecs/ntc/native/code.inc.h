@@ -33,9 +33,9 @@ static void sum_map(const Band *band)
     }
 }
 
-/* Features of a cell, and its value: a given one, or its coefficient rounded. */
+/* Features of a cell, and its value: a given one, or its coefficient rounded, in its quantiser. */
 static int32_t examined(Coding *c, const Band *band, const Work *work, int64_t x, const uint16_t *own, float given,
-                        int64_t low_cells)
+                        int quantiser, int64_t low_cells)
 {
     int16_t *out = c->features + c->count * FEATURES;
     out[0] = (int16_t)own[x - 1], out[1] = (int16_t)own[x - 2];
@@ -47,7 +47,9 @@ static int32_t examined(Coding *c, const Band *band, const Work *work, int64_t x
     if (c->known)
         return low_cells + c->count < c->known_count ? c->known[low_cells + c->count] : 0;
     float size = given < 0 ? -given : given;
-    int32_t magnitude = (int32_t)(size + c->lambda); /* here: what is added before rounding down */
+    /* lambda is, here, what is added before rounding down. Half a step comes after 0, and may lie nearer to it
+       than to one by what its offset takes off */
+    int32_t magnitude = quantiser && size < 0.125f ? 0 : (int32_t)(size + 0.5f * (float)quantiser + c->lambda);
     return given < 0 ? -magnitude : magnitude;
 }
 
@@ -76,7 +78,7 @@ INLINE void code_band(Coding *c, const Model *m, const Bands *all, Band *band, i
             int32_t quantiser = dependent ? QUANTISER[state] : 0, value, table = 0;
             float given = at[x * band->column], size = given < 0 ? -given : given;
             if (mode == EXAMINE) {
-                value = examined(c, band, work, x, own, given, all->low_width * all->low_height);
+                value = examined(c, band, work, x, own, given, quantiser, all->low_width * all->low_height);
             } else if (mode == ENCODE && dependent) {
                 value = given < 0 ? -work->path[x].magnitude : work->path[x].magnitude;
                 table = work->path[x].table;
@@ -96,9 +98,11 @@ INLINE void code_band(Coding *c, const Model *m, const Bands *all, Band *band, i
                     c->given[c->count] = size;
                 c->values[c->count] = value, c->tables[c->count] = (uint8_t)table;
             }
-            if (mode == EXAMINE)
+            if (mode == EXAMINE) {
                 c->values[c->count] = value;
-            else {
+                if (c->tables)
+                    c->tables[c->count] = (uint8_t)quantiser;
+            } else {
                 float made = magnitude ? reconstructed(m, table, magnitude) : 0.0f;
                 at[x * band->column] = value < 0 ? -made : made;
             }

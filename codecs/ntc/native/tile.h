@@ -75,7 +75,7 @@ typedef struct {
     int64_t word_count;
     const uint8_t *raw;
     int64_t raw_bytes;
-    /* examining: of count coefficients, values given as when encoding */
+    /* examining: of count coefficients, values given as when encoding; tables, or null, get quantisers */
     int16_t *features;             /* (count, FEATURES) */
     uint8_t *bands;                /* (count,) */
     const int32_t *known;          /* values as coded, the lowest band's too, those behind are 0; or null */

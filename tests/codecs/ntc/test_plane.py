@@ -231,6 +231,22 @@ class TestDependent:
             assert np.array_equal(coded.tables[first:][mine] % 80, wanted)
         assert (coded.tables >= 80).any()
 
+    @pytest.mark.parametrize("kind", [LAPPED, WAVELET])
+    def test_values_are_told_of_what_was_made_of_them(self, kind: int) -> None:
+        """Through both transforms, and whichever quantiser each is of."""
+        _, made, coded = self.coded(kind, 15.0)
+        quantisers = np.full(made.size, 9, np.uint8)
+        inverse(kind, made)
+        forward(kind, made)
+        _, _, values, maps = examine_plane(
+            kind, made, None, 0.5, dependent=True, quantisers=quantisers
+        )
+        low, count = made.size - len(values), len(coded.values)
+        assert np.array_equal(values[: count - low], coded.values[low:])
+        assert np.array_equal(maps, coded.maps)
+        assert np.array_equal(quantisers[: count - low], coded.tables[low:] // 80)
+        assert not quantisers[count - low : len(values)].any()
+
     def test_values_lie_on_halves_of_the_second_quantiser(self) -> None:
         model = dependent()
         exact = NtcModel(model.nets, model.frequencies, np.zeros_like(model.offsets))
