@@ -22,10 +22,10 @@ from torch import nn
 from tilepress.codecs.ntc.decoders.cells import to_cells
 from tilepress.codecs.ntc.decoders.net import ResidualNet
 from tilepress.codecs.ntc.decoders.state import State
+from tilepress.codecs.ntc.examples import PRICE, Crop, drawn_crops
 from tilepress.codecs.ntc.layout import NETS
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.plane import encode_plane, inverse
-from tilepress.codecs.ntc.train import PRICE, Crop, drawn_crops
 
 __all__ = ["Pairs", "descend", "make_pairs", "share_left", "train_net"]
 

@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tilepress.codecs.ntc.chunk import encode_chunk  # noqa: E402
+from tilepress.codecs.ntc.examples import cut_crops  # noqa: E402
 from tilepress.codecs.ntc.layout import FEATURES, TABLE_BITS, TABLES, TOKENS  # noqa: E402
 from tilepress.codecs.ntc.model import NtcModel  # noqa: E402
 from tilepress.codecs.ntc.train import (  # noqa: E402
@@ -16,7 +17,6 @@ from tilepress.codecs.ntc.train import (  # noqa: E402
     _frequencies,
     _laplace_bits,
     _prior,
-    cut_crops,
     train_ntc,
 )
 
