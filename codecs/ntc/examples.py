@@ -32,6 +32,7 @@ __all__ = [
     "draw_examples",
     "drawn_crops",
     "step_for",
+    "values_of",
     "varied",
 ]
 
@@ -96,6 +97,8 @@ class Examples:
     bands: npt.NDArray[np.int64]
     """Of band and plane before together: rows of ``bias``."""
     magnitudes: npt.NDArray[np.int64]
+    quantisers: npt.NDArray[np.int64]
+    """0 or 1: the one of whole steps, the one of halves."""
     weights: Floats
 
 
@@ -154,18 +157,17 @@ def _entropy(mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def draw_examples(
     crops: Sequence[Crop], count: int, seed: int, model: NtcModel | None
 ) -> dict[str, Examples]:
-    """Draw about ``count`` examples for each net, from values as the encoder chooses them."""
+    """Draw about ``count`` examples for each net, from values as the encoder chooses them.
+
+    Without a model they are rounded, all by the first quantiser.
+    """
     rng = np.random.default_rng(seed)
     parts: dict[str, list[tuple[npt.NDArray[np.generic], ...]]] = {name: [] for name in NETS}
     taken = dict.fromkeys(NETS, 0)
     for kind, planes, _ in drawn_crops(crops, rng):
         before = None
         for plane in planes:
-            rounding = float(rng.uniform(0.36, 0.46))
-            if model is not None:
-                encode_plane(kind, plane, before, model, PRICE)
-                plane, rounding = np.rint(plane), 0.5
-            features, bands, values, maps = examine_plane(kind, plane, before, rounding)
+            features, bands, values, quantisers, maps = values_of(kind, plane, before, model, rng)
             magnitudes = np.abs(values).astype(np.int64)
             sums = np.bincount(bands, magnitudes, 96)
             counts = np.maximum(np.bincount(bands, minlength=96), 1)
@@ -185,8 +187,15 @@ def draw_examples(
                     - first
                     + (total if before is not None else 0)
                 )
-                part = (features[drawn][mine], rows, magnitudes[drawn][mine], weights[mine])
-                parts[name].append(part)
+                parts[name].append(
+                    (
+                        features[drawn][mine],
+                        rows,
+                        magnitudes[drawn][mine],
+                        quantisers[drawn][mine],
+                        weights[mine],
+                    )
+                )
                 taken[name] += len(rows)
             before = maps
         if min(taken.values()) >= count:
@@ -195,3 +204,33 @@ def draw_examples(
         name: Examples(*(np.concatenate(c) for c in zip(*part, strict=True)))
         for name, part in parts.items()
     }
+
+
+def values_of(
+    kind: int,
+    plane: Floats,
+    before: npt.NDArray[np.uint16] | None,
+    model: NtcModel | None,
+    rng: np.random.Generator,
+) -> tuple[
+    npt.NDArray[np.int16],
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.uint16],
+]:
+    """Return features (n, FEATURES), bands, values, their quantisers (n,), and maps of a plane.
+
+    The plane, (y, x) in steps, is overwritten. Without a model values are rounded, all by the
+    first quantiser, each plane by a threshold of its own.
+    """
+    quantisers = np.zeros(plane.size, np.uint8)
+    if model is None:
+        rounding = float(rng.uniform(0.36, 0.46))
+        features, bands, values, maps = examine_plane(kind, plane, before, rounding)
+    else:
+        known = encode_plane(kind, plane, before, model, PRICE).values
+        features, bands, values, maps = examine_plane(
+            kind, plane, before, 0.0, known, quantisers=quantisers
+        )
+    return features, bands, values, quantisers[: len(values)].astype(np.int64), maps

@@ -4,14 +4,16 @@
    leave between a hundredth and two thirds of them other than zero.
 2. Native code gives the features of their values: what is learned from is what will be seen.
 3. A net learns the scale of a Laplace distribution from them, then becomes integers.
-4. With that model the encoder chooses values anew, as it will, and the net learns from these.
-5. What the finished net's tables meet becomes their frequencies and offsets.
+4. With that model the encoder chooses values anew, of two quantisers along a trellis, as it will,
+   and the net learns from these.
+5. What the finished net's tables meet becomes their frequencies and offsets, of each quantiser.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ from tilepress.codecs.ntc.layout import (
     LAPPED_BANDS,
     NETS,
     OFFSETS,
+    QUANTISERS,
     TABLE_BITS,
     TABLES,
     TOKENS,
@@ -40,20 +43,31 @@ Floats = npt.NDArray[np.float32]
 
 _RATES = (1e-2, 4e-3, 2e-3)
 """Of the optimiser at the start of each round; a later round learns from what the last codes."""
+_BATCH = 8192
 _STEPS_PER_LOG2, _INDEX_OF_ONE = 5, 25
 """Tables are five to an octave; table 25 is that of scale 1."""
+_ROWS = QUANTISERS * TABLES
 _BANDS = {"lapped": LAPPED_BANDS, "wavelet": WAVELET_BANDS}
 
 
 # --- the net ---------------------------------------------------------------------------------
 
 
-def _laplace_bits(magnitudes: torch.Tensor, log2_scale: torch.Tensor) -> torch.Tensor:
-    """Bits of a magnitude and its sign: the bin around it under a Laplace density."""
+def _laplace_bits(
+    magnitudes: torch.Tensor, quantisers: torch.Tensor, log2_scale: torch.Tensor
+) -> torch.Tensor:
+    """Bits of a magnitude and its sign: what is nearest to it under a Laplace density.
+
+    Of the first quantiser that is (k - 1/2, k + 1/2]; of the second, which has 0 and k - 1/2, the
+    quarter of a step around 0, then what is left up to 1, then (k - 1, k].
+    """
     inverse = torch.exp2(-log2_scale.clamp(-6, 14))
-    zero = -torch.log2((1 - torch.exp(-0.5 * inverse)).clamp(min=1e-9))
-    inside = torch.log2((1 - torch.exp(-inverse)).clamp(min=1e-9))
-    other = (magnitudes - 0.5).clamp(min=0) * inverse * math.log2(math.e) - inside + 1
+    edge = 0.5 - 0.25 * quantisers
+    below = torch.maximum(magnitudes - 0.5 - 0.5 * quantisers, edge)
+    width = magnitudes + 0.5 - 0.5 * quantisers - below
+    zero = -torch.log2((1 - torch.exp(-edge * inverse)).clamp(min=1e-9))
+    inside = torch.log2((1 - torch.exp(-width * inverse)).clamp(min=1e-9))
+    other = below * inverse * math.log2(math.e) - inside + 1
     return torch.where(magnitudes < 0.5, zero, other).clamp(max=60)
 
 
@@ -98,18 +112,24 @@ def _fit_net(
     seed: int,
     progress: Callable[[str], None],
 ) -> None:
-    features = torch.from_numpy(examples.features)
-    bands, sizes = torch.from_numpy(examples.bands), torch.from_numpy(examples.magnitudes)
-    weights = torch.from_numpy(examples.weights)
-    optimiser = torch.optim.Adam(net.parameters(), rate)
-    made = torch.Generator().manual_seed(seed)
+    torch.set_flush_denormal(True)  # of this thread: moments become such, and take twice as long
+    # shuffled once, so that a batch is a slice: to gather one takes as long as to learn from it
+    order = np.random.default_rng(seed).permutation(len(examples.bands))
+    features, bands = (torch.from_numpy(a[order]) for a in (examples.features, examples.bands))
+    sizes, quantisers = (
+        torch.from_numpy(a[order].astype(np.float32))
+        for a in (examples.magnitudes, examples.quantisers)
+    )
+    weights = torch.from_numpy(examples.weights[order])
+    optimiser = torch.optim.Adam(net.parameters(), rate, fused=True)
+    batches = max(1, len(order) // _BATCH)
     run = 0.0
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = rate * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + rate / 100
-        at = torch.randint(0, len(sizes), (8192,), generator=made)
+        at = slice(step % batches * _BATCH, (step % batches + 1) * _BATCH)
         scale = net(features[at].float() / 16, bands[at])
-        bits = _laplace_bits(sizes[at].float(), scale)
+        bits = _laplace_bits(sizes[at], quantisers[at], scale)
         loss = (bits * weights[at]).sum() / weights[at].sum()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -159,14 +179,18 @@ def _integers(net: _FloatNet, examples: Examples) -> Net:
 
 
 def _prior() -> npt.NDArray[np.float64]:
-    """Return (TABLES, TOKENS) probabilities of tokens under the Laplace scale of each table."""
+    """Return (_ROWS, TOKENS) probabilities of tokens under the Laplace scale of each table."""
     scale = 2.0 ** ((np.arange(TABLES) - _INDEX_OF_ONE) / _STEPS_PER_LOG2)
     starts = np.array(
         [t if t < 16 else (4 + t % 4) << raw_bits(t) for t in range(TOKENS)] + [2**22], float
     )
-    beyond = np.exp(-np.maximum(starts - 0.5, 0) / scale[:, None])
-    beyond[:, 0] = 1.0
-    return beyond[:, :-1] - beyond[:, 1:]
+    found = []
+    for quantiser in range(QUANTISERS):
+        below = np.maximum(starts - 0.5 - 0.5 * quantiser, 0.5 - 0.25 * quantiser)
+        beyond = np.exp(-below / scale[:, None])
+        beyond[:, 0] = 1.0
+        found.append(beyond[:, :-1] - beyond[:, 1:])
+    return np.concatenate(found)
 
 
 def _frequencies(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
@@ -174,7 +198,7 @@ def _frequencies(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
     total = 1 << TABLE_BITS
     mixed = counts + 300 * _prior()
     shares = mixed / mixed.sum(axis=1, keepdims=True) * total
-    out = np.zeros((TABLES, TOKENS + 1), np.uint16)
+    out = np.zeros((_ROWS, TOKENS + 1), np.uint16)
     for row, share in enumerate(shares):
         used = max(1, int(np.flatnonzero(share >= 0.4)[-1]) + 1)
         whole = np.maximum(np.rint(np.append(share[:used], share[used:].sum())), 1).astype(int)
@@ -188,8 +212,8 @@ def _measured(
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int8]]:
     """Return tables and offsets of what the encoder writes with a model."""
     rng = np.random.default_rng(seed)
-    counts = np.zeros((TABLES, TOKENS))
-    off, seen = np.zeros((TABLES, OFFSETS)), np.zeros((TABLES, OFFSETS))
+    counts = np.zeros((_ROWS, TOKENS))
+    off, seen = np.zeros((_ROWS, OFFSETS)), np.zeros((_ROWS, OFFSETS))
     for (kind, planes, _), _ in zip(drawn_crops(crops, rng), range(draws), strict=False):
         before = None
         for plane in planes:
@@ -197,7 +221,7 @@ def _measured(
             coded = encode_plane(kind, plane, before, model, PRICE, given)
             _count(coded, given, 1 / (coded.bits / plane.size + 0.05) + 0.3, counts, off, seen)
             before = coded.maps
-    offsets = np.clip(off / (seen + 30) * 256, -40, 90)
+    offsets = np.clip(off / (seen + 30) * 256, -90, 90)
     return _frequencies(counts), np.rint(offsets).astype(np.int8)
 
 
@@ -209,19 +233,20 @@ def _count(
     off: npt.NDArray[np.float64],
     seen: npt.NDArray[np.float64],
 ) -> None:
-    """Add to (TABLES, TOKENS) counts of tokens, (TABLES, OFFSETS) sums of what values exceed."""
+    """Add to (_ROWS, TOKENS) counts of tokens, (_ROWS, OFFSETS) sums of what values exceed."""
     behind = ~np.isnan(given[: len(coded.values)])
     values, tables = np.abs(coded.values[behind]), coded.tables[behind].astype(np.int64)
     octave = np.frexp(np.maximum(values, 1))[1] - 1
     tokens = np.where(values < 16, values, 4 * octave + ((values >> np.maximum(octave - 2, 0)) & 3))
-    counts += weight * np.bincount(tables * TOKENS + tokens, minlength=TABLES * TOKENS).reshape(
-        TABLES, TOKENS
+    counts += weight * np.bincount(tables * TOKENS + tokens, minlength=_ROWS * TOKENS).reshape(
+        _ROWS, TOKENS
     )
     some = values > 0
     cells = tables[some] * OFFSETS + np.minimum(values[some], OFFSETS) - 1
-    over = values[some] - given[: len(behind)][behind][some]
-    off += np.bincount(cells, over, TABLES * OFFSETS).reshape(TABLES, OFFSETS)
-    seen += np.bincount(cells, minlength=TABLES * OFFSETS).reshape(TABLES, OFFSETS)
+    stands_for = values[some] - 0.5 * (tables[some] >= TABLES)
+    over = stands_for - given[: len(behind)][behind][some]
+    off += np.bincount(cells, over, _ROWS * OFFSETS).reshape(_ROWS, OFFSETS)
+    seen += np.bincount(cells, minlength=_ROWS * OFFSETS).reshape(_ROWS, OFFSETS)
 
 
 def train_ntc(
@@ -233,33 +258,67 @@ def train_ntc(
     progress: Callable[[str], None],
     start: NtcModel | None = None,
 ) -> NtcModel:
-    """Train a model on crops: ``steps`` of each net in each round, of so many examples.
+    """Train a model of dependent quantisation: ``steps`` of each net in each round, on so many
+    examples of crops.
 
-    start : a model to go on from: there is one round less then, for it chooses values already.
+    start : a model to go on from, of this kind or of one quantiser: there is one round less then,
+    for it chooses values already.
     """
     torch.manual_seed(seed)
     nets = {name: _FloatNet(_BANDS[name], seed) for name in NETS}
+    frequencies, offsets = (
+        _frequencies(np.zeros((_ROWS, TOKENS))),
+        np.zeros((_ROWS, OFFSETS), np.int8),
+    )
     model = start
     if start is not None:
         for name, net in nets.items():
             net.take(start.nets[name])
-    frequencies, offsets = (
-        _frequencies(np.zeros((TABLES, TOKENS))),
-        np.zeros((TABLES, OFFSETS), np.int8),
-    )
+        if not start.is_dependent:
+            progress("the model to go on from has one quantiser; the new one has two")
+            model = _with_tables(crops, seed + 9, NtcModel(start.nets, frequencies, offsets))
     for turn, rate in enumerate(_RATES[start is not None :]):
         drawn = draw_examples(crops, examples, seed + turn, model)
-        whole = {}
-        for name, net in nets.items():
+        for name in NETS:
             progress(f"round {turn + 1}, {name}: {len(drawn[name].bands)} examples")
-            _fit_net(net, drawn[name], steps, rate, seed + turn, progress)
-            whole[name] = _integers(net, drawn[name])
-            progress(f"{name}: {_rounding_loss(net, whole[name], drawn[name]):+.3f} % by integers")
-        model = NtcModel(whole, frequencies, offsets)
-        for _ in range(2):
-            frequencies, offsets = _measured(crops, len(crops) // 2 + 50, seed + 10 + turn, model)
-            model = NtcModel(whole, frequencies, offsets)
+        with ThreadPoolExecutor(len(NETS)) as both:
+            fits = {
+                name: both.submit(
+                    _fitted, name, nets[name], drawn[name], steps, rate, seed + turn, progress
+                )
+                for name in NETS
+            }
+            whole = {name: fit.result() for name, fit in fits.items()}
+        model = _with_tables(crops, seed + 10 + turn, NtcModel(whole, frequencies, offsets))
+        frequencies, offsets = model.frequencies, model.offsets
     assert model is not None
+    return model
+
+
+def _fitted(
+    name: str,
+    net: _FloatNet,
+    examples: Examples,
+    steps: int,
+    rate: float,
+    seed: int,
+    progress: Callable[[str], None],
+) -> Net:
+    """Train a net, and return it in integers."""
+
+    def tell(text: str) -> None:
+        progress(f"{name}: {text}")
+
+    _fit_net(net, examples, steps, rate, seed, tell)
+    whole = _integers(net, examples)
+    tell(f"{_rounding_loss(net, whole, examples):+.3f} % by integers")
+    return whole
+
+
+def _with_tables(crops: Sequence[Crop], seed: int, model: NtcModel) -> NtcModel:
+    """Return a model with the tables and offsets of what it is made to write."""
+    for _ in range(2):
+        model = NtcModel(model.nets, *_measured(crops, len(crops) // 2 + 50, seed, model))
     return model
 
 
@@ -267,20 +326,15 @@ def _rounding_loss(net: _FloatNet, whole: Net, examples: Examples) -> float:
     """Return by how many per cent integers cost more than the net with the nearest tables."""
     at = np.random.default_rng(1).choice(len(examples.bands), 200_000)
     features, bands = examples.features[at], examples.bands[at]
-    sizes, weights = (
-        torch.from_numpy(examples.magnitudes[at]).float(),
-        torch.from_numpy(examples.weights[at]),
+    sizes, quantisers, weights = (
+        torch.from_numpy(part[at]).float()
+        for part in (examples.magnitudes, examples.quantisers, examples.weights)
     )
     with torch.no_grad():
         scale = net(torch.from_numpy(features).float() / 16, torch.from_numpy(bands))
         near = ((scale * _STEPS_PER_LOG2).round() + _INDEX_OF_ONE).clamp(0, TABLES - 1)
         tables = torch.from_numpy(whole.tables(features, bands))
-        cost = [
-            float(
-                (
-                    _laplace_bits(sizes, (t.float() - _INDEX_OF_ONE) / _STEPS_PER_LOG2) * weights
-                ).sum()
-            )
-            for t in (near, tables)
-        ]
+        scales = ((t.float() - _INDEX_OF_ONE) / _STEPS_PER_LOG2 for t in (near, tables))
+        bits = [_laplace_bits(sizes, quantisers, scale) for scale in scales]
+        cost = [float((b * weights).sum()) for b in bits]
     return 100 * (cost[1] / cost[0] - 1)
