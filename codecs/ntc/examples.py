@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tilepress.codecs.ntc.chunk import price_of
 from tilepress.codecs.ntc.klt import analysis_matrix, fit
 from tilepress.codecs.ntc.layout import (
     LAPPED,
@@ -25,7 +26,6 @@ from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.plane import encode_plane, examine_plane, forward
 
 __all__ = [
-    "PRICE",
     "Crop",
     "Examples",
     "cut_crops",
@@ -38,8 +38,6 @@ __all__ = [
 
 Floats = npt.NDArray[np.float32]
 
-PRICE = 8.0
-"""Bits that a squared step of error counts as."""
 _SIDE = 256
 _MOST_PLANES = 4
 
@@ -229,7 +227,7 @@ def values_of(
         rounding = float(rng.uniform(0.36, 0.46))
         features, bands, values, maps = examine_plane(kind, plane, before, rounding)
     else:
-        known = encode_plane(kind, plane, before, model, PRICE).values
+        known = encode_plane(kind, plane, before, model, price_of(model)).values
         features, bands, values, maps = examine_plane(
             kind, plane, before, 0.0, known, quantisers=quantisers
         )

@@ -20,7 +20,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from tilepress.codecs.ntc.examples import PRICE, Crop, Examples, draw_examples, drawn_crops
+from tilepress.codecs.ntc.chunk import price_of
+from tilepress.codecs.ntc.examples import Crop, Examples, draw_examples, drawn_crops
 from tilepress.codecs.ntc.layout import (
     FEATURES,
     HIDDEN,
@@ -218,7 +219,7 @@ def _measured(
         before = None
         for plane in planes:
             given = np.full(plane.size, np.nan, np.float32)
-            coded = encode_plane(kind, plane, before, model, PRICE, given)
+            coded = encode_plane(kind, plane, before, model, price_of(model), given)
             _count(coded, given, 1 / (coded.bits / plane.size + 0.05) + 0.3, counts, off, seen)
             before = coded.maps
     offsets = np.clip(off / (seen + 30) * 256, -90, 90)

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tilepress.codecs.ntc.chunk import encode_chunk  # noqa: E402
+from tilepress.codecs.ntc.chunk import encode_chunk, price_of  # noqa: E402
 from tilepress.codecs.ntc.examples import cut_crops, draw_examples, values_of  # noqa: E402
 from tilepress.codecs.ntc.layout import (  # noqa: E402
     FEATURES,
@@ -97,7 +97,7 @@ class TestExamples:
         plane = image(64, 64)[0].astype(np.float32) - 2000
         forward(kind, plane)
         plane /= 60
-        coded = encode_plane(kind, plane.copy(), None, model, 8.0)
+        coded = encode_plane(kind, plane.copy(), None, model, price_of(model))
         rng = np.random.default_rng(0)
         features, bands, values, quantisers, _ = values_of(kind, plane, None, model, rng)
         low = 64 * 64 - len(values)
