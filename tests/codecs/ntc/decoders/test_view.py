@@ -14,7 +14,7 @@ from tilepress.codecs.ntc.layout import LAPPED, WAVELET
 from tilepress.codecs.ntc.plane import encode_plane, examine_plane, forward, inverse
 from tilepress.codecs.tile import TileCodec
 
-from ..pictures import bundled, image
+from ..pictures import bundled, dependent, image
 
 
 def decoded(kind: int, step: float, sides: tuple[int, int] = (96, 120)) -> np.ndarray:
@@ -97,6 +97,22 @@ def test_it_is_the_same_on_every_machine(name: str, instructions: str, monkeypat
         instruction_set.cache_clear()
     found = hashlib.sha256(np.ascontiguousarray(seen).tobytes()).hexdigest()
     assert found.startswith(SEEN[name])
+
+
+@pytest.mark.parametrize("kind", [LAPPED, WAVELET])
+class TestDependentQuantisation:
+    def test_zeros_alone_are_filled(self, kind: int) -> None:
+        coefficients = (image(96, 120)[0].astype(np.float32) - 2000) / np.float32(40)
+        forward(kind, coefficients)
+        encode_plane(kind, coefficients, None, dependent(), 8.0)
+        plane = coefficients.copy()
+        inverse(kind, plane)
+        fill_zeros(kind, plane, None, dependent(), 7)
+        forward(kind, plane)
+        changed = np.abs(plane - coefficients) > 1e-2
+        assert changed.mean() > 0.2
+        assert not np.any(changed & (np.abs(coefficients) > 0.2))
+        assert np.abs(plane - coefficients).max() < 0.52
 
 
 class TestARecord:
