@@ -64,7 +64,7 @@ INLINE void follow_one(const Model *m, const Last *last, const int32_t *sums, fl
         if (!odd && zero < costs[odd])
             costs[odd] = zero, near.magnitude = near.map = 0;
         step->magnitude[NEXT[s][odd]] = near.magnitude, step->origin[NEXT[s][odd]] = row | s << 8;
-        all->pairs[NEXT[s][odd]] = near.map | pair << 16;
+        all->pairs[NEXT[s][odd]] = near.map | (int32_t)((uint32_t)pair << 16);
     }
     const int best = costs[1] < costs[0], more = costs[!best] - costs[best];
     all->costs[NEXT[s][best]] = 0;
@@ -201,7 +201,7 @@ INLINE void follow_many(const Model *m, const Last *last, const int32_t *sums, f
         const int32_t kept = is_odd ? -1 : zeros[a] - 1;
         fresh[t] = is_odd ? by_odd[b] : by_even[a];
         least = fresh[t] < least ? fresh[t] : least;
-        pairs[t] = (near->map & kept) | all->pairs[from] << 16;
+        pairs[t] = (near->map & kept) | (int32_t)((uint32_t)all->pairs[from] << 16);
         step->magnitude[t] = near->magnitude & kept, step->origin[t] = rows[from] | from << 8;
     }
     for (int t = 0; t < STATES; t++) {
