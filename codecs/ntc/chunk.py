@@ -51,7 +51,7 @@ Floats = npt.NDArray[np.float32]
 PRICE = 8.0
 """Bits that a squared step of error counts as when values are chosen: about what it takes to remove
 one. From 7 to 10 makes no difference of a third of a per cent."""
-DEPENDENT_PRICE = 12.0
+DEPENDENT_PRICE = 10.0
 """The same where quantisation is dependent: errors are a fifth smaller at the same step."""
 
 _PLANE_BYTES = 4096

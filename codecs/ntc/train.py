@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from tilepress.codecs.ntc.chunk import price_of
+from tilepress.codecs.ntc.chunk import DEPENDENT_PRICE, PRICE
 from tilepress.codecs.ntc.examples import Crop, Examples, draw_examples, drawn_crops
 from tilepress.codecs.ntc.layout import (
     FEATURES,
@@ -42,6 +42,8 @@ __all__ = ["train_ntc"]
 
 Floats = npt.NDArray[np.float32]
 
+_COUNTING_PRICES = (PRICE, PRICE, DEPENDENT_PRICE, DEPENDENT_PRICE, DEPENDENT_PRICE)
+"""Of a squared step of error, in bits, each time that tables are counted."""
 _RATES = (1e-2, 4e-3, 2e-3)
 """Of the optimiser at the start of each round; a later round learns from what the last codes."""
 _BATCH = 8192
@@ -209,7 +211,7 @@ def _frequencies(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
 
 
 def _measured(
-    crops: Sequence[Crop], draws: int, seed: int, model: NtcModel
+    crops: Sequence[Crop], draws: int, seed: int, model: NtcModel, price: float
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int8]]:
     """Return tables and offsets of what the encoder writes with a model."""
     rng = np.random.default_rng(seed)
@@ -219,7 +221,7 @@ def _measured(
         before = None
         for plane in planes:
             given = np.full(plane.size, np.nan, np.float32)
-            coded = encode_plane(kind, plane, before, model, price_of(model), given)
+            coded = encode_plane(kind, plane, before, model, price, given)
             _count(coded, given, 1 / (coded.bits / plane.size + 0.05) + 0.3, counts, off, seen)
             before = coded.maps
     offsets = np.clip(off / (seen + 30) * 256, -90, 90)
@@ -317,9 +319,12 @@ def _fitted(
 
 
 def _with_tables(crops: Sequence[Crop], seed: int, model: NtcModel) -> NtcModel:
-    """Return a model with the tables and offsets of what it is made to write."""
-    for _ in range(2):
-        model = NtcModel(model.nets, *_measured(crops, len(crops) // 2 + 50, seed, model))
+    """Return a model with the tables and offsets of what it is made to write.
+
+    Tables make values and values tables: few zeros at first stay few, so errors cost less then.
+    """
+    for price in _COUNTING_PRICES:
+        model = NtcModel(model.nets, *_measured(crops, len(crops) // 2 + 50, seed, model, price))
     return model
 
 
