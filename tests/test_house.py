@@ -459,6 +459,8 @@ TESTED_ELSEWHERE = {
     "codecs/record.py": "tests/codecs/test_mutations.py",
     "codecs/record_decode.py": "tests/codecs/test_tile.py",
     "codecs/record_encode.py": "tests/codecs/test_tile.py",
+    "codecs/ntc/device/cells.py": "tests/codecs/ntc/device/test_backend.py",
+    "codecs/ntc/device/choices.py": "tests/codecs/ntc/device/test_backend.py",
     "codecs/ntc/device/features.py": "tests/codecs/ntc/device/test_backend.py",
     "codecs/ntc/device/kernels.py": "tests/codecs/ntc/device/test_backend.py",
     "codecs/ntc/device/places.py": "tests/codecs/ntc/device/test_backend.py",

@@ -14,14 +14,9 @@ import numpy as np
 import torch
 from numba import config, cuda
 
-from tilepress.codecs.ntc.device.symbols import (
-    Loops,
-    Net,
-    Place,
-    Source,
-    Tables,
-    make_loops,
-)
+from tilepress.codecs.ntc.device.cells import Net, Place, Tables, make_cells
+from tilepress.codecs.ntc.device.choices import make_choices
+from tilepress.codecs.ntc.device.symbols import Source, make_reading
 
 __all__ = ["Kernels", "kernels_of"]
 
@@ -41,10 +36,11 @@ class Kernels:
         simulated = bool(config.ENABLE_CUDASIM)
         if self._on_gpu or simulated:
             self.threads = _SIMULATED_THREADS if simulated else _WARP
-            self._low, self._decode, self._encode = _for_gpu()
+            loops = _for_gpu()
         else:
             self.threads = 1
-            self._low, self._decode, self._encode = _for_cpu()
+            loops = _for_cpu()
+        self._low, self._decode, self._encode = loops
 
     def decode_low(
         self, source: Source, tables: Tables, low_tables: torch.Tensor, cells: torch.Tensor
@@ -64,6 +60,7 @@ class Kernels:
         values: torch.Tensor,
         used: torch.Tensor,
     ) -> None:
+        """Choose values, and their tables; ``price`` of a squared step in bits."""
         single = np.float32(price)
         self._run(self._encode, len(place.cells), *place, *net, *tables, single, values, used)
 
@@ -96,8 +93,9 @@ def _for_cpu() -> tuple[Any, Any, Any]:
     def barrier() -> None:
         pass
 
-    loops: Loops = make_loops(compiled, total, barrier)
-    low_of, decode_of, encode_of = loops
+    cells_of = make_cells(compiled, total, barrier)
+    low_of, decode_of = make_reading(compiled, barrier, cells_of)
+    encode_of = make_choices(compiled, barrier, cells_of)
     shared = np.zeros(1, np.int32)
 
     @compiled
@@ -164,8 +162,9 @@ def _for_gpu() -> tuple[Any, Any, Any]:
     def barrier() -> None:
         cuda.syncthreads()
 
-    loops: Loops = make_loops(compiled, total, barrier)
-    low_of, decode_of, encode_of = loops
+    cells_of = make_cells(compiled, total, barrier)
+    low_of, decode_of = make_reading(compiled, barrier, cells_of)
+    encode_of = make_choices(compiled, barrier, cells_of)
 
     @jit
     def decode_low(

@@ -13,17 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tilepress.codecs.ntc.device.cells import NEAR, Net, Place, Tables
 from tilepress.codecs.ntc.device.features import Maps, Surroundings, fill_sums, own_map
 from tilepress.codecs.ntc.device.kernels import kernels_of
 from tilepress.codecs.ntc.device.places import MARGIN, Band, Layout, around, layout
-from tilepress.codecs.ntc.device.symbols import (
-    FAULT_LEFT,
-    NEAR,
-    Net,
-    Place,
-    Source,
-    Tables,
-)
+from tilepress.codecs.ntc.device.symbols import FAULT_LEFT, Source
 from tilepress.codecs.ntc.device.transform import inverse, wavelet, wavelet_inverse
 from tilepress.codecs.ntc.layout import (
     HIDDEN,
