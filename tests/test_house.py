@@ -467,6 +467,7 @@ TESTED_ELSEWHERE = {
     "codecs/ntc/device/planes.py": "tests/codecs/ntc/device/test_backend.py",
     "codecs/ntc/device/symbols.py": "tests/codecs/ntc/device/test_backend.py",
     "codecs/ntc/device/transform.py": "tests/codecs/ntc/device/test_backend.py",
+    "codecs/ntc/device/trellis.py": "tests/codecs/ntc/device/test_backend.py",
     "codecs/wave/backend.py": "tests/codecs/wave/test_cpu.py",
     "codecs/compressai/chunk.py": "tests/codecs/compressai/test_codec.py",
     "codecs/compressai/network.py": "tests/codecs/compressai/test_codec.py",

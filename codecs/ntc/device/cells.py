@@ -13,13 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilepress.codecs.ntc.layout import HIDDEN, OFFSETS, TABLES
+from tilepress.codecs.ntc.layout import HIDDEN, NEXT_STATE, OFFSETS, QUANTISER_OF, TABLES
 
 __all__ = ["NEAR", "Cells", "Net", "Place", "Tables", "make_cells"]
 
 NEAR = (0, 1, 2, 3, 4, 5, 19)
 """Features that the band's own cells decide: two at the left, four of the rows above, their mean.
 All others are summed up before."""
+_NEXT = sum(
+    to << 3 * (2 * state + odd) for state, by in enumerate(NEXT_STATE) for odd, to in enumerate(by)
+)
+_QUANTISER = sum(quantiser << state for state, quantiser in enumerate(QUANTISER_OF))
+"""Both tables as numbers, which stay in registers."""
 
 
 class Tables(NamedTuple):
@@ -34,7 +39,9 @@ class Tables(NamedTuple):
     costs: Any
     """(TABLES, TOKENS) int32"""
     taken_off: Any
-    """(TABLES, OFFSETS + 1) float32"""
+    """(TABLES, OFFSETS + 1) float32, the half step of the second quantiser included."""
+    dependent: int
+    """Whether there are two quantisers: then TABLES are there twice."""
 
 
 class Net(NamedTuple):
@@ -61,7 +68,7 @@ class Place(NamedTuple):
     coded: Any
     """(planes,) int32, whether a plane has this band."""
     running: Any
-    """(planes, 3) int64: mean of the rows so far, sum of magnitudes, bits, both by 1/256."""
+    """(planes, 4) int64: mean of the rows so far by 1/256; half steps; bits by 1/256; the state."""
     row: int
     """The first of ``sums``."""
 
@@ -70,8 +77,15 @@ class Cells(NamedTuple):
     """Functions of a cell, compiled."""
 
     log16: Any
+    map_of: Any
     token_of: Any
     reconstructed: Any
+    halves_of: Any
+    quantiser_of: Any
+    next_state: Any
+    unit_out: Any
+    table_from: Any
+    others: Any
     table_of: Any
     near_features: Any
     after_row: Any
@@ -95,6 +109,11 @@ def make_cells(compiled: Callable[[Any], Any], total: Any, barrier: Any) -> Cell
         return 16 * n + ((value >> (n - 4)) & 15)
 
     @compiled
+    def map_of(halves: int) -> int:
+        """Return what maps hold of a number of half steps: ``log16`` of as many whole ones."""
+        return log16(halves + 1) - 16
+
+    @compiled
     def token_of(magnitude: int) -> int:
         if magnitude < 16:
             return magnitude
@@ -107,6 +126,19 @@ def make_cells(compiled: Callable[[Any], Any], total: Any, barrier: Any) -> Cell
     def reconstructed(tables: Any, table: int, magnitude: int) -> Any:
         at = magnitude if magnitude < OFFSETS else OFFSETS
         return np.float32(magnitude) - tables.taken_off[table, at]
+
+    @compiled
+    def halves_of(table: int, magnitude: int) -> int:
+        """Return a magnitude in half steps, by the quantiser of its table."""
+        return 2 * magnitude - 1 if table >= TABLES and magnitude > 0 else 2 * magnitude
+
+    @compiled
+    def quantiser_of(state: int) -> int:
+        return (_QUANTISER >> state) & 1
+
+    @compiled
+    def next_state(state: int, magnitude: int) -> int:
+        return (_NEXT >> (3 * (2 * state + (magnitude & 1)))) & 7
 
     @compiled
     def unit_out(net: Any, unit: int, hidden: int) -> int:
@@ -172,19 +204,27 @@ def make_cells(compiled: Callable[[Any], Any], total: Any, barrier: Any) -> Cell
         )
 
     @compiled
-    def after_row(running: Any, thread: int, in_row: int, bits: int, width: int) -> int:
-        """Note magnitudes and bits of a row, which thread 0 knows; returns the running mean."""
+    def after_row(running: Any, thread: int, in_row: int, bits: int, state: int, width: int) -> int:
+        """Note half steps and bits of a row, which thread 0 knows; returns the running mean."""
         if thread == 0:
-            running[0] += ((256 * in_row) // width - running[0]) >> 3
+            running[0] += ((128 * in_row) // width - running[0]) >> 3
             running[1] += in_row
             running[2] += bits
+            running[3] = state
         barrier()
         return running[0]
 
     return Cells(
         log16,
+        map_of,
         token_of,
         reconstructed,
+        halves_of,
+        quantiser_of,
+        next_state,
+        unit_out,
+        table_from,
+        others,
         table_of,
         near_features,
         after_row,

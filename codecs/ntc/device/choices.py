@@ -2,8 +2,8 @@
 table that those before it say. Scalar code, which numba compiles for a GPU and for the CPU alike
 (``cells.py``).
 
-What is chosen in singles is so that fusing a product and a sum, as GPUs do, changes no bit: one
-factor is a power of two.
+GPUs would fuse the product by the price with the sum that follows, which ``times`` forbids. The one
+of a cost is by a power of two, so that fusing it changes no bit.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _HALF = np.float32(0.5)
 _UNIT = np.float32(1 / 256)
 
 
-def make_choices(compiled: Callable[[Any], Any], barrier: Any, cells_of: Cells) -> Any:
-    """Return the loop over one plane, compiled; see ``make_cells``."""
-    log16, token_of = cells_of.log16, cells_of.token_of
+def make_choices(compiled: Callable[[Any], Any], barrier: Any, times: Any, cells_of: Cells) -> Any:
+    """Return the loop over one plane, compiled; see ``make_cells``.
+
+    times : (single, single) → their product, rounded.
+    """
+    log16, map_of, token_of = cells_of.log16, cells_of.map_of, cells_of.token_of
     reconstructed, table_of = cells_of.reconstructed, cells_of.table_of
     near_features, after_row = cells_of.near_features, cells_of.after_row
 
     @compiled
     def chosen(tables: Any, table: int, size: Any, price: Any) -> int:
-        """Of the nearest magnitude, the one below, and 0: distortion and bits together are least.
-
-        price : a power of two, so that its product is exact.
-        """
+        """Of the nearest magnitude, the one below, and 0, what costs least in bits and error."""
         nearest = MOST_MAGNITUDE
         if size < _MOST:
             nearest = np.int64(np.float32(size + _HALF))
@@ -44,7 +44,7 @@ def make_choices(compiled: Callable[[Any], Any], barrier: Any, cells_of: Cells) 
         costs = tables.costs[table]
         off = np.float32(size - reconstructed(tables, table, 0))
         square = np.float32(off * off)
-        least = np.float32(np.float32(price * square) + np.float32(costs[0]) * _UNIT)
+        least = np.float32(times(price, square) + np.float32(costs[0]) * _UNIT)
         best = 0
         for down in range(2):
             k = nearest - down
@@ -52,7 +52,7 @@ def make_choices(compiled: Callable[[Any], Any], barrier: Any, cells_of: Cells) 
                 off = np.float32(size - reconstructed(tables, table, k))
                 square = np.float32(off * off)
                 bits = np.float32(costs[token_of(k)]) * _UNIT
-                cost = np.float32(np.float32(price * square) + bits)
+                cost = np.float32(times(price, square) + bits)
                 if cost < least:
                     least = cost
                     best = k
@@ -80,8 +80,8 @@ def make_choices(compiled: Callable[[Any], Any], barrier: Any, cells_of: Cells) 
                 magnitude = chosen(tables, table, size, price)
                 bits += np.int64(tables.costs[table, token_of(magnitude)])
                 left2 = left
-                left = log16(magnitude)
-                in_row += magnitude
+                left = map_of(2 * magnitude)
+                in_row += 2 * magnitude
                 barrier()  # all have read the cell
                 if thread == 0:
                     made = (
@@ -91,6 +91,6 @@ def make_choices(compiled: Callable[[Any], Any], barrier: Any, cells_of: Cells) 
                     cells[y, x] = -made if given < 0 and magnitude > 0 else made
                     values[plane, y, x] = -magnitude if given < 0 else magnitude
                     used[plane, y, x] = table
-            mean = after_row(running, thread, in_row, bits, width)
+            mean = after_row(running, thread, in_row, bits, 0, width)
 
     return encode_rows

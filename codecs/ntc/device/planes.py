@@ -48,8 +48,9 @@ class DeviceModel:
         def put(array: npt.NDArray[np.generic]) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-        taken_off = np.zeros((TABLES, OFFSETS + 1), np.float32)
+        taken_off = np.zeros((len(model.offsets), OFFSETS + 1), np.float32)
         taken_off[:, 1:] = model.offsets / np.float32(256)
+        taken_off[TABLES:, 1:] += np.float32(0.5)
         self.device = device
         self.tables = Tables(
             put(model.cumulative),
@@ -57,6 +58,7 @@ class DeviceModel:
             put(lookup_of(model.cumulative, model.used)),
             put(model.costs),
             put(taken_off),
+            int(model.is_dependent),
         )
         nets = [model.nets[name] for name in NETS]
         self.first = [put(net.first.astype(np.float32)) for net in nets]
@@ -136,7 +138,8 @@ class _Batch:
         )
         net, bias = self.model.net(band, follows=follows), self.model.bias(band, follows=follows)
         mean = told.context_means()
-        running = torch.stack([mean, torch.zeros_like(mean), torch.zeros_like(mean)], 1)
+        nothing = torch.zeros_like(mean)
+        running = torch.stack([mean, nothing, nothing, nothing], 1)
         step = max(1, _SUMS // (len(cells) * band.width))
         for first in range(0, band.height, step):
             rows = slice(first, min(first + step, band.height))
@@ -144,7 +147,7 @@ class _Batch:
             own = own_map(self.maps, band)
             yield Place(sums, own, cells, coded, running, first), net
         cells_of_band = band.height * band.width
-        self.maps.means[:, band.number] = 256 * running[:, 1] // cells_of_band
+        self.maps.means[:, band.number] = 128 * running[:, 1] // cells_of_band
         fill_sums(self.maps, band)
         if band.net == LAPPED:
             m = MARGIN
@@ -232,8 +235,6 @@ def encode_planes(
 ) -> list[CodedPlane]:
     """Choose the values of planes (n, y, x) of coefficients in steps, which become what they decode
     to: ``encode_plane`` of plane.py, then ``inverse``.
-
-    price : a power of two.
     """
     kernels, device, count = kernels_of(model.device), model.device, len(planes)
     batch = _Batch.of(kind, planes, previous, model)

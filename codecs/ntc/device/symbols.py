@@ -11,7 +11,7 @@ import numpy as np
 
 from tilepress.codecs.ntc.device.cells import Cells
 from tilepress.codecs.ntc.device.places import MARGIN
-from tilepress.codecs.ntc.layout import ESCAPE_BITS, MOST_MAGNITUDE, TOKENS
+from tilepress.codecs.ntc.layout import ESCAPE_BITS, MOST_MAGNITUDE, TABLES, TOKENS
 
 __all__ = ["FAULT_LEFT", "FAULT_NONE", "Reading", "Source", "make_reading"]
 
@@ -47,6 +47,8 @@ def make_reading(  # one scope of compiled functions
     """Return the loops, compiled; see ``make_cells``."""
     log16, reconstructed, table_of = cells_of.log16, cells_of.reconstructed, cells_of.table_of
     near_features, after_row = cells_of.near_features, cells_of.after_row
+    map_of, halves_of = cells_of.map_of, cells_of.halves_of
+    quantiser_of, next_state = cells_of.quantiser_of, cells_of.next_state
 
     @compiled
     def raw_bits(bit: int, limits: Any, raw: Any, count: int) -> int:
@@ -150,7 +152,7 @@ def make_reading(  # one scope of compiled functions
         states, cursors = source.states[plane, :, thread], source.cursors[plane]
         limits, words, raw = source.limits[plane], source.words, source.raw
         rows, width = place.sums.shape[1], place.sums.shape[2]
-        mean = running[0]
+        mean, state = running[0], running[3]
         cursor = (cursors[0], cursors[1], cursors[2], cursors[3])
         barrier()
         for row in range(rows):
@@ -159,16 +161,20 @@ def make_reading(  # one scope of compiled functions
             for x in range(width):
                 near = near_features(own, y + MARGIN, x + MARGIN, left, left2, log_mean)
                 table = table_of(shared, thread, threads, place.sums[plane, row, x], net, near)
+                table += TABLES * quantiser_of(state)
                 value, cursor = read_value(states, cursor, limits, words, raw, tables, table)
                 magnitude = -value if value < 0 else value
+                halves = halves_of(table, magnitude)
+                if tables.dependent:
+                    state = next_state(state, magnitude)
                 left2 = left
-                left = log16(magnitude)
-                in_row += magnitude
+                left = map_of(halves)
+                in_row += halves
                 if thread == 0 and magnitude > 0:
                     own[y + MARGIN, x + MARGIN] = left
                     made = reconstructed(tables, table, magnitude)
                     cells[y, x] = -made if value < 0 else made
-            mean = after_row(running, thread, in_row, 0, width)
+            mean = after_row(running, thread, in_row, 0, state, width)
         if thread == 0:
             for k in range(4):
                 cursors[k] = cursor[k]
