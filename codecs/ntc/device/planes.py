@@ -17,7 +17,7 @@ from tilepress.codecs.ntc.device.cells import NEAR, Net, Place, Tables
 from tilepress.codecs.ntc.device.features import Maps, Surroundings, fill_sums, own_map
 from tilepress.codecs.ntc.device.kernels import kernels_of
 from tilepress.codecs.ntc.device.places import MARGIN, Band, Layout, around, layout
-from tilepress.codecs.ntc.device.symbols import FAULT_LEFT, Source
+from tilepress.codecs.ntc.device.symbols import FAULT_LEFT, FAULT_NONE, Source
 from tilepress.codecs.ntc.device.transform import inverse, wavelet, wavelet_inverse
 from tilepress.codecs.ntc.layout import (
     HIDDEN,
@@ -185,7 +185,7 @@ def decode_planes(
     coded = torch.tensor([s.bands for s in streams], dtype=torch.int32, device=device)
     for band in batch.layout.bands[: max(s.bands for s in streams)]:
         cells = torch.zeros((count, band.height, band.width), device=device)
-        has = (coded > band.number).to(torch.int32)
+        has = ((coded > band.number) & (source.cursors[:, 3] == FAULT_NONE)).to(torch.int32)
         for place, net in batch.places_of(band, cells, has):
             kernels.decode_rows(place, net, model.tables, source)
         batch.region(band).copy_(cells)

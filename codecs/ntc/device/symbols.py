@@ -66,7 +66,8 @@ def make_reading(  # one scope of compiled functions
                    table: int) -> Any:  # fmt: skip
         """Return the next value, and the cursor behind it: four numbers, which stay in registers.
 
-        Values are 0 where words or bits are missing.
+        Where words or bits are missing it goes on as native code does, which looks for faults after
+        a band, so that both come to the same one.
         """
         symbol, word, bit, fault = cursor
         lane = symbol & (limits[0] - 1)
@@ -101,15 +102,17 @@ def make_reading(  # one scope of compiled functions
         if token >= 16:
             count = ((token - 16) >> 2) + 2
             low = raw_bits(bit, limits, raw, count)
+            magnitude = (4 + (token & 3)) << count
             if low < 0:
-                return 0, (symbol, word, bit, FAULT_RAW)
-            bit += count
-            magnitude = ((4 + (token & 3)) << count) + low
+                fault = FAULT_RAW
+            else:
+                bit += count
+                magnitude += low
         if magnitude == 0:
             return 0, (symbol, word, bit, fault)
         sign = raw_bits(bit, limits, raw, 1)
         if sign < 0:
-            return 0, (symbol, word, bit, FAULT_RAW)
+            return magnitude, (symbol, word, bit, FAULT_RAW)
         return -magnitude if sign else magnitude, (symbol, word, bit + 1, fault)
 
     @compiled

@@ -169,7 +169,7 @@ static int code_low(Coding *c, const Model *m, const Bands *all, Work *work)
     }
     free(cells);
     if (c->mode != ENCODE)
-        return 0;
+        return work->source.fault;
     int64_t least = INT64_MAX;
     for (int table = 0; table < TABLE_COUNT; table++) {
         int64_t cost = 0;

@@ -282,6 +282,13 @@ class TestDamage:
         decode_plane(kind, np.empty((64, 64), np.float32), None, bundled(), Stream(**fields))
 
     @pytest.mark.parametrize("kind", [LAPPED, WAVELET])
+    def test_of_the_lowest_band_alone(self, kind: int) -> None:
+        """What is wrong there is said where no other band is coded, too."""
+        words = self.stream(kind).words[:0]
+        with pytest.raises(InvalidRecord, match="words end too early"):
+            self.decode(kind, bands=0, words=words)
+
+    @pytest.mark.parametrize("kind", [LAPPED, WAVELET])
     def test_is_refused(self, kind: int) -> None:
         stream = self.stream(kind)
         self.decode(kind)

@@ -375,6 +375,23 @@ class TestBatches:
             TileCodec("ntc", quality=60.0, device="cuda").encode(self.ARRAYS[0])
 
 
+def damaged(stream: native.Stream, rng: np.random.Generator) -> native.Stream:
+    """Return a stream with another number in it, and some without its end or other bands."""
+    parts = [stream.states.copy(), stream.words.copy(), stream.raw.copy()]
+    for part in parts:
+        if len(part) and rng.random() < 0.4:
+            number = rng.integers(len(part))
+            part[number] ^= part.dtype.type(1 << rng.integers(8 * part.dtype.itemsize - 1))
+            part[number] |= np.uint32(1 << 16) if part.dtype == np.uint32 else 0
+    states, words, raw = parts
+    if rng.random() < 0.3:
+        words = words[: rng.integers(len(words) + 1)]
+    if rng.random() < 0.3:
+        raw = raw[: rng.integers(len(raw) + 1)]
+    bands = int(rng.integers(stream.bands + 1)) if rng.random() < 0.2 else stream.bands
+    return native.Stream(bands, stream.low_table, states, words, raw)
+
+
 class TestHostileStreams:
     def coded(self, model: NtcModel) -> tuple[native.Stream, tuple[int, int]]:
         sides = (40, 48)
@@ -407,6 +424,33 @@ class TestHostileStreams:
     def test_are_refused_as_the_cpu_does(self, device: DeviceBackend, model: NtcModel) -> None:
         for name, stream in self.broken(model):
             assert self.said(device, model, stream) == self.said(CPU, model, stream), name
+
+    @MODELS
+    @pytest.mark.parametrize("step", [0.02, 2.0, 700.0])
+    def test_of_chance_come_to_the_fault_of_the_cpu(
+        self, device: DeviceBackend, model: NtcModel, step: float
+    ) -> None:
+        """Streams with other bytes, cut ones, and a few bands: one batch."""
+        sides, rng = (24, 24), np.random.default_rng(7)
+        (given,) = coefficients(LAPPED, 1, sides, step)
+        stream = native_stream(CPU.encode(LAPPED, given, None, model, 8.0), model)
+        assert stream is not None
+        streams = [damaged(stream, rng) for _ in range(150)]
+        found = planes.decode_planes(
+            LAPPED, sides, streams, None, planes.DeviceModel(model, torch.device(device.name))
+        )
+        seen = set()
+        for one, theirs in zip(found, streams, strict=True):
+            made, said = np.zeros(sides, np.float32), ""
+            try:
+                CPU.decode(LAPPED, made, None, model, theirs)
+            except InvalidRecord as error:
+                said = str(error).rpartition(": ")[2]
+            assert said == native.FAULTS.get(one.fault, "")
+            if not said:
+                assert np.array_equal(bits_of(made), bits_of(one.plane.cpu().numpy()))
+            seen.add(said)
+        assert len(seen) >= 3
 
     def test_harm_no_other_plane_of_the_batch(
         self, here: DeviceBackend, batches: list[tuple[str, int]]

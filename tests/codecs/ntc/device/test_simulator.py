@@ -24,7 +24,7 @@ import torch
 device, alike = open_device(), []
 assert config.ENABLE_CUDASIM and kernels_of(torch.device("cpu")).threads == 2
 for kind, sides, model in ((0, (8, 16), MODEL), (1, (11, 13), MODEL),
-                           (0, (8, 16), DEPENDENT), (1, (11, 13), DEPENDENT)):
+                           (0, (8, 8), DEPENDENT), (1, (8, 9), DEPENDENT)):
     theirs = ours = None
     for given in coefficients(kind, 2, sides, 2.0):
         here, there = given.copy(), given.copy()
