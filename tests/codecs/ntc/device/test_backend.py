@@ -324,11 +324,15 @@ def batches(here: DeviceBackend, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
     return seen
 
 
+PLAIN = "ntc-2"
+"""Weights with which every chunk asks for the same: both transforms."""
+
+
 class TestBatches:
     ARRAYS = tuple(picture(40, 48, k) for k in range(4))
 
     def test_chunks_run_together(self, batches: list[tuple[str, int]]) -> None:
-        codec = TileCodec("ntc", quality=60.0, model="ntc-2", device="cuda")
+        codec = TileCodec("ntc", quality=60.0, model=PLAIN, device="cuda")
         records = codec.encode_many(self.ARRAYS)
         assert batches == [("encode_planes", 4)] * 2  # both transforms
         batches.clear()
@@ -340,10 +344,10 @@ class TestBatches:
         self, batches: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(backend, "DEVICE_BYTES", 3 * 64 * 40 * 48)
-        codec = TileCodec("ntc", quality=60.0, tier="fast", device="cuda")
+        codec = TileCodec("ntc", quality=60.0, model=PLAIN, device="cuda")
         records = codec.encode_many(self.ARRAYS)
         assert [count for _, count in batches] == [3, 1, 3, 1]
-        assert records == TileCodec("ntc", quality=60.0, tier="fast").encode_many(self.ARRAYS)
+        assert records == TileCodec("ntc", quality=60.0, model=PLAIN).encode_many(self.ARRAYS)
 
     def test_one_that_is_too_large_runs_in_halves(
         self, here: DeviceBackend, monkeypatch: pytest.MonkeyPatch
@@ -358,11 +362,11 @@ class TestBatches:
             return run(kind, some, *rest)
 
         monkeypatch.setattr(planes, "encode_planes", encode)
-        records = TileCodec("ntc", quality=60.0, tier="fast", device="cuda").encode_many(
+        records = TileCodec("ntc", quality=60.0, model=PLAIN, device="cuda").encode_many(
             self.ARRAYS
         )
         assert sizes == [4, 2, 2, 4, 2, 2]
-        assert records == TileCodec("ntc", quality=60.0, tier="fast").encode_many(self.ARRAYS)
+        assert records == TileCodec("ntc", quality=60.0, model=PLAIN).encode_many(self.ARRAYS)
 
     def test_what_the_device_says_is_a_codec_error(
         self, here: DeviceBackend, monkeypatch: pytest.MonkeyPatch
