@@ -36,7 +36,7 @@ from tilepress.codecs.mlp.layout import (
 from tilepress.codecs.mlp.model import MlpModel
 from tilepress.codecs.mlp.network import blocks_of
 from tilepress.codecs.mlp.plane import examine_units
-from tilepress.codecs.ntc.train import Crop, step_for, varied
+from tilepress.codecs.ntc.examples import Crop, step_for, varied
 
 __all__ = ["train_mlp"]
 

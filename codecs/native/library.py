@@ -32,7 +32,7 @@ __all__ = [
     "instruction_sets",
 ]
 
-ABI = 2
+ABI = 3
 """Number of the contract with the library: that of export.h, which says when it is raised."""
 
 VARIABLE = "TILEPRESS_INSTRUCTIONS"

@@ -59,10 +59,10 @@ class NtcCoder(EstimatingCoder, ExactCoder, RivalledCoder, ScaledCoder, DecoderC
 
     losses: ClassVar[frozenset[type[Loss]]] = frozenset({Quality, AtLeast, AtMost})
     models: ClassVar[Mapping[str, str | None]] = MappingProxyType(
-        {"standard": "ntc-2", "fast": "ntc-2", "max": "ntc-2"}
+        {"standard": "ntc-3", "fast": "ntc-3", "max": "ntc-3"}
     )
     former_models: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType(
-        {"standard": ("ntc-1",), "fast": ("ntc-1",), "max": ()}
+        {"standard": ("ntc-2", "ntc-1"), "fast": ("ntc-2", "ntc-1"), "max": ()}
     )
     exact_beside: ClassVar[bool] = True
     bounds_lossy: ClassVar[bool] = True

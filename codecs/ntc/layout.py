@@ -10,8 +10,12 @@ __all__ = [
     "LAPPED_BANDS",
     "MOST_MAGNITUDE",
     "NETS",
+    "NEXT_STATE",
     "OFFSETS",
     "PAIRS",
+    "QUANTISERS",
+    "QUANTISER_OF",
+    "STATES",
     "TABLES",
     "TABLE_BITS",
     "TOKENS",
@@ -33,6 +37,13 @@ WAVELET_BANDS = 24
 """Three orientations of five levels, then of three of a lapped plane's means."""
 
 TABLES = 80
+QUANTISERS = 2
+"""Of dependent quantisation: each has tables of its own, those of the second behind the others."""
+STATES = 8
+"""Of dependent quantisation: each says a quantiser …"""
+QUANTISER_OF = (0, 1, 0, 1, 0, 1, 0, 1)
+NEXT_STATE = ((0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5))
+"""… and which one follows, by the parity of a magnitude."""
 TABLE_BITS = 15
 """Frequencies of a table sum to 2^TABLE_BITS."""
 TOKENS = 88

@@ -13,7 +13,7 @@ from tilepress.codecs.beside import bounded_coder
 from tilepress.codecs.coder import Coded
 from tilepress.codecs.levels import EXACT, nominal_step
 from tilepress.codecs.ntc.backend import Backend
-from tilepress.codecs.ntc.chunk import PRICE, encode_chunk
+from tilepress.codecs.ntc.chunk import encode_chunk, price_of
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.parts import HOLE, NUMBER, Added, Part, Shift, pack_parts
 from tilepress.codecs.ntc.payload import MOST_SPAN
@@ -114,7 +114,7 @@ def _lossy_parts(
     def cost(way: tuple[list[Part], Array]) -> float:
         error = way[1].astype(np.float64) - chunk.samples
         bits = 8 * sum(len(part.payload) for part in way[0])
-        return bits + PRICE * float(np.vdot(error, error)) / step**2
+        return bits + price_of(own.model) * float(np.vdot(error, error)) / step**2
 
     return min(ways, key=cost)
 

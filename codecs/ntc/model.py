@@ -21,6 +21,7 @@ from tilepress.codecs.ntc.layout import (
     NETS,
     OFFSETS,
     PAIRS,
+    QUANTISERS,
     TABLE_BITS,
     TABLES,
     TOKENS,
@@ -32,7 +33,8 @@ from tilepress.errors import ModelError
 
 __all__ = ["COST_UNIT", "Net", "NtcModel", "lookup_of"]
 
-_FORMAT = "tilepress-ntc-1"
+_FORMATS = {TABLES: "tilepress-ntc-1", QUANTISERS * TABLES: "tilepress-ntc-2"}
+"""By the number of tables: of plain and of dependent quantisation."""
 COST_UNIT = 256
 """What a bit counts as in the encoder's choices."""
 _BANDS = {"lapped": LAPPED_BANDS, "wavelet": WAVELET_BANDS}
@@ -120,35 +122,53 @@ class NtcModel:
     nets: dict[str, Net]
     """By the names of ``NETS``."""
     frequencies: npt.NDArray[np.uint16]
-    """(TABLES, TOKENS + 1); a row holds its tokens, then its escape, then zeros; sum 2^15."""
+    """(tables, TOKENS + 1); a row holds its tokens, then its escape, then zeros; sum 2^15.
+
+    There are TABLES of them, or where quantisation is dependent QUANTISERS · TABLES."""
     offsets: npt.NDArray[np.int8]
-    """(TABLES, OFFSETS): what is taken off a magnitude of 1, 2, … when it is decoded, 1/256."""
+    """(tables, OFFSETS): what is taken off a magnitude of 1, 2, … when it is decoded, 1/256."""
     cumulative: npt.NDArray[np.int32] = field(init=False)
     used: npt.NDArray[np.int32] = field(init=False)
     costs: npt.NDArray[np.int32] = field(init=False)
-    """(TABLES, TOKENS) 1/256 bits of a token with sign and raw bits; for the encoder's choices."""
+    """(tables, TOKENS) 1/256 bits of a token with sign and raw bits; for the encoder's choices."""
     _held: list[npt.NDArray[Any]] = field(init=False, repr=False)
     _structure: _Structure = field(init=False, repr=False)
+    _plain: NtcModel | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in NETS:
             self.nets[name].check(name)
         _check_tables(self.frequencies)
-        if self.offsets.shape != (TABLES, OFFSETS) or self.offsets.dtype != np.int8:
+        tables = len(self.frequencies)
+        if self.offsets.shape != (tables, OFFSETS) or self.offsets.dtype != np.int8:
             raise ModelError("loading a model: offsets have the wrong shape")
         counts = np.count_nonzero(self.frequencies, axis=1).astype(np.int32)
-        cumulative = np.zeros((TABLES, TOKENS + 2), np.int32)
+        cumulative = np.zeros((tables, TOKENS + 2), np.int32)
         cumulative[:, 1:] = np.cumsum(self.frequencies.astype(np.int32), axis=1)
         object.__setattr__(self, "cumulative", cumulative)
         object.__setattr__(self, "used", counts - 1)
         object.__setattr__(self, "costs", self._costs())
         object.__setattr__(self, "_held", [])
         object.__setattr__(self, "_structure", self._filled())
+        plain = None
+        if self.is_dependent:
+            plain = NtcModel(self.nets, self.frequencies[:TABLES], self.offsets[:TABLES])
+        object.__setattr__(self, "_plain", plain)
+
+    @property
+    def is_dependent(self) -> bool:
+        """Whether values are of two quantisers, which values before choose (FORMAT.md §15.3)."""
+        return len(self.frequencies) > TABLES
+
+    @property
+    def plain(self) -> NtcModel:
+        """The same with one quantiser, the first: several times faster where costs are compared."""
+        return self if self._plain is None else self._plain
 
     def _costs(self) -> npt.NDArray[np.int32]:
         tokens = np.arange(TOKENS)
         share = np.maximum(self.frequencies[:, :TOKENS], 1) / (1 << TABLE_BITS)
-        escape = self.frequencies[np.arange(TABLES), self.used] / (1 << TABLE_BITS)
+        escape = self.frequencies[np.arange(len(self.used)), self.used] / (1 << TABLE_BITS)
         coded = tokens < self.used[:, None]
         costs = np.where(coded, -np.log2(share), ESCAPE_BITS - np.log2(escape)[:, None])
         costs = costs + np.array([raw_bits(t) + (t > 0) for t in range(TOKENS)])
@@ -163,8 +183,9 @@ class NtcModel:
             return int(self._held[-1].ctypes.data)
 
         lookup = lookup_of(self.cumulative, self.used)
-        reconstruction = np.zeros((TABLES, OFFSETS + 1), np.float32)
+        reconstruction = np.zeros((len(self.used), OFFSETS + 1), np.float32)
         reconstruction[:, 1:] = self.offsets / np.float32(256)
+        reconstruction[TABLES:, 1:] += np.float32(0.5)
         nets = [self.nets[name] for name in NETS]
         pairs = [n.first.reshape(PAIRS, 2, HIDDEN).swapaxes(1, 2).astype(np.int16) for n in nets]
         pointers = ctypes.c_void_p * 2
@@ -197,17 +218,16 @@ class NtcModel:
         for name, net in self.nets.items():
             for key in ("first", "bias", "second", "base", "shifts"):
                 tensors[f"{name}.{key}"] = getattr(net, key)
-        return bytes(save_tensors(tensors, metadata={"format": _FORMAT}))
+        return bytes(save_tensors(tensors, metadata={"format": _FORMATS[len(self.frequencies)]}))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> NtcModel:
         """Parse a weights file; raises ModelError unless every tensor is as it must be."""
         tensors = read_tensors(data)
         want = {f"{name}.{key}" for name in NETS for key in Net.__dataclass_fields__}
-        if (
-            set(tensors) != want | {"tables", "tables.sizes", "offsets"}
-            or format_of(data) != _FORMAT
-        ):
+        counts = {form: count for count, form in _FORMATS.items()}
+        count = counts.get(str(format_of(data)))
+        if set(tensors) != want | {"tables", "tables.sizes", "offsets"} or count is None:
             raise ModelError("loading a model: tensors are not those of an ntc model")
         nets = {
             name: Net(*(tensors[f"{name}.{key}"] for key in Net.__dataclass_fields__))
@@ -216,24 +236,25 @@ class NtcModel:
         flat, sizes = tensors["tables"], tensors["tables.sizes"]
         if flat.dtype != np.uint16 or sizes.dtype != np.uint8:
             raise ModelError("loading a model: tables have the wrong type")
-        tables = unpack_tables(flat, sizes, (TABLES, TOKENS + 1))
+        tables = unpack_tables(flat, sizes, (count, TOKENS + 1))
         return cls(nets, tables, tensors["offsets"])
 
 
 def lookup_of(
     cumulative: npt.NDArray[np.int32], used: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.uint8]:
-    """Return the token that each 256th of a table begins in, (TABLES, 256)."""
-    lookup = np.zeros((TABLES, 256), np.uint8)
+    """Return the token that each 256th of a table begins in, (tables, 256)."""
+    lookup = np.zeros((len(used), 256), np.uint8)
     slots = np.arange(256) << (TABLE_BITS - 8)
-    for row in range(TABLES):
+    for row in range(len(used)):
         ends = cumulative[row, 1 : used[row] + 1]
         lookup[row] = np.searchsorted(ends, slots, side="right")
     return lookup
 
 
 def _check_tables(frequencies: npt.NDArray[np.uint16]) -> None:
-    if frequencies.shape != (TABLES, TOKENS + 1) or np.any(
+    shapes = {(tables, TOKENS + 1) for tables in _FORMATS}
+    if frequencies.shape not in shapes or np.any(
         frequencies.astype(np.int64).sum(axis=1) != 1 << TABLE_BITS
     ):
         raise ModelError("loading a model: tables have the wrong shape or sum")

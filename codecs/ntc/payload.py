@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _VERSION = 1
-_WAVELET, _TURNED, _ABSENT = 1, 2, 4
+_WAVELET, _TURNED, _ABSENT, _DEPENDENT = 1, 2, 4, 8
 SMALLEST_STEP, LARGEST_STEP = 2.0**-12, 2.0**22
 MOST_SPAN = 2**16 - 1
 """The largest sample of a plane less its smallest."""
@@ -69,6 +69,8 @@ class Payload:
     heads: Sequence[PlaneHead]
     streams: Sequence[Stream | None]
     """None: a plane of zeros."""
+    dependent: bool = False
+    """Whether values are of two quantisers; as the model is."""
 
 
 def pack(payload: Payload) -> bytes:
@@ -76,6 +78,7 @@ def pack(payload: Payload) -> bytes:
     flags = (_WAVELET if payload.kind != LAPPED else 0) | (
         (_TURNED if payload.matrix is not None else 0)
         | (_ABSENT if payload.absent is not None else 0)
+        | (_DEPENDENT if payload.dependent else 0)
     )
     out = [struct.pack("<BBf", _VERSION, flags, payload.step), varint(payload.bands)]
     if payload.matrix is not None:
@@ -115,7 +118,7 @@ def unpack(data: memoryview, shape: tuple[int, int, int], dtype: np.dtype[Any]) 
         raise _damaged(f"samples of {dtype.name}")
     reader = Reader(data)
     version, flags = reader.byte(), reader.byte()
-    if version != _VERSION or flags & ~(_WAVELET | _TURNED | _ABSENT):
+    if version != _VERSION or flags & ~(_WAVELET | _TURNED | _ABSENT | _DEPENDENT):
         raise UnsupportedFormat(
             f"decoding a record: its payload is of version {version}, flags {flags:#04x}; "
             f"this tilepress reads version {_VERSION} of ntc; a newer one may be needed"
@@ -136,7 +139,8 @@ def unpack(data: memoryview, shape: tuple[int, int, int], dtype: np.dtype[Any]) 
     heads = _read_heads(reader, shape, dtype, absent is not None)
     streams = _read_streams(reader, shape, kind)
     reader.finish()
-    return Payload(kind, step, bands, matrix, absent, heads, streams)
+    dependent = bool(flags & _DEPENDENT)
+    return Payload(kind, step, bands, matrix, absent, heads, streams, dependent)
 
 
 def _read_heads(

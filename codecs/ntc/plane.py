@@ -51,6 +51,7 @@ class _Coding(ctypes.Structure):
         ("mode", _int),
         ("kind", _int),
         ("set", _int),
+        ("dependent", _int),
         ("height", _long),
         ("width", _long),
         ("coefficients", _at),
@@ -72,6 +73,8 @@ class _Coding(ctypes.Structure):
         ("raw_bytes", _long),
         ("features", _at),
         ("bands", _at),
+        ("known", _at),
+        ("known_count", _long),
     )
 
 
@@ -128,7 +131,9 @@ def maps_size(kind: int, height: int, width: int) -> int:
     return _maps_size(kind, height, width)
 
 
-def _coding(mode: int, kind: int, coefficients: Floats, previous: Maps | None) -> tuple[Any, Maps]:
+def _coding(
+    mode: int, kind: int, coefficients: Floats, previous: Maps | None, dependent: bool
+) -> tuple[Any, Maps]:
     height, width = coefficients.shape
     if coefficients.dtype != np.float32 or not coefficients.flags.c_contiguous:
         raise TypeError("coding a plane: coefficients must be contiguous float32")
@@ -137,6 +142,7 @@ def _coding(mode: int, kind: int, coefficients: Floats, previous: Maps | None) -
         mode=mode,
         kind=kind,
         set=instruction_set(),
+        dependent=dependent,
         height=height,
         width=width,
         coefficients=coefficients.ctypes.data,
@@ -177,7 +183,7 @@ def encode_plane(
     before, of the same kind and sides, or None. ``given``, as large as the plane, gets the
     magnitudes that were given in coding order, behind those of the lowest band; for training.
     """
-    coding, maps = _coding(_ENCODE, kind, coefficients, previous)
+    coding, maps = _coding(_ENCODE, kind, coefficients, previous, model.is_dependent)
     values = np.empty(coefficients.size, np.int32)
     tables = np.empty(coefficients.size, np.uint8)
     coding.lambda_, coding.values, coding.tables = price, values.ctypes.data, tables.ctypes.data
@@ -213,7 +219,7 @@ def decode_plane(
 
     bands : how many of those behind the lowest are wanted; the others are zeros. None: all.
     """
-    coding, maps = _coding(_DECODE, kind, coefficients, previous)
+    coding, maps = _coding(_DECODE, kind, coefficients, previous, model.is_dependent)
     is_whole = bands is None or bands >= stream.bands
     coding.band_count = stream.bands if bands is None else min(bands, stream.bands)
     coding.low_table = stream.low_table
@@ -227,18 +233,35 @@ def decode_plane(
 
 
 def examine_plane(
-    kind: int, coefficients: Floats, previous: Maps | None, rounding: float
+    kind: int,
+    coefficients: Floats,
+    previous: Maps | None,
+    rounding: float,
+    known: npt.NDArray[np.int32] | None = None,
+    *,
+    dependent: bool = False,
+    quantisers: npt.NDArray[np.uint8] | None = None,
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8], npt.NDArray[np.int32], Maps]:
     """Return features (n, FEATURES), bands (n,), and values (n,), in coding order; for training.
 
     Magnitudes are rounded down after ``rounding`` was added. The lowest band is left out.
+    dependent : what ``encode_plane`` made of coefficients by dependent quantisation is given, and
+    ``rounding`` is a half.
+    quantisers : as large as the plane, gets 0 or 1 for each value.
+    known : values of dependent quantisation as ``encode_plane`` returns them, those of the lowest
+    band included: then coefficients tell nothing but sides.
     """
-    coding, maps = _coding(_EXAMINE, kind, coefficients, previous)
+    coding, maps = _coding(_EXAMINE, kind, coefficients, previous, dependent or known is not None)
     size = coefficients.size
     features, bands = np.empty((size, FEATURES), np.int16), np.empty(size, np.uint8)
     values = np.empty(size, np.int32)
     coding.lambda_, coding.values = rounding, values.ctypes.data
     coding.features, coding.bands = features.ctypes.data, bands.ctypes.data
+    coding.tables = None if quantisers is None else quantisers.ctypes.data
+    if known is not None:
+        if known.dtype != np.int32 or not known.flags.c_contiguous:
+            raise TypeError("examining a plane: known values must be contiguous int32")
+        coding.known, coding.known_count = known.ctypes.data, len(known)
     check_memory(_code_plane(ctypes.byref(coding), None))
     count = coding.count
     return features[:count], bands[:count], values[:count], maps

@@ -4,220 +4,73 @@
    leave between a hundredth and two thirds of them other than zero.
 2. Native code gives the features of their values: what is learned from is what will be seen.
 3. A net learns the scale of a Laplace distribution from them, then becomes integers.
-4. With that model the encoder chooses values anew, as it will, and the net learns from these.
-5. What the finished net's tables meet becomes their frequencies and offsets.
+4. With that model the encoder chooses values anew, of two quantisers along a trellis, as it will,
+   and the net learns from these.
+5. What the finished net's tables meet becomes their frequencies and offsets, of each quantiser.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from tilepress.codecs.ntc.klt import analysis_matrix, fit
+from tilepress.codecs.ntc.chunk import DEPENDENT_PRICE, PRICE
+from tilepress.codecs.ntc.examples import Crop, Examples, draw_examples, drawn_crops
 from tilepress.codecs.ntc.layout import (
     FEATURES,
     HIDDEN,
-    LAPPED,
     LAPPED_BANDS,
     NETS,
     OFFSETS,
+    QUANTISERS,
     TABLE_BITS,
     TABLES,
     TOKENS,
-    WAVELET,
     WAVELET_BANDS,
     raw_bits,
 )
 from tilepress.codecs.ntc.model import Net, NtcModel
-from tilepress.codecs.ntc.plane import CodedPlane, encode_plane, examine_plane, forward
+from tilepress.codecs.ntc.plane import CodedPlane, encode_plane
 
-__all__ = ["PRICE", "Crop", "cut_crops", "drawn_crops", "train_ntc"]
+__all__ = ["train_ntc"]
 
 Floats = npt.NDArray[np.float32]
 
-PRICE = 8.0
-"""Bits that a squared step of error counts as."""
+_COUNTING_PRICES = (PRICE, PRICE, DEPENDENT_PRICE, DEPENDENT_PRICE, DEPENDENT_PRICE)
+"""Of a squared step of error, in bits, each time that tables are counted."""
 _RATES = (1e-2, 4e-3, 2e-3)
 """Of the optimiser at the start of each round; a later round learns from what the last codes."""
-_SIDE = 256
-_MOST_PLANES = 4
+_BATCH = 8192
 _STEPS_PER_LOG2, _INDEX_OF_ONE = 5, 25
 """Tables are five to an octave; table 25 is that of scale 1."""
+_ROWS = QUANTISERS * TABLES
 _BANDS = {"lapped": LAPPED_BANDS, "wavelet": WAVELET_BANDS}
-
-
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """A piece of an image: (planes, y, x) that go together, bands turned apart."""
-
-    group: str
-    planes: Floats
-
-
-def cut_crops(planes: npt.NDArray[np.generic], bands: int, group: str, seed: int) -> list[Crop]:
-    """Return pieces of an image: single planes, and several that go together where there are."""
-    rng = np.random.default_rng(seed)
-    count, height, width = planes.shape
-    if min(height, width) < 64:
-        return []
-    side_y, side_x = min(_SIDE, height), min(_SIDE, width)
-    pieces = int(np.clip(height * width // 40_000, 2, 24))
-    found = []
-    for _ in range(pieces):
-        y, x = int(rng.integers(0, height - side_y + 1)), int(rng.integers(0, width - side_x + 1))
-        window = planes[:, y : y + side_y, x : x + side_x]
-        if count > 1 and rng.random() < 0.5:
-            first = int(rng.integers(0, max(1, count - _MOST_PLANES + 1)))
-            if bands > 1:
-                piece = _turned(window[: min(bands, 13)])
-            else:
-                piece = window[first : first + _MOST_PLANES].astype(np.float32)
-            piece = piece[:_MOST_PLANES]
-        else:
-            at = int(rng.integers(0, count))
-            piece = window[at : at + 1].astype(np.float32)
-        if piece[0].std() > 0:
-            found.append(
-                Crop(group, np.ascontiguousarray(piece - piece.mean(axis=(1, 2))[:, None, None]))
-            )
-    return found
-
-
-def _turned(planes: npt.NDArray[np.generic]) -> Floats:
-    floats = planes.astype(np.float32)
-    floats -= floats.mean(axis=(1, 2))[:, None, None]
-    matrix = fit(floats)
-    apart = analysis_matrix(matrix) @ floats.reshape(len(floats), -1).astype(np.float64)
-    return apart.reshape(floats.shape).astype(np.float32)
-
-
-# --- examples --------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Examples:
-    """What a net learns from."""
-
-    features: npt.NDArray[np.int16]
-    bands: npt.NDArray[np.int64]
-    """Of band and plane before together: rows of ``bias``."""
-    magnitudes: npt.NDArray[np.int64]
-    weights: Floats
-
-
-def varied(
-    crops: Sequence[Crop], rng: np.random.Generator, side: int
-) -> Iterator[tuple[Floats, float]]:
-    """Yield planes of a crop, flipped and turned, and the share of coefficients to be kept.
-
-    Without end; groups weigh alike by the square root of their sizes. Rows and columns are
-    multiples of ``side``.
-    """
-    groups: dict[str, list[Crop]] = {}
-    for crop in crops:
-        groups.setdefault(crop.group, []).append(crop)
-    names = sorted(groups)
-    share = np.sqrt([len(groups[name]) for name in names])
-    while True:
-        mine = groups[names[int(rng.choice(len(names), p=share / share.sum()))]]
-        planes = mine[int(rng.integers(0, len(mine)))].planes
-        for axis in (1, 2):
-            if rng.random() < 0.5:
-                planes = np.flip(planes, axis)
-        if rng.random() < 0.5:
-            planes = planes.swapaxes(1, 2)
-        height, width = (n // side * side for n in planes.shape[1:])
-        planes = np.ascontiguousarray(planes[:, :height, :width])
-        yield planes, math.exp(rng.uniform(math.log(0.006), math.log(0.7)))
-
-
-def step_for(coefficients: Floats | npt.NDArray[np.float64], share: float) -> float:
-    """Return the step at which about a share of coefficients is not 0."""
-    return max(float(np.quantile(np.abs(coefficients), 1 - share)) / 0.6, 0.25)
-
-
-def drawn_crops(
-    crops: Sequence[Crop], rng: np.random.Generator
-) -> Iterator[tuple[int, list[Floats], float]]:
-    """Yield kind, coefficients of a crop's planes in steps, and the share kept, without end."""
-    for planes, wanted in varied(crops, rng, 8):
-        for kind in (LAPPED, WAVELET):
-            coefficients = [plane.copy() for plane in planes]
-            for plane in coefficients:
-                forward(kind, plane)
-            if kind == LAPPED:
-                step = step_for(coefficients[0], wanted)
-            yield kind, [plane / np.float32(step) for plane in coefficients], wanted
-
-
-def _entropy(mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return about the bits of a magnitude and its sign, geometric of this mean."""
-    m = np.maximum(mean, 1e-6)
-    bits: npt.NDArray[np.float64] = (1 + m) * np.log2(1 + m) - m * np.log2(m) + m / (1 + m)
-    return bits
-
-
-def _examples(
-    crops: Sequence[Crop], count: int, seed: int, model: NtcModel | None
-) -> dict[str, _Examples]:
-    """Draw about ``count`` examples for each net, from values as the encoder chooses them."""
-    rng = np.random.default_rng(seed)
-    parts: dict[str, list[tuple[npt.NDArray[np.generic], ...]]] = {name: [] for name in NETS}
-    taken = dict.fromkeys(NETS, 0)
-    for kind, planes, _ in drawn_crops(crops, rng):
-        before = None
-        for plane in planes:
-            rounding = float(rng.uniform(0.36, 0.46))
-            if model is not None:
-                encode_plane(kind, plane, before, model, PRICE)
-                plane, rounding = np.rint(plane), 0.5
-            features, bands, values, maps = examine_plane(kind, plane, before, rounding)
-            magnitudes = np.abs(values).astype(np.int64)
-            sums = np.bincount(bands, magnitudes, 96)
-            counts = np.maximum(np.bincount(bands, minlength=96), 1)
-            bits = float((_entropy(sums / counts) * counts).sum() / counts.sum())
-            weight = 1 / (bits + 0.05) + 0.3
-            quiet = (magnitudes == 0) & (features[:, :15].max(axis=1) < 12)
-            keep = np.where(quiet, 0.02, 0.25)
-            drawn = rng.random(len(keep)) < keep
-            weights = (weight / keep[drawn]).astype(np.float32)
-            for name, first, total in (
-                ("lapped", 0, LAPPED_BANDS),
-                ("wavelet", LAPPED_BANDS, WAVELET_BANDS),
-            ):
-                mine = (bands[drawn] >= first) & (bands[drawn] < first + total)
-                rows = (
-                    bands[drawn][mine].astype(np.int64)
-                    - first
-                    + (total if before is not None else 0)
-                )
-                part = (features[drawn][mine], rows, magnitudes[drawn][mine], weights[mine])
-                parts[name].append(part)
-                taken[name] += len(rows)
-            before = maps
-        if min(taken.values()) >= count:
-            break
-    return {
-        name: _Examples(*(np.concatenate(c) for c in zip(*part, strict=True)))
-        for name, part in parts.items()
-    }
 
 
 # --- the net ---------------------------------------------------------------------------------
 
 
-def _laplace_bits(magnitudes: torch.Tensor, log2_scale: torch.Tensor) -> torch.Tensor:
-    """Bits of a magnitude and its sign: the bin around it under a Laplace density."""
+def _laplace_bits(
+    magnitudes: torch.Tensor, quantisers: torch.Tensor, log2_scale: torch.Tensor
+) -> torch.Tensor:
+    """Bits of a magnitude and its sign: what is nearest to it under a Laplace density.
+
+    Of the first quantiser that is (k - 1/2, k + 1/2]; of the second, which has 0 and k - 1/2, the
+    quarter of a step around 0, then what is left up to 1, then (k - 1, k].
+    """
     inverse = torch.exp2(-log2_scale.clamp(-6, 14))
-    zero = -torch.log2((1 - torch.exp(-0.5 * inverse)).clamp(min=1e-9))
-    inside = torch.log2((1 - torch.exp(-inverse)).clamp(min=1e-9))
-    other = (magnitudes - 0.5).clamp(min=0) * inverse * math.log2(math.e) - inside + 1
+    edge = 0.5 - 0.25 * quantisers
+    below = torch.maximum(magnitudes - 0.5 - 0.5 * quantisers, edge)
+    width = magnitudes + 0.5 - 0.5 * quantisers - below
+    zero = -torch.log2((1 - torch.exp(-edge * inverse)).clamp(min=1e-9))
+    inside = torch.log2((1 - torch.exp(-width * inverse)).clamp(min=1e-9))
+    other = below * inverse * math.log2(math.e) - inside + 1
     return torch.where(magnitudes < 0.5, zero, other).clamp(max=60)
 
 
@@ -256,24 +109,30 @@ class _FloatNet(nn.Module):
 
 def _fit_net(
     net: _FloatNet,
-    examples: _Examples,
+    examples: Examples,
     steps: int,
     rate: float,
     seed: int,
     progress: Callable[[str], None],
 ) -> None:
-    features = torch.from_numpy(examples.features)
-    bands, sizes = torch.from_numpy(examples.bands), torch.from_numpy(examples.magnitudes)
-    weights = torch.from_numpy(examples.weights)
-    optimiser = torch.optim.Adam(net.parameters(), rate)
-    made = torch.Generator().manual_seed(seed)
+    torch.set_flush_denormal(True)  # of this thread: moments become such, and take twice as long
+    # shuffled once, so that a batch is a slice: to gather one takes as long as to learn from it
+    order = np.random.default_rng(seed).permutation(len(examples.bands))
+    features, bands = (torch.from_numpy(a[order]) for a in (examples.features, examples.bands))
+    sizes, quantisers = (
+        torch.from_numpy(a[order].astype(np.float32))
+        for a in (examples.magnitudes, examples.quantisers)
+    )
+    weights = torch.from_numpy(examples.weights[order])
+    optimiser = torch.optim.Adam(net.parameters(), rate, fused=True)
+    batches = max(1, len(order) // _BATCH)
     run = 0.0
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = rate * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + rate / 100
-        at = torch.randint(0, len(sizes), (8192,), generator=made)
+        at = slice(step % batches * _BATCH, (step % batches + 1) * _BATCH)
         scale = net(features[at].float() / 16, bands[at])
-        bits = _laplace_bits(sizes[at].float(), scale)
+        bits = _laplace_bits(sizes[at], quantisers[at], scale)
         loss = (bits * weights[at]).sum() / weights[at].sum()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -283,7 +142,7 @@ def _fit_net(
             progress(f"step {step + 1}: {run:.4f} bits")
 
 
-def _integers(net: _FloatNet, examples: _Examples) -> Net:
+def _integers(net: _FloatNet, examples: Examples) -> Net:
     """Return the net in integers: units of relu say the same at any scale, so each has its own."""
     first, second = net.first.detach().double().numpy(), net.second.detach().double().numpy()
     bias, base = (
@@ -323,14 +182,18 @@ def _integers(net: _FloatNet, examples: _Examples) -> Net:
 
 
 def _prior() -> npt.NDArray[np.float64]:
-    """Return (TABLES, TOKENS) probabilities of tokens under the Laplace scale of each table."""
+    """Return (_ROWS, TOKENS) probabilities of tokens under the Laplace scale of each table."""
     scale = 2.0 ** ((np.arange(TABLES) - _INDEX_OF_ONE) / _STEPS_PER_LOG2)
     starts = np.array(
         [t if t < 16 else (4 + t % 4) << raw_bits(t) for t in range(TOKENS)] + [2**22], float
     )
-    beyond = np.exp(-np.maximum(starts - 0.5, 0) / scale[:, None])
-    beyond[:, 0] = 1.0
-    return beyond[:, :-1] - beyond[:, 1:]
+    found = []
+    for quantiser in range(QUANTISERS):
+        below = np.maximum(starts - 0.5 - 0.5 * quantiser, 0.5 - 0.25 * quantiser)
+        beyond = np.exp(-below / scale[:, None])
+        beyond[:, 0] = 1.0
+        found.append(beyond[:, :-1] - beyond[:, 1:])
+    return np.concatenate(found)
 
 
 def _frequencies(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
@@ -338,7 +201,7 @@ def _frequencies(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
     total = 1 << TABLE_BITS
     mixed = counts + 300 * _prior()
     shares = mixed / mixed.sum(axis=1, keepdims=True) * total
-    out = np.zeros((TABLES, TOKENS + 1), np.uint16)
+    out = np.zeros((_ROWS, TOKENS + 1), np.uint16)
     for row, share in enumerate(shares):
         used = max(1, int(np.flatnonzero(share >= 0.4)[-1]) + 1)
         whole = np.maximum(np.rint(np.append(share[:used], share[used:].sum())), 1).astype(int)
@@ -348,20 +211,20 @@ def _frequencies(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
 
 
 def _measured(
-    crops: Sequence[Crop], draws: int, seed: int, model: NtcModel
+    crops: Sequence[Crop], draws: int, seed: int, model: NtcModel, price: float
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int8]]:
     """Return tables and offsets of what the encoder writes with a model."""
     rng = np.random.default_rng(seed)
-    counts = np.zeros((TABLES, TOKENS))
-    off, seen = np.zeros((TABLES, OFFSETS)), np.zeros((TABLES, OFFSETS))
+    counts = np.zeros((_ROWS, TOKENS))
+    off, seen = np.zeros((_ROWS, OFFSETS)), np.zeros((_ROWS, OFFSETS))
     for (kind, planes, _), _ in zip(drawn_crops(crops, rng), range(draws), strict=False):
         before = None
         for plane in planes:
             given = np.full(plane.size, np.nan, np.float32)
-            coded = encode_plane(kind, plane, before, model, PRICE, given)
+            coded = encode_plane(kind, plane, before, model, price, given)
             _count(coded, given, 1 / (coded.bits / plane.size + 0.05) + 0.3, counts, off, seen)
             before = coded.maps
-    offsets = np.clip(off / (seen + 30) * 256, -40, 90)
+    offsets = np.clip(off / (seen + 30) * 256, -90, 90)
     return _frequencies(counts), np.rint(offsets).astype(np.int8)
 
 
@@ -373,19 +236,20 @@ def _count(
     off: npt.NDArray[np.float64],
     seen: npt.NDArray[np.float64],
 ) -> None:
-    """Add to (TABLES, TOKENS) counts of tokens, (TABLES, OFFSETS) sums of what values exceed."""
+    """Add to (_ROWS, TOKENS) counts of tokens, (_ROWS, OFFSETS) sums of what values exceed."""
     behind = ~np.isnan(given[: len(coded.values)])
     values, tables = np.abs(coded.values[behind]), coded.tables[behind].astype(np.int64)
     octave = np.frexp(np.maximum(values, 1))[1] - 1
     tokens = np.where(values < 16, values, 4 * octave + ((values >> np.maximum(octave - 2, 0)) & 3))
-    counts += weight * np.bincount(tables * TOKENS + tokens, minlength=TABLES * TOKENS).reshape(
-        TABLES, TOKENS
+    counts += weight * np.bincount(tables * TOKENS + tokens, minlength=_ROWS * TOKENS).reshape(
+        _ROWS, TOKENS
     )
     some = values > 0
     cells = tables[some] * OFFSETS + np.minimum(values[some], OFFSETS) - 1
-    over = values[some] - given[: len(behind)][behind][some]
-    off += np.bincount(cells, over, TABLES * OFFSETS).reshape(TABLES, OFFSETS)
-    seen += np.bincount(cells, minlength=TABLES * OFFSETS).reshape(TABLES, OFFSETS)
+    stands_for = values[some] - 0.5 * (tables[some] >= TABLES)
+    over = stands_for - given[: len(behind)][behind][some]
+    off += np.bincount(cells, over, _ROWS * OFFSETS).reshape(_ROWS, OFFSETS)
+    seen += np.bincount(cells, minlength=_ROWS * OFFSETS).reshape(_ROWS, OFFSETS)
 
 
 def train_ntc(
@@ -397,54 +261,86 @@ def train_ntc(
     progress: Callable[[str], None],
     start: NtcModel | None = None,
 ) -> NtcModel:
-    """Train a model on crops: ``steps`` of each net in each round, of so many examples.
+    """Train a model of dependent quantisation: ``steps`` of each net in each round, on so many
+    examples of crops.
 
-    start : a model to go on from: there is one round less then, for it chooses values already.
+    start : a model to go on from, of this kind or of one quantiser: there is one round less then,
+    for it chooses values already.
     """
     torch.manual_seed(seed)
     nets = {name: _FloatNet(_BANDS[name], seed) for name in NETS}
+    frequencies, offsets = (
+        _frequencies(np.zeros((_ROWS, TOKENS))),
+        np.zeros((_ROWS, OFFSETS), np.int8),
+    )
     model = start
     if start is not None:
         for name, net in nets.items():
             net.take(start.nets[name])
-    frequencies, offsets = (
-        _frequencies(np.zeros((TABLES, TOKENS))),
-        np.zeros((TABLES, OFFSETS), np.int8),
-    )
+        if not start.is_dependent:
+            progress("the model to go on from has one quantiser; the new one has two")
+            model = _with_tables(crops, seed + 9, NtcModel(start.nets, frequencies, offsets))
     for turn, rate in enumerate(_RATES[start is not None :]):
-        drawn = _examples(crops, examples, seed + turn, model)
-        whole = {}
-        for name, net in nets.items():
+        drawn = draw_examples(crops, examples, seed + turn, model)
+        for name in NETS:
             progress(f"round {turn + 1}, {name}: {len(drawn[name].bands)} examples")
-            _fit_net(net, drawn[name], steps, rate, seed + turn, progress)
-            whole[name] = _integers(net, drawn[name])
-            progress(f"{name}: {_rounding_loss(net, whole[name], drawn[name]):+.3f} % by integers")
-        model = NtcModel(whole, frequencies, offsets)
-        for _ in range(2):
-            frequencies, offsets = _measured(crops, len(crops) // 2 + 50, seed + 10 + turn, model)
-            model = NtcModel(whole, frequencies, offsets)
+        with ThreadPoolExecutor(len(NETS)) as both:
+            fits = {
+                name: both.submit(
+                    _fitted, name, nets[name], drawn[name], steps, rate, seed + turn, progress
+                )
+                for name in NETS
+            }
+            whole = {name: fit.result() for name, fit in fits.items()}
+        model = _with_tables(crops, seed + 10 + turn, NtcModel(whole, frequencies, offsets))
+        frequencies, offsets = model.frequencies, model.offsets
     assert model is not None
     return model
 
 
-def _rounding_loss(net: _FloatNet, whole: Net, examples: _Examples) -> float:
+def _fitted(
+    name: str,
+    net: _FloatNet,
+    examples: Examples,
+    steps: int,
+    rate: float,
+    seed: int,
+    progress: Callable[[str], None],
+) -> Net:
+    """Train a net, and return it in integers."""
+
+    def tell(text: str) -> None:
+        progress(f"{name}: {text}")
+
+    _fit_net(net, examples, steps, rate, seed, tell)
+    whole = _integers(net, examples)
+    tell(f"{_rounding_loss(net, whole, examples):+.3f} % by integers")
+    return whole
+
+
+def _with_tables(crops: Sequence[Crop], seed: int, model: NtcModel) -> NtcModel:
+    """Return a model with the tables and offsets of what it is made to write.
+
+    Tables make values and values tables: few zeros at first stay few, so errors cost less then.
+    """
+    for price in _COUNTING_PRICES:
+        model = NtcModel(model.nets, *_measured(crops, len(crops) // 2 + 50, seed, model, price))
+    return model
+
+
+def _rounding_loss(net: _FloatNet, whole: Net, examples: Examples) -> float:
     """Return by how many per cent integers cost more than the net with the nearest tables."""
     at = np.random.default_rng(1).choice(len(examples.bands), 200_000)
     features, bands = examples.features[at], examples.bands[at]
-    sizes, weights = (
-        torch.from_numpy(examples.magnitudes[at]).float(),
-        torch.from_numpy(examples.weights[at]),
+    sizes, quantisers, weights = (
+        torch.from_numpy(part[at]).float()
+        for part in (examples.magnitudes, examples.quantisers, examples.weights)
     )
     with torch.no_grad():
         scale = net(torch.from_numpy(features).float() / 16, torch.from_numpy(bands))
         near = ((scale * _STEPS_PER_LOG2).round() + _INDEX_OF_ONE).clamp(0, TABLES - 1)
         tables = torch.from_numpy(whole.tables(features, bands))
-        cost = [
-            float(
-                (
-                    _laplace_bits(sizes, (t.float() - _INDEX_OF_ONE) / _STEPS_PER_LOG2) * weights
-                ).sum()
-            )
-            for t in (near, tables)
-        ]
+        scales = ((t.float() - _INDEX_OF_ONE) / _STEPS_PER_LOG2 for t in (near, tables))
+        bits = [_laplace_bits(sizes, quantisers, scale) for scale in scales]
+        cost = [float((b * weights).sum()) for b in bits]
     return 100 * (cost[1] / cost[0] - 1)

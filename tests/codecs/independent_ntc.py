@@ -109,7 +109,7 @@ class Map:
         height, width = self.m.shape
         padded = np.pad(self.m, 1)
         self.sums = sum(padded[y : y + height, x : x + width] for y in range(3) for x in range(3))
-        self.mean = 256 * total // (height * width)
+        self.mean = 128 * total // (height * width)
 
 
 def at(a: np.ndarray | None, y: int, x: int) -> int:
@@ -126,10 +126,16 @@ def s_of(band: Map | None):
     return None if band is None else band.sums
 
 
+AFTER_EVEN, AFTER_ODD = (0, 5, 1, 6, 2, 4, 3, 7), (2, 7, 3, 4, 0, 6, 1, 5)
+
+
 class Plane:
     """Decodes the coefficients of one plane."""
 
-    def __init__(self, weights, values: Values, bands: int, table: int, before) -> None:
+    def __init__(
+        self, weights, values: Values, bands: int, table: int, before, dependent: bool
+    ) -> None:
+        self.dependent = dependent
         self.weights, self.values, self.left, self.table = weights, values, bands, table
         self.before: dict[tuple, Map] = before
         self.maps: dict[tuple, Map] = {}
@@ -138,7 +144,7 @@ class Plane:
         if q == 0:
             return F(0)
         off = F(int(self.weights["offsets"][table, min(abs(q), 4) - 1])) / F(256)
-        size = F(abs(q)) - off
+        size = F(abs(q)) - (off + F(0.5) if table >= 80 else off)
         return -size if q < 0 else size
 
     def band(self, key: tuple, out: np.ndarray, net: str, row: int, context: int, more) -> None:
@@ -153,10 +159,10 @@ class Plane:
         follows = self.before is not None
         first = w[f"{net}.first"].astype(int)
         bias = w[f"{net}.bias"][int(follows), row].astype(int)
-        second = w[f"{net}.second"].astype(int)
+        output = w[f"{net}.second"].astype(int)
         base, shifts = int(w[f"{net}.base"][int(follows), row]), w[f"{net}.shifts"]
         old = self.before.get(key) if follows else None
-        running, total, m = context, 0, band.m
+        running, total, m, state = context, 0, band.m, 0
         for y in range(height):
             row_total = 0
             for x in range(width):
@@ -168,14 +174,18 @@ class Plane:
                     *more(y, x), log(running), log(context), log(old.mean) if old else 0,
                 ]  # fmt: skip
                 hidden = np.clip((bias + np.array(f) @ first) >> int(shifts[0]), 0, 32767)
-                table = (base + int(hidden @ second)) >> int(shifts[1])
-                table = min(max(table, 0), 79)
+                table = (base + int(hidden @ output)) >> int(shifts[1])
+                second = state % 2
+                table = min(max(table, 0), 79) + 80 * second
                 q = self.values.next(table)
                 out[y, x] = self.value(q, table)
-                m[y, x] = log(abs(q))
-                row_total += abs(q)
+                h = 2 * abs(q) - (1 if second and q else 0)
+                m[y, x] = log(h + 1) - 16
+                row_total += h
+                if self.dependent:
+                    state = (AFTER_ODD if q % 2 else AFTER_EVEN)[state]
             total += row_total
-            running += (256 * row_total // width - running) >> 3
+            running += (128 * row_total // width - running) >> 3
         band.close(total)
 
     def wavelet(self, plane: np.ndarray, most: int, extra: int) -> int:
@@ -373,7 +383,8 @@ def decode(payload: bytes, shape, dtype, weights_file: bytes, bitmap) -> np.ndar
         states = np.frombuffer(cursor.take(4 * lanes), "<u4")
         numbers = np.frombuffer(cursor.take(2 * words), "<u2")
         values = Values(weights, states, numbers, cursor.take(raw))
-        plane = Plane(weights, values, n, table, maps[before] if before >= 0 else None)
+        old = maps[before] if before >= 0 else None
+        plane = Plane(weights, values, n, table, old, bool(flags & 8))
         if flags & 1:
             unwavelet(planes[i], plane.wavelet(planes[i], 5, 0))
         else:

@@ -617,16 +617,17 @@ class TestOptions:
         assert _statement(tmp_path / "a.zarr")["codec"] == "ntc"
         assert report.loss_text.startswith("lossy: 1 image, PSNR ")
 
+    @pytest.mark.parametrize("former", ["ntc-1", "ntc-2"])
     def test_stores_of_a_former_model_are_what_the_same_line_asks(
-        self, scene: Path, tmp_path: Path
+        self, scene: Path, tmp_path: Path, former: str
     ) -> None:
         store = tmp_path / "a.zarr"
-        assert compress(scene, store, psnr=40, model="ntc-1", workers=0).ok
+        assert compress(scene, store, psnr=40, model=former, workers=0).ok
         again = compress(scene, store, psnr=40, workers=0, checksum=True)
         assert (again.unchanged, again.written) == (1, 0)
         assert tilepress.verify(store, scene) == []
         assert compress(scene, store, psnr=40, workers=0, force=True).written == 1
-        assert _statement(store)["model"]["name"] == "ntc-2"
+        assert _statement(store)["model"]["name"] == "ntc-3"
 
     def test_a_bound_alone_stays_with_wave(self, scene: Path, tmp_path: Path) -> None:
         assert compress(scene, tmp_path / "a.zarr", max_error=3, workers=0).ok

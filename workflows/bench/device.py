@@ -1,7 +1,7 @@
 """How fast ``ntc`` codes on a device beside the CPU, in one run, and whether both give the same.
 
 python -m tilepress.workflows.bench.device [--torch cuda] [--chunks 64] [--side 512] [--step 8]
-    [--rounds 3]
+    [--rounds 3] [--weights NAME]
 
 Chunks are planes of 16 bits, noise whose power falls with frequency, memory to memory. In each
 round the device and the CPU, with the process's threads, encode and decode all of them; figures
@@ -25,6 +25,7 @@ from tilepress.codecs.ntc.backend import CPU, Backend
 from tilepress.codecs.ntc.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.ntc.codec import NtcCoder, parse_model
 from tilepress.codecs.ntc.device.backend import DeviceBackend
+from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.weights import load_named
 from tilepress.errors import CodecError
 
@@ -54,9 +55,10 @@ def noise(count: int, side: int) -> Chunks:
     return made
 
 
-def compare(device: DeviceBackend, chunks: Chunks, step: float, rounds: int) -> dict[str, Speeds]:
+def compare(
+    device: DeviceBackend, chunks: Chunks, step: float, rounds: int, model: NtcModel
+) -> dict[str, Speeds]:
     """Return the speeds of "device" and "CPU"; raises RuntimeError where they differ."""
-    model = parse_model(load_named(str(NtcCoder.models["standard"])).data)
 
     def encode(backend: Backend) -> list[bytes]:
         def one(chunk: npt.NDArray[Any]) -> bytes:
@@ -117,16 +119,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--step", type=float, default=8.0)
     parser.add_argument("--rounds", type=int, default=3)
+    standard = str(NtcCoder.models["standard"])
+    parser.add_argument("--weights", default=standard, help="a model's name or a file")
     given = parser.parse_args(arguments)
     chunks = noise(given.chunks, given.side)
     try:
-        found = compare(DeviceBackend(given.torch), chunks, given.step, given.rounds)
+        weights = load_named(given.weights)
+        model = parse_model(weights.data)
+        found = compare(DeviceBackend(given.torch), chunks, given.step, given.rounds, model)
     except (RuntimeError, CodecError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write(
-        f"ntc, {len(chunks)} chunks of {given.side} × {given.side}, step {given.step:g}: "
-        "the same records and samples on both\n"
+        f"ntc, {len(chunks)} chunks of {given.side} × {given.side}, step {given.step:g}, "
+        f"weights {weights.name}: the same records and samples on both\n"
     )
     names = {"device": f"torch's {given.torch}", "CPU": f"CPU, {threads.threads()} threads"}
     for name, speeds in found.items():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tilepress.codecs.ntc.examples import Crop, cut_crops
 from tilepress.codecs.ntc.payload import MOST_BANDS
-from tilepress.codecs.ntc.train import Crop, cut_crops
 from tilepress.errors import UsageError
 from tilepress.workflows.learn.train import images, read_manifest
 

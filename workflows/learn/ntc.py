@@ -1,6 +1,6 @@
 """Train for ``ntc`` on images of any kind that tilepress reads: its context model, its decoders.
 
-tilepress train TRAIN... --codec ntc --manifest MANIFEST.tsv --out ntc-1.safetensors
+tilepress train TRAIN... --codec ntc --manifest MANIFEST.tsv --out mine.safetensors
 
 The manifest groups images by class, so that no class outweighs the others, and says of which kind
 they are: planes of satellite images are bands, those of medical ones slices. Without it only three
@@ -30,7 +30,7 @@ from tilepress.workflows.learn.crops import crops_of
 
 __all__ = ["DecoderPlan", "train_context", "train_decoder"]
 
-_EXAMPLES = 6_000_000
+_EXAMPLES = 4_000_000
 """For each net and round of the context model."""
 
 Progress = Callable[[str], None]
@@ -46,9 +46,11 @@ def train_context(
     steps: int = 6000,
     seed: int = 0,
 ) -> None:
-    """Train the context model and write it; ``steps`` of each net, in each of three rounds.
+    """Train the context model of dependent quantisation and write it: ``steps`` of each net, in
+    each of three rounds.
 
-    base : name or file of a model to go on from, in two rounds. Raises UsageError where it is none.
+    base : name or file of a model to go on from, in two rounds, which may be one of a single
+    quantiser. Raises UsageError where it is none.
     """
     start = None
     if base is not None:

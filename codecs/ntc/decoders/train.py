@@ -19,13 +19,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from tilepress.codecs.ntc.chunk import price_of
 from tilepress.codecs.ntc.decoders.cells import to_cells
 from tilepress.codecs.ntc.decoders.net import ResidualNet
 from tilepress.codecs.ntc.decoders.state import State
+from tilepress.codecs.ntc.examples import Crop, drawn_crops
 from tilepress.codecs.ntc.layout import NETS
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.plane import encode_plane, inverse
-from tilepress.codecs.ntc.train import PRICE, Crop, drawn_crops
 
 __all__ = ["Pairs", "descend", "make_pairs", "share_left", "train_net"]
 
@@ -65,7 +66,7 @@ def make_pairs(crops: Sequence[Crop], model: NtcModel, pieces: int, seed: int) -
         before = None
         for plane in planes:
             made, original = plane.copy(), plane.copy()
-            before = encode_plane(kind, made, before, model, PRICE).maps
+            before = encode_plane(kind, made, before, model, price_of(model)).maps
             if np.count_nonzero(made) < _LEAST_SHARE / 4 * made.size:
                 continue
             cells = []

@@ -13,6 +13,7 @@ that a chunk looks alike whoever reads it, and whenever.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,11 +64,28 @@ _MEAN_SIZES = (
 )
 """Thousandths of a step: what coefficients that the encoder made zero of are on average, by table;
 those of the last hold for the tables behind. Measured on training images (decision 60)."""
+_DEPENDENT_MEAN_SIZES = tuple(
+    tuple(map(int, row.split()))
+    for row in (
+        "66 86 99 122 138 154 164 175 187 197 207 216 223 224 228 230 "
+        "229 230 226 224 223 221 220 219 218 215 218 217 216 218 219 219",
+        "85 102 116 137 154 165 172 183 188 196 201 204 204 201 199 196 "
+        "192 188 183 179 175 172 171 169 166 167 166 164 167 165 168 168",
+    )
+)
+"""The same of each quantiser of dependent quantisation."""
 _SURE = 12
 """Below this table less and less is drawn: the lowest tables stand for anything quieter, too, and
 what is drawn there would be seen in flat places."""
-_SPREADS = np.array(_MEAN_SIZES) / 1000 * np.minimum(np.arange(len(_MEAN_SIZES)) / _SURE, 1)
-_SIZES = (_SPREADS * 3**0.5 / 2048).astype(np.float32)
+_FADES = np.minimum(np.arange(len(_MEAN_SIZES)) / _SURE, 1)
+
+
+def _sizes_of(means: Sequence[int]) -> Floats:
+    return (np.array(means) / 1000 * _FADES * 3**0.5 / 2048).astype(np.float32)
+
+
+_SIZES = _sizes_of(_MEAN_SIZES)
+_DEPENDENT_SIZES = np.stack([_sizes_of(means) for means in _DEPENDENT_MEAN_SIZES])
 """Half the range of noise of that standard deviation, all numbers of it alike likely, over 2048."""
 _ROWS = 2**12
 """That go through the net together: their hidden units stay in the cache."""
@@ -107,7 +125,10 @@ def fill_zeros(
     """
     coefficients = plane.copy()
     forward(kind, coefficients)
-    features, bands, values, maps = examine_plane(kind, coefficients, previous, 0.5)
+    quantisers = np.empty(plane.size, np.uint8)
+    features, bands, values, maps = examine_plane(
+        kind, coefficients, previous, 0.5, dependent=model.is_dependent, quantisers=quantisers
+    )
     first, total, name = (
         (0, LAPPED_BANDS, "lapped") if kind == LAPPED else (LAPPED_BANDS, WAVELET_BANDS, "wavelet")
     )
@@ -117,7 +138,8 @@ def fill_zeros(
     rows = bands[mine].astype(np.int64) - first + (total if previous is not None else 0)
     tables = _tables(model.nets[name], features[mine], rows)
     places = _places(kind, *plane.shape)[mine]
-    sizes = _SIZES[np.minimum(tables, len(_SIZES) - 1)]
+    tables = np.minimum(tables, len(_SIZES) - 1)
+    sizes = _DEPENDENT_SIZES[quantisers[mine], tables] if model.is_dependent else _SIZES[tables]
     drawn = (hashed(seed, places) >> np.uint32(20)).astype(np.int32) - 2047.5
     coefficients.reshape(-1)[places] = drawn * sizes
     inverse(kind, coefficients)

@@ -80,8 +80,6 @@ class DeviceBackend:
     def encode(
         self, kind: int, plane: Floats, previous: AnyMaps, model: NtcModel, price: float
     ) -> CodedPlane:
-        if math.frexp(price)[0] != 0.5:
-            raise ValueError(f"coding a plane on the device: got price {price}, want a power of 2")
         request = _ToEncode(kind, plane, previous, model, price)
         plane[:], coded = self._owner.ask(self._encode, request)
         return coded

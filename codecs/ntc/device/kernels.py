@@ -14,14 +14,12 @@ import numpy as np
 import torch
 from numba import config, cuda
 
-from tilepress.codecs.ntc.device.symbols import (
-    Loops,
-    Net,
-    Place,
-    Source,
-    Tables,
-    make_loops,
-)
+from tilepress.codecs.ntc.device.cells import Net, Place, Tables, make_cells
+from tilepress.codecs.ntc.device.choices import make_choices
+from tilepress.codecs.ntc.device.symbols import Source, make_reading
+from tilepress.codecs.ntc.device.trellis import Survivors, make_trellis
+from tilepress.codecs.ntc.layout import STATES
+from tilepress.codecs.ntc.model import COST_UNIT
 
 __all__ = ["Kernels", "kernels_of"]
 
@@ -41,10 +39,11 @@ class Kernels:
         simulated = bool(config.ENABLE_CUDASIM)
         if self._on_gpu or simulated:
             self.threads = _SIMULATED_THREADS if simulated else _WARP
-            self._low, self._decode, self._encode = _for_gpu()
+            loops = _for_gpu()
         else:
             self.threads = 1
-            self._low, self._decode, self._encode = _for_cpu()
+            loops = _for_cpu()
+        self._low, self._decode, self._encode, self._encode_dependent = loops
 
     def decode_low(
         self, source: Source, tables: Tables, low_tables: torch.Tensor, cells: torch.Tensor
@@ -64,8 +63,15 @@ class Kernels:
         values: torch.Tensor,
         used: torch.Tensor,
     ) -> None:
-        single = np.float32(price)
-        self._run(self._encode, len(place.cells), *place, *net, *tables, single, values, used)
+        """Choose values, and their tables; ``price`` of a squared step in bits."""
+        given = *place, *net, *tables
+        if not tables.dependent:
+            self._run(self._encode, len(place.cells), *given, np.float32(price), values, used)
+            return
+        planes, _, width = place.cells.shape
+        steps = torch.empty((planes, width, STATES), dtype=torch.int64, device=values.device)
+        single = np.float32(COST_UNIT * price)
+        self._run(self._encode_dependent, planes, *given, single, steps, values, used)
 
     def _run(self, kernel: Any, planes: int, *arguments: Any) -> None:
         given = [self._array(one) if isinstance(one, torch.Tensor) else one for one in arguments]
@@ -85,7 +91,7 @@ def kernels_of(device: torch.device) -> Kernels:
 
 
 @functools.lru_cache(maxsize=1)
-def _for_cpu() -> tuple[Any, Any, Any]:
+def _for_cpu() -> tuple[Any, Any, Any, Any]:
     compiled = nb.njit(nogil=True)
 
     @compiled
@@ -96,18 +102,24 @@ def _for_cpu() -> tuple[Any, Any, Any]:
     def barrier() -> None:
         pass
 
-    loops: Loops = make_loops(compiled, total, barrier)
-    low_of, decode_of, encode_of = loops
+    @compiled
+    def times(a: Any, b: Any) -> Any:
+        return np.float32(a * b)
+
+    cells_of = make_cells(compiled, total, barrier)
+    low_of, decode_of = make_reading(compiled, barrier, cells_of)
+    encode_of = make_choices(compiled, barrier, times, cells_of)
+    trellis_of = make_trellis(compiled, barrier, cells_of)
     shared = np.zeros(1, np.int32)
 
     @compiled
     def decode_low(
         states, cursors, limits, words, raw,
-        cumulative, used, lookup, costs, taken_off,
+        cumulative, used, lookup, costs, taken_off, dependent,
         low_tables, cells,
     ):  # fmt: skip
         source = Source(states, cursors, limits, words, raw)
-        tables = Tables(cumulative, used, lookup, costs, taken_off)
+        tables = Tables(cumulative, used, lookup, costs, taken_off, dependent)
         for plane in range(len(cells)):
             low_of(plane, 0, source, tables, low_tables[plane], cells[plane])
 
@@ -115,12 +127,12 @@ def _for_cpu() -> tuple[Any, Any, Any]:
     def decode_rows(
         sums, own, cells, coded, running, row,
         first, second, hidden_shift, output_shift, base,
-        cumulative, used, lookup, costs, taken_off,
+        cumulative, used, lookup, costs, taken_off, dependent,
         states, cursors, limits, words, raw,
     ):  # fmt: skip
         place = Place(sums, own, cells, coded, running, row)
         net = Net(first, second, hidden_shift, output_shift, base)
-        tables = Tables(cumulative, used, lookup, costs, taken_off)
+        tables = Tables(cumulative, used, lookup, costs, taken_off, dependent)
         source = Source(states, cursors, limits, words, raw)
         for plane in range(len(cells)):
             if coded[plane]:
@@ -130,21 +142,44 @@ def _for_cpu() -> tuple[Any, Any, Any]:
     def encode_rows(
         sums, own, cells, coded, running, row,
         first, second, hidden_shift, output_shift, base,
-        cumulative, used, lookup, costs, taken_off,
+        cumulative, used, lookup, costs, taken_off, dependent,
         price, values, chosen,
     ):  # fmt: skip
         place = Place(sums, own, cells, coded, running, row)
         net = Net(first, second, hidden_shift, output_shift, base)
-        tables = Tables(cumulative, used, lookup, costs, taken_off)
+        tables = Tables(cumulative, used, lookup, costs, taken_off, dependent)
         for plane in range(len(cells)):
             if coded[plane]:
                 encode_of(plane, 0, 1, shared, place, net, tables, price, values, chosen)
 
-    return decode_low, decode_rows, encode_rows
+    @compiled
+    def encode_dependent(
+        sums, own, cells, coded, running, row,
+        first, second, hidden_shift, output_shift, base,
+        cumulative, used, lookup, costs, taken_off, dependent,
+        price, steps, values, chosen,
+    ):  # fmt: skip
+        place = Place(sums, own, cells, coded, running, row)
+        net = Net(first, second, hidden_shift, output_shift, base)
+        tables = Tables(cumulative, used, lookup, costs, taken_off, dependent)
+        room = Survivors(
+            np.empty((2, STATES), np.int64),
+            np.empty((2, STATES), np.int32),
+            np.empty((2, STATES), np.int32),
+            np.empty((STATES, 1), np.int32),
+            np.empty(STATES, np.int32),
+            np.empty((STATES, 2), np.int64),
+            np.empty((STATES, 2), np.int32),
+        )
+        for plane in range(len(cells)):
+            if coded[plane]:
+                trellis_of(plane, 0, 1, room, place, net, tables, price, steps, values, chosen)
+
+    return decode_low, decode_rows, encode_rows, encode_dependent
 
 
 @functools.lru_cache(maxsize=1)
-def _for_gpu() -> tuple[Any, Any, Any]:
+def _for_gpu() -> tuple[Any, Any, Any, Any]:
     jit: Any = cuda.jit
 
     def compiled(function: Any) -> Any:  # the simulator takes plain functions
@@ -164,32 +199,47 @@ def _for_gpu() -> tuple[Any, Any, Any]:
     def barrier() -> None:
         cuda.syncthreads()
 
-    loops: Loops = make_loops(compiled, total, barrier)
-    low_of, decode_of, encode_of = loops
+    if config.ENABLE_CUDASIM:
+
+        def times(a: Any, b: Any) -> Any:
+            return np.float32(a * b)
+    else:
+        from numba.cuda import libdevice  # the simulator has none
+
+        rounded: Any = libdevice.fmul_rn
+
+        @compiled
+        def times(a: Any, b: Any) -> Any:
+            return rounded(a, b)
+
+    cells_of = make_cells(compiled, total, barrier)
+    low_of, decode_of = make_reading(compiled, barrier, cells_of)
+    encode_of = make_choices(compiled, barrier, times, cells_of)
+    trellis_of = make_trellis(compiled, barrier, cells_of)
 
     @jit
     def decode_low(
         states, cursors, limits, words, raw,
-        cumulative, used, lookup, costs, taken_off,
+        cumulative, used, lookup, costs, taken_off, dependent,
         low_tables, cells,
     ):  # fmt: skip
         plane = cuda.blockIdx.x
         source = Source(states, cursors, limits, words, raw)
-        tables = Tables(cumulative, used, lookup, costs, taken_off)
+        tables = Tables(cumulative, used, lookup, costs, taken_off, dependent)
         low_of(plane, cuda.threadIdx.x, source, tables, low_tables[plane], cells[plane])
 
     @jit
     def decode_rows(
         sums, own, cells, coded, running, row,
         first, second, hidden_shift, output_shift, base,
-        cumulative, used, lookup, costs, taken_off,
+        cumulative, used, lookup, costs, taken_off, dependent,
         states, cursors, limits, words, raw,
     ):  # fmt: skip
         shared = cuda.shared.array(_WARP, nb.int32)
         plane, thread, threads = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
         place = Place(sums, own, cells, coded, running, row)
         net = Net(first, second, hidden_shift, output_shift, base)
-        tables = Tables(cumulative, used, lookup, costs, taken_off)
+        tables = Tables(cumulative, used, lookup, costs, taken_off, dependent)
         source = Source(states, cursors, limits, words, raw)
         if coded[plane]:
             decode_of(plane, thread, threads, shared, place, net, tables, source)
@@ -198,15 +248,40 @@ def _for_gpu() -> tuple[Any, Any, Any]:
     def encode_rows(
         sums, own, cells, coded, running, row,
         first, second, hidden_shift, output_shift, base,
-        cumulative, used, lookup, costs, taken_off,
+        cumulative, used, lookup, costs, taken_off, dependent,
         price, values, chosen,
     ):  # fmt: skip
         shared = cuda.shared.array(_WARP, nb.int32)
         plane, thread, threads = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
         place = Place(sums, own, cells, coded, running, row)
         net = Net(first, second, hidden_shift, output_shift, base)
-        tables = Tables(cumulative, used, lookup, costs, taken_off)
+        tables = Tables(cumulative, used, lookup, costs, taken_off, dependent)
         if coded[plane]:
             encode_of(plane, thread, threads, shared, place, net, tables, price, values, chosen)
 
-    return decode_low, decode_rows, encode_rows
+    @jit
+    def encode_dependent(
+        sums, own, cells, coded, running, row,
+        first, second, hidden_shift, output_shift, base,
+        cumulative, used, lookup, costs, taken_off, dependent,
+        price, steps, values, chosen,
+    ):  # fmt: skip
+        room = Survivors(
+            cuda.shared.array((2, STATES), nb.int64),
+            cuda.shared.array((2, STATES), nb.int32),
+            cuda.shared.array((2, STATES), nb.int32),
+            cuda.shared.array((STATES, _WARP), nb.int32),
+            cuda.shared.array(STATES, nb.int32),
+            cuda.shared.array((STATES, 2), nb.int64),
+            cuda.shared.array((STATES, 2), nb.int32),
+        )
+        plane, thread, threads = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
+        place = Place(sums, own, cells, coded, running, row)
+        net = Net(first, second, hidden_shift, output_shift, base)
+        tables = Tables(cumulative, used, lookup, costs, taken_off, dependent)
+        if coded[plane]:
+            trellis_of(
+                plane, thread, threads, room, place, net, tables, price, steps, values, chosen
+            )
+
+    return decode_low, decode_rows, encode_rows, encode_dependent

@@ -13,17 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tilepress.codecs.ntc.device.cells import NEAR, Net, Place, Tables
 from tilepress.codecs.ntc.device.features import Maps, Surroundings, fill_sums, own_map
 from tilepress.codecs.ntc.device.kernels import kernels_of
 from tilepress.codecs.ntc.device.places import MARGIN, Band, Layout, around, layout
-from tilepress.codecs.ntc.device.symbols import (
-    FAULT_LEFT,
-    NEAR,
-    Net,
-    Place,
-    Source,
-    Tables,
-)
+from tilepress.codecs.ntc.device.symbols import FAULT_LEFT, FAULT_NONE, Source
 from tilepress.codecs.ntc.device.transform import inverse, wavelet, wavelet_inverse
 from tilepress.codecs.ntc.layout import (
     HIDDEN,
@@ -54,8 +48,9 @@ class DeviceModel:
         def put(array: npt.NDArray[np.generic]) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-        taken_off = np.zeros((TABLES, OFFSETS + 1), np.float32)
+        taken_off = np.zeros((len(model.offsets), OFFSETS + 1), np.float32)
         taken_off[:, 1:] = model.offsets / np.float32(256)
+        taken_off[TABLES:, 1:] += np.float32(0.5)
         self.device = device
         self.tables = Tables(
             put(model.cumulative),
@@ -63,6 +58,7 @@ class DeviceModel:
             put(lookup_of(model.cumulative, model.used)),
             put(model.costs),
             put(taken_off),
+            int(model.is_dependent),
         )
         nets = [model.nets[name] for name in NETS]
         self.first = [put(net.first.astype(np.float32)) for net in nets]
@@ -142,7 +138,8 @@ class _Batch:
         )
         net, bias = self.model.net(band, follows=follows), self.model.bias(band, follows=follows)
         mean = told.context_means()
-        running = torch.stack([mean, torch.zeros_like(mean), torch.zeros_like(mean)], 1)
+        nothing = torch.zeros_like(mean)
+        running = torch.stack([mean, nothing, nothing, nothing], 1)
         step = max(1, _SUMS // (len(cells) * band.width))
         for first in range(0, band.height, step):
             rows = slice(first, min(first + step, band.height))
@@ -150,7 +147,7 @@ class _Batch:
             own = own_map(self.maps, band)
             yield Place(sums, own, cells, coded, running, first), net
         cells_of_band = band.height * band.width
-        self.maps.means[:, band.number] = 256 * running[:, 1] // cells_of_band
+        self.maps.means[:, band.number] = 128 * running[:, 1] // cells_of_band
         fill_sums(self.maps, band)
         if band.net == LAPPED:
             m = MARGIN
@@ -188,7 +185,7 @@ def decode_planes(
     coded = torch.tensor([s.bands for s in streams], dtype=torch.int32, device=device)
     for band in batch.layout.bands[: max(s.bands for s in streams)]:
         cells = torch.zeros((count, band.height, band.width), device=device)
-        has = (coded > band.number).to(torch.int32)
+        has = ((coded > band.number) & (source.cursors[:, 3] == FAULT_NONE)).to(torch.int32)
         for place, net in batch.places_of(band, cells, has):
             kernels.decode_rows(place, net, model.tables, source)
         batch.region(band).copy_(cells)
@@ -238,8 +235,6 @@ def encode_planes(
 ) -> list[CodedPlane]:
     """Choose the values of planes (n, y, x) of coefficients in steps, which become what they decode
     to: ``encode_plane`` of plane.py, then ``inverse``.
-
-    price : a power of two.
     """
     kernels, device, count = kernels_of(model.device), model.device, len(planes)
     batch = _Batch.of(kind, planes, previous, model)

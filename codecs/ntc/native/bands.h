@@ -38,6 +38,15 @@ static inline int32_t tp_log16(uint32_t a)
     return 16 * n + (int32_t)((n < 4 ? value << (4 - n) : value >> (n - 4)) & 15);
 }
 
+/* A magnitude in half steps: quantiser 1 has 0, a half, one and a half, … */
+static inline int32_t tp_halves_of(int32_t magnitude, int quantiser)
+{
+    return 2 * magnitude - (quantiser & (magnitude > 0));
+}
+
+/* What maps hold of a number of half steps: sixteen times the binary logarithm of one more step than it is. */
+static inline uint16_t tp_map_of(int32_t halves) { return (uint16_t)(tp_log16((uint32_t)halves + 1) - 16); }
+
 static inline int tp_levels_of(int64_t height, int64_t width, int most)
 {
     int levels = 0;

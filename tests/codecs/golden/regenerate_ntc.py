@@ -22,7 +22,7 @@ from tilepress.codecs.record import RecordHeader, pack_record, samples_crc, unpa
 from tilepress.codecs.weights import load_named
 
 FOLDER = Path(__file__).parent / "ntc"
-FIRST, MODELS = "ntc-1", ("ntc-1", "ntc-2")
+FIRST, MODELS = "ntc-1", ("ntc-1", "ntc-2", "ntc-3")
 """The names of records of the first have no model in them."""
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 from tilepress.codecs.mlp.chunk import Asked, encode_chunk
 from tilepress.codecs.mlp.model import MlpModel
 from tilepress.codecs.mlp.train import train_mlp
-from tilepress.codecs.ntc.train import cut_crops
+from tilepress.codecs.ntc.examples import cut_crops
 
 from ..ntc.pictures import image
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,11 +11,19 @@ from tilepress.codecs.ntc.codec import parse_model
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.weights import load_named
 
-__all__ = ["bundled", "image"]
+__all__ = ["bundled", "dependent", "image"]
 
 
 def bundled() -> NtcModel:
     return parse_model(load_named("ntc-1").data)
+
+
+@functools.lru_cache(maxsize=1)
+def dependent() -> NtcModel:
+    """Return the bundled model's nets with tables for both quantisers, the second's not learned."""
+    plain = bundled()
+    offsets = np.concatenate([plain.offsets, plain.offsets // 2])
+    return NtcModel(plain.nets, np.concatenate([plain.frequencies] * 2), offsets)
 
 
 def image(height: int, width: int, planes: int = 1, dtype: str = "uint16", seed: int = 0):

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from tilepress.codecs.budget import Budget
-from tilepress.codecs.ntc.chunk import Analysis, decode_chunk, encode_chunk
+from tilepress.codecs.ntc.chunk import Analysis, decode_chunk, encode_chunk, price_of
 from tilepress.codecs.ntc.layout import LAPPED, WAVELET
+from tilepress.codecs.ntc.model import NtcModel
 from tilepress.errors import ChecksumMismatch, InvalidRecord, TooMuchMemory
 
-from .pictures import bundled, image
+from .pictures import bundled, dependent, image
 
 ENOUGH = Budget("decoding a record", 2**30)
 
 
-def there_and_back(samples, step: float, absent=None, bands: int = 1):
-    coded = encode_chunk(samples, absent, bands, step, bundled())
+def there_and_back(samples, step: float, absent=None, bands: int = 1, model=None):
+    model = bundled() if model is None else model
+    coded = encode_chunk(samples, absent, bands, step, model)
     assert coded is not None
     payload, decoded = coded
-    again = decode_chunk(memoryview(payload), samples.shape, samples.dtype, bundled(), ENOUGH)
+    again = decode_chunk(memoryview(payload), samples.shape, samples.dtype, model, ENOUGH)
     assert again.dtype == samples.dtype
     assert np.array_equal(again, decoded)
     return payload, decoded
@@ -32,10 +36,14 @@ def squared(a, b) -> float:
 class TestEveryKindOfSamples:
     @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32"])
     @pytest.mark.parametrize("shape", [(1, 64, 80), (3, 37, 53), (5, 8, 9), (1, 1, 1), (2, 1, 30)])
-    def test_the_encoder_knows_what_is_decoded(self, dtype: str, shape: tuple[int, ...]) -> None:
+    @pytest.mark.parametrize("model_of", [bundled, dependent])
+    def test_the_encoder_knows_what_is_decoded(
+        self, dtype: str, shape: tuple[int, ...], model_of: Callable[[], NtcModel]
+    ) -> None:
         samples = image(*shape[1:], shape[0], dtype)
         for step in (0.5, 6.0, 500.0):
-            _, decoded = there_and_back(samples, step, bands=3 if shape[0] == 3 else 1)
+            bands = 3 if shape[0] == 3 else 1
+            _, decoded = there_and_back(samples, step, bands=bands, model=model_of())
             assert squared(samples, decoded) < step**2 / 6 + 0.5
 
     def test_a_smaller_step_is_nearer_and_larger(self) -> None:
@@ -162,13 +170,14 @@ class TestAbsentSamples:
 
 
 class TestSearch:
-    def test_a_probe_tells_size_and_error(self) -> None:
+    @pytest.mark.parametrize("model_of", [bundled, dependent])
+    def test_a_probe_tells_size_and_error(self, model_of: Callable[[], NtcModel]) -> None:
         samples = image(160, 160, 3)
         analysis = Analysis.of(samples, None, 3)
         assert analysis is not None
         for step in (4.0, 30.0):
-            probe = analysis.probe(step, bundled())
-            payload, decoded = analysis.encode(step, bundled())
+            probe = analysis.probe(step, model_of())
+            payload, decoded = analysis.encode(step, model_of())
             assert probe.bits == pytest.approx(8 * len(payload), rel=0.03)
             off = np.square(samples.astype(float) - decoded).sum()
             assert probe.squared + samples.size / 12 == pytest.approx(off, rel=0.05)
@@ -181,6 +190,47 @@ class TestSearch:
             again = encode_chunk(samples, None, 1, step, bundled())
             assert again is not None
             assert analysis.encode(step, bundled())[0] == again[0]
+
+
+class TestDependentQuantisation:
+    """Of weights that have tables for two quantisers, and of no others."""
+
+    def test_errors_are_less_at_the_same_step(self) -> None:
+        samples = image(256, 256, 2)
+        for step in (3.0, 12.0, 50.0):
+            plain, better = (
+                squared(samples, there_and_back(samples, step, model=model)[1])
+                for model in (bundled(), dependent())
+            )
+            assert better < 0.95 * plain
+
+    def test_the_transform_that_plain_values_choose_is_good(self) -> None:
+        """As both trellises would choose, or nearly as cheap."""
+        lines = np.where(image(200, 200) > 700, 4000, 0).astype(np.uint16)
+        for samples in (image(256, 256), lines, image(128, 128, 2)):
+            found = []
+            for kinds in ((LAPPED, WAVELET), (LAPPED,), (WAVELET,)):
+                analysis = Analysis.of(samples, None, len(samples))
+                assert analysis is not None
+                analysis.coefficients = {kind: analysis.coefficients[kind] for kind in kinds}
+                probe = analysis.probe(10.0, dependent())
+                found.append(probe.bits + price_of(dependent()) * probe.squared / 10.0**2)
+            assert found[0] in found[1:]
+            assert found[0] <= 1.01 * min(found[1:])
+
+    def test_absent_samples(self) -> None:
+        samples = image(70, 90, 2)
+        samples[:, 20:50, 30:70] = 7
+        _, decoded = there_and_back(samples, 5.0, np.array(7, np.uint16), 2, dependent())
+        assert np.array_equal(decoded == 7, samples == 7)
+
+    def test_other_weights_are_refused(self) -> None:
+        samples = image(40, 40)
+        for model, other in ((bundled(), dependent()), (dependent(), bundled())):
+            payload, _ = there_and_back(samples, 5.0, model=model)
+            assert bool(payload[1] & 8) == model.is_dependent
+            with pytest.raises(InvalidRecord, match="dependent"):
+                decode_chunk(memoryview(payload), samples.shape, samples.dtype, other, ENOUGH)
 
 
 class TestSomePlanes:

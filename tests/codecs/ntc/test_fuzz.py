@@ -21,16 +21,25 @@ import pytest
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.ntc.chunk import decode_chunk, encode_chunk
 from tilepress.codecs.ntc.layout import LAPPED, WAVELET
-from tilepress.codecs.ntc.plane import Stream, band_count, decode_plane, maps_size, padded_sides
+from tilepress.codecs.ntc.model import NtcModel
+from tilepress.codecs.ntc.plane import (
+    Stream,
+    band_count,
+    decode_plane,
+    encode_plane,
+    examine_plane,
+    maps_size,
+    padded_sides,
+)
 from tilepress.errors import CodecError, InvalidRecord
 
 from ...helpers.native import checked
-from .pictures import bundled, image
+from .pictures import bundled, dependent, image
 
 ROUNDS = int(os.environ.get("TILEPRESS_FUZZ", "2000"))
 ROOT = Path(__file__).parents[3]
 
-Case = tuple[bytes, tuple[int, int, int], np.dtype, np.ndarray]
+Case = tuple[bytes, tuple[int, int, int], np.dtype, np.ndarray, NtcModel]
 
 
 @lru_cache(maxsize=1)
@@ -40,14 +49,16 @@ def seeds() -> list[Case]:
     mark = np.array(300, np.uint16)
     holed = image(30, 41, 2)
     holed[:, 5:12, 7:30] = 300
-    for samples, absent, bands, step in (
+    pictures = (
         (image(24, 40), None, 1, 9.0), (image(61, 19, 3), None, 3, 40.0), (holed, mark, 1, 5.0),
         (image(9, 9, 2, "int16"), None, 2, 0.5), (image(1, 70, 2, "uint8"), None, 1, 2.0),
         (image(64, 64, 3), None, 1, 900.0),
-    ):  # fmt: skip
-        coded = encode_chunk(samples, absent, bands, step, bundled())
-        assert coded is not None
-        cases.append((coded[0], samples.shape, samples.dtype, coded[1]))
+    )  # fmt: skip
+    for model in (bundled(), dependent()):
+        for samples, absent, bands, step in pictures:
+            coded = encode_chunk(samples, absent, bands, step, model)
+            assert coded is not None
+            cases.append((coded[0], samples.shape, samples.dtype, coded[1], model))
     return cases
 
 
@@ -79,13 +90,13 @@ def fuzz_payloads(rounds: int, seed: int) -> tuple[int, int]:
     rng = np.random.default_rng(seed)
     refused = 0
     for number in range(rounds):
-        data, shape, dtype, samples = seeds()[number % len(seeds())]
+        data, shape, dtype, samples, model = seeds()[number % len(seeds())]
         if rng.random() < 0.05:
             shape = (shape[0], shape[1] + int(rng.integers(-3, 4)), shape[2])
             samples = None
         try:
             budget = Budget("decoding a record", 2**27)
-            out = decode_chunk(memoryview(mutated(data, rng)), shape, dtype, bundled(), budget)
+            out = decode_chunk(memoryview(mutated(data, rng)), shape, dtype, model, budget)
         except CodecError:
             refused += 1
             continue
@@ -110,11 +121,26 @@ def fuzz_streams(rounds: int, seed: int) -> tuple[int, int]:
             rng.integers(0, 256, int(rng.integers(0, 3000)), dtype=np.uint8),
         )
         before = maps if rng.random() < 0.5 else None
+        model = bundled() if rng.random() < 0.5 else dependent()
         try:
-            decode_plane(kind, np.empty(sides, np.float32), before, bundled(), stream)
+            decode_plane(kind, np.empty(sides, np.float32), before, model, stream)
         except InvalidRecord:
             refused += 1
     return refused, rounds
+
+
+def fuzz_coefficients(rounds: int, seed: int) -> None:
+    """Encode planes of any finite numbers at any price; what was chosen makes the same maps."""
+    rng = np.random.default_rng(seed)
+    for _ in range(rounds):
+        kind = int(rng.integers(0, 2))
+        sides = padded_sides(kind, int(rng.integers(1, 70)), int(rng.integers(1, 70)))
+        made = rng.laplace(0, 10.0 ** rng.uniform(-3, 9), sides).astype(np.float32)
+        if rng.random() < 0.3:
+            made[rng.random(sides) < 0.2] = rng.choice([1e30, -1e30, 0, 1e-45])
+        coded = encode_plane(kind, made, None, dependent(), float(rng.choice([0.1, 10, 1e6])))
+        known = examine_plane(kind, made, None, 0.5, coded.values)
+        assert np.array_equal(known[3], coded.maps)
 
 
 def everything(rounds: int, seed: int) -> None:
@@ -124,6 +150,7 @@ def everything(rounds: int, seed: int) -> None:
     refused, read = fuzz_payloads(rounds, seed)
     assert refused > rounds // 3
     assert fuzz_streams(rounds, seed + 1)[0] > rounds // 2
+    fuzz_coefficients(rounds // 4, seed + 2)
     sys.stdout.write(f"{refused} {read}\n")
 
 
@@ -132,6 +159,9 @@ class TestHostileBytes:
     def test_end_in_our_errors(self, fuzz: Callable[[int, int], tuple[int, int]]) -> None:
         refused, _ = fuzz(600, 1)
         assert refused > 300
+
+    def test_any_coefficients_are_coded(self) -> None:
+        fuzz_coefficients(60, 1)
 
     @pytest.mark.long
     @pytest.mark.timeout(3600)

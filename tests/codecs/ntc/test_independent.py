@@ -7,11 +7,16 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tilepress.codecs.ntc.chunk import Analysis
+from tilepress.codecs.ntc.layout import LAPPED, WAVELET
 from tilepress.codecs.record import unpack_record
 from tilepress.codecs.wave.bitmap import decode_bitmap
 from tilepress.codecs.weights import load_named
+
+from .pictures import dependent, image
 
 HERE = Path(__file__).parent.parent
 INDEX = json.loads((HERE / "golden/ntc/index.json").read_text())
@@ -30,3 +35,15 @@ def test_golden_records_decode_to_the_same_samples(name: str) -> None:
     weights = load_named(entry["model"]).data
     samples = independent.decode(bytes(payload), header.coded, header.dtype, weights, decode_bitmap)
     assert hashlib.sha256(samples.tobytes()).hexdigest() == entry["samples_sha256"]
+
+
+@pytest.mark.parametrize("kind", [LAPPED, WAVELET])
+@pytest.mark.parametrize("step", [0.6, 20.0])
+def test_dependent_quantisation(kind: int, step: float) -> None:
+    analysis = Analysis.of(image(40, 56, 2), None, 2)
+    assert analysis is not None
+    analysis.coefficients = {kind: analysis.coefficients[kind]}
+    payload, decoded = analysis.encode(step, dependent())
+    weights = dependent().to_bytes()
+    told = decoded.shape, decoded.dtype, weights, decode_bitmap
+    assert np.array_equal(independent.decode(payload, *told), decoded)

@@ -74,12 +74,19 @@ class TestWhatNoEncoderWrites:
         with pytest.raises(InvalidRecord, match="step"):
             unpack(memoryview(data), SHAPE, U16)
 
-    @pytest.mark.parametrize("at", [(0, 2), (0, 0), (1, 8), (1, 128)])
+    @pytest.mark.parametrize("at", [(0, 2), (0, 0), (1, 16), (1, 128)])
     def test_later_versions(self, at: tuple[int, int]) -> None:
         data = bytearray(pack(payload()))
         data[at[0]] = at[1]
         with pytest.raises(UnsupportedFormat, match="version"):
             unpack(memoryview(data), SHAPE, U16)
+
+    def test_dependent_quantisation_is_a_flag(self) -> None:
+        plain, other = pack(payload()), pack(payload(dependent=True))
+        assert [a ^ b for a, b in zip(plain, other, strict=True) if a != b] == [8]
+        assert plain[1] ^ other[1] == 8
+        assert unpack(memoryview(other), SHAPE, U16).dependent
+        assert not unpack(memoryview(plain), SHAPE, U16).dependent
 
     @pytest.mark.parametrize("bands", [0, 3, 5, 200])
     def test_bands_that_do_not_divide(self, bands: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from tilepress.codecs.native.library import instruction_sets
 from tilepress.codecs.ntc import plane as planes_module
 from tilepress.codecs.ntc.chunk import _stream
 from tilepress.codecs.ntc.layout import FEATURES, LAPPED, NETS, WAVELET
+from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.plane import (
     Stream,
     band_count,
@@ -22,7 +25,7 @@ from tilepress.codecs.ntc.plane import (
 )
 from tilepress.errors import InvalidRecord
 
-from .pictures import bundled, image
+from .pictures import bundled, dependent, image
 
 SIDES = [(64, 64), (8, 8), (40, 24), (8, 200)]
 ODD = [(1, 1), (1, 9), (7, 3), (37, 53), (9, 130)]
@@ -80,8 +83,11 @@ class TestCoding:
     @pytest.mark.parametrize("sides", SIDES)
     @pytest.mark.parametrize("kind", [LAPPED, WAVELET])
     @pytest.mark.parametrize("step", [0.05, 1.0, 30.0, 2000.0])
-    def test_what_is_coded_is_decoded(self, kind: int, sides: tuple[int, int], step: float) -> None:
-        model, maps, before = bundled(), None, None
+    @pytest.mark.parametrize("model_of", [bundled, dependent])
+    def test_what_is_coded_is_decoded(
+        self, kind: int, sides: tuple[int, int], step: float, model_of: Callable[[], NtcModel]
+    ) -> None:
+        model, maps, before = model_of(), None, None
         for seed in range(2):
             given = coefficients(kind, *sides, step, seed)
             made = given.copy()
@@ -98,8 +104,11 @@ class TestCoding:
             assert np.abs(made - given).mean() < 0.5
 
     @pytest.mark.parametrize("sides", ODD)
-    def test_wavelets_of_any_sides(self, sides: tuple[int, int]) -> None:
-        model = bundled()
+    @pytest.mark.parametrize("model_of", [bundled, dependent])
+    def test_wavelets_of_any_sides(
+        self, sides: tuple[int, int], model_of: Callable[[], NtcModel]
+    ) -> None:
+        model = model_of()
         made = coefficients(WAVELET, *sides, 3.0) + np.float32(5)
         coded = encode_plane(WAVELET, made, None, model, 8.0)
         stream = _stream(coded, model)
@@ -108,7 +117,10 @@ class TestCoding:
         decode_plane(WAVELET, out, None, model, stream)
         assert np.array_equal(out, made)
 
-    def test_every_instruction_set_gives_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("model_of", [bundled, dependent])
+    def test_every_instruction_set_gives_the_same(
+        self, monkeypatch: pytest.MonkeyPatch, model_of: Callable[[], NtcModel]
+    ) -> None:
         assert len(instruction_sets()) >= 1
         for kind in (LAPPED, WAVELET):
             found = []
@@ -117,7 +129,7 @@ class TestCoding:
                 before = None
                 for seed in range(2):
                     made = coefficients(kind, 72, 136, 10.0, seed)
-                    coded = encode_plane(kind, made, before, bundled(), 8.0)
+                    coded = encode_plane(kind, made, before, model_of(), 8.0)
                     before = coded.maps
                 found.append((made.tobytes(), coded.values.tobytes(), coded.tables.tobytes()))
             assert len(set(found)) == 1
@@ -164,9 +176,10 @@ class TestCoding:
         assert bits == sorted(bits)
         assert off == sorted(off, reverse=True)
 
-    def test_largest_values(self) -> None:
+    @pytest.mark.parametrize("model_of", [bundled, dependent])
+    def test_largest_values(self, model_of: Callable[[], NtcModel]) -> None:
         """What is beyond the largest magnitude is that, not something else."""
-        model = bundled()
+        model = model_of()
         for kind in (LAPPED, WAVELET):
             made = np.full((32, 32), 1e12, np.float32)
             made[::2] = -1e12
@@ -194,6 +207,67 @@ class TestCoding:
         assert maps_size(WAVELET, 1, 7) > 0
 
 
+class TestDependent:
+    """Which of two quantisers a value is of, values before it say: FORMAT.md §15.3."""
+
+    def coded(self, kind: int, step: float):
+        made = coefficients(kind, 128, 128, step)
+        given = made.copy()
+        return given, made, encode_plane(kind, made, None, dependent(), 8.0)
+
+    @pytest.mark.parametrize("kind", [LAPPED, WAVELET])
+    def test_features_of_known_values_give_the_tables(self, kind: int) -> None:
+        _, _, coded = self.coded(kind, 15.0)
+        plane = np.zeros((128, 128), np.float32)
+        features, bands, values, maps = examine_plane(kind, plane, None, 0.5, coded.values)
+        first = plane.size - len(values)
+        count = len(coded.values) - first
+        assert np.array_equal(values[:count], coded.values[first:])
+        assert not values[count:].any()
+        assert np.array_equal(maps, coded.maps)
+        for name, net_of in NETS.items():
+            mine = (bands[:count] < 64) == (net_of == LAPPED)
+            wanted = dependent().nets[name].tables(features[:count][mine], bands[:count][mine] % 64)
+            assert np.array_equal(coded.tables[first:][mine] % 80, wanted)
+        assert (coded.tables >= 80).any()
+
+    @pytest.mark.parametrize("kind", [LAPPED, WAVELET])
+    def test_values_are_told_of_what_was_made_of_them(self, kind: int) -> None:
+        """Through both transforms, and whichever quantiser each is of."""
+        _, made, coded = self.coded(kind, 15.0)
+        quantisers = np.full(made.size, 9, np.uint8)
+        inverse(kind, made)
+        forward(kind, made)
+        _, _, values, maps = examine_plane(
+            kind, made, None, 0.5, dependent=True, quantisers=quantisers
+        )
+        low, count = made.size - len(values), len(coded.values)
+        assert np.array_equal(values[: count - low], coded.values[low:])
+        assert np.array_equal(maps, coded.maps)
+        assert np.array_equal(quantisers[: count - low], coded.tables[low:] // 80)
+        assert not quantisers[count - low : len(values)].any()
+
+    def test_values_lie_on_halves_of_the_second_quantiser(self) -> None:
+        model = dependent()
+        exact = NtcModel(model.nets, model.frequencies, np.zeros_like(model.offsets))
+        made = coefficients(WAVELET, 128, 128, 10.0)
+        encode_plane(WAVELET, made, None, exact, 8.0)
+        halves = np.rint(2 * made)
+        assert np.array_equal(halves, 2 * made)
+        assert 0.1 < (halves % 2 == 1).mean() < 0.9
+
+    def test_errors_are_less_at_the_same_step(self) -> None:
+        """By about a decibel where every value is large: what a trellis of eight states brings."""
+        rng = np.random.default_rng(0)
+        given = (rng.laplace(0, 40, (256, 256))).astype(np.float32)
+        squared = []
+        for model in (bundled(), dependent()):
+            made = given.copy()
+            encode_plane(WAVELET, made, None, model, 20.0)
+            squared.append(float(np.square(made - given)[8:, 8:].mean()))
+        assert 0.8 < 10 * np.log10(squared[0] / squared[1]) < 1.2
+
+
 class TestDamage:
     def stream(self, kind: int) -> Stream:
         found = _stream(
@@ -206,6 +280,13 @@ class TestDamage:
         stream = self.stream(kind)
         fields = {name: getattr(stream, name) for name in Stream.__slots__} | changed
         decode_plane(kind, np.empty((64, 64), np.float32), None, bundled(), Stream(**fields))
+
+    @pytest.mark.parametrize("kind", [LAPPED, WAVELET])
+    def test_of_the_lowest_band_alone(self, kind: int) -> None:
+        """What is wrong there is said where no other band is coded, too."""
+        words = self.stream(kind).words[:0]
+        with pytest.raises(InvalidRecord, match="words end too early"):
+            self.decode(kind, bands=0, words=words)
 
     @pytest.mark.parametrize("kind", [LAPPED, WAVELET])
     def test_is_refused(self, kind: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.ntc.chunk import Analysis, decode_chunk
 from tilepress.codecs.ntc.layout import LAPPED, WAVELET
+from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.plane import inverse, padded_sides
 from tilepress.codecs.ntc.reduced import SCALES, bands_for, can_reduce, reduce_plane
 from tilepress.codecs.record import HEADER_BYTES, pack_record, unpack_record
@@ -17,7 +19,7 @@ from tilepress.codecs.reduce import all_of, reduced
 from tilepress.codecs.tile import TileCodec
 from tilepress.errors import ChecksumMismatch, InvalidRecord, UnsupportedFormat, UsageError
 
-from .pictures import bundled, image
+from .pictures import bundled, dependent, image
 
 SIDES = [(8, 8), (16, 40), (24, 24), (100, 93), (61, 200), (257, 130)]
 
@@ -58,30 +60,33 @@ class TestAPlane:
             assert np.abs(found - means(made, scale)).max() < 1e-3
 
 
-def coded(samples: np.ndarray, bands: int, step: float, kind: int, absent=None):
+def coded(samples: np.ndarray, bands: int, step: float, kind: int, absent=None, model_of=bundled):
     analysis = Analysis.of(samples, absent, bands)
     assert analysis is not None
     analysis.coefficients = {kind: analysis.coefficients[kind]}
-    return analysis.encode(step, bundled())
+    return analysis.encode(step, model_of())
 
 
-def at_scale(payload: bytes, samples: np.ndarray, scale: int, planes=None) -> np.ndarray:
+def at_scale(
+    payload: bytes, samples: np.ndarray, scale: int, planes=None, model_of=bundled
+) -> np.ndarray:
     budget = Budget("decoding", 2**30)
     return decode_chunk(
-        memoryview(payload), samples.shape, samples.dtype, bundled(), budget, planes, scale
+        memoryview(payload), samples.shape, samples.dtype, model_of(), budget, planes, scale
     )
 
 
 @pytest.mark.parametrize("kind", [LAPPED, WAVELET])
 @pytest.mark.parametrize("scale", SCALES)
 class TestAChunk:
+    @pytest.mark.parametrize("model_of", [bundled, dependent])
     @pytest.mark.parametrize(("planes", "bands"), [(1, 1), (3, 3), (5, 1), (4, 2)])
     def test_is_near_to_the_means_of_all_of_it(
-        self, planes: int, bands: int, scale: int, kind: int
+        self, planes: int, bands: int, scale: int, kind: int, model_of: Callable[[], NtcModel]
     ) -> None:
         samples = image(120, 136, planes)
-        payload, decoded = coded(samples, bands, 6.0, kind)
-        found = at_scale(payload, samples, scale)
+        payload, decoded = coded(samples, bands, 6.0, kind, model_of=model_of)
+        found = at_scale(payload, samples, scale, model_of=model_of)
         want = reduced(decoded, scale, "average")
         assert found.shape == want.shape
         assert found.dtype == want.dtype

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from tilepress.codecs.ntc.chunk import encode_chunk  # noqa: E402
-from tilepress.codecs.ntc.layout import FEATURES, TABLE_BITS, TABLES, TOKENS  # noqa: E402
+from tilepress.codecs.ntc.chunk import encode_chunk, price_of  # noqa: E402
+from tilepress.codecs.ntc.examples import cut_crops, draw_examples, values_of  # noqa: E402
+from tilepress.codecs.ntc.layout import (  # noqa: E402
+    FEATURES,
+    LAPPED,
+    NETS,
+    OFFSETS,
+    QUANTISERS,
+    TABLE_BITS,
+    TABLES,
+    TOKENS,
+    WAVELET,
+)
 from tilepress.codecs.ntc.model import NtcModel  # noqa: E402
+from tilepress.codecs.ntc.plane import CodedPlane, encode_plane, forward  # noqa: E402
 from tilepress.codecs.ntc.train import (  # noqa: E402
     _BANDS,
+    _count,
     _FloatNet,
     _frequencies,
     _laplace_bits,
     _prior,
-    cut_crops,
     train_ntc,
 )
 
-from .pictures import bundled, image  # noqa: E402
+from .pictures import bundled, dependent, image  # noqa: E402
+
+ROWS = QUANTISERS * TABLES
 
 
 class TestCrops:
@@ -41,24 +57,106 @@ class TestCrops:
         assert cut_crops(np.full((1, 100, 100), 3, np.uint8), 1, "", 0) == []
 
 
+class TestExamples:
+    def test_without_a_model_all_are_of_the_first_quantiser(self) -> None:
+        found = draw_examples(cut_crops(image(200, 200, 3), 3, "rgb", 0), 5000, 0, None)
+        for name in NETS:
+            mine = found[name]
+            assert len(mine.magnitudes) == len(mine.quantisers) == len(mine.features) >= 5000
+            assert mine.magnitudes.any()
+            assert not mine.quantisers.any()
+
+    def test_with_one_both_are_seen(self) -> None:
+        found = draw_examples(cut_crops(image(200, 200, 3), 3, "rgb", 0), 5000, 0, dependent())
+        for name in NETS:
+            mine = found[name]
+            for quantiser in range(QUANTISERS):
+                assert mine.magnitudes[mine.quantisers == quantiser].any()
+
+    @pytest.mark.parametrize("kind", [LAPPED, WAVELET])
+    def test_quantisers_are_those_of_the_parities_before(self, kind: int) -> None:
+        """Those of eight states (FORMAT.md §15.3), from the first on in every band."""
+        after = [(0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)]
+        plane = image(64, 64)[0].astype(np.float32) - 2000
+        forward(kind, plane)
+        plane /= 60
+        rng = np.random.default_rng(0)
+        _, bands, values, quantisers, _ = values_of(kind, plane, None, dependent(), rng)
+        state, wanted = 0, []
+        for k, value in enumerate(values):
+            state = 0 if k and bands[k] != bands[k - 1] else state
+            wanted.append(state & 1)
+            state = after[state][abs(int(value)) & 1]
+        assert quantisers.tolist() == wanted
+        assert 0 < np.mean(quantisers) < 1
+
+    @pytest.mark.parametrize("kind", [LAPPED, WAVELET])
+    def test_features_are_those_that_the_encoder_saw(self, kind: int) -> None:
+        """The net says of them what the encoder wrote down."""
+        model = dependent()
+        plane = image(64, 64)[0].astype(np.float32) - 2000
+        forward(kind, plane)
+        plane /= 60
+        coded = encode_plane(kind, plane.copy(), None, model, price_of(model))
+        rng = np.random.default_rng(0)
+        features, bands, values, quantisers, _ = values_of(kind, plane, None, model, rng)
+        low = 64 * 64 - len(values)
+        count = len(coded.values) - low
+        assert np.array_equal(values[:count], coded.values[low:])
+        first, name = (0, "lapped") if kind == LAPPED else (_BANDS["lapped"], "wavelet")
+        mine = np.flatnonzero((bands >= first) & (bands < first + _BANDS[name]))
+        mine = mine[mine < count]
+        tables = model.nets[name].tables(features[mine], bands[mine].astype(np.int64) - first)
+        assert np.array_equal(tables + TABLES * quantisers[mine], coded.tables[low:][mine])
+
+
 class TestTables:
     def test_sum_up_and_have_an_escape(self) -> None:
-        frequencies = _frequencies(np.zeros((TABLES, TOKENS)))
+        frequencies = _frequencies(np.zeros((ROWS, TOKENS)))
+        assert frequencies.shape == (ROWS, TOKENS + 1)
         assert (frequencies.astype(int).sum(axis=1) == 1 << TABLE_BITS).all()
         assert (np.count_nonzero(frequencies, axis=1) >= 2).all()
 
     def test_counts_move_them(self) -> None:
-        counts = np.zeros((TABLES, TOKENS))
+        counts = np.zeros((ROWS, TOKENS))
         counts[30, 2] = 1e6
         plain, moved = _frequencies(counts * 0), _frequencies(counts)
         assert moved[30, 2] > 30_000 > plain[30, 2]
-        assert np.array_equal(moved[31], plain[31])
+        assert np.array_equal(np.delete(moved, 30, 0), np.delete(plain, 30, 0))
 
-    def test_the_prior_is_the_density_that_the_net_is_trained_on(self) -> None:
+    @pytest.mark.parametrize("quantiser", range(QUANTISERS))
+    def test_the_prior_is_the_density_that_the_net_is_trained_on(self, quantiser: int) -> None:
         table, scale = 35, 2.0 ** ((35 - 25) / 5)
-        bits = _laplace_bits(torch.arange(16.0), torch.full((16,), float(np.log2(scale))))
+        sizes = torch.arange(16.0)
+        bits = _laplace_bits(
+            sizes, torch.full((16,), float(quantiser)), torch.full((16,), float(np.log2(scale)))
+        )
         wanted = np.exp2(-bits.numpy()) * np.where(np.arange(16) > 0, 2, 1)
-        assert _prior()[table, :16] == pytest.approx(wanted, rel=1e-3)
+        assert _prior()[TABLES * quantiser + table, :16] == pytest.approx(wanted, rel=1e-3)
+
+    @pytest.mark.parametrize("quantiser", range(QUANTISERS))
+    def test_the_density_sums_up(self, quantiser: int) -> None:
+        for log2_scale in (-1.0, 0.0, 3.0):
+            sizes = torch.arange(400.0)
+            bits = _laplace_bits(
+                sizes, torch.full((400,), float(quantiser)), torch.full((400,), log2_scale)
+            )
+            share = np.exp2(-bits.numpy().astype(float)) * np.where(np.arange(400) > 0, 2, 1)
+            assert share.sum() == pytest.approx(1, abs=1e-4)
+
+    def test_offsets_are_of_what_each_quantiser_stands_for(self) -> None:
+        values = np.array([9, 2, -2, 0, 1], np.int32)
+        tables = np.array([7, 30, TABLES + 30, 30, TABLES + 30], np.uint8)
+        given = np.array([np.nan, 1.9, 1.7, 0.2, 0.6], np.float32)
+        counts = np.zeros((ROWS, TOKENS))
+        off, seen = np.zeros((ROWS, OFFSETS)), np.zeros((ROWS, OFFSETS))
+        _count(CodedPlane(values, tables, 1, 7, 1.0, None), given, 2.0, counts, off, seen)
+        assert off[30].tolist() == pytest.approx([0, 0.1, 0, 0], abs=1e-6)
+        assert off[TABLES + 30].tolist() == pytest.approx([-0.1, -0.2, 0, 0], abs=1e-6)
+        assert seen[TABLES + 30].tolist() == [1, 1, 0, 0]
+        assert counts[30, :3].tolist() == [2, 0, 2]
+        assert counts[TABLES + 30, :3].tolist() == [0, 2, 2]
+        assert counts.sum() == 8
 
 
 @pytest.mark.slow
@@ -75,6 +173,7 @@ class TestTraining:
         sizes = []
         for model in made:
             again = NtcModel.from_bytes(model.to_bytes())
+            assert again.is_dependent
             coded = encode_chunk(samples, None, 1, 12.0, again)
             assert coded is not None
             sizes.append(len(coded[0]))
@@ -96,10 +195,16 @@ class TestGoingOn:
             assert np.mean(off <= 1) > 0.99
             assert np.mean(off == 0) > 0.9
 
-    def test_is_one_round_less(self) -> None:
+    @pytest.mark.parametrize("start", [bundled, dependent])
+    def test_is_one_round_less(self, start: Callable[[], NtcModel]) -> None:
+        """Whatever it goes on from, what it gives has both quantisers."""
         crops = [c for seed in range(4) for c in cut_crops(image(200, 200, 3), 3, "rgb", seed)]
         told: list[str] = []
-        train_ntc(crops, steps=5, examples=20_000, seed=0, progress=told.append, start=bundled())
+        made = train_ntc(
+            crops, steps=5, examples=20_000, seed=0, progress=told.append, start=start()
+        )
+        assert made.is_dependent
+        assert ("one quantiser" in told[0]) == (start is bundled)
         assert [line.split(":")[0] for line in told if line.startswith("round")] == [
             f"round {turn}, {name}" for turn in (1, 2) for name in ("lapped", "wavelet")
         ]

@@ -25,7 +25,7 @@ from tilepress.codecs.ntc.decoders.net import ResidualNet  # noqa: E402
 from tilepress.codecs.ntc.decoders.networks import Networks, as_halves  # noqa: E402
 from tilepress.codecs.ntc.decoders.train import make_pairs, train_net  # noqa: E402
 from tilepress.codecs.ntc.decoders.train_gan import NOISE, train_gan, with_noise  # noqa: E402
-from tilepress.codecs.ntc.train import cut_crops  # noqa: E402
+from tilepress.codecs.ntc.examples import cut_crops  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")

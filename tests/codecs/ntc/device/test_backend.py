@@ -10,6 +10,7 @@ import hashlib
 import pickle
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ from tilepress.codecs.ntc.decoders.networks import Networks
 from tilepress.codecs.ntc.device import backend, planes, transform
 from tilepress.codecs.ntc.device.backend import DeviceBackend
 from tilepress.codecs.ntc.device.places import layout
-from tilepress.codecs.ntc.layout import LAPPED, WAVELET
+from tilepress.codecs.ntc.layout import LAPPED, TABLES, WAVELET
+from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.record import unpack_record
 from tilepress.codecs.tile import TileCodec
 from tilepress.codecs.weights import load_named
@@ -37,6 +39,18 @@ from ..pictures import image as planes_of
 from ..test_golden import GOLDEN, INDEX, regenerate, sha256
 
 MODEL = parse_model(load_named("ntc-1").data)
+
+
+def dependent() -> NtcModel:
+    """Return MODEL's nets with tables for two quantisers, no two of a cell alike."""
+    others = np.roll(np.arange(TABLES), 3)
+    frequencies = np.concatenate([MODEL.frequencies, MODEL.frequencies[others]])
+    offsets = np.concatenate([MODEL.offsets, MODEL.offsets[others] // 2 - 3])
+    return NtcModel(MODEL.nets, frequencies, offsets)
+
+
+DEPENDENT = dependent()
+MODELS = pytest.mark.parametrize("model", [MODEL, DEPENDENT], ids=["plain", "dependent"])
 SIZES = {
     LAPPED: [(8, 8), (16, 8), (40, 56), (8, 200), (136, 144)],
     WAVELET: [(1, 1), (1, 9), (9, 1), (2, 3), (8, 8), (7, 200), (75, 90), (129, 131)],
@@ -120,50 +134,94 @@ class TestPlanes:
     def test_chosen_and_decoded(
         self, device: DeviceBackend, kind: int, sides: tuple[int, int], step: float
     ) -> None:
+        self.check(device, kind, sides, step, MODEL)
+
+    @pytest.mark.parametrize("step", [0.3, 9.0, 150.0])
+    @pytest.mark.parametrize(
+        ("kind", "sides"),
+        [(LAPPED, (40, 56)), (LAPPED, (136, 144)), (WAVELET, (7, 200)), (WAVELET, (75, 90))],
+    )
+    def test_of_dependent_values(
+        self, device: DeviceBackend, kind: int, sides: tuple[int, int], step: float
+    ) -> None:
+        self.check(device, kind, sides, step, DEPENDENT)
+
+    def check(
+        self,
+        device: DeviceBackend,
+        kind: int,
+        sides: tuple[int, int],
+        step: float,
+        model: NtcModel,
+    ) -> None:
         theirs = ours = None
         for given in coefficients(kind, 2, sides, step):
             here, there = given.copy(), given.copy()
-            a = CPU.encode(kind, here, theirs, MODEL, 8.0)
-            b = device.encode(kind, there, ours, MODEL, 8.0)
+            a = CPU.encode(kind, here, theirs, model, 8.0)
+            b = device.encode(kind, there, ours, model, 8.0)
             assert np.array_equal(a.values, b.values)
             assert np.array_equal(a.tables, b.tables)
             assert (a.bands, a.low_table, a.bits) == (b.bands, b.low_table, b.bits)
             assert np.array_equal(bits_of(here), bits_of(there))
-            if (stream := native_stream(a)) is not None:
+            if (stream := native_stream(a, model)) is not None:
                 back = np.zeros(sides, np.float32)
-                ours = device.decode(kind, back, ours, MODEL, stream)
+                ours = device.decode(kind, back, ours, model, stream)
                 assert np.array_equal(bits_of(back), bits_of(here))
             else:
                 ours = device.blank(kind, sides)
             theirs = a.maps
 
+    @pytest.mark.parametrize("sides", [(1, 1), (1, 9), (9, 1), (2, 3), (8, 8)])
+    def test_of_few_dependent_values(self, device: DeviceBackend, sides: tuple[int, int]) -> None:
+        self.check(device, WAVELET, sides, 3.0, DEPENDENT)
+
+    @MODELS
     def test_rows_at_a_time_change_nothing(
-        self, device: DeviceBackend, monkeypatch: pytest.MonkeyPatch
+        self, device: DeviceBackend, monkeypatch: pytest.MonkeyPatch, model: NtcModel
     ) -> None:
         """Planes too large for the sums of a band to be held at once."""
         for kind, sides in ((LAPPED, (40, 56)), (WAVELET, (75, 90))):
             (given,) = coefficients(kind, 1, sides, 3.0)
             whole, parts = given.copy(), given.copy()
-            a = device.encode(kind, whole, None, MODEL, 8.0)
+            a = device.encode(kind, whole, None, model, 8.0)
             with monkeypatch.context() as patched:
                 patched.setattr(planes, "_SUMS", 3 * 30)
-                b = device.encode(kind, parts, None, MODEL, 8.0)
-            assert np.array_equal(a.values, b.values)
+                b = device.encode(kind, parts, None, model, 8.0)
+                assert np.array_equal(a.values, b.values)
+                back = np.zeros(sides, np.float32)
+                device.decode(kind, back, None, model, native_stream(b, model))
             assert a.bits == b.bits
             assert np.array_equal(whole, parts)
+            assert np.array_equal(whole, back)
 
-    def test_prices_that_a_gpu_would_round_otherwise_are_refused(
-        self, device: DeviceBackend
-    ) -> None:
-        (given,) = coefficients(LAPPED, 1, (16, 16), 3.0)
-        with pytest.raises(ValueError, match="want a power of 2"):
-            device.encode(LAPPED, given, None, MODEL, 7.0)
+    @MODELS
+    def test_largest_values(self, device: DeviceBackend, model: NtcModel) -> None:
+        for kind in (LAPPED, WAVELET):
+            given = np.full((32, 32), 1e12, np.float32)
+            given[::2] = -1e12
+            here, there = given.copy(), given.copy()
+            a = CPU.encode(kind, here, None, model, 8.0)
+            b = device.encode(kind, there, None, model, 8.0)
+            assert np.array_equal(a.values, b.values)
+            assert a.bits == b.bits
+            assert np.array_equal(bits_of(here), bits_of(there))
+
+    @MODELS
+    def test_any_price(self, device: DeviceBackend, model: NtcModel) -> None:
+        """A GPU would round a product and a sum once, if it was left to."""
+        (given,) = coefficients(LAPPED, 1, (64, 64), 2.0)
+        for price in (0.3, 7.1, 10.0, 333.3):
+            here, there = given.copy(), given.copy()
+            a = CPU.encode(LAPPED, here, None, model, price)
+            b = device.encode(LAPPED, there, None, model, price)
+            assert np.array_equal(a.values, b.values)
+            assert a.bits == b.bits
 
 
-def native_stream(coded: native.CodedPlane) -> native.Stream | None:
+def native_stream(coded: native.CodedPlane, model: NtcModel = MODEL) -> native.Stream | None:
     from tilepress.codecs.ntc.chunk import _stream
 
-    return _stream(coded, MODEL)
+    return _stream(coded, model)
 
 
 @pytest.mark.parametrize("name", sorted(INDEX))
@@ -214,6 +272,18 @@ class TestCodecs:
             on_device.decode(records[1], planes=[1]), on_cpu.decode(records[1], planes=[1])
         )
 
+    def test_of_dependent_values(self, here: DeviceBackend, tmp_path: Path) -> None:
+        weights = tmp_path / "dependent.safetensors"
+        weights.write_bytes(DEPENDENT.to_bytes())
+        arrays, records = self.pictures()[1:], []
+        for where in ("cpu", "cuda"):
+            codec = TileCodec("ntc", quality=60.0, nodata=0, model=str(weights), device=where)
+            records.append(codec.encode_many(arrays, bands=3))
+        assert records[0] == records[1]
+        on_cpu = TileCodec("ntc", quality=60.0, model=str(weights)).decode_many(records[0])
+        for one, other in zip(codec.decode_many(records[0]), on_cpu, strict=True):
+            assert np.array_equal(one, other)
+
     def test_exact_bands_and_bounds(self, here: DeviceBackend) -> None:
         samples = np.stack([picture(40, 48, k) for k in range(4)])
         for options in ({"psnr": 40.0, "max_error": 30}, {"psnr": 40.0}):
@@ -254,11 +324,15 @@ def batches(here: DeviceBackend, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
     return seen
 
 
+PLAIN = "ntc-2"
+"""Weights with which every chunk asks for the same: both transforms."""
+
+
 class TestBatches:
     ARRAYS = tuple(picture(40, 48, k) for k in range(4))
 
     def test_chunks_run_together(self, batches: list[tuple[str, int]]) -> None:
-        codec = TileCodec("ntc", quality=60.0, tier="fast", device="cuda")
+        codec = TileCodec("ntc", quality=60.0, model=PLAIN, device="cuda")
         records = codec.encode_many(self.ARRAYS)
         assert batches == [("encode_planes", 4)] * 2  # both transforms
         batches.clear()
@@ -270,10 +344,10 @@ class TestBatches:
         self, batches: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(backend, "DEVICE_BYTES", 3 * 64 * 40 * 48)
-        codec = TileCodec("ntc", quality=60.0, tier="fast", device="cuda")
+        codec = TileCodec("ntc", quality=60.0, model=PLAIN, device="cuda")
         records = codec.encode_many(self.ARRAYS)
         assert [count for _, count in batches] == [3, 1, 3, 1]
-        assert records == TileCodec("ntc", quality=60.0, tier="fast").encode_many(self.ARRAYS)
+        assert records == TileCodec("ntc", quality=60.0, model=PLAIN).encode_many(self.ARRAYS)
 
     def test_one_that_is_too_large_runs_in_halves(
         self, here: DeviceBackend, monkeypatch: pytest.MonkeyPatch
@@ -288,11 +362,11 @@ class TestBatches:
             return run(kind, some, *rest)
 
         monkeypatch.setattr(planes, "encode_planes", encode)
-        records = TileCodec("ntc", quality=60.0, tier="fast", device="cuda").encode_many(
+        records = TileCodec("ntc", quality=60.0, model=PLAIN, device="cuda").encode_many(
             self.ARRAYS
         )
         assert sizes == [4, 2, 2, 4, 2, 2]
-        assert records == TileCodec("ntc", quality=60.0, tier="fast").encode_many(self.ARRAYS)
+        assert records == TileCodec("ntc", quality=60.0, model=PLAIN).encode_many(self.ARRAYS)
 
     def test_what_the_device_says_is_a_codec_error(
         self, here: DeviceBackend, monkeypatch: pytest.MonkeyPatch
@@ -305,16 +379,33 @@ class TestBatches:
             TileCodec("ntc", quality=60.0, device="cuda").encode(self.ARRAYS[0])
 
 
+def damaged(stream: native.Stream, rng: np.random.Generator) -> native.Stream:
+    """Return a stream with another number in it, and some without its end or other bands."""
+    parts = [stream.states.copy(), stream.words.copy(), stream.raw.copy()]
+    for part in parts:
+        if len(part) and rng.random() < 0.4:
+            number = rng.integers(len(part))
+            part[number] ^= part.dtype.type(1 << rng.integers(8 * part.dtype.itemsize - 1))
+            part[number] |= np.uint32(1 << 16) if part.dtype == np.uint32 else 0
+    states, words, raw = parts
+    if rng.random() < 0.3:
+        words = words[: rng.integers(len(words) + 1)]
+    if rng.random() < 0.3:
+        raw = raw[: rng.integers(len(raw) + 1)]
+    bands = int(rng.integers(stream.bands + 1)) if rng.random() < 0.2 else stream.bands
+    return native.Stream(bands, stream.low_table, states, words, raw)
+
+
 class TestHostileStreams:
-    def coded(self) -> tuple[native.Stream, tuple[int, int]]:
+    def coded(self, model: NtcModel) -> tuple[native.Stream, tuple[int, int]]:
         sides = (40, 48)
         (given,) = coefficients(WAVELET, 1, sides, 0.4)
-        stream = native_stream(CPU.encode(WAVELET, given, None, MODEL, 8.0))
+        stream = native_stream(CPU.encode(WAVELET, given, None, model, 8.0), model)
         assert stream is not None
         return stream, sides
 
-    def broken(self) -> Iterator[tuple[str, native.Stream]]:
-        stream, _ = self.coded()
+    def broken(self, model: NtcModel) -> Iterator[tuple[str, native.Stream]]:
+        stream, _ = self.coded(model)
         parts = (stream.bands, stream.low_table, stream.states, stream.words, stream.raw)
         bands, low, states, words, raw = parts
         yield "words end", native.Stream(bands, low, states, words[:-40], raw)
@@ -328,19 +419,47 @@ class TestHostileStreams:
         yield "no words", native.Stream(bands, low, states, words[:0], raw)
         yield "another table", native.Stream(bands, 79 - low, states, words, raw)
 
-    def said(self, where: Backend, stream: native.Stream) -> str:
+    def said(self, where: Backend, model: NtcModel, stream: native.Stream) -> str:
         with pytest.raises(InvalidRecord) as error:
-            where.decode(WAVELET, np.zeros((40, 48), np.float32), None, MODEL, stream)
+            where.decode(WAVELET, np.zeros((40, 48), np.float32), None, model, stream)
         return str(error.value)
 
-    def test_are_refused_as_the_cpu_does(self, device: DeviceBackend) -> None:
-        for name, stream in self.broken():
-            assert self.said(device, stream) == self.said(CPU, stream), name
+    @MODELS
+    def test_are_refused_as_the_cpu_does(self, device: DeviceBackend, model: NtcModel) -> None:
+        for name, stream in self.broken(model):
+            assert self.said(device, model, stream) == self.said(CPU, model, stream), name
+
+    @MODELS
+    @pytest.mark.parametrize("step", [0.02, 2.0, 700.0])
+    def test_of_chance_come_to_the_fault_of_the_cpu(
+        self, device: DeviceBackend, model: NtcModel, step: float
+    ) -> None:
+        """Streams with other bytes, cut ones, and a few bands: one batch."""
+        sides, rng = (24, 24), np.random.default_rng(7)
+        (given,) = coefficients(LAPPED, 1, sides, step)
+        stream = native_stream(CPU.encode(LAPPED, given, None, model, 8.0), model)
+        assert stream is not None
+        streams = [damaged(stream, rng) for _ in range(150)]
+        found = planes.decode_planes(
+            LAPPED, sides, streams, None, planes.DeviceModel(model, torch.device(device.name))
+        )
+        seen = set()
+        for one, theirs in zip(found, streams, strict=True):
+            made, said = np.zeros(sides, np.float32), ""
+            try:
+                CPU.decode(LAPPED, made, None, model, theirs)
+            except InvalidRecord as error:
+                said = str(error).rpartition(": ")[2]
+            assert said == native.FAULTS.get(one.fault, "")
+            if not said:
+                assert np.array_equal(bits_of(made), bits_of(one.plane.cpu().numpy()))
+            seen.add(said)
+        assert len(seen) >= 3
 
     def test_harm_no_other_plane_of_the_batch(
         self, here: DeviceBackend, batches: list[tuple[str, int]]
     ) -> None:
-        stream, sides = self.coded()
+        stream, sides = self.coded(MODEL)
         bad = native.Stream(
             stream.bands, stream.low_table, stream.states, stream.words[:-40], stream.raw
         )
