@@ -21,6 +21,7 @@ from tilepress.codecs.ntc.layout import LAPPED, WAVELET
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.payload import (
     LARGEST_STEP,
+    MOST_BANDS,
     MOST_SPAN,
     SMALLEST_STEP,
     Payload,
@@ -55,6 +56,8 @@ DEPENDENT_PRICE = 10.0
 """The same where quantisation is dependent: errors are a fifth smaller at the same step."""
 
 _PLANE_BYTES = 4096
+_CELLS_OF_A_BAND = 64
+"""Samples of a plane for each that is turned: its matrix takes a quarter of a bit a sample."""
 _turn_bands = bind("tp_turn_bands", "snnws")
 _to_samples = bind("tp_to_samples", "snnnFFwwi")
 _value_symbols = bind("tp_value_symbols", "iBniiHHIB", "n")
@@ -106,7 +109,9 @@ class Analysis:
     masks: list[npt.NDArray[np.bool_] | None]
     heads: list[PlaneHead]
     """Without their checksums."""
-    turned: Turned
+    ways: list[Turned]
+    """Bands that belong together turned apart; then all planes together, if they are not too many:
+    thin slices, or dates, are often as alike as bands."""
     kinds: tuple[int, ...] = (LAPPED, WAVELET)
     """Of the transforms that are tried."""
     _last: tuple[tuple[float, float, int], Trial] | None = None
@@ -141,7 +146,10 @@ class Analysis:
             masks.append(mask)
             coded = None if mask is None else encode_bitmap(mask)
             heads.append(PlaneHead(low, high - low, mean, 0, coded))
-        return cls(samples, absent, masks, heads, Turned.of(planes, group, backend))
+        ways = [Turned.of(planes, group, backend)]
+        if group < count <= MOST_BANDS and planes[0].size >= _CELLS_OF_A_BAND * count:
+            ways.append(Turned.of(planes, count, backend))
+        return cls(samples, absent, masks, heads, ways)
 
     def probe(self, step: float, model: NtcModel, price: float | None = None) -> Probe:
         """Return about what coding at a step would give."""
@@ -159,8 +167,8 @@ class Analysis:
         trial = self._best(step, model, price_of(model) if price is None else price)
         made = trial.made.copy()
         head_of = list(self.heads)
-        turned = self.turned
-        draft = Payload(trial.kind, step, turned.bands, turned.matrix, self.absent, head_of, ())
+        way = trial.way
+        draft = Payload(trial.kind, step, way.bands, way.matrix, self.absent, head_of, ())
         decoded = np.empty_like(self.samples)
         _finish(draft, made, self.masks, decoded, range(len(decoded)))
         heads = [
@@ -172,16 +180,18 @@ class Analysis:
         return pack(payload), decoded
 
     def _best(self, step: float, model: NtcModel, price: float) -> Trial:
-        """Return the transform that costs least; the last answer is kept.
+        """Return the way and the transform that cost least; the last answer is kept.
 
-        Where quantisation is dependent plain values, which are cheap, tell which one that is.
+        Where quantisation is dependent plain values, which are cheap, tell which these are.
         """
         key = (step, price, id(model))
         if self._last is None or self._last[0] != key:
-            trials = (self.turned.trial(kind, step, model.plain, price) for kind in self.kinds)
-            best = min(trials, key=lambda trial: trial.cost)
+            first, *others = self.ways
+            best = min((first.trial(k, step, model.plain, price) for k in self.kinds), key=_cost)
+            trials = (way.trial(best.kind, step, model.plain, price) for way in others)
+            best = min([best, *trials], key=_cost)
             if model.is_dependent:
-                best = self.turned.trial(best.kind, step, model, price)
+                best = best.way.trial(best.kind, step, model, price)
             self._last = key, best
         return self._last[1]
 
@@ -343,6 +353,10 @@ def _finish(
         if mask is not None:
             assert payload.absent is not None
             out[index][mask] = payload.absent
+
+
+def _cost(trial: Trial) -> float:
+    return trial.cost
 
 
 def _step(step: float) -> float:

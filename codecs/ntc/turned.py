@@ -66,7 +66,7 @@ class Turned:
             squared += _squared(plane, plane.shape[1], height, width, self.planes[index], scale)
         bits = sum(c.bits for c in coded)
         bits += 0 if self.matrix is None else 16 * self.matrix.size
-        return Trial(kind, made, coded, bits, squared, bits + price * squared)
+        return Trial(self, kind, made, coded, bits, squared, bits + price * squared)
 
     def _transformed(self, kind: int) -> Floats:
         if kind not in self._coefficients:
@@ -81,8 +81,9 @@ class Turned:
 
 @dataclass(slots=True)
 class Trial:
-    """A chunk coded with one transform."""
+    """A chunk coded in one way, with one transform."""
 
+    way: Turned
     kind: int
     made: Floats
     """(planes, padded y, padded x) as decoded, in steps."""

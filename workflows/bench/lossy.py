@@ -6,10 +6,10 @@ python -m tilepress.workflows.bench.lossy NAME=FILE[,FILE...]... [--volume NAME.
 Files joined by a comma are the bands (or slices) of one image, whose middle of 512 × 512 is coded.
 The anchors get more than they have in practice: JPEG 2000 codes each plane at twenty qualities, or
 as its mean alone, and of all combinations those on the lower hull of bytes and error are taken,
-which no rate control finds. Bands go to it one by one, as components of a KLT, and as those that
-``ntc`` codes. Sizes are those of the libraries' streams. With --scales, instead: how
-much of the time decoding at 1/2, 1/4 and 1/8 takes, and how near it is to means of what all of it
-decodes to.
+which no rate control finds. Bands and slices go to it one by one, as components of a KLT, and as
+those of the transform that ``ntc`` fits. Sizes are those of the libraries' streams. With --scales,
+instead: how much of the time decoding at 1/2, 1/4 and 1/8 takes, and how near it is to means of
+what all of it decodes to.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def _encoded(image: Image, model: NtcModel) -> tuple[bytes, Samples]:
 def curves(image: Image, model: NtcModel) -> dict[str, list[Point]]:
     """Return every codec's curve of an image."""
     found = {"ntc": ours(image, model), "jpeg2000": jpeg2000(image), "jpegxl": jpegxl(image)}
-    if image.bands > 1:
+    if len(image.samples) > 1:
         found["klt+jpeg2000"] = turned_jpeg2000(image, fit)
         found["joint+jpeg2000"] = turned_jpeg2000(image, fit_joint)
     found["lapped"] = ours(image, model, (0,))

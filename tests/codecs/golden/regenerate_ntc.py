@@ -71,6 +71,7 @@ def record(
     analysis = Analysis.of(samples, absent, bands)
     assert analysis is not None
     analysis.kinds = (kind,)
+    del analysis.ways[1:]
     payload, decoded = analysis.encode(step, parse_model(weights.data))
     header = RecordHeader(
         coder=NtcCoder.number,

@@ -64,6 +64,7 @@ def coded(samples: np.ndarray, bands: int, step: float, kind: int, absent=None, 
     analysis = Analysis.of(samples, absent, bands)
     assert analysis is not None
     analysis.kinds = (kind,)
+    del analysis.ways[1:]
     return analysis.encode(step, model_of())
 
 
