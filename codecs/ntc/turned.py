@@ -41,15 +41,13 @@ class Turned:
         """Return planes less their means, (planes, y, x), turned; they themselves stay."""
         if not 2 <= bands <= MOST_BANDS:
             return cls(bands, None, planes, backend)
-        together = planes.reshape(-1, bands, *planes.shape[1:])
-        frames = np.ascontiguousarray(together.swapaxes(0, 1))
-        matrix = fit_joint(frames.reshape(bands, -1, planes.shape[2]))
+        frames = planes.reshape(-1, bands, *planes.shape[1:])
+        together = np.ascontiguousarray(frames.swapaxes(0, 1))
+        matrix = fit_joint(together.reshape(bands, -1, planes.shape[2]))
         turn = analysis_matrix(matrix).astype(np.float32)
-        made = np.empty_like(planes)
-        for frame, out in zip(together, made.reshape(together.shape), strict=True):
-            flat = np.array(frame.reshape(bands, -1), order="C")
-            _turn_bands(flat, flat.shape[1], flat.shape[1], bands, turn)
-            out[:] = flat.reshape(frame.shape)
+        made, cells = planes.copy(), planes[0].size
+        for first in range(0, len(made), bands):
+            _turn_bands(made[first : first + bands], cells, cells, bands, turn)
         return cls(bands, matrix, made, backend)
 
     def trial(self, kind: int, step: float, model: NtcModel, price: float) -> Trial:

@@ -6,12 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tilepress.codecs.ntc.joint import fit_joint
+from tilepress.codecs.ntc.joint import _details, fit_joint
 from tilepress.codecs.ntc.klt import MATRIX_UNIT, fit
 
 Doubles = npt.NDArray[np.float64]
 
 SIDE = 64
+PRIMES = ((7919, 104729), (15485863, 611953), (1299709, 32452843))
+KNOWN = [[5439, 14880, -4171], [-10898, 6829, 10149], [10957, -594, 12166]]
 
 
 def rotation(degrees: float) -> Doubles:
@@ -81,16 +83,26 @@ class TestWhereNothingIsToBeFound:
 
 
 class TestNoLibraryDecides:
-    def test_sums_are_exact(self) -> None:
-        """The order of blocks is no matter, as it would be to sums of floats."""
-        rng = np.random.default_rng(7)
-        planes = np.rint(mixed(rng.normal(size=(5, 5)), rng.normal(size=(5, 32, 32)) * 200))
-        moved = np.ascontiguousarray(planes[:, ::-1, ::-1])
-        assert np.array_equal(fit_joint(planes), fit_joint(moved))
+    def test_a_matrix_is_the_same_on_every_machine(self) -> None:
+        y, x = np.mgrid[:48, :56].astype(np.int64)
+        sources = [((x * a + y * b) * 2654435761 % 2**32 >> 25) for a, b in PRIMES]
+        planes = np.stack([sources[0] * (x < 20), sources[1] + x, sources[2] * (y < 30)])
+        mixed_up = np.array([[3, 1, 2], [1, -2, 2], [2, 2, -1]])
+        found = fit_joint((np.tensordot(mixed_up, planes, 1) - 200).astype(np.float32))
+        assert found.tolist() == KNOWN
 
-    def test_the_widest_samples(self) -> None:
-        """Sums stay below 2^53, where floats are integers."""
+    def test_the_widest_samples_have_exact_sums(self) -> None:
+        """They stay below 2^53 units, where floats are integers."""
         rng = np.random.default_rng(8)
-        planes = rng.integers(0, 2, (4, 256, 256)) * np.float32(65535) - np.float32(32768)
-        moved = np.ascontiguousarray(planes[:, ::-1, ::-1].astype(np.float32))
-        assert np.array_equal(fit_joint(planes.astype(np.float32)), fit_joint(moved))
+        planes = (rng.integers(0, 2, (3, 256, 256)) * 65535.0 - 32768).astype(np.float32)
+        flat = _details(planes).reshape(3, -1)
+        fours = (flat * 4).astype(np.int64).astype(object)
+        assert ((flat @ flat.T * 16).astype(np.int64) == fours @ fours.T).all()
+
+    def test_details_of_a_block(self) -> None:
+        rng = np.random.default_rng(9)
+        block = rng.integers(-500, 500, (2, 4, 4)).astype(np.float32)
+        details = _details(block)
+        assert details.shape == (2, 15, 1)
+        off = block - block.mean(axis=(1, 2), keepdims=True)
+        assert np.allclose(np.square(details).sum(axis=(1, 2)), np.square(off).sum(axis=(1, 2)))
