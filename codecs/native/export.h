@@ -12,6 +12,6 @@ enum { FAULT_MEMORY = 100 };
 
 /* Number of the contract with Python, which library.py has, too: raised whenever a function that is exported, a
    structure that Python fills or what either means is changed, so that an older library is refused, not called. */
-enum { ABI = 3 };
+enum { ABI = 4 };
 
 #endif

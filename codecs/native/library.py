@@ -32,7 +32,7 @@ __all__ = [
     "instruction_sets",
 ]
 
-ABI = 3
+ABI = 4
 """Number of the contract with the library: that of export.h, which says when it is raised."""
 
 VARIABLE = "TILEPRESS_INSTRUCTIONS"

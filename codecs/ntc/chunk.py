@@ -16,7 +16,7 @@ from tilepress.codecs.native.library import bind
 from tilepress.codecs.ntc.backend import CPU, AnyMaps, Backend
 from tilepress.codecs.ntc.decoders.remake import BasePlanes, Remake
 from tilepress.codecs.ntc.fill import fill_absent
-from tilepress.codecs.ntc.klt import MATRIX_UNIT, analysis_matrix, fit
+from tilepress.codecs.ntc.klt import MATRIX_UNIT
 from tilepress.codecs.ntc.layout import LAPPED, WAVELET
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.payload import (
@@ -37,6 +37,7 @@ from tilepress.codecs.ntc.plane import (
     padded_sides,
 )
 from tilepress.codecs.ntc.reduced import bands_for, can_reduce, reduce_plane
+from tilepress.codecs.ntc.turned import Trial, Turned, before
 from tilepress.codecs.record import samples_crc
 from tilepress.codecs.reduce import all_of, reduced
 from tilepress.codecs.wave.bitmap import decode_bitmap, encode_bitmap
@@ -55,9 +56,10 @@ DEPENDENT_PRICE = 10.0
 """The same where quantisation is dependent: errors are a fifth smaller at the same step."""
 
 _PLANE_BYTES = 4096
+_CELLS_OF_A_BAND = 64
+"""Samples of a plane for each that is turned: its matrix takes a quarter of a bit a sample."""
 _turn_bands = bind("tp_turn_bands", "snnws")
 _to_samples = bind("tp_to_samples", "snnnFFwwi")
-_squared = bind("tp_squared", "snnnsF", "f")
 _value_symbols = bind("tp_value_symbols", "iBniiHHIB", "n")
 
 
@@ -107,14 +109,12 @@ class Analysis:
     masks: list[npt.NDArray[np.bool_] | None]
     heads: list[PlaneHead]
     """Without their checksums."""
-    bands: int
-    matrix: npt.NDArray[np.int16] | None
-    planes: Floats
-    """(planes, y, x) before the transform, which may be of fewer rows and columns than …"""
-    coefficients: dict[int, Floats]
-    """… by the kind of transform, (planes, padded y, padded x)."""
-    backend: Backend
-    _last: tuple[tuple[float, float, int], _Trial] | None = None
+    ways: list[Turned]
+    """Bands that belong together turned apart; then all planes together, if they are not too many:
+    thin slices, or dates, are often as alike as bands."""
+    kinds: tuple[int, ...] = (LAPPED, WAVELET)
+    """Of the transforms that are tried."""
+    _last: tuple[tuple[float, float, int], Trial] | None = None
 
     @classmethod
     def of(
@@ -146,9 +146,10 @@ class Analysis:
             masks.append(mask)
             coded = None if mask is None else encode_bitmap(mask)
             heads.append(PlaneHead(low, high - low, mean, 0, coded))
-        matrix = _turn_apart(planes, group)
-        coefficients = {kind: _transformed(kind, planes, backend) for kind in (LAPPED, WAVELET)}
-        return cls(samples, absent, masks, heads, group, matrix, planes, coefficients, backend)
+        ways = [Turned.of(planes, group, backend)]
+        if group < count <= MOST_BANDS and planes[0].size >= _CELLS_OF_A_BAND * count:
+            ways.append(Turned.of(planes, count, backend))
+        return cls(samples, absent, masks, heads, ways)
 
     def probe(self, step: float, model: NtcModel, price: float | None = None) -> Probe:
         """Return about what coding at a step would give."""
@@ -156,8 +157,6 @@ class Analysis:
         trial = self._best(step, model, price_of(model) if price is None else price)
         bits = trial.bits + 8 * (8 + sum(16 for _ in self.heads))
         bits += 8 * sum(len(head.mask) for head in self.heads if head.mask is not None)
-        if self.matrix is not None:
-            bits += 16 * self.matrix.size
         return Probe(bits, trial.squared * step**2)
 
     def encode(
@@ -168,7 +167,8 @@ class Analysis:
         trial = self._best(step, model, price_of(model) if price is None else price)
         made = trial.made.copy()
         head_of = list(self.heads)
-        draft = Payload(trial.kind, step, self.bands, self.matrix, self.absent, head_of, ())
+        way = trial.way
+        draft = Payload(trial.kind, step, way.bands, way.matrix, self.absent, head_of, ())
         decoded = np.empty_like(self.samples)
         _finish(draft, made, self.masks, decoded, range(len(decoded)))
         heads = [
@@ -179,45 +179,21 @@ class Analysis:
         payload = replace(draft, heads=heads, streams=streams, dependent=model.is_dependent)
         return pack(payload), decoded
 
-    def _best(self, step: float, model: NtcModel, price: float) -> _Trial:
-        """Return the transform that costs least; the last answer is kept.
+    def _best(self, step: float, model: NtcModel, price: float) -> Trial:
+        """Return the way and the transform that cost least; the last answer is kept.
 
-        Where quantisation is dependent plain values, which are cheap, tell which one that is.
+        Where quantisation is dependent plain values, which are cheap, tell which these are.
         """
         key = (step, price, id(model))
         if self._last is None or self._last[0] != key:
-            trials = (self._try(kind, step, model.plain, price) for kind in self.coefficients)
-            best = min(trials, key=lambda trial: trial.bits + price * trial.squared)
+            first, *others = self.ways
+            best = min((first.trial(k, step, model.plain, price) for k in self.kinds), key=_cost)
+            trials = (way.trial(best.kind, step, model.plain, price) for way in others)
+            best = min([best, *trials], key=_cost)
             if model.is_dependent:
-                best = self._try(best.kind, step, model, price)
+                best = best.way.trial(best.kind, step, model, price)
             self._last = key, best
         return self._last[1]
-
-    def _try(self, kind: int, step: float, model: NtcModel, price: float) -> _Trial:
-        scale = float(np.float32(1 / step))
-        made = self.coefficients[kind] * np.float32(scale)
-        coded: list[CodedPlane] = []
-        height, width = self.planes.shape[1:]
-        squared = 0.0
-        for index, plane in enumerate(made):
-            before = _before(index, self.bands)
-            maps = None if before is None else coded[before].maps
-            coded.append(self.backend.encode(kind, plane, maps, model, price))
-            squared += _squared(plane, plane.shape[1], height, width, self.planes[index], scale)
-        return _Trial(kind, made, coded, sum(c.bits for c in coded), squared)
-
-
-@dataclass(slots=True)
-class _Trial:
-    """A chunk coded with one transform."""
-
-    kind: int
-    made: Floats
-    """(planes, padded y, padded x) as decoded, in steps."""
-    coded: list[CodedPlane]
-    bits: float
-    squared: float
-    """Squared errors, in steps."""
 
 
 def decode_chunk(
@@ -269,8 +245,8 @@ def decode_chunk(
     planes_by = backend if scale == 1 else CPU
     maps: dict[int, AnyMaps] = {}
     for index in range(last):
-        stream, before = read.streams[index], _before(index, read.bands)
-        previous = None if before is None else maps[before]
+        stream, context = read.streams[index], before(index, read.bands)
+        previous = None if context is None else maps[context]
         if stream is None:
             maps[index] = planes_by.blank(read.kind, sides)
         elif full is None:
@@ -379,34 +355,8 @@ def _finish(
             out[index][mask] = payload.absent
 
 
-def _before(index: int, bands: int) -> int | None:
-    """Return the plane whose values are a plane's context: the band before, or the frame before."""
-    if index % bands:
-        return index - 1
-    return index - bands if index >= bands else None
-
-
-def _turn_apart(planes: Floats, bands: int) -> npt.NDArray[np.int16] | None:
-    """Turn bands into components, in place; returns the decoder's matrix, or None for one band."""
-    if not 2 <= bands <= MOST_BANDS:
-        return None
-    together = planes.reshape(-1, bands, *planes.shape[1:])
-    matrix = fit(np.ascontiguousarray(together.swapaxes(0, 1)).reshape(bands, -1, planes.shape[2]))
-    turn = analysis_matrix(matrix).astype(np.float32)
-    for frame in together:
-        flat = np.ascontiguousarray(frame.reshape(bands, -1))
-        _turn_bands(flat, flat.shape[1], flat.shape[1], bands, turn)
-        frame[:] = flat.reshape(frame.shape)
-    return matrix
-
-
-def _transformed(kind: int, planes: Floats, backend: Backend) -> Floats:
-    height, width = planes.shape[1:]
-    rows, columns = padded_sides(kind, height, width)
-    padding = ((0, 0), (0, rows - height), (0, columns - width))
-    padded = np.ascontiguousarray(np.pad(planes, padding, mode="edge"))
-    backend.transform(kind, padded)
-    return padded
+def _cost(trial: Trial) -> float:
+    return trial.cost
 
 
 def _step(step: float) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MATRIX_UNIT", "analysis_matrix", "fit"]
+__all__ = ["MATRIX_UNIT", "analysis_matrix", "eigenvectors", "fit", "ordered"]
 
 MATRIX_UNIT = 1 << 14
 _LOOKED_AT = 1 << 14
@@ -32,15 +32,20 @@ def fit(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     flat = np.rint(flat[:, :: max(1, flat.shape[1] // _LOOKED_AT)]).astype(np.int64)
     count, totals = flat.shape[1], flat.sum(axis=1)
     gram = count * (flat @ flat.T) - np.outer(totals, totals)
-    values, vectors = _eigenvectors(gram.astype(np.float64))
+    values, vectors = eigenvectors(gram.astype(np.float64))
+    return ordered(vectors, values)
+
+
+def ordered(vectors: Doubles, values: Doubles) -> npt.NDArray[np.int16]:
+    """Return unit vectors, in columns, as a decoder's matrix: those of the largest values first."""
     vectors = vectors[:, np.argsort(-values, kind="stable")]
     # one of two signs, the same each time
     largest = np.abs(vectors).argmax(axis=0)
-    vectors = vectors * np.where(vectors[largest, np.arange(bands)] < 0, -1, 1)
+    vectors = vectors * np.where(vectors[largest, np.arange(len(vectors))] < 0, -1, 1)
     return np.ascontiguousarray(np.rint(vectors * (MATRIX_UNIT - 1)).astype(np.int16))
 
 
-def _eigenvectors(gram: Doubles) -> tuple[Doubles, Doubles]:
+def eigenvectors(gram: Doubles) -> tuple[Doubles, Doubles]:
     """Return eigenvalues and eigenvectors (in columns) of a symmetric matrix: Jacobi's method."""
     a, vectors = gram.copy(), np.eye(len(gram))
     limit = 1e-12 * float(np.abs(np.diag(a)).max(initial=0.0))

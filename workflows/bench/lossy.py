@@ -6,9 +6,10 @@ python -m tilepress.workflows.bench.lossy NAME=FILE[,FILE...]... [--volume NAME.
 Files joined by a comma are the bands (or slices) of one image, whose middle of 512 × 512 is coded.
 The anchors get more than they have in practice: JPEG 2000 codes each plane at twenty qualities, or
 as its mean alone, and of all combinations those on the lower hull of bytes and error are taken,
-which no rate control finds. Sizes are those of the libraries' streams. With --scales, instead: how
-much of the time decoding at 1/2, 1/4 and 1/8 takes, and how near it is to means of what all of it
-decodes to.
+which no rate control finds. Bands and slices go to it one by one, as components of a KLT, and as
+those of the transform that ``ntc`` fits. Sizes are those of the libraries' streams. With --scales,
+instead: how much of the time decoding at 1/2, 1/4 and 1/8 takes, and how near it is to means of
+what all of it decodes to.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy.typing as npt
 
 from tilepress.codecs.budget import Budget
 from tilepress.codecs.ntc.chunk import Analysis, decode_chunk
+from tilepress.codecs.ntc.joint import fit_joint
 from tilepress.codecs.ntc.klt import analysis_matrix, fit
 from tilepress.codecs.ntc.model import NtcModel
 from tilepress.codecs.ntc.reduced import SCALES
@@ -37,6 +39,8 @@ from tilepress.workflows.learn.train import images
 __all__ = ["Image", "curves", "main", "point_of", "read", "steps_of"]
 
 Samples = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.int16]
 
 _SIDE = 512
 _TARGETS_DB = (32.0, 36.0, 40.0, 44.0, 48.0, 52.0)
@@ -80,7 +84,7 @@ def ours(image: Image, model: NtcModel, kinds: Sequence[int] = (0, 1)) -> list[P
     """Return the curve of ``ntc``, every payload decoded again."""
     analysis = Analysis.of(image.samples, None, image.bands)
     assert analysis is not None
-    analysis.coefficients = {k: v for k, v in analysis.coefficients.items() if k in kinds}
+    analysis.kinds = tuple(kinds)
     points = []
     for step in steps_of(image):
         payload, decoded = analysis.encode(step, model)
@@ -139,12 +143,12 @@ def jpeg2000(image: Image) -> list[Point]:
     return _allocated(image, [_ladder(p, image.peak) for p in floats], lambda planes: planes)
 
 
-def klt_jpeg2000(image: Image) -> list[Point]:
-    """Return the curve of JPEG 2000 on components of a KLT; those that do not pay are means."""
+def turned_jpeg2000(image: Image, fitted: Callable[[Floats], Matrix]) -> list[Point]:
+    """Return the curve of JPEG 2000 on components of a transform across planes, fitted to their
+    samples; those that do not pay are means."""
     floats = image.samples.astype(np.float64)
     means = floats.mean(axis=(1, 2))[:, None, None]
-    matrix = fit((floats - means).astype(np.float32))
-    turn = analysis_matrix(matrix)
+    turn = analysis_matrix(fitted((floats - means).astype(np.float32)))
     flat = (turn @ (floats - means).reshape(len(floats), -1)).reshape(floats.shape)
     undo = np.linalg.inv(turn)
 
@@ -211,8 +215,9 @@ def _encoded(image: Image, model: NtcModel) -> tuple[bytes, Samples]:
 def curves(image: Image, model: NtcModel) -> dict[str, list[Point]]:
     """Return every codec's curve of an image."""
     found = {"ntc": ours(image, model), "jpeg2000": jpeg2000(image), "jpegxl": jpegxl(image)}
-    if image.bands > 1:
-        found["klt+jpeg2000"] = klt_jpeg2000(image)
+    if len(image.samples) > 1:
+        found["klt+jpeg2000"] = turned_jpeg2000(image, fit)
+        found["joint+jpeg2000"] = turned_jpeg2000(image, fit_joint)
     found["lapped"] = ours(image, model, (0,))
     found["wavelet"] = ours(image, model, (1,))
     return found
@@ -238,7 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         found = curves(image, model)
         line = [f"{name:<16} {'×'.join(map(str, image.samples.shape)):>12}"]
-        for other in ("jpeg2000", "klt+jpeg2000", "jpegxl", "lapped", "wavelet"):
+        for other in ("jpeg2000", "klt+jpeg2000", "joint+jpeg2000", "jpegxl", "lapped", "wavelet"):
             rate = bd_rate(found[other], found["ntc"]) if other in found else None
             line.append(f"{other} {'–' if rate is None else f'{rate:+.1f} %'}")
         line.append(" ".join(f"{p.rate:.3f}:{p.psnr:.2f}" for p in found["ntc"]))

@@ -70,7 +70,8 @@ def record(
     weights = load_named(model)
     analysis = Analysis.of(samples, absent, bands)
     assert analysis is not None
-    analysis.coefficients = {kind: analysis.coefficients[kind]}
+    analysis.kinds = (kind,)
+    del analysis.ways[1:]
     payload, decoded = analysis.encode(step, parse_model(weights.data))
     header = RecordHeader(
         coder=NtcCoder.number,

@@ -59,7 +59,7 @@ class TestEveryKindOfSamples:
         for kind in (LAPPED, WAVELET):
             analysis = Analysis.of(samples, None, 1)
             assert analysis is not None
-            analysis.coefficients = {kind: analysis.coefficients[kind]}
+            analysis.kinds = (kind,)
             payload, decoded = analysis.encode(10.0, bundled())
             assert payload[1] & 1 == kind
             again = decode_chunk(
@@ -73,7 +73,7 @@ class TestEveryKindOfSamples:
         for kinds in [(LAPPED,), (WAVELET,), (LAPPED, WAVELET)]:
             analysis = Analysis.of(samples, None, 1)
             assert analysis is not None
-            analysis.coefficients = {k: analysis.coefficients[k] for k in kinds}
+            analysis.kinds = kinds
             probe = analysis.probe(16.0, bundled())
             sizes[kinds] = probe.bits + 8 * probe.squared / 16.0**2
         assert sizes[LAPPED, WAVELET] == pytest.approx(min(sizes[(LAPPED,)], sizes[(WAVELET,)]))
@@ -81,8 +81,30 @@ class TestEveryKindOfSamples:
     def test_bands_that_go_together_cost_less_together(self) -> None:
         samples = np.concatenate([image(128, 128) + 3 * k for k in range(4)])
         together, _ = there_and_back(samples, 8.0, bands=4)
-        apart, _ = there_and_back(samples, 8.0, bands=1)
-        assert len(together) < 0.7 * len(apart)
+        analysis = Analysis.of(samples, None, 1)
+        assert analysis is not None
+        del analysis.ways[1:]
+        assert len(together) < 0.7 * len(analysis.encode(8.0, bundled())[0])
+
+    def test_slices_that_are_alike_are_turned_as_bands_are(self) -> None:
+        samples = np.concatenate([image(128, 128) + 3 * k for k in range(6)])
+        together, _ = there_and_back(samples, 8.0, bands=6)
+        for bands in (1, 2, 3):
+            assert there_and_back(samples, 8.0, bands=bands)[0] == together
+
+    def test_slices_that_are_not_alike_stay_apart(self) -> None:
+        rng = np.random.default_rng(0)
+        one = image(96, 96)[0]
+        turned = np.stack([np.rot90(one, quarter) for quarter in range(4)])
+        samples = (turned + rng.integers(0, 200, turned.shape)).astype(np.uint16)
+        payload, _ = there_and_back(samples, 8.0)
+        assert payload[1] & 2 == 0
+
+    @pytest.mark.parametrize(("count", "side"), [(33, 48), (16, 24)])
+    def test_more_planes_than_a_matrix_takes_or_pays_for(self, count: int, side: int) -> None:
+        samples = np.repeat(image(side, side), count, axis=0)
+        payload, _ = there_and_back(samples, 8.0)
+        assert payload[1] & 2 == 0
 
     def test_frames_of_colours(self) -> None:
         samples = np.concatenate([image(40, 48, 3, "uint8", seed) for seed in range(2)])
@@ -212,7 +234,7 @@ class TestDependentQuantisation:
             for kinds in ((LAPPED, WAVELET), (LAPPED,), (WAVELET,)):
                 analysis = Analysis.of(samples, None, len(samples))
                 assert analysis is not None
-                analysis.coefficients = {kind: analysis.coefficients[kind] for kind in kinds}
+                analysis.kinds = kinds
                 probe = analysis.probe(10.0, dependent())
                 found.append(probe.bits + price_of(dependent()) * probe.squared / 10.0**2)
             assert found[0] in found[1:]
@@ -234,12 +256,13 @@ class TestDependentQuantisation:
 
 
 class TestSomePlanes:
-    @pytest.mark.parametrize("bands", [1, 3])
+    @pytest.mark.parametrize("bands", [1, 3, 6])
     def test_are_right(self, bands: int) -> None:
         samples = image(40, 40, 6)
-        coded = encode_chunk(samples, None, bands, 10.0, bundled())
-        assert coded is not None
-        payload, decoded = coded
+        analysis = Analysis.of(samples, None, bands)
+        assert analysis is not None
+        del analysis.ways[1:]
+        payload, decoded = analysis.encode(10.0, bundled())
         for wanted in ([0], [1, 4], [5], []):
             out = decode_chunk(
                 memoryview(payload), samples.shape, samples.dtype, bundled(), ENOUGH,

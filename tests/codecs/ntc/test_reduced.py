@@ -63,7 +63,8 @@ class TestAPlane:
 def coded(samples: np.ndarray, bands: int, step: float, kind: int, absent=None, model_of=bundled):
     analysis = Analysis.of(samples, absent, bands)
     assert analysis is not None
-    analysis.coefficients = {kind: analysis.coefficients[kind]}
+    analysis.kinds = (kind,)
+    del analysis.ways[1:]
     return analysis.encode(step, model_of())
 
 
