@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tilepress.codecs.classical.payload import encode_payload
 from tilepress.codecs.coder import RivalledCoder
 from tilepress.codecs.difference import Difference
 from tilepress.codecs.levels import nominal_step
@@ -55,6 +56,17 @@ def made(tier: str = "standard") -> TileCodec:
 
 
 class TestATileOfAnotherCodec:
+    @pytest.mark.parametrize("psnr", [30, 34, 42])
+    def test_is_about_the_smallest_that_holds_the_error(self, psnr: int) -> None:
+        samples = drawing()
+        most = 255**2 / 10 ** (psnr / 10) * samples.size
+        streams = (encode_payload("avif", samples, None, 3, at, 255) for at in range(20, 60))
+        held = [s for s in streams if s is not None and squared(s.decoded, samples) <= most]
+        found = encode_rival(samples, None, 3, 255, Beaten(10**6, most, 1.0))
+        assert found is not None
+        assert squared(found.decoded, samples) <= most
+        assert len(found.payload) <= 1.02 * min(len(s.payload) for s in held)
+
     def test_takes_fewer_bytes_at_no_more_error(self) -> None:
         samples = drawing()
         record, difference = made().encode_at(samples, 42, bands=3, peak=255)
