@@ -86,6 +86,10 @@ LOSSY: dict[str, dict[str, dict[str, Any]]] = {
         "tiles": {"codec": "ntc", "psnr": 40.0, "per_tile": True},
         "bits": {"codec": "ntc", "bits_per_sample": 2.0, "per_tile": True},
     },
+    "dependent": {
+        "image": {"codec": "ntc", "psnr": 40.0},
+        "bounded": {"codec": "ntc", "psnr": 40.0, "max_error": 30.0},
+    },
 }
 """Stores by archive and name: how they were coded. The first are of a codec whose decoders give the
 same samples, and of one whose may differ."""
