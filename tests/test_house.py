@@ -449,7 +449,6 @@ TESTED_ELSEWHERE = {
     "workflows/bench/rate_tables.py": "tests/workflows/bench/test_rate_speed.py",
     "pipeline/store/builder.py": "tests/pipeline/store/test_documents.py",
     "codecs/jpeg/render.py": "tests/codecs/jpeg/test_samples.py",
-    "codecs/ntc/examples.py": "tests/codecs/ntc/test_train.py",
     "codecs/ntc/decoders/train.py": "tests/codecs/ntc/decoders/test_networks.py",
     "codecs/ntc/decoders/train_gan.py": "tests/codecs/ntc/decoders/test_networks.py",
     "codecs/ntc/decoders/weights.py": "tests/codecs/ntc/decoders/test_networks.py",
