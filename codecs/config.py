@@ -10,7 +10,14 @@ import numpy as np
 
 from tilepress.codecs.loss import WANTED, Loss, Lossless, Lossy, bounded, lossy, parse_target
 from tilepress.codecs.numbers import json_number, number_of, shown
-from tilepress.codecs.registry import CODECS, DEFAULT_CODEC, LOSSY_CODEC, canonical, coder_class
+from tilepress.codecs.registry import (
+    CODECS,
+    DEFAULT_CODEC,
+    LOSSY_CODEC,
+    canonical,
+    codec_of_weights,
+    coder_class,
+)
 from tilepress.codecs.weights import (
     NO_WEIGHTS,
     Weights,
@@ -19,7 +26,7 @@ from tilepress.codecs.weights import (
     keep,
     load_named,
 )
-from tilepress.errors import UnsupportedFormat
+from tilepress.errors import ModelError, UnsupportedFormat
 
 __all__ = [
     "CodecConfig",
@@ -80,6 +87,8 @@ class CodecConfig:
             raise _unwanted(f"got model {shown(model)}, want a name, a path or 'auto'")
         name = models[tier] if model == "auto" else model
         weights = NO_WEIGHTS if name is None else load_named(name)
+        if model != "auto":
+            _check_kind(codec, weights, model)
         if weights.origin == "inline" and weights.data and not weights.travels:
             keep(weights)  # too many for a configuration: readers look for them there
         return cls(codec, tier, loss, absent, weights)
@@ -182,6 +191,20 @@ def scoped(
 def without_target(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration, as JSON, without its target; what bound it has is to be set."""
     return {**{k: v for k, v in config.items() if k != "target"}, "version": _VERSION}
+
+
+def _check_kind(codec: str, weights: Weights, model: str) -> None:
+    """Raise ModelError for weights that the codec has not; it names the codec whose they are."""
+    try:
+        coder_class(codec).check_weights(weights.data)
+    except ModelError as error:
+        other = codec_of_weights(weights.data)
+        if other is None:  # of none: the file is damaged, which the error tells
+            raise
+        raise ModelError(
+            f"loading a model: {shown(model)} is of codec {other!r}, not of {codec!r}; choose "
+            f"another, or none for that of the codec"
+        ) from error
 
 
 def _version_of(loss: Loss) -> int:

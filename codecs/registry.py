@@ -28,6 +28,7 @@ __all__ = [
     "Registered",
     "canonical",
     "check_weights",
+    "codec_of_weights",
     "coder_class",
     "has_decoders",
     "kept_decoder",
@@ -206,6 +207,17 @@ def _of_kept(number: int, what: str | None) -> Callable[..., Any] | None:
             module, _, name = registered.coder.partition(":")
             found: Callable[..., Any] = getattr(import_module(module), what or name)
             return found
+    return None
+
+
+def codec_of_weights(data: bytes) -> str | None:
+    """Return the codec that has such weights; None where they are of none."""
+    for codec in CODECS:
+        try:
+            coder_class(codec).check_weights(data)
+        except ModelError:
+            continue
+        return codec
     return None
 
 

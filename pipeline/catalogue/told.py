@@ -24,6 +24,9 @@ SHOWN = 100
 SHOWN_AS_TEXT = 20
 """And that a prompt does."""
 
+_TILE_CLASS_DB = 0.5
+"""A tile's PSNR is less than this above that of its class (STORE.md, ``loss_measured``)."""
+
 
 class Listing(list[ListedStore]):
     """The stores of an archive, whatever their state, in the order of their names."""
@@ -108,16 +111,18 @@ class StoreInfo:
 
     @property
     def tiles(self) -> str:
-        """How good tiles are, each by itself, e.g. "12, PSNR 40.1 to 47.2 dB, half of them 43.3 or
-        more, 2 without loss"; "" of a store that is not lossy, or of an earlier version."""
+        """How good tiles are, each by itself, e.g. "12, PSNR 40.1 to 47.7 dB, half of them 43.3 or
+        more, 2 without loss"; "" of a store that is not lossy, or of an earlier version.
+
+        The PSNR of each lies within the range that is told: it is from the least that the worst may
+        have to the most that the best may have."""
         told = self.statement.get("loss_measured", {}).get("tiles")
         if not told or not told["count"]:
             return ""
         words = [str(told["count"])]
         by_db = sorted((float(db), count) for db, count in told["psnr_db"].items())
         if by_db:
-            ends = dict.fromkeys(f"{db:.1f}" for db in (by_db[0][0], by_db[-1][0]))
-            words.append(f"PSNR {' to '.join(ends)} dB")
+            words.append(f"PSNR {by_db[0][0]:.1f} to {by_db[-1][0] + _TILE_CLASS_DB:.1f} dB")
         better = told["exact"]
         for db, count in reversed(by_db if len(by_db) > 1 else []):
             better += count

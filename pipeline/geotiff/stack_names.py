@@ -24,6 +24,9 @@ _STAMPS = (
 )
 """How dates stand in names, and how they are read."""
 
+_DATE = r"(?<!\d)\d{4}-\d\d-\d\d(?:T\d\d:?\d\d:?\d\dZ?)?(?!\d)"
+"""A date with hyphens, which elsewhere part the words of a name."""
+
 
 def band_order(path: str | os.PathLike[str]) -> list[tuple[int, int, str]]:
     """Return what the files of a stack are sorted by: B2 before B10, B8A after B8."""
@@ -36,7 +39,7 @@ def stack_name(paths: Sequence[str | os.PathLike[str]]) -> str:
     stems = [_stem(path) for path in paths]
     if len(set(stems)) == 1:
         return stems[0] or "stack"
-    words = [re.split(r"([_\-. ]+)", stem) for stem in stems]
+    words = [_words(stem, with_gaps=True) for stem in stems]
     common = "".join(words[0][: _shared(words)]).strip("_-. ")
     if not common:
         letters = os.path.commonprefix(stems)  # noqa: RUF071 (letters of a name, not folders)
@@ -49,7 +52,7 @@ def band_labels(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
 
     Empty texts for a single file. A date is written as ISO 8601 has it.
     """
-    words = [re.split(r"[_\-. ]+", _stem(path)) for path in paths]
+    words = [_words(_stem(path)) for path in paths]
     if len(words) < 2:
         return [""] * len(words)
     first = _shared(words)
@@ -97,6 +100,12 @@ def _stem(path: str | os.PathLike[str]) -> str:
     name = Path(path).name
     ending = Path(name).suffix
     return name.removesuffix(ending) if ending.lower() in _ENDINGS else name
+
+
+def _words(stem: str, *, with_gaps: bool = False) -> list[str]:
+    """Split a name into words; a date with hyphens is one."""
+    found = re.split(rf"({_DATE}|[_\-. ]+)", stem)
+    return [word for word in found if word and (with_gaps or word.strip("_-. "))]
 
 
 def _shared(words: Sequence[Sequence[str]]) -> int:

@@ -144,6 +144,17 @@ class TestAnythingElseIsRefused:
         with pytest.raises(ModelError, match="models add"):
             CodecConfig.parse({**config().to_json(), "model": lost})
 
+    @pytest.mark.parametrize(
+        ("codec", "model", "owner"),
+        [("ntc", "wave-2", "wave"), ("wave", "ntc-3", "ntc"), ("jpegxl", "mlp-1", "mlp")],
+    )
+    def test_a_model_of_another_codec_is_said_to_be_so(
+        self, codec: str, model: str, owner: str
+    ) -> None:
+        want = f"{model!r} is of codec {owner!r}, not of {codec!r}; choose another"
+        with pytest.raises(ModelError, match=re.escape(want)):
+            TileCodec(codec, model=model, **({"psnr": 40} if codec == "ntc" else {}))
+
     def test_a_codec_that_always_loses_asks_how_much(self) -> None:
         want = "say how much may be lost (bits_per_sample or psnr or quality), or choose wave or "
         for codec in ("ntc", "mlp"):

@@ -2,7 +2,7 @@
 
 Exit codes: 0 done, 1 some inputs failed or damage was found (each is named), 2 the line makes no
 sense, 3 ``verify`` cannot tell, 70 an error that nobody expected (please report it), 130
-interrupted (run the same line again to go on).
+interrupted (run the same line again to go on; what only looks or measures begins anew).
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ _CommandLineError: Any = next(
 
 DEBUG = "TILEPRESS_DEBUG"
 """As --debug: set to anything, an error that nobody expected shows its traceback."""
+
+_BEGIN_ANEW = ("bench", "find", "info", "ls", "show", "verify")
+"""Commands that leave nothing to go on from: they look or measure."""
 
 app = typer.Typer(
     name="tilepress",
@@ -146,6 +149,14 @@ def _help_of(error: Any) -> str:  # noqa: ANN401  # the parser's
     return "" if context is None else f"; see {context.command_path} --help"
 
 
+def _what_next() -> str:
+    """Say what the same line does after it was interrupted."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    if command in _BEGIN_ANEW:
+        return "the same line begins anew"
+    return "run the same line again to go on"
+
+
 def _guarded(command: Callable[[], Any]) -> int:
     """Run a command; turn every way in which it can end into an exit code and at most one line."""
     quiet_libraries()
@@ -179,5 +190,5 @@ def _guarded(command: Callable[[], Any]) -> int:
         complain(f"{describe_unexpected(error)} (please report it; --debug shows where)")
         return EXIT_BUG
     if result == EXIT_INTERRUPTED:  # typer may also have caught the interrupt and returned this
-        complain("interrupted; run the same line again to go on")
+        complain(f"interrupted; {_what_next()}")
     return result if isinstance(result, int) else EXIT_DONE

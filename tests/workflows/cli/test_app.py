@@ -67,6 +67,26 @@ class TestExitCodes:
         assert line.startswith("tilepress: Missing argument")
         assert line.endswith(f"{command} --help")
 
+    @pytest.mark.parametrize(
+        ("line", "room", "next_"),
+        [
+            ("verify x", "cli.inspect._must_exist", "the same line begins anew"),
+            ("--debug info x", "cli.inspect._must_exist", "the same line begins anew"),
+            ("compress x.tif y", "run.compress.compress", "run the same line again to go on"),
+        ],
+    )
+    def test_130_says_what_the_same_line_does(
+        self, call: Command, monkeypatch: pytest.MonkeyPatch, line: str, room: str, next_: str
+    ):
+        def interrupted(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setenv("TILEPRESS_DEBUG", "")  # so that it is as before at the end
+        monkeypatch.setattr(f"tilepress.workflows.{room}", interrupted)
+        done = call(*line.split())
+        assert done.returncode == 130
+        assert done.stderr.splitlines()[-1] == f"tilepress: interrupted; {next_}"
+
     def test_70_and_one_line_for_a_bug_of_ours(
         self, call: Command, monkeypatch: pytest.MonkeyPatch
     ):
