@@ -78,7 +78,7 @@ class Layout:
         """Return the layout in an array's document; None where it tells none."""
         try:
             return cls._parse(node)
-        except (KeyError, TypeError, ValueError, IndexError):
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
             return None
 
     @classmethod

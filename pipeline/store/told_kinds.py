@@ -25,6 +25,14 @@ _LARGEST = 2**63 - 1
 _CODED = re.compile(r"[0-9]+/(image|mask)")
 """Keys of coded arrays."""
 
+_DECIBELS = re.compile(r"-?[0-9]+\.[0-9]")
+
+_TILES = ("count", "exact")
+"""Counts that ``loss_measured.tiles`` has."""
+
+_INDEX_CODECS = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+"""Of every shard (STORE.md): without the checksum an index is read at another place."""
+
 Kind = Callable[[Any], bool]
 
 
@@ -73,6 +81,25 @@ def _tells_bands(value: object) -> bool:
     return True
 
 
+def _tells_tiles(value: object) -> bool:
+    if not isinstance(value, dict) or not all(map(_is_integer, map(value.get, _TILES))):
+        return False
+    by_db = value.get("psnr_db")
+    return isinstance(by_db, dict) and all(
+        _DECIBELS.fullmatch(db) and _is_integer(count) for db, count in by_db.items()
+    )
+
+
+def _tells_shards(value: object) -> bool:
+    """Whether codecs are those of shards, with sides and an index as all have."""
+    if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], dict):
+        return False
+    told = value[0].get("configuration")
+    if value[0].get("name") != "sharding_indexed" or not isinstance(told, dict):
+        return False
+    return _SIDES[0](told.get("chunk_shape")) and told.get("index_codecs") == _INDEX_CODECS
+
+
 _DIGEST = (_is_text, "a digest")
 _NUMBER = (_is_number, "a number")
 _COUNT = (_is_integer, "a count")
@@ -106,11 +133,16 @@ _MEASURED: Mapping[str, tuple[Kind, str]] = {
 }
 """What ``loss_measured`` has."""
 
+_MAY_MEASURE: Mapping[str, tuple[Kind, str]] = {
+    "tiles": (_tells_tiles, "how many tiles have which PSNR"),
+}
+
 _DOCUMENT: Mapping[str, tuple[Kind, str]] = {
     "shape": _SIDES,
     "dimension_names": (_each(_is_text), "a list of names"),
     "chunk_grid.configuration.chunk_shape": _SIDES,
     "chunk_key_encoding.configuration.separator": (lambda value: value in ("/", "."), "/ or ."),
+    "codecs": (_tells_shards, "those of shards"),
     "attributes": (lambda value: isinstance(value, dict), "attributes by name"),
 }
 """What the document of every coded array has."""
@@ -145,9 +177,10 @@ def _odd(document: RootDocument) -> Iterator[tuple[str, object, str]]:
     statement = document.statement
     yield from _odd_among("tilepress", statement, _REQUIRED, required=True)
     yield from _odd_among("tilepress", statement, _MAY_STATE)
-    measured = statement.get("loss_measured", {})
-    if measured:
+    if "loss_measured" in statement:
+        measured = statement["loss_measured"]
         yield from _odd_among("tilepress.loss_measured", measured, _MEASURED, required=True)
+        yield from _odd_among("tilepress.loss_measured", measured, _MAY_MEASURE)
     try:
         nodes = dict(document.content["consolidated_metadata"]["metadata"])
     except (KeyError, TypeError, ValueError):

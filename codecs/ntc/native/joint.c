@@ -2,6 +2,7 @@
 
    Sums are of doubles in the order that is written here, without contraction, so each machine finds one matrix. */
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,18 @@ class TestWhomToBelieve:
     @pytest.mark.parametrize("node", [None, [], {}, {"codecs": []}, {"codecs": [{}]}, {"shape": 3}])
     def test_nonsense_is_no_layout(self, node: object):
         assert Layout.parse(node) is None
+
+    @pytest.mark.parametrize(
+        ("place", "value"),
+        [("attributes", None), ("attributes", {"tilepress": []}), ("shape", [math.inf, 1, 1])],
+    )
+    def test_neither_is_a_document_with_nonsense_in_it(
+        self, geo_store: Any, place: str, value: object
+    ):
+        root = json.loads((geo_store.path / ROOT).read_bytes())
+        node = root["consolidated_metadata"]["metadata"]["0/image"]
+        assert Layout.parse(node) is not None
+        assert Layout.parse({**node, place: value}) is None
 
 
 class TestDigests:

@@ -67,6 +67,8 @@ def put(root: dict[str, Any], place: Place, value: object) -> dict[str, Any]:
 
 STATEMENT = ("attributes", "tilepress")
 IMAGE = ("consolidated_metadata", "metadata", "0/image")
+SHARDS = (*IMAGE, "codecs", 0, "configuration")
+TILES = (*STATEMENT, "loss_measured", "tiles")
 
 
 class TestTheKindThatIsWrong:
@@ -79,6 +81,7 @@ class TestTheKindThatIsWrong:
             ((*STATEMENT, "raw_bytes"), True, "is true or false, want a count"),
             ((*STATEMENT, "model"), "x", "tilepress.model.name in zarr.json is null or missing"),
             ((*STATEMENT, "loss_measured"), ["x"], "loss_measured in zarr.json is a list"),
+            ((*STATEMENT, "loss_measured"), {}, "loss_measured.peak in zarr.json is null or mi"),
             ((*STATEMENT, "loss_measured"), {"x": 1}, "loss_measured.peak in zarr.json is null"),
             ((*STATEMENT, "psnr_db"), "x", "psnr_db in zarr.json is a text, want a number"),
             ((*IMAGE, "shape", 0), 2**70, "0/image.shape in zarr.json is a list, want a list of"),
@@ -92,6 +95,17 @@ class TestTheKindThatIsWrong:
             ((*IMAGE, "attributes", "nodata"), "x", "attributes.nodata in zarr.json is a text"),
             ((*IMAGE, "attributes", "rescale_slope"), {"x": [1]}, "an object, want numbers"),
             ((*IMAGE, "attributes", "tilepress"), "x", "want what coding may have changed"),
+            (
+                (*SHARDS, "index_codecs", 1),
+                ...,
+                "0/image.codecs in zarr.json is a list, want those",
+            ),
+            (
+                (*SHARDS, "chunk_shape", 0),
+                True,
+                "0/image.codecs in zarr.json is a list, want those",
+            ),
+            ((*IMAGE, "codecs", 0), ..., "0/image.codecs in zarr.json is a list, want those of sh"),
             (("consolidated_metadata",), ..., "want a document for every array"),
         ],
     )
@@ -106,6 +120,19 @@ class TestTheKindThatIsWrong:
             assert str(caught.value).startswith("opening a.zarr: ")
             assert said in str(caught.value)
         assert [one.key for one in tilepress.verify(store)] == ["zarr.json"]
+
+    @pytest.mark.parametrize(
+        "value", [*ODD[:-1], {"1": 1}, {"nan": 1}, {"4_0.0": 1}, {"40.0": None}]
+    )
+    def test_of_what_tiles_are_like(self, made: Path, tmp_path: Path, value: object):
+        store = shutil.copytree(made / "b.zarr", tmp_path / "b.zarr")
+        root = document(store)
+        for place in (TILES, (*TILES, "count"), (*TILES, "psnr_db")):
+            if (place[-1], value) in (("count", 0), ("psnr_db", {})):
+                continue
+            forge(store, put(root, place, value))
+            with pytest.raises(DamagedStore, match=r"\.tiles in zarr\.json is .*, want"):
+                tilepress.info(store)
 
     def test_is_no_value_of_a_sound_store(self, made: Path):
         assert [tilepress.verify(made / name) for name in ("a.zarr", "b.zarr")] == [[], []]
