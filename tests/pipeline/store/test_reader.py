@@ -170,22 +170,22 @@ class TestAFlippedBitIsNeverASample:
 
 class TestOurReaderRefusesWhatItCannotVouchFor:
     @pytest.mark.parametrize(
-        ("key", "value"),
+        ("key", "value", "said"),
         [
-            ("codecs", [{"name": "of nobody"}]),
-            ("node_type", 3),
-            ("zarr_format", {}),
+            ("codecs", [{"name": "of nobody"}], "want those of shards"),
+            ("node_type", 3, "its documents are none that Zarr reads"),
+            ("zarr_format", {}, "its documents are none that Zarr reads"),
         ],
     )
     def test_documents_that_were_sealed_and_are_none_of_zarrs(
-        self, geo_store: Any, key: str, value: object
+        self, geo_store: Any, key: str, value: object, said: str
     ):
         root = json.loads((geo_store.path / "zarr.json").read_bytes())
         root["attributes"]["tilepress"]["seal"] = "0" * 64
         root["consolidated_metadata"]["metadata"]["0/image"][key] = value
         forged = with_seal(json.dumps(root, separators=(",", ":")).encode())
         (geo_store.path / "zarr.json").write_bytes(forged)
-        with pytest.raises(DamagedStore, match="its documents are none that Zarr reads"):
+        with pytest.raises(DamagedStore, match=said):
             StoreReader.open(geo_store.path)
 
     def test_every_flipped_bit_of_the_root_document(self, geo_store: Any) -> None:
