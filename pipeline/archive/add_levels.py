@@ -37,7 +37,7 @@ from tilepress.pipeline.catalogue.update import why_not_updated
 from tilepress.pipeline.find.choose import ALL, Choice
 from tilepress.pipeline.find.stacks import Stacks
 from tilepress.pipeline.image.grid import ShardGrid, choose_grid
-from tilepress.pipeline.image.made_levels import LEVELS
+from tilepress.pipeline.image.made_levels import LEVELS, gets_levels
 from tilepress.pipeline.image.source import TileSource
 from tilepress.pipeline.sources.levelled import LevelledSource, levelled
 from tilepress.pipeline.sources.open import open_source
@@ -54,6 +54,7 @@ __all__ = ["StoreLevels", "add_levels"]
 
 READERS_S = 2.0
 """Seconds for which the chunks of a store that was replaced are kept at least."""
+_TOO_SMALL = "it is too small for levels, unless some are asked for"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,10 +166,12 @@ class _Adding:
         if reader.level_count > 1:
             clear_leftovers(str(self._store), self._keeper)
             return self._unchanged(reader.level_count - 1, None)
+        if not gets_levels(reader.shape, asked):
+            return self._unchanged(0, _TOO_SMALL)
         opened = self._opened(sources, salvaged, reader)
         with contextlib.closing(levelled(opened, asked)) as source:
             if not isinstance(source, LevelledSource):
-                return self._unchanged(0, "it is too small for levels, unless some are asked for")
+                return self._unchanged(0, _TOO_SMALL)
             before = self._plan(source.source, salvaged, ())
             if before.digest != reader.statement.get("plan_digest"):
                 raise SourceError(

@@ -10,7 +10,15 @@ from tilepress.codecs.reduce import METHODS, Method
 from tilepress.errors import DamagedStore, UsageError
 from tilepress.pipeline.image.info import ImageInfo
 
-__all__ = ["AUTO", "LEVELS", "MADE_LEVELS", "NO_LEVELS", "MadeLevels", "parse_asked"]
+__all__ = [
+    "AUTO",
+    "LEVELS",
+    "MADE_LEVELS",
+    "NO_LEVELS",
+    "MadeLevels",
+    "gets_levels",
+    "parse_asked",
+]
 
 LEVELS = "levels"
 """Option of a recipe: which levels are made, and how."""
@@ -78,13 +86,21 @@ class MadeLevels:
         return [(*shape[:-2], *(-(-n // factor) for n in shape[-2:])) for factor in self.factors]
 
 
+def gets_levels(shape: tuple[int, ...], asked: str | int) -> bool:
+    """Whether an image of a shape (…, y, x) that has no levels gets some."""
+    height, width = shape[-2:]
+    if isinstance(asked, int):
+        return asked > 0 and max(height, width) > 1
+    return asked == AUTO and height * width > _LARGE
+
+
 def _factors(info: ImageInfo, asked: str | int) -> tuple[int, ...]:
+    if not gets_levels(info.shape, asked):
+        return ()
     height, width = info.shape[-2:]
     if isinstance(asked, int):
         largest = max(height, width)
         return tuple(2**n for n in range(1, asked + 1) if 2 ** (n - 1) < largest)
-    if asked != AUTO or height * width <= _LARGE:
-        return ()
     found = [_FIRST if info.stream_block is None else _FIRST_OF_STREAMS]
     while max(height, width) > _SMALL * found[-1] and len(found) < _MOST:
         found.append(2 * found[-1])

@@ -63,7 +63,7 @@ class StoredSource:
 def _info_of(reader: StoreReader, *, wordy: bool) -> ImageInfo:
     """Return what is told of a store's image, as far as levels have to know it."""
     if not reader.loss.is_lossless:
-        text = f"its samples are coded within {reader.loss}, and levels are made of the source's"
+        text = f"it is lossy ({reader.loss}), and levels are made of the source's samples"
         raise _needs_source(reader, text)
     info = told_image(reader, wordy=wordy)
     found = format_of_kind(str(reader.origin["kind"]))

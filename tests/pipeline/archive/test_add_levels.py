@@ -130,6 +130,15 @@ class TestAStoreWithoutLevels:
         assert (done.state, done.levels) == ("unchanged", 2)
         assert contents(store) == before
 
+    def test_is_left_alone_where_it_is_small_whatever_it_lost(self, tmp_path: Path):
+        tiff(tmp_path / "in/scene.tif", IMAGE)
+        assert compress(tmp_path / "in/scene.tif", tmp_path / "out", psnr=50, **OPTIONS).ok
+        store = tmp_path / "out/scene.zarr"
+        (small,) = add_levels(store, None, "auto")
+        assert (small.state, "too small" in str(small.reason)) == ("unchanged", True)
+        (asked,) = add_levels(store, None, 2)
+        assert (asked.state, "--source" in str(asked.reason)) == ("failed", True)
+
     def test_is_left_alone_where_it_is_small(self, store: Path, source: Path):
         before = contents(store)
         (done,) = add_levels(store, [source], "auto")
