@@ -148,7 +148,7 @@ class TestASecondCodec:
     def test_needs_no_weights(self, toy: str) -> None:
         config = TileCodec(toy, max_error=2).to_config()
         assert config["model"]["weights"] == ""
-        with pytest.raises(ModelError, match="has no weights"):
+        with pytest.raises(ModelError, match="is of codec 'wave', not of 'toy'"):
             TileCodec(toy, max_error=2, model="wave-2")
 
     def test_has_its_own_tiers_and_devices(self, toy: str) -> None:
