@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tilepress.errors import DamagedStore
-from tilepress.pipeline.archive.plan import NAMES
+from tilepress.pipeline.archive.digests import NAMES
 from tilepress.pipeline.archive.private import archive_pseudonyms
 from tilepress.pipeline.image.source import SourceSpec
 from tilepress.pipeline.privacy.profile import Profile
