@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tilepress.codecs.ntc.chunk import encode_chunk  # noqa: E402
+from tilepress.codecs.ntc.chunk import Analysis, price_of  # noqa: E402
 from tilepress.codecs.ntc.examples import cut_crops  # noqa: E402
 from tilepress.codecs.ntc.layout import (  # noqa: E402
     FEATURES,
@@ -95,15 +95,15 @@ class TestTraining:
             for steps in (1, 400)
         ]
         assert any("by integers" in line for line in lines)
-        samples = image(256, 256, 2, seed=9)
-        sizes = []
+        analysis = Analysis.of(image(256, 256, 2, seed=9), None, 1)
+        assert analysis is not None
+        costs = []
         for model in made:
             again = NtcModel.from_bytes(model.to_bytes())
             assert again.is_dependent
-            coded = encode_chunk(samples, None, 1, 12.0, again)
-            assert coded is not None
-            sizes.append(len(coded[0]))
-        assert sizes[1] < 0.97 * sizes[0]
+            found = analysis.probe(80.0, again)  # a bit a sample: among the rates of examples
+            costs.append(found.bits + price_of(again) * found.squared / 80.0**2)
+        assert costs[1] < 0.85 * costs[0]
 
 
 class TestGoingOn:
