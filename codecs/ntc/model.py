@@ -165,6 +165,14 @@ class NtcModel:
         """The same with one quantiser, the first: several times faster where costs are compared."""
         return self if self._plain is None else self._plain
 
+    def taken_off(self) -> npt.NDArray[np.float32]:
+        """Return (tables, OFFSETS + 1) what is taken off a magnitude of 0, 1, … when it is decoded,
+        in steps: its offset, and the half of the second quantiser."""
+        found = np.zeros((len(self.used), OFFSETS + 1), np.float32)
+        found[:, 1:] = self.offsets / np.float32(256)
+        found[TABLES:, 1:] += np.float32(0.5)
+        return found
+
     def _costs(self) -> npt.NDArray[np.int32]:
         tokens = np.arange(TOKENS)
         share = np.maximum(self.frequencies[:, :TOKENS], 1) / (1 << TABLE_BITS)
@@ -183,9 +191,6 @@ class NtcModel:
             return int(self._held[-1].ctypes.data)
 
         lookup = lookup_of(self.cumulative, self.used)
-        reconstruction = np.zeros((len(self.used), OFFSETS + 1), np.float32)
-        reconstruction[:, 1:] = self.offsets / np.float32(256)
-        reconstruction[TABLES:, 1:] += np.float32(0.5)
         nets = [self.nets[name] for name in NETS]
         pairs = [n.first.reshape(PAIRS, 2, HIDDEN).swapaxes(1, 2).astype(np.int16) for n in nets]
         pointers = ctypes.c_void_p * 2
@@ -201,7 +206,7 @@ class NtcModel:
             used=at(self.used),
             lookup=at(lookup),
             costs=at(self.costs),
-            reconstruction=at(reconstruction),
+            reconstruction=at(self.taken_off()),
         )
 
     def structure(self) -> Any:  # noqa: ANN401  # what ctypes calls a pointer

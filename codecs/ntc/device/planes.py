@@ -25,7 +25,6 @@ from tilepress.codecs.ntc.layout import (
     LAPPED_BANDS,
     MOST_MAGNITUDE,
     NETS,
-    OFFSETS,
     TABLES,
     WAVELET_BANDS,
 )
@@ -48,16 +47,13 @@ class DeviceModel:
         def put(array: npt.NDArray[np.generic]) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-        taken_off = np.zeros((len(model.offsets), OFFSETS + 1), np.float32)
-        taken_off[:, 1:] = model.offsets / np.float32(256)
-        taken_off[TABLES:, 1:] += np.float32(0.5)
         self.device = device
         self.tables = Tables(
             put(model.cumulative),
             put(model.used),
             put(lookup_of(model.cumulative, model.used)),
             put(model.costs),
-            put(taken_off),
+            put(model.taken_off()),
             int(model.is_dependent),
         )
         nets = [model.nets[name] for name in NETS]
