@@ -223,10 +223,5 @@ def codec_of_weights(data: bytes) -> str | None:
 
 def check_weights(data: bytes) -> None:
     """Raise ModelError unless some codec has such weights; the default one's if none has."""
-    errors = []
-    for codec in sorted(CODECS, key=lambda name: name != DEFAULT_CODEC):
-        try:
-            return coder_class(codec).check_weights(data)
-        except ModelError as error:
-            errors.append(error)
-    raise errors[0]
+    if codec_of_weights(data) is None:
+        coder_class(DEFAULT_CODEC).check_weights(data)
