@@ -64,21 +64,22 @@ def _each(kind: Kind) -> Kind:
     return lambda value: isinstance(value, list) and all(map(kind, value))
 
 
-def _states_loss(value: object) -> bool:
-    try:
-        stated_loss(value)  # type: ignore[arg-type]  # whatever it is
-        exact_of(value)  # type: ignore[arg-type]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return False
-    return True
+def _is_read(*readers: Callable[[Any], object]) -> Kind:
+    """Return whether all of these read a value, whatever it is."""
+
+    def kind(value: object) -> bool:
+        try:
+            for read in readers:
+                read(value)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return False
+        return True
+
+    return kind
 
 
-def _tells_bands(value: object) -> bool:
-    try:
-        exact_of(value)  # type: ignore[arg-type]  # whatever it is
-    except (TypeError, ValueError, AttributeError):
-        return False
-    return True
+def _are_sides(value: object) -> bool:
+    return isinstance(value, list) and all(_is_integer(one, 1) for one in value)
 
 
 def _tells_tiles(value: object) -> bool:
@@ -97,14 +98,14 @@ def _tells_shards(value: object) -> bool:
     told = value[0].get("configuration")
     if value[0].get("name") != "sharding_indexed" or not isinstance(told, dict):
         return False
-    return _SIDES[0](told.get("chunk_shape")) and told.get("index_codecs") == _INDEX_CODECS
+    return _are_sides(told.get("chunk_shape")) and told.get("index_codecs") == _INDEX_CODECS
 
 
 _DIGEST = (_is_text, "a digest")
 _NUMBER = (_is_number, "a number")
 _COUNT = (_is_integer, "a count")
 _TEXT = (_is_text, "a text")
-_SIDES = (_each(lambda value: _is_integer(value, 1)), "a list of counts")
+_SIDES = (_are_sides, "a list of counts")
 _RESCALING = (lambda value: _is_number(value) or _each(_is_number)(value), "numbers")
 
 _REQUIRED: Mapping[str, tuple[Kind, str]] = {
@@ -112,7 +113,7 @@ _REQUIRED: Mapping[str, tuple[Kind, str]] = {
     "tier": _TEXT,
     "model.name": _TEXT,
     "model.sha256": _DIGEST,
-    "loss": (_states_loss, "what coding may have changed"),
+    "loss": (_is_read(stated_loss, exact_of), "what coding may have changed"),
     "raw_bytes": _COUNT,
     "stored_bytes": _COUNT,
     "source_digest.sha256": _DIGEST,
@@ -156,7 +157,7 @@ _MAY_TELL: Mapping[str, tuple[Kind, str]] = {
     "coordinates": _TEXT,
     "grid_mapping": _TEXT,
     "remarks": (_each(_is_text), "a list of texts"),
-    "tilepress": (_tells_bands, "what coding may have changed"),
+    "tilepress": (_is_read(exact_of), "what coding may have changed"),
 }
 """Attributes of a coded array."""
 
