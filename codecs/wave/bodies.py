@@ -65,7 +65,7 @@ def encode_planes(
     order = _coding_order(len(planes), bands)
     if coder.judges_whole_planes and bands == len(planes) == 3:
         order = _least_order(planes, mask, coder.model) or order
-    order, refs_of = _references(planes, mask, order)
+    refs_of = _references(planes, mask, order)
     out: dict[int, tuple[tuple[int, ...], bool, bytes]] = {}
     done: dict[int, DecodedPlane] = {}
     for index in order:
@@ -83,7 +83,8 @@ def _bits(
     planes: Planes, mask: npt.NDArray[np.bool_] | None, model: WaveModel, *, quick: bool
 ) -> float:
     """Return about how many bits three planes take that are red, green, blue or stand for them."""
-    order, refs_of = _references(planes, mask, _coding_order(3, 3))
+    order = _coding_order(3, 3)
+    refs_of = _references(planes, mask, order)
     total = 0.0
     done: dict[int, DecodedPlane] = {}
     for index in order:
@@ -96,14 +97,14 @@ def _bits(
 
 def _references(
     planes: Planes, mask: npt.NDArray[np.bool_] | None, order: list[int]
-) -> tuple[list[int], dict[int, tuple[int, ...]]]:
-    """Return in which order planes are coded, as given, and what each refers to."""
+) -> dict[int, tuple[int, ...]]:
+    """Return what each plane refers to, of those before it in the order of coding."""
     if len(order) == 1:
-        return order, {0: ()}
+        return {0: ()}
     previews = [_preview(planes[i], None if mask is None else mask[i]) for i in order]
     earlier = [list(range(max(0, place - 16), place)) for place in range(len(order))]
     chosen = choose_references(previews, earlier)
-    return order, {i: tuple(order[r] for r in refs) for i, refs in zip(order, chosen, strict=True)}
+    return {i: tuple(order[r] for r in refs) for i, refs in zip(order, chosen, strict=True)}
 
 
 def _least_order(
