@@ -47,6 +47,7 @@ class _Tier:
     quick: bool = False
     following: Following | None = None
     former_following: Following | None = None
+    """As ``former_trees``."""
     thorough: bool = False
 
 
@@ -58,7 +59,6 @@ _TIERS = {
         TreeEffort(5.0, 1 << 18, 0.0025),
         TreeEffort(3.25, 1 << 18),
         following=Following(0.0025),
-        former_following=Following(0.0025),
     ),
     "max": _Tier(
         "wave-4-max",
@@ -127,7 +127,7 @@ class WaveCoder(ChunkCoder):
             quick=tier.quick,
             backend=self._backend(),
             trees=tier.trees if model.form > 3 else tier.former_trees or tier.trees,
-            following=tier.following if model.form > 3 else tier.former_following,
+            following=tier.following if model.form > 3 else tier.former_following or tier.following,
             thorough=tier.thorough,
         )
         return encode_chunk(samples, absent, self._max_error, coder, bands)
