@@ -154,7 +154,7 @@ class Analysis:
     def probe(self, step: float, model: NtcModel, price: float | None = None) -> Probe:
         """Return about what coding at a step would give."""
         step = _step(step)
-        trial = self._best(step, model, price_of(model) if price is None else price)
+        trial = self._best(step, model, price)
         bits = trial.bits + 8 * (8 + sum(16 for _ in self.heads))
         bits += 8 * sum(len(head.mask) for head in self.heads if head.mask is not None)
         return Probe(bits, trial.squared * step**2)
@@ -164,7 +164,7 @@ class Analysis:
     ) -> tuple[bytes, Array]:
         """Return the payload at a step, and what it decodes to."""
         step = _step(step)
-        trial = self._best(step, model, price_of(model) if price is None else price)
+        trial = self._best(step, model, price)
         made = trial.made.copy()
         head_of = list(self.heads)
         way = trial.way
@@ -179,11 +179,12 @@ class Analysis:
         payload = replace(draft, heads=heads, streams=streams, dependent=model.is_dependent)
         return pack(payload), decoded
 
-    def _best(self, step: float, model: NtcModel, price: float) -> Trial:
+    def _best(self, step: float, model: NtcModel, price: float | None) -> Trial:
         """Return the way and the transform that cost least; the last answer is kept.
 
         Where quantisation is dependent plain values, which are cheap, tell which these are.
         """
+        price = price_of(model) if price is None else price
         key = (step, price, id(model))
         if self._last is None or self._last[0] != key:
             first, *others = self.ways
