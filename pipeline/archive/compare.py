@@ -164,6 +164,7 @@ class Comparison:
         hidden = None if read is None else read(box)
 
         assert isinstance(loss, Lossy), "what is not lossy is not counted"
+        slackened = self._slackened(loss)
         for tile in self._reader.grid(array).chunk_boxes(index):
             part = tile.shifted_to(box.start).slices
             marks = None if hidden is None else hidden[part]
@@ -171,7 +172,6 @@ class Comparison:
                 given[part], stored[part], nodata, axis, exact, marks
             )
             self._tally.add(first, difference, found.as_tile(difference.squared))
-            slackened = self._slackened(loss)
             if loss.per_tile and not is_held(slackened, difference, found.present):
                 return f"the tile at {list(tile.start)} does not hold {loss}"
         return None
