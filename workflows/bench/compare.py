@@ -247,8 +247,9 @@ def tilepress_size(
 
     What the check allows is said in codecs/loss.py.
     """
-    coder = (codec or OurCodec(OURS)).open(max_error, info.nodata)
-    tile = EncodeOptions.of({"tier": codec.tier}).tile if codec else EncodeOptions().tile
+    ours = codec or OurCodec(OURS)
+    coder = ours.open(max_error, info.nodata)
+    tile = EncodeOptions.of({"tier": ours.tier}).tile
     grid = choose_grid(samples.shape, samples.dtype.itemsize, tile=tile)
     fill = 0 if info.nodata is None else info.nodata
     total = 0
